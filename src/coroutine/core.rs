@@ -1,0 +1,555 @@
+//! The engine of every coroutine, generator and sink: a body on a stack of its own, and what it shares with its owner.
+//!
+//! corosensei switches the registers; this is the only file that names it. On top of that it adds what the library
+//! promises and corosensei leaves open: stacks from the pool, names, one unwinding and no more, no unwinding into dead
+//! thread-locals, and no suspending out of an unwinding.
+//!
+//! # What lies where
+//!
+//! ```text
+//!   top  +---------------------------+ <- Stack::top
+//!        | handle                    |   Suspender, Yielder or Inbox: what the body holds a reference to. Its first
+//!        |  - port: seam, note, ...  |   field is the port, next to what corosensei writes, so that a switch touches
+//!  base  +---------------------------+ <- Seat::base   one cache line here
+//!        | corosensei: entry, parent |
+//!        | the body's closure        |
+//!        | first frame ...           |
+//!        v                           v
+//! limit  +---------------------------+ <- Stack::limit
+//! ```
+//!
+//! # What crosses a switch
+//!
+//! Going in: nothing in registers; the input lies in the port. Coming out: the yielded value, in a register if it fits.
+//! Whatever is not a plain value (an interrupt, a delegate, a wish to unwind) is announced by the port's note, one byte that
+//! both sides look at and that the plain way never writes. One enum of all messages was tried: 8.8 ns a round trip
+//! where this takes about 3.
+//!
+//! # Invariants
+//!
+//! 1. The handle lives in the stack from before the first switch until the body has ended, and is dropped once, by `Core`.
+//! 2. The body runs only inside `Core::switch`, on the thread that made it: `Core` is neither `Send` nor `Sync`.
+//! 3. Only code that runs inside the body calls `Port::suspend` and `Port::call`: the handle is lent to the body alone, by
+//!    reference, and owners reach other fields of it.
+//! 4. The input is set whenever a started body is resumed with `Note::Plain`; the yielded value is initialised whenever a
+//!    body suspends with `Note::Plain`.
+//! 5. A stack is given back only after its body has ended. What is leaked stays as it is for ever.
+
+use crate::section;
+use crate::stack::arena::{Kind, Slot};
+use crate::stack::{Shape, Stack, StackError, overflow, pool};
+use corosensei::stack::StackPointer;
+use std::any::Any;
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::mem::{ManuallyDrop, MaybeUninit, needs_drop};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ptr::{NonNull, drop_in_place, null};
+use std::thread::panicking;
+
+/// What a panic carries.
+pub(crate) type Payload = Box<dyn Any + Send>;
+
+/// The payload that unwinds a body which will not be resumed. It runs no panic hook.
+struct Unwound;
+
+/// The announcement beside a switch. `Plain` is what nobody has to write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Note {
+    /// A value and nothing else.
+    Plain,
+    /// To the body: unwind. (A body that has not started: do not.)
+    Unwind,
+    /// Either way: the message is in the handle, in words that only the two sides know.
+    Mail,
+}
+
+/// The body's side of the seam; a field of every handle.
+#[repr(C)]
+pub(crate) struct Port<I, Y> {
+    /// How the body suspends. Null until it has started.
+    seam: Cell<*const corosensei::Yielder<(), MaybeUninit<Y>>>,
+    note: Cell<Note>,
+    /// Whoever resumed the body was panicking at that moment, so `panicking()` says nothing about the body.
+    resumed_in_panic: Cell<bool>,
+    /// The body has been told to unwind.
+    unwinding: Cell<bool>,
+    input: Cell<MaybeUninit<I>>,
+    /// How many sections were open when the body was resumed.
+    #[cfg(debug_assertions)]
+    sections: Cell<u32>,
+    slot: Slot,
+}
+
+impl<I, Y> Port<I, Y> {
+    fn new(slot: Slot) -> Self {
+        Port {
+            seam: Cell::new(null()),
+            note: Cell::new(Note::Plain),
+            resumed_in_panic: Cell::new(false),
+            unwinding: Cell::new(false),
+            input: Cell::new(MaybeUninit::uninit()),
+            #[cfg(debug_assertions)]
+            sections: Cell::new(0),
+            slot,
+        }
+    }
+
+    /// Suspends the body with a value. Returns the input of the next resume, or the note that came instead.
+    #[inline(always)]
+    #[track_caller]
+    pub(crate) fn suspend(&self, value: Y) -> Result<I, Note> {
+        self.leave(MaybeUninit::new(value))
+    }
+
+    /// Suspends the body with a message, which the caller has put into the handle.
+    pub(crate) fn call(&self) -> Result<I, Note> {
+        self.note.set(Note::Mail);
+        self.leave(MaybeUninit::uninit())
+    }
+
+    #[inline(always)]
+    #[track_caller]
+    fn leave(&self, value: MaybeUninit<Y>) -> Result<I, Note> {
+        if panicking() {
+            self.refuse_if_unwinding();
+        }
+        #[cfg(debug_assertions)]
+        if let Some(section) = section::left_open(self.sections.get()) {
+            panic!("cannot suspend {} inside {section}: close it first", self.label());
+        }
+        // SAFETY: invariant 3: the body runs, so it has set the seam, and corosensei's yielder lives as long as it.
+        unsafe { (*self.seam.get()).suspend(value) };
+        match self.note.get() {
+            // SAFETY: invariant 4.
+            Note::Plain => Ok(unsafe { self.take_input() }),
+            note => {
+                self.note.set(Note::Plain);
+                Err(note)
+            }
+        }
+    }
+
+    /// # Safety
+    /// The input was set and not taken since.
+    #[inline(always)]
+    pub(super) unsafe fn take_input(&self) -> I {
+        // SAFETY: the caller's.
+        unsafe { self.input.replace(MaybeUninit::uninit()).assume_init() }
+    }
+
+    /// Whether the body is unwinding, so that nothing in it may suspend: half-way through a panic it would leave this
+    /// thread `panicking()`, perhaps for ever.
+    pub(crate) fn is_unwinding(&self) -> bool {
+        panicking() && (self.unwinding.get() || !self.resumed_in_panic.get())
+    }
+
+    #[cold]
+    fn refuse_if_unwinding(&self) {
+        if self.is_unwinding() {
+            let (kind, name) = self.slot.label();
+            overflow::abort_naming(kind, name, "suspends in a destructor while it unwinds; that cannot be finished");
+        }
+    }
+
+    /// Leaves the body by unwinding it.
+    #[cold]
+    pub(crate) fn unwind(&self) -> ! {
+        self.unwinding.set(true);
+        go_on_unwinding()
+    }
+
+    /// What runs here, for messages.
+    pub(crate) fn label(&self) -> Label {
+        Label(self.slot)
+    }
+
+    /// The name that the builder gave. It is kept until the core is dropped.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.slot.label().1
+    }
+
+    /// The stack that the body runs on.
+    pub(crate) fn slot(&self) -> Slot {
+        self.slot
+    }
+}
+
+/// Prints as `generator 'numbers'` or `an unnamed generator`.
+pub(crate) struct Label(Slot);
+
+impl std::fmt::Display for Label {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0.label() {
+            (kind, Some(name)) => write!(f, "{} '{name}'", kind.text()),
+            (kind, None) => write!(f, "an unnamed {}", kind.text()),
+        }
+    }
+}
+
+/// What a body gets a reference to. Made around the port that the `Core` provides.
+pub(crate) trait Handle {
+    /// What comes in with a resume.
+    type In;
+    /// What goes out with a suspension.
+    type Out;
+    /// Puts the port into a new handle.
+    fn new(port: Port<Self::In, Self::Out>) -> Self;
+    /// The port that was put in.
+    fn port(&self) -> &Port<Self::In, Self::Out>;
+}
+
+/// Where a body stands, as its owner sees it. Between the owner's calls it never runs.
+///
+/// Python has a fourth, running; nobody could see it here: who resumes has borrowed the coroutine mutably.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It has not run yet.
+    Created,
+    /// It waits at a `suspend`, `yield_` or `recv`.
+    Suspended,
+    /// It returned, panicked, was closed or leaked.
+    Finished,
+}
+
+/// What a resume led to.
+pub(crate) enum Event<Y, R> {
+    /// The body suspended with a value.
+    Yielded(Y),
+    /// The body suspended with a message in its handle.
+    Mail,
+    /// The body returned.
+    Complete(R),
+    /// The body unwound, because it was told to.
+    Unwound,
+    /// The body panicked.
+    Panicked(Payload),
+}
+
+/// The stack as corosensei sees it: without what lies above the base.
+struct Seat {
+    base: StackPointer,
+    stack: Stack,
+}
+
+// SAFETY: `base` and `limit` bound memory that belongs to `stack` alone, at least `min_size` less the handle, with a guard
+// below the limit.
+unsafe impl corosensei::stack::Stack for Seat {
+    #[inline(always)]
+    fn base(&self) -> StackPointer {
+        self.base
+    }
+
+    #[inline]
+    fn limit(&self) -> StackPointer {
+        StackPointer::new(self.stack.limit()).unwrap_or(StackPointer::MIN)
+    }
+}
+
+type Inner<Y, R> = corosensei::Coroutine<(), MaybeUninit<Y>, Result<R, Payload>, Seat>;
+
+/// How a stack is to be made: what a `Builder` collects.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) shape: Shape,
+    pub(crate) name: Option<Cow<'static, str>>,
+    pub(crate) clear: bool,
+}
+
+impl Plan {
+    #[inline]
+    pub(crate) fn usual() -> Plan {
+        Plan { shape: Shape::usual(), name: None, clear: false }
+    }
+}
+
+/// A body on its stack, and the right to resume it.
+pub(crate) struct Core<H: Handle, R> {
+    inner: ManuallyDrop<Inner<H::Out, R>>,
+    handle: NonNull<H>,
+    leaked: bool,
+    _marker: PhantomData<(H, R)>,
+}
+
+impl<H: Handle, R> Core<H, R> {
+    /// Prepares a stack for `body`.
+    ///
+    /// # Errors
+    /// Without a stack; `body` is dropped.
+    ///
+    /// # Safety
+    /// What `body` borrows outlives this `Core`, which is then not forgotten; or all is `'static`.
+    #[inline]
+    pub(crate) unsafe fn new<F>(plan: Plan, kind: Kind, body: F) -> Result<Self, StackError>
+    where
+        F: FnOnce(&H) -> R,
+    {
+        // corosensei copies the closure to the stack and takes no more than 1 KiB.
+        if const { size_of::<F>() > 512 || align_of::<F>() > 16 } {
+            let body = Box::new(body);
+            // SAFETY: as the caller's.
+            unsafe { Self::seat(plan, kind, move |handle: &H| body(handle)) }
+        } else {
+            // SAFETY: as the caller's.
+            unsafe { Self::seat(plan, kind, body) }
+        }
+    }
+
+    /// # Safety
+    /// As `new`.
+    #[inline]
+    unsafe fn seat<F>(plan: Plan, kind: Kind, body: F) -> Result<Self, StackError>
+    where
+        F: FnOnce(&H) -> R,
+    {
+        let need = size_of::<H>() + align_of::<H>();
+        if need > plan.shape.size / 4 {
+            return Err(StackError::TooSmall { requested: plan.shape.size, minimum: need * 4 });
+        }
+        let stack = Stack::acquire(plan.shape, kind, plan.name, plan.clear)?;
+        let slot = stack.slot();
+        let base = (stack.top() - size_of::<H>()) & !(align_of::<H>().max(16) - 1);
+        // SAFETY: `base..top` is inside the stack, as the size check says, and aligned for H; nobody else uses it. The
+        // address is not zero, being above the limit. `body` may be run later, by the caller's promise.
+        unsafe {
+            let handle = NonNull::new_unchecked(base as *mut H);
+            handle.write(H::new(Port::new(slot)));
+            let seat = Seat { base: StackPointer::new_unchecked(base), stack };
+            let inner = Inner::with_stack_unchecked(seat, move |seam, ()| run(handle, seam, body));
+            Ok(Core { inner: ManuallyDrop::new(inner), handle, leaked: false, _marker: PhantomData })
+        }
+    }
+
+    /// As `new`, for bodies that borrow nothing.
+    #[inline]
+    pub(crate) fn new_static<F>(plan: Plan, kind: Kind, body: F) -> Result<Self, StackError>
+    where
+        F: FnOnce(&H) -> R + 'static,
+        H: 'static,
+        R: 'static,
+    {
+        // SAFETY: all is 'static.
+        unsafe { Self::new(plan, kind, body) }
+    }
+
+    /// What the body has a reference to. Owners use it for their own cells, never to suspend (invariant 3).
+    #[inline(always)]
+    pub(crate) fn handle(&self) -> &H {
+        // SAFETY: invariant 1.
+        unsafe { self.handle.as_ref() }
+    }
+
+    /// What this is, for messages: `generator 'numbers'`.
+    pub(crate) fn label(&self) -> Label {
+        self.handle().port().label()
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_finished(&self) -> bool {
+        self.leaked || self.inner.done()
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_started(&self) -> bool {
+        self.leaked || self.inner.started()
+    }
+
+    pub(crate) fn state(&self) -> State {
+        match (self.is_finished(), self.is_started()) {
+            (true, _) => State::Finished,
+            (false, true) => State::Suspended,
+            (false, false) => State::Created,
+        }
+    }
+
+    /// Runs the body to its first suspension, for bodies that take no input at their start.
+    ///
+    /// # Panics
+    /// If it has started.
+    pub(crate) fn start(&mut self) -> Event<H::Out, R> {
+        assert!(!self.is_started(), "cannot start {}: it has been started", self.label());
+        self.switch()
+    }
+
+    /// Runs the body from where it suspended, or from its start, to its next suspension.
+    ///
+    /// # Panics
+    /// If it has finished.
+    #[inline(always)]
+    pub(crate) fn resume(&mut self, input: H::In) -> Event<H::Out, R> {
+        if self.is_finished() {
+            self.refuse_to_resume();
+        }
+        self.handle().port().input.set(MaybeUninit::new(input));
+        self.switch()
+    }
+
+    #[cold]
+    fn refuse_to_resume(&self) -> ! {
+        panic!("cannot resume finished {}", self.label())
+    }
+
+    /// Runs the body with a note instead of an input. It must not have finished.
+    #[cold]
+    pub(crate) fn resume_with(&mut self, note: Note) -> Event<H::Out, R> {
+        self.handle().port().note.set(note);
+        self.switch()
+    }
+
+    #[inline(always)]
+    fn switch(&mut self) -> Event<H::Out, R> {
+        let panicking = panicking();
+        if panicking {
+            self.handle().port().resumed_in_panic.set(true);
+        }
+        #[cfg(debug_assertions)]
+        self.handle().port().sections.set(section::depth());
+        let result = self.inner.resume(());
+        let port = self.handle().port();
+        if panicking {
+            port.resumed_in_panic.set(false);
+        }
+        match result {
+            corosensei::CoroutineResult::Yield(value) => match port.note.get() {
+                // SAFETY: invariant 4.
+                Note::Plain => Event::Yielded(unsafe { value.assume_init() }),
+                _ => {
+                    port.note.set(Note::Plain);
+                    Event::Mail
+                }
+            },
+            corosensei::CoroutineResult::Return(Ok(result)) => Event::Complete(result),
+            corosensei::CoroutineResult::Return(Err(payload)) => match payload.downcast::<Unwound>() {
+                Ok(_) => Event::Unwound,
+                Err(payload) => Event::Panicked(payload),
+            },
+        }
+    }
+
+    /// Whether a suspended body can still be run at all: not when this thread's thread-locals are going down, since what
+    /// lies on the stack may point into those that are gone.
+    pub(crate) fn can_be_told(&self) -> bool {
+        pool::thread_is_alive()
+    }
+
+    /// Whether a suspended body can be unwound: not where panics abort.
+    pub(crate) fn can_unwind(&self) -> bool {
+        cfg!(panic = "unwind") && self.can_be_told()
+    }
+
+    /// The reason, for the report of a leak.
+    pub(crate) fn why_not_unwound(&self) -> &'static str {
+        match self.can_be_told() {
+            true => "was dropped while suspended, where panics abort and nothing can unwind it",
+            false => "was dropped at the end of its thread, when thread-locals that it may use are gone",
+        }
+    }
+
+    /// Gives up a body that will not end: its stack stays as it is for ever. Says so on stderr.
+    #[cold]
+    pub(crate) fn leak(&mut self, why: &str) {
+        self.leaked = true;
+        eprintln!("cede: {} {why}; its stack is leaked", self.label());
+    }
+
+    /// Ends a body that has not finished: drops it if it has not started, else unwinds it, once.
+    ///
+    /// `Err` is the panic of one of its destructors. If it will not end it is leaked, and the process stops if `borrows`.
+    #[cold]
+    pub(crate) fn end(&mut self, borrows: bool) -> Result<(), Payload> {
+        let why = if self.is_started() && !self.can_unwind() {
+            self.why_not_unwound()
+        } else {
+            match self.resume_with(Note::Unwind) {
+                Event::Complete(result) => return discard(result),
+                Event::Unwound => return Ok(()),
+                Event::Panicked(payload) => return Err(payload),
+                Event::Yielded(value) => discard(value)?,
+                Event::Mail => {}
+            }
+            "suspended again when it was told to end"
+        };
+        if borrows {
+            let (kind, name) = self.handle().port().slot.label();
+            overflow::abort_naming(kind, name, "borrows from its caller and will not end; it cannot be left behind");
+        }
+        self.leak(why);
+        Ok(())
+    }
+}
+
+/// The first frame on a stack: runs the body and catches what it throws.
+///
+/// # Safety
+/// Invariants 1 and 2 hold for `handle`.
+#[inline(always)]
+unsafe fn run<H: Handle, R>(
+    handle: NonNull<H>,
+    seam: &corosensei::Yielder<(), MaybeUninit<H::Out>>,
+    body: impl FnOnce(&H) -> R,
+) -> Result<R, Payload> {
+    // SAFETY: invariant 1.
+    let handle = unsafe { handle.as_ref() };
+    handle.port().seam.set(seam);
+    if handle.port().note.get() == Note::Unwind {
+        return discard(body).and(Err(Box::new(Unwound)));
+    }
+    catch_unwind(AssertUnwindSafe(|| body(handle)))
+}
+
+/// Unwinds without a panic's text: the body that was told to, or what an unwinding has still to pass through.
+#[cold]
+pub(crate) fn go_on_unwinding() -> ! {
+    resume_unwind(Box::new(Unwound))
+}
+
+/// Drops a value; a panic of its destructor comes back instead of going on.
+pub(crate) fn discard<T>(value: T) -> Result<(), Payload> {
+    if needs_drop::<T>() { catch_unwind(AssertUnwindSafe(|| drop(value))) } else { Ok(()) }
+}
+
+/// Lets a panic of a body go on in a destructor of ours; but where a panic is under way a second would abort the process, so
+/// there it ends, and stderr says so (the panic hook has printed its text).
+pub(crate) fn throw_from_drop(payload: Payload, label: &dyn std::fmt::Display) {
+    if !panicking() {
+        resume_unwind(payload);
+    }
+    eprintln!("cede: {label} panicked while a panic was dropping it; its own panic ends here");
+    // A payload whose destructor panics would abort us here.
+    if let Err(second) = discard(payload) {
+        std::mem::forget(second);
+    }
+}
+
+impl<H: Handle, R> Drop for Core<H, R> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.leaked {
+            return;
+        }
+        let outcome = if self.inner.done() { Ok(()) } else { self.end(false) };
+        if self.leaked {
+            return;
+        }
+        let thrown = outcome.err().map(|payload| (payload, self.label().to_string()));
+        // SAFETY: the body has ended, so nothing refers to the handle or to the stack (invariants 1 and 5), and neither is
+        // used again. Dropping `inner` gives the stack back.
+        unsafe {
+            drop_in_place(self.handle.as_ptr());
+            ManuallyDrop::drop(&mut self.inner);
+        }
+        if let Some((payload, label)) = thrown {
+            throw_from_drop(payload, &label);
+        }
+    }
+}
+
+impl<H: Handle, R> std::fmt::Debug for Core<H, R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let slot = self.handle().port().slot();
+        let (kind, name) = slot.label();
+        f.debug_struct(kind.text()).field("name", &name).field("state", &self.state()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,336 @@
+//! Coroutines: a body on a stack of its own, resumed and suspended by hand.
+//!
+//! This is the plain form, with a value going in at every resume and one coming out at every suspension. Most programs
+//! want [`Generator`](crate::Generator) (pulled from) or [`Sink`](crate::Sink) (pushed to), which are made of it.
+
+pub(crate) mod core;
+mod scoped;
+
+use self::core::{Core, Event, Handle, Plan, Port};
+use crate::stack::arena::Kind;
+use crate::stack::{Shape, StackError};
+use std::borrow::Cow;
+use std::fmt;
+use std::panic::resume_unwind;
+
+pub use self::core::State;
+pub use self::scoped::{Scoped, scoped};
+
+/// What a resume led to: the body suspended with a value, or returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CoroutineState<Y, R> {
+    /// The body suspended with this value; it can be resumed.
+    Yielded(Y),
+    /// The body returned this value; it cannot be resumed.
+    Complete(R),
+}
+
+impl<Y, R> CoroutineState<Y, R> {
+    /// The yielded value, if it is one.
+    ///
+    /// ```
+    /// assert_eq!(cede::CoroutineState::<_, ()>::Yielded(1).yielded(), Some(1));
+    /// ```
+    pub fn yielded(self) -> Option<Y> {
+        match self {
+            CoroutineState::Yielded(value) => Some(value),
+            CoroutineState::Complete(_) => None,
+        }
+    }
+
+    /// The returned value, if it is one.
+    ///
+    /// ```
+    /// assert_eq!(cede::CoroutineState::<(), _>::Complete("end").complete(), Some("end"));
+    /// ```
+    pub fn complete(self) -> Option<R> {
+        match self {
+            CoroutineState::Yielded(_) => None,
+            CoroutineState::Complete(value) => Some(value),
+        }
+    }
+}
+
+/// What the body of a [`Coroutine`] suspends with.
+///
+/// It can be lent to any function that the body calls, however deep, but not to another thread.
+pub struct Suspender<I, Y> {
+    port: Port<I, Y>,
+}
+
+impl<I, Y> Suspender<I, Y> {
+    /// Hands `value` to whoever resumed the coroutine, waits for the next resume, and returns its input.
+    ///
+    /// If the coroutine is dropped meanwhile this does not return: it unwinds the body, once, so that its destructors run.
+    ///
+    /// # Panics
+    ///
+    /// In debug builds, inside [`no_suspend`](crate::no_suspend). Called from a destructor while the body unwinds, it
+    /// aborts the process, naming the coroutine: half a panic cannot be put aside.
+    ///
+    /// ```
+    /// use cede::{Coroutine, CoroutineState};
+    /// let mut double = Coroutine::new(|s: &cede::Suspender<u32, u32>, mut n| loop {
+    ///     n = s.suspend(2 * n);
+    /// #   if n == 0 { break }
+    /// });
+    /// assert_eq!(double.resume(4), CoroutineState::Yielded(8));
+    /// assert_eq!(double.resume(5), CoroutineState::Yielded(10));
+    /// ```
+    #[inline(always)]
+    #[track_caller]
+    pub fn suspend(&self, value: Y) -> I {
+        match self.port.suspend(value) {
+            Ok(input) => input,
+            Err(_) => self.port.unwind(),
+        }
+    }
+}
+
+impl<I, Y> fmt::Debug for Suspender<I, Y> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Suspender of {}", self.port.label())
+    }
+}
+
+impl<I, Y> Handle for Suspender<I, Y> {
+    type In = I;
+    type Out = Y;
+
+    fn new(port: Port<I, Y>) -> Self {
+        Suspender { port }
+    }
+
+    #[inline(always)]
+    fn port(&self) -> &Port<I, Y> {
+        &self.port
+    }
+}
+
+/// A body on a stack of its own: [`resume`](Self::resume) runs it until it suspends or returns.
+///
+/// `I` goes in with every resume, `Y` comes out with every suspension, `R` at the end. Each costs the space of a stack
+/// ([`stack::DEFAULT_SIZE`](crate::stack::DEFAULT_SIZE) bytes of addresses, one or two pages of memory) and lives on the
+/// thread that made it.
+///
+/// Dropping a suspended coroutine unwinds its body once, so that what it owns is dropped. A body that catches that and
+/// suspends again is left where it is, its stack is never used again, and stderr says so; the same happens where panics
+/// abort, and when the coroutine is dropped at the end of its thread, after thread-locals have gone.
+///
+/// ```
+/// use cede::{Coroutine, CoroutineState};
+///
+/// let mut greeter = Coroutine::new(|s, name: &str| {
+///     let next: &str = s.suspend(format!("hello, {name}"));
+///     format!("and goodbye, {next}")
+/// });
+/// assert_eq!(greeter.resume("Ada"), CoroutineState::Yielded("hello, Ada".to_string()));
+/// assert_eq!(greeter.resume("Bob"), CoroutineState::Complete("and goodbye, Bob".to_string()));
+/// ```
+pub struct Coroutine<I, Y, R> {
+    core: Core<Suspender<I, Y>, R>,
+}
+
+impl<I: 'static, Y: 'static, R: 'static> Coroutine<I, Y, R> {
+    /// Makes a coroutine with a stack of the default size. The body does not run before the first resume, whose input is
+    /// its second argument.
+    ///
+    /// # Panics
+    ///
+    /// If there is no stack to be had; see [`try_new`](Self::try_new).
+    #[inline]
+    #[track_caller]
+    pub fn new(body: impl FnOnce(&Suspender<I, Y>, I) -> R + 'static) -> Self {
+        match Self::try_new(body) {
+            Ok(coroutine) => coroutine,
+            Err(error) => no_stack(&error),
+        }
+    }
+
+    /// Makes a coroutine with a stack of the default size.
+    ///
+    /// # Errors
+    ///
+    /// [`StackError`] when there is no stack to be had; the body is dropped.
+    #[inline]
+    pub fn try_new(body: impl FnOnce(&Suspender<I, Y>, I) -> R + 'static) -> Result<Self, StackError> {
+        Self::planned(Plan::usual(), body)
+    }
+
+    #[inline]
+    fn planned(plan: Plan, body: impl FnOnce(&Suspender<I, Y>, I) -> R + 'static) -> Result<Self, StackError> {
+        // SAFETY: all is 'static.
+        Ok(Coroutine { core: unsafe { suspending(plan, body) }? })
+    }
+
+    /// Runs the body until it suspends or returns.
+    ///
+    /// # Panics
+    ///
+    /// If the body has finished ("cannot resume finished coroutine 'name'"). A panic of the body comes out here, and the
+    /// coroutine is finished.
+    #[inline(always)]
+    #[track_caller]
+    pub fn resume(&mut self, input: I) -> CoroutineState<Y, R> {
+        resume(&mut self.core, input)
+    }
+
+    /// Where the body stands.
+    pub fn state(&self) -> State {
+        self.core.state()
+    }
+
+    /// Whether the body has returned, panicked or been leaked.
+    pub fn is_finished(&self) -> bool {
+        self.core.is_finished()
+    }
+
+    /// The name that the builder gave.
+    pub fn name(&self) -> Option<&str> {
+        name(&self.core)
+    }
+
+    /// How deep the stack has been, in bytes, in whole pages.
+    ///
+    /// Read off the pages that the system has in memory, so it costs nothing while the coroutine runs. A stack that was
+    /// used before counts the depth of its earlier users too, unless they were built with
+    /// [`clear_stack`](Builder::clear_stack).
+    ///
+    /// # Errors
+    ///
+    /// What `mincore(2)` said.
+    pub fn stack_high_water(&self) -> std::io::Result<usize> {
+        stack_high_water(&self.core)
+    }
+}
+
+/// A core whose body takes its first input.
+///
+/// # Safety
+///
+/// As [`Core::new`].
+#[inline]
+unsafe fn suspending<I, Y, R>(
+    plan: Plan,
+    body: impl FnOnce(&Suspender<I, Y>, I) -> R,
+) -> Result<Core<Suspender<I, Y>, R>, StackError> {
+    // SAFETY: as the caller's for `body`. The input is there: these cores are private to this module, and are run first by
+    // `Core::resume`, which sets it.
+    unsafe { Core::new(plan, Kind::Coroutine, |s: &Suspender<I, Y>| body(s, s.port.take_input())) }
+}
+
+#[inline(always)]
+fn resume<I, Y, R>(core: &mut Core<Suspender<I, Y>, R>, input: I) -> CoroutineState<Y, R> {
+    match core.resume(input) {
+        Event::Yielded(value) => CoroutineState::Yielded(value),
+        Event::Complete(value) => CoroutineState::Complete(value),
+        Event::Panicked(payload) => resume_unwind(payload),
+        // The body suspended an outer coroutine from this one's stack, and that one is being unwound through it.
+        Event::Unwound => core::go_on_unwinding(),
+        Event::Mail => unreachable!("a plain coroutine sends no mail"),
+    }
+}
+
+/// The name of a core's stack.
+pub(crate) fn name<H: Handle, R>(core: &Core<H, R>) -> Option<&str> {
+    core.handle().port().name()
+}
+
+/// How deep a core's stack has been.
+pub(crate) fn stack_high_water<H: Handle, R>(core: &Core<H, R>) -> std::io::Result<usize> {
+    core.handle().port().slot().high_water()
+}
+
+#[cold]
+#[track_caller]
+pub(crate) fn no_stack(error: &StackError) -> ! {
+    panic!("{error}")
+}
+
+impl<I, Y, R> fmt::Debug for Coroutine<I, Y, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.core.fmt(f)
+    }
+}
+
+/// Names a coroutine and shapes its stack before it is made.
+///
+/// ```
+/// let mut parser = cede::Builder::new()
+///     .name("parser-42")
+///     .stack_size(256 * 1024)
+///     .generator(|y| {
+///         y.yield_("token");
+///     })?;
+/// assert_eq!(parser.next(), Some("token"));
+/// assert_eq!(parser.name(), Some("parser-42"));
+/// # Ok::<(), cede::StackError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder makes nothing until it is given a body"]
+pub struct Builder {
+    name: Option<Cow<'static, str>>,
+    stack_size: Option<usize>,
+    guard_size: usize,
+    clear_stack: bool,
+}
+
+impl Builder {
+    /// A builder with nothing set: no name, a stack of the default size, a guard of one page.
+    pub fn new() -> Self {
+        Builder::default()
+    }
+
+    /// Names the coroutine, for messages, errors and the report of an overflow.
+    pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets the size of the stack in bytes, at least [`stack::min_size`](crate::stack::min_size), rounded up to whole
+    /// pages. Up to 2 KiB of it is given to staggering.
+    ///
+    /// It is address space; memory is used as the stack is touched. Under 32 KiB a panic that prints a backtrace
+    /// (`RUST_BACKTRACE=1`: 21 KiB) may overflow; the report will say whose stack it was.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    /// Sets the size of the guard below the stack in bytes, rounded up to whole pages, at least one.
+    ///
+    /// Rust code touches every page of a frame in order, so one page always catches it. Frames of C code compiled without
+    /// stack probes can jump over it: give those 64 KiB or more.
+    pub fn guard_size(mut self, bytes: usize) -> Self {
+        self.guard_size = bytes;
+        self
+    }
+
+    /// Whether the stack's memory is given back when the coroutine has ended, so that its next user finds zeros. Costs a
+    /// system call at the end and page faults at the next use.
+    pub fn clear_stack(mut self, clear: bool) -> Self {
+        self.clear_stack = clear;
+        self
+    }
+
+    /// Makes a [`Coroutine`].
+    ///
+    /// # Errors
+    ///
+    /// [`StackError`] when a size is out of bounds or there is no stack to be had; the body is dropped.
+    pub fn coroutine<I: 'static, Y: 'static, R: 'static>(
+        self,
+        body: impl FnOnce(&Suspender<I, Y>, I) -> R + 'static,
+    ) -> Result<Coroutine<I, Y, R>, StackError> {
+        Coroutine::planned(self.plan()?, body)
+    }
+
+    /// Checks what was asked for.
+    pub(crate) fn plan(self) -> Result<Plan, StackError> {
+        let shape = match (self.stack_size, self.guard_size) {
+            (None, 0) => Shape::usual(),
+            (size, guard) => Shape::new(size.unwrap_or(crate::stack::DEFAULT_SIZE), guard)?,
+        };
+        Ok(Plan { shape, name: self.name, clear: self.clear_stack })
+    }
+}

@@ -1,0 +1,271 @@
+//! `yield_from` at a constant cost: the generators that yield from one another lie in one chain, and the owner of the
+//! outermost resumes the innermost directly.
+//!
+//! ```text
+//! consumer --- send --->  root ........ waits in yield_from
+//!      \                    frame 0 ... waits in yield_from
+//!       `------------------>frame 1     runs, yields to the consumer
+//! ```
+//!
+//! A body that yields from another hands it out as mail; from then on it is a frame of the chain. When the innermost ends,
+//! however it ends, that goes as mail to the one before it: its value, its panic, the error it did not handle, or the word
+//! that all is being closed.
+
+use super::Generator;
+use super::yielder::Yielder;
+use crate::coroutine::core::{Core, Event, Note, Payload};
+use std::any::Any;
+use std::error::Error;
+
+/// What a body and its driver tell each other beside values.
+pub(super) enum Mail<Y, S> {
+    /// From a body: yield from this one.
+    Delegate(Box<dyn Frame<Y, S>>),
+    /// To a body: you are being closed.
+    Close,
+    /// To a body: somebody threw this.
+    Throw(Box<dyn Error>),
+    /// To a body in `yield_from`: the inner generator returned this.
+    Returned(Box<dyn Any>),
+    /// To a body in `yield_from`: the inner generator panicked.
+    Panicked(Payload),
+    /// Left behind by a body that unwinds: this is why.
+    Raised(Box<dyn Error>),
+}
+
+/// Why a body is no longer running.
+pub(super) enum Stop<Y, S, R> {
+    Yielded(Y),
+    Delegate(Box<dyn Frame<Y, S>>),
+    Returned(R),
+    Raised(Box<dyn Error>),
+    Panicked(Payload),
+    Unwound,
+}
+
+impl<Y, S> Stop<Y, S, Box<dyn Any>> {
+    /// What the end of an inner generator means to the one that yields from it.
+    fn into_mail(self, closing: bool) -> Mail<Y, S> {
+        match self {
+            Stop::Returned(value) if !closing => Mail::Returned(value),
+            Stop::Raised(error) => Mail::Throw(error),
+            Stop::Panicked(payload) => Mail::Panicked(payload),
+            _ => Mail::Close,
+        }
+    }
+}
+
+/// A generator that is yielded from, whatever it returns.
+pub(super) trait Frame<Y, S> {
+    /// Runs it to its next stop, as `next` does.
+    fn enter(&mut self) -> Stop<Y, S, Box<dyn Any>>;
+    /// Sends a value to the `yield` that it waits in.
+    fn send(&mut self, value: S) -> Stop<Y, S, Box<dyn Any>>;
+    /// Tells it something.
+    fn deliver(&mut self, mail: Mail<Y, S>) -> Stop<Y, S, Box<dyn Any>>;
+    /// The chain that it had before it became a frame of another.
+    fn take_chain(&mut self) -> Chain<Y, S>;
+    /// Gives it up.
+    fn leak(&mut self);
+}
+
+impl<Y: 'static, S: 'static, R: 'static> Frame<Y, S> for Generator<Y, S, R> {
+    fn enter(&mut self) -> Stop<Y, S, Box<dyn Any>> {
+        let event = match unit() {
+            Some(unit) if self.core.is_started() => self.core.resume(unit),
+            _ => self.core.start(),
+        };
+        boxed(stop_of(&self.core, event))
+    }
+
+    fn send(&mut self, value: S) -> Stop<Y, S, Box<dyn Any>> {
+        match self.core.resume(value) {
+            Event::Yielded(value) => Stop::Yielded(value),
+            event => boxed(stop_of(&self.core, event)),
+        }
+    }
+
+    fn deliver(&mut self, mail: Mail<Y, S>) -> Stop<Y, S, Box<dyn Any>> {
+        boxed(deliver(&mut self.core, mail))
+    }
+
+    fn take_chain(&mut self) -> Chain<Y, S> {
+        std::mem::replace(&mut self.chain, Chain::new())
+    }
+
+    fn leak(&mut self) {
+        self.core.leak("is yielded from by a generator that is leaked");
+    }
+}
+
+fn boxed<Y, S, R: 'static>(stop: Stop<Y, S, R>) -> Stop<Y, S, Box<dyn Any>> {
+    match stop {
+        Stop::Yielded(value) => Stop::Yielded(value),
+        Stop::Delegate(frame) => Stop::Delegate(frame),
+        Stop::Returned(value) => Stop::Returned(Box::new(value)),
+        Stop::Raised(error) => Stop::Raised(error),
+        Stop::Panicked(payload) => Stop::Panicked(payload),
+        Stop::Unwound => Stop::Unwound,
+    }
+}
+
+/// What can be sent to a generator that is not sent anything: the value of `S` if that is `()`.
+pub(super) fn unit<S: 'static>() -> Option<S> {
+    let mut unit = Some(());
+    (&mut unit as &mut dyn Any).downcast_mut::<Option<S>>().and_then(Option::take)
+}
+
+/// Reads an event together with the mail that belongs to it.
+pub(super) fn stop_of<Y, S, R>(core: &Core<Yielder<Y, S>, R>, event: Event<Y, R>) -> Stop<Y, S, R> {
+    match event {
+        Event::Yielded(value) => Stop::Yielded(value),
+        Event::Mail => match core.handle().take_mail() {
+            Some(Mail::Delegate(frame)) => Stop::Delegate(frame),
+            _ => unreachable!("a body sends nothing but delegates"),
+        },
+        Event::Unwound => core.handle().take_raised().map_or(Stop::Unwound, Stop::Raised),
+        // A body that caught the unwinding of a thrown error has handled it.
+        Event::Complete(value) => {
+            drop(core.handle().take_raised());
+            Stop::Returned(value)
+        }
+        Event::Panicked(payload) => {
+            drop(core.handle().take_raised());
+            Stop::Panicked(payload)
+        }
+    }
+}
+
+/// Tells a body something, in the way that suits where it waits, and runs it to its next stop.
+fn deliver<Y, S, R>(core: &mut Core<Yielder<Y, S>, R>, mail: Mail<Y, S>) -> Stop<Y, S, R> {
+    let paused = core.is_started() && !core.is_finished();
+    if !core.is_started()
+        && let Err(payload) = core.end(false)
+    {
+        return Stop::Panicked(payload);
+    }
+    let by_value = match &mail {
+        Mail::Close | Mail::Throw(_) => core.handle().is_trying(),
+        _ => true,
+    };
+    let error = match mail {
+        mail if paused && by_value && core.can_be_told() => {
+            core.handle().put_mail(mail);
+            let event = core.resume_with(Note::Mail);
+            return stop_of(core, event);
+        }
+        Mail::Throw(error) => Some(error),
+        _ => None,
+    };
+    if paused && core.can_unwind() {
+        if let Some(error) = error {
+            core.handle().put_mail(Mail::Raised(error));
+        }
+        let event = core.resume_with(Note::Unwind);
+        return stop_of(core, event);
+    }
+    if paused {
+        core.leak(core.why_not_unwound());
+    }
+    error.map_or(Stop::Unwound, Stop::Raised)
+}
+
+/// The generators that are yielded from below a root, the innermost last.
+pub(super) struct Chain<Y, S> {
+    frames: Vec<Box<dyn Frame<Y, S>>>,
+}
+
+/// The last stop of whoever ran.
+enum Ran<Y, S, R> {
+    Root(Stop<Y, S, R>),
+    Inner(Stop<Y, S, Box<dyn Any>>),
+}
+
+impl<Y, S> Chain<Y, S> {
+    pub(super) const fn new() -> Self {
+        Chain { frames: Vec::new() }
+    }
+
+    #[inline(always)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Sends a value to the innermost, which there is.
+    #[inline]
+    pub(super) fn send(&mut self, value: S) -> Stop<Y, S, Box<dyn Any>> {
+        match self.frames.last_mut() {
+            Some(innermost) => innermost.send(value),
+            None => unreachable!("asked only when the chain is not empty"),
+        }
+    }
+
+    /// Tells the innermost something, and follows what comes of it.
+    pub(super) fn deliver<R>(
+        &mut self,
+        root: &mut Core<Yielder<Y, S>, R>,
+        mail: Mail<Y, S>,
+        closing: bool,
+    ) -> Stop<Y, S, R> {
+        let ran = self.tell_innermost(root, mail);
+        self.follow(root, ran, closing)
+    }
+
+    /// Follows a stop of the root.
+    pub(super) fn follow_root<R>(
+        &mut self,
+        root: &mut Core<Yielder<Y, S>, R>,
+        stop: Stop<Y, S, R>,
+        closing: bool,
+    ) -> Stop<Y, S, R> {
+        self.follow(root, Ran::Root(stop), closing)
+    }
+
+    /// Follows a stop of the innermost.
+    pub(super) fn follow_inner<R>(
+        &mut self,
+        root: &mut Core<Yielder<Y, S>, R>,
+        stop: Stop<Y, S, Box<dyn Any>>,
+        closing: bool,
+    ) -> Stop<Y, S, R> {
+        self.follow(root, Ran::Inner(stop), closing)
+    }
+
+    /// Goes on until somebody yields or the root ends. Never returns `Stop::Delegate`.
+    fn follow<R>(&mut self, root: &mut Core<Yielder<Y, S>, R>, mut ran: Ran<Y, S, R>, closing: bool) -> Stop<Y, S, R> {
+        loop {
+            ran = match ran {
+                Ran::Root(Stop::Delegate(frame)) | Ran::Inner(Stop::Delegate(frame)) => Ran::Inner(self.enter(frame)),
+                Ran::Root(stop) => return stop,
+                Ran::Inner(Stop::Yielded(value)) => return Stop::Yielded(value),
+                Ran::Inner(stop) => {
+                    self.frames.pop();
+                    self.tell_innermost(root, stop.into_mail(closing))
+                }
+            };
+        }
+    }
+
+    fn tell_innermost<R>(&mut self, root: &mut Core<Yielder<Y, S>, R>, mail: Mail<Y, S>) -> Ran<Y, S, R> {
+        match self.frames.last_mut() {
+            Some(innermost) => Ran::Inner(innermost.deliver(mail)),
+            None => Ran::Root(deliver(root, mail)),
+        }
+    }
+
+    /// Takes a new innermost in, together with those that it yields from already, and runs the last of them.
+    fn enter(&mut self, mut frame: Box<dyn Frame<Y, S>>) -> Stop<Y, S, Box<dyn Any>> {
+        let mut inner = frame.take_chain();
+        self.frames.push(frame);
+        self.frames.append(&mut inner.frames);
+        self.frames.last_mut().map_or(Stop::Unwound, |innermost| innermost.enter())
+    }
+
+    /// Gives all of them up.
+    pub(super) fn leak(&mut self) {
+        for frame in self.frames.iter_mut().rev() {
+            frame.leak();
+        }
+        self.frames.clear();
+    }
+}

@@ -1,0 +1,404 @@
+//! Generators: bodies that yield values, with Python's whole protocol.
+//!
+//! The rules are Python's, row by row (`tests/generator.rs` has a test for each), with its exceptions turned into values:
+//!
+//! | Python | here |
+//! |---|---|
+//! | `next(g)`, `for x in g` | `Iterator` for `Generator<Y>` |
+//! | `g.send(v)`, value of `yield` | [`Generator::send`], result of [`Yielder::yield_`] |
+//! | `g.throw(e)` | [`Generator::throw`]; [`Yielder::try_yield`] returns it as [`Interrupt::Thrown`] |
+//! | `g.close()`, `GeneratorExit` | [`Generator::close`] or drop; `try_yield` returns [`Interrupt::Closed`] |
+//! | `yield from inner` | [`Yielder::yield_from`] |
+//! | `return v`, `StopIteration.value` | [`Step::Complete`], [`Generator::into_return`] |
+//! | `inspect.getgeneratorstate(g)` | [`Generator::state`] |
+//!
+//! A body paused in `yield_` cannot be told anything by value, so closing it or throwing at it unwinds it, once. A body
+//! that wants to clean up, or to go on, pauses in `try_yield`.
+#![forbid(unsafe_code)]
+
+mod delegate;
+mod error;
+mod yielder;
+
+use self::delegate::{Chain, Mail, Stop};
+use crate::coroutine::core::{Core, Event, Plan, discard, throw_from_drop};
+use crate::coroutine::{self, Builder, CoroutineState, State, no_stack};
+use crate::stack::StackError;
+use crate::stack::arena::Kind;
+use std::error::Error;
+use std::fmt;
+use std::iter::FusedIterator;
+use std::panic::resume_unwind;
+
+pub use self::error::{CloseError, Interrupt, SendError, ThrowError};
+pub use self::yielder::Yielder;
+
+/// What a generator came to: it yielded a value or returned one.
+pub type Step<Y, R> = CoroutineState<Y, R>;
+
+/// A body that yields values of type `Y`, is sent values of type `S`, and returns an `R`.
+///
+/// With nothing to be sent (`S = ()`) it is an iterator. It runs on a stack of its own, so it can yield from any depth of
+/// ordinary calls; for a recursion, pass the [`Yielder`] down.
+///
+/// Dropping it closes it, as [`close`](Self::close) does. It lives on the thread that made it.
+///
+/// ```
+/// use cede::{Generator, Yielder};
+///
+/// fn in_order(tree: &[u32], y: &Yielder<u32>) {
+///     if let [left @ .., middle] = tree {
+///         in_order(left, y);
+///         y.yield_(*middle);
+///     }
+/// }
+/// let numbers = Generator::new(|y| in_order(&[1, 2, 3], y));
+/// assert_eq!(numbers.collect::<Vec<_>>(), [1, 2, 3]);
+/// ```
+pub struct Generator<Y: 'static, S: 'static = (), R: 'static = ()> {
+    core: Core<Yielder<Y, S>, R>,
+    /// The generators that are being yielded from, the innermost last. Empty unless `yield_from` is under way.
+    chain: Chain<Y, S>,
+    /// What the body returned while it was being iterated.
+    returned: Option<R>,
+}
+
+impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
+    /// Makes a generator with a stack of the default size. The body runs nothing before the first value is asked for.
+    ///
+    /// # Panics
+    ///
+    /// If there is no stack to be had; see [`try_new`](Self::try_new).
+    ///
+    /// ```
+    /// let mut fibonacci = cede::Generator::new(|y| {
+    ///     let (mut a, mut b) = (0u64, 1);
+    ///     loop {
+    ///         y.yield_(a);
+    ///         (a, b) = (b, a + b);
+    ///     }
+    /// });
+    /// assert_eq!(fibonacci.by_ref().take(6).collect::<Vec<_>>(), [0, 1, 1, 2, 3, 5]);
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn new(body: impl FnOnce(&Yielder<Y, S>) -> R + 'static) -> Self {
+        match Self::try_new(body) {
+            Ok(generator) => generator,
+            Err(error) => no_stack(&error),
+        }
+    }
+
+    /// Makes a generator with a stack of the default size.
+    ///
+    /// # Errors
+    ///
+    /// [`StackError`] when there is no stack to be had; the body is dropped.
+    #[inline]
+    pub fn try_new(body: impl FnOnce(&Yielder<Y, S>) -> R + 'static) -> Result<Self, StackError> {
+        Self::planned(Plan::usual(), body)
+    }
+
+    #[inline]
+    fn planned(plan: Plan, body: impl FnOnce(&Yielder<Y, S>) -> R + 'static) -> Result<Self, StackError> {
+        Ok(Generator { core: Core::new_static(plan, Kind::Generator, body)?, chain: Chain::new(), returned: None })
+    }
+
+    /// Runs the body to its first `yield`, or to its end.
+    ///
+    /// # Panics
+    ///
+    /// If it has been started: from then on it waits for a value, see [`send`](Self::send).
+    ///
+    /// ```
+    /// use cede::{Generator, Step};
+    /// let mut total = Generator::new(|y| {
+    ///     let mut sum = 0;
+    ///     while sum < 10 {
+    ///         sum += y.yield_(sum);
+    ///     }
+    ///     "enough"
+    /// });
+    /// assert_eq!(total.start(), Step::Yielded(0));
+    /// assert_eq!(total.send(4)?, Step::Yielded(4));
+    /// assert_eq!(total.send(6)?, Step::Complete("enough"));
+    /// # Ok::<(), cede::SendError<i32>>(())
+    /// ```
+    #[track_caller]
+    pub fn start(&mut self) -> Step<Y, R> {
+        match self.core.start() {
+            Event::Yielded(value) => Step::Yielded(value),
+            Event::Complete(value) => Step::Complete(value),
+            event => self.settle(event),
+        }
+    }
+
+    /// Makes `value` the result of the `yield` that the body waits in, and runs it to the next one, or to its end.
+    ///
+    /// # Errors
+    ///
+    /// Each gives the value back. [`SendError::NotStarted`]: the body waits in no `yield` yet; call [`start`](Self::start)
+    /// first. [`SendError::Finished`]: it has ended.
+    ///
+    /// # Panics
+    ///
+    /// A panic of the body comes out here, and the generator is finished.
+    #[inline(always)]
+    #[track_caller]
+    pub fn send(&mut self, value: S) -> Result<Step<Y, R>, SendError<S>> {
+        if self.core.is_finished() {
+            return Err(SendError::Finished(value));
+        }
+        if !self.core.is_started() {
+            return Err(SendError::NotStarted(value));
+        }
+        Ok(self.advance(value))
+    }
+
+    /// Raises `error` in the body, at the `yield` that it waits in, and runs it to the next one, or to its end.
+    ///
+    /// A body that waits in [`try_yield`](Yielder::try_yield) gets it as [`Interrupt::Thrown`] and decides; one that waits
+    /// in [`yield_`](Yielder::yield_) is unwound. While a generator is yielded from, the innermost gets it first.
+    ///
+    /// # Errors
+    ///
+    /// The error itself, when the body did not handle it: it was unwound, it put the error back with
+    /// [`rethrow`](Yielder::rethrow), it had not started (then it never runs), or it had finished. The generator is
+    /// finished.
+    ///
+    /// # Panics
+    ///
+    /// A panic of the body comes out here.
+    ///
+    /// ```
+    /// use cede::{Generator, Interrupt, Step, Yielder};
+    /// let mut g = Generator::new(|y: &Yielder<String>| loop {
+    ///     match y.try_yield("ready".into()) {
+    ///         Ok(()) => {}
+    ///         Err(Interrupt::Thrown(error)) => { y.yield_(format!("caught {error}")); }
+    ///         Err(Interrupt::Closed) => break,
+    ///     }
+    /// });
+    /// g.next();
+    /// assert_eq!(g.throw("trouble").unwrap(), Step::Yielded("caught trouble".to_string()));
+    /// ```
+    #[track_caller]
+    pub fn throw(&mut self, error: impl Into<Box<dyn Error>>) -> Result<Step<Y, R>, ThrowError> {
+        let stop = self.chain.deliver(&mut self.core, Mail::Throw(error.into()), false);
+        match self.step_of(stop) {
+            Ok(step) => Ok(step),
+            Err(error) => Err(ThrowError(error)),
+        }
+    }
+
+    /// Tells the body to end. Returns what it returned, if it did, and `None` if it was unwound, never started, or had
+    /// finished before.
+    ///
+    /// A body that waits in [`try_yield`](Yielder::try_yield) gets [`Interrupt::Closed`] and may clean up; one that waits in
+    /// [`yield_`](Yielder::yield_) is unwound. While a generator is yielded from, the innermost is closed first.
+    ///
+    /// # Errors
+    ///
+    /// [`CloseError::Ignored`] when the body yielded again, with the value; it is still suspended and can be used.
+    /// [`CloseError::Raised`] when it put an error back with [`rethrow`](Yielder::rethrow).
+    ///
+    /// # Panics
+    ///
+    /// A panic of the body comes out here.
+    ///
+    /// ```
+    /// use cede::{Generator, Yielder};
+    /// let mut g = Generator::new(|y: &Yielder<u32>| {
+    ///     let mut sent = 0;
+    ///     while y.try_yield(sent).is_ok() {
+    ///         sent += 1;
+    ///     }
+    ///     format!("{sent} taken")
+    /// });
+    /// g.next();
+    /// g.next();
+    /// assert_eq!(g.close()?, Some("1 taken".to_string()));
+    /// # Ok::<(), cede::CloseError<u32>>(())
+    /// ```
+    #[track_caller]
+    pub fn close(&mut self) -> Result<Option<R>, CloseError<Y>> {
+        if self.core.is_finished() {
+            return Ok(None);
+        }
+        match self.chain.deliver(&mut self.core, Mail::Close, true) {
+            Stop::Yielded(value) => Err(CloseError::Ignored(value)),
+            Stop::Returned(value) => Ok(Some(value)),
+            Stop::Unwound => Ok(None),
+            Stop::Raised(error) => Err(CloseError::Raised(error)),
+            Stop::Panicked(payload) => resume_unwind(payload),
+            Stop::Delegate(_) => unreachable!("the chain takes delegates in"),
+        }
+    }
+
+    /// What the body returned when iteration reached its end; `None` if it has not, or if `send` or `close` gave it out.
+    ///
+    /// ```
+    /// let mut g = cede::Generator::new(|y| { y.yield_('a'); 42 });
+    /// assert_eq!(g.by_ref().count(), 1);
+    /// assert_eq!(g.into_return(), Some(42));
+    /// ```
+    pub fn into_return(mut self) -> Option<R> {
+        self.returned.take()
+    }
+
+    /// Where the body stands.
+    pub fn state(&self) -> State {
+        self.core.state()
+    }
+
+    /// Whether the body has returned, panicked, been closed or leaked.
+    pub fn is_finished(&self) -> bool {
+        self.core.is_finished()
+    }
+
+    /// The name that the builder gave.
+    pub fn name(&self) -> Option<&str> {
+        coroutine::name(&self.core)
+    }
+
+    /// How deep the stack has been, in bytes, in whole pages: see
+    /// [`Coroutine::stack_high_water`](crate::Coroutine::stack_high_water).
+    ///
+    /// # Errors
+    ///
+    /// What `mincore(2)` said.
+    pub fn stack_high_water(&self) -> std::io::Result<usize> {
+        coroutine::stack_high_water(&self.core)
+    }
+
+    /// The plain way, short enough to be inlined: the body itself is resumed and yields.
+    #[inline(always)]
+    fn advance(&mut self, value: S) -> Step<Y, R> {
+        if self.chain.is_empty() {
+            match self.core.resume(value) {
+                Event::Yielded(value) => Step::Yielded(value),
+                Event::Complete(value) => Step::Complete(value),
+                event => self.settle(event),
+            }
+        } else {
+            self.advance_innermost(value)
+        }
+    }
+
+    /// While a generator is yielded from, its body is resumed without a visit to those around it.
+    fn advance_innermost(&mut self, value: S) -> Step<Y, R> {
+        match self.chain.send(value) {
+            Stop::Yielded(value) => Step::Yielded(value),
+            stop => {
+                let stop = self.chain.follow_inner(&mut self.core, stop, false);
+                self.step_or_panic(stop)
+            }
+        }
+    }
+
+    /// What is to be done when the body did something rarer than yielding or returning.
+    #[cold]
+    fn settle(&mut self, event: Event<Y, R>) -> Step<Y, R> {
+        let stop = delegate::stop_of(&self.core, event);
+        let stop = self.chain.follow_root(&mut self.core, stop, false);
+        self.step_or_panic(stop)
+    }
+
+    #[cold]
+    fn step_or_panic(&mut self, stop: Stop<Y, S, R>) -> Step<Y, R> {
+        match self.step_of(stop) {
+            Ok(step) => step,
+            // An error is no panic payload, so only its text can go on.
+            Err(error) => panic!("{} raised: {error}", self.core.label()),
+        }
+    }
+
+    fn step_of(&mut self, stop: Stop<Y, S, R>) -> Result<Step<Y, R>, Box<dyn Error>> {
+        match stop {
+            Stop::Yielded(value) => Ok(Step::Yielded(value)),
+            Stop::Returned(value) => Ok(Step::Complete(value)),
+            Stop::Raised(error) => Err(error),
+            Stop::Panicked(payload) => resume_unwind(payload),
+            Stop::Unwound => panic!(
+                "{} ended without a value: it rethrew an Interrupt::Closed, or was leaked, and nobody was closing it",
+                self.core.label()
+            ),
+            Stop::Delegate(_) => unreachable!("the chain takes delegates in"),
+        }
+    }
+}
+
+impl<Y: 'static, R: 'static> Iterator for Generator<Y, (), R> {
+    type Item = Y;
+
+    /// The next value that the body yields; `None` when it has ended. What it returned is kept for
+    /// [`into_return`](Generator::into_return).
+    #[inline(always)]
+    fn next(&mut self) -> Option<Y> {
+        if self.core.is_finished() {
+            return None;
+        }
+        match self.advance(()) {
+            Step::Yielded(value) => Some(value),
+            Step::Complete(value) => {
+                self.returned = Some(value);
+                None
+            }
+        }
+    }
+}
+
+impl<Y: 'static, R: 'static> FusedIterator for Generator<Y, (), R> {}
+
+impl<Y: 'static, S: 'static, R: 'static> Drop for Generator<Y, S, R> {
+    #[inline]
+    fn drop(&mut self) {
+        // A body that has not started has nothing to clean up: the core drops it.
+        if self.core.is_started() && !self.core.is_finished() {
+            self.close_for_good();
+        }
+    }
+}
+
+impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
+    #[cold]
+    fn close_for_good(&mut self) {
+        let outcome = match self.chain.deliver(&mut self.core, Mail::Close, true) {
+            Stop::Yielded(value) => {
+                self.chain.leak();
+                self.core.leak("yielded again when it was dropped");
+                discard(value)
+            }
+            Stop::Returned(value) => discard(value),
+            Stop::Raised(error) => {
+                eprintln!("cede: {} raised while it was dropped: {error}", self.core.label());
+                discard(error)
+            }
+            Stop::Panicked(payload) => Err(payload),
+            Stop::Unwound | Stop::Delegate(_) => Ok(()),
+        };
+        if let Err(payload) = outcome {
+            throw_from_drop(payload, &self.core.label());
+        }
+    }
+}
+
+impl<Y: 'static, S: 'static, R: 'static> fmt::Debug for Generator<Y, S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.core.fmt(f)
+    }
+}
+
+impl Builder {
+    /// Makes a [`Generator`].
+    ///
+    /// # Errors
+    ///
+    /// [`StackError`] when a size is out of bounds or there is no stack to be had; the body is dropped.
+    pub fn generator<Y: 'static, S: 'static, R: 'static>(
+        self,
+        body: impl FnOnce(&Yielder<Y, S>) -> R + 'static,
+    ) -> Result<Generator<Y, S, R>, StackError> {
+        Generator::planned(self.plan()?, body)
+    }
+}

@@ -1,0 +1,243 @@
+//! The body's side of a generator.
+
+use super::delegate::{Frame, Mail};
+use super::error::Interrupt;
+use super::{Generator, State};
+use crate::coroutine::core::{Handle, Note, Port};
+use std::cell::Cell;
+use std::error::Error;
+use std::fmt;
+use std::panic::resume_unwind;
+
+/// What the body of a [`Generator`] yields with.
+///
+/// It can be lent to any function that the body calls, however deep, which is the way to yield out of a recursion: an item
+/// costs the same at every depth.
+///
+/// ```
+/// use cede::{Generator, Yielder};
+/// fn countdown(y: &Yielder<u32>, n: u32) {
+///     if n > 0 {
+///         y.yield_(n);
+///         countdown(y, n - 1);
+///     }
+/// }
+/// assert_eq!(Generator::new(|y| countdown(y, 3)).collect::<Vec<_>>(), [3, 2, 1]);
+/// ```
+pub struct Yielder<Y, S = ()> {
+    port: Port<S, Y>,
+    /// What goes with `Note::Mail`; and an error that an unwinding carries out.
+    mail: Cell<Option<Mail<Y, S>>>,
+    /// The body waits in a form that returns an interrupt by value.
+    trying: Cell<bool>,
+}
+
+impl<Y, S> Handle for Yielder<Y, S> {
+    type In = S;
+    type Out = Y;
+
+    fn new(port: Port<S, Y>) -> Self {
+        Yielder { port, mail: Cell::new(None), trying: Cell::new(false) }
+    }
+
+    #[inline(always)]
+    fn port(&self) -> &Port<S, Y> {
+        &self.port
+    }
+}
+
+impl<Y, S> Yielder<Y, S> {
+    /// Hands `value` to the consumer, waits until it asks for the next, and returns what it sent.
+    ///
+    /// If the generator is closed, dropped, or has an error thrown at it meanwhile, this does not return: it unwinds the
+    /// body, once, so that its destructors run. A destructor that panics then aborts the process, as in every unwinding.
+    ///
+    /// # Panics
+    ///
+    /// In debug builds, inside [`no_suspend`](crate::no_suspend). Called from a destructor while the body unwinds, it
+    /// aborts the process, naming the generator: half a panic cannot be put aside.
+    #[inline(always)]
+    #[track_caller]
+    pub fn yield_(&self, value: Y) -> S {
+        match self.port.suspend(value) {
+            Ok(sent) => sent,
+            Err(_) => self.port.unwind(),
+        }
+    }
+
+    /// Hands `value` to the consumer and waits, as [`yield_`](Self::yield_) does, but returns what interrupts it.
+    ///
+    /// # Errors
+    ///
+    /// [`Interrupt::Closed`] when the generator is closed or dropped: clean up and return; yielding again is answered with
+    /// [`CloseError::Ignored`](crate::CloseError::Ignored), or with a leak if nobody is there to be told. Also at once,
+    /// without waiting, in a destructor while the body unwinds.
+    /// [`Interrupt::Thrown`] when an error is thrown at it.
+    #[inline]
+    #[track_caller]
+    pub fn try_yield(&self, value: Y) -> Result<S, Interrupt> {
+        if self.port.is_unwinding() {
+            return Err(Interrupt::Closed);
+        }
+        self.trying.set(true);
+        let answer = self.port.suspend(value);
+        self.trying.set(false);
+        match answer {
+            Ok(sent) => Ok(sent),
+            Err(note) => Err(self.interrupt(note)),
+        }
+    }
+
+    #[cold]
+    fn interrupt(&self, note: Note) -> Interrupt {
+        match (note, self.mail.take()) {
+            (Note::Mail, Some(Mail::Throw(error))) => Interrupt::Thrown(error),
+            (Note::Mail, _) => Interrupt::Closed,
+            _ => self.port.unwind(),
+        }
+    }
+
+    /// Ends the body with an interrupt that it does not want to handle: unwinds it, and an error comes out of
+    /// [`Generator::throw`] as it went in.
+    ///
+    /// ```
+    /// use cede::{Generator, Yielder};
+    /// let mut g = Generator::new(|y: &Yielder<u32>| {
+    ///     if let Err(interrupt) = y.try_yield(1) {
+    ///         y.rethrow(interrupt)
+    ///     }
+    /// });
+    /// g.next();
+    /// assert_eq!(g.throw("not mine").unwrap_err().to_string(), "not mine");
+    /// ```
+    pub fn rethrow(&self, interrupt: Interrupt) -> ! {
+        if let Interrupt::Thrown(error) = interrupt {
+            self.mail.set(Some(Mail::Raised(error)));
+        }
+        self.port.unwind()
+    }
+
+    /// The error that an unwinding has left behind.
+    pub(super) fn take_raised(&self) -> Option<Box<dyn Error>> {
+        match self.mail.take() {
+            Some(Mail::Raised(error)) => Some(error),
+            _ => None,
+        }
+    }
+
+    pub(super) fn put_mail(&self, mail: Mail<Y, S>) {
+        self.mail.set(Some(mail));
+    }
+
+    pub(super) fn take_mail(&self) -> Option<Mail<Y, S>> {
+        self.mail.take()
+    }
+
+    pub(super) fn is_trying(&self) -> bool {
+        self.trying.get()
+    }
+}
+
+impl<Y: 'static, S: 'static> Yielder<Y, S> {
+    /// Yields everything that `inner` yields, passes everything that is sent to it, and returns what it returned. Python's
+    /// `yield from`.
+    ///
+    /// What is thrown, and closing, reach the inner generator first; a panic of its body, or an error that it does not
+    /// handle, goes on here. An item costs the same however many generators yield from one another.
+    ///
+    /// # Panics
+    ///
+    /// If `inner` has finished and its return value is gone, or if it has been started and waits for a value (`S` is not
+    /// `()`): there is none to send.
+    ///
+    /// ```
+    /// use cede::{Generator, Yielder};
+    /// let outer = Generator::new(|y: &Yielder<u32>| {
+    ///     let inner = Generator::new(|y| { y.yield_(1); y.yield_(2); "inner's end" });
+    ///     assert_eq!(y.yield_from(inner), "inner's end");
+    ///     y.yield_(3);
+    /// });
+    /// assert_eq!(outer.collect::<Vec<_>>(), [1, 2, 3]);
+    /// ```
+    ///
+    /// A plain iterator takes no values, so it can be yielded from only where none are sent (Python notices at run time):
+    ///
+    /// ```
+    /// let g = cede::Generator::new(|y: &cede::Yielder<u32, ()>| y.yield_all([1, 2]));
+    /// assert_eq!(g.collect::<Vec<_>>(), [1, 2]);
+    /// ```
+    /// ```compile_fail,E0599
+    /// let g = cede::Generator::new(|y: &cede::Yielder<u32, String>| y.yield_all([1, 2]));
+    /// ```
+    #[track_caller]
+    pub fn yield_from<R: 'static>(&self, inner: Generator<Y, S, R>) -> R {
+        match self.delegate(inner) {
+            Ok(value) => value,
+            Err(interrupt) => self.rethrow(interrupt),
+        }
+    }
+
+    /// As [`yield_from`](Self::yield_from), but returns what interrupts it, after the inner generator has had it.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_yield`](Self::try_yield).
+    #[track_caller]
+    pub fn try_yield_from<R: 'static>(&self, inner: Generator<Y, S, R>) -> Result<R, Interrupt> {
+        self.trying.set(true);
+        let answer = self.delegate(inner);
+        self.trying.set(false);
+        answer
+    }
+
+    #[track_caller]
+    fn delegate<R: 'static>(&self, mut inner: Generator<Y, S, R>) -> Result<R, Interrupt> {
+        if inner.state() == State::Finished {
+            let label = inner.core.label();
+            return Ok(inner.returned.take().unwrap_or_else(|| panic!("cannot yield from finished {label}")));
+        }
+        assert!(
+            inner.state() == State::Created || super::delegate::unit::<S>().is_some(),
+            "cannot yield from started {}: it waits for a value, and there is none to send",
+            inner.core.label()
+        );
+        self.mail.set(Some(Mail::Delegate(Box::new(inner) as Box<dyn Frame<Y, S>>)));
+        match self.port.call() {
+            Err(Note::Mail) => match self.mail.take() {
+                Some(Mail::Returned(value)) => match value.downcast::<R>() {
+                    Ok(value) => Ok(*value),
+                    Err(_) => unreachable!("the inner generator returns an R"),
+                },
+                Some(Mail::Panicked(payload)) => resume_unwind(payload),
+                Some(Mail::Throw(error)) => Err(Interrupt::Thrown(error)),
+                _ => Err(Interrupt::Closed),
+            },
+            Err(_) => self.port.unwind(),
+            Ok(_) => unreachable!("values go to the innermost generator"),
+        }
+    }
+}
+
+impl<Y> Yielder<Y> {
+    /// Yields every item of an iterator. Python's `yield from` for anything that is not a generator.
+    ///
+    /// ```
+    /// let g = cede::Generator::new(|y| {
+    ///     y.yield_all(1..3);
+    ///     y.yield_(10);
+    /// });
+    /// assert_eq!(g.collect::<Vec<_>>(), [1, 2, 10]);
+    /// ```
+    #[track_caller]
+    pub fn yield_all(&self, items: impl IntoIterator<Item = Y>) {
+        for item in items {
+            self.yield_(item);
+        }
+    }
+}
+
+impl<Y, S> fmt::Debug for Yielder<Y, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Yielder of {}", self.port.label())
+    }
+}

@@ -1,0 +1,110 @@
+//! The body's side of a sink.
+
+use crate::coroutine::core::{Handle, Port};
+use std::cell::Cell;
+use std::fmt;
+
+/// What the body of a [`Sink`](crate::Sink) receives from.
+///
+/// It can be lent to any function that the body calls, but not to another thread.
+pub struct Inbox<T> {
+    port: Port<(), ()>,
+    item: Cell<Option<T>>,
+    closed: Cell<bool>,
+}
+
+impl<T> Handle for Inbox<T> {
+    type In = ();
+    type Out = ();
+
+    fn new(port: Port<(), ()>) -> Self {
+        Inbox { port, item: Cell::new(None), closed: Cell::new(false) }
+    }
+
+    #[inline(always)]
+    fn port(&self) -> &Port<(), ()> {
+        &self.port
+    }
+}
+
+impl<T> Inbox<T> {
+    /// Waits for the next item and returns it; `None` when the input has ended, at once and for ever.
+    ///
+    /// When the sink is dropped by a panic this does not return: it unwinds the body, so that its destructors run.
+    ///
+    /// # Panics
+    ///
+    /// In debug builds, inside [`no_suspend`](crate::no_suspend). Called from a destructor while the body unwinds, it
+    /// returns `None`.
+    #[inline]
+    #[track_caller]
+    pub fn recv(&self) -> Option<T> {
+        loop {
+            if let Some(item) = self.item.take() {
+                return Some(item);
+            }
+            if self.closed.get() || self.port.is_unwinding() {
+                return None;
+            }
+            if self.port.suspend(()).is_err() {
+                self.port.unwind();
+            }
+        }
+    }
+
+    /// The items that come until the input ends.
+    ///
+    /// ```
+    /// let sum = cede::Sink::new(|inbox: &cede::Inbox<u32>| inbox.iter().sum::<u32>());
+    /// # let mut sum = sum;
+    /// # sum.send(2).unwrap();
+    /// # sum.send(3).unwrap();
+    /// # assert_eq!(sum.finish(), 5);
+    /// ```
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter { inbox: self }
+    }
+
+    pub(super) fn put(&self, item: T) {
+        self.item.set(Some(item));
+    }
+
+    pub(super) fn take_back(&self) -> Option<T> {
+        self.item.take()
+    }
+
+    pub(super) fn close(&self) {
+        self.closed.set(true);
+    }
+}
+
+impl<T> fmt::Debug for Inbox<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Inbox of {}", self.port.label())
+    }
+}
+
+/// The items of an [`Inbox`], as they come.
+#[derive(Debug)]
+pub struct Iter<'a, T> {
+    inbox: &'a Inbox<T>,
+}
+
+impl<T> Iterator for Iter<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.inbox.recv()
+    }
+}
+
+impl<T> std::iter::FusedIterator for Iter<'_, T> {}
+
+impl<'a, T> IntoIterator for &'a Inbox<T> {
+    type Item = T;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}
