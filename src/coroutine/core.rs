@@ -77,8 +77,7 @@ pub(crate) struct Port<I, Y> {
     /// The body has been told to unwind.
     unwinding: Cell<bool>,
     input: Cell<MaybeUninit<I>>,
-    /// How many sections were open when the body was resumed.
-    #[cfg(debug_assertions)]
+    /// How many sections were open when the body was resumed. Debug builds only.
     sections: Cell<u32>,
     slot: Slot,
 }
@@ -91,7 +90,6 @@ impl<I, Y> Port<I, Y> {
             resumed_in_panic: Cell::new(false),
             unwinding: Cell::new(false),
             input: Cell::new(MaybeUninit::uninit()),
-            #[cfg(debug_assertions)]
             sections: Cell::new(0),
             slot,
         }
@@ -116,8 +114,9 @@ impl<I, Y> Port<I, Y> {
         if panicking() {
             self.refuse_if_unwinding();
         }
-        #[cfg(debug_assertions)]
-        if let Some(section) = section::left_open(self.sections.get()) {
+        if cfg!(debug_assertions)
+            && let Some(section) = section::left_open(self.sections.get())
+        {
             panic!("cannot suspend {} inside {section}: close it first", self.label());
         }
         // SAFETY: invariant 3: the body runs, so it has set the seam, and corosensei's yielder lives as long as it.
@@ -404,8 +403,9 @@ impl<H: Handle, R> Core<H, R> {
         if panicking {
             self.handle().port().resumed_in_panic.set(true);
         }
-        #[cfg(debug_assertions)]
-        self.handle().port().sections.set(section::depth());
+        if cfg!(debug_assertions) {
+            self.handle().port().sections.set(section::depth());
+        }
         let result = self.inner.resume(());
         let port = self.handle().port();
         if panicking {

@@ -1,0 +1,59 @@
+//! What several test files need: running a program of ours in a process of its own.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A command for a program built with the tests. Where the tests themselves run under an emulator, `CEDE_TEST_RUNNER`
+/// names it, and the program runs under the same. No core files are left.
+pub(crate) fn command(program: impl AsRef<Path>) -> Command {
+    let runner = std::env::var("CEDE_TEST_RUNNER").unwrap_or_default();
+    let mut words = runner.split_whitespace();
+    let mut command = match words.next() {
+        Some(emulator) => {
+            let mut command = Command::new(emulator);
+            command.args(words).arg(program.as_ref());
+            command
+        }
+        None => Command::new(program.as_ref()),
+    };
+    command.env_remove("RUST_BACKTRACE");
+    // SAFETY: setrlimit is all that runs between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            libc::setrlimit(libc::RLIMIT_CORE, &libc::rlimit { rlim_cur: 0, rlim_max: 0 });
+            Ok(())
+        });
+    }
+    command
+}
+
+/// Whether the tests run under an emulator, which knows less than a kernel.
+pub(crate) fn emulated() -> bool {
+    std::env::var_os("CEDE_TEST_RUNNER").is_some()
+}
+
+/// An example that cargo built beside the running test.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let profile = test.parent().and_then(Path::parent).expect("tests lie in PROFILE/deps");
+    let path = profile.join("examples").join(name);
+    assert!(path.exists(), "example {name} is not built: run all tests, or `cargo build --examples` first");
+    path
+}
+
+/// All that a run showed: its output, then its errors, then how it ended if that was not exit code 0.
+pub(crate) fn transcript(output: &Output) -> String {
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.stderr.is_empty() {
+        text += &format!("--- stderr\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    match (output.status.signal(), output.status.code()) {
+        (Some(libc::SIGABRT), _) => text += "--- killed by SIGABRT\n",
+        (Some(signal), _) => text += &format!("--- killed by signal {signal}\n"),
+        (None, Some(0)) => {}
+        (None, code) => text += &format!("--- exit code {code:?}\n"),
+    }
+    text
+}

@@ -1,0 +1,56 @@
+//! Every example runs and prints what its transcript says.
+
+mod common;
+
+use common::{command, example, transcript};
+
+fn check(name: &str) {
+    let output = command(example(name)).output().expect("the example was built with the tests");
+    let file = format!("{}/tests/transcripts/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    let expected = std::fs::read_to_string(file).expect("there is a transcript");
+    assert_eq!(without_emulator(&transcript(&output)), expected, "{name}");
+}
+
+/// qemu adds a line of its own when the program that it runs dies by a signal.
+fn without_emulator(text: &str) -> String {
+    text.lines()
+        .filter(|line| !line.starts_with("qemu: uncaught target signal"))
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
+
+macro_rules! transcripts {
+    ($($name:ident)*) => { $(
+        #[test]
+        fn $name() {
+            check(stringify!($name));
+        }
+    )* };
+}
+
+transcripts! { fibonacci tree_walk tokenizer averager overflow }
+
+#[test]
+fn every_example_is_tested() {
+    // These print figures or need arguments, and have tests of their own.
+    let elsewhere = ["grep", "million"];
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let transcript = format!("{}/tests/transcripts/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+        assert!(
+            elsewhere.contains(&name) || std::path::Path::new(&transcript).exists(),
+            "examples/{name} has no transcript"
+        );
+        let source = path.is_file().then(|| std::fs::read_to_string(&path).unwrap());
+        assert!(source.is_none_or(|source| source.starts_with("//! ")), "examples/{name} does not say what it shows");
+    }
+}
+
+#[test]
+fn million_holds_what_it_is_asked_to() {
+    let output = command(example("million")).arg("20000").output().unwrap();
+    let text = transcript(&output);
+    assert!(text.starts_with("20000 suspended coroutines\n"), "{text}");
+    assert!(text.ends_with("each resumed once more: all finished\n"), "{text}");
+}

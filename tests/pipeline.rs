@@ -1,0 +1,213 @@
+//! Sinks and stages: items travel in order, ends travel both ways, and nothing is lost.
+
+use cede::pipeline::{self, FeedError, Push};
+use cede::{Generator, Inbox, SendError, Sink, State};
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+fn summing() -> Sink<u32, u32> {
+    Sink::new(|inbox: &Inbox<u32>| inbox.iter().sum())
+}
+
+#[test]
+fn a_sink_starts_with_the_first_item_and_finishes_with_its_result() {
+    let mut sink = summing();
+    assert_eq!(sink.state(), State::Created);
+    sink.send(1).unwrap();
+    assert_eq!(sink.state(), State::Suspended);
+    sink.send(2).unwrap();
+    assert_eq!(sink.finish(), 3);
+    assert_eq!(summing().finish(), 0, "finish() alone starts it too");
+}
+
+#[test]
+fn a_body_that_returns_early_refuses_the_next_item_and_keeps_its_result() {
+    let mut sink = Sink::new(|inbox: &Inbox<u32>| inbox.recv());
+    sink.send(1).unwrap();
+    assert!(sink.is_finished());
+    assert_eq!(sink.send(2), Err(SendError::Finished(2)));
+    assert_eq!(sink.finish(), Some(1));
+}
+
+#[test]
+fn a_body_that_takes_nothing_gives_even_the_first_item_back() {
+    let mut sink = Sink::new(|_: &Inbox<String>| "done");
+    assert_eq!(sink.send("x".into()).unwrap_err().into_inner(), "x");
+    assert_eq!(sink.finish(), "done");
+}
+
+#[test]
+fn dropping_a_sink_ends_its_input_and_lets_it_finish() {
+    let written = Rc::new(RefCell::new(Vec::new()));
+    let out = Rc::clone(&written);
+    let mut buffered = Sink::new(move |inbox: &Inbox<u32>| {
+        let held: Vec<u32> = inbox.iter().collect();
+        out.borrow_mut().extend(held);
+    });
+    buffered.extend([1, 2, 3]);
+    assert!(written.borrow().is_empty());
+    drop(buffered);
+    assert_eq!(*written.borrow(), [1, 2, 3]);
+}
+
+#[test]
+fn a_sink_dropped_by_a_panic_is_unwound_instead() {
+    let log = Rc::new(RefCell::new(Vec::new()));
+    struct Logs(Rc<RefCell<Vec<&'static str>>>);
+    impl Drop for Logs {
+        fn drop(&mut self) {
+            self.0.borrow_mut().push("cleanup");
+        }
+    }
+    let inner = Rc::clone(&log);
+    let result = catch_unwind(AssertUnwindSafe(move || {
+        let mut sink = Sink::new(move |inbox: &Inbox<u32>| {
+            let logs = Logs(inner);
+            for _ in inbox {}
+            logs.0.borrow_mut().push("finished");
+        });
+        sink.send(1).unwrap();
+        panic!("source");
+    }));
+    assert!(result.is_err());
+    assert_eq!(*log.borrow(), ["cleanup"]);
+}
+
+#[test]
+fn a_panic_of_the_body_comes_out_of_send_and_of_drop() {
+    let make = || {
+        Sink::new(|inbox: &Inbox<u32>| {
+            for item in inbox {
+                assert_ne!(item, 2, "a bad item");
+            }
+            panic!("at the end");
+        })
+    };
+    let mut sink = make();
+    sink.send(1).unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| sink.send(2))).is_err());
+    assert_eq!(sink.send(3), Err(SendError::Finished(3)));
+    let mut sink = make();
+    sink.send(1).unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(sink))).is_err());
+}
+
+#[test]
+fn recv_after_the_end_stays_none() {
+    let sink = Sink::new(|inbox: &Inbox<u32>| (inbox.recv(), inbox.recv(), inbox.recv()));
+    assert_eq!(sink.finish(), (None, None, None));
+}
+
+#[test]
+fn stages_pass_items_on_in_order() {
+    let seen = Rc::new(Cell::new(0));
+    let counter = Rc::clone(&seen);
+    let end = pipeline::collect::<Vec<String>, _>();
+    let mut stages = pipeline::inspect(
+        move |_| counter.set(counter.get() + 1),
+        pipeline::filter(|n| n % 3 != 0, pipeline::map(|n: u32| n.to_string(), end)),
+    );
+    stages.feed(1..=7).unwrap();
+    assert_eq!(stages.finish(), ["1", "2", "4", "5", "7"]);
+    assert_eq!(seen.get(), 7);
+}
+
+#[test]
+fn an_early_end_travels_up_through_every_stage_and_the_source_stops() {
+    // The sink stops after two; what stands before it must neither swallow an item nor ask for more.
+    let first_two = || Sink::new(|inbox: &Inbox<u32>| (inbox.recv(), inbox.recv()));
+    let mut source = 1..;
+    let mut stages = pipeline::map(
+        |n: u32| n,
+        pipeline::inspect(|_| {}, pipeline::filter(|_| true, pipeline::take(9, first_two()))),
+    );
+    assert_eq!(stages.feed(source.by_ref()), Err(SendError::Finished(3)));
+    assert_eq!(source.next(), Some(4), "nothing was drawn that had no taker");
+    assert_eq!(stages.finish(), (Some(1), Some(2)));
+}
+
+#[test]
+fn a_target_that_never_takes_anything_gives_the_unmapped_item_back() {
+    let mut stages = pipeline::map(|n: u32| n.to_string(), Sink::new(|_: &Inbox<String>| ()));
+    assert_eq!(stages.send(7), Err(SendError::Finished(7)));
+    let mut stages = pipeline::batch(3, Sink::new(|_: &Inbox<Vec<u32>>| ()));
+    assert_eq!(stages.send(7), Err(SendError::Finished(7)));
+}
+
+#[test]
+fn batches_are_whole_and_the_rest_comes_at_the_end() {
+    let mut stages = pipeline::batch(3, pipeline::collect::<Vec<Vec<u32>>, _>());
+    stages.feed(1..=7).unwrap();
+    assert_eq!(stages.finish(), [vec![1, 2, 3], vec![4, 5, 6], vec![7]]);
+    assert!(catch_unwind(|| drop(pipeline::batch::<u32, _>(0, pipeline::for_each(drop::<Vec<u32>>)))).is_err());
+}
+
+#[test]
+fn tee_and_broadcast_go_on_until_all_have_ended() {
+    let mut both = pipeline::tee(pipeline::take(1, pipeline::collect::<Vec<u32>, _>()), summing());
+    both.feed([1, 2, 3]).unwrap();
+    assert_eq!(both.finish(), (vec![1], 6));
+
+    let mut both = pipeline::tee(summing(), pipeline::take(1, pipeline::collect::<Vec<u32>, _>()));
+    both.feed([1, 2, 3]).unwrap();
+    assert_eq!(both.finish(), (6, vec![1]));
+
+    let targets = [2, 0, 1].map(|n| pipeline::take(n, pipeline::collect::<Vec<u32>, _>()));
+    let mut all = pipeline::broadcast(targets);
+    assert_eq!(all.feed(1..), Err(SendError::Finished(3)));
+    assert_eq!(all.finish(), [vec![1, 2], vec![], vec![1]]);
+    let mut none = pipeline::broadcast(Vec::<Sink<u32>>::new());
+    assert_eq!(none.send(1), Err(SendError::Finished(1)));
+}
+
+#[test]
+fn lines_come_without_their_ends_and_bad_ones_are_errors() {
+    let mut lines = pipeline::collect::<Vec<String>, _>();
+    lines.feed_lines(&b"one\r\n\ntwo\nlast"[..]).unwrap();
+    assert_eq!(lines.finish(), ["one", "", "two", "last"]);
+
+    let mut lines = pipeline::collect::<Vec<String>, _>();
+    assert!(matches!(lines.feed_lines(&b"fine\n\xff\n"[..]), Err(FeedError::Read(_))));
+    assert_eq!(lines.finish(), ["fine"]);
+
+    let mut lines = pipeline::take(1, pipeline::collect::<Vec<String>, _>());
+    assert!(matches!(lines.feed_lines(&b"a\nb\nc"[..]), Err(FeedError::Refused(line)) if line == "b"));
+}
+
+#[test]
+fn a_generator_is_a_source_and_a_sink_can_be_a_stage() {
+    let numbers = Generator::new(|y| y.yield_all(1..=4u32));
+    // A stage with a body of its own: pairs of neighbours.
+    let mut target = pipeline::collect::<Vec<(u32, u32)>, _>();
+    let mut pairs = Sink::new(move |inbox: &Inbox<u32>| {
+        let mut last = inbox.recv();
+        for item in inbox {
+            if let Some(last) = last.replace(item)
+                && target.send((last, item)).is_err()
+            {
+                break;
+            }
+        }
+        target.finish()
+    });
+    pairs.feed(numbers).unwrap();
+    assert_eq!(pairs.finish(), [(1, 2), (2, 3), (3, 4)]);
+}
+
+#[test]
+fn a_lent_stage_is_finished_by_its_owner() {
+    let mut sum = summing();
+    let mut doubled = pipeline::map(|n: u32| 2 * n, &mut sum);
+    doubled.feed([1, 2]).unwrap();
+    doubled.finish();
+    assert_eq!(sum.finish(), 6);
+}
+
+#[test]
+fn extend_says_when_items_would_be_lost() {
+    let mut sink = Sink::new(|inbox: &Inbox<u32>| inbox.recv());
+    let payload = catch_unwind(AssertUnwindSafe(|| sink.extend([1, 2]))).unwrap_err();
+    let text = payload.downcast::<String>().unwrap();
+    assert_eq!(*text, "cannot extend an unnamed sink: cannot send: the receiver has finished");
+}

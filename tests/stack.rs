@@ -1,0 +1,406 @@
+//! The pool of stacks and its limits. What changes the state of the whole process runs in a child of its own.
+
+mod common;
+
+use cede::stack::{self, GuardKind, Limit};
+use cede::{Builder, Coroutine, CoroutineState, StackError, Suspender};
+use common::{command, emulated};
+use std::cell::Cell;
+use std::hint::black_box;
+use std::rc::Rc;
+
+/// Runs `body` of this file's test `name` in a process of its own, in which `CEDE_CHILD` is set.
+///
+/// The test is its own child: called in the parent it starts the process and checks how it ended.
+fn in_child(name: &str, body: impl FnOnce()) {
+    if std::env::var("CEDE_CHILD").as_deref() == Ok(name) {
+        return body();
+    }
+    let mut child = command(std::env::current_exe().unwrap());
+    let output = child.args(["--exact", name, "--nocapture"]).env("CEDE_CHILD", name).output().unwrap();
+    let out = String::from_utf8_lossy(&output.stdout);
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && out.contains("1 passed"), "{name}: {:?}\n{out}\n{err}", output.status);
+}
+
+fn suspended() -> Result<Coroutine<u32, u32, u32>, StackError> {
+    let mut c = Coroutine::try_new(|s: &Suspender<u32, u32>, n| n + s.suspend(n))?;
+    c.resume(1);
+    Ok(c)
+}
+
+/// Sizes that a process may be asked for by mistake.
+#[test]
+fn c10_bad_sizes_are_typed_errors() {
+    let make = |size| Builder::new().stack_size(size).coroutine(|_: &Suspender<(), ()>, ()| ()).map(drop);
+    for size in [0, 1, 4095, stack::min_size() - 1] {
+        assert!(matches!(make(size), Err(StackError::TooSmall { .. })), "{size}");
+    }
+    for size in [1 << 47, usize::MAX - 4096, usize::MAX] {
+        assert!(matches!(make(size), Err(StackError::TooLarge { .. })), "{size}");
+    }
+    let text = make(1).unwrap_err().to_string();
+    assert_eq!(text, format!("a stack of 1 bytes is too small: ask for at least {} bytes", stack::min_size()));
+    make(stack::min_size()).unwrap();
+    make(stack::min_size() + 1).unwrap();
+    make(1 << 30).unwrap();
+    let guard = Builder::new().guard_size(usize::MAX).coroutine(|_: &Suspender<(), ()>, ()| ()).map(drop);
+    assert!(matches!(guard, Err(StackError::TooLarge { .. })));
+}
+
+#[test]
+fn handles_too_large_for_the_stack_are_refused() {
+    // The input lies in the stack's uppermost part.
+    type Large = [u8; 20_000];
+    let make = |size| Builder::new().stack_size(size).coroutine(|_: &Suspender<Large, ()>, large: Large| large[0]);
+    assert!(matches!(make(64 * 1024), Err(StackError::TooSmall { .. })));
+    assert_eq!(make(1 << 20).unwrap().resume([3; 20_000]), CoroutineState::Complete(3));
+}
+
+#[test]
+fn a_larger_stack_takes_deeper_calls_and_the_high_water_shows_them() {
+    #[inline(never)]
+    fn deep(n: u32) -> u32 {
+        let frame = black_box([n; 256]);
+        if n == 0 { 0 } else { deep(n - 1) + frame[0].min(1) }
+    }
+    let size = 4 << 20;
+    let mut c = Builder::new()
+        .stack_size(size)
+        .coroutine(|s: &Suspender<u32, u32>, n| {
+            let n = s.suspend(deep(n));
+            deep(n)
+        })
+        .unwrap();
+    assert_eq!(c.resume(1), CoroutineState::Yielded(1));
+    let shallow = c.stack_high_water().unwrap();
+    assert!((1..64 * 1024).contains(&shallow), "{shallow}");
+    assert_eq!(c.resume(1000), CoroutineState::Complete(1000));
+    let deep = c.stack_high_water().unwrap();
+    assert!(deep >= 1_000_000 && deep <= size, "{deep}");
+}
+
+#[test]
+fn c12_the_pool_keeps_its_cap_and_trim_returns_the_rest() {
+    in_child("c12_the_pool_keeps_its_cap_and_trim_returns_the_rest", || {
+        stack::set_pool_cap(100);
+        let all: Vec<_> = (0..3_000).map(|_| suspended().unwrap()).collect();
+        assert_eq!(stack::stats().live, 3_000);
+        let full = resident_kib();
+        drop(all);
+        let stats = stack::stats();
+        assert_eq!(stats.live, 0);
+        assert!((100..=100 + 32).contains(&stats.warm), "{stats:?}");
+        assert!(stats.cold >= 3_000 - 132, "{stats:?}");
+        let after = resident_kib();
+        assert!(full.saturating_sub(after) > 2_500 * 4, "{full} KiB before, {after} after");
+        assert_eq!(stack::trim(), stats.warm);
+        assert_eq!(stack::stats().warm, 0);
+        // What was given back works again.
+        let mut again: Vec<_> = (0..200).map(|_| suspended().unwrap()).collect();
+        assert_eq!(stack::stats().slabs, stats.slabs);
+        assert!(again.iter_mut().all(|c| c.resume(5) == CoroutineState::Complete(6)));
+        stack::set_pool_cap(0);
+        drop(again);
+        assert_eq!(stack::stats().warm, 0);
+    });
+}
+
+fn resident_kib() -> usize {
+    let status = std::fs::read_to_string("/proc/self/statm").unwrap();
+    status.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4
+}
+
+#[test]
+fn stacks_of_ended_threads_are_used_again() {
+    in_child("stacks_of_ended_threads_are_used_again", || {
+        for _ in 0..200 {
+            std::thread::spawn(|| suspended().unwrap().resume(1)).join().unwrap();
+        }
+        let stats = stack::stats();
+        assert_eq!((stats.live, stats.slabs), (0, 1), "{stats:?}");
+    });
+}
+
+#[test]
+fn the_warmest_stack_comes_first() {
+    let place = || {
+        let mut c = Coroutine::new(|_: &Suspender<(), ()>, ()| {
+            let here = 0u8;
+            &raw const here as usize
+        });
+        c.resume(()).complete().unwrap()
+    };
+    let first = place();
+    assert!((0..10).all(|_| place() == first));
+}
+
+#[test]
+fn c11_a_cleared_stack_shows_its_next_user_nothing() {
+    #[inline(never)]
+    fn peek(offset: usize) -> u8 {
+        let here = black_box(0u8);
+        // SAFETY: well inside the stack, below every live frame, and mapped.
+        unsafe { (&raw const here).sub(offset).read_volatile() }
+    }
+    let leave = |clear| {
+        let builder = Builder::new().stack_size(48 * 1024).clear_stack(clear);
+        let mut c = builder
+            .coroutine(|_: &Suspender<(), ()>, ()| {
+                black_box(&mut [0xa5u8; 16 * 1024]);
+            })
+            .unwrap();
+        c.resume(());
+    };
+    let found = || {
+        let mut c = Builder::new()
+            .stack_size(48 * 1024)
+            .coroutine(|_: &Suspender<(), ()>, ()| (2048..12 * 1024).filter(|&n| peek(n) == 0xa5).count())
+            .unwrap();
+        c.resume(()).complete().unwrap()
+    };
+    leave(false);
+    assert!(found() > 4096, "the test does not see what is there");
+    leave(true);
+    assert_eq!(found(), 0);
+}
+
+#[test]
+fn c6_c9_a_limit_on_address_space_is_named_and_nothing_is_lost() {
+    in_child("c6_c9_a_limit_on_address_space_is_named_and_nothing_is_lost", || {
+        let bytes = 1 << 30;
+        // SAFETY: setrlimit reads the struct.
+        unsafe { libc::setrlimit(libc::RLIMIT_AS, &libc::rlimit { rlim_cur: bytes, rlim_max: bytes }) };
+        let mut all = Vec::with_capacity(100_000);
+        let error = loop {
+            match suspended() {
+                Ok(c) => all.push(c),
+                Err(error) => break error,
+            }
+        };
+        let StackError::Map { limit, live, .. } = error else { panic!("{error}") };
+        assert_eq!(limit, Limit::AddressSpace(bytes));
+        assert_eq!(live, all.len());
+        assert!(live > 5_000, "smaller slabs were tried: {live}");
+        assert!(error.to_string().contains("(RLIMIT_AS); raise it with `ulimit -v`"), "{error}");
+        let before = maps();
+        for _ in 0..200 {
+            assert!(suspended().is_err());
+        }
+        assert_eq!(maps(), before, "a failure leaves no mapping behind");
+        assert!(all.iter_mut().all(|c| c.resume(5) == CoroutineState::Complete(6)));
+        all.truncate(10);
+        (0..1_000).for_each(|_| drop(suspended().unwrap()));
+    });
+}
+
+fn maps() -> usize {
+    std::fs::read_to_string("/proc/self/maps").unwrap().lines().count()
+}
+
+/// Makes `MADV_GUARD_INSTALL` return `errno` without doing anything: 0 is a call that lies, as qemu's user mode does.
+#[cfg(target_arch = "x86_64")]
+fn break_guard_install(errno: u32) {
+    const fn stmt(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
+        libc::sock_filter { code: code as u16, jt, jf, k }
+    }
+    const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    const IS: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    let refuse = libc::SECCOMP_RET_ERRNO | errno;
+    let mut filter = [
+        stmt(LOAD, 0, 0, 0), // the call's number
+        stmt(IS, libc::SYS_process_madvise as u32, 4, 0),
+        stmt(IS, libc::SYS_madvise as u32, 0, 2),
+        stmt(LOAD, 32, 0, 0), // its third argument
+        stmt(IS, 102, 1, 0),
+        stmt(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
+        stmt(libc::BPF_RET | libc::BPF_K, refuse, 0, 0),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: the program is well-formed and outlives the call.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program), 0);
+    }
+}
+
+/// Whether a write to the page below the coroutine's stack is refused by the kernel.
+fn guard_stands() -> bool {
+    let place = Rc::new(Cell::new(0));
+    let inner = Rc::clone(&place);
+    let builder = Builder::new().stack_size(64 * 1024);
+    let mut c = builder
+        .coroutine(move |s: &Suspender<(), ()>, ()| {
+            let here = 0u8;
+            inner.set(&raw const here as usize);
+            s.suspend(());
+        })
+        .unwrap();
+    c.resume(());
+    // Somewhere between 64 and 68 KiB below the top there must be a fault, and none above.
+    let mut pipe = [0; 2];
+    // SAFETY: the kernel reads the byte, or refuses.
+    let readable = |address: usize| unsafe {
+        libc::pipe(pipe.as_mut_ptr());
+        let ok = libc::write(pipe[1], address as *const _, 1) == 1;
+        libc::close(pipe[0]);
+        libc::close(pipe[1]);
+        ok
+    };
+    let pages: Vec<bool> = (0..17).map(|n| place.get() - n * 4096).map(readable).collect();
+    pages[..15].iter().all(|&ok| ok) && pages[15..].contains(&false)
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn c4_a_guard_call_that_lies_is_found_out() {
+    if emulated() {
+        return; // there it lies without our help: `c4_the_guard_stands`
+    }
+    in_child("c4_a_guard_call_that_lies_is_found_out", || {
+        break_guard_install(0);
+        assert!(guard_stands());
+        assert_eq!(stack::stats().guard, GuardKind::Mprotect);
+    });
+}
+
+#[test]
+fn c4_the_guard_stands() {
+    assert!(guard_stands());
+    if emulated() || cfg!(cede_mprotect_guard) {
+        assert_eq!(stack::stats().guard, GuardKind::Mprotect);
+    }
+}
+
+#[test]
+fn c4_locked_memory_falls_back_to_mprotect() {
+    in_child("c4_locked_memory_falls_back_to_mprotect", || {
+        // SAFETY: mlockall has no preconditions. It may be refused, and qemu ignores it: then there is less to see here.
+        let locked = unsafe { libc::mlockall(libc::MCL_FUTURE) } == 0;
+        assert!(guard_stands());
+        if locked && !emulated() {
+            assert_eq!(stack::stats().guard, GuardKind::Mprotect);
+        }
+    });
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn c3_at_the_wall_of_mappings_there_is_an_error_and_all_goes_on() {
+    if emulated() {
+        return; // the wall is the kernel's, and the same natively
+    }
+    in_child("c3_at_the_wall_of_mappings_there_is_an_error_and_all_goes_on", || {
+        let max: usize = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap().trim().parse().unwrap();
+        if max > 200_000 {
+            return println!("vm.max_map_count is {max}: no wall within reach");
+        }
+        break_guard_install(libc::EINVAL as u32);
+        let mut all = Vec::with_capacity(max);
+        let error = loop {
+            match suspended() {
+                Ok(c) => all.push(c),
+                Err(error) => break error,
+            }
+        };
+        println!("{} stacks, then: {error}", all.len());
+        let StackError::Guard { live, limit, .. } = &error else { panic!("{error}") };
+        assert_eq!((*live, *limit), (all.len(), Limit::MapCount(max)));
+        assert!(all.len() > max / 2 - 200 && all.len() < max / 2 + 200, "{} stacks", all.len());
+        assert!(error.to_string().contains("vm.max_map_count"), "{error}");
+        // What lives still works, and new ones can be made once some have ended.
+        assert!(all.iter_mut().all(|c| c.resume(5) == CoroutineState::Complete(6)));
+        all.truncate(1_000);
+        let mut more: Vec<_> = (0..10_000).map(|_| suspended().unwrap()).collect();
+        assert!(more.iter_mut().all(|c| c.resume(5) == CoroutineState::Complete(6)));
+    });
+}
+
+#[test]
+fn c8_no_stack_is_made_of_huge_pages() {
+    let c = suspended().unwrap();
+    let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap_or_default();
+    // The stack of `c` lies in a mapping of at least 16 slots; such mappings of ours carry "nh".
+    if smaps.contains("VmFlags") {
+        assert!(smaps.lines().any(|line| line.starts_with("VmFlags") && line.contains(" nh")), "no mapping has nh");
+    }
+    drop(c);
+}
+
+#[test]
+fn c7_c14_ordinary_calls_fit_the_default_stack() {
+    in_child("c7_c14_ordinary_calls_fit_the_default_stack", || {
+        let mut c = Coroutine::new(|_: &Suspender<(), ()>, ()| {
+            let mut numbers: Vec<f64> = (0..10_000).map(|n| f64::from(n * 7919 % 10_007)).collect();
+            numbers.sort_by(f64::total_cmp);
+            println!("{} {:?}", numbers[5], std::thread::spawn(|| 1).join());
+            let _ = std::net::ToSocketAddrs::to_socket_addrs("localhost:80").map(Iterator::count);
+            // A panic with its backtrace printed: 21 KiB in a release build.
+            let _ = std::panic::catch_unwind(|| panic!("first"));
+            std::backtrace::Backtrace::force_capture().to_string().len()
+        });
+        assert!(matches!(c.resume(()), CoroutineState::Complete(n) if n > 0));
+    });
+}
+
+/// Thread-locals are destroyed last-made-first; a generator kept in one must not be unwound into those already gone.
+#[test]
+fn b3_a_coroutine_dropped_late_in_thread_exit_is_left_alone() {
+    use std::cell::RefCell;
+    in_child("b3_a_coroutine_dropped_late_in_thread_exit_is_left_alone", || {
+        struct Value(Cell<u32>);
+        impl Drop for Value {
+            fn drop(&mut self) {
+                self.0.set(0xdead);
+            }
+        }
+        struct Looks<'a>(&'a Value);
+        impl Drop for Looks<'_> {
+            fn drop(&mut self) {
+                println!("looked at {:x}", self.0.0.get());
+                assert_ne!(self.0.0.get(), 0xdead, "unwound into a dead thread-local");
+            }
+        }
+        thread_local! {
+            static HOLDER: RefCell<Option<Coroutine<(), (), ()>>> = const { RefCell::new(None) };
+            static VALUE: Value = const { Value(Cell::new(1)) };
+        }
+        std::thread::spawn(|| {
+            HOLDER.with(|holder| {
+                // The holder is touched first, so it is destroyed last.
+                *holder.borrow_mut() = None;
+                let mut c = Coroutine::new(|s: &Suspender<(), ()>, ()| {
+                    VALUE.with(|value| {
+                        let _looks = Looks(value);
+                        s.suspend(());
+                    });
+                });
+                c.resume(());
+                *holder.borrow_mut() = Some(c);
+            });
+        })
+        .join()
+        .unwrap();
+        assert_eq!(stack::stats().live, 1, "left behind, once");
+    });
+}
+
+#[test]
+fn b11_threads_come_and_go_with_their_alternate_stacks() {
+    in_child("b11_threads_come_and_go_with_their_alternate_stacks", || {
+        extern "C" fn run(_: *mut libc::c_void) -> *mut libc::c_void {
+            suspended().unwrap().resume(1);
+            std::ptr::null_mut()
+        }
+        let before = maps();
+        for _ in 0..if emulated() { 50 } else { 1_000 } {
+            // SAFETY: a thread with a valid start function, joined at once.
+            unsafe {
+                let mut thread = std::mem::zeroed();
+                assert_eq!(libc::pthread_create(&mut thread, std::ptr::null(), run, std::ptr::null_mut()), 0);
+                libc::pthread_join(thread, std::ptr::null_mut());
+            }
+        }
+        assert!(maps() < before + 20, "{} mappings before, {} after", before, maps());
+    });
+}
