@@ -5,7 +5,7 @@
 use cede::{Builder, Yielder};
 
 fn parse(y: &Yielder<u32>, depth: u32) -> u32 {
-    if depth % 100 == 0 {
+    if depth.is_multiple_of(100) {
         y.yield_(depth);
     }
     // An expression that nests (nearly) without end.

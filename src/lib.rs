@@ -4,15 +4,20 @@
 compile_error!("cede runs on 64-bit Unix systems: Linux on x86_64 and aarch64 is tested, see the README's table");
 
 // In layer order: each uses only what stands above it; tests/layers.rs checks that.
+pub mod stack;
+mod section;
 pub mod coroutine;
 pub mod generator;
 pub mod pipeline;
 pub mod prelude;
-mod section;
-pub mod stack;
 
 pub use coroutine::{Builder, Coroutine, CoroutineState, Scoped, State, Suspender, scoped};
 pub use generator::{CloseError, Generator, Interrupt, SendError, Step, ThrowError, Yielder};
 pub use pipeline::{Inbox, Sink};
 pub use section::no_suspend;
 pub use stack::StackError;
+
+/// Programs that must not compile, each with a twin that must.
+#[cfg(doctest)]
+#[doc = include_str!("../tests/soundness.md")]
+mod soundness {}

@@ -318,9 +318,10 @@ fn g15_another_error_during_the_cleanup_comes_out_of_close() {
     assert_eq!(panic_text(catch_unwind(AssertUnwindSafe(|| g.close()))), "in the cleanup");
     assert_eq!(g.state(), State::Finished);
 
-    let mut g = Generator::new(|y: &Yielder<u32>| match y.try_yield(1) {
-        Err(_) => y.rethrow(Interrupt::Thrown(Box::new(Trouble(15)))),
-        Ok(()) => {}
+    let mut g = Generator::new(|y: &Yielder<u32>| {
+        if y.try_yield(1).is_err() {
+            y.rethrow(Interrupt::Thrown(Box::new(Trouble(15))))
+        }
     });
     g.next();
     match g.close() {

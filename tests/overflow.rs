@@ -19,6 +19,10 @@ fn main() {
         println!("the child came back");
         return;
     }
+    if cfg!(feature = "asan") {
+        // ASan's frames are not probed page by page, and it reports what it meets in its own words.
+        return println!("overflows under ASan are ASan's to report");
+    }
     let mut failed = 0;
     let mut passed = 0;
     let mut check = |case: &str, expected: &dyn Fn(&str) -> bool| {

@@ -58,6 +58,7 @@ fn handles_too_large_for_the_stack_are_refused() {
 }
 
 #[test]
+#[cfg(not(feature = "asan"))] // ASan keeps locals elsewhere
 fn a_larger_stack_takes_deeper_calls_and_the_high_water_shows_them() {
     #[inline(never)]
     fn deep(n: u32) -> u32 {
@@ -81,6 +82,7 @@ fn a_larger_stack_takes_deeper_calls_and_the_high_water_shows_them() {
 }
 
 #[test]
+#[cfg(not(feature = "asan"))] // ASan's own memory would be counted
 fn c12_the_pool_keeps_its_cap_and_trim_returns_the_rest() {
     in_child("c12_the_pool_keeps_its_cap_and_trim_returns_the_rest", || {
         stack::set_pool_cap(100);
@@ -123,6 +125,7 @@ fn stacks_of_ended_threads_are_used_again() {
 }
 
 #[test]
+#[cfg(not(feature = "asan"))] // ASan keeps locals elsewhere
 fn the_warmest_stack_comes_first() {
     let place = || {
         let mut c = Coroutine::new(|_: &Suspender<(), ()>, ()| {
@@ -136,6 +139,7 @@ fn the_warmest_stack_comes_first() {
 }
 
 #[test]
+#[cfg(not(feature = "asan"))] // ASan keeps locals elsewhere
 fn c11_a_cleared_stack_shows_its_next_user_nothing() {
     #[inline(never)]
     fn peek(offset: usize) -> u8 {
@@ -166,7 +170,11 @@ fn c11_a_cleared_stack_shows_its_next_user_nothing() {
 }
 
 #[test]
+#[cfg(not(feature = "asan"))] // ASan's own memory would be counted
 fn c6_c9_a_limit_on_address_space_is_named_and_nothing_is_lost() {
+    if emulated() {
+        return; // qemu does not pass this limit on
+    }
     in_child("c6_c9_a_limit_on_address_space_is_named_and_nothing_is_lost", || {
         let bytes = 1 << 30;
         // SAFETY: setrlimit reads the struct.
@@ -225,6 +233,7 @@ fn break_guard_install(errno: u32) {
 }
 
 /// Whether a write to the page below the coroutine's stack is refused by the kernel.
+#[cfg(not(feature = "asan"))]
 fn guard_stands() -> bool {
     let place = Rc::new(Cell::new(0));
     let inner = Rc::clone(&place);
@@ -252,7 +261,7 @@ fn guard_stands() -> bool {
 }
 
 #[test]
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(feature = "asan")))] // ASan keeps locals elsewhere
 fn c4_a_guard_call_that_lies_is_found_out() {
     if emulated() {
         return; // there it lies without our help: `c4_the_guard_stands`
@@ -265,6 +274,7 @@ fn c4_a_guard_call_that_lies_is_found_out() {
 }
 
 #[test]
+#[cfg(not(feature = "asan"))] // ASan keeps locals elsewhere
 fn c4_the_guard_stands() {
     assert!(guard_stands());
     if emulated() || cfg!(cede_mprotect_guard) {
@@ -273,6 +283,7 @@ fn c4_the_guard_stands() {
 }
 
 #[test]
+#[cfg(not(feature = "asan"))] // ASan keeps locals elsewhere
 fn c4_locked_memory_falls_back_to_mprotect() {
     in_child("c4_locked_memory_falls_back_to_mprotect", || {
         // SAFETY: mlockall has no preconditions. It may be refused, and qemu ignores it: then there is less to see here.
@@ -285,7 +296,7 @@ fn c4_locked_memory_falls_back_to_mprotect() {
 }
 
 #[test]
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(feature = "asan")))] // ASan ends the process where a mapping is refused
 fn c3_at_the_wall_of_mappings_there_is_an_error_and_all_goes_on() {
     if emulated() {
         return; // the wall is the kernel's, and the same natively

@@ -1,6 +1,6 @@
 //! The engine of every coroutine, generator and sink: a body on a stack of its own, and what it shares with its owner.
 //!
-//! corosensei switches the registers; this is the only file that names it. On top of that it adds what the library
+//! corosensei switches the registers; this and `port.rs` are the only files that name it. On top of that it adds what the library
 //! promises and corosensei leaves open: stacks from the pool, names, one unwinding and no more, no unwinding into dead
 //! thread-locals, and no suspending out of an unwinding.
 //!
@@ -35,170 +35,21 @@
 //!    body suspends with `Note::Plain`.
 //! 5. A stack is given back only after its body has ended. What is leaked stays as it is for ever.
 
+use super::port::{Handle, Label, Note, Port, Unwound};
 use crate::section;
-use crate::stack::arena::{Kind, Slot};
+use crate::stack::arena::Kind;
 use crate::stack::{Shape, Stack, StackError, overflow, pool};
 use corosensei::stack::StackPointer;
 use std::any::Any;
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit, needs_drop};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::ptr::{NonNull, drop_in_place, null};
+use std::ptr::{NonNull, drop_in_place};
 use std::thread::panicking;
 
 /// What a panic carries.
 pub(crate) type Payload = Box<dyn Any + Send>;
-
-/// The payload that unwinds a body which will not be resumed. It runs no panic hook.
-struct Unwound;
-
-/// The announcement beside a switch. `Plain` is what nobody has to write.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub(crate) enum Note {
-    /// A value and nothing else.
-    Plain,
-    /// To the body: unwind. (A body that has not started: do not.)
-    Unwind,
-    /// Either way: the message is in the handle, in words that only the two sides know.
-    Mail,
-}
-
-/// The body's side of the seam; a field of every handle.
-#[repr(C)]
-pub(crate) struct Port<I, Y> {
-    /// How the body suspends. Null until it has started.
-    seam: Cell<*const corosensei::Yielder<(), MaybeUninit<Y>>>,
-    note: Cell<Note>,
-    /// Whoever resumed the body was panicking at that moment, so `panicking()` says nothing about the body.
-    resumed_in_panic: Cell<bool>,
-    /// The body has been told to unwind.
-    unwinding: Cell<bool>,
-    input: Cell<MaybeUninit<I>>,
-    /// How many sections were open when the body was resumed. Debug builds only.
-    sections: Cell<u32>,
-    slot: Slot,
-}
-
-impl<I, Y> Port<I, Y> {
-    fn new(slot: Slot) -> Self {
-        Port {
-            seam: Cell::new(null()),
-            note: Cell::new(Note::Plain),
-            resumed_in_panic: Cell::new(false),
-            unwinding: Cell::new(false),
-            input: Cell::new(MaybeUninit::uninit()),
-            sections: Cell::new(0),
-            slot,
-        }
-    }
-
-    /// Suspends the body with a value. Returns the input of the next resume, or the note that came instead.
-    #[inline(always)]
-    #[track_caller]
-    pub(crate) fn suspend(&self, value: Y) -> Result<I, Note> {
-        self.leave(MaybeUninit::new(value))
-    }
-
-    /// Suspends the body with a message, which the caller has put into the handle.
-    pub(crate) fn call(&self) -> Result<I, Note> {
-        self.note.set(Note::Mail);
-        self.leave(MaybeUninit::uninit())
-    }
-
-    #[inline(always)]
-    #[track_caller]
-    fn leave(&self, value: MaybeUninit<Y>) -> Result<I, Note> {
-        if panicking() {
-            self.refuse_if_unwinding();
-        }
-        if cfg!(debug_assertions)
-            && let Some(section) = section::left_open(self.sections.get())
-        {
-            panic!("cannot suspend {} inside {section}: close it first", self.label());
-        }
-        // SAFETY: invariant 3: the body runs, so it has set the seam, and corosensei's yielder lives as long as it.
-        unsafe { (*self.seam.get()).suspend(value) };
-        match self.note.get() {
-            // SAFETY: invariant 4.
-            Note::Plain => Ok(unsafe { self.take_input() }),
-            note => {
-                self.note.set(Note::Plain);
-                Err(note)
-            }
-        }
-    }
-
-    /// # Safety
-    /// The input was set and not taken since.
-    #[inline(always)]
-    pub(super) unsafe fn take_input(&self) -> I {
-        // SAFETY: the caller's.
-        unsafe { self.input.replace(MaybeUninit::uninit()).assume_init() }
-    }
-
-    /// Whether the body is unwinding, so that nothing in it may suspend: half-way through a panic it would leave this
-    /// thread `panicking()`, perhaps for ever.
-    pub(crate) fn is_unwinding(&self) -> bool {
-        panicking() && (self.unwinding.get() || !self.resumed_in_panic.get())
-    }
-
-    #[cold]
-    fn refuse_if_unwinding(&self) {
-        if self.is_unwinding() {
-            let (kind, name) = self.slot.label();
-            overflow::abort_naming(kind, name, "suspends in a destructor while it unwinds; that cannot be finished");
-        }
-    }
-
-    /// Leaves the body by unwinding it.
-    #[cold]
-    pub(crate) fn unwind(&self) -> ! {
-        self.unwinding.set(true);
-        go_on_unwinding()
-    }
-
-    /// What runs here, for messages.
-    pub(crate) fn label(&self) -> Label {
-        Label(self.slot)
-    }
-
-    /// The name that the builder gave. It is kept until the core is dropped.
-    pub(crate) fn name(&self) -> Option<&str> {
-        self.slot.label().1
-    }
-
-    /// The stack that the body runs on.
-    pub(crate) fn slot(&self) -> Slot {
-        self.slot
-    }
-}
-
-/// Prints as `generator 'numbers'` or `an unnamed generator`.
-pub(crate) struct Label(Slot);
-
-impl std::fmt::Display for Label {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0.label() {
-            (kind, Some(name)) => write!(f, "{} '{name}'", kind.text()),
-            (kind, None) => write!(f, "an unnamed {}", kind.text()),
-        }
-    }
-}
-
-/// What a body gets a reference to. Made around the port that the `Core` provides.
-pub(crate) trait Handle {
-    /// What comes in with a resume.
-    type In;
-    /// What goes out with a suspension.
-    type Out;
-    /// Puts the port into a new handle.
-    fn new(port: Port<Self::In, Self::Out>) -> Self;
-    /// The port that was put in.
-    fn port(&self) -> &Port<Self::In, Self::Out>;
-}
 
 /// Where a body stands, as its owner sees it. Between the owner's calls it never runs.
 ///
@@ -347,12 +198,12 @@ impl<H: Handle, R> Core<H, R> {
 
     #[inline(always)]
     pub(crate) fn is_finished(&self) -> bool {
-        self.leaked || self.inner.done()
+        self.inner.done()
     }
 
     #[inline(always)]
     pub(crate) fn is_started(&self) -> bool {
-        self.leaked || self.inner.started()
+        self.inner.started()
     }
 
     pub(crate) fn state(&self) -> State {
@@ -451,6 +302,9 @@ impl<H: Handle, R> Core<H, R> {
     #[cold]
     pub(crate) fn leak(&mut self, why: &str) {
         self.leaked = true;
+        // SAFETY: this only makes it count as finished, so that nothing resumes it. Its frames are not run, not dropped and
+        // not reused: `Drop` leaves a leaked core alone, stack and all.
+        unsafe { self.inner.force_reset() };
         eprintln!("cede: {} {why}; its stack is leaked", self.label());
     }
 
@@ -472,7 +326,8 @@ impl<H: Handle, R> Core<H, R> {
             "suspended again when it was told to end"
         };
         if borrows {
-            let (kind, name) = self.handle().port().slot.label();
+            let slot = self.handle().port().slot();
+            let (kind, name) = slot.label();
             overflow::abort_naming(kind, name, "borrows from its caller and will not end; it cannot be left behind");
         }
         self.leak(why);
@@ -497,12 +352,6 @@ unsafe fn run<H: Handle, R>(
         return discard(body).and(Err(Box::new(Unwound)));
     }
     catch_unwind(AssertUnwindSafe(|| body(handle)))
-}
-
-/// Unwinds without a panic's text: the body that was told to, or what an unwinding has still to pass through.
-#[cold]
-pub(crate) fn go_on_unwinding() -> ! {
-    resume_unwind(Box::new(Unwound))
 }
 
 /// Drops a value; a panic of its destructor comes back instead of going on.

@@ -4,9 +4,11 @@
 //! want [`Generator`](crate::Generator) (pulled from) or [`Sink`](crate::Sink) (pushed to), which are made of it.
 
 pub(crate) mod core;
+pub(crate) mod port;
 mod scoped;
 
-use self::core::{Core, Event, Handle, Plan, Port};
+use self::core::{Core, Event, Plan};
+use self::port::{Handle, Port};
 use crate::stack::arena::Kind;
 use crate::stack::{Shape, StackError};
 use std::borrow::Cow;
@@ -54,6 +56,7 @@ impl<Y, R> CoroutineState<Y, R> {
 /// What the body of a [`Coroutine`] suspends with.
 ///
 /// It can be lent to any function that the body calls, however deep, but not to another thread.
+#[repr(C)]
 pub struct Suspender<I, Y> {
     port: Port<I, Y>,
 }
@@ -226,7 +229,7 @@ fn resume<I, Y, R>(core: &mut Core<Suspender<I, Y>, R>, input: I) -> CoroutineSt
         Event::Complete(value) => CoroutineState::Complete(value),
         Event::Panicked(payload) => resume_unwind(payload),
         // The body suspended an outer coroutine from this one's stack, and that one is being unwound through it.
-        Event::Unwound => core::go_on_unwinding(),
+        Event::Unwound => port::go_on_unwinding(),
         Event::Mail => unreachable!("a plain coroutine sends no mail"),
     }
 }

@@ -13,7 +13,8 @@
 
 use super::Generator;
 use super::yielder::Yielder;
-use crate::coroutine::core::{Core, Event, Note, Payload};
+use crate::coroutine::core::{Core, Event, Payload};
+use crate::coroutine::port::Note;
 use std::any::Any;
 use std::error::Error;
 

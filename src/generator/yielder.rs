@@ -3,7 +3,7 @@
 use super::delegate::{Frame, Mail};
 use super::error::Interrupt;
 use super::{Generator, State};
-use crate::coroutine::core::{Handle, Note, Port};
+use crate::coroutine::port::{Handle, Note, Port};
 use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
@@ -24,6 +24,7 @@ use std::panic::resume_unwind;
 /// }
 /// assert_eq!(Generator::new(|y| countdown(y, 3)).collect::<Vec<_>>(), [3, 2, 1]);
 /// ```
+#[repr(C)]
 pub struct Yielder<Y, S = ()> {
     port: Port<S, Y>,
     /// What goes with `Note::Mail`; and an error that an unwinding carries out.

@@ -1,12 +1,13 @@
 //! The body's side of a sink.
 
-use crate::coroutine::core::{Handle, Port};
+use crate::coroutine::port::{Handle, Port};
 use std::cell::Cell;
 use std::fmt;
 
 /// What the body of a [`Sink`](crate::Sink) receives from.
 ///
 /// It can be lent to any function that the body calls, but not to another thread.
+#[repr(C)]
 pub struct Inbox<T> {
     port: Port<(), ()>,
     item: Cell<Option<T>>,

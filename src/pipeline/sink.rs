@@ -149,7 +149,7 @@ impl<T: 'static, R: 'static> Sink<T, R> {
             Event::Yielded(()) => {}
             Event::Complete(value) => self.returned = Some(value),
             Event::Panicked(payload) => resume_unwind(payload),
-            Event::Unwound => coroutine::core::go_on_unwinding(),
+            Event::Unwound => coroutine::port::go_on_unwinding(),
             Event::Mail => unreachable!("a sink sends no mail"),
         }
     }

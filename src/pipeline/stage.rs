@@ -305,7 +305,7 @@ impl<T: Clone, P: Push<T>> Push<T> for Broadcast<P> {
 
     fn ready(&mut self) -> bool {
         // All are asked, so that all have started.
-        self.targets.iter_mut().fold(false, |any, target| target.ready() || any)
+        self.targets.iter_mut().filter_map(|target| target.ready().then_some(())).count() > 0
     }
 
     fn send(&mut self, item: T) -> Result<(), SendError<T>> {
