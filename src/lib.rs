@@ -4,18 +4,25 @@
 compile_error!("cede runs on 64-bit Unix systems: Linux on x86_64 and aarch64 is tested, see the README's table");
 
 // In layer order: each uses only what stands above it; tests/layers.rs checks that.
+#[path = "../arch/mod.rs"]
+mod arch;
 pub mod stack;
 mod section;
 pub mod coroutine;
 pub mod generator;
 pub mod pipeline;
+mod scheduler;
+pub mod task;
+mod runtime;
 pub mod prelude;
 
 pub use coroutine::{Builder, Coroutine, CoroutineState, Scoped, State, Suspender, scoped};
 pub use generator::{CloseError, Generator, Interrupt, SendError, Step, ThrowError, Yielder};
 pub use pipeline::{Inbox, Sink};
+pub use runtime::{Config, RunError, run};
 pub use section::no_suspend;
 pub use stack::StackError;
+pub use task::{JoinError, JoinHandle, spawn, spawn_each, yield_now};
 
 /// Programs that must not compile, each with a twin that must.
 #[cfg(doctest)]

@@ -276,6 +276,7 @@ pub struct Builder {
     stack_size: Option<usize>,
     guard_size: usize,
     clear_stack: bool,
+    inherit_locals: bool,
 }
 
 impl Builder {
@@ -316,6 +317,13 @@ impl Builder {
         self
     }
 
+    /// Whether a task starts with its spawner's task-locals instead of their initial values. Says nothing to a coroutine,
+    /// generator or sink: these run as part of whoever resumes them.
+    pub fn inherit_locals(mut self, inherit: bool) -> Self {
+        self.inherit_locals = inherit;
+        self
+    }
+
     /// Makes a [`Coroutine`].
     ///
     /// # Errors
@@ -326,6 +334,15 @@ impl Builder {
         body: impl FnOnce(&Suspender<I, Y>, I) -> R + 'static,
     ) -> Result<Coroutine<I, Y, R>, StackError> {
         Coroutine::planned(self.plan()?, body)
+    }
+
+    pub(crate) fn inherits_locals(&self) -> bool {
+        self.inherit_locals
+    }
+
+    /// Whether a size was asked for.
+    pub(crate) fn is_shaped(&self) -> bool {
+        self.stack_size.is_some() || self.guard_size != 0
     }
 
     /// Checks what was asked for.

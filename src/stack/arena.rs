@@ -19,6 +19,9 @@ pub(crate) enum Kind {
     Coroutine,
     Generator,
     Sink,
+    Task,
+    /// Not a task: what runs between them.
+    Hub,
 }
 
 impl Kind {
@@ -27,11 +30,13 @@ impl Kind {
             Kind::Coroutine => "coroutine",
             Kind::Generator => "generator",
             Kind::Sink => "sink",
+            Kind::Task => "task",
+            Kind::Hub => "scheduler",
         }
     }
 
     fn from_u8(kind: u8) -> Kind {
-        [Kind::Coroutine, Kind::Generator, Kind::Sink][usize::from(kind)]
+        [Kind::Coroutine, Kind::Generator, Kind::Sink, Kind::Task, Kind::Hub][usize::from(kind)]
     }
 }
 

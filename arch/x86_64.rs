@@ -1,0 +1,169 @@
+//! The switch for x86-64, System V.
+//!
+//! ```text
+//! Context   +--------+--------+--------+--------+
+//!           | rsp    | rip    | rbp    | rbx    |
+//!           +--------+--------+--------+--------+
+//!           0        8        16       24       32
+//!
+//! fresh     rsp = top of the stack, rip = root + 1, rbp = entry, rbx = its argument
+//! suspended rsp, rbp, rbx as they were, rip = the label behind the switch's jump
+//! ```
+//!
+//! LLVM refuses rbx and rbp as clobbers (it keeps them for itself), so they are saved. Everything else is declared
+//! clobbered: `clobber_abi("sysv64")` covers rax, rcx, rdx, rsi, rdi, r8 to r11, the vector registers whole (also the upper
+//! halves of ymm and zmm), the mask registers, x87, mmx and the flags; r12 to r15 are named.
+
+use super::Context;
+use std::arch::{asm, naked_asm};
+
+/// Where a fresh context begins: one past the root's first instruction, because unwinders look up the address before the one
+/// they stand at. With the root itself, a task that never ran would be shown in whatever function lies before it.
+///
+/// This must stay an ordinary function that is not inlined: in a codegen unit in which no function needs unwind tables LLVM
+/// puts those of the naked functions into .debug_frame, where only debuggers look, and unwinding stops without an error.
+#[inline(never)]
+pub(super) fn root_address() -> usize {
+    root as *const () as usize + 1
+}
+
+/// # Safety
+///
+/// As [`super::switch`].
+#[inline(always)]
+pub(super) unsafe fn switch(save: *const Context, to: *const Context) {
+    // SAFETY: the four words of `save` are written and those of `to` read, as the contract says; everything that the other
+    // side may change is declared. `nostack` is absent, so the red zone is empty here.
+    unsafe {
+        asm!(
+            // Where this context goes on.
+            "lea rax, [rip + 2f]",
+            "mov [rdi], rsp",
+            "mov [rdi + 8], rax",
+            "mov [rdi + 16], rbp",
+            "mov [rdi + 24], rbx",
+            // From here on the registers are the other's. The stack pointer comes last: until then a signal's frame lies on
+            // this stack, from then on on that one, and both are whole at each moment.
+            "mov rbp, [rsi + 16]",
+            "mov rbx, [rsi + 24]",
+            "mov rsp, [rsi]",
+            // An indirect jump, not a return: the predictor of returns would miss every time.
+            "jmp [rsi + 8]",
+            // Entered by somebody's jump, with rsp, rbp and rbx as they were and nothing else.
+            "2:",
+            "endbr64",
+            inout("rdi") save => _,
+            inout("rsi") to => _,
+            lateout("r12") _,
+            lateout("r13") _,
+            lateout("r14") _,
+            lateout("r15") _,
+            clobber_abi("sysv64"),
+        );
+    }
+}
+
+/// The first frame of every stack. Entered one instruction in, with rsp = top (a multiple of 16), rbp = entry, rbx = its
+/// argument. Backtraces end here: the return address is undefined and the frame pointer is 0.
+#[unsafe(naked)]
+unsafe extern "C" fn root() {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_undefined rip",
+        "nop", // see `root_address`
+        "endbr64",
+        "mov rdi, rbx",
+        "mov rax, rbp",
+        "xor ebp, ebp",
+        "call rax",
+        // rax = the context to enter. This stack is nobody's as soon as rsp has changed.
+        "mov rbp, [rax + 16]",
+        "mov rbx, [rax + 24]",
+        "mov rsp, [rax]",
+        "jmp [rax + 8]",
+        "ud2",
+        ".cfi_endproc",
+    )
+}
+
+/// See [`super::unwind_from`]. The unwind tables of this frame say: the caller's rsp, rip, rbp and rbx are in the context.
+///
+/// 0x0f is def_cfa_expression, 0x10 expression (of register 16 = rip, 6 = rbp, 3 = rbx); 0x73 is breg3, rbx plus an offset;
+/// 0x06 is deref.
+///
+/// # Safety
+///
+/// As [`super::unwind_from`].
+#[unsafe(naked)]
+pub(super) unsafe extern "C" fn unwind_from(context: *const Context, f: unsafe extern "C" fn(*mut u8), arg: *mut u8) {
+    naked_asm!(
+        ".cfi_startproc",
+        "endbr64",
+        "push rbx",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rbx, 0",
+        "mov rbx, rdi",
+        ".cfi_remember_state",
+        ".cfi_escape 0x0f, 3, 0x73, 0, 0x06",
+        ".cfi_escape 0x10, 16, 2, 0x73, 8",
+        ".cfi_escape 0x10, 6, 2, 0x73, 16",
+        ".cfi_escape 0x10, 3, 2, 0x73, 24",
+        "mov rdi, rdx",
+        "call rsi",
+        // Back on the truth: rbx was kept by `f`, and our own caller's is on the stack.
+        ".cfi_restore_state",
+        "pop rbx",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_restore rbx",
+        "ret",
+        ".cfi_endproc",
+    )
+}
+
+/// What tells this thread from all others that live, without a call: the thread's control block, whose first word is its own
+/// address by the ABI of thread-local storage. 0 where that is not so.
+#[inline(always)]
+pub(crate) fn thread_pointer() -> usize {
+    #[cfg(target_os = "linux")]
+    {
+        let pointer: usize;
+        // SAFETY: reads one word that the ABI puts there, and changes nothing. Not `pure`, so that it is read anew after a
+        // switch instead of being kept over it.
+        unsafe { asm!("mov {}, fs:[0]", out(reg) pointer, options(nostack, preserves_flags, readonly)) };
+        pointer
+    }
+    #[cfg(not(target_os = "linux"))]
+    0
+}
+
+/// The address of a static, in a way that the compiler does not keep over a switch.
+macro_rules! fresh_address {
+    ($name:path) => {{
+        let address: usize;
+        // SAFETY: reads an entry of the table of global addresses. Not `pure`, for the reason above.
+        unsafe {
+            std::arch::asm!(
+                "mov {}, qword ptr [rip + {}@GOTPCREL]",
+                out(reg) address,
+                sym $name,
+                options(nostack, preserves_flags, readonly)
+            )
+        };
+        address
+    }};
+}
+pub(crate) use fresh_address;
+
+/// Asks for the cache line at an address, whatever it is.
+#[inline(always)]
+pub(crate) fn prefetch(address: usize) {
+    // SAFETY: a prefetch never faults.
+    unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address as *const i8) };
+}
+
+/// A clock for comparing short stretches of code with each other; its unit is unknown.
+#[inline(always)]
+pub(crate) fn clock() -> u64 {
+    // SAFETY: every x86-64 CPU has the instruction.
+    unsafe { std::arch::x86_64::_rdtsc() }
+}

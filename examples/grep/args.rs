@@ -1,0 +1,185 @@
+//! The command line: what is asked for, with the options that override each other already settled.
+
+use lexopt::{Arg, Parser};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+/// What `--help` prints.
+pub(crate) const HELP: &str = "\
+Usage: grep [OPTION]... PATTERN [FILE|DIR]...
+Print the lines of each FILE, and of each file in each DIR, that match PATTERN.
+With no FILE, or when FILE is -, read standard input.
+
+  -E     PATTERN is an extended regular expression (the default)
+  -F     PATTERN is a string, or several on lines of their own
+  -i     ignore the case of ASCII letters
+  -v     select the lines that do not match
+  -n     print line numbers
+  -H     print file names
+  -h     print no file names
+  -c     print only how many lines of each file are selected
+  -l     print only the names of the files with selected lines
+  -o     print only the matches, each on a line of its own
+  -q     print nothing, stop at the first selected line
+  --help print this text
+
+The exit status is 0 if a line is selected, 1 if none is, and 2 if there was an error,
+though with -q it is 0 as soon as a line is selected.
+";
+
+/// What an error in the command line ends with.
+const USAGE: &str = "\
+Usage: grep [OPTION]... PATTERNS [FILE]...
+Try 'grep --help' for more information.
+";
+
+/// What is printed of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Show {
+    /// The selected lines.
+    Lines,
+    /// The matches in them (`-o`).
+    Matches,
+    /// How many lines are selected (`-c`).
+    Count,
+    /// The input's name if a line is selected (`-l`).
+    Name,
+    /// Only the exit code tells (`-q`).
+    Nothing,
+}
+
+/// A command line as it was understood.
+#[derive(Debug)]
+pub(crate) struct Options {
+    /// The pattern as it was given.
+    pub pattern: Vec<u8>,
+    /// What to search, in this order.
+    pub operands: Vec<OsString>,
+    /// Whether the pattern is a literal (`-F`).
+    pub fixed: bool,
+    /// Whether the case of ASCII letters counts for nothing (`-i`).
+    pub ignore_case: bool,
+    /// Whether the lines that do not match are selected (`-v`).
+    pub invert: bool,
+    /// Whether line numbers are printed (`-n`).
+    pub numbers: bool,
+    /// Whether names are printed.
+    pub names: bool,
+    /// What is printed.
+    pub show: Show,
+    /// Whether the first selected line ends the whole run (`-q`).
+    pub quiet: bool,
+}
+
+impl Options {
+    /// Whether text of the inputs is printed, of lines or of matches. Of a binary file it never is.
+    pub(crate) fn prints_text(&self) -> bool {
+        matches!(self.show, Show::Lines | Show::Matches)
+    }
+
+    /// Whether the first selected line of an input tells everything about it.
+    pub(crate) fn first_is_enough(&self, binary: bool) -> bool {
+        match self.show {
+            Show::Lines | Show::Matches => binary,
+            Show::Count => false,
+            Show::Name | Show::Nothing => true,
+        }
+    }
+}
+
+/// What a command line asks for.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// A search.
+    Search(Options),
+    /// The help text.
+    Help,
+}
+
+/// The letters seen so far.
+#[derive(Default)]
+struct Letters {
+    extended: bool,
+    fixed: bool,
+    ignore_case: bool,
+    invert: bool,
+    numbers: bool,
+    names: Option<bool>,
+    count: bool,
+    list: bool,
+    matches: bool,
+    quiet: bool,
+}
+
+impl Letters {
+    /// Takes note of an option; `None` if there is none of that name.
+    fn set(&mut self, letter: char) -> Option<()> {
+        match letter {
+            'E' => self.extended = true,
+            'F' => self.fixed = true,
+            'i' => self.ignore_case = true,
+            'v' => self.invert = true,
+            'n' => self.numbers = true,
+            'H' => self.names = Some(true),
+            'h' => self.names = Some(false),
+            'c' => self.count = true,
+            'l' => self.list = true,
+            'o' => self.matches = true,
+            'q' => self.quiet = true,
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// What is shown when several options speak of it, as grep ranks them.
+    fn show(&self) -> Show {
+        match self {
+            Letters { quiet: true, .. } => Show::Nothing,
+            Letters { list: true, .. } => Show::Name,
+            Letters { count: true, .. } => Show::Count,
+            Letters { matches: true, .. } => Show::Matches,
+            _ => Show::Lines,
+        }
+    }
+}
+
+/// Reads the command line of this process. An error is the whole text to print.
+pub(crate) fn parse() -> Result<Request, String> {
+    let mut letters = Letters::default();
+    let mut values = Vec::new();
+    let mut parser = Parser::from_env();
+    loop {
+        match parser.next() {
+            Ok(Some(Arg::Value(value))) => values.push(value),
+            Ok(Some(Arg::Long("help"))) => return Ok(Request::Help),
+            Ok(Some(Arg::Long(name))) => return Err(format!("grep: unrecognized option '--{name}'\n{USAGE}")),
+            Ok(Some(Arg::Short(letter))) => {
+                letters.set(letter).ok_or_else(|| format!("grep: invalid option -- '{letter}'\n{USAGE}"))?;
+            }
+            Ok(None) => break,
+            Err(error) => return Err(format!("grep: {error}\n{USAGE}")),
+        }
+    }
+    if letters.extended && letters.fixed {
+        return Err("grep: conflicting matchers specified\n".to_owned());
+    }
+    let mut values = values.into_iter();
+    let pattern = values.next().ok_or_else(|| USAGE.to_owned())?.into_vec();
+    let mut operands: Vec<OsString> = values.collect();
+    let several = operands.len() > 1 || operands.iter().any(|operand| Path::new(operand).is_dir());
+    if operands.is_empty() {
+        operands.push("-".into());
+    }
+    Ok(Request::Search(Options {
+        pattern,
+        operands,
+        fixed: letters.fixed,
+        ignore_case: letters.ignore_case,
+        invert: letters.invert,
+        numbers: letters.numbers,
+        names: letters.names.unwrap_or(several),
+        show: letters.show(),
+        quiet: letters.quiet,
+    }))
+}

@@ -1,0 +1,115 @@
+//! A small grep, as a pipeline of three coroutines: `source` -> `matcher` -> `printer`.
+//!
+//! ```text
+//! cargo run --release --example grep -- [-EFHchilnoqv] PATTERN [FILE|DIR]...
+//! ```
+//!
+//! The source is a generator that walks, reads and yields blocks of whole lines. The matcher and the printer are sinks
+//! that blocks are pushed into. Each stage is a plain loop that keeps its state in local variables, none knows how the
+//! others are driven, and any of them can end the run: when the printer returns, because its question is answered or
+//! its output is closed, everything before it is dropped where it stands. Blocks go round: the printer puts them on a
+//! tray, and from there they are sent back into the source.
+//!
+//! Output and exit code are those of `LC_ALL=C grep -E`, byte for byte, with these differences:
+//! * A match is the leftmost-first one, not the leftmost-longest. Only `-o` and the colours show it.
+//! * Back-references are refused.
+//! * Directories are walked without `-r`, in the order of the names, and no file in them is hidden.
+//! * A doubtful pattern, such as `\d`, draws no warning.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod block;
+mod bracket;
+mod ere;
+mod interval;
+mod output;
+mod pattern;
+mod print;
+mod progress;
+mod required;
+mod search;
+mod source;
+mod window;
+
+use args::{Options, Request, Show};
+use block::Tray;
+use cede::Step;
+use output::{Destination, Output};
+use pattern::Pattern;
+use print::Summary;
+use progress::Progress;
+use search::Search;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::rc::Rc;
+
+fn main() -> ExitCode {
+    let options = match args::parse() {
+        Ok(Request::Search(options)) => options,
+        Ok(Request::Help) => return help(),
+        Err(text) => return refuse(&text),
+    };
+    let pattern = match Pattern::new(&options) {
+        Ok(pattern) => pattern,
+        Err(text) => return refuse(&format!("grep: {text}\n")),
+    };
+    // The empty pattern matches every line. GNU grep does not even open the files to select none of them.
+    if options.invert && options.pattern.is_empty() {
+        return ExitCode::from(1);
+    }
+    let quiet = options.quiet;
+    match run(options, pattern) {
+        Summary { selected: true, trouble } if quiet || !trouble => ExitCode::SUCCESS,
+        Summary { trouble: true, .. } => ExitCode::from(2),
+        _ => ExitCode::from(1),
+    }
+}
+
+/// Builds the pipeline and drives it to its end.
+fn run(mut options: Options, pattern: Pattern) -> Summary {
+    let destination = Destination::of_stdout();
+    if let Destination::Null = destination {
+        options.show = Show::Nothing;
+    }
+    let options = Rc::new(options);
+    let output = Output::new();
+    let progress = Rc::new(Progress::new(&options));
+    let tray = Tray::default();
+
+    let search = Search { pattern, options: options.clone(), colour: output.colour };
+    let mut source = source::blocks(options.clone(), destination);
+    let printer = print::printer(options, output, progress.clone(), tray.clone());
+    let mut matcher = search::matcher(search, printer);
+
+    let mut step = source.start();
+    while let Step::Yielded(block) = step {
+        progress.advance(block.window.text().len());
+        // It may take the block and end with it: then there is no need to read another one.
+        if matcher.send(block).is_err() || matcher.is_finished() {
+            break;
+        }
+        match source.send(tray.take()) {
+            Ok(next) => step = next,
+            Err(_) => break,
+        }
+    }
+    let summary = matcher.finish();
+    progress.finish();
+    summary
+}
+
+/// Prints the help text.
+fn help() -> ExitCode {
+    match io::stdout().write_all(args::HELP.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(2),
+    }
+}
+
+/// Says why there will be no search.
+fn refuse(text: &str) -> ExitCode {
+    // If standard error is gone there is nobody left to tell.
+    drop(io::stderr().write_all(text.as_bytes()));
+    ExitCode::from(2)
+}

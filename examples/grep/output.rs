@@ -1,0 +1,127 @@
+//! Standard output: one big buffer, colours on a terminal, and what it is connected to.
+
+use std::env;
+use std::fs::{File, Metadata};
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+/// How much is gathered before it is written.
+const BUFFER: usize = 64 * 1024;
+
+/// What grep paints a part of its output with: the parameters of a "select graphic rendition" sequence.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paint(&'static str);
+
+impl Paint {
+    /// A match.
+    pub(crate) const MATCH: Paint = Paint("01;31");
+    /// The name of an input.
+    pub(crate) const NAME: Paint = Paint("35");
+    /// A line number.
+    pub(crate) const NUMBER: Paint = Paint("32");
+    /// What stands between those and the line.
+    pub(crate) const SEPARATOR: Paint = Paint("36");
+}
+
+/// Standard output, locked for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Output {
+    to: BufWriter<StdoutLock<'static>>,
+    /// Whether there are colours.
+    pub colour: bool,
+    terminal: bool,
+}
+
+impl Output {
+    /// Takes standard output.
+    pub(crate) fn new() -> Self {
+        let stdout = io::stdout();
+        let terminal = stdout.is_terminal();
+        let dumb = env::var_os("TERM").is_none_or(|term| term == "dumb");
+        let plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Output { to: BufWriter::with_capacity(BUFFER, stdout.lock()), colour: terminal && !dumb && !plain, terminal }
+    }
+
+    /// Writes bytes as they are.
+    pub(crate) fn plain(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.to.write_all(bytes)
+    }
+
+    /// Writes bytes in a colour, if there are colours.
+    pub(crate) fn painted(&mut self, paint: Paint, bytes: &[u8]) -> io::Result<()> {
+        if !self.colour {
+            return self.plain(bytes);
+        }
+        write!(self.to, "\x1b[{}m\x1b[K", paint.0)?;
+        self.to.write_all(bytes)?;
+        self.to.write_all(b"\x1b[m\x1b[K")
+    }
+
+    /// Writes a number in a colour, if there are colours.
+    pub(crate) fn painted_number(&mut self, paint: Paint, number: u64) -> io::Result<()> {
+        // A run of numbers costs less this way than by `write!`, and with -n there is one for every line.
+        let mut digits = [0; 20];
+        let mut start = digits.len();
+        let mut rest = number;
+        loop {
+            start -= 1;
+            digits[start] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.painted(paint, &digits[start..])
+    }
+
+    /// Writes out what has been gathered.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+
+    /// Writes out what has been gathered if somebody is watching.
+    pub(crate) fn flush_terminal(&mut self) -> io::Result<()> {
+        if self.terminal { self.flush() } else { Ok(()) }
+    }
+}
+
+/// What standard output is connected to, as far as it matters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Destination {
+    /// A regular file, by its device and inode.
+    File(u64, u64),
+    /// The null device, where nothing needs to be written.
+    Null,
+    /// Anything else.
+    Other,
+}
+
+impl Destination {
+    /// Looks at standard output.
+    pub(crate) fn of_stdout() -> Self {
+        let about = io::stdout().as_fd().try_clone_to_owned().and_then(|fd| File::from(fd).metadata());
+        let null = std::fs::metadata("/dev/null");
+        match (about, null) {
+            (Ok(about), _) if about.is_file() => Destination::File(about.dev(), about.ino()),
+            (Ok(about), Ok(null)) if about.file_type().is_char_device() && about.rdev() == null.rdev() => {
+                Destination::Null
+            }
+            _ => Destination::Other,
+        }
+    }
+
+    /// Whether it is this regular file.
+    pub(crate) fn is_file(&self, about: &Metadata) -> bool {
+        matches!(*self, Destination::File(device, inode) if (device, inode) == (about.dev(), about.ino()))
+    }
+}
+
+/// An error in grep's words, without the number that Rust adds.
+pub(crate) fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error ") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}

@@ -1,0 +1,220 @@
+//! The last stage: prints what is asked for and keeps the books of each input.
+
+use crate::args::{Options, Show};
+use crate::block::{Block, Tray};
+use crate::output::{Output, Paint, reason};
+use crate::progress::Progress;
+use cede::{Inbox, Sink};
+use memchr::{memchr, memchr_iter};
+use std::io::{self, ErrorKind, Write};
+use std::ops::{ControlFlow, Range};
+use std::rc::Rc;
+
+/// What a run comes to.
+#[derive(Debug, Default)]
+pub(crate) struct Summary {
+    /// Whether a line was selected.
+    pub selected: bool,
+    /// Whether something went wrong.
+    pub trouble: bool,
+}
+
+/// The stage: prints each block and leaves it on the tray. It ends early when nothing more is wanted.
+pub(crate) fn printer(
+    options: Rc<Options>,
+    output: Output,
+    progress: Rc<Progress>,
+    tray: Tray,
+) -> Sink<Block, Summary> {
+    let mut printer = Printer { options, output, progress, file: Books::default(), summary: Summary::default() };
+    Sink::new(move |inbox: &Inbox<Block>| {
+        match printer.run(inbox, &tray).and_then(|()| printer.output.flush()) {
+            Ok(()) => {}
+            // Whoever reads the output has seen enough.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            Err(error) => {
+                printer.summary.trouble = true;
+                printer.say(&[b"write error: ", reason(&error).as_bytes()]);
+            }
+        }
+        printer.summary
+    })
+}
+
+/// The books of one input.
+#[derive(Default)]
+struct Books {
+    /// How many lines have been selected.
+    selected: u64,
+    /// How many lines lie before `counted` in the block at hand. They are only counted when a number is printed.
+    lines: u64,
+    counted: usize,
+}
+
+impl Books {
+    /// Counts the lines on to a place in the block, and returns the number of the line there.
+    fn line_number(&mut self, text: &[u8], at: usize) -> u64 {
+        self.lines += memchr_iter(b'\n', &text[self.counted..at]).count() as u64;
+        self.counted = at;
+        self.lines + 1
+    }
+
+    /// Counts the lines of the rest of the block.
+    fn finish_block(&mut self, text: &[u8]) {
+        self.line_number(text, text.len());
+        self.counted = 0;
+    }
+}
+
+struct Printer {
+    options: Rc<Options>,
+    output: Output,
+    progress: Rc<Progress>,
+    file: Books,
+    summary: Summary,
+}
+
+impl Printer {
+    fn run(&mut self, inbox: &Inbox<Block>, tray: &Tray) -> io::Result<()> {
+        for mut block in inbox {
+            if self.block(&mut block)?.is_break() {
+                break;
+            }
+            tray.put(block);
+        }
+        Ok(())
+    }
+
+    /// Prints a block. Breaks off when the whole run has its answer.
+    fn block(&mut self, block: &mut Block) -> io::Result<ControlFlow<()>> {
+        let found = &block.found;
+        self.file.selected += found.lines;
+        self.summary.selected |= found.lines > 0;
+        if self.options.quiet && found.lines > 0 {
+            return Ok(ControlFlow::Break(()));
+        }
+        if self.options.prints_text() && !block.binary {
+            self.text(block)?;
+        }
+        if let Some(problem) = &block.problem {
+            self.report(&block.name, problem)?;
+            self.summary.trouble = true;
+        }
+        block.enough = found.lines > 0 && self.options.first_is_enough(block.binary);
+        if block.last || block.enough {
+            self.end_of_file(block)?;
+        }
+        self.output.flush_terminal()?;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Prints what is wanted of the text of a block.
+    fn text(&mut self, block: &Block) -> io::Result<()> {
+        if self.options.show == Show::Matches {
+            self.matches(block)?;
+        } else {
+            self.lines(block)?;
+        }
+        if self.options.numbers {
+            self.file.finish_block(block.window.text());
+        }
+        Ok(())
+    }
+
+    /// Prints the selected lines of a block.
+    fn lines(&mut self, block: &Block) -> io::Result<()> {
+        let text = block.window.text();
+        let bare = !self.options.names && !self.options.numbers;
+        let mut matches = block.found.matches.as_slice();
+        for run in &block.found.runs {
+            if bare && matches.is_empty() {
+                self.output.plain(&text[run.clone()])?;
+                continue;
+            }
+            let mut rest = run.clone();
+            while let Some(length) = memchr(b'\n', &text[rest.clone()]) {
+                let line = rest.start..rest.start + length + 1;
+                rest.start = line.end;
+                let count = matches.iter().take_while(|found| found.start < line.end).count();
+                let (here, behind) = matches.split_at(count);
+                matches = behind;
+                self.head(block, line.start)?;
+                self.line(text, line, here)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Prints a line with its matches in colour.
+    fn line(&mut self, text: &[u8], line: Range<usize>, matches: &[Range<usize>]) -> io::Result<()> {
+        let mut at = line.start;
+        for found in matches {
+            self.output.plain(&text[at..found.start])?;
+            self.output.painted(Paint::MATCH, &text[found.clone()])?;
+            at = found.end;
+        }
+        self.output.plain(&text[at..line.end])
+    }
+
+    /// Prints the matches of a block, each on a line of its own.
+    fn matches(&mut self, block: &Block) -> io::Result<()> {
+        for found in &block.found.matches {
+            self.head(block, found.start)?;
+            self.output.painted(Paint::MATCH, &block.window.text()[found.clone()])?;
+            self.output.plain(b"\n")?;
+        }
+        Ok(())
+    }
+
+    /// Prints what stands before a line.
+    fn head(&mut self, block: &Block, at: usize) -> io::Result<()> {
+        self.name(&block.name)?;
+        if self.options.numbers {
+            let number = self.file.line_number(block.window.text(), at);
+            self.output.painted_number(Paint::NUMBER, number)?;
+            self.output.painted(Paint::SEPARATOR, b":")?;
+        }
+        Ok(())
+    }
+
+    /// Prints the name before a line or a count, if names are printed.
+    fn name(&mut self, name: &[u8]) -> io::Result<()> {
+        if self.options.names {
+            self.output.painted(Paint::NAME, name)?;
+            self.output.painted(Paint::SEPARATOR, b":")?;
+        }
+        Ok(())
+    }
+
+    /// Prints what can only be said when an input is through, and closes its books.
+    fn end_of_file(&mut self, block: &Block) -> io::Result<()> {
+        let Books { selected, .. } = std::mem::take(&mut self.file);
+        match self.options.show {
+            Show::Count => {
+                self.name(&block.name)?;
+                self.output.plain(format!("{selected}\n").as_bytes())
+            }
+            Show::Name if selected > 0 => {
+                self.output.painted(Paint::NAME, &block.name)?;
+                self.output.plain(b"\n")
+            }
+            Show::Lines | Show::Matches if block.binary && block.found.lines > 0 => {
+                self.report(&block.name, "binary file matches")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Says something about an input on standard error, after all that was printed before.
+    fn report(&mut self, name: &[u8], text: &str) -> io::Result<()> {
+        self.output.flush()?;
+        self.say(&[name, b": ", text.as_bytes()]);
+        Ok(())
+    }
+
+    fn say(&self, text: &[&[u8]]) {
+        let line = [b"grep: ", text.concat().as_slice(), b"\n"].concat();
+        // If standard error is gone there is nobody left to tell.
+        self.progress.aside(|| drop(io::stderr().write_all(&line)));
+    }
+}

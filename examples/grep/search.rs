@@ -1,0 +1,78 @@
+//! The second stage: finds the selected lines of each block.
+
+use crate::args::{Options, Show};
+use crate::block::{Block, Found};
+use crate::pattern::Pattern;
+use crate::print::Summary;
+use cede::{Inbox, Sink};
+use memchr::memchr_iter;
+use std::ops::Range;
+use std::rc::Rc;
+
+/// What to look for, and what of it the printer needs to know.
+#[derive(Debug)]
+pub(crate) struct Search {
+    /// The pattern.
+    pub pattern: Pattern,
+    /// The command line.
+    pub options: Rc<Options>,
+    /// Whether matches are coloured.
+    pub colour: bool,
+}
+
+/// The stage: searches each block and pushes it on. It ends when the printer does, and with what the printer ends with.
+pub(crate) fn matcher(search: Search, mut printer: Sink<Block, Summary>) -> Sink<Block, Summary> {
+    Sink::new(move |inbox: &Inbox<Block>| {
+        for mut block in inbox {
+            search.run(&mut block);
+            if printer.send(block).is_err() || printer.is_finished() {
+                break;
+            }
+        }
+        printer.finish()
+    })
+}
+
+impl Search {
+    /// Finds the selected lines of a block.
+    fn run(&self, block: &mut Block) {
+        let invert = self.options.invert;
+        let first_only = self.options.first_is_enough(block.binary);
+        let text = block.window.text();
+        let found = &mut block.found;
+        found.clear();
+        let mut at = 0;
+        while at < text.len() {
+            let line = self.pattern.next_line(text, at);
+            let end = line.as_ref().map_or(text.len(), |line| line.end);
+            let run = match line {
+                Some(line) if invert => at..line.start,
+                Some(line) => line,
+                None if invert => at..text.len(),
+                None => break,
+            };
+            at = end;
+            if !run.is_empty() {
+                self.select(text, run, block.binary, found);
+                if first_only {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Notes what the printer has to know of a selected line, or with `-v` of a run of them.
+    fn select(&self, text: &[u8], run: Range<usize>, binary: bool, found: &mut Found) {
+        let Options { invert, show, .. } = *self.options;
+        found.lines += if invert { memchr_iter(b'\n', &text[run.clone()]).count() as u64 } else { 1 };
+        if binary {
+            return;
+        }
+        if !invert && (show == Show::Matches || show == Show::Lines && self.colour) {
+            self.pattern.push_matches(text, run.clone(), &mut found.matches);
+        }
+        if show == Show::Lines {
+            found.runs.push(run);
+        }
+    }
+}

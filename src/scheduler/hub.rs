@@ -1,0 +1,65 @@
+//! The hub: what runs when no task does.
+
+use super::{Verdict, Worker};
+use crate::arch::Context;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// The hub's entry. Returns when the run is over, to main.
+///
+/// # Safety
+///
+/// `worker` is the address of a worker that outlives the run.
+pub(super) unsafe extern "C" fn run(worker: usize) -> *const Context {
+    // SAFETY: the caller's.
+    let worker = unsafe { &*(worker as *const Worker) };
+    while !worker.stop.get() {
+        worker.release_left_behind();
+        worker.run_jobs();
+        worker.look_around();
+        if let Some(next) = worker.ring.take() {
+            if std::ptr::eq(next, worker.current.get()) {
+                continue; // itself, queued behind everybody who has had a turn by now
+            }
+            worker.entered.set(worker.entered.get() + 1);
+            // SAFETY: whoever was in the ring is suspended; the hub is entered again when nobody is ready, or when it is
+            // queued.
+            unsafe { worker.switch_to(next) };
+        } else if !worker.inbox.has_letters() {
+            worker.idle();
+        }
+    }
+    worker.current.set(worker.main().context());
+    worker.main().context()
+}
+
+impl Worker {
+    /// Runs what was queued up to now. What is queued meanwhile comes after those who are ready.
+    fn run_jobs(&self) {
+        self.hub_queued.set(false);
+        let count = self.jobs.borrow().len();
+        for _ in 0..count {
+            let Some(job) = self.jobs.borrow_mut().pop_front() else { break };
+            // A failing callback has been reported by the panic hook; the rest still run.
+            self.set_in_job(true);
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(job)) {
+                std::mem::forget(catch_unwind(AssertUnwindSafe(|| drop(payload))));
+            }
+            self.set_in_job(false);
+        }
+        if !self.jobs.borrow().is_empty() && !self.hub_queued.replace(true) {
+            // SAFETY: the hub runs, so it is not in the ring; it is entered from there after it has switched away.
+            unsafe { self.ring.put(self.current.get()) };
+        }
+    }
+
+    /// Nobody is ready: sleeps until a timer or a letter, or lets those who know decide what a stall means.
+    fn idle(&self) {
+        let timer = self.timers.next();
+        if timer.is_some() {
+            return self.inbox.sleep(timer);
+        }
+        if let Verdict::Sleep(until) = (self.stalled)(self) {
+            self.inbox.sleep(until);
+        }
+    }
+}

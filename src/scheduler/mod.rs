@@ -1,0 +1,537 @@
+//! One worker: the tasks of a run taking turns on one thread.
+//!
+//! A turn goes straight from one task to the next: the one that yields puts itself at the end of the ready ring, takes the
+//! first, and switches to it. No loop is visited while somebody is ready. Only when nobody is does the *hub* run, a context
+//! of its own on a stack of its own (256 KiB): it runs callbacks, fires timers, reads the letters of other threads, and
+//! sleeps.
+//!
+//! ```text
+//!            spawn                    turn                     park
+//! Fresh ------------> ring --------------------> running ---------------> Parked
+//!                      ^                          |  |                      |
+//!                      +-------- yield_now -------+  +-- ends --> Ended     |
+//!                      +------------------------- wake ---------------------+
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. A worker lives in the frame of `run` on its thread, and `WORKER` points to it exactly while that frame stands and is
+//!    not in another run. Tasks never leave the thread, so neither does a reference to the worker.
+//! 2. A context is in the ready ring at most once: `Fresh` and `Ready` blocks are in it, the running one, parked ones and
+//!    ended ones are not. The ring has room for every block of the table.
+//! 3. `current` is the context that runs, and every other one in use is suspended.
+//! 4. A stack is given back only when its task has ended and another context runs: until then it waits in `left_behind`.
+//! 5. No `RefCell` borrow of anything here is alive across a switch, and no code of a user's runs inside one.
+
+pub(crate) mod hub;
+pub(crate) mod inbox;
+pub(crate) mod ready;
+pub(crate) mod table;
+pub(crate) mod timers;
+
+use self::inbox::Inbox;
+use self::ready::Ring;
+use self::table::{Block, Table, block_of};
+use self::timers::Timers;
+use crate::arch::{Context, Entry, fresh_address, switch, thread_pointer};
+use crate::stack::arena::Kind;
+use crate::stack::pool::Stack;
+use crate::stack::{Shape, StackError};
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::panic::resume_unwind;
+use std::ptr::{null, null_mut};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
+use std::thread::panicking;
+use std::time::Instant;
+
+/// Where a task stands, as far as the scheduler cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The block is nobody's.
+    Free,
+    /// Spawned; has not run.
+    Fresh,
+    /// Has run; in the ring or running.
+    Ready,
+    /// Waits to be woken.
+    Parked,
+    /// Has ended; its handle still has to fetch the result.
+    Ended,
+    /// Has ended without ever running, or was unwound.
+    Cancelled,
+}
+
+/// Bits of a block's attention word: everything that a wait must look at.
+pub(crate) mod attention {
+    /// It was cancelled.
+    pub(crate) const CANCEL: u8 = 1;
+    /// It is to be unwound at its next wait.
+    pub(crate) const UNWIND: u8 = 2;
+    /// It was unwound once.
+    pub(crate) const UNWOUND: u8 = 4;
+    /// The run is deadlocked: even waits that no cancel cuts short end.
+    pub(crate) const BROKEN: u8 = 8;
+}
+
+/// What a parked task waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    /// In words.
+    pub(crate) why: &'static str,
+    /// The task that it waits for, or null. Whoever waits holds a handle to it, so it stays.
+    pub(crate) on: *const Block,
+    /// Only tasks of this run can end it.
+    pub(crate) closed: bool,
+    /// No cancel cuts it short.
+    pub(crate) stubborn: bool,
+}
+
+impl Wait {
+    pub(crate) const NOTHING: Wait = Wait { why: "", on: null(), closed: false, stubborn: false };
+}
+
+/// What happens to whom is left of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Main runs.
+    Running,
+    /// Main has returned, and everybody is cancelled.
+    Ending,
+    /// The grace period is over, and whoever is left is unwound.
+    Unwinding,
+}
+
+/// What the hub is told when nobody is ready and no timer is armed.
+pub(crate) enum Verdict {
+    /// Sleep, but ask again at this time.
+    Sleep(Option<Instant>),
+    /// Somebody was made ready.
+    GoOn,
+}
+
+/// What is told of a panic that nobody is left to join for.
+pub(crate) type Unhandled = dyn Fn(&str, &(dyn Any + Send));
+
+/// The payload that unwinds a task which ignored its cancel for longer than the grace period.
+pub(crate) struct TaskUnwound;
+
+/// The worker of a run. What every turn touches comes first.
+#[repr(C)]
+pub(crate) struct Worker {
+    current: Cell<*const Context>,
+    /// Turns until timers and letters are looked at.
+    ticks: Cell<u32>,
+    ring: Ring,
+    left_behind: Cell<Option<Stack>>,
+    hub: Cell<*const Block>,
+    main: Cell<*const Block>,
+    hub_queued: Cell<bool>,
+    pub(crate) live: Cell<usize>,
+    pub(crate) next_id: Cell<u64>,
+    pub(crate) mode: Cell<Mode>,
+    /// Main waits for `live` to become 0.
+    pub(crate) sweeping: Cell<bool>,
+    pub(crate) table: Rc<Table>,
+    pub(crate) timers: Timers,
+    pub(crate) inbox: Arc<Inbox>,
+    /// What the hub runs: callbacks of tasks that have ended.
+    jobs: RefCell<VecDeque<Box<dyn FnOnce()>>>,
+    /// The hub runs one of them, in which nobody may wait.
+    in_job: Cell<bool>,
+    /// How often the hub has entered a task.
+    pub(crate) entered: Cell<u64>,
+    /// The shape of a stack that nobody shaped.
+    pub(crate) shape: Shape,
+    /// Asked when nobody is ready: the layers below this one know what that means.
+    pub(crate) stalled: Box<dyn Fn(&Worker) -> Verdict>,
+    /// Told of a panic that nobody is left to join for: the task's label and the payload.
+    pub(crate) unhandled: Rc<Unhandled>,
+    stop: Cell<bool>,
+}
+
+thread_local! {
+    static WORKER: Cell<*const Worker> = const { Cell::new(null()) };
+}
+
+/// How many turns pass between two looks at timers and letters, at least and at most. Within that, a round.
+const TICKS: (usize, usize) = (64, 1024);
+
+/// The first thread that has a worker, and that worker: a shortcut past the thread-local.
+///
+/// In a short loop around a yield the compiler keeps the thread-local's offset in rbx or rbp, because these are the only
+/// registers that survive a switch. Finding the worker then waits for the context that is entered, which waits for the
+/// ring, which waits for the worker: 4.6 ns a turn instead of 2.1. It would do the same with the address of a static, so
+/// that is asked for in a way that it cannot keep.
+struct Home {
+    /// The thread pointer of the thread; 0 for none.
+    thread: AtomicUsize,
+    /// Meaningful to that thread only.
+    worker: AtomicPtr<Worker>,
+}
+
+static HOME: Home = Home { thread: AtomicUsize::new(0), worker: AtomicPtr::new(null_mut()) };
+
+/// The worker of the run that this code is part of.
+#[inline(always)]
+pub(crate) fn worker<'a>() -> Option<&'a Worker> {
+    let thread = thread_pointer();
+    // SAFETY: the address of a static.
+    let home: &Home = unsafe { &*(fresh_address!(HOME) as *const Home) };
+    let worker = if thread != 0 && home.thread.load(Relaxed) == thread {
+        home.worker.load(Relaxed).cast_const()
+    } else {
+        WORKER.get()
+    };
+    // SAFETY: invariant 1. Nobody keeps the reference beyond the run: it is used within one call of a task or of main.
+    unsafe { worker.as_ref() }
+}
+
+/// Makes `worker` this thread's, or nobody.
+fn set_worker(worker: *const Worker) {
+    WORKER.set(worker);
+    let thread = thread_pointer();
+    if thread != 0 {
+        if worker.is_null() {
+            let _ = HOME.thread.compare_exchange(thread, 0, Relaxed, Relaxed);
+        } else if HOME.thread.compare_exchange(0, thread, Relaxed, Relaxed).is_ok() {
+            // Only this thread reads it while `thread` is its own.
+            HOME.worker.store(worker.cast_mut(), Relaxed);
+        }
+    }
+}
+
+impl Worker {
+    /// A worker with its hub, not yet the thread's. It must stay in place from `enter` on.
+    pub(crate) fn new(
+        shape: Shape,
+        stalled: Box<dyn Fn(&Worker) -> Verdict>,
+        unhandled: Rc<Unhandled>,
+    ) -> Worker {
+        Worker {
+            current: Cell::new(null()),
+            ticks: Cell::new(0),
+            ring: Ring::new(),
+            left_behind: Cell::new(None),
+            hub: Cell::new(null()),
+            main: Cell::new(null()),
+            hub_queued: Cell::new(false),
+            live: Cell::new(0),
+            next_id: Cell::new(1),
+            mode: Cell::new(Mode::Running),
+            sweeping: Cell::new(false),
+            table: Rc::new(Table::new()),
+            timers: Timers::new(),
+            inbox: Inbox::new(),
+            jobs: RefCell::default(),
+            in_job: Cell::new(false),
+            entered: Cell::new(0),
+            shape,
+            stalled,
+            unhandled,
+            stop: Cell::new(false),
+        }
+    }
+
+    /// Makes this the thread's worker, with main running.
+    ///
+    /// # Errors
+    ///
+    /// Without a stack for the hub.
+    ///
+    /// # Safety
+    ///
+    /// The thread has no worker, and this one stays where it is until `leave`.
+    unsafe fn enter(&self) -> Result<(), StackError> {
+        let main = self.new_block();
+        main.phase.set(Phase::Ready);
+        *main.name.borrow_mut() = Some("main".into());
+        let hub = self.new_block();
+        hub.phase.set(Phase::Ready);
+        let stack = Stack::acquire(Shape::new(256 * 1024, 0)?, Kind::Hub, None, false)?;
+        // SAFETY: the stack is the hub's until it has returned, in `leave`; its entry does not unwind.
+        unsafe { (*hub.context()).init(stack.limit(), stack.top(), hub::run, std::ptr::from_ref(self) as usize) };
+        hub.stack.set(Some(stack));
+        self.main.set(main);
+        self.hub.set(hub);
+        self.current.set(main.context());
+        set_worker(self);
+        Ok(())
+    }
+
+    /// Ends the hub and lets go of the thread. Main runs, and nobody else is left but those that were leaked.
+    fn leave(&self) {
+        self.stop.set(true);
+        // SAFETY: the hub is suspended, since main runs.
+        unsafe { self.switch_to((*self.hub.get()).context()) };
+        self.inbox.close();
+        self.release_left_behind();
+        set_worker(null());
+        // SAFETY: the hub has returned, so its stack is nobody's, and so are the two blocks.
+        unsafe {
+            drop((*self.hub.get()).stack.take());
+            for block in [self.hub.get(), self.main.get()] {
+                (*block).name.take();
+                (*block).extra.take();
+                self.table.give_back(block);
+            }
+        }
+    }
+
+    /// Makes this the thread's worker and calls `f`, with the caller as main. `None`, without calling it, if the thread has
+    /// a worker already. `f` does not unwind.
+    ///
+    /// # Errors
+    ///
+    /// Without a stack for the hub.
+    pub(crate) fn with_thread<R>(&self, f: impl FnOnce(&Worker) -> R) -> Result<Option<R>, StackError> {
+        if worker().is_some() {
+            return Ok(None);
+        }
+        // SAFETY: there is no other, and the borrow of `self` outlives this call.
+        unsafe { self.enter() }?;
+        let result = f(self);
+        self.leave();
+        Ok(Some(result))
+    }
+
+    /// A block with a number, and room for it in the ring.
+    #[inline]
+    pub(crate) fn new_block(&self) -> &Block {
+        let block = self.table.take();
+        let id = self.next_id.replace(self.next_id.get() + 1);
+        if self.ring.capacity() < self.table.capacity() {
+            self.ring.reserve(self.table.capacity());
+        }
+        // SAFETY: the table lives as long as the worker, and the block is taken.
+        let block = unsafe { &*block };
+        block.id.set(id);
+        block
+    }
+
+    /// Makes a block a task that will run `entry(arg)` on `stack` when its turn comes.
+    ///
+    /// # Safety
+    ///
+    /// The block is new; `entry` keeps the contract of `arch` and ends by `Worker::end`; `stack.top()` and above is what
+    /// `arg` needs, and nothing below is used.
+    #[inline]
+    pub(crate) unsafe fn start(&self, block: &Block, stack: Stack, top: usize, entry: Entry, arg: usize) {
+        // SAFETY: the caller's.
+        unsafe { (*block.context()).init(stack.limit(), top, entry, arg) };
+        block.stack.set(Some(stack));
+        block.phase.set(Phase::Fresh);
+        self.live.set(self.live.get() + 1);
+        // SAFETY: invariant 2.
+        unsafe { self.ring.put(block.context()) };
+    }
+
+    /// The task that runs.
+    #[inline]
+    pub(crate) fn current(&self) -> &Block {
+        // SAFETY: invariant 3, and contexts in use lie in the table.
+        unsafe { &*block_of(self.current.get()) }
+    }
+
+    pub(crate) fn is_hub(&self, block: &Block) -> bool {
+        std::ptr::eq(block, self.hub.get())
+    }
+
+    pub(crate) fn is_main(&self, block: &Block) -> bool {
+        std::ptr::eq(block, self.main.get())
+    }
+
+    pub(crate) fn main(&self) -> &Block {
+        // SAFETY: set by `enter`, and the table lives as long as the worker.
+        unsafe { &*self.main.get() }
+    }
+
+    /// Goes to the end of the ring and lets everybody else who is ready have a turn first.
+    #[inline(always)]
+    pub(crate) fn turn(&self) {
+        let ticks = self.ticks.get();
+        if ticks == 0 {
+            self.look_around();
+        } else {
+            self.ticks.set(ticks - 1);
+        }
+        let me = self.current.get();
+        if let Some(next) = self.ring.take() {
+            // SAFETY: invariants 2 and 3: a place has just become free, and `next` is suspended.
+            unsafe {
+                self.ring.put(me);
+                self.current.set(next);
+                self.ring.fetch_ahead();
+                switch(me, next);
+            }
+        }
+    }
+
+    /// Suspends the running task until it is woken. Returns at once if a wake came before.
+    pub(crate) fn park(&self, wait: Wait, deadline: Option<Instant>) {
+        let block = self.current();
+        if block.token.replace(false) {
+            return;
+        }
+        block.wait.set(wait);
+        block.phase.set(Phase::Parked);
+        let ticket = block.ticket.get().wrapping_add(1);
+        block.ticket.set(ticket);
+        if let Some(deadline) = deadline {
+            self.timers.arm(deadline, block, ticket);
+        }
+        let next = self.next();
+        // SAFETY: invariants 2 and 3; the block is parked, so a wake will put it into the ring, once.
+        unsafe { self.switch_to(next) };
+        if deadline.is_some_and(|deadline| deadline > Instant::now()) {
+            // SAFETY: entries of the heap name blocks of this table.
+            self.timers.disarmed(|block, ticket| unsafe { (*block).ticket.get() != ticket });
+        }
+        block.ticket.set(ticket.wrapping_add(1));
+    }
+
+    /// # Safety
+    ///
+    /// `next` is suspended, and the running context is parked, or will be woken by whoever it switches to.
+    #[inline]
+    unsafe fn switch_to(&self, next: *const Context) {
+        let me = self.current.replace(next);
+        // SAFETY: the caller's.
+        unsafe { switch(me, next) };
+        // A started task never moves to another thread, so this is still its worker.
+        assert!(worker().is_some_and(|own| std::ptr::eq(own, self)), "a task was resumed by a thread that is not its own");
+    }
+
+    /// Whose turn is next: the first in the ring, or the hub.
+    #[inline]
+    fn next(&self) -> *const Context {
+        // SAFETY: the hub was set by `enter`.
+        self.ring.take().unwrap_or_else(|| unsafe { (*self.hub.get()).context() })
+    }
+
+    /// Makes a parked task ready; for any other, the next park returns at once.
+    #[inline]
+    pub(crate) fn wake(&self, block: &Block) {
+        match block.phase.get() {
+            Phase::Parked => {
+                block.phase.set(Phase::Ready);
+                // SAFETY: invariant 2: it was parked, so it was not in the ring.
+                unsafe { self.ring.put(block.context()) };
+            }
+            Phase::Fresh | Phase::Ready => block.token.set(true),
+            Phase::Free | Phase::Ended | Phase::Cancelled => {}
+        }
+    }
+
+    /// Takes the running task's stack, which has ended but is still stood on, and gives back the one before it.
+    #[inline]
+    pub(crate) fn leave_behind(&self, stack: Option<Stack>) {
+        drop(self.left_behind.replace(stack));
+    }
+
+    /// The running task has ended, and its stack was left behind. Returns whom to enter next: the value for its entry to
+    /// return.
+    #[inline]
+    pub(crate) fn end(&self) -> *const Context {
+        self.live.set(self.live.get() - 1);
+        if self.live.get() == 0 && self.sweeping.get() {
+            self.wake(self.main());
+        }
+        let next = self.next();
+        self.current.set(next);
+        next
+    }
+
+    /// Gives back the stack of the task that ended last. Not to be called on it.
+    #[inline]
+    pub(crate) fn release_left_behind(&self) {
+        drop(self.left_behind.take());
+    }
+
+    /// Queues something for the hub to run, behind everybody who is ready now.
+    pub(crate) fn queue(&self, job: Box<dyn FnOnce()>) {
+        self.jobs.borrow_mut().push_back(job);
+        // The hub itself looks when it has run what it has.
+        if !self.is_hub(self.current()) && !self.hub_queued.replace(true) {
+            // SAFETY: the hub is suspended and not in the ring; there is room for every block.
+            unsafe { self.ring.put((*self.hub.get()).context()) };
+        }
+    }
+
+    /// What has to be done now and then: at least once a round, or every 64 turns where rounds are shorter.
+    #[cold]
+    #[inline(never)]
+    fn look_around(&self) {
+        if self.in_job.get() {
+            panic!("cannot wait or yield in a callback: spawn a task from it instead");
+        }
+        self.ticks.set(self.ring.len().clamp(TICKS.0, TICKS.1) as u32);
+        self.ring.consider_fetching();
+        self.read_letters();
+        self.fire_timers();
+        if self.mode.get() == Mode::Unwinding {
+            // Every turn comes by here then: those that only yield are to be unwound too.
+            self.ticks.set(0);
+            self.unwind_if_told();
+        }
+    }
+
+    /// Unwinds the running task if that is what is left to do with it.
+    #[inline]
+    pub(crate) fn unwind_if_told(&self) {
+        let block = self.current();
+        if block.has_attention(attention::UNWIND) && !panicking() {
+            block.attention.set(block.attention.get() & !attention::UNWIND | attention::UNWOUND);
+            resume_unwind(Box::new(TaskUnwound));
+        }
+    }
+
+    /// Makes the next turn look around.
+    pub(crate) fn hurry(&self) {
+        self.ticks.set(0);
+    }
+
+    /// Makes every wait and yield panic while the hub runs a callback.
+    fn set_in_job(&self, on: bool) {
+        self.in_job.set(on);
+        self.hurry();
+    }
+
+    /// Whether the code that asks is a callback.
+    pub(crate) fn is_in_job(&self) -> bool {
+        self.in_job.get()
+    }
+
+    fn read_letters(&self) {
+        if !self.inbox.has_letters() {
+            return;
+        }
+        for wake in self.inbox.take() {
+            // SAFETY: the key came from a block of this table, and blocks stay in place as long as the worker.
+            let block = unsafe { &*(wake.key as *const Block) };
+            if block.id.get() == wake.address {
+                self.wake(block);
+            }
+        }
+    }
+
+    /// Wakes everybody whose deadline has come, in the order of the deadlines.
+    fn fire_timers(&self) {
+        if self.timers.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        while let Some((block, ticket)) = self.timers.due(now) {
+            // SAFETY: entries of the heap name blocks of this table.
+            let block = unsafe { &*block };
+            if block.ticket.get() == ticket && block.phase.get() == Phase::Parked {
+                self.wake(block);
+            } else {
+                self.timers.was_stale();
+            }
+        }
+    }
+}

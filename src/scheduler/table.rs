@@ -1,0 +1,238 @@
+//! The control blocks of tasks, in two dense arrays: what every turn touches, and what only waits and ends touch.
+//!
+//! ```text
+//! chunk, 32 KiB, aligned to its size           beside it
+//! +------------------+                         +-----------------+
+//! | 0: where the     | ----------------------> | 0: unused       |
+//! |    blocks are    |                         | 1: Block        |
+//! | 1: Context       |                         | 2: Block        |
+//! | 2: Context       |                         ~                 ~
+//! ~                  ~                         | 1023            |
+//! | 1023             |                         +-----------------+
+//! +------------------+
+//! ```
+//!
+//! A turn reads one context and writes another, 32 bytes each, so two to a cache line; the ready ring holds their addresses.
+//! From a context the block is found by arithmetic, from a block the context by a field.
+
+use super::{Phase, Wait};
+use crate::arch::Context;
+use crate::stack::pool::Stack;
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::any::Any;
+use std::cell::{Cell, RefCell, UnsafeCell};
+use std::collections::VecDeque;
+use std::mem::MaybeUninit;
+use std::ptr::null;
+use std::sync::Arc;
+
+/// Slots in a chunk. The first holds the header.
+const SLOTS: usize = 1024;
+/// Bytes of a chunk's contexts, and their alignment: a power of two, because a context's size is.
+const BYTES: usize = SLOTS * size_of::<Context>();
+const _: () = assert!(BYTES.is_power_of_two());
+
+/// How many machine words a result may have to lie in the block itself.
+pub(crate) const RESULT_WORDS: usize = 4;
+
+/// What belongs to one task beside its context. Touched by its own thread only.
+pub(crate) struct Block {
+    /// Where it is suspended.
+    context: Cell<*const Context>,
+    /// Counts up over the whole run; 0 while the block is free.
+    pub(crate) id: Cell<u64>,
+    pub(crate) phase: Cell<Phase>,
+    /// The bits of `attention`.
+    pub(crate) attention: Cell<u8>,
+    /// Somebody unparked it while it was not parked.
+    pub(crate) token: Cell<bool>,
+    /// How many have to do with it: the task until it has ended, its handle, callbacks that are to see its result.
+    pub(crate) refs: Cell<u32>,
+    /// Drops the result, while it is there.
+    pub(crate) drop_result: Cell<Option<unsafe fn(&Block)>>,
+    /// Counts its waits, so that a timer knows whether the wait it was set for is over.
+    pub(crate) ticket: Cell<u32>,
+    /// What it waits for. Meaningful while parked.
+    pub(crate) wait: Cell<Wait>,
+    /// Who waits in `join` for it to end.
+    pub(crate) joiner: Cell<*const Block>,
+    /// From `spawn` until it has ended and been left.
+    pub(crate) stack: Cell<Option<Stack>>,
+    pub(crate) name: RefCell<Option<Arc<str>>>,
+    /// What few tasks have: callbacks, locals, unparkers. Erased, because the layer that knows them stands below.
+    pub(crate) extra: RefCell<Option<Box<dyn Any>>>,
+    /// The result or the box that holds it; which of the two is known by its type.
+    pub(crate) result: UnsafeCell<MaybeUninit<[usize; RESULT_WORDS]>>,
+}
+
+impl Block {
+    fn new(context: *const Context) -> Block {
+        Block {
+            context: Cell::new(context),
+            id: Cell::new(0),
+            phase: Cell::new(Phase::Free),
+            attention: Cell::new(0),
+            token: Cell::new(false),
+            refs: Cell::new(0),
+            drop_result: Cell::new(None),
+            ticket: Cell::new(0),
+            wait: Cell::new(Wait::NOTHING),
+            joiner: Cell::new(null()),
+            stack: Cell::new(None),
+            name: RefCell::new(None),
+            extra: RefCell::new(None),
+            result: UnsafeCell::new(MaybeUninit::uninit()),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn context(&self) -> *const Context {
+        self.context.get()
+    }
+
+    #[inline]
+    pub(crate) fn has_attention(&self, bits: u8) -> bool {
+        self.attention.get() & bits != 0
+    }
+
+    pub(crate) fn add_attention(&self, bits: u8) {
+        self.attention.set(self.attention.get() | bits);
+    }
+
+    /// Its name, or its number.
+    pub(crate) fn label(&self) -> String {
+        match &*self.name.borrow() {
+            Some(name) => format!("'{name}'"),
+            None => format!("#{}", self.id.get()),
+        }
+    }
+}
+
+/// The first slot of a chunk.
+struct Header {
+    blocks: *const Block,
+}
+
+const _: () = assert!(size_of::<Header>() <= size_of::<Context>());
+
+/// The block of a context that lies in a table.
+///
+/// # Safety
+///
+/// The context lies in a chunk of a table that still stands.
+#[inline]
+pub(crate) unsafe fn block_of(context: *const Context) -> *const Block {
+    let address = context as usize;
+    let chunk = address & !(BYTES - 1);
+    // SAFETY: chunks are aligned to their size and begin with a header; the block array has as many slots.
+    unsafe { (*(chunk as *const Header)).blocks.add((address - chunk) / size_of::<Context>()) }
+}
+
+struct Chunk {
+    contexts: *mut Context,
+    blocks: *mut Block,
+}
+
+impl Chunk {
+    fn layouts() -> (Layout, Layout) {
+        let contexts = Layout::from_size_align(BYTES, BYTES).expect("a power of two");
+        (contexts, Layout::array::<Block>(SLOTS).expect("small"))
+    }
+
+    fn new() -> Chunk {
+        let (contexts_layout, blocks_layout) = Chunk::layouts();
+        // SAFETY: both layouts have a size; every slot is written before it is used.
+        unsafe {
+            let contexts = alloc(contexts_layout).cast::<Context>();
+            let blocks = alloc(blocks_layout).cast::<Block>();
+            if contexts.is_null() || blocks.is_null() {
+                handle_alloc_error(contexts_layout);
+            }
+            contexts.cast::<Header>().write(Header { blocks });
+            blocks.write(Block::new(null()));
+            for i in 1..SLOTS {
+                contexts.add(i).write(Context::new());
+                blocks.add(i).write(Block::new(contexts.add(i)));
+            }
+            Chunk { contexts, blocks }
+        }
+    }
+
+    fn blocks(&self) -> &[Block] {
+        // SAFETY: all slots were written by `new`; blocks change only through cells.
+        unsafe { std::slice::from_raw_parts(self.blocks, SLOTS) }
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        let (contexts, blocks) = Chunk::layouts();
+        // SAFETY: allocated by `new` with these layouts; contexts need no drop, blocks do.
+        unsafe {
+            for i in 0..SLOTS {
+                self.blocks.add(i).drop_in_place();
+            }
+            dealloc(self.blocks.cast(), blocks);
+            dealloc(self.contexts.cast(), contexts);
+        }
+    }
+}
+
+/// All control blocks of one run. Lives as long as a handle to one of its tasks does.
+pub(crate) struct Table {
+    chunks: RefCell<Vec<Chunk>>,
+    free: RefCell<VecDeque<*const Block>>,
+}
+
+impl Table {
+    pub(crate) fn new() -> Table {
+        Table { chunks: RefCell::default(), free: RefCell::default() }
+    }
+
+    /// A free block, the one freed last first.
+    #[inline]
+    pub(crate) fn take(&self) -> *const Block {
+        if let Some(block) = self.free.borrow_mut().pop_back() {
+            return block;
+        }
+        self.grow()
+    }
+
+    #[cold]
+    fn grow(&self) -> *const Block {
+        let chunk = Chunk::new();
+        let mut free = self.free.borrow_mut();
+        free.extend(chunk.blocks()[1..].iter().rev().map(std::ptr::from_ref));
+        self.chunks.borrow_mut().push(chunk);
+        free.pop_back().expect("a chunk has slots")
+    }
+
+    /// Makes a block free again.
+    ///
+    /// # Safety
+    ///
+    /// It is of this table, was taken, and nobody refers to it: its task has ended and been left, and its handle is gone.
+    #[inline]
+    pub(crate) unsafe fn give_back(&self, block: *const Block) {
+        // SAFETY: the caller's.
+        let this = unsafe { &*block };
+        this.id.set(0);
+        this.phase.set(Phase::Free);
+        this.attention.set(0);
+        this.token.set(false);
+        this.ticket.set(this.ticket.get().wrapping_add(1));
+        self.free.borrow_mut().push_back(block);
+    }
+
+    /// Calls `f` with every block in use, in memory order.
+    pub(crate) fn for_each(&self, mut f: impl FnMut(&Block)) {
+        for chunk in self.chunks.borrow().iter() {
+            chunk.blocks().iter().filter(|block| block.phase.get() != Phase::Free).for_each(&mut f);
+        }
+    }
+
+    /// How many blocks there are room for, so that the ready ring can have as much.
+    pub(crate) fn capacity(&self) -> usize {
+        self.chunks.borrow().len() * SLOTS
+    }
+}

@@ -1,0 +1,66 @@
+//! Deadlines: a heap keyed by time and order of arming.
+//!
+//! A wait that ends early leaves its entry behind; the entry knows the wait's ticket, so it is recognised as stale when it
+//! comes up. When more than half are stale the heap is rebuilt without them.
+#![forbid(unsafe_code)]
+
+use super::table::Block;
+use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Instant;
+
+/// (when, in which order armed, whose wait, which of its waits)
+type Entry = Reverse<(Instant, u64, *const Block, u32)>;
+
+pub(crate) struct Timers {
+    heap: RefCell<BinaryHeap<Entry>>,
+    sequence: Cell<u64>,
+    stale: Cell<usize>,
+}
+
+impl Timers {
+    pub(crate) fn new() -> Timers {
+        Timers { heap: RefCell::default(), sequence: Cell::new(0), stale: Cell::new(0) }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.heap.borrow().is_empty()
+    }
+
+    pub(crate) fn arm(&self, deadline: Instant, block: *const Block, ticket: u32) {
+        let sequence = self.sequence.replace(self.sequence.get() + 1);
+        self.heap.borrow_mut().push(Reverse((deadline, sequence, block, ticket)));
+    }
+
+    /// A wait ended before its deadline.
+    pub(crate) fn disarmed(&self, is_stale: impl Fn(*const Block, u32) -> bool) {
+        self.stale.set(self.stale.get() + 1);
+        let mut heap = self.heap.borrow_mut();
+        if self.stale.get() > 32 && self.stale.get() * 2 > heap.len() {
+            heap.retain(|Reverse((_, _, block, ticket))| !is_stale(*block, *ticket));
+            self.stale.set(0);
+        }
+    }
+
+    /// The next entry that is due, stale ones included.
+    pub(crate) fn due(&self, now: Instant) -> Option<(*const Block, u32)> {
+        let mut heap = self.heap.borrow_mut();
+        let Reverse((deadline, ..)) = heap.peek()?;
+        if *deadline > now {
+            return None;
+        }
+        let Reverse((_, _, block, ticket)) = heap.pop()?;
+        Some((block, ticket))
+    }
+
+    /// An entry that came up was stale.
+    pub(crate) fn was_stale(&self) {
+        self.stale.set(self.stale.get().saturating_sub(1));
+    }
+
+    /// When the next entry comes up. It may be stale; then waking for it does no harm.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.heap.borrow().peek().map(|Reverse((deadline, ..))| *deadline)
+    }
+}

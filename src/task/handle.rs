@@ -1,0 +1,252 @@
+//! Handles to tasks.
+
+use super::wait::{self, Cancelled};
+use super::{Task, TaskState, release, result_ref, state_of, take_result};
+use crate::coroutine::core::Payload;
+use crate::scheduler::table::{Block, Table};
+use crate::scheduler::{Phase, Wait, Worker, attention, worker};
+use std::fmt;
+use std::marker::PhantomData;
+use std::ptr::null;
+use std::rc::Rc;
+
+/// Why a task gave no value.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// It panicked, with this payload.
+    #[error("the task panicked{}", text_of(.0))]
+    Panicked(Payload),
+    /// It was cancelled before it ever ran, or did not end when it was told to and had to be unwound or left behind.
+    #[error("the task was cancelled")]
+    Cancelled,
+    /// Whoever waits was cancelled. The task goes on, and can be joined again.
+    #[error("the wait for the task was interrupted: {0}")]
+    Interrupted(#[from] Cancelled),
+    /// The task waits, perhaps through others, for the one that joins it: this would never end.
+    #[error("cannot join: the task waits for the one that joins it, so neither would ever end")]
+    Deadlock,
+}
+
+fn text_of(payload: &Payload) -> String {
+    let text = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+    text.map(|text| format!(": {text}")).unwrap_or_default()
+}
+
+impl JoinError {
+    /// The payload of a panic, for [`resume_unwind`](std::panic::resume_unwind).
+    ///
+    /// ```
+    /// let error = cede::run(|| cede::spawn(|| panic!("no")).join()).unwrap_err();
+    /// assert_eq!(error.into_panic().unwrap().downcast_ref(), Some(&"no"));
+    /// ```
+    pub fn into_panic(self) -> Option<Payload> {
+        match self {
+            JoinError::Panicked(payload) => Some(payload),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JoinError::Panicked(payload) => write!(f, "Panicked({:?})", text_of(payload).trim_start_matches(": ")),
+            JoinError::Cancelled => f.write_str("Cancelled"),
+            JoinError::Interrupted(cancelled) => f.debug_tuple("Interrupted").field(cancelled).finish(),
+            JoinError::Deadlock => f.write_str("Deadlock"),
+        }
+    }
+}
+
+/// A handle to a task that returns a `T`.
+///
+/// Dropping it detaches the task, which goes on. Like the task it stays on its thread. After the run it still gives the
+/// result of a task that has ended.
+pub struct JoinHandle<T> {
+    table: Rc<Table>,
+    block: *const Block,
+    _result: PhantomData<T>,
+}
+
+impl<T: 'static> JoinHandle<T> {
+    /// # Panics
+    ///
+    /// Never; the block is one that counts a handle among those who have to do with it.
+    #[inline]
+    pub(super) fn new(table: &Rc<Table>, block: *const Block) -> Self {
+        JoinHandle { table: Rc::clone(table), block, _result: PhantomData }
+    }
+
+    /// Waits until the task has ended, and returns its value.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError::Panicked`] with the payload; [`JoinError::Cancelled`] if the task never ran or had to be unwound;
+    /// [`JoinError::Interrupted`] if the one that waits was cancelled (the task goes on, and this can be called again);
+    /// [`JoinError::Deadlock`] if the task waits for the one that joins it, or is that one. A task that was cancelled and
+    /// returned a value all the same gives that value.
+    ///
+    /// # Panics
+    ///
+    /// If the result was taken before, and in a callback of [`on_done`](Self::on_done).
+    ///
+    /// ```
+    /// cede::run(|| {
+    ///     let mut handle = cede::spawn(|| "done");
+    ///     assert_eq!(handle.join().unwrap(), "done");
+    /// });
+    /// ```
+    #[track_caller]
+    pub fn join(&mut self) -> Result<T, JoinError> {
+        loop {
+            if let Some(result) = self.try_join() {
+                return result;
+            }
+            let Some(worker) = worker().filter(|worker| Rc::ptr_eq(&worker.table, &self.table)) else {
+                // Its run is over and it has not ended: it was left behind.
+                return Err(JoinError::Cancelled);
+            };
+            self.wait(worker)?;
+        }
+    }
+
+    #[track_caller]
+    fn wait(&self, worker: &Worker) -> Result<(), JoinError> {
+        let (me, block) = (worker.current(), self.block());
+        // Those who wait for each other form a chain; if it leads here, it would be closed.
+        let mut waits: *const Block = block;
+        while let Some(next) = nonnull(waits) {
+            if std::ptr::eq(next, me) {
+                return Err(JoinError::Deadlock);
+            }
+            waits = if next.phase.get() == Phase::Parked { next.wait.get().on } else { null() };
+        }
+        block.joiner.set(me);
+        let wait = Wait { why: "a task to end", on: block, closed: true, stubborn: false };
+        let outcome = wait::wait(worker, wait, None);
+        if std::ptr::eq(block.joiner.get(), me) {
+            block.joiner.set(null());
+        }
+        match outcome {
+            Err(cancelled) if !self.is_finished() => Err(JoinError::Interrupted(cancelled)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The result, if the task has ended; waits for nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`join`](Self::join) that come from the task.
+    ///
+    /// # Panics
+    ///
+    /// If the result was taken before.
+    ///
+    /// ```
+    /// cede::run(|| {
+    ///     let mut handle = cede::spawn(|| 7);
+    ///     assert!(handle.try_join().is_none());
+    ///     cede::yield_now();
+    ///     assert_eq!(handle.try_join().unwrap().unwrap(), 7);
+    /// });
+    /// ```
+    #[track_caller]
+    pub fn try_join(&mut self) -> Option<Result<T, JoinError>> {
+        if !self.is_finished() {
+            return None;
+        }
+        assert!(self.block().drop_result.get().is_some(), "the result of task {} was taken before", self.task());
+        // SAFETY: the task returned a T and has ended, and the result is there.
+        Some(unsafe { take_result(self.block()) })
+    }
+
+    /// Whether the task has ended, however it did.
+    pub fn is_finished(&self) -> bool {
+        matches!(self.block().phase.get(), Phase::Ended | Phase::Cancelled)
+    }
+
+    /// Where the task stands.
+    pub fn state(&self) -> TaskState {
+        state_of(worker().filter(|worker| Rc::ptr_eq(&worker.table, &self.table)), self.block())
+    }
+
+    /// Who the task is.
+    pub fn task(&self) -> Task {
+        Task::of(self.block())
+    }
+
+    /// Asks the task to end. True if it had not ended yet.
+    ///
+    /// If it has not run yet it never will. If it waits, the wait returns [`Cancelled`], and so does every later one, until
+    /// the task ends; what it makes of that is its own matter. Nothing is unwound.
+    ///
+    /// ```
+    /// cede::run(|| {
+    ///     let mut waiting = cede::spawn(|| cede::task::park("for ever").is_err());
+    ///     cede::yield_now();
+    ///     assert!(waiting.cancel());
+    ///     assert_eq!(waiting.join().unwrap(), true);
+    ///     assert!(!waiting.cancel());
+    /// });
+    /// ```
+    pub fn cancel(&self) -> bool {
+        if self.is_finished() {
+            return false;
+        }
+        let block = self.block();
+        block.add_attention(attention::CANCEL);
+        if let Some(worker) = worker() {
+            wait::cut_short(worker, block);
+        }
+        true
+    }
+
+    pub(super) fn block(&self) -> &Block {
+        // SAFETY: the table is kept alive by this handle, and the block is not given back while the handle counts.
+        unsafe { &*self.block }
+    }
+
+    pub(super) fn table(&self) -> &Rc<Table> {
+        &self.table
+    }
+}
+
+/// The result of a task, as its callbacks see it.
+///
+/// # Safety
+///
+/// The block is of a task that returns T.
+pub(super) unsafe fn peek<T>(block: &Block) -> Option<&Result<T, JoinError>> {
+    block.drop_result.get().map(|_| {
+        // SAFETY: the caller's, and the result is there.
+        unsafe { result_ref(block) }
+    })
+}
+
+fn nonnull<'a>(block: *const Block) -> Option<&'a Block> {
+    // SAFETY: what a parked task waits for is kept by the handle that it waits with.
+    unsafe { block.as_ref() }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: this handle counted until now.
+        release(&self.table, unsafe { &*self.block });
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // SAFETY: this handle counts.
+        let block = unsafe { &*self.block };
+        let task = Task::of(block);
+        f.debug_struct("JoinHandle")
+            .field("id", &task.id())
+            .field("name", &task.name())
+            .field("state", &state_of(worker(), block))
+            .finish()
+    }
+}

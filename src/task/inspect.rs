@@ -1,0 +1,147 @@
+//! Seeing inside: who waits for what, and whether that can ever end.
+
+use super::wait::{self, can_be_unparked};
+use super::{Reason, Task};
+use crate::scheduler::table::Block;
+use crate::scheduler::{Phase, Worker, attention};
+use std::fmt;
+
+/// A task that waits, in the report of a deadlock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stuck {
+    /// Who waits.
+    pub task: Task,
+    /// What for, in words.
+    pub reason: Reason,
+    /// For whom, if it is a task.
+    pub on: Option<Task>,
+}
+
+/// Who waits for what when nobody can go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadlockReport {
+    /// Everybody who waits, in the order of their numbers.
+    pub tasks: Vec<Stuck>,
+    /// Tasks that wait for each other in a circle, each for the next and the last for the first; empty if there is none.
+    pub cycle: Vec<Task>,
+}
+
+impl fmt::Display for DeadlockReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.tasks.len();
+        write!(f, "{count} {} and nobody is left to wake them:", if count == 1 { "task waits" } else { "tasks wait" })?;
+        for Stuck { task, reason, on } in &self.tasks {
+            write!(f, "\n  task {task} waits for {reason}")?;
+            if let Some(on) = on {
+                write!(f, ": {on}")?;
+            }
+        }
+        if let Some(first) = self.cycle.first() {
+            write!(f, "\n  in a circle: ")?;
+            for task in &self.cycle {
+                write!(f, "{task} -> ")?;
+            }
+            write!(f, "{first}")?;
+        }
+        Ok(())
+    }
+}
+
+fn for_each_parked(worker: &Worker, mut f: impl FnMut(&Block)) {
+    worker.table.for_each(|block| {
+        if block.phase.get() == Phase::Parked {
+            f(block);
+        }
+    });
+}
+
+/// Everybody who waits.
+pub(crate) fn report(worker: &Worker) -> DeadlockReport {
+    let mut blocks: Vec<*const Block> = Vec::new();
+    for_each_parked(worker, |block| blocks.push(block));
+    // SAFETY: blocks of the table, which stands.
+    let blocks = blocks.into_iter().map(|block| unsafe { &*block });
+    let mut tasks: Vec<(&Block, Stuck)> = blocks
+        .map(|block| {
+            let wait = block.wait.get();
+            // SAFETY: whoever waits for a task holds a handle to it.
+            let on = unsafe { wait.on.as_ref() }.map(Task::of);
+            (block, Stuck { task: Task::of(block), reason: Reason::new(wait.why), on })
+        })
+        .collect();
+    tasks.sort_by_key(|(_, stuck)| stuck.task.id());
+    let cycle = tasks.iter().find_map(|(block, _)| cycle_from(block)).unwrap_or_default();
+    DeadlockReport { tasks: tasks.into_iter().map(|(_, stuck)| stuck).collect(), cycle }
+}
+
+/// The circle that leads back to `start`, if there is one.
+fn cycle_from(start: &Block) -> Option<Vec<Task>> {
+    let mut cycle = vec![Task::of(start)];
+    let mut at = start;
+    loop {
+        // SAFETY: whoever waits for a task holds a handle to it.
+        let next = unsafe { at.wait.get().on.as_ref() }.filter(|next| next.phase.get() == Phase::Parked)?;
+        if std::ptr::eq(next, start) {
+            return Some(cycle);
+        }
+        let task = Task::of(next);
+        if cycle.contains(&task) {
+            return None; // a circle, but without `start`
+        }
+        cycle.push(task);
+        at = next;
+    }
+}
+
+/// Whether every wait is of a kind that only a task of this run can end.
+pub(crate) fn is_closed(worker: &Worker) -> bool {
+    let mut closed = true;
+    for_each_parked(worker, |block| closed &= block.wait.get().closed || !can_be_unparked(block));
+    closed
+}
+
+/// Ends every wait, so that whoever is left can end: nobody else will.
+pub(crate) fn break_waits(worker: &Worker) {
+    let mut parked: Vec<*const Block> = Vec::new();
+    for_each_parked(worker, |block| parked.push(block));
+    for block in parked {
+        // SAFETY: a block of the table, which stands.
+        let block = unsafe { &*block };
+        block.add_attention(attention::CANCEL | attention::BROKEN);
+        wait::cut_short(worker, block);
+    }
+}
+
+/// Sets bits of every task that is neither main nor the hub, and ends the waits that this ends. Returns how many there are.
+pub(crate) fn tell_all(worker: &Worker, bits: u8) {
+    let mut all: Vec<*const Block> = Vec::new();
+    worker.table.for_each(|block| {
+        let ended = matches!(block.phase.get(), Phase::Ended | Phase::Cancelled);
+        if !ended && !worker.is_main(block) && !worker.is_hub(block) {
+            all.push(block);
+        }
+    });
+    for block in all {
+        // SAFETY: a block of the table, which stands.
+        let block = unsafe { &*block };
+        block.add_attention(bits);
+        wait::cut_short(worker, block);
+    }
+}
+
+/// Gives up everybody who is left: their stacks are never used again. Names them on stderr.
+pub(crate) fn abandon(worker: &Worker) {
+    worker.table.for_each(|block| {
+        let ended = matches!(block.phase.get(), Phase::Ended | Phase::Cancelled);
+        if ended || worker.is_main(block) || worker.is_hub(block) {
+            return;
+        }
+        eprintln!(
+            "cede: task {} would not end: it was cancelled and {}, and is still there; it is left behind",
+            Task::of(block),
+            if cfg!(panic = "unwind") { "unwound" } else { "cannot be unwound where panics abort" }
+        );
+        // Its frames may be borrowed from for ever, so the stack is not the pool's any more.
+        std::mem::forget(block.stack.take());
+    });
+}

@@ -1,0 +1,140 @@
+//! Task-locals: values that each task has for itself.
+
+use super::done::extra;
+use crate::scheduler::table::Block;
+use crate::scheduler::worker;
+use std::any::Any;
+use std::fmt;
+use std::rc::Rc;
+
+/// The values that a task has set, by the address of their key.
+pub(super) type Locals = Vec<(usize, Rc<dyn Any>)>;
+
+/// A value that each task has for itself; declared by [`task_local!`](crate::task_local).
+///
+/// A task starts with the initial value, or, if it was built with [`Builder::inherit_locals`](crate::Builder::inherit_locals),
+/// with those that its spawner had at that moment. What it sets is its own: nobody else sees it.
+pub struct LocalKey<T: 'static> {
+    initial: fn() -> T,
+}
+
+#[doc(hidden)]
+pub const fn new_key<T>(initial: fn() -> T) -> LocalKey<T> {
+    LocalKey { initial }
+}
+
+/// Declares task-locals.
+///
+/// ```
+/// cede::task_local! {
+///     static REQUEST: u64 = 0;
+/// }
+/// cede::run(|| {
+///     REQUEST.set(7);
+///     let mut inherits = cede::Builder::new().inherit_locals(true).spawn(|| REQUEST.get()).unwrap();
+///     let mut fresh = cede::spawn(|| REQUEST.get());
+///     assert_eq!((inherits.join().unwrap(), fresh.join().unwrap()), (7, 0));
+/// });
+/// ```
+#[macro_export]
+macro_rules! task_local {
+    ($($(#[$attribute:meta])* $visibility:vis static $name:ident: $T:ty = $initial:expr;)+) => { $(
+        $(#[$attribute])*
+        $visibility static $name: $crate::task::LocalKey<$T> = {
+            fn initial() -> $T {
+                $initial
+            }
+            $crate::task::new_key(initial)
+        };
+    )+ };
+}
+
+impl<T: 'static> LocalKey<T> {
+    /// Calls `f` with the task's value, making it first if need be. `f` may wait.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a run.
+    pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
+        let value = self.value();
+        f(&value)
+    }
+
+    /// Replaces the task's value. Those who are in [`with`](Self::with) keep the one that they have.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a run.
+    pub fn set(&'static self, value: T) {
+        self.put(Rc::new(value));
+    }
+
+    /// A copy of the task's value.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a run.
+    pub fn get(&'static self) -> T
+    where
+        T: Clone,
+    {
+        self.with(T::clone)
+    }
+
+    fn key(&'static self) -> usize {
+        std::ptr::from_ref(self) as usize
+    }
+
+    fn block(&self) -> &Block {
+        match worker() {
+            Some(worker) => worker.current(),
+            None => super::not_running("use a task-local"),
+        }
+    }
+
+    fn value(&'static self) -> Rc<T> {
+        let key = self.key();
+        let found = extra(self.block(), |extra| {
+            extra.locals.iter().find(|(own, _)| *own == key).map(|(_, value)| Rc::clone(value))
+        });
+        match found.map(Rc::downcast) {
+            Some(Ok(value)) => value,
+            _ => {
+                // Made outside of any borrow: it may be code of anybody's.
+                let value = Rc::new((self.initial)());
+                self.put(Rc::clone(&value) as Rc<dyn Any>);
+                value
+            }
+        }
+    }
+
+    fn put(&'static self, value: Rc<dyn Any>) {
+        let key = self.key();
+        let old = extra(self.block(), |extra| match extra.locals.iter_mut().find(|(own, _)| *own == key) {
+            Some((_, place)) => Some(std::mem::replace(place, value)),
+            None => {
+                extra.locals.push((key, value));
+                None
+            }
+        });
+        // Its destructor may be anybody's code too.
+        drop(old);
+    }
+}
+
+impl<T> fmt::Debug for LocalKey<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalKey").finish_non_exhaustive()
+    }
+}
+
+/// What a new task gets from its spawner.
+pub(super) fn inherited(spawner: &Block) -> Option<Locals> {
+    Some(extra(spawner, |extra| extra.locals.clone())).filter(|locals| !locals.is_empty())
+}
+
+pub(super) fn give(block: &Block, locals: Option<Locals>) {
+    if let Some(locals) = locals {
+        extra(block, |extra| extra.locals = locals);
+    }
+}
