@@ -33,9 +33,15 @@
 //!   at. The window stays open; a signal handler that unwinds exactly there sees a shorter trace.
 //! * `global_asm!` with fixed names: two versions of this crate in one program would collide.
 
-#[cfg(all(not(cede_portable_switch), any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little"))))]
+#[cfg(all(
+    not(cede_portable_switch),
+    any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little"))
+))]
 mod native;
-#[cfg(all(not(cede_portable_switch), any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little"))))]
+#[cfg(all(
+    not(cede_portable_switch),
+    any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little"))
+))]
 pub(crate) use native::{Context, NATIVE, clock, fresh_address, prefetch, switch, thread_pointer, unwind_from};
 
 #[cfg(not(all(

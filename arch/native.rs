@@ -185,7 +185,13 @@ mod asan {
     }
 
     /// Puts `first` before `entry`, and forgets the red zones of frames that never returned.
-    pub(super) unsafe fn init(c: &Context, limit: usize, top: usize, entry: Entry, arg: usize) -> (usize, Entry, usize) {
+    pub(super) unsafe fn init(
+        c: &Context,
+        limit: usize,
+        top: usize,
+        entry: Entry,
+        arg: usize,
+    ) -> (usize, Entry, usize) {
         // SAFETY: the stack is the caller's to give, and unused.
         unsafe {
             __asan_unpoison_memory_region(limit as *const u8, top - limit);

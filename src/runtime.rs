@@ -63,7 +63,9 @@ pub enum RunError<T> {
 impl<T> fmt::Debug for RunError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RunError::Deadlock { report, .. } => f.debug_struct("Deadlock").field("report", report).finish_non_exhaustive(),
+            RunError::Deadlock { report, .. } => {
+                f.debug_struct("Deadlock").field("report", report).finish_non_exhaustive()
+            }
             RunError::AlreadyRunning => f.write_str("AlreadyRunning"),
             RunError::Stack(error) => f.debug_tuple("Stack").field(error).finish(),
         }

@@ -42,6 +42,7 @@ use crate::stack::{Shape, Stack, StackError, overflow, pool};
 use corosensei::stack::StackPointer;
 use std::any::Any;
 use std::borrow::Cow;
+use std::io::Write as _;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit, needs_drop};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -252,7 +253,7 @@ impl<H: Handle, R> Core<H, R> {
     fn switch(&mut self) -> Event<H::Out, R> {
         let panicking = panicking();
         if panicking {
-            self.handle().port().resumed_in_panic.set(true);
+            self.handle().port().resumed_by_a_panic();
         }
         if cfg!(debug_assertions) {
             self.handle().port().sections.set(section::depth());
@@ -305,7 +306,7 @@ impl<H: Handle, R> Core<H, R> {
         // SAFETY: this only makes it count as finished, so that nothing resumes it. Its frames are not run, not dropped and
         // not reused: `Drop` leaves a leaked core alone, stack and all.
         unsafe { self.inner.force_reset() };
-        eprintln!("cede: {} {why}; its stack is leaked", self.label());
+        let _ = writeln!(std::io::stderr(), "cede: {} {why}; its stack is leaked", self.label());
     }
 
     /// Ends a body that has not finished: drops it if it has not started, else unwinds it, once.
@@ -313,14 +314,17 @@ impl<H: Handle, R> Core<H, R> {
     /// `Err` is the panic of one of its destructors. If it will not end it is leaked, and the process stops if `borrows`.
     #[cold]
     pub(crate) fn end(&mut self, borrows: bool) -> Result<(), Payload> {
-        let why = if self.is_started() && !self.can_unwind() {
+        let mut thrown = Ok(());
+        // A scoped body was made inside the call that ends it, so its thread-locals are as alive as the caller's.
+        let possible = if borrows { cfg!(panic = "unwind") } else { self.can_unwind() };
+        let why = if self.is_started() && !possible {
             self.why_not_unwound()
         } else {
             match self.resume_with(Note::Unwind) {
                 Event::Complete(result) => return discard(result),
                 Event::Unwound => return Ok(()),
                 Event::Panicked(payload) => return Err(payload),
-                Event::Yielded(value) => discard(value)?,
+                Event::Yielded(value) => thrown = discard(value),
                 Event::Mail => {}
             }
             "suspended again when it was told to end"
@@ -331,7 +335,7 @@ impl<H: Handle, R> Core<H, R> {
             overflow::abort_naming(kind, name, "borrows from its caller and will not end; it cannot be left behind");
         }
         self.leak(why);
-        Ok(())
+        thrown
     }
 }
 
@@ -365,7 +369,8 @@ pub(crate) fn throw_from_drop(payload: Payload, label: &dyn std::fmt::Display) {
     if !panicking() {
         resume_unwind(payload);
     }
-    eprintln!("cede: {label} panicked while a panic was dropping it; its own panic ends here");
+    let _ =
+        writeln!(std::io::stderr(), "cede: {label} panicked while a panic was dropping it; its own panic ends here");
     // A payload whose destructor panics would abort us here.
     if let Err(second) = discard(payload) {
         std::mem::forget(second);
@@ -379,15 +384,22 @@ impl<H: Handle, R> Drop for Core<H, R> {
             return;
         }
         let outcome = if self.inner.done() { Ok(()) } else { self.end(false) };
-        if self.leaked {
-            return;
-        }
         let thrown = outcome.err().map(|payload| (payload, self.label().to_string()));
         // SAFETY: the body has ended, so nothing refers to the handle or to the stack (invariants 1 and 5), and neither is
         // used again. Dropping `inner` gives the stack back.
-        unsafe {
-            drop_in_place(self.handle.as_ptr());
-            ManuallyDrop::drop(&mut self.inner);
+        let mut thrown = thrown;
+        if !self.leaked {
+            let handle = self.handle.as_ptr();
+            let label = needs_drop::<H>().then(|| self.label().to_string());
+            let dropped = if needs_drop::<H>() {
+                catch_unwind(AssertUnwindSafe(|| unsafe { drop_in_place(handle) }))
+            } else {
+                Ok(())
+            };
+            unsafe { ManuallyDrop::drop(&mut self.inner) };
+            if let (None, Err(payload)) = (&thrown, dropped) {
+                thrown = Some((payload, label.unwrap_or_default()));
+            }
         }
         if let Some((payload, label)) = thrown {
             throw_from_drop(payload, &label);

@@ -63,7 +63,9 @@ impl<I, Y> Port<I, Y> {
     }
 
     /// Suspends the body with a message, which the caller has put into the handle.
+    #[track_caller]
     pub(crate) fn call(&self) -> Result<I, Note> {
+        self.check();
         self.note.set(Note::Mail);
         self.leave(MaybeUninit::uninit())
     }
@@ -71,14 +73,7 @@ impl<I, Y> Port<I, Y> {
     #[inline(always)]
     #[track_caller]
     fn leave(&self, value: MaybeUninit<Y>) -> Result<I, Note> {
-        if panicking() {
-            self.refuse_if_unwinding();
-        }
-        if cfg!(debug_assertions)
-            && let Some(section) = section::left_open(self.sections.get())
-        {
-            panic!("cannot suspend {} inside {section}: close it first", self.label());
-        }
+        self.check();
         // SAFETY: invariant 3: the body runs, so it has set the seam, and corosensei's yielder lives as long as it.
         unsafe { (*self.seam.get()).suspend(value) };
         match self.note.get() {
@@ -89,6 +84,27 @@ impl<I, Y> Port<I, Y> {
                 Err(note)
             }
         }
+    }
+
+    /// Refuses what may not suspend, before anything is touched.
+    #[inline(always)]
+    #[track_caller]
+    pub(crate) fn check(&self) {
+        if panicking() {
+            self.refuse_if_unwinding();
+        }
+        if cfg!(debug_assertions)
+            && let Some(section) = section::left_open(self.sections.get())
+        {
+            panic!("cannot suspend {} inside {section}: close it first", self.label());
+        }
+    }
+
+    /// A suspended body does not unwind: if it was told to, it has caught that and gone on.
+    #[cold]
+    pub(super) fn resumed_by_a_panic(&self) {
+        self.unwinding.set(false);
+        self.resumed_in_panic.set(true);
     }
 
     /// # Safety

@@ -13,7 +13,7 @@
 
 use super::Generator;
 use super::yielder::Yielder;
-use crate::coroutine::core::{Core, Event, Payload};
+use crate::coroutine::core::{Core, Event, Payload, discard};
 use crate::coroutine::port::Note;
 use std::any::Any;
 use std::error::Error;
@@ -49,6 +49,7 @@ impl<Y, S> Stop<Y, S, Box<dyn Any>> {
     fn into_mail(self, closing: bool) -> Mail<Y, S> {
         match self {
             Stop::Returned(value) if !closing => Mail::Returned(value),
+            Stop::Returned(value) => discard(value).map_or_else(Mail::Panicked, |()| Mail::Close),
             Stop::Raised(error) => Mail::Throw(error),
             Stop::Panicked(payload) => Mail::Panicked(payload),
             _ => Mail::Close,
@@ -126,12 +127,14 @@ pub(super) fn stop_of<Y, S, R>(core: &Core<Yielder<Y, S>, R>, event: Event<Y, R>
         },
         Event::Unwound => core.handle().take_raised().map_or(Stop::Unwound, Stop::Raised),
         // A body that caught the unwinding of a thrown error has handled it.
-        Event::Complete(value) => {
-            drop(core.handle().take_raised());
-            Stop::Returned(value)
-        }
+        Event::Complete(value) => match discard(core.handle().take_raised()) {
+            Ok(()) => Stop::Returned(value),
+            Err(payload) => Stop::Panicked(payload),
+        },
         Event::Panicked(payload) => {
-            drop(core.handle().take_raised());
+            if let Err(second) = discard(core.handle().take_raised()) {
+                std::mem::forget(second);
+            }
             Stop::Panicked(payload)
         }
     }
@@ -159,8 +162,14 @@ fn deliver<Y, S, R>(core: &mut Core<Yielder<Y, S>, R>, mail: Mail<Y, S>) -> Stop
         _ => None,
     };
     if paused && core.can_unwind() {
-        if let Some(error) = error {
-            core.handle().put_mail(Mail::Raised(error));
+        // An error of an earlier throw that the body caught and went on from lies there still.
+        match error {
+            Some(error) => core.handle().put_mail(Mail::Raised(error)),
+            None => {
+                if let Err(payload) = discard(core.handle().take_mail()) {
+                    std::mem::forget(payload);
+                }
+            }
         }
         let event = core.resume_with(Note::Unwind);
         return stop_of(core, event);

@@ -27,6 +27,7 @@ use crate::stack::StackError;
 use crate::stack::arena::Kind;
 use std::error::Error;
 use std::fmt;
+use std::io::Write as _;
 use std::iter::FusedIterator;
 use std::panic::resume_unwind;
 
@@ -371,7 +372,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
             }
             Stop::Returned(value) => discard(value),
             Stop::Raised(error) => {
-                eprintln!("cede: {} raised while it was dropped: {error}", self.core.label());
+                let _ = writeln!(std::io::stderr(), "cede: {} raised while it was dropped: {error}", self.core.label());
                 discard(error)
             }
             Stop::Panicked(payload) => Err(payload),

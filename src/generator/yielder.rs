@@ -33,6 +33,24 @@ pub struct Yielder<Y, S = ()> {
     trying: Cell<bool>,
 }
 
+/// Says that the body waits in a form that returns an interrupt; ends by every way out.
+struct Trying<'a>(&'a Cell<bool>);
+
+impl<'a> Trying<'a> {
+    #[inline(always)]
+    fn new(cell: &'a Cell<bool>) -> Self {
+        cell.set(true);
+        Trying(cell)
+    }
+}
+
+impl Drop for Trying<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
 impl<Y, S> Handle for Yielder<Y, S> {
     type In = S;
     type Out = Y;
@@ -80,9 +98,9 @@ impl<Y, S> Yielder<Y, S> {
         if self.port.is_unwinding() {
             return Err(Interrupt::Closed);
         }
-        self.trying.set(true);
+        let trying = Trying::new(&self.trying);
         let answer = self.port.suspend(value);
-        self.trying.set(false);
+        drop(trying);
         match answer {
             Ok(sent) => Ok(sent),
             Err(note) => Err(self.interrupt(note)),
@@ -112,9 +130,10 @@ impl<Y, S> Yielder<Y, S> {
     /// assert_eq!(g.throw("not mine").unwrap_err().to_string(), "not mine");
     /// ```
     pub fn rethrow(&self, interrupt: Interrupt) -> ! {
-        if let Interrupt::Thrown(error) = interrupt {
-            self.mail.set(Some(Mail::Raised(error)));
-        }
+        self.mail.set(match interrupt {
+            Interrupt::Thrown(error) => Some(Mail::Raised(error)),
+            Interrupt::Closed => None,
+        });
         self.port.unwind()
     }
 
@@ -185,10 +204,11 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     /// As [`try_yield`](Self::try_yield).
     #[track_caller]
     pub fn try_yield_from<R: 'static>(&self, inner: Generator<Y, S, R>) -> Result<R, Interrupt> {
-        self.trying.set(true);
-        let answer = self.delegate(inner);
-        self.trying.set(false);
-        answer
+        if self.port.is_unwinding() {
+            return Err(Interrupt::Closed);
+        }
+        let _trying = Trying::new(&self.trying);
+        self.delegate(inner)
     }
 
     #[track_caller]
@@ -202,6 +222,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
             "cannot yield from started {}: it waits for a value, and there is none to send",
             inner.core.label()
         );
+        self.port.check();
         self.mail.set(Some(Mail::Delegate(Box::new(inner) as Box<dyn Frame<Y, S>>)));
         match self.port.call() {
             Err(Note::Mail) => match self.mail.take() {

@@ -206,11 +206,7 @@ fn set_worker(worker: *const Worker) {
 
 impl Worker {
     /// A worker with its hub, not yet the thread's. It must stay in place from `enter` on.
-    pub(crate) fn new(
-        shape: Shape,
-        stalled: Box<dyn Fn(&Worker) -> Verdict>,
-        unhandled: Rc<Unhandled>,
-    ) -> Worker {
+    pub(crate) fn new(shape: Shape, stalled: Box<dyn Fn(&Worker) -> Verdict>, unhandled: Rc<Unhandled>) -> Worker {
         Worker {
             current: Cell::new(null()),
             ticks: Cell::new(0),
@@ -402,7 +398,10 @@ impl Worker {
         // SAFETY: the caller's.
         unsafe { switch(me, next) };
         // A started task never moves to another thread, so this is still its worker.
-        assert!(worker().is_some_and(|own| std::ptr::eq(own, self)), "a task was resumed by a thread that is not its own");
+        assert!(
+            worker().is_some_and(|own| std::ptr::eq(own, self)),
+            "a task was resumed by a thread that is not its own"
+        );
     }
 
     /// Whose turn is next: the first in the ring, or the hub.

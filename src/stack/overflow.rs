@@ -124,6 +124,8 @@ fn pass_on(signal: libc::c_int, code: libc::c_int, info: *mut libc::siginfo_t, c
     // default action it is put back, and the fault happens again under it.
     unsafe {
         match previous.sa_sigaction {
+            // Sent by somebody, and ignored before: so it is now, and we stay.
+            libc::SIG_IGN if code <= 0 => {}
             libc::SIG_DFL | libc::SIG_IGN => {
                 libc::sigaction(signal, previous, null_mut());
                 // A signal that somebody sent does not come again by itself.
@@ -132,15 +134,26 @@ fn pass_on(signal: libc::c_int, code: libc::c_int, info: *mut libc::siginfo_t, c
                 }
             }
             handler if previous.sa_flags & libc::SA_SIGINFO != 0 => {
+                one_shot(signal, previous);
                 let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
                     std::mem::transmute(handler);
                 handler(signal, info, context);
             }
             handler => {
+                one_shot(signal, previous);
                 let handler: extern "C" fn(libc::c_int) = std::mem::transmute(handler);
                 handler(signal);
             }
         }
+    }
+}
+
+/// A handler that was to run once (SA_RESETHAND) leaves the default action behind, as the kernel would have done it; else
+/// the fault would come back to it for ever.
+unsafe fn one_shot(signal: libc::c_int, previous: &libc::sigaction) {
+    if previous.sa_flags & libc::SA_RESETHAND != 0 {
+        // SAFETY: the struct is plain data that may be zero, which is SIG_DFL.
+        unsafe { libc::sigaction(signal, &zeroed(), null_mut()) };
     }
 }
 

@@ -11,13 +11,13 @@ mod wait;
 
 use crate::Builder;
 use crate::Generator;
+use crate::arch::Context;
 use crate::coroutine::core::{Payload, discard};
 use crate::scheduler::table::{Block, RESULT_WORDS};
 use crate::scheduler::{Phase, TaskUnwound, Worker, attention, worker};
 use crate::stack::arena::Kind;
 use crate::stack::pool::Stack;
 use crate::stack::{Shape, StackError};
-use crate::arch::Context;
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,9 +29,9 @@ pub use self::done::{CallbackId, Done};
 pub use self::handle::{JoinError, JoinHandle};
 pub use self::inspect::{DeadlockReport, Stuck};
 pub use self::local::LocalKey;
-pub use self::wait::{Cancelled, Reason, Unparker, check, is_cancelled, park, park_shielded, park_until};
 #[doc(hidden)]
 pub use self::local::new_key;
+pub use self::wait::{Cancelled, Reason, Unparker, check, is_cancelled, park, park_shielded, park_until};
 
 /// Where a task stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
