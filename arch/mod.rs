@@ -42,7 +42,7 @@ mod native;
     not(cede_portable_switch),
     any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little"))
 ))]
-pub(crate) use native::{Context, NATIVE, clock, fresh_address, prefetch, switch, thread_pointer, unwind_from};
+pub(crate) use native::{Context, clock, fresh_address, prefetch, switch, thread_pointer, unwind_from};
 
 #[cfg(not(all(
     not(cede_portable_switch),
@@ -53,8 +53,13 @@ mod portable;
     not(cede_portable_switch),
     any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little"))
 )))]
-pub(crate) use portable::{Context, NATIVE, clock, fresh_address, prefetch, switch, thread_pointer, unwind_from};
+pub(crate) use portable::{Context, clock, fresh_address, prefetch, switch, thread_pointer, unwind_from};
 
+#[cfg(test)]
+const NATIVE: bool = cfg!(all(
+    not(cede_portable_switch),
+    any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little"))
+));
 #[cfg(test)]
 mod tests;
 

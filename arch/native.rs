@@ -10,9 +10,6 @@ use super::Entry;
 use std::cell::Cell;
 use std::mem::offset_of;
 
-/// Whether the switch is hand-written, so that a suspended context can be unwound.
-pub(crate) const NATIVE: bool = true;
-
 /// A suspended point of execution. The assembly knows the places of the four words.
 #[repr(C, align(32))]
 pub(crate) struct Context {

@@ -15,9 +15,6 @@ use corosensei::{Coroutine, CoroutineResult, Yielder};
 use std::cell::Cell;
 use std::ptr::{null, null_mut};
 
-/// Whether the switch is hand-written, so that a suspended context can be unwound.
-pub(crate) const NATIVE: bool = false;
-
 type Next = *const Context;
 type Fiber = Coroutine<(), Next, Next, Span>;
 

@@ -145,6 +145,7 @@ fn names_and_states_show_in_debug() {
     assert_eq!(format!("{c:?}"), r#"coroutine { name: Some("x"), state: Created, .. }"#);
     let owned = Builder::new().name("y".repeat(3)).coroutine(|_: &Suspender<(), ()>, ()| ()).unwrap();
     assert_eq!(owned.name(), Some("yyy"));
+    drop(c);
     assert_eq!(Coroutine::new(|_: &Suspender<(), ()>, ()| ()).name(), None, "names do not stay with the stack");
 }
 
@@ -217,22 +218,28 @@ fn d1_a_body_that_swallows_the_unwinding_and_returns_is_done() {
 }
 
 #[test]
-fn d2_d3_mutexes_are_poisoned_by_panics_only_where_one_passes() {
-    // Unwinding is a panic to the mutexes that it passes; so a body that holds one over a suspension poisons it when it is
-    // dropped, and nobody else's.
-    let (held, bystander) = (Rc::new(std::sync::Mutex::new(())), std::sync::Mutex::new(()));
-    let inner = Rc::clone(&held);
-    let mut g = cede::Generator::new(move |y: &cede::Yielder<u32>| {
-        let _guard = inner.lock();
-        // By value nothing is unwound, so nothing is poisoned.
-        let _ = y.try_yield(1);
-    });
-    g.next();
-    let guard = bystander.lock();
-    drop(g);
-    drop(guard);
-    assert!(!held.is_poisoned());
-    assert!(!bystander.is_poisoned());
+fn d2_d3_unwinding_poisons_the_mutexes_that_it_passes_and_no_other_and_by_value_none() {
+    let paused_with = |by_value: bool| {
+        let mutex = Rc::new(std::sync::Mutex::new(()));
+        let inner = Rc::clone(&mutex);
+        let mut g = cede::Generator::new(move |y: &cede::Yielder<u32>| {
+            let _guard = inner.lock();
+            if by_value {
+                let _ = y.try_yield(1);
+            } else {
+                y.yield_(1);
+            }
+        });
+        g.next();
+        let bystander = std::sync::Mutex::new(());
+        let guard = bystander.lock();
+        drop(g);
+        drop(guard);
+        assert!(!bystander.is_poisoned());
+        mutex.is_poisoned()
+    };
+    assert!(paused_with(false));
+    assert!(!paused_with(true));
     assert!(!std::thread::panicking());
 }
 
@@ -415,4 +422,43 @@ fn backtraces_cross_to_whoever_resumed() {
     let trace = resumes_it(&mut c);
     // With its ASan annotations corosensei's first frame no longer finds its parent.
     assert!(trace.contains("resumes_it") || cfg!(feature = "asan"), "{trace}");
+}
+
+#[test]
+fn handles_and_closures_with_large_alignments_are_placed_right() {
+    #[repr(align(4096))]
+    struct Wide(u8);
+    let mut c = Builder::new()
+        .stack_size(128 * 1024)
+        .coroutine(|_: &Suspender<Wide, usize>, wide: Wide| (&raw const wide as usize % 4096) + usize::from(wide.0))
+        .unwrap();
+    assert_eq!(c.resume(Wide(5)), CoroutineState::Complete(5));
+    #[repr(align(256))]
+    struct Small(u8);
+    let small = Small(3);
+    let mut c = Coroutine::new(move |_: &Suspender<(), ()>, ()| {
+        let small = small;
+        (&raw const small as usize % 256) + usize::from(small.0)
+    });
+    assert_eq!(c.resume(()), CoroutineState::Complete(3));
+}
+
+#[test]
+fn an_unwinding_that_is_thrown_elsewhere_is_a_panic_there() {
+    let kept: Rc<Cell<Option<Box<dyn std::any::Any + Send>>>> = Rc::default();
+    let inner = Rc::clone(&kept);
+    let mut c = Coroutine::new(move |s: &Suspender<(), ()>, ()| {
+        inner.set(catch_unwind(AssertUnwindSafe(|| s.suspend(()))).err());
+    });
+    c.resume(());
+    drop(c);
+    let payload = kept.take().expect("the body caught its unwinding");
+    let mut other = Coroutine::new(move |_: &Suspender<(), ()>, ()| resume_unwind(payload));
+    assert!(
+        catch_unwind(AssertUnwindSafe(|| {
+            let _: CoroutineState<(), ()> = other.resume(());
+        }))
+        .is_err()
+    );
+    assert!(other.is_finished());
 }

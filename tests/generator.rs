@@ -667,3 +667,213 @@ fn a_generator_resumed_by_a_destructor_of_a_panicking_consumer_works() {
     })));
     assert_eq!((text.as_str(), sum.get()), ("consumer", 6));
 }
+
+#[test]
+fn d1_a_generator_that_yields_again_when_it_is_dropped_is_left_behind_after_one_try() {
+    let tries = Rc::new(Cell::new(0));
+    let stubborn = |tries: &Rc<Cell<u32>>| {
+        let tries = Rc::clone(tries);
+        Generator::new(move |y| {
+            loop {
+                let _ = catch_unwind(AssertUnwindSafe(|| y.yield_(1)));
+                tries.set(tries.get() + 1);
+            }
+        })
+    };
+    let mut alone: Generator<u32, (), ()> = stubborn(&tries);
+    alone.next();
+    drop(alone);
+    assert_eq!(tries.get(), 1);
+    // As a delegate: the outer is left behind with it, and neither is run again.
+    let inner: Generator<u32, (), ()> = stubborn(&tries);
+    let outer_ended = Rc::new(Cell::new(false));
+    let ended = Rc::clone(&outer_ended);
+    let mut outer = Generator::new(move |y| {
+        let _at_end = AtDrop(ended);
+        y.yield_from(inner)
+    });
+    outer.next();
+    drop(outer);
+    assert_eq!((tries.get(), outer_ended.get()), (2, false));
+}
+
+struct AtDrop(Rc<Cell<bool>>);
+
+impl Drop for AtDrop {
+    fn drop(&mut self) {
+        self.0.set(true);
+    }
+}
+
+/// Panics when it is dropped, unless the thread panics already.
+#[derive(Debug)]
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("bomb");
+        }
+    }
+}
+
+impl fmt::Display for Bomb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bomb")
+    }
+}
+
+impl Error for Bomb {}
+
+#[test]
+fn d1_a_body_that_yields_a_bomb_when_it_is_unwound_is_still_tried_only_once() {
+    let rounds = Rc::new(Cell::new(0));
+    let inner = Rc::clone(&rounds);
+    let mut c = cede::Coroutine::new(move |s: &cede::Suspender<(), Bomb>, ()| {
+        loop {
+            let _ = catch_unwind(AssertUnwindSafe(|| s.suspend(Bomb)));
+            inner.set(inner.get() + 1);
+        }
+    });
+    if let cede::CoroutineState::Yielded(bomb) = c.resume(()) {
+        std::mem::forget(bomb);
+    }
+    assert_eq!(panic_text(catch_unwind(AssertUnwindSafe(|| drop::<cede::Coroutine<(), Bomb, ()>>(c)))), "bomb");
+    assert_eq!(rounds.get(), 1);
+}
+
+#[test]
+fn a_handled_error_does_not_come_back_later() {
+    let mut g = Generator::new(|y| {
+        let _ = catch_unwind(AssertUnwindSafe(|| y.yield_(1)));
+        y.yield_(2);
+    });
+    g.next();
+    assert_eq!(g.throw(Trouble(1)).unwrap(), Step::Yielded(2));
+    assert_eq!(g.close().unwrap(), None);
+}
+
+#[test]
+fn a_delegate_that_panics_does_not_leave_the_outer_listening() {
+    let mut g = Generator::new(|y: &Yielder<u32>| {
+        let failing = Generator::new(|_: &Yielder<u32>| panic!("inner"));
+        let _ = catch_unwind(AssertUnwindSafe(|| y.try_yield_from::<()>(failing)));
+        y.yield_(5);
+    });
+    assert_eq!(g.next(), Some(5));
+    assert!(g.throw(Trouble(7)).unwrap_err().into_inner().is::<Trouble>());
+}
+
+#[test]
+#[cfg(debug_assertions)]
+fn a_refused_yield_from_leaves_nothing_behind() {
+    let mut g = Generator::new(|y: &Yielder<u32>| {
+        let inner = Generator::new(|y| y.yield_(100));
+        assert!(catch_unwind(AssertUnwindSafe(|| cede::no_suspend(|| y.yield_from(inner)))).is_err());
+        y.yield_(5);
+    });
+    assert_eq!((g.next(), g.next()), (Some(5), None));
+}
+
+#[test]
+fn values_with_failing_destructors_inside_a_chain_become_panics_of_the_chain() {
+    // Closing drops what the inner returned, and that fails: the outer gets the panic.
+    let mut outer = Generator::new(|y: &Yielder<u32>| {
+        y.yield_from(Generator::new(|y: &Yielder<u32>| {
+            let _ = y.try_yield(1);
+            Bomb
+        }));
+    });
+    outer.next();
+    assert_eq!(panic_text(catch_unwind(AssertUnwindSafe(|| outer.close()))), "bomb");
+    assert_eq!(outer.state(), State::Finished);
+}
+
+#[test]
+fn destructors_are_answered_at_once_while_their_body_unwinds() {
+    struct Asks<'a>(&'a Yielder<u32>, Rc<Cell<u32>>);
+    impl Drop for Asks<'_> {
+        fn drop(&mut self) {
+            let refused =
+                self.0.try_yield(9).is_err() && self.0.try_yield_from(Generator::new(|y| y.yield_(10))).is_err();
+            self.1.set(if refused { 1 } else { 2 });
+        }
+    }
+    let asked = Rc::new(Cell::new(0));
+    let inner = Rc::clone(&asked);
+    let mut g = Generator::new(move |y| {
+        let _asks = Asks(y, inner);
+        y.yield_(1);
+    });
+    g.next();
+    drop(g);
+    assert_eq!(asked.get(), 1);
+
+    struct Receives<'a>(&'a cede::Inbox<u32>, Rc<Cell<u32>>);
+    impl Drop for Receives<'_> {
+        fn drop(&mut self) {
+            self.1.set(if self.0.recv().is_none() { 3 } else { 4 });
+        }
+    }
+    let inner = Rc::clone(&asked);
+    let mut sink = cede::Sink::new(move |inbox: &cede::Inbox<u32>| {
+        let _receives = Receives(inbox, inner);
+        inbox.recv();
+        panic!("body");
+    });
+    assert!(catch_unwind(AssertUnwindSafe(|| sink.send(1))).is_err());
+    assert_eq!(asked.get(), 3);
+}
+
+#[test]
+fn a_body_that_caught_its_unwinding_may_be_drained_by_a_panicking_consumer() {
+    struct Drains(Option<Generator<u32>>, Rc<Cell<u32>>);
+    impl Drop for Drains {
+        fn drop(&mut self) {
+            self.1.set(self.0.take().map_or(0, Iterator::sum));
+        }
+    }
+    let mut g = Generator::new(|y| {
+        let _ = catch_unwind(AssertUnwindSafe(|| y.yield_(1)));
+        y.yield_all([2, 3, 4]);
+    });
+    g.next();
+    assert_eq!(g.throw(Trouble(1)).unwrap(), Step::Yielded(2));
+    let sum = Rc::new(Cell::new(0));
+    let drains = Drains(Some(g), Rc::clone(&sum));
+    let _ = catch_unwind(AssertUnwindSafe(move || {
+        let _drains = drains;
+        panic!("consumer");
+    }));
+    assert_eq!(sum.get(), 7);
+}
+
+#[test]
+fn a_destructor_that_fails_while_a_panic_drops_the_body_ends_there() {
+    // By value, so that the body itself does not unwind when it panics.
+    let text = panic_text(catch_unwind(AssertUnwindSafe(|| {
+        let mut g = Generator::new(|y: &Yielder<u32>| {
+            if y.try_yield(1).is_err() {
+                std::panic::panic_any(Bomb);
+            }
+        });
+        g.next();
+        panic!("consumer");
+    })));
+    assert_eq!(text, "consumer");
+}
+
+#[test]
+fn an_item_with_a_failing_destructor_costs_no_stack() {
+    let live = || cede::stack::stats().live;
+    let round = || {
+        let mut sink = cede::Sink::new(|_: &cede::Inbox<Bomb>| panic!("body"));
+        let _ = catch_unwind(AssertUnwindSafe(|| sink.send(Bomb)));
+        let _ = catch_unwind(AssertUnwindSafe(|| drop::<cede::Sink<Bomb, ()>>(sink)));
+    };
+    round();
+    let before = live();
+    (0..50).for_each(|_| round());
+    // Other tests of this process make and leave stacks meanwhile, but not fifty.
+    assert!(live() < before + 40, "{} before, {} after", before, live());
+}

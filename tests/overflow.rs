@@ -68,7 +68,7 @@ const OTHERS: &[(&str, &[&str])] = &[
     ("previous-siginfo", &["previous handler: SA_SIGINFO\n"]),
     ("previous-plain", &["previous handler: plain\n"]),
     ("sent", &["--- killed by signal 11\n"]),
-    ("destructor", &["cede: coroutine 'rude' suspends in a destructor while it unwinds", "--- killed by SIGABRT"]),
+    ("destructor", &["cede: coroutine 'rude' suspends while it unwinds", "--- killed by SIGABRT"]),
     ("scoped", &["cede: an unnamed coroutine borrows from its caller and will not end", "--- killed by SIGABRT"]),
 ];
 

@@ -1,6 +1,6 @@
 //! Sinks and stages: items travel in order, ends travel both ways, and nothing is lost.
 
-use cede::pipeline::{self, FeedError, Push};
+use cede::pipeline::{self, Push};
 use cede::{Generator, Inbox, SendError, Sink, State};
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -164,15 +164,18 @@ fn tee_and_broadcast_go_on_until_all_have_ended() {
 #[test]
 fn lines_come_without_their_ends_and_bad_ones_are_errors() {
     let mut lines = pipeline::collect::<Vec<String>, _>();
-    lines.feed_lines(&b"one\r\n\ntwo\nlast"[..]).unwrap();
+    assert!(lines.feed_lines(&b"one\r\n\ntwo\nlast"[..]).unwrap());
     assert_eq!(lines.finish(), ["one", "", "two", "last"]);
 
     let mut lines = pipeline::collect::<Vec<String>, _>();
-    assert!(matches!(lines.feed_lines(&b"fine\n\xff\n"[..]), Err(FeedError::Read(_))));
+    assert!(lines.feed_lines(&b"fine\n\xff\n"[..]).is_err());
     assert_eq!(lines.finish(), ["fine"]);
 
+    // A line that nobody would take is not read.
     let mut lines = pipeline::take(1, pipeline::collect::<Vec<String>, _>());
-    assert!(matches!(lines.feed_lines(&b"a\nb\nc"[..]), Err(FeedError::Refused(line)) if line == "b"));
+    let mut reader = &b"a\nb\nc"[..];
+    assert!(!lines.feed_lines(&mut reader).unwrap());
+    assert_eq!((reader, lines.finish()), (&b"b\nc"[..], vec!["a".to_string()]));
 }
 
 #[test]
@@ -210,4 +213,35 @@ fn extend_says_when_items_would_be_lost() {
     let payload = catch_unwind(AssertUnwindSafe(|| sink.extend([1, 2]))).unwrap_err();
     let text = payload.downcast::<String>().unwrap();
     assert_eq!(*text, "cannot extend an unnamed sink: cannot send: the receiver has finished");
+}
+
+#[test]
+fn a_stage_does_not_show_its_function_an_item_that_it_gives_back() {
+    let calls = Cell::new(0);
+    let count = || calls.set(calls.get() + 1);
+    let ended = || pipeline::take(0, pipeline::for_each(drop::<u32>));
+    assert!(
+        pipeline::filter(
+            |_| {
+                count();
+                true
+            },
+            ended()
+        )
+        .send(1)
+        .is_err()
+    );
+    assert!(pipeline::inspect(|_| count(), ended()).send(1).is_err());
+    assert!(
+        pipeline::map(
+            |n: u32| {
+                count();
+                n
+            },
+            ended()
+        )
+        .send(1)
+        .is_err()
+    );
+    assert_eq!(calls.get(), 0);
 }

@@ -328,14 +328,43 @@ fn c3_at_the_wall_of_mappings_there_is_an_error_and_all_goes_on() {
 }
 
 #[test]
+#[cfg(not(feature = "asan"))] // ASan keeps locals elsewhere
 fn c8_no_stack_is_made_of_huge_pages() {
-    let c = suspended().unwrap();
+    let mut c = Coroutine::new(|_: &Suspender<(), ()>, ()| {
+        let here = 0u8;
+        &raw const here as usize
+    });
+    let here = c.resume(()).complete().unwrap();
     let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap_or_default();
-    // The stack of `c` lies in a mapping of at least 16 slots; such mappings of ours carry "nh".
-    if smaps.contains("VmFlags") {
-        assert!(smaps.lines().any(|line| line.starts_with("VmFlags") && line.contains(" nh")), "no mapping has nh");
+    let mut inside = false;
+    for line in smaps.lines() {
+        // A mapping's first line begins with its addresses.
+        let addresses = line.split(' ').next().and_then(|range| range.split_once('-'));
+        if let Some((Ok(from), Ok(to))) =
+            addresses.map(|(from, to)| (usize::from_str_radix(from, 16), usize::from_str_radix(to, 16)))
+        {
+            inside = (from..to).contains(&here);
+        }
+        if inside && line.starts_with("VmFlags") {
+            assert!(line.contains(" nh"), "{line}");
+        }
     }
-    drop(c);
+}
+
+#[test]
+#[cfg(not(feature = "asan"))] // ASan keeps locals elsewhere
+fn tops_of_neighbours_do_not_fall_into_the_same_cache_sets() {
+    let mut places = std::collections::HashSet::new();
+    let mut all = Vec::new();
+    for _ in 0..32 {
+        let mut c = Coroutine::new(|s: &Suspender<(), usize>, ()| {
+            let here = 0u8;
+            s.suspend(&raw const here as usize);
+        });
+        places.extend(c.resume(()).yielded().map(|place| place % 4096));
+        all.push(c);
+    }
+    assert!(places.len() >= 16, "only {} different places in a page", places.len());
 }
 
 #[test]
@@ -354,11 +383,11 @@ fn c7_c14_ordinary_calls_fit_the_default_stack() {
     });
 }
 
-/// Thread-locals are destroyed last-made-first; a generator kept in one must not be unwound into those already gone.
+/// Thread-locals are destroyed last-made-first; what is kept in one must not be run into those already gone.
 #[test]
-fn b3_a_coroutine_dropped_late_in_thread_exit_is_left_alone() {
+fn b3_what_is_dropped_or_resumed_late_in_thread_exit_is_left_alone() {
     use std::cell::RefCell;
-    in_child("b3_a_coroutine_dropped_late_in_thread_exit_is_left_alone", || {
+    in_child("b3_what_is_dropped_or_resumed_late_in_thread_exit_is_left_alone", || {
         struct Value(Cell<u32>);
         impl Drop for Value {
             fn drop(&mut self) {
@@ -366,33 +395,79 @@ fn b3_a_coroutine_dropped_late_in_thread_exit_is_left_alone() {
             }
         }
         struct Looks<'a>(&'a Value);
+        impl Looks<'_> {
+            fn look(&self) {
+                assert_ne!(self.0.0.get(), 0xdead, "ran with a dead thread-local");
+            }
+        }
         impl Drop for Looks<'_> {
             fn drop(&mut self) {
-                println!("looked at {:x}", self.0.0.get());
-                assert_ne!(self.0.0.get(), 0xdead, "unwound into a dead thread-local");
+                self.look();
             }
         }
         thread_local! {
-            static HOLDER: RefCell<Option<Coroutine<(), (), ()>>> = const { RefCell::new(None) };
             static VALUE: Value = const { Value(Cell::new(1)) };
         }
+        /// What a holder keeps: it tries to go on with each before it drops them.
+        struct Kept(
+            Option<Coroutine<(), (), ()>>,
+            Option<cede::Generator<u32>>,
+            Option<cede::Generator<u32, (), ()>>,
+            Option<cede::Sink<u32>>,
+        );
+        impl Drop for Kept {
+            fn drop(&mut self) {
+                let Kept(Some(coroutine), Some(generator), Some(listening), Some(sink)) = self else { return };
+                let refused = |f: &mut dyn FnMut()| std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).is_err();
+                assert!(refused(&mut || _ = coroutine.resume(())));
+                assert!(refused(&mut || _ = generator.next()));
+                assert!(refused(&mut || _ = listening.next()));
+                assert!(refused(&mut || _ = sink.send(1)));
+            }
+        }
+        thread_local! {
+            static HOLDER: RefCell<Kept> = const { RefCell::new(Kept(None, None, None, None)) };
+        }
         std::thread::spawn(|| {
-            HOLDER.with(|holder| {
-                // The holder is touched first, so it is destroyed last.
-                *holder.borrow_mut() = None;
-                let mut c = Coroutine::new(|s: &Suspender<(), ()>, ()| {
-                    VALUE.with(|value| {
-                        let _looks = Looks(value);
-                        s.suspend(());
-                    });
+            // The holder is touched first, so it is destroyed last.
+            HOLDER.with(|holder| drop(holder.borrow_mut()));
+            let mut coroutine = Coroutine::new(|s: &Suspender<(), ()>, ()| {
+                VALUE.with(|value| {
+                    let looks = Looks(value);
+                    s.suspend(());
+                    looks.look();
                 });
-                c.resume(());
-                *holder.borrow_mut() = Some(c);
             });
+            coroutine.resume(());
+            let mut generator = cede::Generator::new(|y| {
+                VALUE.with(|value| {
+                    let looks = Looks(value);
+                    y.yield_(1);
+                    looks.look();
+                });
+            });
+            generator.next();
+            let mut listening = cede::Generator::new(|y: &cede::Yielder<u32>| {
+                VALUE.with(|value| {
+                    let looks = Looks(value);
+                    let _ = y.try_yield(1);
+                    looks.look();
+                });
+            });
+            listening.next();
+            let mut sink = cede::Sink::new(|inbox: &cede::Inbox<u32>| {
+                VALUE.with(|value| {
+                    let looks = Looks(value);
+                    inbox.iter().for_each(drop);
+                    looks.look();
+                });
+            });
+            sink.send(1).unwrap();
+            HOLDER.set(Kept(Some(coroutine), Some(generator), Some(listening), Some(sink)));
         })
         .join()
         .unwrap();
-        assert_eq!(stack::stats().live, 1, "left behind, once");
+        assert_eq!(stack::stats().live, 4, "left behind, each once");
     });
 }
 
@@ -414,4 +489,16 @@ fn b11_threads_come_and_go_with_their_alternate_stacks() {
         }
         assert!(maps() < before + 20, "{} mappings before, {} after", before, maps());
     });
+}
+
+#[test]
+fn names_do_not_stay_with_a_stack() {
+    let named = |name: Option<&'static str>| {
+        let builder = Builder::new().stack_size(80 * 1024);
+        let builder = if let Some(name) = name { builder.name(name) } else { builder };
+        let c = builder.coroutine(|_: &Suspender<(), ()>, ()| ()).unwrap();
+        c.name().map(String::from)
+    };
+    assert_eq!(named(Some("first")).as_deref(), Some("first"));
+    assert_eq!(named(None), None);
 }

@@ -85,8 +85,8 @@ struct Seat {
     stack: Stack,
 }
 
-// SAFETY: `base` and `limit` bound memory that belongs to `stack` alone, at least `min_size` less the handle, with a guard
-// below the limit.
+// SAFETY: `base` and `limit` bound memory that belongs to `stack` alone, with a guard below the limit: at least `min_size`
+// less a quarter for the handle and 2 KiB for the staggering.
 unsafe impl corosensei::stack::Stack for Seat {
     #[inline(always)]
     fn base(&self) -> StackPointer {
@@ -167,6 +167,7 @@ impl<H: Handle, R> Core<H, R> {
         unsafe {
             let handle = NonNull::new_unchecked(base as *mut H);
             handle.write(H::new(Port::new(slot)));
+            handle.as_ref().port().ask_for_last_word();
             let seat = Seat { base: StackPointer::new_unchecked(base), stack };
             let inner = Inner::with_stack_unchecked(seat, move |seam, ()| run(handle, seam, body));
             Ok(Core { inner: ManuallyDrop::new(inner), handle, leaked: false, _marker: PhantomData })
@@ -242,6 +243,11 @@ impl<H: Handle, R> Core<H, R> {
         panic!("cannot resume finished {}", self.label())
     }
 
+    #[cold]
+    fn refuse_at_thread_end(&self) -> ! {
+        panic!("cannot resume {}: its thread is ending, and thread-locals that it may use are gone", self.label())
+    }
+
     /// Runs the body with a note instead of an input. It must not have finished.
     #[cold]
     pub(crate) fn resume_with(&mut self, note: Note) -> Event<H::Out, R> {
@@ -267,15 +273,17 @@ impl<H: Handle, R> Core<H, R> {
             corosensei::CoroutineResult::Yield(value) => match port.note.get() {
                 // SAFETY: invariant 4.
                 Note::Plain => Event::Yielded(unsafe { value.assume_init() }),
+                Note::ThreadEnded => self.refuse_at_thread_end(),
                 _ => {
                     port.note.set(Note::Plain);
                     Event::Mail
                 }
             },
             corosensei::CoroutineResult::Return(Ok(result)) => Event::Complete(result),
-            corosensei::CoroutineResult::Return(Err(payload)) => match payload.downcast::<Unwound>() {
-                Ok(_) => Event::Unwound,
-                Err(payload) => Event::Panicked(payload),
+            corosensei::CoroutineResult::Return(Err(payload)) => match payload.downcast_ref::<Unwound>() {
+                Some(unwound) if unwound.0 == port.slot() => Event::Unwound,
+                // Also the unwinding of an outer body that had suspended from this one's stack.
+                _ => Event::Panicked(payload),
             },
         }
     }
@@ -352,8 +360,9 @@ unsafe fn run<H: Handle, R>(
     // SAFETY: invariant 1.
     let handle = unsafe { handle.as_ref() };
     handle.port().seam.set(seam);
-    if handle.port().note.get() == Note::Unwind {
-        return discard(body).and(Err(Box::new(Unwound)));
+    // A body that has not started uses nothing yet, so its thread's end is no matter.
+    if handle.port().note.replace(Note::Plain) == Note::Unwind {
+        return discard(body).and(Err(Box::new(Unwound(handle.port().slot()))));
     }
     catch_unwind(AssertUnwindSafe(|| body(handle)))
 }
@@ -383,26 +392,23 @@ impl<H: Handle, R> Drop for Core<H, R> {
         if self.leaked {
             return;
         }
-        let outcome = if self.inner.done() { Ok(()) } else { self.end(false) };
-        let thrown = outcome.err().map(|payload| (payload, self.label().to_string()));
-        // SAFETY: the body has ended, so nothing refers to the handle or to the stack (invariants 1 and 5), and neither is
-        // used again. Dropping `inner` gives the stack back.
-        let mut thrown = thrown;
+        let mut thrown = if self.inner.done() { Ok(()) } else { self.end(false) };
+        let slot = self.handle().port().slot();
+        let mut label = thrown.is_err().then(|| Label(slot).to_string());
         if !self.leaked {
-            let handle = self.handle.as_ptr();
-            let label = needs_drop::<H>().then(|| self.label().to_string());
-            let dropped = if needs_drop::<H>() {
-                catch_unwind(AssertUnwindSafe(|| unsafe { drop_in_place(handle) }))
-            } else {
-                Ok(())
-            };
-            unsafe { ManuallyDrop::drop(&mut self.inner) };
-            if let (None, Err(payload)) = (&thrown, dropped) {
-                thrown = Some((payload, label.unwrap_or_default()));
+            if needs_drop::<H>() {
+                // SAFETY: the body has ended, so nothing refers to the handle (invariants 1 and 5), and it is not used again.
+                let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { drop_in_place(self.handle.as_ptr()) }));
+                if dropped.is_err() {
+                    label.get_or_insert_with(|| Label(slot).to_string());
+                    thrown = thrown.and(dropped);
+                }
             }
+            // SAFETY: not used again. This gives the stack back.
+            unsafe { ManuallyDrop::drop(&mut self.inner) };
         }
-        if let Some((payload, label)) = thrown {
-            throw_from_drop(payload, &label);
+        if let Err(payload) = thrown {
+            throw_from_drop(payload, &label.unwrap_or_default());
         }
     }
 }

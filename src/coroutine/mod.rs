@@ -228,9 +228,7 @@ fn resume<I, Y, R>(core: &mut Core<Suspender<I, Y>, R>, input: I) -> CoroutineSt
         Event::Yielded(value) => CoroutineState::Yielded(value),
         Event::Complete(value) => CoroutineState::Complete(value),
         Event::Panicked(payload) => resume_unwind(payload),
-        // The body suspended an outer coroutine from this one's stack, and that one is being unwound through it.
-        Event::Unwound => port::go_on_unwinding(),
-        Event::Mail => unreachable!("a plain coroutine sends no mail"),
+        Event::Mail | Event::Unwound => unreachable!("a plain coroutine sends no mail and was not told to unwind"),
     }
 }
 

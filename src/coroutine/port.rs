@@ -5,14 +5,15 @@
 use crate::section;
 use crate::stack::arena::Slot;
 use crate::stack::overflow;
+use crate::stack::pool::THREAD_ENDED;
 use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::panic::resume_unwind;
 use std::ptr::null;
 use std::thread::panicking;
 
-/// The payload that unwinds a body which will not be resumed. It runs no panic hook.
-pub(super) struct Unwound;
+/// The payload that unwinds a body which will not be resumed: the one on this stack. It runs no panic hook.
+pub(super) struct Unwound(pub(super) Slot);
 
 /// The announcement beside a switch. `Plain` is what nobody has to write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +25,9 @@ pub(crate) enum Note {
     Unwind,
     /// Either way: the message is in the handle, in words that only the two sides know.
     Mail,
+    /// The thread ends, and thread-locals that lie on this stack may be gone: the body runs no more. Written by the pool.
+    #[expect(dead_code, reason = "the pool writes it, as a byte")]
+    ThreadEnded = THREAD_ENDED,
 }
 
 /// The body's side of the seam; a field of every handle.
@@ -79,11 +83,31 @@ impl<I, Y> Port<I, Y> {
         match self.note.get() {
             // SAFETY: invariant 4.
             Note::Plain => Ok(unsafe { self.take_input() }),
+            Note::ThreadEnded => self.stay(),
             note => {
                 self.note.set(Note::Plain);
                 Err(note)
             }
         }
+    }
+
+    /// Goes back to whoever resumed the body, every time. Nobody looks at the value.
+    #[cold]
+    fn stay(&self) -> ! {
+        loop {
+            // SAFETY: as in `leave`. The note stays, so the value is not taken for one.
+            unsafe { (*self.seam.get()).suspend(MaybeUninit::uninit()) };
+        }
+    }
+
+    /// Has the note written when this thread ends. The port must not move from now on.
+    ///
+    /// # Safety
+    ///
+    /// The port lives in the stack of its slot.
+    pub(super) unsafe fn ask_for_last_word(&self) {
+        // SAFETY: the note is one byte, ThreadEnded is one of its values, and it lives until the stack's tag is cleared.
+        unsafe { self.slot.tell_at_thread_end(self.note.as_ptr().cast()) };
     }
 
     /// Refuses what may not suspend, before anything is touched.
@@ -125,7 +149,11 @@ impl<I, Y> Port<I, Y> {
     fn refuse_if_unwinding(&self) {
         if self.is_unwinding() {
             let (kind, name) = self.slot.label();
-            overflow::abort_naming(kind, name, "suspends in a destructor while it unwinds; that cannot be finished");
+            overflow::abort_naming(
+                kind,
+                name,
+                "suspends while it unwinds, or after it caught that during a panic; it cannot be gone on with",
+            );
         }
     }
 
@@ -133,7 +161,7 @@ impl<I, Y> Port<I, Y> {
     #[cold]
     pub(crate) fn unwind(&self) -> ! {
         self.unwinding.set(true);
-        go_on_unwinding()
+        resume_unwind(Box::new(Unwound(self.slot)))
     }
 
     /// What runs here, for messages.
@@ -153,7 +181,7 @@ impl<I, Y> Port<I, Y> {
 }
 
 /// Prints as `generator 'numbers'` or `an unnamed generator`.
-pub(crate) struct Label(Slot);
+pub(crate) struct Label(pub(super) Slot);
 
 impl std::fmt::Display for Label {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -174,10 +202,4 @@ pub(crate) trait Handle {
     fn new(port: Port<Self::In, Self::Out>) -> Self;
     /// The port that was put in.
     fn port(&self) -> &Port<Self::In, Self::Out>;
-}
-
-/// Unwinds without a panic's text: the body that was told to, or what an unwinding has still to pass through.
-#[cold]
-pub(crate) fn go_on_unwinding() -> ! {
-    resume_unwind(Box::new(Unwound))
 }

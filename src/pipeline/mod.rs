@@ -29,14 +29,13 @@ mod stage;
 
 pub use self::inbox::{Inbox, Iter};
 pub use self::sink::Sink;
-pub use self::source::FeedError;
 pub use self::stage::{
     Batch, Broadcast, Filter, Fold, Inspect, Map, Take, Tee, batch, broadcast, collect, filter, fold, for_each,
     inspect, map, take, tee,
 };
 
 use crate::SendError;
-use std::io::BufRead;
+use std::io::{self, BufRead};
 
 /// What items can be pushed to: a [`Sink`], or a stage in front of one.
 ///
@@ -70,25 +69,33 @@ pub trait Push<T> {
         items.into_iter().try_for_each(|item| self.send(item))
     }
 
-    /// Sends every line of `reader`, without its end (`\n` or `\r\n`).
+    /// Sends every line of `reader`, without its end (`\n` or `\r\n`). Returns true when the reader has come to its end, and
+    /// false when the pipeline takes no more: no line has been read then that it did not take.
     ///
     /// # Errors
     ///
-    /// [`FeedError::Read`] when reading fails, also on a line that is not UTF-8. [`FeedError::Refused`] with the line that
-    /// was not taken.
+    /// When reading fails, also on a line that is not UTF-8. What was read before has been sent.
     ///
     /// ```
     /// use cede::pipeline::{self, Push};
     /// let mut lines = pipeline::collect::<Vec<String>, _>();
-    /// lines.feed_lines("one\ntwo".as_bytes())?;
+    /// assert!(lines.feed_lines("one\ntwo".as_bytes())?);
     /// assert_eq!(lines.finish(), ["one", "two"]);
-    /// # Ok::<(), cede::pipeline::FeedError<String>>(())
+    /// # Ok::<(), std::io::Error>(())
     /// ```
-    fn feed_lines(&mut self, reader: impl BufRead) -> Result<(), FeedError<T>>
+    fn feed_lines(&mut self, reader: impl BufRead) -> io::Result<bool>
     where
         T: From<String>,
     {
         source::feed_lines(self, reader)
+    }
+}
+
+/// Sends what has become of an item that was accepted.
+#[track_caller]
+fn deliver<T>(target: &mut (impl Push<T> + ?Sized), item: T) {
+    if target.send(item).is_err() {
+        panic!("a pipeline's stage said that it was ready and then refused an item: its `Push::ready` is wrong");
     }
 }
 

@@ -72,7 +72,8 @@ impl<T: 'static, R: 'static> Sink<T, R> {
         Ok(Sink { core: Core::new_static(plan, Kind::Sink, body)?, returned: None })
     }
 
-    /// Hands over an item, and returns when the body asks for the next one, or has ended.
+    /// Hands over an item, and returns when the body asks for the next one, or has ended: `Ok` also if it ended over this
+    /// item, which [`is_finished`](Self::is_finished) tells.
     ///
     /// # Errors
     ///
@@ -149,8 +150,7 @@ impl<T: 'static, R: 'static> Sink<T, R> {
             Event::Yielded(()) => {}
             Event::Complete(value) => self.returned = Some(value),
             Event::Panicked(payload) => resume_unwind(payload),
-            Event::Unwound => coroutine::port::go_on_unwinding(),
-            Event::Mail => unreachable!("a sink sends no mail"),
+            Event::Mail | Event::Unwound => unreachable!("a sink sends no mail and was not told to unwind"),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! They are plain values and cost no stack: only a [`Sink`](super::Sink) has a body that waits.
 
-use super::Push;
+use super::{Push, deliver};
 use crate::SendError;
 use std::fmt;
 
@@ -62,14 +62,6 @@ impl<A, B, F: FnMut(A) -> B, P: Push<B>> Push<A> for Map<F, P> {
 
     fn finish(self) -> P::Output {
         self.target.finish()
-    }
-}
-
-/// Sends what has become of an item that was accepted.
-#[track_caller]
-fn deliver<T, P: Push<T>>(target: &mut P, item: T) {
-    if target.send(item).is_err() {
-        panic!("a pipeline's stage said that it was ready and then refused an item: its `Push::ready` is wrong");
     }
 }
 
@@ -189,7 +181,8 @@ pub struct Batch<T, P> {
     target: P,
 }
 
-/// Sends items to `target` in vectors of `size`; the last may be shorter.
+/// Sends items to `target` in vectors of `size`; the last may be shorter, and goes with [`finish`](Push::finish): dropping the
+/// stage instead drops the items that wait in it.
 ///
 /// # Panics
 ///

@@ -179,8 +179,9 @@ static HOME: Home = Home { thread: AtomicUsize::new(0), worker: AtomicPtr::new(n
 #[inline(always)]
 pub(crate) fn worker<'a>() -> Option<&'a Worker> {
     let thread = thread_pointer();
+    let home = fresh_address!(HOME) as *const Home;
     // SAFETY: the address of a static.
-    let home: &Home = unsafe { &*(fresh_address!(HOME) as *const Home) };
+    let home = unsafe { &*home };
     let worker = if thread != 0 && home.thread.load(Relaxed) == thread {
         home.worker.load(Relaxed).cast_const()
     } else {

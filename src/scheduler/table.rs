@@ -98,14 +98,6 @@ impl Block {
     pub(crate) fn add_attention(&self, bits: u8) {
         self.attention.set(self.attention.get() | bits);
     }
-
-    /// Its name, or its number.
-    pub(crate) fn label(&self) -> String {
-        match &*self.name.borrow() {
-            Some(name) => format!("'{name}'"),
-            None => format!("#{}", self.id.get()),
-        }
-    }
 }
 
 /// The first slot of a chunk.

@@ -48,6 +48,10 @@ struct Tag {
     kind: AtomicU8,
     /// What is to be done when the user has ended: see the constants below. 0 for most, so that one look is enough.
     duties: AtomicU8,
+    /// The thread that took the stack, by something that lies at one address for each living thread. 0 for none.
+    owner: AtomicUsize,
+    /// Where the user wants to be told that its thread ends. Null if it does not.
+    last_word: AtomicPtr<u8>,
 }
 
 /// There is a name to be forgotten.
@@ -90,6 +94,8 @@ impl Slab {
             len: AtomicU32::new(0),
             kind: AtomicU8::new(0),
             duties: AtomicU8::new(0),
+            owner: AtomicUsize::new(0),
+            last_word: AtomicPtr::new(null_mut()),
         });
         let slab = Box::leak(Box::new(Slab {
             start: map.as_ptr() as usize,
@@ -123,6 +129,12 @@ pub(crate) struct Slot {
     index: u32,
 }
 
+impl PartialEq for Slot {
+    fn eq(&self, other: &Slot) -> bool {
+        self.start() == other.start()
+    }
+}
+
 impl Slot {
     /// The lowest address of the slot, where its guard begins.
     fn start(self) -> usize {
@@ -148,11 +160,12 @@ impl Slot {
         &self.slab.tags[self.index as usize]
     }
 
-    /// Writes down who uses the stack, and whether its memory is to be cleared afterwards.
+    /// Writes down who uses the stack, on which thread, and whether its memory is to be cleared afterwards.
     #[inline]
-    pub(crate) fn set_tag(&self, kind: Kind, name: Option<Cow<'static, str>>, clear: bool) {
+    pub(crate) fn set_tag(&self, kind: Kind, name: Option<Cow<'static, str>>, clear: bool, owner: usize) {
         let tag = self.tag();
         tag.kind.store(kind as u8, Ordering::Relaxed);
+        tag.owner.store(owner, Ordering::Relaxed);
         if clear {
             tag.duties.store(CLEAR, Ordering::Relaxed);
         }
@@ -178,6 +191,7 @@ impl Slot {
     /// Forgets the user, who has ended. True if the memory is to be cleared before the next one.
     #[inline]
     pub(crate) fn clear_tag(&self) -> bool {
+        self.tag().last_word.store(null_mut(), Ordering::Relaxed);
         self.tag().duties.load(Ordering::Relaxed) != 0 && self.do_duties()
     }
 
@@ -225,11 +239,41 @@ impl Slot {
     }
 }
 
+impl Slot {
+    /// When the thread that took this stack ends, its user wants `word` to be set to `value`.
+    ///
+    /// # Safety
+    ///
+    /// `word` may be written until the tag is cleared, by the thread that took the stack.
+    #[inline]
+    pub(crate) unsafe fn tell_at_thread_end(&self, word: *mut u8) {
+        self.tag().last_word.store(word, Ordering::Relaxed);
+    }
+}
+
+/// Tells everybody who runs on a stack of this thread that the thread ends.
+pub(crate) fn tell_thread_end(owner: usize, value: u8) {
+    let mut slab = SLABS.load(Ordering::Acquire);
+    // SAFETY: slabs are published complete and never freed.
+    while let Some(this) = unsafe { slab.as_ref() } {
+        for tag in this.tags.iter().filter(|tag| tag.owner.load(Ordering::Relaxed) == owner) {
+            let word = tag.last_word.load(Ordering::Relaxed);
+            if !word.is_null() {
+                // SAFETY: as `tell_at_thread_end` asked for; this is the thread that took the stack.
+                unsafe { word.write(value) };
+            }
+        }
+        slab = this.next;
+    }
+}
+
 /// Gives the memory of these stacks back to the system; their guards stay. Sorts them, so that neighbours go in one call.
+/// False if the system refused some of it (locked memory), which then stays as it is.
 ///
 /// # Safety
 /// Nobody uses the stacks, and nothing points into them.
-pub(crate) unsafe fn return_memory(slots: &mut [Slot]) {
+pub(crate) unsafe fn return_memory(slots: &mut [Slot]) -> bool {
+    let mut all = true;
     slots.sort_unstable_by_key(|slot| slot.start());
     let mut rest = &*slots;
     while let [first, ..] = rest {
@@ -239,13 +283,24 @@ pub(crate) unsafe fn return_memory(slots: &mut [Slot]) {
             .enumerate()
             .take_while(|(i, slot)| slot.slab.start == first.slab.start && slot.start() == first.start() + i * stride)
             .count();
+        let len = run * stride - first.shape().guard;
         // SAFETY: the run is ours and unused; guards of both kinds survive this. The first slot's guard holds no memory,
-        // so it is left out. An error (locked memory) leaves the memory where it is: nothing is lost but thrift.
-        unsafe {
-            let len = run * stride - first.shape().guard;
-            libc::madvise(first.limit() as *mut _, len, libc::MADV_DONTNEED);
-        }
+        // so it is left out.
+        all &= unsafe { libc::madvise(first.limit() as *mut _, len, libc::MADV_DONTNEED) } == 0;
         rest = &rest[run..];
+    }
+    all
+}
+
+impl Slot {
+    /// Fills the stack with zeros, and makes all of it resident by that.
+    ///
+    /// # Safety
+    ///
+    /// Nobody uses the stack, and nothing points into it.
+    pub(crate) unsafe fn fill_with_zeros(self) {
+        // SAFETY: from the limit to the next slot is ours, writable and unused.
+        unsafe { std::ptr::write_bytes(self.limit() as *mut u8, 0, self.shape().size) };
     }
 }
 
@@ -291,7 +346,7 @@ impl Quarry {
         // SAFETY: the slots from `used` on are ours and were never handed out, and the guard is each one's low end.
         let made =
             unsafe { guard::protect(slab.start + self.used * stride, self.shape.guard, stride, batch, self.used == 0) };
-        let made = made.map_err(|source| StackError::Guard { live, limit: Limit::behind(&source), source })?;
+        let made = made.map_err(|source| StackError::Guard { live, limit: Limit::behind(&source, 0), source })?;
         out.extend((self.used..self.used + made).rev().map(|index| Slot { slab, index: index as u32 }));
         self.used += made;
         self.made += made;
@@ -307,7 +362,8 @@ impl Quarry {
             match Slab::map(self.shape, count) {
                 Ok(slab) => return Ok(slab),
                 Err(source) if count == 1 => {
-                    let (bytes, limit) = (self.shape.stride(), Limit::behind(&source));
+                    let bytes = self.shape.stride();
+                    let limit = Limit::behind(&source, bytes);
                     return Err(StackError::Map { bytes, live, limit, source });
                 }
                 Err(_) => count /= 2,

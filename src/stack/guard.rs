@@ -41,11 +41,19 @@ pub(crate) unsafe fn protect(start: usize, len: usize, stride: usize, count: usi
     if kind() == GuardKind::Install {
         // SAFETY: as the caller's.
         let made = unsafe { install::many(start, len, stride, count) };
-        if made > 0 && (!prove || faults(start)) {
-            return Ok(made);
+        match if made == 0 {
+            Some(false)
+        } else if prove {
+            faults(start)
+        } else {
+            Some(true)
+        } {
+            Some(true) => return Ok(made),
+            Some(false) => INSTALL_IS_NO_USE.store(true, Relaxed),
+            // It could not be tried (no descriptor to be had): mprotect for these, and another try for the next slab.
+            None => {}
         }
         // A mark left behind is harmless: mprotect covers it.
-        INSTALL_IS_NO_USE.store(true, Relaxed);
     }
     let _ = prove;
     for i in 0..count {
@@ -57,21 +65,21 @@ pub(crate) unsafe fn protect(start: usize, len: usize, stride: usize, count: usi
     Ok(count)
 }
 
-/// Whether the kernel, asked to read one byte at `address` on our behalf, answers EFAULT. Any doubt counts as no.
+/// Whether the kernel, asked to read one byte at `address` on our behalf, answers EFAULT. `None` if it could not be asked.
 #[cfg(target_os = "linux")]
-fn faults(address: usize) -> bool {
+fn faults(address: usize) -> Option<bool> {
     let mut pipe = [0; 2];
     // SAFETY: pipe2 writes two descriptors; write copies from `address` or fails, it does not touch our memory; the
     // descriptors are ours to close.
     unsafe {
         if libc::pipe2(pipe.as_mut_ptr(), libc::O_CLOEXEC) != 0 {
-            return false;
+            return None;
         }
         let wrote = libc::write(pipe[1], address as *const _, 1);
         let fault = wrote == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT);
         libc::close(pipe[0]);
         libc::close(pipe[1]);
-        fault
+        Some(fault)
     }
 }
 

@@ -210,7 +210,8 @@ impl std::fmt::Display for Limit {
 
 impl Limit {
     /// Looks for the limit behind an error of mmap or mprotect. Slow: it reads a few files, so only errors pay for it.
-    fn behind(error: &io::Error) -> Limit {
+    /// `bytes` is what was asked for.
+    fn behind(error: &io::Error, bytes: usize) -> Limit {
         if error.raw_os_error() != Some(libc::ENOMEM) {
             return Limit::Unknown;
         }
@@ -223,7 +224,12 @@ impl Limit {
         }
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         // SAFETY: getrlimit writes to the struct that it is given.
-        if unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) } == 0 && limit.rlim_cur != libc::RLIM_INFINITY {
+        let limited =
+            unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) } == 0 && limit.rlim_cur != libc::RLIM_INFINITY;
+        let pages =
+            std::fs::read_to_string("/proc/self/statm").ok().and_then(|text| text.split(' ').next()?.parse().ok());
+        let used = pages.unwrap_or(0usize).saturating_mul(page_size()).saturating_add(bytes);
+        if limited && used as u64 >= limit.rlim_cur {
             return Limit::AddressSpace(limit.rlim_cur);
         }
         if read_number("/proc/sys/vm/overcommit_memory") == Some(2) {

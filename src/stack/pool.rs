@@ -32,11 +32,13 @@ impl Stack {
         name: Option<Cow<'static, str>>,
         clear: bool,
     ) -> Result<Stack, StackError> {
-        let slot = match LOCAL.try_with(|local| local.take(shape)) {
-            Ok(Some(slot)) => slot,
-            _ => acquire_from_depot(shape)?,
+        let (slot, owner) = match LOCAL.try_with(|local| (local.take(shape), local.identity())) {
+            Ok((Some(slot), owner)) => (slot, owner),
+            Ok((None, owner)) => (acquire_from_depot(shape)?, owner),
+            Err(_) => (acquire_from_depot(shape)?, 0),
         };
-        slot.set_tag(kind, name, clear);
+        slot.set_tag(kind, name, clear, owner);
+        let _ = LOCAL.try_with(|local| local.in_use.set(local.in_use.get() + 1));
         Ok(Stack { slot })
     }
 
@@ -63,9 +65,13 @@ impl Drop for Stack {
         let slot = self.slot;
         if slot.clear_tag() {
             // SAFETY: the user has ended.
-            unsafe { arena::return_memory(&mut [slot]) };
+            unsafe {
+                if !arena::return_memory(&mut [slot]) {
+                    slot.fill_with_zeros();
+                }
+            }
         }
-        if LOCAL.try_with(|local| local.put(slot)).is_err() {
+        if LOCAL.try_with(|local| local.take_back(slot)).is_err() {
             store(&mut vec![slot]);
         }
     }
@@ -78,7 +84,7 @@ pub(crate) fn thread_is_alive() -> bool {
 }
 
 thread_local! {
-    static LOCAL: Local = const { Local { shelves: RefCell::new(Vec::new()), idle: Cell::new(None) } };
+    static LOCAL: Local = const { Local { shelves: RefCell::new(Vec::new()), idle: Cell::new(None), in_use: Cell::new(0) } };
 }
 
 /// A thread's own unused stacks.
@@ -86,6 +92,8 @@ struct Local {
     shelves: RefCell<Vec<Shelf>>,
     /// Set with the first stack, and then for the life of the thread.
     idle: Cell<Option<&'static Membership>>,
+    /// How many stacks this thread has taken and not given back.
+    in_use: Cell<usize>,
 }
 
 struct Shelf {
@@ -106,6 +114,17 @@ impl Local {
         let slot = shelves.iter_mut().find(|shelf| shelf.shape == shape)?.free.pop()?;
         self.count(-1);
         Some(slot)
+    }
+
+    /// Something that lies at one address for each living thread.
+    fn identity(&self) -> usize {
+        std::ptr::from_ref(self) as usize
+    }
+
+    #[inline]
+    fn take_back(&self, slot: Slot) {
+        self.in_use.set(self.in_use.get() - 1);
+        self.put(slot);
     }
 
     #[inline]
@@ -156,8 +175,14 @@ impl Local {
     }
 }
 
+/// What is written where somebody asked to be told that the thread ends.
+pub(crate) const THREAD_ENDED: u8 = 0xed;
+
 impl Drop for Local {
     fn drop(&mut self) {
+        if self.in_use.get() > 0 {
+            arena::tell_thread_end(self.identity(), THREAD_ENDED);
+        }
         store(&mut self.empty());
         if let Some(member) = self.idle.take() {
             // SAFETY: `join` leaked it for this thread, whose last use of it this is.
@@ -262,9 +287,9 @@ fn count_live(depots: &[Depot]) -> usize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Stacks in use, those that were leaked included.
+    /// Stacks in use: those that were leaked included, and those whose memory is being given back at this moment.
     pub live: usize,
-    /// Unused stacks that keep the memory of their last use, or will get it from the next one on the same thread.
+    /// Unused stacks that may keep the memory of their last use, with those that a thread holds ready for its next use.
     pub warm: usize,
     /// Unused stacks without memory: address space only.
     pub cold: usize,
@@ -323,7 +348,7 @@ pub fn set_pool_cap(stacks: usize) {
 }
 
 /// Gives the memory of all unused stacks back to the system, except those that other threads keep to themselves (up to 32
-/// of each shape a thread). Returns how many stacks lost their memory.
+/// of each shape a thread). Returns how many stacks that was; some of them may not have had any.
 ///
 /// The address space stays, for the next burst.
 ///

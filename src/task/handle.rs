@@ -172,6 +172,23 @@ impl<T: 'static> JoinHandle<T> {
         state_of(worker().filter(|worker| Rc::ptr_eq(&worker.table, &self.table)), self.block())
     }
 
+    /// Where the task stands, if it is suspended: a backtrace of its own stack, taken from outside, that goes from the wait
+    /// that it is in down to its first function. `None` if it runs or has ended, and on targets without a hand-written
+    /// switch.
+    ///
+    /// ```
+    /// cede::run(|| {
+    ///     let task = cede::spawn(|| cede::task::park("for ever").is_err());
+    ///     cede::yield_now();
+    ///     println!("{:?}", task.backtrace());
+    ///     task.cancel();
+    /// });
+    /// ```
+    pub fn backtrace(&self) -> Option<std::backtrace::Backtrace> {
+        let worker = worker().filter(|worker| Rc::ptr_eq(&worker.table, &self.table))?;
+        super::inspect::backtrace(worker, self.block())
+    }
+
     /// Who the task is.
     pub fn task(&self) -> Task {
         Task::of(self.block())

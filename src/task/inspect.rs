@@ -2,8 +2,10 @@
 
 use super::wait::{self, can_be_unparked};
 use super::{Reason, Task};
+use crate::arch::unwind_from;
 use crate::scheduler::table::Block;
 use crate::scheduler::{Phase, Worker, attention};
+use std::backtrace::Backtrace;
 use std::fmt;
 
 /// A task that waits, in the report of a deadlock.
@@ -91,6 +93,23 @@ fn cycle_from(start: &Block) -> Option<Vec<Task>> {
         cycle.push(task);
         at = next;
     }
+}
+
+/// Where a suspended task stands: a backtrace of its own stack, which ends at its first function. `None` for one that runs
+/// or has ended, and where the switch is not hand-written.
+pub(super) fn backtrace(worker: &Worker, block: &Block) -> Option<Backtrace> {
+    unsafe extern "C" fn capture(place: *mut u8) {
+        // SAFETY: `place` is the option below.
+        unsafe { *place.cast::<Option<Backtrace>>() = Some(Backtrace::force_capture()) };
+    }
+    let suspended = matches!(block.phase.get(), Phase::Fresh | Phase::Ready | Phase::Parked);
+    if !suspended || std::ptr::eq(worker.current(), block) {
+        return None;
+    }
+    let mut trace = None;
+    // SAFETY: the task is suspended, on this thread, and nothing here switches.
+    unsafe { unwind_from(block.context(), capture, (&raw mut trace).cast()) };
+    trace
 }
 
 /// Whether every wait is of a kind that only a task of this run can end.
