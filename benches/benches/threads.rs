@@ -4,57 +4,15 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
-/// A turn that two threads pass to and fro, by futex.
-struct Turn(AtomicU32);
-
-impl Turn {
-    /// Waits until it is `mine`; false when it is over.
-    fn wait(&self, mine: u32) -> bool {
-        loop {
-            match self.0.load(Ordering::Acquire) {
-                now if now == mine => return true,
-                2 => return false,
-                // SAFETY: the word outlives the call; no timeout.
-                now => unsafe {
-                    let timeout = std::ptr::null::<libc::timespec>();
-                    libc::syscall(
-                        libc::SYS_futex,
-                        self.0.as_ptr(),
-                        libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
-                        now,
-                        timeout,
-                    );
-                },
-            }
-        }
-    }
-
-    fn pass(&self, to: u32) {
-        self.0.store(to, Ordering::Release);
-        // SAFETY: the word outlives the call.
-        unsafe { libc::syscall(libc::SYS_futex, self.0.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1) };
-    }
-}
-
 fn futex(c: &mut Criterion) {
-    let turn = Arc::new(Turn(AtomicU32::new(0)));
-    let other = Arc::clone(&turn);
-    let thread = std::thread::spawn(move || {
-        while other.wait(1) {
-            other.pass(0);
-        }
-    });
     c.bench_function("threads/futex", |b| {
-        b.iter(|| {
-            turn.pass(1);
-            turn.wait(0)
+        b.iter_custom(|round_trips| {
+            let nanos = cede_benches::futex_hand_over(u32::try_from(round_trips).expect("criterion asks for fewer"));
+            std::time::Duration::from_nanos((nanos * round_trips as f64) as u64)
         });
     });
-    turn.pass(2);
-    thread.join().expect("the other thread ended");
 }
 
 fn condvar(c: &mut Criterion) {

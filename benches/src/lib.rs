@@ -3,6 +3,7 @@
 //! On a shared machine the same code takes 20 to 50 % more from one minute to the next, so figures of two runs say little
 //! about each other. Here every round measures every case once, in turn, and a ratio is that of two medians of one run.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 /// One thing that is measured: a name and a function that does it `n` times.
@@ -78,4 +79,50 @@ pub fn print(title: &str, figures: &[Figures]) {
         println!("  {:42} {:9.2} {:9.2} {:6.2}x", figure.name, figure.min, figure.median, ratio);
     }
     println!();
+}
+
+/// A turn that two threads pass to and fro by futex.
+struct Turn(AtomicU32);
+
+impl Turn {
+    /// Waits until it is `mine`; false when it is over.
+    fn wait(&self, mine: u32) -> bool {
+        loop {
+            match self.0.load(Ordering::Acquire) {
+                now if now == mine => return true,
+                2 => return false,
+                now => {
+                    let (operation, timeout) = (libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG, std::ptr::null::<u8>());
+                    // SAFETY: the word outlives the call; no timeout.
+                    unsafe { libc::syscall(libc::SYS_futex, self.0.as_ptr(), operation, now, timeout) };
+                }
+            }
+        }
+    }
+
+    fn pass(&self, to: u32) {
+        self.0.store(to, Ordering::Release);
+        // SAFETY: the word outlives the call.
+        unsafe { libc::syscall(libc::SYS_futex, self.0.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1) };
+    }
+}
+
+/// Nanoseconds for a round trip between two OS threads that hand a futex over to each other: two switches of threads.
+pub fn futex_hand_over(round_trips: u32) -> f64 {
+    let turn = Turn(AtomicU32::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while turn.wait(1) {
+                turn.pass(0);
+            }
+        });
+        let start = Instant::now();
+        for _ in 0..round_trips {
+            turn.pass(1);
+            turn.wait(0);
+        }
+        let each = start.elapsed().as_nanos() as f64 / f64::from(round_trips);
+        turn.pass(2);
+        each
+    })
 }

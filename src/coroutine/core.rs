@@ -243,9 +243,14 @@ impl<H: Handle, R> Core<H, R> {
         panic!("cannot resume finished {}", self.label())
     }
 
+    /// The body suspended with something else than a value.
     #[cold]
-    fn refuse_at_thread_end(&self) -> ! {
-        panic!("cannot resume {}: its thread is ending, and thread-locals that it may use are gone", self.label())
+    fn take_mail(&self) {
+        let port = self.handle().port();
+        if port.note.get() == Note::ThreadEnded {
+            panic!("cannot resume {}: its thread is ending, and thread-locals that it may use are gone", self.label());
+        }
+        port.note.set(Note::Plain);
     }
 
     /// Runs the body with a note instead of an input. It must not have finished.
@@ -270,15 +275,14 @@ impl<H: Handle, R> Core<H, R> {
             port.resumed_in_panic.set(false);
         }
         match result {
-            corosensei::CoroutineResult::Yield(value) => match port.note.get() {
-                // SAFETY: invariant 4.
-                Note::Plain => Event::Yielded(unsafe { value.assume_init() }),
-                Note::ThreadEnded => self.refuse_at_thread_end(),
-                _ => {
-                    port.note.set(Note::Plain);
-                    Event::Mail
+            corosensei::CoroutineResult::Yield(value) => {
+                if port.note.get() == Note::Plain {
+                    // SAFETY: invariant 4.
+                    return Event::Yielded(unsafe { value.assume_init() });
                 }
-            },
+                self.take_mail();
+                Event::Mail
+            }
             corosensei::CoroutineResult::Return(Ok(result)) => Event::Complete(result),
             corosensei::CoroutineResult::Return(Err(payload)) => match payload.downcast_ref::<Unwound>() {
                 Some(unwound) if unwound.0 == port.slot() => Event::Unwound,

@@ -26,7 +26,6 @@ pub(crate) enum Note {
     /// Either way: the message is in the handle, in words that only the two sides know.
     Mail,
     /// The thread ends, and thread-locals that lie on this stack may be gone: the body runs no more. Written by the pool.
-    #[expect(dead_code, reason = "the pool writes it, as a byte")]
     ThreadEnded = THREAD_ENDED,
 }
 
@@ -80,13 +79,20 @@ impl<I, Y> Port<I, Y> {
         self.check();
         // SAFETY: invariant 3: the body runs, so it has set the seam, and corosensei's yielder lives as long as it.
         unsafe { (*self.seam.get()).suspend(value) };
-        match self.note.get() {
+        if self.note.get() == Note::Plain {
             // SAFETY: invariant 4.
-            Note::Plain => Ok(unsafe { self.take_input() }),
+            return Ok(unsafe { self.take_input() });
+        }
+        Err(self.take_note())
+    }
+
+    #[cold]
+    fn take_note(&self) -> Note {
+        match self.note.get() {
             Note::ThreadEnded => self.stay(),
             note => {
                 self.note.set(Note::Plain);
-                Err(note)
+                note
             }
         }
     }

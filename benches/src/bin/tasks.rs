@@ -1,0 +1,198 @@
+//! Turns of tasks, as multiples of one corosensei round trip in the same run:
+//!
+//! cargo run --release -p cede-benches --bin tasks -- [--quick]
+//!
+//! Inside the loop is nothing but `yield_now()` and what the body is said to do; spawning is outside. Bodies:
+//! `registers` keeps nothing over a turn; `stack` counts in one volatile local, so it touches one line of its stack;
+//! `three deep` yields from three calls down, where every return after a switch is mispredicted. `shuffled` is `stack` with
+//! the ready ring in random order. A million tasks have stacks of 16 KiB, the others of 64.
+
+use cede::task::{Unparker, park};
+use cede::{Config, yield_now};
+use cede_benches::{Figures, futex_hand_over};
+use std::cell::RefCell;
+use std::hint::black_box;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Instant;
+
+/// While set, bodies go on. A static, because a body that keeps its state in registers has nowhere to keep a pointer.
+static GO: AtomicBool = AtomicBool::new(true);
+
+fn registers() {
+    while GO.load(Relaxed) {
+        yield_now();
+    }
+}
+
+fn stack() {
+    let mut turns = 0u64;
+    while GO.load(Relaxed) {
+        let turns = &raw mut turns;
+        // SAFETY: a pointer to a local that is alive.
+        unsafe { turns.write_volatile(turns.read_volatile() + 1) };
+        yield_now();
+    }
+}
+
+#[inline(never)]
+fn deep(level: u32) -> u32 {
+    if level == 0 {
+        yield_now();
+        return 0;
+    }
+    black_box(deep(level - 1)) + 1
+}
+
+fn three_deep() {
+    while GO.load(Relaxed) {
+        black_box(deep(3));
+    }
+}
+
+/// Nanoseconds for one turn of one of `n` tasks.
+fn turn(n: usize, body: fn(), shuffle: bool) -> f64 {
+    let size = if n >= 1_000_000 { 16 * 1024 } else { 64 * 1024 };
+    let rounds = (1_000_000 / n).max(4);
+    let measured = Config::new().stack_size(size).run(|| {
+        GO.store(true, Relaxed);
+        let parked: Rc<RefCell<Vec<Unparker>>> = Rc::default();
+        for _ in 0..n - 1 {
+            if shuffle {
+                let parked = Rc::clone(&parked);
+                cede::spawn(move || {
+                    parked.borrow_mut().push(Unparker::current());
+                    let _ = park("the start");
+                    body();
+                });
+            } else {
+                cede::spawn(body);
+            }
+        }
+        yield_now();
+        wake_shuffled(parked.take());
+        yield_now();
+        let start = Instant::now();
+        for _ in 0..rounds {
+            yield_now();
+        }
+        let turn = start.elapsed().as_nanos() as f64 / (rounds * n) as f64;
+        GO.store(false, Relaxed);
+        turn
+    });
+    measured.expect("no deadlock, and stacks enough")
+}
+
+fn wake_shuffled(mut parked: Vec<Unparker>) {
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    for i in (1..parked.len()).rev() {
+        // xorshift64, Marsaglia 2003
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        parked.swap(i, (state % (i as u64 + 1)) as usize);
+    }
+    parked.iter().for_each(Unparker::unpark);
+}
+
+/// One resume and one suspension of corosensei's, a u64 out.
+fn corosensei() -> f64 {
+    const N: u32 = 300_000;
+    let mut c = corosensei::Coroutine::<(), u64, ()>::new(|y, ()| (0..u64::MAX).for_each(|i| y.suspend(i)));
+    let start = Instant::now();
+    for _ in 0..N {
+        if let corosensei::CoroutineResult::Yield(value) = c.resume(()) {
+            black_box(value);
+        }
+    }
+    let each = start.elapsed().as_nanos() as f64 / f64::from(N);
+    // Never ended: its body would have to be unwound.
+    std::mem::forget(c);
+    each
+}
+
+/// An empty task spawned and joined, one after another.
+fn spawn_join() -> f64 {
+    const N: u32 = 100_000;
+    cede::run(|| {
+        let start = Instant::now();
+        for i in 0..N {
+            black_box(cede::spawn(move || i + 1).join().expect("it returns"));
+        }
+        start.elapsed().as_nanos() as f64 / f64::from(N)
+    })
+}
+
+/// An empty task spawned, and joined when 100,000 are outstanding, with `kept` unused stacks that keep their memory.
+fn spawn_outstanding(kept: usize) -> f64 {
+    const N: u32 = 100_000;
+    let usual = cede::stack::pool_cap();
+    cede::stack::set_pool_cap(kept);
+    let each = cede::run(|| {
+        let start = Instant::now();
+        let mut all: Vec<_> = (0..N).map(|i| cede::spawn(move || i + 1)).collect();
+        all.iter_mut().for_each(|task| assert!(task.join().is_ok()));
+        start.elapsed().as_nanos() as f64 / f64::from(N)
+    });
+    cede::stack::set_pool_cap(usual);
+    each
+}
+
+fn figures(name: String, mut samples: Vec<f64>) -> Figures {
+    samples.sort_by(f64::total_cmp);
+    Figures { name, min: samples[0], median: samples[samples.len() / 2] }
+}
+
+/// A name, and what measures it once.
+type Case = (String, Box<dyn FnMut() -> f64>);
+
+/// Runs all cases in turn, `rounds` times.
+fn interleave(rounds: usize, cases: &mut [Case]) -> Vec<Figures> {
+    let mut samples = vec![Vec::new(); cases.len()];
+    for _ in 0..rounds {
+        for ((_, case), samples) in cases.iter_mut().zip(&mut samples) {
+            samples.push(case());
+        }
+    }
+    cases.iter().zip(samples).map(|((name, _), samples)| figures(name.clone(), samples)).collect()
+}
+
+fn main() {
+    let quick = std::env::args().any(|arg| arg == "--quick");
+    let boxed = |name: &str, f: Box<dyn FnMut() -> f64>| -> Case { (name.to_string(), f) };
+    for n in [2, 100, 10_000, 100_000, 1_000_000] {
+        let rounds = match n {
+            1_000_000 => 5,
+            100_000 => 7,
+            _ => 15,
+        };
+        if quick && n > 10_000 {
+            continue;
+        }
+        let mut cases = vec![
+            boxed("corosensei resume + suspend", Box::new(corosensei)),
+            boxed("registers", Box::new(move || turn(n, registers, false))),
+            boxed("stack", Box::new(move || turn(n, stack, false))),
+            boxed("three deep", Box::new(move || turn(n, three_deep, false))),
+        ];
+        if n > 2 {
+            cases.push(boxed("stack, shuffled", Box::new(move || turn(n, stack, true))));
+        }
+        cede_benches::print(&format!("one turn of {n} tasks"), &interleave(rounds, &mut cases));
+    }
+    let mut cases = vec![
+        boxed("corosensei resume + suspend", Box::new(corosensei)),
+        boxed("spawn + join, one after another", Box::new(spawn_join)),
+        boxed("spawn + join, 100,000 outstanding", Box::new(|| spawn_outstanding(1024))),
+        boxed(
+            "the same, all stacks keep their memory",
+            Box::new(|| {
+                spawn_outstanding(100_000); // so that there are such stacks
+                spawn_outstanding(100_000)
+            }),
+        ),
+        boxed("turn of 2 tasks", Box::new(|| turn(2, registers, false))),
+        boxed("OS threads, futex hand-over one way", Box::new(|| futex_hand_over(20_000) / 2.0)),
+    ];
+    cede_benches::print("spawning, and threads beside a turn", &interleave(9, &mut cases));
+}
