@@ -7,6 +7,7 @@ use crate::task::{DeadlockReport, inspect, report_unhandled};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -165,6 +166,7 @@ impl Config {
         let worker = Worker::new(shape, stalled, self.unhandled);
         let outcome = worker.with_thread(|worker| {
             let outcome = catch_unwind(AssertUnwindSafe(main));
+            worker.insist_on_main();
             sweep(worker, self.grace);
             outcome
         })?;
@@ -207,7 +209,9 @@ fn stalled(
             None => Verdict::Sleep(None),
             Some(_) => {
                 reported.set(true);
-                eprintln!(
+                // Where stderr cannot be written there is nobody to tell.
+                let _ = writeln!(
+                    std::io::stderr(),
                     "cede: nobody has run for {} ms, and only another thread could change that: {}",
                     after.as_millis(),
                     inspect::report(worker)
@@ -241,8 +245,7 @@ fn sweep(worker: &Worker, grace: Duration) {
     if worker.live.get() > 0 {
         inspect::abandon(worker);
     }
-    // What the last callbacks and handles have queued.
-    worker.turn();
+    worker.run_last_jobs();
 }
 
 fn wait_for_the_end(worker: &Worker, grace: Duration) {

@@ -33,18 +33,29 @@ pub(super) unsafe extern "C" fn run(worker: usize) -> *const Context {
 }
 
 impl Worker {
+    /// Runs all that is queued, here and now: for the end of a run, when nobody takes turns any more.
+    pub(crate) fn run_last_jobs(&self) {
+        while !self.jobs.borrow().is_empty() {
+            self.run_job();
+        }
+    }
+
+    fn run_job(&self) {
+        let Some(job) = self.jobs.borrow_mut().pop_front() else { return };
+        self.set_in_job(true);
+        // A failing callback has been reported by the panic hook; the rest still run.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(job)) {
+            std::mem::forget(catch_unwind(AssertUnwindSafe(|| drop(payload))));
+        }
+        self.set_in_job(false);
+    }
+
     /// Runs what was queued up to now. What is queued meanwhile comes after those who are ready.
     fn run_jobs(&self) {
         self.hub_queued.set(false);
         let count = self.jobs.borrow().len();
         for _ in 0..count {
-            let Some(job) = self.jobs.borrow_mut().pop_front() else { break };
-            // A failing callback has been reported by the panic hook; the rest still run.
-            self.set_in_job(true);
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(job)) {
-                std::mem::forget(catch_unwind(AssertUnwindSafe(|| drop(payload))));
-            }
-            self.set_in_job(false);
+            self.run_job();
         }
         if !self.jobs.borrow().is_empty() && !self.hub_queued.replace(true) {
             // SAFETY: the hub runs, so it is not in the ring; it is entered from there after it has switched away.

@@ -36,7 +36,7 @@ use self::timers::Timers;
 use crate::arch::{Context, Entry, fresh_address, switch, thread_pointer};
 use crate::stack::arena::Kind;
 use crate::stack::pool::Stack;
-use crate::stack::{Shape, StackError};
+use crate::stack::{Shape, StackError, overflow};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -111,6 +111,16 @@ pub(crate) enum Verdict {
     Sleep(Option<Instant>),
     /// Somebody was made ready.
     GoOn,
+}
+
+/// Ends the process when it is dropped, naming the task that runs.
+struct AbortOnDrop(&'static str);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        let name = worker().and_then(|worker| worker.current().name.borrow().clone());
+        overflow::abort_naming(Kind::Task, name.as_deref(), self.0);
+    }
 }
 
 /// What is told of a panic that nobody is left to join for.
@@ -290,9 +300,21 @@ impl Worker {
         }
         // SAFETY: there is no other, and the borrow of `self` outlives this call.
         unsafe { self.enter() }?;
+        let unwinding = AbortOnDrop("unwound where a run must end");
         let result = f(self);
+        std::mem::forget(unwinding);
         self.leave();
         Ok(Some(result))
+    }
+
+    /// Ends the process unless main runs. A generator whose body is in `run` can be suspended there and resumed by one of
+    /// that run's own tasks; then main would return, and the worker go, under the feet of the task.
+    pub(crate) fn insist_on_main(&self) {
+        if !self.is_main(self.current()) {
+            drop(AbortOnDrop(
+                "resumed a generator in which the run goes on that the task is part of; main ended on its stack",
+            ));
+        }
     }
 
     /// A block with a number, and room for it in the ring.

@@ -80,7 +80,7 @@ impl<T: 'static> JoinHandle<T> {
             id
         });
         if self.is_finished()
-            && let Some(worker) = crate::scheduler::worker().filter(|worker| Rc::ptr_eq(&worker.table, self.table()))
+            && let Some(worker) = self.own_worker()
         {
             schedule(worker, block);
         }

@@ -103,7 +103,7 @@ impl<T: 'static> JoinHandle<T> {
             if let Some(result) = self.try_join() {
                 return result;
             }
-            let Some(worker) = worker().filter(|worker| Rc::ptr_eq(&worker.table, &self.table)) else {
+            let Some(worker) = self.own_worker() else {
                 // Its run is over and it has not ended: it was left behind.
                 return Err(JoinError::Cancelled);
             };
@@ -169,7 +169,7 @@ impl<T: 'static> JoinHandle<T> {
 
     /// Where the task stands.
     pub fn state(&self) -> TaskState {
-        state_of(worker().filter(|worker| Rc::ptr_eq(&worker.table, &self.table)), self.block())
+        state_of(self.own_worker(), self.block())
     }
 
     /// Where the task stands, if it is suspended: a backtrace of its own stack, taken from outside, that goes from the wait
@@ -185,8 +185,7 @@ impl<T: 'static> JoinHandle<T> {
     /// });
     /// ```
     pub fn backtrace(&self) -> Option<std::backtrace::Backtrace> {
-        let worker = worker().filter(|worker| Rc::ptr_eq(&worker.table, &self.table))?;
-        super::inspect::backtrace(worker, self.block())
+        super::inspect::backtrace(self.own_worker()?, self.block())
     }
 
     /// Who the task is.
@@ -214,7 +213,7 @@ impl<T: 'static> JoinHandle<T> {
         }
         let block = self.block();
         block.add_attention(attention::CANCEL);
-        if let Some(worker) = worker() {
+        if let Some(worker) = self.own_worker() {
             wait::cut_short(worker, block);
         }
         true
@@ -225,8 +224,9 @@ impl<T: 'static> JoinHandle<T> {
         unsafe { &*self.block }
     }
 
-    pub(super) fn table(&self) -> &Rc<Table> {
-        &self.table
+    /// The worker of the task's run, if this is still part of that run.
+    pub(super) fn own_worker(&self) -> Option<&Worker> {
+        worker().filter(|worker| Rc::ptr_eq(&worker.table, &self.table))
     }
 }
 

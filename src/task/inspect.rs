@@ -7,6 +7,7 @@ use crate::scheduler::table::Block;
 use crate::scheduler::{Phase, Worker, attention};
 use std::backtrace::Backtrace;
 use std::fmt;
+use std::io::Write as _;
 
 /// A task that waits, in the report of a deadlock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,7 +156,8 @@ pub(crate) fn abandon(worker: &Worker) {
         if ended || worker.is_main(block) || worker.is_hub(block) {
             return;
         }
-        eprintln!(
+        let _ = writeln!(
+            std::io::stderr(),
             "cede: task {} would not end: it was cancelled and {}, and is still there; it is left behind",
             Task::of(block),
             if cfg!(panic = "unwind") { "unwound" } else { "cannot be unwound where panics abort" }

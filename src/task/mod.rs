@@ -20,6 +20,7 @@ use crate::stack::pool::Stack;
 use crate::stack::{Shape, StackError};
 use std::borrow::Cow;
 use std::fmt;
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -468,5 +469,6 @@ fn unhandled(task: &Task, payload: Payload) {
 /// What is told when no hook was set.
 pub(crate) fn report_unhandled(label: &str, payload: &(dyn std::any::Any + Send)) {
     let text = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
-    eprintln!("cede: task {label} panicked, and nobody is left to join it: {}", text.unwrap_or("(not a text)"));
+    let text = text.unwrap_or("(not a text)");
+    let _ = writeln!(std::io::stderr(), "cede: task {label} panicked, and nobody is left to join it: {text}");
 }
