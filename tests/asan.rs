@@ -144,7 +144,8 @@ fn ended_tasks_leave_no_fake_stack_behind() {
         let round = || {
             cede::run(|| {
                 for _ in 0..100 {
-                    let mut tasks: Vec<_> = (0..100).map(|n| cede::spawn(move || cede::yield_now() == () && n > 0)).collect();
+                    let mut tasks: Vec<_> =
+                        (0..100).map(|n| cede::spawn(move || cede::yield_now() == () && n > 0)).collect();
                     tasks.iter_mut().for_each(|task| drop(task.join().unwrap()));
                 }
             });

@@ -62,6 +62,7 @@ fn values_of_any_size_and_alignment_cross() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn inputs_are_dropped_exactly_once() {
     let drops = Rc::new(Cell::new(0));
     let mut c = Coroutine::new(|s: &Suspender<Counts, ()>, first| {
@@ -127,6 +128,7 @@ fn closures_of_any_size_and_alignment_run_once() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn resuming_a_finished_one_panics_in_words() {
     let mut c = Builder::new().name("grep").coroutine(|_: &Suspender<(), ()>, ()| ()).unwrap();
     c.resume(());
@@ -150,6 +152,7 @@ fn names_and_states_show_in_debug() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn dropping_a_suspended_one_runs_its_destructors_once() {
     let drops = Rc::new(Cell::new(0));
     let inner = Rc::clone(&drops);
@@ -191,6 +194,7 @@ fn a_forgotten_one_keeps_its_stack_for_ever() {
 
 /// How many suspensions a body makes that catches its own unwinding again and again.
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn d1_a_body_that_swallows_the_unwinding_is_left_behind_after_one_try() {
     let tries = Rc::new(Cell::new(0));
     let inner = Rc::clone(&tries);
@@ -218,6 +222,7 @@ fn d1_a_body_that_swallows_the_unwinding_and_returns_is_done() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn d2_d3_unwinding_poisons_the_mutexes_that_it_passes_and_no_other_and_by_value_none() {
     let paused_with = |by_value: bool| {
         let mutex = Rc::new(std::sync::Mutex::new(()));
@@ -244,6 +249,7 @@ fn d2_d3_unwinding_poisons_the_mutexes_that_it_passes_and_no_other_and_by_value_
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn d3_dropping_one_while_panicking_runs_its_destructors_too() {
     let drops = Rc::new(Cell::new(0));
     let inner = Rc::clone(&drops);
@@ -260,6 +266,7 @@ fn d3_dropping_one_while_panicking_runs_its_destructors_too() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn d5_a_payload_whose_drop_panics_reaches_the_resumer() {
     struct Bad;
     impl Drop for Bad {
@@ -279,6 +286,7 @@ fn d5_a_payload_whose_drop_panics_reaches_the_resumer() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn d5_a_panic_of_a_captures_destructor_comes_out_of_the_drop() {
     struct Bad;
     impl Drop for Bad {
@@ -333,6 +341,7 @@ fn scoped_bodies_borrow_read_and_write() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn scoped_ends_its_body_when_the_caller_returns_or_panics() {
     let log = RefCell::new(Vec::new());
     struct Logs<'a>(&'a RefCell<Vec<&'static str>>, &'static str);
@@ -366,6 +375,7 @@ fn scoped_ends_its_body_when_the_caller_returns_or_panics() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn an_outer_one_may_suspend_from_an_inner_stack_and_be_dropped_there() {
     let drops = Rc::new(Cell::new(0));
     for stop in 0..4 {
@@ -398,6 +408,7 @@ fn an_outer_one_may_suspend_from_an_inner_stack_and_be_dropped_there() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 #[cfg(debug_assertions)]
 fn suspending_in_an_open_section_is_refused_naming_both() {
     let mut c =
@@ -444,6 +455,7 @@ fn handles_and_closures_with_large_alignments_are_placed_right() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn an_unwinding_that_is_thrown_elsewhere_is_a_panic_there() {
     let kept: Rc<Cell<Option<Box<dyn std::any::Any + Send>>>> = Rc::default();
     let inner = Rc::clone(&kept);

@@ -140,6 +140,7 @@ fn g05_the_return_value_comes_once_and_then_it_is_finished_for_ever() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn g06_a_panic_goes_to_whoever_resumed_and_finishes_the_generator() {
     let mut g = Generator::new(|y| {
         y.yield_(1);
@@ -210,6 +211,7 @@ fn g10_throw_at_a_finished_generator_comes_straight_back() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn g11_an_unhandled_throw_comes_back_out_as_itself() {
     let log = Log::default();
     let inner = log.clone();
@@ -232,6 +234,7 @@ fn g11_an_unhandled_throw_comes_back_out_as_itself() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn g11_a_body_that_catches_the_unwinding_of_a_throw_has_handled_it() {
     let mut g = Generator::new(|y| {
         let caught = catch_unwind(AssertUnwindSafe(|| y.yield_(1)));
@@ -245,6 +248,7 @@ fn g11_a_body_that_catches_the_unwinding_of_a_throw_has_handled_it() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn g12_close_runs_the_cleanup_and_finishes() {
     let log = Log::default();
     let inner = log.clone();
@@ -297,6 +301,7 @@ fn g14_yielding_instead_of_ending_is_reported_with_the_value() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn g14_a_body_that_swallows_the_unwinding_and_yields_is_reported_too() {
     let mut g = Generator::new(|y| {
         let _ = catch_unwind(AssertUnwindSafe(|| y.yield_(1)));
@@ -308,6 +313,7 @@ fn g14_a_body_that_swallows_the_unwinding_and_yields_is_reported_too() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn g15_another_error_during_the_cleanup_comes_out_of_close() {
     let mut g = Generator::new(|y: &Yielder<u32>| {
         if y.try_yield(1).is_err() {
@@ -389,6 +395,7 @@ fn g18_yield_from_goes_on_with_a_started_generator_and_with_its_own_delegates() 
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn g18_yield_from_a_finished_generator_is_worth_its_kept_value_or_says_so() {
     let finished = |keep: bool| {
         let mut g = Generator::new(|y| {
@@ -411,6 +418,7 @@ fn g18_yield_from_a_finished_generator_is_worth_its_kept_value_or_says_so() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn g19_a_started_inner_that_waits_for_a_value_is_refused() {
     let mut started = echo();
     started.start();
@@ -420,6 +428,7 @@ fn g19_a_started_inner_that_waits_for_a_value_is_refused() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn g20_close_of_the_outer_closes_the_inner_first() {
     let log = Log::default();
     let (l1, l2, l3) = (log.clone(), log.clone(), log.clone());
@@ -482,6 +491,7 @@ fn g21_throw_goes_to_the_innermost_and_then_outwards() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn g21_a_panic_of_the_inner_arrives_at_the_outers_yield_from() {
     let mut outer = Generator::new(|y| {
         let caught = catch_unwind(AssertUnwindSafe(|| {
@@ -499,6 +509,7 @@ fn g21_a_panic_of_the_inner_arrives_at_the_outers_yield_from() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn g22_dropping_a_suspended_generator_runs_its_cleanup_at_once() {
     let log = Log::default();
     let inner = log.clone();
@@ -609,6 +620,7 @@ fn g26_delegation_and_recursion_nest_deeply() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn g27_an_error_raised_while_handling_a_thrown_one_keeps_it_as_its_source() {
     #[derive(Debug)]
     struct Outer(Box<dyn Error>);
@@ -635,6 +647,7 @@ fn g27_an_error_raised_while_handling_a_thrown_one_keeps_it_as_its_source() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn rethrow_of_closed_without_anybody_closing_is_named() {
     let mut g = cede::Builder::new().name("odd").generator(|y: &Yielder<u32>| y.rethrow(Interrupt::Closed)).unwrap();
     let _: &Generator<u32, (), ()> = &g;
@@ -643,6 +656,7 @@ fn rethrow_of_closed_without_anybody_closing_is_named() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn starting_twice_is_refused_by_name() {
     let mut g = cede::Builder::new().name("twice").generator(|y: &Yielder<u32>| y.yield_(1)).unwrap();
     g.start();
@@ -651,6 +665,7 @@ fn starting_twice_is_refused_by_name() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a_generator_resumed_by_a_destructor_of_a_panicking_consumer_works() {
     struct Drains(Generator<u32>, Rc<Cell<u32>>);
     impl Drop for Drains {
@@ -669,6 +684,7 @@ fn a_generator_resumed_by_a_destructor_of_a_panicking_consumer_works() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn d1_a_generator_that_yields_again_when_it_is_dropped_is_left_behind_after_one_try() {
     let tries = Rc::new(Cell::new(0));
     let stubborn = |tries: &Rc<Cell<u32>>| {
@@ -726,6 +742,7 @@ impl fmt::Display for Bomb {
 impl Error for Bomb {}
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn d1_a_body_that_yields_a_bomb_when_it_is_unwound_is_still_tried_only_once() {
     let rounds = Rc::new(Cell::new(0));
     let inner = Rc::clone(&rounds);
@@ -743,6 +760,7 @@ fn d1_a_body_that_yields_a_bomb_when_it_is_unwound_is_still_tried_only_once() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a_handled_error_does_not_come_back_later() {
     let mut g = Generator::new(|y| {
         let _ = catch_unwind(AssertUnwindSafe(|| y.yield_(1)));
@@ -754,6 +772,7 @@ fn a_handled_error_does_not_come_back_later() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a_delegate_that_panics_does_not_leave_the_outer_listening() {
     let mut g = Generator::new(|y: &Yielder<u32>| {
         let failing = Generator::new(|_: &Yielder<u32>| panic!("inner"));
@@ -765,6 +784,7 @@ fn a_delegate_that_panics_does_not_leave_the_outer_listening() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 #[cfg(debug_assertions)]
 fn a_refused_yield_from_leaves_nothing_behind() {
     let mut g = Generator::new(|y: &Yielder<u32>| {
@@ -776,6 +796,7 @@ fn a_refused_yield_from_leaves_nothing_behind() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn values_with_failing_destructors_inside_a_chain_become_panics_of_the_chain() {
     // Closing drops what the inner returned, and that fails: the outer gets the panic.
     let mut outer = Generator::new(|y: &Yielder<u32>| {
@@ -790,6 +811,7 @@ fn values_with_failing_destructors_inside_a_chain_become_panics_of_the_chain() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn destructors_are_answered_at_once_while_their_body_unwinds() {
     struct Asks<'a>(&'a Yielder<u32>, Rc<Cell<u32>>);
     impl Drop for Asks<'_> {
@@ -826,6 +848,7 @@ fn destructors_are_answered_at_once_while_their_body_unwinds() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a_body_that_caught_its_unwinding_may_be_drained_by_a_panicking_consumer() {
     struct Drains(Option<Generator<u32>>, Rc<Cell<u32>>);
     impl Drop for Drains {
@@ -849,6 +872,7 @@ fn a_body_that_caught_its_unwinding_may_be_drained_by_a_panicking_consumer() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a_destructor_that_fails_while_a_panic_drops_the_body_ends_there() {
     // By value, so that the body itself does not unwind when it panics.
     let text = panic_text(catch_unwind(AssertUnwindSafe(|| {
@@ -864,6 +888,7 @@ fn a_destructor_that_fails_while_a_panic_drops_the_body_ends_there() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn an_item_with_a_failing_destructor_costs_no_stack() {
     let live = || cede::stack::stats().live;
     let round = || {

@@ -82,6 +82,7 @@ fn a_larger_stack_takes_deeper_calls_and_the_high_water_shows_them() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 #[cfg(not(feature = "asan"))] // ASan's own memory would be counted
 fn c12_the_pool_keeps_its_cap_and_trim_returns_the_rest() {
     in_child("c12_the_pool_keeps_its_cap_and_trim_returns_the_rest", || {
@@ -170,6 +171,7 @@ fn c11_a_cleared_stack_shows_its_next_user_nothing() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 #[cfg(not(feature = "asan"))] // ASan's own memory would be counted
 fn c6_c9_a_limit_on_address_space_is_named_and_nothing_is_lost() {
     if emulated() {
@@ -368,6 +370,7 @@ fn tops_of_neighbours_do_not_fall_into_the_same_cache_sets() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn c7_c14_ordinary_calls_fit_the_default_stack() {
     in_child("c7_c14_ordinary_calls_fit_the_default_stack", || {
         let mut c = Coroutine::new(|_: &Suspender<(), ()>, ()| {
@@ -385,6 +388,7 @@ fn c7_c14_ordinary_calls_fit_the_default_stack() {
 
 /// Thread-locals are destroyed last-made-first; what is kept in one must not be run into those already gone.
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn b3_what_is_dropped_or_resumed_late_in_thread_exit_is_left_alone() {
     use std::cell::RefCell;
     in_child("b3_what_is_dropped_or_resumed_late_in_thread_exit_is_left_alone", || {

@@ -18,7 +18,8 @@ pub(crate) fn command(program: impl AsRef<Path>) -> Command {
         }
         None => Command::new(program.as_ref()),
     };
-    command.env_remove("RUST_BACKTRACE");
+    // The second is how a test harness without unwinding runs each test in a process of its own.
+    command.env_remove("RUST_BACKTRACE").env_remove("__RUST_TEST_INVOKE");
     // SAFETY: setrlimit is all that runs between fork and exec.
     unsafe {
         command.pre_exec(|| {
