@@ -43,14 +43,8 @@ fn stack() -> Stack {
 
 impl<'a> Ring<'a> {
     fn new() -> Ring<'a> {
-        Ring {
-            hub: Context::new(),
-            current: Cell::default(),
-            ready: RefCell::default(),
-            tasks: RefCell::default(),
-            live: Cell::new(0),
-            switches: Cell::new(0),
-        }
+        let (hub, current, ready, tasks) = (Context::new(), Cell::default(), RefCell::default(), RefCell::default());
+        Ring { hub, current, ready, tasks, live: Cell::default(), switches: Cell::default() }
     }
 
     fn spawn(&self, body: impl FnOnce(&Ring<'a>) + 'a) -> Rc<Task<'a>> {
@@ -269,24 +263,6 @@ fn the_stack_pointer_is_aligned_at_the_entry_whatever_the_top_is() {
     }
 }
 
-#[test]
-fn locals_are_aligned_on_a_task_as_anywhere() {
-    #[repr(align(64))]
-    struct Line(u8);
-    #[repr(align(4096))]
-    struct Page(u8);
-    let ring = Ring::new();
-    for _ in 0..4 {
-        ring.spawn(|ring| {
-            let (line, page) = (Line(1), Page(2));
-            ring.yield_now();
-            assert_eq!((black_box(&raw const line) as usize % 64, black_box(&raw const page) as usize % 4096), (0, 0));
-            assert_eq!((line.0, page.0), (1, 2));
-        });
-    }
-    ring.finish();
-}
-
 // --- Beginnings and ends.
 
 /// A task without a scheduler: its number, where to note it, whom to enter next.
@@ -360,12 +336,11 @@ fn entering_a_context_twice_panics_in_debug_builds() {
 
 // --- Panics.
 
-struct YieldsWhenDropped<'r, 'a>(&'r Ring<'a>, &'r Cell<u32>);
+struct OnDrop<F: Fn()>(F);
 
-impl Drop for YieldsWhenDropped<'_, '_> {
+impl<F: Fn()> Drop for OnDrop<F> {
     fn drop(&mut self) {
-        self.0.yield_now();
-        self.1.set(self.1.get() + 1);
+        (self.0)();
     }
 }
 
@@ -373,7 +348,10 @@ impl Drop for YieldsWhenDropped<'_, '_> {
 fn panics_unwind_through_one_another() {
     #[inline(never)]
     fn fall(ring: &Ring<'_>, dropped: &Cell<u32>, depth: u32, payload: u32) {
-        let _guard = YieldsWhenDropped(ring, dropped);
+        let _guard = OnDrop(|| {
+            ring.yield_now();
+            dropped.set(dropped.get() + 1);
+        });
         if depth == 0 {
             resume_unwind(Box::new(payload));
         }
@@ -468,7 +446,7 @@ fn a_generator_made_by_one_task_is_resumed_and_dropped_by_others() {
     ring.spawn(move |ring| {
         let ring = ring.for_ever();
         slot.set(Some(Generator::new(move |y: &Yielder<u32>| {
-            let _guard = OnDrop(flag);
+            let _guard = OnDrop(|| flag.set(flag.get() + 1));
             for n in 0.. {
                 // Whoever resumes us is who is suspended here.
                 ring.yield_now();
@@ -498,14 +476,6 @@ fn a_generator_made_by_one_task_is_resumed_and_dropped_by_others() {
     assert_eq!(dropped.get(), 1);
 }
 
-struct OnDrop(Rc<Cell<u32>>);
-
-impl Drop for OnDrop {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() + 1);
-    }
-}
-
 // --- Backtraces.
 
 /// The names of a backtrace's frames, those of inlined functions too.
@@ -533,20 +503,16 @@ fn landmark(traces: &Traces, after: &'static str) {
 /// Looks back after every kind of switch.
 #[inline(never)]
 fn looks_back(ring: &Ring<'_>, traces: &Traces) {
-    struct LooksBackWhenDropped<'r, 'a>(&'r Ring<'a>, &'r Traces);
-    impl Drop for LooksBackWhenDropped<'_, '_> {
-        fn drop(&mut self) {
-            self.0.yield_now();
-            landmark(self.1, "a switch in an unwinding");
-        }
-    }
     landmark(traces, "the first entry");
     ring.yield_now();
     landmark(traces, "a switch from a task");
     ring.yield_now();
     landmark(traces, "the end of a task");
     let caught = catch_unwind(AssertUnwindSafe(|| {
-        let _looks_back = LooksBackWhenDropped(ring, traces);
+        let _guard = OnDrop(|| {
+            ring.yield_now();
+            landmark(traces, "a switch in an unwinding");
+        });
         resume_unwind(Box::new(()));
     }));
     landmark(traces, "a panic");

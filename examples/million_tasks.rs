@@ -31,7 +31,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{} mappings", read_to_string("/proc/self/maps").map_or(0, |maps| maps.lines().count()));
         tasks.iter_mut().filter_map(|task| task.join().ok()).sum()
     });
-    println!("all joined: {}", if sum == n * n.saturating_sub(1) / 2 { "every result is there" } else { "results are lost" });
+    println!(
+        "all joined: {}",
+        if sum == n * n.saturating_sub(1) / 2 { "every result is there" } else { "results are lost" }
+    );
     println!("{:?}; {} MiB more than before", cede::stack::stats(), memory().saturating_sub(before) / 1024);
     Ok(())
 }

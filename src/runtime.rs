@@ -10,6 +10,7 @@ use std::fmt;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
+use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
 /// Runs `main` and the tasks that it spawns on this thread, and returns what `main` returned.
@@ -190,6 +191,11 @@ fn stalled(
     let reported = Cell::new(false);
     Box::new(move |worker| {
         if closed_world || inspect::is_closed(worker) || is_only_thread() {
+            // Whoever could have woken somebody is gone, but may have done so just before.
+            fence(Ordering::Acquire);
+            if worker.inbox.has_letters() {
+                return Verdict::GoOn;
+            }
             deadlock.borrow_mut().get_or_insert_with(|| inspect::report(worker));
             inspect::break_waits(worker);
             return Verdict::GoOn;
@@ -251,8 +257,13 @@ fn sweep(worker: &Worker, grace: Duration) {
 fn wait_for_the_end(worker: &Worker, grace: Duration) {
     let deadline = Instant::now().checked_add(grace);
     worker.sweeping.set(true);
-    while worker.live.get() > 0 && deadline.is_none_or(|deadline| Instant::now() < deadline) {
-        worker.park(Wait { why: "the end of its tasks", closed: true, stubborn: true, ..Wait::NOTHING }, deadline);
+    while (worker.live.get() > 0 || worker.has_jobs()) && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+        if worker.live.get() > 0 {
+            worker.park(Wait { why: "the end of its tasks", closed: true, stubborn: true, ..Wait::NOTHING }, deadline);
+        } else {
+            // Callbacks, which may spawn.
+            worker.turn();
+        }
     }
     worker.sweeping.set(false);
 }

@@ -187,7 +187,7 @@ fn check(seed: u64, alarm_wanted: bool) -> bool {
     }
     let context = || format!("seed {seed}\nprogram {whole:#?}\nstuck by the model: {stuck:?}");
     // Nobody outside wakes a live program either, but there it must not matter whether that was said.
-    let config = Config::new().closed_world(alarm_wanted || seed % 2 == 0);
+    let config = Config::new().closed_world(alarm_wanted || seed.is_multiple_of(2));
     match execute(&program, config) {
         Ok(outcome) => {
             assert!(stuck.is_empty(), "not reported\n{}", context());

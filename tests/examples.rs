@@ -28,12 +28,15 @@ macro_rules! transcripts {
     )* };
 }
 
-transcripts! { fibonacci tree_walk tokenizer averager overflow }
+transcripts! {
+    fibonacci tree_walk tokenizer averager overflow
+    round_robin tasks nested callbacks deadlock
+}
 
 #[test]
 fn every_example_is_tested() {
     // These print figures or need arguments, and have tests of their own.
-    let elsewhere = ["grep", "million"];
+    let elsewhere = ["grep", "million", "million_tasks"];
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap();
@@ -53,4 +56,7 @@ fn million_holds_what_it_is_asked_to() {
     let text = transcript(&output);
     assert!(text.starts_with("20000 suspended coroutines\n"), "{text}");
     assert!(text.ends_with("each resumed once more: all finished\n"), "{text}");
+    let output = command(example("million_tasks")).arg("20000").output().unwrap();
+    let text = transcript(&output);
+    assert!(text.contains("all joined: every result is there\n"), "{text}");
 }

@@ -33,11 +33,16 @@ pub(super) unsafe extern "C" fn run(worker: usize) -> *const Context {
 }
 
 impl Worker {
-    /// Runs all that is queued, here and now: for the end of a run, when nobody takes turns any more.
+    /// Runs what is queued up to now, here and now: for the end of a run, when nobody takes turns any more. What these
+    /// queue is dropped: one that always queues another would never end.
     pub(crate) fn run_last_jobs(&self) {
-        while !self.jobs.borrow().is_empty() {
-            self.run_job();
-        }
+        let count = self.jobs.borrow().len();
+        (0..count).for_each(|_| self.run_job());
+    }
+
+    /// Whether the hub has anything to run.
+    pub(crate) fn has_jobs(&self) -> bool {
+        !self.jobs.borrow().is_empty()
     }
 
     fn run_job(&self) {
@@ -65,7 +70,8 @@ impl Worker {
 
     /// Nobody is ready: sleeps until a timer or a letter, or lets those who know decide what a stall means.
     fn idle(&self) {
-        let timer = self.timers.next();
+        // SAFETY: entries of the heap name blocks of this table.
+        let timer = self.timers.next(|block, ticket| unsafe { (*block).ticket.get() != ticket });
         if timer.is_some() {
             return self.inbox.sleep(timer);
         }

@@ -13,6 +13,8 @@ pub(crate) type Address = u64;
 #[derive(Default)]
 struct Letters {
     wakes: Vec<Wake>,
+    /// The worker is to look around, though there may be nobody to wake.
+    nudged: bool,
     /// The run has ended: wakes are for nobody.
     closed: bool,
 }
@@ -51,6 +53,14 @@ impl Inbox {
         true
     }
 
+    /// From any thread: ends the worker's sleep, so that it looks again who can still be woken.
+    pub(crate) fn nudge(&self) {
+        let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
+        letters.nudged = true;
+        self.flag.store(true, Ordering::Release);
+        self.arrived.notify_one();
+    }
+
     /// Whether there may be letters.
     #[inline]
     pub(crate) fn has_letters(&self) -> bool {
@@ -61,13 +71,14 @@ impl Inbox {
     pub(crate) fn take(&self) -> Vec<Wake> {
         let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
         self.flag.store(false, Ordering::Release);
+        letters.nudged = false;
         std::mem::take(&mut letters.wakes)
     }
 
     /// Sleeps until there is a letter, or until `deadline`.
     pub(crate) fn sleep(&self, deadline: Option<Instant>) {
         let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
-        while letters.wakes.is_empty() {
+        while letters.wakes.is_empty() && !letters.nudged {
             letters = match deadline {
                 None => self.arrived.wait(letters).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {

@@ -15,7 +15,7 @@
 //!
 //! # Invariants
 //!
-//! 1. A worker lives in the frame of `run` on its thread, and `WORKER` points to it exactly while that frame stands and is
+//! 1. A worker lives in the frame of `run` on its thread, and the thread's `WORKER` points to it exactly while that frame stands and is
 //!    not in another run. Tasks never leave the thread, so neither does a reference to the worker.
 //! 2. A context is in the ready ring at most once: `Fresh` and `Ready` blocks are in it, the running one, parked ones and
 //!    ended ones are not. The ring has room for every block of the table.
@@ -23,17 +23,20 @@
 //! 4. A stack is given back only when its task has ended and another context runs: until then it waits in `left_behind`.
 //! 5. No `RefCell` borrow of anything here is alive across a switch, and no code of a user's runs inside one.
 
+mod current;
 pub(crate) mod hub;
 pub(crate) mod inbox;
 pub(crate) mod ready;
 pub(crate) mod table;
 pub(crate) mod timers;
 
+use self::current::set_worker;
+pub(crate) use self::current::worker;
 use self::inbox::Inbox;
 use self::ready::Ring;
 use self::table::{Block, Table, block_of};
 use self::timers::Timers;
-use crate::arch::{Context, Entry, fresh_address, switch, thread_pointer};
+use crate::arch::{Context, Entry, switch};
 use crate::stack::arena::Kind;
 use crate::stack::pool::Stack;
 use crate::stack::{Shape, StackError, overflow};
@@ -41,10 +44,9 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::panic::resume_unwind;
-use std::ptr::{null, null_mut};
+use std::ptr::null;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
 use std::thread::panicking;
 use std::time::Instant;
 
@@ -163,57 +165,8 @@ pub(crate) struct Worker {
     stop: Cell<bool>,
 }
 
-thread_local! {
-    static WORKER: Cell<*const Worker> = const { Cell::new(null()) };
-}
-
 /// How many turns pass between two looks at timers and letters, at least and at most. Within that, a round.
 const TICKS: (usize, usize) = (64, 1024);
-
-/// The first thread that has a worker, and that worker: a shortcut past the thread-local.
-///
-/// In a short loop around a yield the compiler keeps the thread-local's offset in rbx or rbp, because these are the only
-/// registers that survive a switch. Finding the worker then waits for the context that is entered, which waits for the
-/// ring, which waits for the worker: 4.6 ns a turn instead of 2.1. It would do the same with the address of a static, so
-/// that is asked for in a way that it cannot keep.
-struct Home {
-    /// The thread pointer of the thread; 0 for none.
-    thread: AtomicUsize,
-    /// Meaningful to that thread only.
-    worker: AtomicPtr<Worker>,
-}
-
-static HOME: Home = Home { thread: AtomicUsize::new(0), worker: AtomicPtr::new(null_mut()) };
-
-/// The worker of the run that this code is part of.
-#[inline(always)]
-pub(crate) fn worker<'a>() -> Option<&'a Worker> {
-    let thread = thread_pointer();
-    let home = fresh_address!(HOME) as *const Home;
-    // SAFETY: the address of a static.
-    let home = unsafe { &*home };
-    let worker = if thread != 0 && home.thread.load(Relaxed) == thread {
-        home.worker.load(Relaxed).cast_const()
-    } else {
-        WORKER.get()
-    };
-    // SAFETY: invariant 1. Nobody keeps the reference beyond the run: it is used within one call of a task or of main.
-    unsafe { worker.as_ref() }
-}
-
-/// Makes `worker` this thread's, or nobody.
-fn set_worker(worker: *const Worker) {
-    WORKER.set(worker);
-    let thread = thread_pointer();
-    if thread != 0 {
-        if worker.is_null() {
-            let _ = HOME.thread.compare_exchange(thread, 0, Relaxed, Relaxed);
-        } else if HOME.thread.compare_exchange(0, thread, Relaxed, Relaxed).is_ok() {
-            // Only this thread reads it while `thread` is its own.
-            HOME.worker.store(worker.cast_mut(), Relaxed);
-        }
-    }
-}
 
 impl Worker {
     /// A worker with its hub, not yet the thread's. It must stay in place from `enter` on.

@@ -50,6 +50,8 @@ pub(crate) struct Block {
     pub(crate) refs: Cell<u32>,
     /// Drops the result, while it is there.
     pub(crate) drop_result: Cell<Option<unsafe fn(&Block)>>,
+    /// One of its callbacks runs and may be looking at the result, so nobody may take it.
+    pub(crate) lent: Cell<bool>,
     /// Counts its waits, so that a timer knows whether the wait it was set for is over.
     pub(crate) ticket: Cell<u32>,
     /// What it waits for. Meaningful while parked.
@@ -75,6 +77,7 @@ impl Block {
             token: Cell::new(false),
             refs: Cell::new(0),
             drop_result: Cell::new(None),
+            lent: Cell::new(false),
             ticket: Cell::new(0),
             wait: Cell::new(Wait::NOTHING),
             joiner: Cell::new(null()),

@@ -59,8 +59,17 @@ impl Timers {
         self.stale.set(self.stale.get().saturating_sub(1));
     }
 
-    /// When the next entry comes up. It may be stale; then waking for it does no harm.
-    pub(crate) fn next(&self) -> Option<Instant> {
-        self.heap.borrow().peek().map(|Reverse((deadline, ..))| *deadline)
+    /// When the next wait that is still under way is to end. Stale entries before it are thrown away: sleeping for them
+    /// would hide a deadlock.
+    pub(crate) fn next(&self, is_stale: impl Fn(*const Block, u32) -> bool) -> Option<Instant> {
+        let mut heap = self.heap.borrow_mut();
+        while let Some(&Reverse((deadline, _, block, ticket))) = heap.peek() {
+            if !is_stale(block, ticket) {
+                return Some(deadline);
+            }
+            heap.pop();
+            self.was_stale();
+        }
+        None
     }
 }

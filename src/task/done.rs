@@ -99,11 +99,12 @@ impl<T: 'static> JoinHandle<T> {
     /// });
     /// ```
     pub fn remove_done(&self, id: CallbackId) -> bool {
-        extra(self.block(), |extra| {
-            let before = extra.callbacks.len();
-            extra.callbacks.retain(|(callback, _)| *callback != id);
-            extra.callbacks.len() < before
-        })
+        // Dropped outside of any borrow: what it owns may be code of anybody's.
+        let removed = extra(self.block(), |extra| {
+            let place = extra.callbacks.iter().position(|(callback, _)| *callback == id);
+            place.map(|place| extra.callbacks.remove(place))
+        });
+        removed.is_some()
     }
 }
 
@@ -122,6 +123,7 @@ pub(super) fn schedule(worker: &Worker, block: &Block) {
             // Taken only now, so that it can be removed until now. The first is the one that was added first.
             let next = extra(counted.block, |extra| (!extra.callbacks.is_empty()).then(|| extra.callbacks.remove(0)));
             if let Some((_, callback)) = next {
+                counted.block.lent.set(true);
                 callback(counted.block);
             }
         }));
@@ -135,6 +137,7 @@ struct Counted<'a> {
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
+        self.block.lent.set(false);
         release(&self.table, self.block);
     }
 }

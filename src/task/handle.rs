@@ -158,7 +158,12 @@ impl<T: 'static> JoinHandle<T> {
             return None;
         }
         assert!(self.block().drop_result.get().is_some(), "the result of task {} was taken before", self.task());
-        // SAFETY: the task returned a T and has ended, and the result is there.
+        assert!(
+            !self.block().lent.get(),
+            "cannot take the result of task {} in a callback of its own: look at it by Done::result",
+            self.task()
+        );
+        // SAFETY: the task returned a T and has ended, and the result is there; no callback looks at it.
         Some(unsafe { take_result(self.block()) })
     }
 

@@ -298,7 +298,7 @@ where
     F: FnOnce() -> T + 'static,
     T: 'static,
 {
-    if const { size_of::<F>() > 1024 } {
+    if const { size_of::<F>() > 1024 || align_of::<F>() > 64 } {
         return start(worker, shape, name, clear, Box::new(f) as Box<dyn FnOnce() -> T>);
     }
     let name: Option<Arc<str>> = name.map(Into::into);
@@ -337,7 +337,7 @@ where
     // SAFETY: the caller's.
     let f = unsafe { (f as *const F).read() };
     let result = if block.has_attention(attention::CANCEL) {
-        discard(f).map_err(JoinError::Panicked).and(Err(JoinError::Cancelled))
+        discard(f).map_err(failure).and(Err(JoinError::Cancelled))
     } else {
         block.phase.set(Phase::Ready);
         catch_unwind(AssertUnwindSafe(f)).map_err(failure)
@@ -379,7 +379,10 @@ fn release(table: &Rc<crate::scheduler::table::Table>, block: &Block) {
             unsafe { drop_result(block) };
         }
         drop(block.name.take());
-        drop(block.extra.take());
+        // What a task-local's destructor sets is the ended task's too, not the next one's.
+        while let Some(extra) = block.extra.take() {
+            std::mem::forget(discard(extra));
+        }
         // SAFETY: nobody has to do with it any more.
         unsafe { table.give_back(block) };
     }

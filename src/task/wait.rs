@@ -207,7 +207,8 @@ pub(super) fn refuse_in_section() {
 /// still be woken, so the run is not reported as deadlocked for certain.
 #[derive(Clone)]
 pub struct Unparker {
-    target: Arc<Target>,
+    /// There until it is dropped.
+    target: Option<Arc<Target>>,
 }
 
 /// Whom an unparker wakes.
@@ -242,12 +243,12 @@ impl Unparker {
             };
             Arc::clone(extra.target.get_or_insert_with(make))
         });
-        Unparker { target }
+        Unparker { target: Some(target) }
     }
 
     /// Makes the task's current park return, or else its next one.
     pub fn unpark(&self) {
-        let Target { inbox, wake, .. } = &*self.target;
+        let Target { inbox, wake, .. } = self.target();
         match worker() {
             Some(worker) if Arc::ptr_eq(&worker.inbox, inbox) => {
                 // SAFETY: the key came from a block of this worker's table, and blocks stay in place as long as it.
@@ -263,7 +264,24 @@ impl Unparker {
 
     /// Whom it wakes.
     pub fn task(&self) -> &Task {
-        &self.target.task
+        &self.target().task
+    }
+
+    fn target(&self) -> &Target {
+        self.target.as_ref().expect("it is not being dropped")
+    }
+}
+
+impl Drop for Unparker {
+    fn drop(&mut self) {
+        let inbox = Arc::clone(&self.target().inbox);
+        let Some(target) = self.target.take() else { return };
+        let left = Arc::downgrade(&target);
+        drop(target);
+        // Only the block's own is left: nobody can wake the task any more, and its worker may be asleep.
+        if left.strong_count() <= 1 && worker().is_none_or(|worker| !Arc::ptr_eq(&worker.inbox, &inbox)) {
+            inbox.nudge();
+        }
     }
 }
 
