@@ -13,6 +13,7 @@ pub mod generator;
 pub mod pipeline;
 mod scheduler;
 pub mod task;
+pub mod time;
 mod runtime;
 pub mod prelude;
 

@@ -1,6 +1,7 @@
 //! Running: what begins with main, and what is left when it ends.
 #![forbid(unsafe_code)]
 
+use crate::scheduler::timers::Clock;
 use crate::scheduler::{Mode, Unhandled, Verdict, Wait, Worker, attention};
 use crate::stack::{DEFAULT_SIZE, Shape, StackError};
 use crate::task::{DeadlockReport, inspect, report_unhandled};
@@ -88,6 +89,7 @@ pub struct Config {
     stall: Duration,
     closed_world: bool,
     unhandled: Rc<Unhandled>,
+    paused_clock: bool,
 }
 
 impl fmt::Debug for Config {
@@ -97,6 +99,7 @@ impl fmt::Debug for Config {
             .field("grace", &self.grace)
             .field("stall_report", &self.stall)
             .field("closed_world", &self.closed_world)
+            .field("paused_clock", &self.paused_clock)
             .finish_non_exhaustive()
     }
 }
@@ -116,6 +119,7 @@ impl Config {
             stall: Duration::from_secs(5),
             closed_world: false,
             unhandled: Rc::new(report_unhandled),
+            paused_clock: false,
         }
     }
 
@@ -150,6 +154,25 @@ impl Config {
         self
     }
 
+    /// Whether the run's clock stands still while anybody is ready, and jumps to the next deadline when nobody is: for tests
+    /// that sleep, which then take no time and always go the same way. Wakes from other threads and a paused clock do not go
+    /// together: nobody waits for them.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// cede::Config::new().paused_clock(true).run(|| {
+    ///     let before = cede::time::now();
+    ///     cede::time::sleep(Duration::from_secs(3600))?;
+    ///     assert_eq!(cede::time::now() - before, Duration::from_secs(3600));
+    ///     Ok::<(), cede::task::Cancelled>(())
+    /// })?.unwrap();
+    /// # Ok::<(), cede::RunError<_>>(())
+    /// ```
+    pub fn paused_clock(mut self, paused: bool) -> Self {
+        self.paused_clock = paused;
+        self
+    }
+
     /// Runs `main` and the tasks that it spawns: see [`run`].
     ///
     /// # Errors
@@ -164,7 +187,8 @@ impl Config {
         let shape = Shape::new(self.stack_size, 0)?;
         let deadlock: Rc<RefCell<Option<DeadlockReport>>> = Rc::default();
         let stalled = stalled(self.closed_world, self.stall, Rc::clone(&deadlock));
-        let worker = Worker::new(shape, stalled, self.unhandled);
+        let clock = if self.paused_clock { Clock::paused() } else { Clock::real() };
+        let worker = Worker::new(shape, stalled, self.unhandled, clock);
         let outcome = worker.with_thread(|worker| {
             let outcome = catch_unwind(AssertUnwindSafe(main));
             worker.insist_on_main();
@@ -239,6 +263,7 @@ const LAST_GRACE: Duration = Duration::from_millis(500);
 /// Main has ended: cancels everybody, waits, unwinds those who stay, and leaves those behind who stay even then.
 fn sweep(worker: &Worker, grace: Duration) {
     worker.mode.set(Mode::Ending);
+    worker.clock.go_on();
     worker.main().attention.set(0);
     inspect::tell_all(worker, attention::CANCEL);
     wait_for_the_end(worker, grace);
@@ -255,9 +280,10 @@ fn sweep(worker: &Worker, grace: Duration) {
 }
 
 fn wait_for_the_end(worker: &Worker, grace: Duration) {
-    let deadline = Instant::now().checked_add(grace);
+    let deadline = worker.clock.now().checked_add(grace);
     worker.sweeping.set(true);
-    while (worker.live.get() > 0 || worker.has_jobs()) && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+    while (worker.live.get() > 0 || worker.has_jobs()) && deadline.is_none_or(|deadline| worker.clock.now() < deadline)
+    {
         if worker.live.get() > 0 {
             worker.park(Wait { why: "the end of its tasks", closed: true, stubborn: true, ..Wait::NOTHING }, deadline);
         } else {

@@ -72,8 +72,11 @@ impl Worker {
     fn idle(&self) {
         // SAFETY: entries of the heap name blocks of this table.
         let timer = self.timers.next(|block, ticket| unsafe { (*block).ticket.get() != ticket });
-        if timer.is_some() {
-            return self.inbox.sleep(timer);
+        if let Some(next) = timer {
+            if !self.clock.jump(next) {
+                self.inbox.sleep(timer);
+            }
+            return;
         }
         if let Verdict::Sleep(until) = (self.stalled)(self) {
             self.inbox.sleep(until);

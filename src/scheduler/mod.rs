@@ -35,7 +35,7 @@ pub(crate) use self::current::worker;
 use self::inbox::Inbox;
 use self::ready::Ring;
 use self::table::{Block, Table, block_of};
-use self::timers::Timers;
+use self::timers::{Clock, Timers};
 use crate::arch::{Context, Entry, switch};
 use crate::stack::arena::Kind;
 use crate::stack::pool::Stack;
@@ -156,6 +156,8 @@ pub(crate) struct Worker {
     in_job: Cell<bool>,
     /// How often the hub has entered a task.
     pub(crate) entered: Cell<u64>,
+    /// What time it is for the run: real, or paused and set forward by the hub.
+    pub(crate) clock: Clock,
     /// The shape of a stack that nobody shaped.
     pub(crate) shape: Shape,
     /// Asked when nobody is ready: the layers below this one know what that means.
@@ -170,7 +172,12 @@ const TICKS: (usize, usize) = (64, 1024);
 
 impl Worker {
     /// A worker with its hub, not yet the thread's. It must stay in place from `enter` on.
-    pub(crate) fn new(shape: Shape, stalled: Box<dyn Fn(&Worker) -> Verdict>, unhandled: Rc<Unhandled>) -> Worker {
+    pub(crate) fn new(
+        shape: Shape,
+        stalled: Box<dyn Fn(&Worker) -> Verdict>,
+        unhandled: Rc<Unhandled>,
+        clock: Clock,
+    ) -> Worker {
         Worker {
             current: Cell::new(null()),
             ticks: Cell::new(0),
@@ -186,6 +193,7 @@ impl Worker {
             table: Rc::new(Table::new()),
             timers: Timers::new(),
             inbox: Inbox::new(),
+            clock,
             jobs: RefCell::default(),
             in_job: Cell::new(false),
             entered: Cell::new(0),
@@ -358,7 +366,7 @@ impl Worker {
         let next = self.next();
         // SAFETY: invariants 2 and 3; the block is parked, so a wake will put it into the ring, once.
         unsafe { self.switch_to(next) };
-        if deadline.is_some_and(|deadline| deadline > Instant::now()) {
+        if deadline.is_some_and(|deadline| deadline > self.clock.now()) {
             // SAFETY: entries of the heap name blocks of this table.
             self.timers.disarmed(|block, ticket| unsafe { (*block).ticket.get() != ticket });
         }
@@ -498,7 +506,7 @@ impl Worker {
         if self.timers.is_empty() {
             return;
         }
-        let now = Instant::now();
+        let now = self.clock.now();
         while let Some((block, ticket)) = self.timers.due(now) {
             // SAFETY: entries of the heap name blocks of this table.
             let block = unsafe { &*block };

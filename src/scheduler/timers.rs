@@ -8,7 +8,46 @@ use super::table::Block;
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// The clock of a run.
+pub(crate) struct Clock {
+    /// The time at which a paused clock stands; none for a real one.
+    paused: Option<Cell<Instant>>,
+    /// Since when a paused clock goes on all the same.
+    running: Cell<Option<Instant>>,
+}
+
+impl Clock {
+    pub(crate) fn real() -> Clock {
+        Clock { paused: None, running: Cell::new(None) }
+    }
+
+    /// Stands still until the hub sets it forward: when nobody is ready, to the next deadline.
+    pub(crate) fn paused() -> Clock {
+        Clock { paused: Some(Cell::new(Instant::now())), running: Cell::new(None) }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        match &self.paused {
+            None => Instant::now(),
+            Some(now) => now.get() + self.running.get().map_or(Duration::ZERO, |since| since.elapsed()),
+        }
+    }
+
+    /// Sets a paused clock forward. False for a real one, which has to be waited for.
+    pub(crate) fn jump(&self, to: Instant) -> bool {
+        if let Some(now) = &self.paused {
+            now.set(now.get() + to.saturating_duration_since(self.now()));
+        }
+        self.paused.is_some()
+    }
+
+    /// Lets a paused clock go on from where it stands: at the end of a run, where somebody may be ready for ever.
+    pub(crate) fn go_on(&self) {
+        self.running.set(Some(Instant::now()));
+    }
+}
 
 /// (when, in which order armed, whose wait, which of its waits)
 type Entry = Reverse<(Instant, u64, *const Block, u32)>;

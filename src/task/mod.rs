@@ -7,7 +7,7 @@ pub(crate) mod inspect;
 mod done;
 mod handle;
 mod local;
-mod wait;
+pub(crate) mod wait;
 
 use crate::Builder;
 use crate::Generator;

@@ -154,7 +154,7 @@ pub fn check() -> Result<(), Cancelled> {
 }
 
 #[track_caller]
-fn running<'a>(what: &str) -> &'a Worker {
+pub(crate) fn running<'a>(what: &str) -> &'a Worker {
     match worker() {
         Some(worker) => worker,
         None => super::not_running(what),

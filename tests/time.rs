@@ -1,0 +1,242 @@
+//! Time for tasks. Almost everything runs by a paused clock, so that it takes none.
+
+use cede::task::{Cancelled, Unparker};
+use cede::time::{after, interval, now, sleep, sleep_until};
+use cede::{Config, RunError, spawn};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Runs by a paused clock.
+fn paused<T>(main: impl FnOnce() -> T) -> T {
+    match Config::new().paused_clock(true).run(main) {
+        Ok(value) => value,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+type Log = Rc<RefCell<Vec<(u64, &'static str)>>>;
+
+#[test]
+fn a50_sleepers_wake_in_the_order_of_their_deadlines_and_never_early() {
+    let log: Log = Rc::default();
+    paused(|| {
+        let start = now();
+        let sleeper = |name, seconds| {
+            let log = Rc::clone(&log);
+            spawn(move || {
+                sleep(seconds * SECOND).unwrap();
+                log.borrow_mut().push(((now() - start).as_secs(), name));
+            })
+        };
+        // The tutorials' three workers: 1, 2 and 4 units finish in 4.
+        let mut workers = [sleeper("four", 4), sleeper("one", 1), sleeper("two", 2)];
+        workers.iter_mut().for_each(|worker| worker.join().unwrap());
+        assert_eq!((now() - start).as_secs(), 4);
+    });
+    assert_eq!(*log.borrow(), [(1, "one"), (2, "two"), (4, "four")]);
+}
+
+#[test]
+fn a50_equal_deadlines_come_in_the_order_in_which_they_were_asked_for() {
+    let log: Log = Rc::default();
+    paused(|| {
+        let deadline = now() + SECOND;
+        for name in ["a", "b", "c", "d"] {
+            let log = Rc::clone(&log);
+            spawn(move || {
+                sleep_until(deadline).unwrap();
+                log.borrow_mut().push((0, name));
+            });
+        }
+        sleep(2 * SECOND).unwrap();
+    });
+    assert_eq!(log.borrow().iter().map(|(_, name)| *name).collect::<String>(), "abcd");
+}
+
+#[test]
+fn a50_no_time_and_the_past_still_give_up_a_turn() {
+    let log: Log = Rc::default();
+    paused(|| {
+        let inner = Rc::clone(&log);
+        spawn(move || inner.borrow_mut().push((0, "other")));
+        sleep(Duration::ZERO).unwrap();
+        log.borrow_mut().push((1, "main"));
+        let inner = Rc::clone(&log);
+        spawn(move || inner.borrow_mut().push((2, "other")));
+        sleep_until(now().checked_sub(SECOND).unwrap()).unwrap();
+        log.borrow_mut().push((3, "main"));
+    });
+    assert_eq!(*log.borrow(), [(0, "other"), (1, "main"), (2, "other"), (3, "main")]);
+}
+
+#[test]
+fn a50_the_real_clock_is_never_early() {
+    cede::run(|| {
+        for nanos in [0, 1, 1_000, 1_000_000, 3_000_000] {
+            let duration = Duration::from_nanos(nanos);
+            let start = Instant::now();
+            sleep(duration).unwrap();
+            assert!(start.elapsed() >= duration);
+        }
+    });
+}
+
+#[test]
+fn a51_a_call_comes_later_in_order_and_can_be_kept_from_coming() {
+    let log: Log = Rc::default();
+    paused(|| {
+        let start = now();
+        let call = |name, seconds| {
+            let log = Rc::clone(&log);
+            after(seconds * SECOND, move || log.borrow_mut().push(((now() - start).as_secs(), name)))
+        };
+        let (second, first, never) = (call("second", 2), call("first", 1), call("never", 1));
+        assert!(never.cancel());
+        assert_eq!(never.join().unwrap(), None);
+        assert_eq!(second.join().unwrap(), Some(()));
+        assert!(!first.cancel(), "it has come");
+    });
+    assert_eq!(*log.borrow(), [(1, "first"), (2, "second")]);
+}
+
+#[test]
+fn a52_a_sleep_is_cut_short_by_a_cancel_and_by_nothing_else() {
+    paused(|| {
+        let start = now();
+        let unparker: Rc<RefCell<Option<Unparker>>> = Rc::default();
+        let own = Rc::clone(&unparker);
+        let mut sleeper = spawn(move || {
+            *own.borrow_mut() = Some(Unparker::current());
+            (sleep(10 * SECOND), now())
+        });
+        sleep(SECOND).unwrap();
+        unparker.take().unwrap().unpark();
+        sleep(SECOND).unwrap();
+        assert!(sleeper.try_join().is_none(), "an unpark does not end a sleep");
+        sleeper.cancel();
+        let (result, at) = sleeper.join().unwrap();
+        assert!(matches!(result, Err(Cancelled { .. })));
+        assert_eq!((at - start).as_secs(), 2);
+    });
+}
+
+#[test]
+fn e6_a_duration_too_long_for_the_clock_never_comes() {
+    let result = Config::new().paused_clock(true).run(|| sleep(Duration::MAX));
+    let Err(RunError::Deadlock { report, outcome }) = result else { panic!("it came") };
+    assert_eq!(report.tasks[0].reason.to_string(), "its time to come");
+    assert!(outcome.unwrap().is_err());
+    paused(|| {
+        let never = after(Duration::MAX, || ());
+        sleep(Duration::from_secs(86_400 * 365)).unwrap();
+        assert!(never.cancel());
+    });
+}
+
+#[test]
+fn intervals_do_not_drift_and_missed_ticks_are_made_up_for_or_skipped() {
+    paused(|| {
+        let start = now();
+        let since = |at: Instant| (at - start).as_millis();
+        let mut ticks = interval(SECOND);
+        assert_eq!(since(ticks.tick().unwrap()), 0);
+        // Work that takes longer than a period.
+        sleep(Duration::from_millis(2500)).unwrap();
+        assert_eq!([ticks.tick(), ticks.tick()].map(|tick| since(tick.unwrap())), [1000, 2000]);
+        assert_eq!(since(now()), 2500);
+        assert_eq!(since(ticks.tick().unwrap()), 3000);
+        sleep(Duration::from_millis(2500)).unwrap();
+        ticks.skip_missed();
+        assert_eq!(since(ticks.tick().unwrap()), 6000);
+    });
+    assert!(std::panic::catch_unwind(|| cede::run(|| interval(Duration::ZERO))).is_err());
+}
+
+#[test]
+fn e7_a_model_of_sorted_deadlines_agrees() {
+    // Random sleeps, a third of them cancelled at random times, beside a list sorted by (deadline, order of asking).
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = move |bound: u64| {
+        // xorshift64, Marsaglia 2003
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % bound
+    };
+    for _ in 0..20 {
+        let woken: Rc<RefCell<Vec<usize>>> = Rc::default();
+        let mut model: Vec<(u64, usize)> = Vec::new();
+        paused(|| {
+            let start = now();
+            let mut sleepers = Vec::new();
+            for i in 0..500 {
+                let due = random(1000);
+                let woken = Rc::clone(&woken);
+                sleepers.push((
+                    due,
+                    spawn(move || {
+                        if sleep_until(start + Duration::from_millis(due)).is_ok() {
+                            woken.borrow_mut().push(i);
+                        }
+                    }),
+                ));
+            }
+            cede::yield_now();
+            for (i, (due, sleeper)) in sleepers.iter().enumerate() {
+                // Those that are due at once have ended, or will in their turn.
+                if *due > 0 && random(3) == 0 {
+                    sleeper.cancel();
+                } else {
+                    model.push((*due, i));
+                }
+            }
+            for (_, sleeper) in &mut sleepers {
+                sleeper.join().unwrap();
+            }
+        });
+        model.sort();
+        assert_eq!(*woken.borrow(), model.into_iter().map(|(_, i)| i).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn deadlines_fire_however_busy_the_ready_ring_is() {
+    cede::run(|| {
+        let deadline = Instant::now() + Duration::from_millis(5);
+        let mut sleeper = spawn(move || sleep_until(deadline));
+        let start = Instant::now();
+        while !sleeper.is_finished() && start.elapsed() < Duration::from_secs(10) {
+            cede::yield_now();
+        }
+        assert!(sleeper.try_join().is_some_and(|result| result.unwrap().is_ok()));
+    });
+}
+
+#[test]
+fn outside_of_a_run_there_is_the_real_time_and_no_sleep() {
+    assert!(now() <= Instant::now());
+    let text = *std::panic::catch_unwind(|| sleep(SECOND)).unwrap_err().downcast::<String>().unwrap();
+    assert_eq!(text, "cannot sleep outside of a run: call cede::run(|| ...) and do it in there");
+}
+
+#[test]
+fn a_paused_clock_does_not_keep_a_run_from_ending() {
+    // A task that is ready for ever: the clock would stand, and the grace period never be over.
+    let start = Instant::now();
+    let config = Config::new().paused_clock(true).grace(Duration::from_millis(50));
+    config
+        .run(|| {
+            spawn(|| {
+                loop {
+                    cede::yield_now();
+                }
+            });
+            sleep(Duration::ZERO)
+        })
+        .unwrap()
+        .unwrap();
+    assert!(start.elapsed() < Duration::from_secs(20));
+}
