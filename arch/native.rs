@@ -122,7 +122,7 @@ pub(crate) unsafe fn unwind_from(context: *const Context, f: unsafe extern "C" f
 /// Announcing switches to AddressSanitizer, which keeps a fake stack for each real one.
 ///
 /// Wrong announcements pass every functional test. Two things show them: "ASan is ignoring" on stderr, and memory that grows
-/// with every ended task. `.ci/sanitize` looks for the first, `tests/tasks_asan.rs` for the second.
+/// with every ended task. `.ci/sanitize` looks for the first, `tests/asan.rs` for the second.
 #[cfg(feature = "asan")]
 mod asan {
     use super::{Context, Entry};

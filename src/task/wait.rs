@@ -21,7 +21,6 @@ use std::time::Instant;
 /// The task was cancelled. Every wait returns this until it ends: clean up and return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("the task was cancelled")]
-#[non_exhaustive]
 pub struct Cancelled;
 
 /// Why a task waits, for people to read.
@@ -78,7 +77,8 @@ pub fn park(reason: impl Into<Reason>) -> Result<(), Cancelled> {
     wait(running("park"), waiting(reason), None)
 }
 
-/// As [`park`], but not beyond `deadline`: then it returns `Ok` too, and the clock tells which.
+/// As [`park`], but not beyond `deadline`, by the clock of [`time::now`](crate::time::now): then it returns `Ok` too, and the
+/// clock tells which.
 ///
 /// # Errors
 ///
