@@ -144,15 +144,18 @@ fn the_warmest_stack_comes_first() {
 fn c11_a_cleared_stack_shows_its_next_user_nothing() {
     #[inline(never)]
     fn peek(offset: usize) -> u8 {
-        let here = black_box(0u8);
+        let here = 0u8;
+        let place = black_box(&raw const here as usize) - offset;
         // SAFETY: well inside the stack, below every live frame, and mapped.
-        unsafe { (&raw const here).sub(offset).read_volatile() }
+        unsafe { (place as *const u8).read_volatile() }
     }
     let leave = |clear| {
         let builder = Builder::new().stack_size(48 * 1024).clear_stack(clear);
         let mut c = builder
             .coroutine(|_: &Suspender<(), ()>, ()| {
-                black_box(&mut [0xa5u8; 16 * 1024]);
+                let mut secret = [0u8; 16 * 1024];
+                black_box(&mut secret).fill(black_box(0xa5));
+                black_box(&secret);
             })
             .unwrap();
         c.resume(());
