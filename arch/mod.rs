@@ -62,6 +62,8 @@ const NATIVE: bool = cfg!(all(
 ));
 #[cfg(test)]
 mod tests;
+#[cfg(all(test, target_arch = "aarch64", target_os = "linux", not(cede_portable_switch)))]
+mod bti;
 
 /// What a fresh context calls. What it returns is entered next.
 pub(crate) type Entry = unsafe extern "C" fn(arg: usize) -> *const Context;

@@ -315,6 +315,7 @@ fn an_end_enters_the_started_and_the_fresh_alike() {
 
 #[cfg(debug_assertions)]
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn entering_a_context_twice_panics_in_debug_builds() {
     if !NATIVE {
         return;
@@ -345,6 +346,7 @@ impl<F: Fn()> Drop for OnDrop<F> {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn panics_unwind_through_one_another() {
     #[inline(never)]
     fn fall(ring: &Ring<'_>, dropped: &Cell<u32>, depth: u32, payload: u32) {
@@ -377,6 +379,7 @@ fn panics_unwind_through_one_another() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a_panic_can_be_caught_at_the_root() {
     let ring = Ring::new();
     let task = ring.spawn(|ring| {
@@ -418,6 +421,7 @@ fn take_turns(ring: &'static Ring<'static>, depth: u32, panics: bool, note: Note
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a_task_may_switch_away_from_inside_of_coroutines() {
     for panics in [false, true] {
         let log = Rc::new(RefCell::new(Vec::new()));
@@ -440,6 +444,7 @@ fn a_task_may_switch_away_from_inside_of_coroutines() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a_generator_made_by_one_task_is_resumed_and_dropped_by_others() {
     let (slot, seen, dropped) = (&Cell::new(None), &RefCell::new(Vec::new()), Rc::new(Cell::new(0)));
     let (ring, flag) = (Ring::new(), Rc::clone(&dropped));
@@ -540,6 +545,7 @@ fn beyond_the_root(ring: &Ring<'_>) {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a_backtrace_in_a_task_ends_at_its_root() {
     let traces = &*Box::leak(Box::<Traces>::default());
     let ring = Ring::new();

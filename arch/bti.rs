@@ -1,0 +1,76 @@
+//! Branch targets: with BTI enforced, every place that the switch jumps to must begin with a landing pad.
+//!
+//! Pages carry the property only if all that was linked into them has pads, which Debian's std has not; so the test enforces
+//! it itself, for as long as nothing but switches runs.
+
+use super::{Context, switch};
+use crate::stack::Shape;
+use crate::stack::arena::Kind;
+use crate::stack::pool::Stack;
+use std::cell::Cell;
+
+thread_local! {
+    static STOP: Cell<bool> = const { Cell::new(false) };
+}
+
+struct Pair {
+    main: Context,
+    task: Context,
+}
+
+unsafe extern "C" fn entry(pair: usize) -> *const Context {
+    // SAFETY: the pair outlives the task; main is suspended whenever the task runs.
+    unsafe {
+        let pair = &*(pair as *const Pair);
+        while !STOP.get() {
+            switch(&pair.task, &pair.main);
+        }
+        &pair.main
+    }
+}
+
+/// The mapping that holds the code at an address.
+fn text_around(address: usize) -> (usize, usize) {
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("Linux");
+    let range = maps.lines().find_map(|line| {
+        let (from, to) = line.split(' ').next()?.split_once('-')?;
+        let range = (usize::from_str_radix(from, 16).ok()?, usize::from_str_radix(to, 16).ok()?);
+        (range.0..range.1).contains(&address).then_some(range)
+    });
+    range.expect("code lies in some mapping")
+}
+
+fn switches(pair: &Pair, count: u32) {
+    for _ in 0..count {
+        // SAFETY: the task is suspended, and switches back.
+        unsafe { switch(&pair.main, &pair.task) };
+    }
+}
+
+#[test]
+fn every_jump_of_the_switch_lands_on_a_pad() {
+    const HWCAP2_BTI: libc::c_ulong = 1 << 17;
+    const PROT_BTI: libc::c_int = 0x10;
+    // SAFETY: getauxval has no preconditions.
+    if unsafe { libc::getauxval(libc::AT_HWCAP2) } & HWCAP2_BTI == 0 {
+        return; // this CPU has none
+    }
+    let stack = Stack::acquire(Shape::usual(), Kind::Task, None, false).expect("a stack");
+    let pair = Pair { main: Context::new(), task: Context::new() };
+    // SAFETY: the stack is the task's until it has returned, below.
+    unsafe { pair.task.init(stack.limit(), stack.top(), entry, &raw const pair as usize) };
+    // Entered before it is enforced: the root's call lands on a Rust function, which has no pad.
+    switches(&pair, 1);
+    let code: unsafe extern "C" fn(usize) -> *const Context = entry;
+    let (from, to) = text_around(code as usize);
+    let (plain, enforced) = (libc::PROT_READ | libc::PROT_EXEC, libc::PROT_READ | libc::PROT_EXEC | PROT_BTI);
+    // SAFETY: the code stays readable and executable, and only switches run in between.
+    unsafe {
+        assert_eq!(libc::mprotect(from as *mut _, to - from, enforced), 0);
+        switches(&pair, 3000);
+        assert_eq!(libc::mprotect(from as *mut _, to - from, plain), 0);
+    }
+    STOP.set(true);
+    switches(&pair, 1);
+    drop(stack);
+}
