@@ -1,9 +1,9 @@
 //! Stacks: small pieces of address space with a guard at the low end, kept for reuse.
 //!
 //! A stack costs address space, not memory: the kernel gives a page when it is first touched. Many stacks lie side by
-//! side in one mapping ([`arena`]), each with a guard below it ([`guard`]); a stack whose coroutine has ended is handed to
-//! the next one while its pages are still warm ([`pool`]); and whoever runs into a guard is named before the process
-//! stops ([`overflow`]).
+//! side in one mapping (`arena`), each with a guard below it (`guard`); a stack whose coroutine has ended is handed to
+//! the next one while its pages are still warm (`pool`); and whoever runs into a guard is named before the process
+//! stops (`overflow`).
 //!
 //! ```text
 //! one slot of a slab                      64 KiB stack, 4 KiB pages
