@@ -41,6 +41,20 @@ pub(crate) fn worker<'a>() -> Option<&'a Worker> {
     unsafe { worker.as_ref() }
 }
 
+/// Gives the shortcut up when its thread ends with a run still open (in a generator that was forgotten in the middle of it):
+/// the next thread may get the same thread pointer, and must not find that worker.
+struct AtThreadEnd;
+
+impl Drop for AtThreadEnd {
+    fn drop(&mut self) {
+        let _ = HOME.thread.compare_exchange(thread_pointer(), 0, Relaxed, Relaxed);
+    }
+}
+
+thread_local! {
+    static AT_THREAD_END: AtThreadEnd = const { AtThreadEnd };
+}
+
 /// Makes `worker` this thread's, or nobody.
 pub(super) fn set_worker(worker: *const Worker) {
     WORKER.set(worker);
@@ -48,7 +62,9 @@ pub(super) fn set_worker(worker: *const Worker) {
     if thread != 0 {
         if worker.is_null() {
             let _ = HOME.thread.compare_exchange(thread, 0, Relaxed, Relaxed);
-        } else if HOME.thread.compare_exchange(0, thread, Relaxed, Relaxed).is_ok() {
+        } else if AT_THREAD_END.try_with(|_| ()).is_ok()
+            && HOME.thread.compare_exchange(0, thread, Relaxed, Relaxed).is_ok()
+        {
             // Only this thread reads it while `thread` is its own.
             HOME.worker.store(worker.cast_mut(), Relaxed);
         }
