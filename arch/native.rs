@@ -87,14 +87,14 @@ pub(crate) unsafe fn switch(save: *const Context, to: *const Context) {
     // SAFETY: the caller's. In debug builds the context is marked as entered and left through a copy, so that entering it
     // twice is found at once.
     unsafe {
-        #[cfg(feature = "asan")]
-        asan::leave(save, to);
         #[cfg(debug_assertions)]
         let copy = {
             let pc = (*to).pc.replace(0);
             assert!(pc != 0, "switch to a context that runs already, or that was never made");
             [(*to).sp.get(), pc, (*to).fp.get(), (*to).bx.get()]
         };
+        #[cfg(feature = "asan")]
+        asan::leave(save, to);
         #[cfg(debug_assertions)]
         let to = copy.as_ptr().cast::<Context>();
         imp::switch(save, to);

@@ -544,6 +544,7 @@ fn beyond_the_root(ring: &Ring<'_>) {
     black_box(());
 }
 
+#[cfg(not(feature = "asan"))] // with its own announcements corosensei's first frame no longer finds its parent
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a_backtrace_in_a_task_ends_at_its_root() {
@@ -602,6 +603,7 @@ fn frames_of(task: &Task<'_>) -> Option<Vec<String>> {
     Some(names[seam + 1..].to_vec())
 }
 
+#[cfg(not(feature = "asan"))] // with its own announcements corosensei's first frame no longer finds its parent
 #[test]
 fn a_suspended_context_can_be_unwound() {
     let ring = Ring::new();

@@ -2,7 +2,10 @@
 //!
 //! A plain `cargo test` builds the example; if targets are named (`--test grep`, `--examples`), `cargo build --examples`
 //! has to. `CEDE_TEST_RUNNER` names a program, with its arguments, to run it under.
-#![cfg(not(miri))] // which starts no processes
+#![cfg(not(miri))]
+// which starts no processes
+// The example drops its source where it stands, and where panics abort stderr says what comes of that.
+#![cfg(not(panic = "abort"))]
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
