@@ -44,8 +44,9 @@ fn main() {
         check(&case, &|text| text.contains(NAMED) && text.contains("--- killed by SIGABRT"));
     }
     for (case, expected) in OTHERS {
-        // qemu delivers signals in its own way, so a frame without room looks different there.
-        if !(emulated() && *case == "sigframe") {
+        // qemu delivers signals in its own way, so a frame without room looks different there; and where panics abort nothing
+        // unwinds that could suspend meanwhile.
+        if !(emulated() && *case == "sigframe" || cfg!(panic = "abort") && *case == "destructor") {
             check(case, &|text| expected.iter().all(|part| text.contains(part)));
         }
     }
