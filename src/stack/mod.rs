@@ -24,7 +24,7 @@ pub(crate) mod guard;
 pub(crate) mod overflow;
 pub(crate) mod pool;
 
-use std::io;
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 pub use guard::GuardKind;
@@ -216,9 +216,8 @@ impl Limit {
             return Limit::Unknown;
         }
         if let Some(max) = read_number("/proc/sys/vm/max_map_count") {
-            let mappings = std::fs::read("/proc/self/maps").map(|m| m.iter().filter(|&&b| b == b'\n').count());
             // A failed split needs up to two more, and other threads map and unmap meanwhile.
-            if mappings.is_ok_and(|n| n + 8 >= max) {
+            if count_mappings().is_ok_and(|n| n + 8 >= max) {
                 return Limit::MapCount(max);
             }
         }
@@ -236,6 +235,18 @@ impl Limit {
             return Limit::Overcommit;
         }
         Limit::Unknown
+    }
+}
+
+/// The mappings of this process. Piece by piece: at the wall there may be no memory for the whole list.
+fn count_mappings() -> io::Result<usize> {
+    let mut maps = std::fs::File::open("/proc/self/maps")?;
+    let (mut piece, mut count) = ([0; 2048], 0);
+    loop {
+        match maps.read(&mut piece)? {
+            0 => return Ok(count),
+            n => count += piece[..n].iter().filter(|&&byte| byte == b'\n').count(),
+        }
     }
 }
 
