@@ -301,6 +301,7 @@ fn c4_locked_memory_falls_back_to_mprotect() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 #[cfg(all(target_arch = "x86_64", not(feature = "asan")))] // ASan ends the process where a mapping is refused
 fn c3_at_the_wall_of_mappings_there_is_an_error_and_all_goes_on() {
     if emulated() {
