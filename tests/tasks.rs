@@ -2088,7 +2088,7 @@ fn a_run_that_was_deadlocked_leaves_the_thread_free() {
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn of_100_000_tasks_one_in_a_hundred_panics_and_the_rest_are_unharmed() {
-    let (batches, size) = if emulated() { (4, 500) } else { (100, 1000) };
+    let (batches, size) = if emulated() { (2, 1000) } else { (100, 1000) };
     let (drops, told) = (Drops::default(), Rc::new(Cell::new(0)));
     let hook = Rc::clone(&told);
     let (good, bad) = Config::new()
