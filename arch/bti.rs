@@ -47,8 +47,23 @@ fn switches(pair: &Pair, count: u32) {
     }
 }
 
+/// Enforcing holds for all threads, so it is done in a process in which there is no other.
 #[test]
 fn every_jump_of_the_switch_lands_on_a_pad() {
+    if std::env::var_os("CEDE_CHILD").is_some() {
+        return enforce_and_switch();
+    }
+    let runner = std::env::var("CEDE_TEST_RUNNER").unwrap_or_default();
+    let own = std::env::current_exe().expect("a test knows its own path").display().to_string();
+    let mut words = runner.split_whitespace().map(String::from).chain([own]);
+    let mut child = std::process::Command::new(words.next().expect("there is at least the test itself"));
+    let name = "arch::bti::every_jump_of_the_switch_lands_on_a_pad";
+    child.args(words).args(["--exact", name, "--test-threads=1"]).env("CEDE_CHILD", "bti");
+    let output = child.output().expect("the test can run itself");
+    assert!(output.status.success(), "{:?}\n{}", output.status, String::from_utf8_lossy(&output.stdout));
+}
+
+fn enforce_and_switch() {
     const HWCAP2_BTI: libc::c_ulong = 1 << 17;
     const PROT_BTI: libc::c_int = 0x10;
     // SAFETY: getauxval has no preconditions.
