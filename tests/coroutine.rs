@@ -1,6 +1,9 @@
 //! Coroutines: what resumes and suspensions do, how bodies end, and what is refused.
 
+mod common;
+
 use cede::{Builder, Coroutine, CoroutineState, State, Suspender, scoped};
+use common::panic_text;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -11,16 +14,6 @@ struct Counts(Rc<Cell<u32>>);
 impl Drop for Counts {
     fn drop(&mut self) {
         self.0.set(self.0.get() + 1);
-    }
-}
-
-fn panic_text(result: std::thread::Result<impl Sized>) -> String {
-    match result {
-        Ok(_) => panic!("it should have panicked"),
-        Err(payload) => match payload.downcast::<String>() {
-            Ok(text) => *text,
-            Err(payload) => payload.downcast::<&str>().map_or("?".into(), |text| text.to_string()),
-        },
     }
 }
 

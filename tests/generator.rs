@@ -1,7 +1,10 @@
 //! The generator protocol, row by row: the ids are those of the table in ARCHITECTURE.md, whose left column is Python's
 //! behaviour.
 
+mod common;
+
 use cede::{CloseError, Generator, Interrupt, SendError, State, Step, Yielder};
+use common::panic_text;
 use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::fmt;
@@ -32,16 +35,6 @@ struct AtEnd(Log, &'static str);
 impl Drop for AtEnd {
     fn drop(&mut self) {
         self.0.add(self.1);
-    }
-}
-
-fn panic_text(result: std::thread::Result<impl Sized>) -> String {
-    match result {
-        Ok(_) => panic!("it should have panicked"),
-        Err(payload) => match payload.downcast::<String>() {
-            Ok(text) => *text,
-            Err(payload) => payload.downcast::<&str>().map_or("?".into(), |text| text.to_string()),
-        },
     }
 }
 

@@ -58,3 +58,14 @@ pub(crate) fn transcript(output: &Output) -> String {
     }
     text
 }
+
+/// The text of a panic, which there must be.
+pub(crate) fn panic_text(result: std::thread::Result<impl Sized>) -> String {
+    match result {
+        Ok(_) => panic!("it should have panicked"),
+        Err(payload) => match payload.downcast::<String>() {
+            Ok(text) => *text,
+            Err(payload) => payload.downcast::<&str>().map_or("?".into(), |text| text.to_string()),
+        },
+    }
+}
