@@ -117,7 +117,7 @@ impl<Y, S> Yielder<Y, S> {
     }
 
     /// Ends the body with an interrupt that it does not want to handle: unwinds it, and an error comes out of
-    /// [`Generator::throw`] as it went in.
+    /// [`Generator::throw`] as it went in. Where panics abort this ends the process: return the interrupt instead.
     ///
     /// ```
     /// use cede::{Generator, Yielder};
