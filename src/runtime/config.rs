@@ -1,0 +1,146 @@
+//! How a run is to be, and running it.
+#![forbid(unsafe_code)]
+
+use super::RunError;
+use super::end::sweep;
+use super::stall::stalled;
+use crate::scheduler::timers::Clock;
+use crate::scheduler::{Unhandled, Worker};
+use crate::stack::{DEFAULT_SIZE, Shape};
+use crate::task::{DeadlockReport, report_unhandled};
+use std::any::Any;
+use std::cell::RefCell;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How a run is to be.
+///
+/// ```
+/// let answer = cede::Config::new().stack_size(128 * 1024).run(|| 42)?;
+/// assert_eq!(answer, 42);
+/// # Ok::<(), cede::RunError<i32>>(())
+/// ```
+#[must_use = "a configuration runs nothing until it is given a main"]
+pub struct Config {
+    stack_size: usize,
+    grace: Duration,
+    stall: Duration,
+    closed_world: bool,
+    unhandled: Rc<Unhandled>,
+    paused_clock: bool,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("stack_size", &self.stack_size)
+            .field("grace", &self.grace)
+            .field("stall_report", &self.stall)
+            .field("closed_world", &self.closed_world)
+            .field("paused_clock", &self.paused_clock)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config::new()
+    }
+}
+
+impl Config {
+    /// Stacks of the default size, a second of grace, a report of a stall after five.
+    pub fn new() -> Self {
+        Config {
+            stack_size: DEFAULT_SIZE,
+            grace: Duration::from_secs(1),
+            stall: Duration::from_secs(5),
+            closed_world: false,
+            unhandled: Rc::new(report_unhandled),
+            paused_clock: false,
+        }
+    }
+
+    /// The size of a task's stack in bytes, for tasks that are not shaped by a [`Builder`](crate::Builder).
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = bytes;
+        self
+    }
+
+    /// How long tasks may take to end after main has returned and they have been cancelled, before they are unwound.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// After how long a wait of everybody is reported on stderr, once, if a wake may still come from another thread.
+    pub fn stall_report(mut self, after: Duration) -> Self {
+        self.stall = after;
+        self
+    }
+
+    /// Says that nobody outside of the run will ever wake its tasks, so that a wait of everybody is a deadlock for certain.
+    pub fn closed_world(mut self, closed: bool) -> Self {
+        self.closed_world = closed;
+        self
+    }
+
+    /// What is told of a task's panic when nobody is left to join it: the task's label and the payload. It runs on the
+    /// scheduler's own stack (256 KiB) and may not wait. Otherwise a line goes to stderr.
+    pub fn on_unhandled_panic(mut self, f: impl Fn(&str, &(dyn Any + Send)) + 'static) -> Self {
+        self.unhandled = Rc::new(f);
+        self
+    }
+
+    /// Whether the run's clock stands still while anybody is ready, and jumps to the next deadline when nobody is: for tests
+    /// that sleep, which then take no time and always go the same way. Wakes from other threads and a paused clock do not go
+    /// together: nobody waits for them.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// cede::Config::new().paused_clock(true).run(|| {
+    ///     let before = cede::time::now();
+    ///     cede::time::sleep(Duration::from_secs(3600))?;
+    ///     assert_eq!(cede::time::now() - before, Duration::from_secs(3600));
+    ///     Ok::<(), cede::task::Cancelled>(())
+    /// })?.unwrap();
+    /// # Ok::<(), cede::RunError<_>>(())
+    /// ```
+    pub fn paused_clock(mut self, paused: bool) -> Self {
+        self.paused_clock = paused;
+        self
+    }
+
+    /// Runs `main` and the tasks that it spawns: see [`run`].
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Deadlock`] with the report and with what main came to; [`RunError::AlreadyRunning`] and
+    /// [`RunError::Stack`] before main is called.
+    ///
+    /// # Panics
+    ///
+    /// With the panic of `main`.
+    pub fn run<T>(self, main: impl FnOnce() -> T) -> Result<T, RunError<T>> {
+        let shape = Shape::new(self.stack_size, 0)?;
+        let deadlock: Rc<RefCell<Option<DeadlockReport>>> = Rc::default();
+        let stalled = stalled(self.closed_world, self.stall, Rc::clone(&deadlock));
+        let clock = if self.paused_clock { Clock::paused() } else { Clock::real() };
+        let worker = Worker::new(shape, stalled, self.unhandled, clock);
+        let outcome = worker.with_thread(|worker| {
+            let outcome = catch_unwind(AssertUnwindSafe(main));
+            worker.insist_on_main();
+            sweep(worker, self.grace);
+            outcome
+        })?;
+        let Some(outcome) = outcome else { return Err(RunError::AlreadyRunning) };
+        let report = deadlock.borrow_mut().take();
+        match (report, outcome) {
+            (Some(report), outcome) => Err(RunError::Deadlock { report, outcome }),
+            (None, Ok(value)) => Ok(value),
+            (None, Err(payload)) => resume_unwind(payload),
+        }
+    }
+}

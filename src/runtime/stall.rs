@@ -1,0 +1,62 @@
+//! What it means that nobody is ready and no timer is armed: a deadlock for certain, or a wait for another thread.
+#![forbid(unsafe_code)]
+
+use crate::scheduler::{Verdict, Worker};
+use crate::task::{DeadlockReport, inspect};
+use std::cell::{Cell, RefCell};
+use std::io::Write as _;
+use std::rc::Rc;
+use std::sync::atomic::{Ordering, fence};
+use std::time::{Duration, Instant};
+
+/// What the hub asks when nobody is ready and no timer is armed.
+pub(super) fn stalled(
+    closed_world: bool,
+    after: Duration,
+    deadlock: Rc<RefCell<Option<DeadlockReport>>>,
+) -> Box<dyn Fn(&Worker) -> Verdict> {
+    let since: Cell<Option<(u64, Instant)>> = Cell::new(None);
+    let reported = Cell::new(false);
+    Box::new(move |worker| {
+        if closed_world || inspect::is_closed(worker) || is_only_thread() {
+            // Whoever could have woken somebody is gone, but may have done so just before.
+            fence(Ordering::Acquire);
+            if worker.inbox.has_letters() {
+                return Verdict::GoOn;
+            }
+            deadlock.borrow_mut().get_or_insert_with(|| inspect::report(worker));
+            inspect::break_waits(worker);
+            return Verdict::GoOn;
+        }
+        if reported.get() {
+            return Verdict::Sleep(None);
+        }
+        // Somebody outside may come; if nobody does for a while, say once who waits.
+        let entered = worker.entered.get();
+        let began = match since.get() {
+            Some((at, began)) if at == entered => began,
+            _ => Instant::now(),
+        };
+        since.set(Some((entered, began)));
+        match began.checked_add(after) {
+            Some(then) if Instant::now() < then => Verdict::Sleep(Some(then)),
+            None => Verdict::Sleep(None),
+            Some(_) => {
+                reported.set(true);
+                // Where stderr cannot be written there is nobody to tell.
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "cede: nobody has run for {} ms, and only another thread could change that: {}",
+                    after.as_millis(),
+                    inspect::report(worker)
+                );
+                Verdict::Sleep(None)
+            }
+        }
+    })
+}
+
+/// Whether the process has no thread but this one. In doubt it has.
+fn is_only_thread() -> bool {
+    std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
+}
