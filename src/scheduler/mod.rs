@@ -26,28 +26,26 @@
 mod current;
 pub(crate) mod hub;
 pub(crate) mod inbox;
+mod life;
+mod look;
 pub(crate) mod ready;
 pub(crate) mod table;
 pub(crate) mod timers;
 
-use self::current::set_worker;
 pub(crate) use self::current::worker;
 use self::inbox::Inbox;
 use self::ready::Ring;
 use self::table::{Block, Table, block_of};
 use self::timers::{Clock, Timers};
 use crate::arch::{Context, Entry, switch};
-use crate::stack::arena::Kind;
+use crate::stack::Shape;
 use crate::stack::pool::Stack;
-use crate::stack::{Shape, StackError, overflow};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::panic::resume_unwind;
 use std::ptr::null;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread::panicking;
 use std::time::Instant;
 
 /// Where a task stands, as far as the scheduler cares.
@@ -115,16 +113,6 @@ pub(crate) enum Verdict {
     GoOn,
 }
 
-/// Ends the process when it is dropped, naming the task that runs.
-struct AbortOnDrop(&'static str);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        let name = worker().and_then(|worker| worker.current().name.borrow().clone());
-        overflow::abort_naming(Kind::Task, name.as_deref(), self.0);
-    }
-}
-
 /// What is told of a panic that nobody is left to join for.
 pub(crate) type Unhandled = dyn Fn(&str, &(dyn Any + Send));
 
@@ -167,9 +155,6 @@ pub(crate) struct Worker {
     stop: Cell<bool>,
 }
 
-/// How many turns pass between two looks at timers and letters, at least and at most. Within that, a round.
-const TICKS: (usize, usize) = (64, 1024);
-
 impl Worker {
     /// A worker with its hub, not yet the thread's. It must stay in place from `enter` on.
     pub(crate) fn new(
@@ -201,80 +186,6 @@ impl Worker {
             stalled,
             unhandled,
             stop: Cell::new(false),
-        }
-    }
-
-    /// Makes this the thread's worker, with main running.
-    ///
-    /// # Errors
-    ///
-    /// Without a stack for the hub.
-    ///
-    /// # Safety
-    ///
-    /// The thread has no worker, and this one stays where it is until `leave`.
-    unsafe fn enter(&self) -> Result<(), StackError> {
-        let main = self.new_block();
-        main.phase.set(Phase::Ready);
-        *main.name.borrow_mut() = Some("main".into());
-        let hub = self.new_block();
-        hub.phase.set(Phase::Ready);
-        let stack = Stack::acquire(Shape::new(256 * 1024, 0)?, Kind::Hub, None, false)?;
-        // SAFETY: the stack is the hub's until it has returned, in `leave`; its entry does not unwind.
-        unsafe { (*hub.context()).init(stack.limit(), stack.top(), hub::run, std::ptr::from_ref(self) as usize) };
-        hub.stack.set(Some(stack));
-        self.main.set(main);
-        self.hub.set(hub);
-        self.current.set(main.context());
-        set_worker(self);
-        Ok(())
-    }
-
-    /// Ends the hub and lets go of the thread. Main runs, and nobody else is left but those that were leaked.
-    fn leave(&self) {
-        self.stop.set(true);
-        // SAFETY: the hub is suspended, since main runs.
-        unsafe { self.switch_to((*self.hub.get()).context()) };
-        self.inbox.close();
-        self.release_left_behind();
-        set_worker(null());
-        // SAFETY: the hub has returned, so its stack is nobody's, and so are the two blocks.
-        unsafe {
-            drop((*self.hub.get()).stack.take());
-            for block in [self.hub.get(), self.main.get()] {
-                (*block).name.take();
-                (*block).extra.take();
-                self.table.give_back(block);
-            }
-        }
-    }
-
-    /// Makes this the thread's worker and calls `f`, with the caller as main. `None`, without calling it, if the thread has
-    /// a worker already. `f` does not unwind.
-    ///
-    /// # Errors
-    ///
-    /// Without a stack for the hub.
-    pub(crate) fn with_thread<R>(&self, f: impl FnOnce(&Worker) -> R) -> Result<Option<R>, StackError> {
-        if worker().is_some() {
-            return Ok(None);
-        }
-        // SAFETY: there is no other, and the borrow of `self` outlives this call.
-        unsafe { self.enter() }?;
-        let unwinding = AbortOnDrop("unwound where a run must end");
-        let result = f(self);
-        std::mem::forget(unwinding);
-        self.leave();
-        Ok(Some(result))
-    }
-
-    /// Ends the process unless main runs. A generator whose body is in `run` can be suspended there and resumed by one of
-    /// that run's own tasks; then main would return, and the worker go, under the feet of the task.
-    pub(crate) fn insist_on_main(&self) {
-        if !self.is_main(self.current()) {
-            drop(AbortOnDrop(
-                "resumed a generator in which the run goes on that the task is part of; main ended on its stack",
-            ));
         }
     }
 
@@ -441,80 +352,6 @@ impl Worker {
         if !self.is_hub(self.current()) && !self.hub_queued.replace(true) {
             // SAFETY: the hub is suspended and not in the ring; there is room for every block.
             unsafe { self.ring.put((*self.hub.get()).context()) };
-        }
-    }
-
-    /// What has to be done now and then: at least once a round, or every 64 turns where rounds are shorter.
-    #[cold]
-    #[inline(never)]
-    fn look_around(&self) {
-        if self.in_job.get() {
-            panic!("cannot wait or yield in a callback: spawn a task from it instead");
-        }
-        self.ticks.set(self.ring.len().clamp(TICKS.0, TICKS.1) as u32);
-        self.ring.consider_fetching();
-        self.read_letters();
-        self.fire_timers();
-        if self.mode.get() == Mode::Unwinding {
-            // Every turn comes by here then: those that only yield are to be unwound too.
-            self.ticks.set(0);
-            self.unwind_if_told();
-        }
-    }
-
-    /// Unwinds the running task if that is what is left to do with it.
-    #[inline]
-    pub(crate) fn unwind_if_told(&self) {
-        let block = self.current();
-        if block.has_attention(attention::UNWIND) && !panicking() {
-            block.attention.set(block.attention.get() & !attention::UNWIND | attention::UNWOUND);
-            resume_unwind(Box::new(TaskUnwound));
-        }
-    }
-
-    /// Makes the next turn look around.
-    pub(crate) fn hurry(&self) {
-        self.ticks.set(0);
-    }
-
-    /// Makes every wait and yield panic while the hub runs a callback.
-    fn set_in_job(&self, on: bool) {
-        self.in_job.set(on);
-        self.hurry();
-    }
-
-    /// Whether the code that asks is a callback.
-    pub(crate) fn is_in_job(&self) -> bool {
-        self.in_job.get()
-    }
-
-    fn read_letters(&self) {
-        if !self.inbox.has_letters() {
-            return;
-        }
-        for wake in self.inbox.take() {
-            // SAFETY: the key came from a block of this table, and blocks stay in place as long as the worker.
-            let block = unsafe { &*(wake.key as *const Block) };
-            if block.id.get() == wake.address {
-                self.wake(block);
-            }
-        }
-    }
-
-    /// Wakes everybody whose deadline has come, in the order of the deadlines.
-    fn fire_timers(&self) {
-        if self.timers.is_empty() {
-            return;
-        }
-        let now = self.clock.now();
-        while let Some((block, ticket)) = self.timers.due(now) {
-            // SAFETY: entries of the heap name blocks of this table.
-            let block = unsafe { &*block };
-            if block.ticket.get() == ticket && block.phase.get() == Phase::Parked {
-                self.wake(block);
-            } else {
-                self.timers.was_stale();
-            }
         }
     }
 }

@@ -1,0 +1,94 @@
+//! How a thread gets its worker, and loses it again.
+
+use super::current::{set_worker, worker};
+use super::{Phase, Worker, hub};
+use crate::stack::arena::Kind;
+use crate::stack::pool::Stack;
+use crate::stack::{Shape, StackError, overflow};
+use std::ptr::null;
+
+/// Ends the process when it is dropped, naming the task that runs.
+struct AbortOnDrop(&'static str);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        let name = worker().and_then(|worker| worker.current().name.borrow().clone());
+        overflow::abort_naming(Kind::Task, name.as_deref(), self.0);
+    }
+}
+
+impl Worker {
+    /// Makes this the thread's worker, with main running.
+    ///
+    /// # Errors
+    ///
+    /// Without a stack for the hub.
+    ///
+    /// # Safety
+    ///
+    /// The thread has no worker, and this one stays where it is until `leave`.
+    unsafe fn enter(&self) -> Result<(), StackError> {
+        let main = self.new_block();
+        main.phase.set(Phase::Ready);
+        *main.name.borrow_mut() = Some("main".into());
+        let hub = self.new_block();
+        hub.phase.set(Phase::Ready);
+        let stack = Stack::acquire(Shape::new(256 * 1024, 0)?, Kind::Hub, None, false)?;
+        // SAFETY: the stack is the hub's until it has returned, in `leave`; its entry does not unwind.
+        unsafe { (*hub.context()).init(stack.limit(), stack.top(), hub::run, std::ptr::from_ref(self) as usize) };
+        hub.stack.set(Some(stack));
+        self.main.set(main);
+        self.hub.set(hub);
+        self.current.set(main.context());
+        set_worker(self);
+        Ok(())
+    }
+
+    /// Ends the hub and lets go of the thread. Main runs, and nobody else is left but those that were leaked.
+    fn leave(&self) {
+        self.stop.set(true);
+        // SAFETY: the hub is suspended, since main runs.
+        unsafe { self.switch_to((*self.hub.get()).context()) };
+        self.inbox.close();
+        self.release_left_behind();
+        set_worker(null());
+        // SAFETY: the hub has returned, so its stack is nobody's, and so are the two blocks.
+        unsafe {
+            drop((*self.hub.get()).stack.take());
+            for block in [self.hub.get(), self.main.get()] {
+                (*block).name.take();
+                (*block).extra.take();
+                self.table.give_back(block);
+            }
+        }
+    }
+
+    /// Makes this the thread's worker and calls `f`, with the caller as main. `None`, without calling it, if the thread has
+    /// a worker already. `f` does not unwind.
+    ///
+    /// # Errors
+    ///
+    /// Without a stack for the hub.
+    pub(crate) fn with_thread<R>(&self, f: impl FnOnce(&Worker) -> R) -> Result<Option<R>, StackError> {
+        if worker().is_some() {
+            return Ok(None);
+        }
+        // SAFETY: there is no other, and the borrow of `self` outlives this call.
+        unsafe { self.enter() }?;
+        let unwinding = AbortOnDrop("unwound where a run must end");
+        let result = f(self);
+        std::mem::forget(unwinding);
+        self.leave();
+        Ok(Some(result))
+    }
+
+    /// Ends the process unless main runs. A generator whose body is in `run` can be suspended there and resumed by one of
+    /// that run's own tasks; then main would return, and the worker go, under the feet of the task.
+    pub(crate) fn insist_on_main(&self) {
+        if !self.is_main(self.current()) {
+            drop(AbortOnDrop(
+                "resumed a generator in which the run goes on that the task is part of; main ended on its stack",
+            ));
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What is looked at now and then, between turns: timers, letters from other threads, and whether the run is to end.
+
+use super::table::Block;
+use super::{Mode, Phase, TaskUnwound, Worker, attention};
+use std::panic::resume_unwind;
+use std::thread::panicking;
+
+/// How many turns pass between two looks at timers and letters, at least and at most. Within that, a round.
+const TICKS: (usize, usize) = (64, 1024);
+
+impl Worker {
+    /// What has to be done now and then: at least once a round, or every 64 turns where rounds are shorter.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn look_around(&self) {
+        if self.in_job.get() {
+            panic!("cannot wait or yield in a callback: spawn a task from it instead");
+        }
+        self.ticks.set(self.ring.len().clamp(TICKS.0, TICKS.1) as u32);
+        self.ring.consider_fetching();
+        self.read_letters();
+        self.fire_timers();
+        if self.mode.get() == Mode::Unwinding {
+            // Every turn comes by here then: those that only yield are to be unwound too.
+            self.ticks.set(0);
+            self.unwind_if_told();
+        }
+    }
+
+    /// Unwinds the running task if that is what is left to do with it.
+    #[inline]
+    pub(crate) fn unwind_if_told(&self) {
+        let block = self.current();
+        if block.has_attention(attention::UNWIND) && !panicking() {
+            block.attention.set(block.attention.get() & !attention::UNWIND | attention::UNWOUND);
+            resume_unwind(Box::new(TaskUnwound));
+        }
+    }
+
+    /// Makes the next turn look around.
+    pub(crate) fn hurry(&self) {
+        self.ticks.set(0);
+    }
+
+    /// Makes every wait and yield panic while the hub runs a callback.
+    pub(super) fn set_in_job(&self, on: bool) {
+        self.in_job.set(on);
+        self.hurry();
+    }
+
+    /// Whether the code that asks is a callback.
+    pub(crate) fn is_in_job(&self) -> bool {
+        self.in_job.get()
+    }
+
+    fn read_letters(&self) {
+        if !self.inbox.has_letters() {
+            return;
+        }
+        for wake in self.inbox.take() {
+            // SAFETY: the key came from a block of this table, and blocks stay in place as long as the worker.
+            let block = unsafe { &*(wake.key as *const Block) };
+            if block.id.get() == wake.address {
+                self.wake(block);
+            }
+        }
+    }
+
+    /// Wakes everybody whose deadline has come, in the order of the deadlines.
+    fn fire_timers(&self) {
+        if self.timers.is_empty() {
+            return;
+        }
+        let now = self.clock.now();
+        while let Some((block, ticket)) = self.timers.due(now) {
+            // SAFETY: entries of the heap name blocks of this table.
+            let block = unsafe { &*block };
+            if block.ticket.get() == ticket && block.phase.get() == Phase::Parked {
+                self.wake(block);
+            } else {
+                self.timers.was_stale();
+            }
+        }
+    }
+}
