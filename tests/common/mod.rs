@@ -1,9 +1,16 @@
-//! What several test files need: running a program of ours in a process of its own.
+//! What several test files need: running a program of ours in a process of its own, what a panic said, and in [`child`] and
+//! [`witness`] what the tests of tasks see by.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod child;
+pub(crate) mod witness;
+
+use std::any::Any;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::thread;
 
 /// A command for a program built with the tests. Where the tests themselves run under an emulator, `CEDE_TEST_RUNNER`
 /// names it, and the program runs under the same. No core files are left.
@@ -59,13 +66,25 @@ pub(crate) fn transcript(output: &Output) -> String {
     text
 }
 
+/// What a panic's payload says, if it is a text.
+pub(crate) fn text_of(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("?").to_string()
+}
+
 /// The text of a panic, which there must be.
-pub(crate) fn panic_text(result: std::thread::Result<impl Sized>) -> String {
+pub(crate) fn panic_text(result: thread::Result<impl Sized>) -> String {
     match result {
         Ok(_) => panic!("it should have panicked"),
-        Err(payload) => match payload.downcast::<String>() {
-            Ok(text) => *text,
-            Err(payload) => payload.downcast::<&str>().map_or("?".into(), |text| text.to_string()),
-        },
+        Err(payload) => text_of(&*payload),
     }
+}
+
+pub(crate) fn caught<R>(f: impl FnOnce() -> R) -> thread::Result<R> {
+    catch_unwind(AssertUnwindSafe(f))
+}
+
+/// Gives up `count` turns.
+pub(crate) fn rounds(count: u32) {
+    (0..count).for_each(|_| cede::yield_now());
 }

@@ -1,0 +1,36 @@
+//! Tests of what can hang or die when it goes wrong: each runs in a process of its own.
+
+use super::command;
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Runs the test `name`, which calls this, once more in a process of its own, where `body` is all that runs. Returns what
+/// went to stderr, "exit code" and the code. A child that hangs is killed after 30 seconds.
+pub(crate) fn in_child(name: &str, body: impl FnOnce()) -> String {
+    if std::env::var("CEDE_TASKS_CHILD").as_deref() == Ok(name) {
+        body();
+        std::process::exit(0);
+    }
+    let mut child = command(std::env::current_exe().unwrap());
+    if cfg!(panic = "abort") {
+        // The harness would start yet another process.
+        child.env("__RUST_TEST_INVOKE", name);
+    }
+    let mut child = child
+        .args(["--exact", name, "--nocapture"])
+        .env("CEDE_TASKS_CHILD", name)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if began.elapsed() > Duration::from_secs(30) {
+            child.kill().unwrap();
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().unwrap();
+    format!("{}exit code {:?}", String::from_utf8_lossy(&output.stderr), output.status.code())
+}

@@ -1,0 +1,203 @@
+//! What a deadlock tells, whom, and when. That every deadlock is found is what `deadlock.rs` searches for.
+
+mod common;
+
+use cede::task::{Unparker, park, park_shielded, park_until};
+use cede::{Builder, Config, RunError, run, spawn, yield_now};
+use common::child::in_child;
+use common::witness::Log;
+use common::{caught, emulated, panic_text};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+fn deadlock<T>(result: Result<T, RunError<T>>) -> (cede::task::DeadlockReport, thread::Result<T>) {
+    match result {
+        Err(RunError::Deadlock { report, outcome }) => (report, outcome),
+        Err(error) => panic!("another error: {error}"),
+        Ok(_) => panic!("no deadlock was reported"),
+    }
+}
+
+#[test]
+fn a_deadlock_is_reported_with_names_reasons_and_who_waits_for_whom() {
+    let (report, outcome) = deadlock(Config::new().closed_world(true).run(|| {
+        let mut a = Builder::new().name("a").spawn(|| park("the key")).unwrap();
+        let mut b = Builder::new().name("b").spawn(move || a.join().unwrap().is_err()).unwrap();
+        let told = b.join();
+        format!("{told:?} {:?}", b.join())
+    }));
+    assert_eq!(
+        report.to_string(),
+        "3 tasks wait and nobody is left to wake them:\
+         \n  task 'main' waits for a task to end: 'b'\
+         \n  task 'a' waits for the key\
+         \n  task 'b' waits for a task to end: 'a'"
+    );
+    assert_eq!(report.tasks[2].on, Some(report.tasks[1].task.clone()));
+    assert_eq!((report.tasks[1].reason, report.tasks[1].on.is_none()), ("the key".into(), true));
+    assert!(report.cycle.is_empty());
+    let error: RunError<()> = RunError::Deadlock { report, outcome: Ok(()) };
+    assert!(error.to_string().starts_with("deadlock: 3 tasks wait and nobody is left to wake them:\n"));
+    // Main was interrupted too, and what it made of that is kept.
+    assert!(outcome.unwrap().starts_with("Err(Interrupted(Cancelled)) "));
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a_deadlock_keeps_the_panic_of_main_and_run_panics_with_the_report() {
+    let (report, outcome) = deadlock(Config::new().closed_world(true).run(|| park("nothing").expect("a wake")));
+    assert_eq!(report.to_string(), "1 task waits and nobody is left to wake them:\n  task 'main' waits for nothing");
+    assert!(panic_text(outcome).starts_with("a wake"));
+    let text = panic_text(caught(|| run(|| park("nothing"))));
+    assert_eq!(text, format!("deadlock: {report}"));
+}
+
+#[test]
+fn two_tasks_that_wait_for_each_others_wakes_are_both_named() {
+    let log = Log::default();
+    let (report, _) = deadlock(Config::new().closed_world(true).run(|| {
+        let unparkers: Rc<RefCell<Vec<Unparker>>> = Rc::default();
+        let mut tasks: Vec<_> = (0..2)
+            .map(|i| {
+                let (unparkers, log) = (Rc::clone(&unparkers), log.clone());
+                let body = move || {
+                    unparkers.borrow_mut().push(Unparker::current());
+                    let waited = park("the other");
+                    log.add(format!("{waited:?}"));
+                    // Would wake the other, but only after it has been woken itself.
+                    unparkers.borrow()[1 - i].unpark();
+                };
+                Builder::new().name(["left", "right"][i]).spawn(body).unwrap()
+            })
+            .collect();
+        tasks.iter_mut().for_each(|task| drop(task.join()));
+    }));
+    let names: Vec<_> = report.tasks.iter().map(|stuck| stuck.task.name().unwrap()).collect();
+    assert_eq!(names, ["main", "left", "right"]);
+    assert_eq!(log.take(), ["Err(Cancelled)", "Err(Cancelled)"]);
+}
+
+#[test]
+fn without_an_unparker_a_deadlock_is_certain_at_once_and_breaks_shields() {
+    let began = Instant::now();
+    let (report, outcome) = deadlock(Config::new().run(|| {
+        let mut shielded = spawn(|| park_shielded("nobody"));
+        let mut plain = spawn(|| park("nobody either"));
+        let told = shielded.join().is_err();
+        // From now on its waits do not wait.
+        let _ = plain.join();
+        park_shielded("more");
+        (told, plain.is_finished(), park("more").is_err())
+    }));
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(report.tasks.len(), 3);
+    assert_eq!(outcome.unwrap(), (true, true, true));
+}
+
+#[test]
+fn a_timer_that_nobody_waits_for_any_more_does_not_hide_a_deadlock() {
+    let text = in_child("a_timer_that_nobody_waits_for_any_more_does_not_hide_a_deadlock", || {
+        let began = Instant::now();
+        let (report, _) = deadlock(Config::new().run(|| {
+            Unparker::current().unpark();
+            let me = Unparker::current();
+            drop(spawn(move || me.unpark()));
+            park("the kept wake").unwrap();
+            // Ended by the task, long before its time.
+            park_until("the task, or a while", Instant::now() + Duration::from_secs(20)).unwrap();
+            assert!(began.elapsed() < Duration::from_secs(1));
+            park("nobody")
+        }));
+        assert_eq!(report.tasks.len(), 1);
+        assert!(began.elapsed() < Duration::from_secs(2), "reported after {:?}", began.elapsed());
+    });
+    assert!(text.ends_with("exit code Some(0)"), "{text}");
+}
+
+#[test]
+fn the_last_unparker_that_a_thread_drops_makes_a_deadlock_certain() {
+    let began = Instant::now();
+    let me_and_back = || {
+        let me = Unparker::current();
+        let thread = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(50));
+            drop(me);
+        });
+        let waited = park("a thread that gives up");
+        thread.join().unwrap();
+        waited
+    };
+    let (report, outcome) = deadlock(Config::new().stall_report(Duration::from_secs(3)).run(me_and_back));
+    assert_eq!((report.tasks.len(), outcome.unwrap().is_err()), (1, true));
+    assert!(began.elapsed() < Duration::from_secs(2), "reported only after {:?}", began.elapsed());
+}
+
+#[test]
+fn a_thread_that_wakes_and_lets_go_at_once_is_no_deadlock() {
+    let count = if emulated() { 200 } else { 20_000 };
+    let (sender, receiver) = std::sync::mpsc::channel::<(Unparker, u32)>();
+    let thread = thread::spawn(move || {
+        for (unparker, spins) in receiver {
+            (0..spins).for_each(|_| std::hint::spin_loop());
+            unparker.unpark();
+        }
+    });
+    let result = Config::new().run(|| {
+        // Many who wait, so that looking at them all takes a while.
+        let others: Vec<_> = (0..900).map(|_| spawn(|| park("the end"))).collect();
+        yield_now();
+        let last = move || {
+            for i in 0..count {
+                sender.send((Unparker::current(), i * 7 % 4001)).unwrap();
+                park("the thread").map_err(|_| i)?;
+            }
+            Ok::<(), u32>(())
+        };
+        let result = spawn(last).join().unwrap();
+        drop(others);
+        result
+    });
+    assert!(matches!(result, Ok(Ok(()))), "a false alarm: {:?}", result.map_err(|error| error.to_string().len()));
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_wait_that_another_thread_may_end_is_reported_once_and_does_not_fail() {
+    let text = in_child("a_wait_that_another_thread_may_end_is_reported_once_and_does_not_fail", || {
+        let config = Config::new().stall_report(Duration::from_millis(40));
+        let value = config.run(|| {
+            let mut slow = Builder::new()
+                .name("slow")
+                .spawn(|| {
+                    let me = Unparker::current();
+                    let thread = thread::spawn(move || {
+                        for pause in [200, 200] {
+                            thread::sleep(Duration::from_millis(pause));
+                            me.unpark();
+                        }
+                    });
+                    park("a thread").unwrap();
+                    park("a thread, again").unwrap();
+                    thread.join().unwrap();
+                    5
+                })
+                .unwrap();
+            slow.join().unwrap()
+        });
+        assert_eq!(value.unwrap(), 5);
+    });
+    let report = "cede: nobody has run for 40 ms, and only another thread could change that: 2 tasks wait and nobody is \
+                  left to wake them:\n  task 'main' waits for a task to end: 'slow'\n  task 'slow' waits for a thread\n";
+    assert_eq!(text.matches("cede: ").count(), 1, "{text}");
+    assert!(text.contains(report) && text.ends_with("exit code Some(0)"), "{text}");
+}
+
+#[test]
+fn a_run_that_was_deadlocked_leaves_the_thread_free() {
+    for _ in 0..3 {
+        drop(deadlock(Config::new().closed_world(true).run(|| park("nothing").is_err())));
+        assert_eq!(run(|| spawn(|| 1).join().unwrap()), 1);
+    }
+}

@@ -1,0 +1,264 @@
+//! What is called when a task has ended: later, in order, once, and whatever else goes wrong.
+//! The ids are those of the table in ARCHITECTURE.md.
+
+mod common;
+
+use cede::task::{Unparker, park, park_shielded};
+use cede::{Builder, Config, JoinHandle, run, spawn, yield_now};
+use common::child::in_child;
+use common::witness::{AtEnd, Drops, Log};
+use common::{caught, panic_text, rounds};
+use std::cell::{Cell, RefCell};
+use std::panic::resume_unwind;
+use std::rc::Rc;
+use std::time::Duration;
+
+#[test]
+fn a20_callbacks_come_later_in_their_order_and_see_the_result() {
+    run(|| {
+        let log = Log::default();
+        let mut handle = Builder::new().name("two").spawn(|| 2).unwrap();
+        for name in ["a", "b", "c"] {
+            let log = log.clone();
+            handle.on_done(move |done| log.add(format!("{name}: {} {:?}", done.task(), done.result())));
+        }
+        yield_now();
+        assert!(handle.is_finished());
+        assert_eq!(log.take(), [""; 0], "never inline");
+        yield_now();
+        assert_eq!(log.take(), ["a: 'two' Some(Ok(2))", "b: 'two' Some(Ok(2))", "c: 'two' Some(Ok(2))"]);
+
+        let inner = log.clone();
+        handle.on_done(move |done| inner.add(format!("late {:?}", done.result())));
+        assert_eq!(log.take(), [""; 0], "added after the end: still not inline");
+        yield_now();
+        assert_eq!(log.take(), ["late Some(Ok(2))"]);
+        assert_eq!(handle.join().unwrap(), 2);
+        let inner = log.clone();
+        handle.on_done(move |done| inner.add(format!("{:?}", done.result())));
+        yield_now();
+        assert_eq!(log.take(), ["None"], "join has taken it");
+    });
+}
+
+#[test]
+fn a20_callbacks_added_by_a_callback_and_around_the_end_run_once_each() {
+    run(|| {
+        let log = Log::default();
+        let handle = Rc::new(spawn(|| ()));
+        let (inner, again) = (log.clone(), Rc::clone(&handle));
+        handle.on_done(move |_| {
+            inner.add("first");
+            let log = inner.clone();
+            again.on_done(move |_| log.add("from within"));
+        });
+        yield_now();
+        let inner = log.clone();
+        handle.on_done(move |_| inner.add("second"));
+        rounds(4);
+        assert_eq!(log.take(), ["first", "second", "from within"]);
+    });
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a20_callbacks_of_a_task_that_failed_or_was_cancelled_are_called() {
+    run(|| {
+        let log = Log::default();
+        let mut failed = spawn(|| -> u32 { panic!("no") });
+        let never = spawn(|| 1);
+        for handle in [&failed, &never] {
+            let log = log.clone();
+            handle.on_done(move |done| log.add(format!("{:?}", done.result())));
+        }
+        never.cancel();
+        rounds(3);
+        assert_eq!(log.take(), ["Some(Err(Panicked(\"no\")))", "Some(Err(Cancelled))"]);
+        assert!(failed.join().is_err());
+    });
+}
+
+#[test]
+fn a20_callbacks_may_spawn_and_wake_and_outlive_the_handle() {
+    run(|| {
+        let log = Log::default();
+        let main = Unparker::current();
+        let handle = spawn(|| 5);
+        let inner = log.clone();
+        handle.on_done(move |done| {
+            inner.add(format!("{:?}", done.result()));
+            let log = inner.clone();
+            spawn(move || {
+                log.add("spawned");
+                main.unpark();
+            });
+        });
+        drop(handle);
+        park("the callback's task").unwrap();
+        assert_eq!(log.take(), ["Some(Ok(5))", "spawned"]);
+    });
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a20_a_result_that_a_callback_looks_at_cannot_be_taken_from_under_it() {
+    let text = in_child("a20_a_result_that_a_callback_looks_at_cannot_be_taken_from_under_it", || {
+        let seen = run(|| {
+            let handle = Rc::new(RefCell::new(spawn(|| String::from("a result of some length"))));
+            let (inner, seen) = (Rc::clone(&handle), Rc::new(RefCell::new(String::new())));
+            let out = Rc::clone(&seen);
+            handle.borrow().on_done(move |done| {
+                let looked_at = done.result();
+                // The result may come out, or this may panic; what `looked_at` points to must stay.
+                let taken = caught(|| inner.borrow_mut().try_join().map(|result| drop(result.unwrap())));
+                let others: Vec<String> = (0..64).map(|_| "-".repeat(23)).collect();
+                *out.borrow_mut() = format!("{:?}", looked_at.unwrap().as_ref().unwrap());
+                drop((others, taken));
+            });
+            rounds(3);
+            seen.take()
+        });
+        eprintln!("seen {seen}");
+    });
+    assert!(text.contains("seen \"a result of some length\"\n"), "{text}");
+}
+
+#[test]
+fn a21_remove_done_tells_whether_it_was_there() {
+    run(|| {
+        let (log, drops) = (Log::default(), Drops::default());
+        let mut handle = spawn(|| ());
+        let ids: Vec<_> = (0..3)
+            .map(|i| {
+                let (log, captured) = (log.clone(), drops.value());
+                handle.on_done(move |_| log.add(format!("{i} {}", captured.0.count())))
+            })
+            .collect();
+        assert!(handle.remove_done(ids[1]));
+        assert_eq!(drops.count(), 1);
+        assert!(!handle.remove_done(ids[1]));
+        yield_now();
+        // It has ended; what has not been called can still be removed.
+        assert!(handle.remove_done(ids[0]));
+        yield_now();
+        assert_eq!(log.take(), ["2 2"]);
+        assert!(!handle.remove_done(ids[2]), "it was called");
+        handle.join().unwrap();
+        assert_eq!(drops.count(), 3);
+    });
+}
+
+#[test]
+fn a21_what_a_removed_callback_owned_may_use_the_handle_while_it_is_dropped() {
+    run(|| {
+        let handle = Rc::new(spawn(|| ()));
+        let again = Rc::clone(&handle);
+        let log = Log::default();
+        let inner = log.clone();
+        let owned = AtEnd(move || {
+            let log = inner.clone();
+            again.on_done(move |_| log.add("added while removing"));
+        });
+        let id = handle.on_done(move |_| drop(owned));
+        assert!(handle.remove_done(id));
+        rounds(3);
+        assert_eq!(log.take(), ["added while removing"]);
+    });
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a22_a_callback_that_panics_keeps_no_other_from_running() {
+    run(|| {
+        let log = Log::default();
+        let mut handle = spawn(|| 1);
+        let inner = log.clone();
+        handle.on_done(move |_| inner.add("before"));
+        handle.on_done(|_| panic!("a bad callback"));
+        handle.on_done(|_| resume_unwind(Box::new(AtEnd(|| panic!("and a worse payload")))));
+        let inner = log.clone();
+        handle.on_done(move |_| inner.add("after"));
+        rounds(3);
+        assert_eq!(log.take(), ["before", "after"]);
+        assert_eq!(handle.join().unwrap(), 1);
+    });
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a22_waiting_in_a_callback_panics_in_words_and_nothing_else_happens() {
+    run(|| {
+        let log = Log::default();
+        let handle = spawn(|| ());
+        let inner = log.clone();
+        handle.on_done(move |_| {
+            let mut other = spawn(|| ());
+            inner.add(panic_text(caught(|| park("no"))));
+            inner.add(panic_text(caught(|| park_shielded("no"))));
+            inner.add(panic_text(caught(yield_now)));
+            inner.add(panic_text(caught(yield_now)));
+            inner.add(panic_text(caught(|| other.join())));
+            inner.add(panic_text(caught(|| run(|| ()))));
+        });
+        rounds(4);
+        let told = log.take();
+        assert_eq!(told.len(), 6, "{told:?}");
+        for text in &told[..2] {
+            assert_eq!(text, "cannot wait in a callback: spawn a task from it instead");
+        }
+        for text in &told[2..4] {
+            assert_eq!(text, "cannot wait or yield in a callback: spawn a task from it instead");
+        }
+        assert_eq!(told[4], told[0]);
+        assert!(told[5].starts_with("cannot start a run inside of another"));
+    });
+}
+
+#[test]
+fn callbacks_of_the_last_tasks_run_before_run_returns() {
+    let (log, drops) = (Log::default(), Drops::default());
+    run(|| {
+        let (log, captured) = (log.clone(), drops.value());
+        let handle = Rc::new(spawn(|| park("for ever").is_err()));
+        yield_now();
+        let again = Rc::clone(&handle);
+        handle.on_done(move |done| {
+            log.add(format!("{:?}", done.result()));
+            let last = Rc::clone(&again);
+            again.on_done(move |_| {
+                log.add("added by it");
+                last.on_done(move |_| {
+                    log.add("added by that");
+                    // The run is over: this will not run, but neither is what it owns forgotten.
+                    spawn(move || drop(captured));
+                });
+            });
+        });
+    });
+    assert_eq!(log.take(), ["Some(Ok(true))", "added by it", "added by that"]);
+    assert_eq!(drops.count(), 1, "the captures of a task that was spawned last of all");
+}
+
+#[test]
+fn a_callback_that_adds_itself_for_ever_does_not_keep_the_run_from_ending() {
+    let text = in_child("a_callback_that_adds_itself_for_ever_does_not_keep_the_run_from_ending", || {
+        fn again(handle: &Rc<JoinHandle<()>>, count: &Rc<Cell<u32>>) {
+            let (next, count) = (Rc::clone(handle), Rc::clone(count));
+            handle.on_done(move |_| {
+                count.set(count.get() + 1);
+                again(&next, &count);
+            });
+        }
+        let count = Rc::new(Cell::new(0));
+        Config::new()
+            .grace(Duration::from_millis(50))
+            .run(|| {
+                again(&Rc::new(spawn(|| ())), &count);
+                rounds(10);
+            })
+            .unwrap();
+        assert!(count.get() > 5);
+        eprintln!("ended");
+    });
+    assert!(text.ends_with("ended\nexit code Some(0)"), "{text}");
+}

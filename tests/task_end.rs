@@ -1,0 +1,264 @@
+//! The end of a run: who is left is cancelled, then unwound after the grace, then left behind and named. The ids are
+//! those of the table in ARCHITECTURE.md.
+
+mod common;
+
+use cede::task::{self, TaskState, Unparker, park, park_shielded, park_until};
+use cede::{Builder, Config, Generator, JoinError, JoinHandle, Yielder, run, spawn, yield_now};
+use common::child::in_child;
+use common::witness::{AtEnd, Counted, Drops, Log};
+use common::{caught, rounds};
+use std::cell::RefCell;
+use std::panic::resume_unwind;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+#[test]
+fn a04_the_end_of_main_cancels_who_is_left_and_waits_for_them() {
+    let log = Log::default();
+    let inner = log.clone();
+    run(move || {
+        let log = inner.clone();
+        spawn(move || {
+            let _end = log.at_end("first: end");
+            assert!(park("for ever").is_err());
+            // Cleaning up may take turns.
+            rounds(3);
+            log.add("first: cleaned");
+        });
+        let log = inner.clone();
+        spawn(move || {
+            while !task::is_cancelled() {
+                yield_now();
+            }
+            log.add("second");
+        });
+        yield_now();
+        inner.add("main");
+    });
+    assert_eq!(log.take(), ["main", "second", "first: cleaned", "first: end"]);
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a05_run_raises_the_panic_of_main_after_the_sweep() {
+    let log = Log::default();
+    let outcome = caught(|| {
+        run(|| -> u32 {
+            let log = log.clone();
+            spawn(move || {
+                let _ = park("for ever");
+                log.add("swept");
+            });
+            yield_now();
+            resume_unwind(Box::new(77u32))
+        })
+    });
+    assert_eq!(outcome.unwrap_err().downcast_ref(), Some(&77u32));
+    assert_eq!(log.take(), ["swept"]);
+    assert_eq!(run(|| 1), 1, "the thread is free for another run");
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a_task_that_ignores_its_cancel_is_unwound_after_the_grace() {
+    let log = Log::default();
+    let began = Instant::now();
+    let (mut yields, mut shielded, mut in_a_generator) = Config::new()
+        .grace(Duration::from_millis(60))
+        .run(|| {
+            let inner = log.clone();
+            let yields = spawn(move || -> u32 {
+                let _end = inner.at_end("yields for ever");
+                loop {
+                    yield_now();
+                }
+            });
+            let inner = log.clone();
+            let shielded = spawn(move || {
+                let _end = inner.at_end("parks shielded for ever");
+                loop {
+                    park_shielded("nothing");
+                }
+            });
+            let inner = log.clone();
+            let in_a_generator = spawn(move || {
+                let _end = inner.at_end("the task around a generator");
+                let inner = inner.clone();
+                let endless = Generator::new(move |y: &Yielder<u32>| {
+                    let _end = inner.at_end("a generator's body");
+                    y.yield_(1);
+                    loop {
+                        yield_now();
+                    }
+                });
+                endless.count()
+            });
+            let _unparker_elsewhere = Unparker::current();
+            rounds(3);
+            (yields, shielded, in_a_generator)
+        })
+        .unwrap();
+    assert!(began.elapsed() >= Duration::from_millis(60), "unwound before the grace was over");
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    let mut ends = log.take();
+    ends.sort();
+    let expected = ["a generator's body", "parks shielded for ever", "the task around a generator", "yields for ever"];
+    assert_eq!(ends, expected);
+    assert_eq!(yields.state(), TaskState::Cancelled);
+    assert!(matches!(yields.join(), Err(JoinError::Cancelled)));
+    assert!(matches!(shielded.join(), Err(JoinError::Cancelled)));
+    assert!(matches!(in_a_generator.join(), Err(JoinError::Cancelled)));
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a_task_that_swallows_even_its_unwinding_is_left_behind_and_named() {
+    let text = in_child("a_task_that_swallows_even_its_unwinding_is_left_behind_and_named", || {
+        let began = Instant::now();
+        let drops = Drops::default();
+        let (mut left, parked) = Config::new()
+            .grace(Duration::from_millis(100))
+            .run(|| {
+                let captured = drops.value();
+                let left = Builder::new()
+                    .name("stubborn")
+                    .spawn(move || {
+                        let _captured = captured;
+                        loop {
+                            let _ = caught(yield_now);
+                        }
+                    })
+                    .unwrap();
+                let parked = Builder::new()
+                    .name("deaf")
+                    .spawn(|| {
+                        loop {
+                            let _ = caught(|| park_shielded("nothing"));
+                        }
+                    })
+                    .unwrap();
+                yield_now();
+                (left, parked)
+            })
+            .unwrap();
+        let took = began.elapsed();
+        assert!(took > Duration::from_millis(100) && took < Duration::from_millis(1100), "took {took:?}");
+        assert_eq!(drops.count(), 0, "what a task that was left behind owns stays");
+        assert!(matches!(left.join(), Err(JoinError::Cancelled)));
+        drop((left, parked));
+        assert_eq!(run(|| spawn(|| 3).join().unwrap()), 3);
+    });
+    let told = |name: &str| {
+        text.contains(&format!(
+            "cede: task '{name}' would not end: it was cancelled and unwound, and is still there; it is left behind\n"
+        ))
+    };
+    assert!(told("stubborn") && told("deaf") && text.ends_with("exit code Some(0)"), "{text}");
+}
+
+#[test]
+fn a_later_run_does_not_wake_who_was_left_behind_by_an_earlier_one() {
+    let text = in_child("a_later_run_does_not_wake_who_was_left_behind_by_an_earlier_one", || {
+        let left = Config::new()
+            .grace(Duration::ZERO)
+            .run(|| {
+                let left = Builder::new()
+                    .name("deaf")
+                    .spawn(|| {
+                        let _ = caught(|| park_shielded("nothing"));
+                        eprintln!("unwound");
+                        let _ = park_until("its cancel is no news", Instant::now());
+                        park_shielded("nothing, again");
+                        eprintln!("the dead walk");
+                        let _ = park("and wait");
+                    })
+                    .unwrap();
+                yield_now();
+                left
+            })
+            .unwrap();
+        // A stubborn wait is not cut short by a cancel; a plain one would be.
+        let plain = Config::new()
+            .grace(Duration::ZERO)
+            .run(|| {
+                let plain = spawn(|| {
+                    let _ = caught(|| park_shielded("nothing"));
+                    park_shielded("nothing, again");
+                });
+                yield_now();
+                plain
+            })
+            .unwrap();
+        run(|| {
+            left.cancel();
+            plain.cancel();
+            rounds(5);
+        });
+        drop((left, plain));
+        run(|| rounds(5));
+        eprintln!("sound");
+    });
+    assert!(text.contains("sound\nexit code Some(0)") && !text.contains("the dead walk"), "{text}");
+}
+
+#[test]
+fn tasks_spawned_during_the_sweep_never_run() {
+    let (log, drops) = (Log::default(), Drops::default());
+    run(|| {
+        let (log, drops) = (log.clone(), drops.clone());
+        spawn(move || {
+            let _ = park("for ever");
+            let captured = drops.value();
+            let inner = log.clone();
+            let mut child = spawn(move || {
+                inner.add("ran");
+                drop(captured);
+            });
+            log.add(format!("{:?}", child.join()));
+            // A cancelled wait gives up its turn, in which the child came to its end.
+            log.add(child.state().to_string());
+            log.add(drops.count().to_string());
+            // One that nobody waits for, and one from a destructor.
+            let (captured, inner) = (drops.value(), log.clone());
+            spawn(move || inner.add(format!("ran {}", captured.0.count())));
+            let (captured, inner) = (drops.value(), log.clone());
+            let _end = AtEnd(move || {
+                let inner = inner.clone();
+                let captured = Counted(captured.0.clone());
+                spawn(move || inner.add(format!("ran {}", captured.0.count())));
+            });
+        });
+        yield_now();
+    });
+    let told = log.take();
+    assert_eq!(told[1..], ["cancelled", "1"], "{told:?}");
+    assert!(told[0].starts_with("Err("), "{told:?}");
+    assert_eq!(drops.count(), 4);
+}
+
+#[test]
+fn tasks_that_own_each_others_handles_end_with_the_run() {
+    let drops = Drops::default();
+    let weak = run(|| {
+        type Handles = Rc<RefCell<Vec<JoinHandle<()>>>>;
+        let shared: Handles = Rc::default();
+        for _ in 0..20 {
+            let (captured, handles) = (drops.value(), Rc::clone(&shared));
+            let handle = spawn(move || {
+                let _captured = captured;
+                let _ = park("for ever");
+                handles.borrow_mut().pop();
+                let spawns = AtEnd(move || {
+                    handles.borrow_mut().push(spawn(|| unreachable!("the run is over")));
+                    handles.borrow_mut().pop();
+                });
+                drop(spawns);
+            });
+            shared.borrow_mut().push(handle);
+        }
+        yield_now();
+        Rc::downgrade(&shared)
+    });
+    assert_eq!((drops.count(), weak.strong_count()), (20, 0));
+}

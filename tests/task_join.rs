@@ -1,0 +1,334 @@
+//! What a task gives to whoever joins it: its result, its panic, that it was cancelled, or that it would never come. And what
+//! becomes of closures and results on the way. The ids are those of the table in ARCHITECTURE.md.
+
+mod common;
+
+use cede::task::{Cancelled, TaskState, park};
+use cede::{Builder, JoinError, JoinHandle, run, spawn, yield_now};
+#[cfg(not(feature = "asan"))]
+use common::child::in_child;
+use common::witness::{AtEnd, Drops, Log};
+use common::{caught, panic_text, rounds};
+use std::cell::RefCell;
+use std::hint::black_box;
+use std::panic::resume_unwind;
+use std::rc::Rc;
+
+// ---- results
+
+#[test]
+fn a09_a_task_that_has_not_ended_gives_nothing_and_says_so() {
+    run(|| {
+        let mut handle = spawn(|| 1);
+        assert!(handle.try_join().is_none());
+        assert!(!handle.is_finished());
+        yield_now();
+        assert!(handle.is_finished());
+        assert_eq!(handle.try_join().unwrap().unwrap(), 1);
+    });
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a10_a_panic_comes_out_of_join_with_its_payload_once() {
+    run(|| {
+        let mut handle = spawn(|| -> u32 { resume_unwind(Box::new(vec![1u8, 2])) });
+        let Err(error) = handle.join() else { panic!("it returned") };
+        assert_eq!(error.to_string(), "the task panicked");
+        assert_eq!(error.into_panic().unwrap().downcast_ref(), Some(&vec![1u8, 2]));
+        assert_eq!(handle.state(), TaskState::Done);
+
+        let mut handle = Builder::new().name("loud").spawn(|| panic!("for {}", "a reason")).unwrap();
+        let error = handle.join().unwrap_err();
+        assert_eq!(error.to_string(), "the task panicked: for a reason");
+        assert_eq!(format!("{error:?}"), "Panicked(\"for a reason\")");
+        let text = panic_text(caught(|| handle.join().is_ok()));
+        assert_eq!(text, "the result of task 'loud' was taken before");
+    });
+}
+
+#[test]
+fn results_of_every_shape_come_out_of_join() {
+    #[repr(align(256))]
+    #[derive(Clone, Copy, PartialEq, Debug)]
+    struct Aligned([u8; 300]);
+    #[repr(align(16))]
+    #[derive(Clone, Copy, PartialEq, Debug)]
+    struct Sixteen(u64);
+
+    fn twice<T: Clone + PartialEq + std::fmt::Debug + 'static>(value: T) {
+        let copy = value.clone();
+        let mut joined = spawn(move || copy);
+        // Once while waiting, once after the end, and once never.
+        assert_eq!(joined.join().unwrap(), value);
+        let copy = value.clone();
+        let mut late = spawn(move || copy);
+        let copy = value.clone();
+        drop(spawn(move || copy));
+        rounds(2);
+        assert_eq!(late.try_join().unwrap().unwrap(), value);
+    }
+    run(|| {
+        twice(());
+        twice(1u8);
+        twice(Some(Box::new(5)));
+        twice([3usize; 3]);
+        twice([3usize; 4]);
+        twice([7u64; 500]);
+        twice(Aligned([9; 300]));
+        twice(Sixteen(4));
+        twice(String::from("text"));
+        twice(u128::MAX);
+        let mut over_aligned = spawn(|| Aligned([1; 300]));
+        let value = over_aligned.join().unwrap();
+        assert_eq!(std::ptr::from_ref(&value) as usize % 256, 0);
+    });
+}
+
+#[test]
+fn closures_of_every_size_and_alignment_arrive_whole() {
+    #[repr(align(256))]
+    struct Aligned(u64);
+    #[repr(align(4096))]
+    struct Page;
+
+    fn check<const N: usize>(drops: &Drops) {
+        let (bytes, counted, aligned) = ([N as u8; N], drops.value(), Aligned(N as u64));
+        let sum = spawn(move || {
+            let _counted = &counted;
+            yield_now();
+            assert_eq!(std::ptr::from_ref(&aligned) as usize % 256, 0);
+            bytes.iter().map(|&byte| byte as usize).sum::<usize>() + aligned.0 as usize
+        })
+        .join()
+        .unwrap();
+        assert_eq!(sum, N * (N as u8 as usize) + N);
+    }
+    let drops = Drops::default();
+    run(|| {
+        check::<0>(&drops);
+        check::<1>(&drops);
+        check::<500>(&drops);
+        check::<1023>(&drops);
+        check::<1024>(&drops);
+        check::<1025>(&drops);
+        check::<30_000>(&drops);
+        let page = Page;
+        spawn(move || assert_eq!(std::ptr::from_ref(black_box(&page)) as usize % 4096, 0)).join().unwrap();
+    });
+    assert_eq!(drops.count(), 7);
+}
+
+// Ordinary code probes every page on the way down to an over-aligned frame; the sanitizer's frames step over the guard.
+#[cfg(not(feature = "asan"))]
+#[test]
+fn a_closure_of_no_size_but_a_huge_alignment_does_not_leave_its_stack() {
+    let text = in_child("a_closure_of_no_size_but_a_huge_alignment_does_not_leave_its_stack", || {
+        #[repr(align(131072))]
+        struct Huge;
+        run(|| {
+            // Who lives around it, suspended.
+            let named = |i: u32| Builder::new().name(format!("neighbour {i}"));
+            let around: Vec<_> = (0..64).map(|i| named(i).spawn(|| park("the end").is_err()).unwrap()).collect();
+            yield_now();
+            let own = || {
+                let huge = Huge;
+                let body = move || {
+                    let _huge = huge;
+                    black_box([0u8; 30 * 1024]);
+                };
+                Builder::new().name("huge").spawn(body).unwrap()
+            };
+            // Several, so that they come to lie on slots of every kind.
+            let mut all: Vec<_> = (0..8).map(|_| own()).collect();
+            all.iter_mut().for_each(|task| task.join().unwrap());
+            (0..8).for_each(|_| own().join().unwrap());
+            drop(around);
+        });
+    });
+    // It fits, or its own overflow is named; nobody else is hit.
+    let named = text.contains("cede: task 'huge' overflowed its 64 KiB stack");
+    assert!(text.ends_with("exit code Some(0)") || named, "{text}");
+}
+
+#[test]
+fn every_result_is_dropped_exactly_once() {
+    let drops = Drops::default();
+    let give = || {
+        let value = drops.value();
+        move || value
+    };
+    let kept = run(|| {
+        drop(spawn(give()).join().unwrap());
+        assert_eq!(drops.count(), 1, "joined");
+        drop(spawn(give()));
+        yield_now();
+        assert_eq!(drops.count(), 2, "detached before the end");
+        let ended = spawn(give());
+        yield_now();
+        assert_eq!(drops.count(), 2, "the handle keeps the result");
+        drop(ended);
+        assert_eq!(drops.count(), 3, "detached after the end");
+        // Left to the end of the run: one ended, one never ran, one had to be cancelled.
+        let ended = spawn(give());
+        yield_now();
+        let never = spawn(give());
+        let value = drops.value();
+        let waits = spawn(move || {
+            let _ = park("for ever");
+            value
+        });
+        (ended, never, waits)
+    });
+    assert_eq!(drops.count(), 5, "the one that never ran dropped its captures, also `waits`, which never ran either");
+    drop(kept);
+    assert_eq!(drops.count(), 6);
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a_result_whose_destructor_uses_tasks_or_panics_harms_nobody() {
+    let log = Log::default();
+    run(|| {
+        let inner = log.clone();
+        drop(spawn(move || {
+            AtEnd(move || {
+                inner.add("before");
+                yield_now();
+                let log = inner.clone();
+                spawn(move || log.add("spawned")).join().unwrap();
+                inner.add("after");
+            })
+        }));
+        let inner = log.clone();
+        drop(spawn(move || AtEnd(move || panic!("in the destructor of {}", inner.take().len()))));
+        rounds(6);
+    });
+    assert_eq!(log.take(), ["spawned", "after"]);
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn join_works_after_the_run() {
+    let (mut done, mut failed, mut never) = run(|| {
+        let done = spawn(|| vec![1, 2, 3]);
+        let failed = spawn(|| -> u32 { panic!("late") });
+        yield_now();
+        (done, failed, spawn(|| ()))
+    });
+    assert_eq!(done.join().unwrap(), [1, 2, 3]);
+    assert_eq!(failed.join().unwrap_err().to_string(), "the task panicked: late");
+    assert!(matches!(never.join(), Err(JoinError::Cancelled)));
+    assert_eq!((done.state(), never.state()), (TaskState::Done, TaskState::Cancelled));
+    assert!(!never.cancel());
+    // Also inside of another run.
+    let mut other = run(|| {
+        let handle = spawn(|| 4);
+        yield_now();
+        handle
+    });
+    assert_eq!(run(|| other.join().unwrap()), 4);
+}
+
+#[test]
+fn a_dropped_handle_detaches() {
+    let log = Log::default();
+    run(|| {
+        let inner = log.clone();
+        drop(spawn(move || {
+            yield_now();
+            inner.add("went on");
+        }));
+        rounds(3);
+    });
+    assert_eq!(log.take(), ["went on"]);
+}
+
+#[test]
+fn blocks_and_stacks_are_used_again() {
+    run(|| {
+        let mut ids = Vec::new();
+        for i in 0..20_000u64 {
+            let mut handle = spawn(move || i);
+            ids.push(handle.task().id());
+            assert_eq!(handle.join().unwrap(), i);
+        }
+        assert!(ids.is_sorted() && ids.windows(2).all(|two| two[0] < two[1]), "numbers are never used again");
+    });
+}
+
+// ---- joins that end otherwise
+
+#[test]
+fn an_interrupted_join_can_be_taken_up_again() {
+    run(|| {
+        let slow = Rc::new(RefCell::new(spawn(|| {
+            rounds(10);
+            "slow"
+        })));
+        let inner = Rc::clone(&slow);
+        let mut waiter = spawn(move || {
+            let Err(JoinError::Interrupted(Cancelled)) = inner.borrow_mut().join() else { panic!("not told") };
+        });
+        rounds(2);
+        assert_eq!(waiter.state(), TaskState::Waiting("a task to end".into()));
+        waiter.cancel();
+        waiter.join().unwrap();
+        assert_eq!(slow.borrow().state(), TaskState::Pending, "a cancel is not passed on");
+        assert_eq!(slow.borrow_mut().join().unwrap(), "slow");
+    });
+}
+
+#[test]
+fn a25_a_task_that_joins_itself_is_told_and_may_go_on() {
+    run(|| {
+        let slot: Rc<RefCell<Option<JoinHandle<bool>>>> = Rc::default();
+        let inner = Rc::clone(&slot);
+        let handle = spawn(move || {
+            let mut me = inner.borrow_mut().take().unwrap();
+            let deadlock = matches!(me.join(), Err(JoinError::Deadlock));
+            *inner.borrow_mut() = Some(me);
+            deadlock
+        });
+        *slot.borrow_mut() = Some(handle);
+        yield_now();
+        let mut handle = slot.borrow_mut().take().unwrap();
+        assert!(handle.join().unwrap());
+    });
+}
+
+/// Tasks that join each the next one, and the last the first. Returns what each was told.
+fn ring_of_joins(count: usize) -> Vec<String> {
+    type Slots = Rc<RefCell<Vec<Option<JoinHandle<String>>>>>;
+    let slots: Slots = Rc::default();
+    let handles: Vec<_> = (0..count)
+        .map(|i| {
+            let slots = Rc::clone(&slots);
+            spawn(move || {
+                let mut next = slots.borrow_mut()[(i + 1) % count].take().unwrap();
+                match next.join() {
+                    Ok(told) => format!("{i}<{told}"),
+                    Err(error) => format!("{i}:{error:?}"),
+                }
+            })
+        })
+        .collect();
+    // Who joins nobody's handle twice: each handle goes to the one before it.
+    slots.borrow_mut().extend(handles.into_iter().map(Some));
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let inner = Rc::clone(&told);
+    slots.borrow()[0].as_ref().unwrap().on_done(move |done| {
+        inner.borrow_mut().push(format!("{:?}", done.result()));
+    });
+    rounds(2 * count as u32 + 4);
+    told.take()
+}
+
+#[test]
+fn a25_whoever_would_close_a_circle_of_joins_is_told() {
+    run(|| {
+        assert_eq!(ring_of_joins(1), ["Some(Ok(\"0:Deadlock\"))"]);
+        // The last of three closes the circle, and its end ends the others.
+        assert_eq!(ring_of_joins(3), ["Some(Ok(\"0<1<2:Deadlock\"))"]);
+    });
+}
