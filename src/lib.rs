@@ -21,9 +21,8 @@ pub use coroutine::{Builder, Coroutine, CoroutineState, Scoped, State, Suspender
 pub use generator::{CloseError, Generator, Interrupt, SendError, Step, ThrowError, Yielder};
 pub use pipeline::{Inbox, Sink};
 pub use runtime::{Config, RunError, run};
-pub use section::no_suspend;
 pub use stack::StackError;
-pub use task::{JoinError, JoinHandle, spawn, spawn_each, yield_now};
+pub use task::{JoinError, JoinHandle, no_suspend, shield, spawn, spawn_each, timeout, yield_now};
 
 /// Programs that must not compile, each with a twin that must.
 #[cfg(doctest)]

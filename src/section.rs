@@ -11,10 +11,12 @@ use std::panic::Location;
 
 /// An open section. `depth` counts those around it, so that two of them can be told apart.
 #[derive(Clone, Copy)]
-struct Open {
+pub(crate) struct Open {
     what: &'static str,
     place: &'static Location<'static>,
     depth: u32,
+    /// Where the innermost section was opened in which nothing may wait.
+    quiet: Option<&'static Location<'static>>,
 }
 
 thread_local! {
@@ -22,16 +24,28 @@ thread_local! {
 }
 
 /// Closes its section when dropped.
-struct Section {
+pub(crate) struct Section {
     outer: Option<Open>,
 }
 
 impl Section {
+    /// A section that limits its waits.
     #[track_caller]
-    fn open(what: &'static str) -> Section {
+    pub(crate) fn open(what: &'static str) -> Section {
+        Section::enter(what, INNERMOST.get().and_then(|outer| outer.quiet))
+    }
+
+    /// A section in which nothing may wait.
+    #[track_caller]
+    pub(crate) fn quiet() -> Section {
+        Section::enter("no_suspend", Some(Location::caller()))
+    }
+
+    #[track_caller]
+    fn enter(what: &'static str, quiet: Option<&'static Location<'static>>) -> Section {
         let outer = INNERMOST.get();
         let depth = outer.map_or(1, |outer| outer.depth + 1);
-        INNERMOST.set(Some(Open { what, place: Location::caller(), depth }));
+        INNERMOST.set(Some(Open { what, place: Location::caller(), depth, quiet }));
         Section { outer }
     }
 }
@@ -42,36 +56,26 @@ impl Drop for Section {
     }
 }
 
-/// Runs `f`, in which nothing may suspend, and returns what it returns.
-///
-/// For code that must not interleave with anything: a callback that holds a lock, a `RefCell` borrow, or a value that a
-/// scoped thread-local lends out. A generator or coroutine that was made and is resumed inside `f` may suspend to it; what
-/// may not happen is that the body that called `no_suspend` suspends before `f` has returned.
-///
-/// The check is made in debug builds (`debug_assertions`); in release builds this only calls `f`.
-///
-/// # Panics
-///
-/// In debug builds suspending inside `f` panics at the place that suspends, naming the coroutine and both places.
-///
-/// ```
-/// let sum = cede::no_suspend(|| 1 + 1);
-/// assert_eq!(sum, 2);
-/// ```
-///
-/// ```should_panic
-/// # if cfg!(not(debug_assertions)) { panic!("checked in debug builds only") }
-/// let mut g = cede::Generator::new(|y: &cede::Yielder<u32>| {
-///     cede::no_suspend(|| y.yield_(1)); // panics: the consumer would run inside the section
-/// });
-/// g.next();
-/// ```
+/// What a context has open when it is switched away from; each has its own. Only debug builds look.
+#[inline(always)]
+pub(crate) fn leave() -> Option<Open> {
+    if cfg!(debug_assertions) { INNERMOST.take() } else { None }
+}
+
+/// As `leave` found it.
+#[inline(always)]
+pub(crate) fn come_back(open: Option<Open>) {
+    if cfg!(debug_assertions) {
+        INNERMOST.set(open);
+    }
+}
+
+/// Panics if a section is open in which nothing may wait, naming it.
 #[track_caller]
-#[inline]
-pub fn no_suspend<T>(f: impl FnOnce() -> T) -> T {
-    // Not `then(|| ..)`: a closure would be the place that is named.
-    let _section = if cfg!(debug_assertions) { Some(Section::open("no_suspend")) } else { None };
-    f()
+pub(crate) fn refuse_to_wait() {
+    if let Some(place) = INNERMOST.get().and_then(|open| open.quiet) {
+        panic!("cannot wait or yield inside a no_suspend section (opened at {place}): close it first");
+    }
 }
 
 /// How many sections are open on this thread. At thread exit, when the cell is gone, none.
@@ -89,14 +93,20 @@ pub(crate) fn left_open(depth: u32) -> Option<String> {
 mod tests {
     use super::*;
 
+    #[track_caller]
+    fn quiet<T>(f: impl FnOnce() -> T) -> T {
+        let _section = Section::quiet();
+        f()
+    }
+
     #[test]
     #[cfg_attr(panic = "abort", ignore = "it unwinds")]
     fn sections_nest_and_close_also_by_panic() {
         assert_eq!(depth(), 0);
         let line = line!() + 1;
-        no_suspend(|| {
+        quiet(|| {
             assert_eq!(depth(), 1);
-            let inner = std::panic::catch_unwind(|| no_suspend(|| panic!("inside {}", depth())));
+            let inner = std::panic::catch_unwind(|| quiet(|| panic!("inside {}", depth())));
             assert_eq!(*inner.unwrap_err().downcast::<String>().unwrap(), "inside 2");
             assert_eq!(depth(), 1);
             assert!(left_open(1).is_none());

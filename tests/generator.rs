@@ -890,8 +890,11 @@ fn an_item_with_a_failing_destructor_costs_no_stack() {
         let _ = catch_unwind(AssertUnwindSafe(|| drop::<cede::Sink<Bomb, ()>>(sink)));
     };
     round();
-    let before = live();
-    (0..50).for_each(|_| round());
-    // Other tests of this process make and leave stacks meanwhile, but not fifty.
-    assert!(live() < before + 40, "{} before, {} after", before, live());
+    // Other tests of this process make stacks meanwhile and give them back; what a round left behind would stay.
+    let costs_none = || {
+        let before = live();
+        (0..50).for_each(|_| round());
+        live() < before + 40
+    };
+    assert!((0..20).any(|_| costs_none()), "each round leaves a stack behind");
 }

@@ -275,6 +275,7 @@ pub struct Builder {
     guard_size: usize,
     clear_stack: bool,
     inherit_locals: bool,
+    eager: bool,
 }
 
 impl Builder {
@@ -322,6 +323,24 @@ impl Builder {
         self
     }
 
+    /// Whether a task has its first turn at once, before `spawn` returns: whoever spawns it goes on when it first waits, yields
+    /// or ends. Without effect where nothing may wait: in a callback, and while the thread panics. Says nothing to a
+    /// coroutine, generator or sink.
+    ///
+    /// ```
+    /// use std::{cell::Cell, rc::Rc};
+    /// cede::run(|| {
+    ///     let ran = Rc::new(Cell::new(false));
+    ///     let seen = Rc::clone(&ran);
+    ///     cede::Builder::new().eager(true).spawn(move || seen.set(true)).unwrap();
+    ///     assert!(ran.get());
+    /// });
+    /// ```
+    pub fn eager(mut self, eager: bool) -> Self {
+        self.eager = eager;
+        self
+    }
+
     /// Makes a [`Coroutine`].
     ///
     /// # Errors
@@ -336,6 +355,10 @@ impl Builder {
 
     pub(crate) fn inherits_locals(&self) -> bool {
         self.inherit_locals
+    }
+
+    pub(crate) fn is_eager(&self) -> bool {
+        self.eager
     }
 
     /// Whether a size was asked for.

@@ -2,6 +2,7 @@
 
 use super::table::Block;
 use super::{Mode, Phase, TaskUnwound, Worker, attention};
+use crate::section;
 use std::panic::resume_unwind;
 use std::thread::panicking;
 
@@ -12,9 +13,13 @@ impl Worker {
     /// What has to be done now and then: at least once a round, or every 64 turns where rounds are shorter.
     #[cold]
     #[inline(never)]
+    #[track_caller]
     pub(super) fn look_around(&self) {
         if self.in_job.get() {
             panic!("cannot wait or yield in a callback: spawn a task from it instead");
+        }
+        if self.current().has_attention(attention::QUIET) {
+            section::refuse_to_wait();
         }
         self.ticks.set(self.ring.len().clamp(TICKS.0, TICKS.1) as u32);
         self.ring.consider_fetching();
@@ -25,6 +30,30 @@ impl Worker {
             self.ticks.set(0);
             self.unwind_if_told();
         }
+        if self.dice.get() != 0 {
+            // Every turn comes by here then, so that every turn is permuted.
+            self.ticks.set(0);
+            self.throw_dice();
+        }
+    }
+
+    /// Permutes whose turn it is, from now on, in an order that depends on nothing but the seed.
+    pub(crate) fn permute(&self, seed: u64) {
+        // Spread over all bits, and never 0: see `throw_dice`.
+        self.dice.set((seed.wrapping_mul(2).wrapping_add(1)).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        self.hurry();
+    }
+
+    /// Makes a random one of those who are ready the first. Marsaglia's xorshift, "Xorshift RNGs" (2003), with his shifts
+    /// 13, 7 and 17.
+    #[cold]
+    pub(super) fn throw_dice(&self) {
+        let mut x = self.dice.get();
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        self.dice.set(x);
+        self.ring.prefer(x >> 16);
     }
 
     /// Unwinds the running task if that is what is left to do with it.
@@ -76,6 +105,7 @@ impl Worker {
             // SAFETY: entries of the heap name blocks of this table.
             let block = unsafe { &*block };
             if block.ticket.get() == ticket && block.phase.get() == Phase::Parked {
+                block.ticket.set(ticket.wrapping_add(1));
                 self.wake(block);
             } else {
                 self.timers.was_stale();

@@ -38,6 +38,7 @@ use self::ready::Ring;
 use self::table::{Block, Table, block_of};
 use self::timers::{Clock, Timers};
 use crate::arch::{Context, Entry, switch};
+use crate::section;
 use crate::stack::Shape;
 use crate::stack::pool::Stack;
 use std::any::Any;
@@ -75,6 +76,10 @@ pub(crate) mod attention {
     pub(crate) const UNWOUND: u8 = 4;
     /// The run is deadlocked: even waits that no cancel cuts short end.
     pub(crate) const BROKEN: u8 = 8;
+    /// It has shields, deadlines or scopes open, which its waits have to look at.
+    pub(crate) const LIMITS: u8 = 16;
+    /// It is in a section in which it may not suspend.
+    pub(crate) const QUIET: u8 = 32;
 }
 
 /// What a parked task waits for.
@@ -152,6 +157,10 @@ pub(crate) struct Worker {
     pub(crate) stalled: Box<dyn Fn(&Worker) -> Verdict>,
     /// Told of a panic that nobody is left to join for: the task's label and the payload.
     pub(crate) unhandled: Rc<Unhandled>,
+    /// How many tasks have ended.
+    ended: Cell<u64>,
+    /// Where the next random number comes from, in a run whose order is permuted; else 0.
+    dice: Cell<u64>,
     stop: Cell<bool>,
 }
 
@@ -185,6 +194,8 @@ impl Worker {
             shape,
             stalled,
             unhandled,
+            ended: Cell::new(0),
+            dice: Cell::new(0),
             stop: Cell::new(false),
         }
     }
@@ -242,6 +253,7 @@ impl Worker {
 
     /// Goes to the end of the ring and lets everybody else who is ready have a turn first.
     #[inline(always)]
+    #[track_caller]
     pub(crate) fn turn(&self) {
         let ticks = self.ticks.get();
         if ticks == 0 {
@@ -251,6 +263,7 @@ impl Worker {
         }
         let me = self.current.get();
         if let Some(next) = self.ring.take() {
+            let open = section::leave();
             // SAFETY: invariants 2 and 3: a place has just become free, and `next` is suspended.
             unsafe {
                 self.ring.put(me);
@@ -258,14 +271,26 @@ impl Worker {
                 self.ring.fetch_ahead();
                 switch(me, next);
             }
+            section::come_back(open);
         }
     }
 
-    /// Suspends the running task until it is woken. Returns at once if a wake came before.
-    pub(crate) fn park(&self, wait: Wait, deadline: Option<Instant>) {
+    /// Lets the task that was made last run at once, and goes on when it first waits, yields or ends.
+    pub(crate) fn enter_last(&self) {
+        let Some(last) = self.ring.take_last() else { return };
+        // SAFETY: invariants 2 and 3: a place has just become free, and who was in the ring is suspended.
+        unsafe {
+            self.ring.put_first(self.current.get());
+            self.switch_to(last);
+        }
+    }
+
+    /// Suspends the running task until it is woken, and returns whether that was by the deadline. Returns at once if a wake
+    /// came before.
+    pub(crate) fn park(&self, wait: Wait, deadline: Option<Instant>) -> bool {
         let block = self.current();
         if block.token.replace(false) {
-            return;
+            return false;
         }
         block.wait.set(wait);
         block.phase.set(Phase::Parked);
@@ -277,11 +302,16 @@ impl Worker {
         let next = self.next();
         // SAFETY: invariants 2 and 3; the block is parked, so a wake will put it into the ring, once.
         unsafe { self.switch_to(next) };
-        if deadline.is_some_and(|deadline| deadline > self.clock.now()) {
-            // SAFETY: entries of the heap name blocks of this table.
-            self.timers.disarmed(|block, ticket| unsafe { (*block).ticket.get() != ticket });
+        // A timer that fires counts its ticket up.
+        let rang = block.ticket.get() != ticket;
+        if !rang {
+            block.ticket.set(ticket.wrapping_add(1));
+            if deadline.is_some() {
+                // SAFETY: entries of the heap name blocks of this table.
+                self.timers.disarmed(|block, ticket| unsafe { (*block).ticket.get() != ticket });
+            }
         }
-        block.ticket.set(ticket.wrapping_add(1));
+        rang
     }
 
     /// # Safety
@@ -290,8 +320,10 @@ impl Worker {
     #[inline]
     unsafe fn switch_to(&self, next: *const Context) {
         let me = self.current.replace(next);
+        let open = section::leave();
         // SAFETY: the caller's.
         unsafe { switch(me, next) };
+        section::come_back(open);
         // A started task never moves to another thread, so this is still its worker.
         assert!(
             worker().is_some_and(|own| std::ptr::eq(own, self)),
@@ -302,6 +334,9 @@ impl Worker {
     /// Whose turn is next: the first in the ring, or the hub.
     #[inline]
     fn next(&self) -> *const Context {
+        if self.dice.get() != 0 {
+            self.throw_dice();
+        }
         // SAFETY: the hub was set by `enter`.
         self.ring.take().unwrap_or_else(|| unsafe { (*self.hub.get()).context() })
     }
@@ -318,6 +353,14 @@ impl Worker {
             Phase::Fresh | Phase::Ready => block.token.set(true),
             Phase::Free | Phase::Ended | Phase::Cancelled => {}
         }
+    }
+
+    /// The running task has ended: which that is, counted.
+    #[inline]
+    pub(crate) fn count_end(&self) -> u64 {
+        let count = self.ended.get() + 1;
+        self.ended.set(count);
+        count
     }
 
     /// Takes the running task's stack, which has ended but is still stood on, and gives back the one before it.

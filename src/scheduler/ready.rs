@@ -145,6 +145,41 @@ impl Ring {
         });
     }
 
+    /// Puts an entry before all others.
+    ///
+    /// # Safety
+    ///
+    /// As `put`.
+    pub(crate) unsafe fn put_first(&self, context: *const Context) {
+        debug_assert!(self.len() <= self.mask.get(), "the ready ring has room for every task");
+        let head = self.head.get().wrapping_sub(1);
+        // SAFETY: the index is wrapped to the array's size.
+        unsafe { self.slots.get().add(head & self.mask.get()).write(context) };
+        self.head.set(head);
+    }
+
+    /// Takes the entry that was put last.
+    pub(crate) fn take_last(&self) -> Option<*const Context> {
+        if self.len() == 0 {
+            return None;
+        }
+        let tail = self.tail.get().wrapping_sub(1);
+        self.tail.set(tail);
+        // SAFETY: the index is wrapped, and entries from head to tail were written.
+        Some(unsafe { self.slots.get().add(tail & self.mask.get()).read() })
+    }
+
+    /// Makes the entry `ahead` of the first one, wrapped around, the first.
+    pub(crate) fn prefer(&self, ahead: u64) {
+        if self.len() < 2 {
+            return;
+        }
+        let (head, mask) = (self.head.get(), self.mask.get());
+        let other = head.wrapping_add((ahead % self.len() as u64) as usize);
+        // SAFETY: both indices are wrapped, and entries from head to tail were written.
+        unsafe { std::ptr::swap(self.slots.get().add(head & mask), self.slots.get().add(other & mask)) };
+    }
+
     #[inline(always)]
     pub(crate) fn take(&self) -> Option<*const Context> {
         let head = self.head.get();

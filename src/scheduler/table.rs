@@ -15,7 +15,7 @@
 //! A turn reads one context and writes another, 32 bytes each, so two to a cache line; the ready ring holds their addresses.
 //! From a context the block is found by arithmetic, from a block the context by a field.
 
-use super::{Phase, Wait};
+use super::{Phase, Wait, Worker};
 use crate::arch::Context;
 use crate::stack::pool::Stack;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
@@ -24,6 +24,7 @@ use std::cell::{Cell, RefCell, UnsafeCell};
 use std::collections::VecDeque;
 use std::mem::MaybeUninit;
 use std::ptr::null;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Slots in a chunk. The first holds the header.
@@ -58,6 +59,14 @@ pub(crate) struct Block {
     pub(crate) wait: Cell<Wait>,
     /// Who waits in `join` for it to end.
     pub(crate) joiner: Cell<*const Block>,
+    /// Who waits for it together with others.
+    pub(crate) watcher: Cell<Option<Rc<dyn Watcher>>>,
+    /// The scope that it may not outlive.
+    pub(crate) parent: Cell<Option<Rc<dyn Watcher>>>,
+    /// Its place among those that the watcher waits for, and among the scope's children.
+    pub(crate) places: Cell<(u32, u32)>,
+    /// When it ended: a count of all that have ended in this run.
+    pub(crate) ended: Cell<u64>,
     /// From `spawn` until it has ended and been left.
     pub(crate) stack: Cell<Option<Stack>>,
     pub(crate) name: RefCell<Option<Arc<str>>>,
@@ -81,6 +90,10 @@ impl Block {
             ticket: Cell::new(0),
             wait: Cell::new(Wait::NOTHING),
             joiner: Cell::new(null()),
+            watcher: Cell::new(None),
+            parent: Cell::new(None),
+            places: Cell::new((0, 0)),
+            ended: Cell::new(0),
             stack: Cell::new(None),
             name: RefCell::new(None),
             extra: RefCell::new(None),
@@ -100,6 +113,18 @@ impl Block {
 
     pub(crate) fn add_attention(&self, bits: u8) {
         self.attention.set(self.attention.get() | bits);
+    }
+}
+
+/// Somebody who is told when a task has ended.
+pub(crate) trait Watcher {
+    /// The task that had `place` among those that are watched has ended. Called on its stack: wakes whom it concerns, and
+    /// neither waits nor panics.
+    fn ended(&self, worker: &Worker, place: u32);
+
+    /// The task panicked, and nobody holds a handle to it.
+    fn failed(&self, _block: &Block, payload: Box<dyn Any + Send>) {
+        std::mem::forget(payload);
     }
 }
 

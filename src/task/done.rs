@@ -1,11 +1,13 @@
 //! Callbacks of tasks that have ended, and the room for what few tasks have.
 
 use super::handle::{JoinError, JoinHandle, peek};
+use super::limits::Limit;
 use super::wait::Target;
 use super::{Task, release};
 use crate::scheduler::Worker;
 use crate::scheduler::table::Block;
 use std::any::Any;
+use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,6 +19,11 @@ pub(super) struct Extra {
     next_callback: u64,
     pub(super) locals: super::local::Locals,
     pub(super) target: Option<Arc<Target>>,
+    pub(super) cancel_reason: Option<Cow<'static, str>>,
+    /// What limits its waits, the innermost last.
+    pub(super) limits: Vec<Limit>,
+    /// How many it ever had: their numbers.
+    pub(super) limits_made: u64,
 }
 
 type Callback = Box<dyn FnOnce(&Block)>;

@@ -1,10 +1,12 @@
 //! Handles to tasks.
 
+use super::done::extra;
 use super::wait::{self, Cancelled};
 use super::{Task, TaskState, release, result_ref, state_of, take_result};
 use crate::coroutine::core::Payload;
 use crate::scheduler::table::{Block, Table};
 use crate::scheduler::{Phase, Wait, Worker, attention, worker};
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::null;
@@ -69,7 +71,7 @@ pub struct JoinHandle<T> {
     _result: PhantomData<T>,
 }
 
-impl<T: 'static> JoinHandle<T> {
+impl<T> JoinHandle<T> {
     /// # Panics
     ///
     /// Never; the block is one that counts a handle among those who have to do with it.
@@ -224,6 +226,46 @@ impl<T: 'static> JoinHandle<T> {
         true
     }
 
+    /// As [`cancel`](Self::cancel), and tells the task why: see [`cancelled`](crate::task::cancelled). Of several reasons
+    /// the first counts.
+    ///
+    /// ```
+    /// cede::run(|| {
+    ///     let mut waiting = cede::spawn(|| {
+    ///         let _ = cede::task::park("for ever");
+    ///         cede::task::cancelled().unwrap().reason().map(str::to_string)
+    ///     });
+    ///     cede::yield_now();
+    ///     waiting.cancel_with("closing time");
+    ///     assert_eq!(waiting.join().unwrap().as_deref(), Some("closing time"));
+    /// });
+    /// ```
+    pub fn cancel_with(&self, reason: impl Into<Cow<'static, str>>) -> bool {
+        if !self.is_finished() {
+            let reason = reason.into();
+            // The one that does not count is dropped outside of the borrow.
+            let _rest = extra(self.block(), |extra| match extra.cancel_reason {
+                None => extra.cancel_reason.replace(reason),
+                Some(_) => Some(reason),
+            });
+        }
+        self.cancel()
+    }
+
+    /// A wrapper that cancels the task when it is dropped, for a task that is of no use without its owner.
+    ///
+    /// ```
+    /// cede::run(|| {
+    ///     let helper = cede::spawn(|| cede::task::park("work").is_err()).cancel_on_drop();
+    ///     cede::yield_now();
+    ///     assert_eq!(helper.state().to_string(), "waiting: work");
+    ///     drop(helper); // its wait returns `Cancelled`
+    /// });
+    /// ```
+    pub fn cancel_on_drop(self) -> CancelOnDrop<T> {
+        CancelOnDrop { handle: Some(self) }
+    }
+
     pub(super) fn block(&self) -> &Block {
         // SAFETY: the table is kept alive by this handle, and the block is not given back while the handle counts.
         unsafe { &*self.block }
@@ -232,6 +274,48 @@ impl<T: 'static> JoinHandle<T> {
     /// The worker of the task's run, if this is still part of that run.
     pub(super) fn own_worker(&self) -> Option<&Worker> {
         worker().filter(|worker| Rc::ptr_eq(&worker.table, &self.table))
+    }
+}
+
+/// A handle that cancels its task when it is dropped: see [`JoinHandle::cancel_on_drop`]. It can be used as the handle that it
+/// was made from.
+pub struct CancelOnDrop<T> {
+    /// There until it is dropped or taken out.
+    handle: Option<JoinHandle<T>>,
+}
+
+impl<T> CancelOnDrop<T> {
+    /// The handle itself, which when dropped only detaches.
+    pub fn into_inner(mut self) -> JoinHandle<T> {
+        self.handle.take().expect("it is there until now")
+    }
+}
+
+impl<T> std::ops::Deref for CancelOnDrop<T> {
+    type Target = JoinHandle<T>;
+
+    fn deref(&self) -> &JoinHandle<T> {
+        self.handle.as_ref().expect("it is there until the drop")
+    }
+}
+
+impl<T> std::ops::DerefMut for CancelOnDrop<T> {
+    fn deref_mut(&mut self) -> &mut JoinHandle<T> {
+        self.handle.as_mut().expect("it is there until the drop")
+    }
+}
+
+impl<T> Drop for CancelOnDrop<T> {
+    fn drop(&mut self) {
+        if let Some(handle) = &self.handle {
+            handle.cancel();
+        }
+    }
+}
+
+impl<T> fmt::Debug for CancelOnDrop<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CancelOnDrop").field(&self.handle).finish()
     }
 }
 

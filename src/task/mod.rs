@@ -6,33 +6,34 @@
 pub(crate) mod inspect;
 mod done;
 mod handle;
+mod limits;
 mod local;
+mod result;
+mod start;
 pub(crate) mod wait;
 
+use self::result::{result_ref, take_result};
+use self::start::{Order, release, start, start_borrowing};
 use crate::Builder;
 use crate::Generator;
-use crate::arch::Context;
-use crate::coroutine::core::{Payload, discard};
-use crate::scheduler::table::{Block, RESULT_WORDS};
-use crate::scheduler::{Phase, TaskUnwound, Worker, attention, worker};
-use crate::stack::arena::Kind;
-use crate::stack::pool::Stack;
-use crate::stack::{Shape, StackError};
-use std::borrow::Cow;
+use crate::scheduler::table::Block;
+use crate::scheduler::{Phase, Worker, worker};
+use crate::stack::StackError;
 use std::fmt;
-use std::io::Write as _;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::panicking;
 
 pub use self::done::{CallbackId, Done};
-pub use self::handle::{JoinError, JoinHandle};
+pub use self::handle::{CancelOnDrop, JoinError, JoinHandle};
 pub use self::inspect::{DeadlockReport, Stuck};
+pub use self::limits::{Deadline, Elapsed, check, deadline, no_suspend, shield, timeout};
 pub use self::local::LocalKey;
 #[doc(hidden)]
 pub use self::local::new_key;
-pub use self::wait::{Cancelled, Reason, Unparker, check, is_cancelled, park, park_shielded, park_until};
+pub(crate) use self::result::report_unhandled;
+pub use self::wait::{
+    Cancellation, Cancelled, Reason, Unparker, cancelled, is_cancelled, park, park_shielded, park_until,
+};
 
 /// Where a task stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,7 +171,7 @@ fn state_of(worker: Option<&Worker>, block: &Block) -> TaskState {
 pub fn yield_now() {
     let Some(worker) = worker() else { return std::thread::yield_now() };
     if cfg!(debug_assertions) {
-        wait::refuse_in_section();
+        crate::section::refuse_to_wait();
     }
     if !panicking() {
         worker.turn();
@@ -198,7 +199,7 @@ pub fn yield_now() {
 #[track_caller]
 pub fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
     let Some(worker) = worker() else { not_running("spawn a task") };
-    match start(worker, worker.shape, None, false, f) {
+    match start(worker, Order { shape: worker.shape, name: None, clear: false, eager: false }, f) {
         Ok(block) => JoinHandle::new(&worker.table, block),
         Err(error) => crate::coroutine::no_stack(&error),
     }
@@ -259,17 +260,21 @@ impl Builder {
     /// })?;
     /// # Ok::<(), cede::task::SpawnError>(())
     /// ```
+    #[track_caller]
     pub fn spawn<T: 'static>(self, f: impl FnOnce() -> T + 'static) -> Result<JoinHandle<T>, SpawnError> {
         let worker = worker().ok_or(SpawnError::NotRunning)?;
-        let inherits = self.inherits_locals();
-        let shaped = self.is_shaped();
+        let locals = self.inherits_locals().then(|| local::inherited(worker.current())).flatten();
+        let order = self.order(worker)?;
+        // SAFETY: what is 'static outlives everything.
+        let block = unsafe { start_borrowing(worker, order, |block| local::give(block, locals), f) }?;
+        Ok(JoinHandle::new(&worker.table, block))
+    }
+
+    fn order(self, worker: &Worker) -> Result<Order, StackError> {
+        let (shaped, eager) = (self.is_shaped(), self.is_eager());
         let plan = self.plan()?;
         let shape = if shaped { plan.shape } else { worker.shape };
-        let locals = inherits.then(|| local::inherited(worker.current())).flatten();
-        let block = start(worker, shape, plan.name, plan.clear, f)?;
-        // SAFETY: `start` has just made it, and it has not run.
-        local::give(unsafe { &*block }, locals);
-        Ok(JoinHandle::new(&worker.table, block))
+        Ok(Order { shape, name: plan.name, clear: plan.clear, eager })
     }
 }
 
@@ -283,195 +288,4 @@ pub enum SpawnError {
     /// There is no stack for it.
     #[error(transparent)]
     Stack(#[from] StackError),
-}
-
-/// Makes a task of `f`: a block, a stack with `f` at its top, and a place at the end of the ready ring.
-#[inline]
-fn start<F, T>(
-    worker: &Worker,
-    shape: Shape,
-    name: Option<Cow<'static, str>>,
-    clear: bool,
-    f: F,
-) -> Result<*const Block, StackError>
-where
-    F: FnOnce() -> T + 'static,
-    T: 'static,
-{
-    if const { size_of::<F>() > 1024 || align_of::<F>() > 64 } {
-        return start(worker, shape, name, clear, Box::new(f) as Box<dyn FnOnce() -> T>);
-    }
-    let name: Option<Arc<str>> = name.map(Into::into);
-    // SAFETY: the block keeps the name until the task has ended and been left, so until after the stack is given back.
-    let tag = name.as_ref().map(|name| unsafe { std::mem::transmute::<&str, &'static str>(name) }).map(Cow::Borrowed);
-    let stack = Stack::acquire(shape, Kind::Task, tag, clear)?;
-    let top = (stack.top() - size_of::<F>()) & !(align_of::<F>().max(16) - 1);
-    let block = worker.new_block();
-    if name.is_some() {
-        *block.name.borrow_mut() = name;
-    }
-    block.refs.set(2);
-    if worker.mode.get() != crate::scheduler::Mode::Running {
-        block.add_attention(attention::CANCEL);
-    }
-    // SAFETY: `top` and above is inside the stack, which is larger than 1 KiB, and aligned for F; the entry reads it once.
-    unsafe {
-        (top as *mut F).write(f);
-        worker.start(block, stack, top, entry::<F, T>, top);
-    }
-    Ok(block)
-}
-
-/// The first function on a task's stack.
-///
-/// # Safety
-///
-/// `f` is the address of an F that nobody else reads, and this is entered by the scheduler.
-unsafe extern "C" fn entry<F, T>(f: usize) -> *const Context
-where
-    F: FnOnce() -> T + 'static,
-    T: 'static,
-{
-    let worker = worker().expect("tasks run inside of a run");
-    let block = worker.current();
-    // SAFETY: the caller's.
-    let f = unsafe { (f as *const F).read() };
-    let result = if block.has_attention(attention::CANCEL) {
-        discard(f).map_err(failure).and(Err(JoinError::Cancelled))
-    } else {
-        block.phase.set(Phase::Ready);
-        catch_unwind(AssertUnwindSafe(f)).map_err(failure)
-    };
-    let phase = if matches!(result, Err(JoinError::Cancelled)) { Phase::Cancelled } else { Phase::Ended };
-    // SAFETY: the block is ours until `release`, and holds no result yet.
-    unsafe { put_result(block, result) };
-    finish(worker, block, phase);
-    worker.end()
-}
-
-#[cold]
-fn failure(payload: Payload) -> JoinError {
-    if payload.is::<TaskUnwound>() { JoinError::Cancelled } else { JoinError::Panicked(payload) }
-}
-
-/// The task has its result: tells those who wait for it.
-fn finish(worker: &Worker, block: &Block, phase: Phase) {
-    block.phase.set(phase);
-    let joiner = block.joiner.replace(std::ptr::null());
-    if !joiner.is_null() {
-        // SAFETY: whoever waits in `join` is parked, so its block is in use.
-        worker.wake(unsafe { &*joiner });
-    }
-    done::schedule(worker, block);
-    let stack = block.stack.take();
-    // The block may be another's after this, but the stack is ours until `end`.
-    release(&worker.table, block);
-    worker.leave_behind(stack);
-}
-
-/// One less has to do with the block; the last one drops the result and frees it.
-fn release(table: &Rc<crate::scheduler::table::Table>, block: &Block) {
-    let refs = block.refs.get() - 1;
-    block.refs.set(refs);
-    if refs == 0 {
-        if let Some(drop_result) = block.drop_result.take() {
-            // SAFETY: it was set together with the result, which is still there.
-            unsafe { drop_result(block) };
-        }
-        drop(block.name.take());
-        // What a task-local's destructor sets is the ended task's too, not the next one's.
-        while let Some(extra) = block.extra.take() {
-            std::mem::forget(discard(extra));
-        }
-        // SAFETY: nobody has to do with it any more.
-        unsafe { table.give_back(block) };
-    }
-}
-
-const fn fits<T>() -> bool {
-    size_of::<Result<T, JoinError>>() <= RESULT_WORDS * size_of::<usize>()
-        && align_of::<Result<T, JoinError>>() <= align_of::<usize>()
-}
-
-/// # Safety
-///
-/// The block is of a task that returns T and holds no result.
-unsafe fn put_result<T: 'static>(block: &Block, result: Result<T, JoinError>) {
-    let place = block.result.get();
-    // SAFETY: the place is large enough for the result, or for the box, whichever `fits` says.
-    unsafe {
-        if const { fits::<T>() } {
-            place.cast::<Result<T, JoinError>>().write(result);
-        } else {
-            place.cast::<Box<Result<T, JoinError>>>().write(Box::new(result));
-        }
-    }
-    block.drop_result.set(Some(drop_result::<T>));
-}
-
-/// # Safety
-///
-/// The block is of a task that returns T and holds a result.
-unsafe fn result_ref<T>(block: &Block) -> &Result<T, JoinError> {
-    let place = block.result.get();
-    // SAFETY: as `put_result` left it.
-    unsafe {
-        if const { fits::<T>() } {
-            &*place.cast::<Result<T, JoinError>>()
-        } else {
-            &*place.cast::<Box<Result<T, JoinError>>>()
-        }
-    }
-}
-
-/// # Safety
-///
-/// As `result_ref`; the result is gone afterwards.
-unsafe fn take_result<T>(block: &Block) -> Result<T, JoinError> {
-    let place = block.result.get();
-    block.drop_result.set(None);
-    // SAFETY: as `put_result` left it, and nobody takes it again.
-    unsafe {
-        if const { fits::<T>() } {
-            place.cast::<Result<T, JoinError>>().read()
-        } else {
-            *place.cast::<Box<Result<T, JoinError>>>().read()
-        }
-    }
-}
-
-/// Nobody asked for the result: a panic is reported, anything else dropped.
-///
-/// # Safety
-///
-/// As `take_result`.
-unsafe fn drop_result<T: 'static>(block: &Block) {
-    // SAFETY: the caller's.
-    let result = unsafe { take_result::<T>(block) };
-    match result {
-        Err(JoinError::Panicked(payload)) => unhandled(&Task::of(block), payload),
-        // A panic of the value's destructor has printed its text.
-        result => std::mem::forget(discard(result)),
-    }
-}
-
-/// A task panicked and nobody is left to join it.
-#[cold]
-fn unhandled(task: &Task, payload: Payload) {
-    let label = task.to_string();
-    match worker() {
-        Some(worker) => {
-            // On the hub's stack, which has room for whatever the hook does.
-            let hook = Rc::clone(&worker.unhandled);
-            worker.queue(Box::new(move || hook(&label, &*payload)));
-        }
-        None => report_unhandled(&label, &*payload),
-    }
-}
-
-/// What is told when no hook was set.
-pub(crate) fn report_unhandled(label: &str, payload: &(dyn std::any::Any + Send)) {
-    let text = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
-    let text = text.unwrap_or("(not a text)");
-    let _ = writeln!(std::io::stderr(), "cede: task {label} panicked, and nobody is left to join it: {text}");
 }

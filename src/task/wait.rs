@@ -6,12 +6,13 @@
 //!
 //! Cancelling is a value: a flag that every wait looks at, from then on until the task ends.
 
-use super::Task;
 use super::done::extra;
+use super::{Task, limits};
 use crate::scheduler::inbox::{Inbox, Wake};
 use crate::scheduler::table::Block;
-use crate::scheduler::{Phase, Wait, Worker, attention, worker};
+use crate::scheduler::{Mode, Phase, Wait, Worker, attention, worker};
 use crate::section;
+use std::borrow::Cow;
 use std::fmt;
 use std::ptr::null;
 use std::sync::Arc;
@@ -134,23 +135,61 @@ pub fn is_cancelled() -> bool {
     worker().is_some_and(|worker| worker.current().has_attention(attention::CANCEL))
 }
 
-/// An error if this task was cancelled, for long computations that wait for nothing.
-///
-/// # Errors
-///
-/// [`Cancelled`], then and from then on.
+/// Why this task was cancelled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cancellation {
+    reason: Option<Cow<'static, str>>,
+}
+
+impl Cancellation {
+    /// What was given to [`JoinHandle::cancel_with`](super::JoinHandle::cancel_with), or what the run itself has to say: that
+    /// main has ended, or that everybody waits.
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+}
+
+impl fmt::Display for Cancellation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            Some(reason) => write!(f, "cancelled: {reason}"),
+            None => f.write_str("cancelled"),
+        }
+    }
+}
+
+/// Whether this task was cancelled, and why; `None` if it was not. A deadline or a scope that ended a wait is no cancel of the
+/// task.
 ///
 /// ```
 /// cede::run(|| {
-///     for _ in 0..3 {
-///         cede::task::check()?;
-///     }
-///     Ok::<(), cede::task::Cancelled>(())
-/// })?;
-/// # Ok::<(), cede::task::Cancelled>(())
+///     let mut task = cede::spawn(|| {
+///         let _ = cede::task::park("work");
+///         cede::task::cancelled().map(|why| why.to_string())
+///     });
+///     cede::yield_now();
+///     task.cancel_with("the user hung up");
+///     assert_eq!(task.join().unwrap().as_deref(), Some("cancelled: the user hung up"));
+/// });
 /// ```
-pub fn check() -> Result<(), Cancelled> {
-    if is_cancelled() { Err(Cancelled) } else { Ok(()) }
+pub fn cancelled() -> Option<Cancellation> {
+    let worker = worker()?;
+    let block = worker.current();
+    if !block.has_attention(attention::CANCEL) {
+        return None;
+    }
+    let given = extra(block, |extra| extra.cancel_reason.clone());
+    let of_the_run = || match worker.mode.get() {
+        _ if block.has_attention(attention::BROKEN) => Some("the run is deadlocked".into()),
+        Mode::Running => None,
+        _ => Some("main has ended".into()),
+    };
+    Some(Cancellation { reason: given.or_else(of_the_run) })
+}
+
+/// The run's time, or the real one.
+pub(super) fn now() -> Instant {
+    worker().map_or_else(Instant::now, |worker| worker.clock.now())
 }
 
 #[track_caller]
@@ -167,21 +206,50 @@ pub(crate) fn wait(worker: &Worker, wait: Wait, deadline: Option<Instant>) -> Re
     if panicking() {
         return Err(Cancelled);
     }
-    refuse_in_section();
-    assert!(!worker.is_in_job(), "cannot wait in a callback: spawn a task from it instead");
+    refuse(worker);
     let block = worker.current();
-    if block.attention.get() == 0 || !is_cut_short(block, wait) {
-        worker.park(wait, deadline);
-        worker.unwind_if_told();
-        return if !wait.stubborn && block.has_attention(attention::CANCEL) { Err(Cancelled) } else { Ok(()) };
+    if block.attention.get() != 0 {
+        return wait_heedfully(worker, block, wait, deadline);
     }
-    // A wait that is cut short still gives up its turn, so that a task which ignores its cancel starves nobody.
-    worker.turn();
+    worker.park(wait, deadline);
+    if block.attention.get() == 0 {
+        return Ok(());
+    }
     worker.unwind_if_told();
-    if wait.stubborn { Ok(()) } else { Err(Cancelled) }
+    if !wait.stubborn && block.has_attention(attention::CANCEL) { Err(Cancelled) } else { Ok(()) }
 }
 
-/// Whether a wait of this kind does not begin, or ends.
+/// The same for a task that was told something, or that has limits open.
+#[cold]
+fn wait_heedfully(worker: &Worker, block: &Block, wait: Wait, deadline: Option<Instant>) -> Result<(), Cancelled> {
+    let view = limits::view(block);
+    let heard = Wait { stubborn: wait.stubborn || view.shielded, ..wait };
+    if is_cut_short(block, heard) || !wait.stubborn && limits::is_cut_off(worker, block) {
+        // A wait that is cut short still gives up its turn, so that a task which ignores its cancel starves nobody.
+        worker.turn();
+        worker.unwind_if_told();
+        return if wait.stubborn { Ok(()) } else { Err(Cancelled) };
+    }
+    let limit = view.deadline().filter(|_| !wait.stubborn);
+    let is_own = limit.is_none_or(|limit| deadline.is_some_and(|deadline| deadline <= limit));
+    let rang = worker.park(heard, if is_own { deadline } else { limit });
+    worker.unwind_if_told();
+    if wait.stubborn {
+        return Ok(());
+    }
+    // What came before the deadline is not taken for late, however late the task got to run; the next wait will be.
+    let view = limits::view(block);
+    if is_cut_short(block, heard) || view.scope_cancelled {
+        return Err(Cancelled);
+    }
+    let is_late = rang && !is_own && view.is_over(worker);
+    if is_late {
+        view.saw_deadline();
+    }
+    if is_late { Err(Cancelled) } else { Ok(()) }
+}
+
+/// Whether a wait of this kind does not begin, or ends, for what the task was told.
 fn is_cut_short(block: &Block, wait: Wait) -> bool {
     let bits = attention::UNWIND | attention::BROKEN | if wait.stubborn { 0 } else { attention::CANCEL };
     block.has_attention(bits)
@@ -194,11 +262,13 @@ pub(crate) fn cut_short(worker: &Worker, block: &Block) {
     }
 }
 
+/// Panics where nothing may wait.
 #[track_caller]
-pub(super) fn refuse_in_section() {
-    if let Some(section) = section::left_open(0) {
-        panic!("cannot wait or yield inside {section}: close it first");
+pub(super) fn refuse(worker: &Worker) {
+    if worker.current().has_attention(attention::QUIET) || cfg!(debug_assertions) {
+        section::refuse_to_wait();
     }
+    assert!(!worker.is_in_job(), "cannot wait in a callback: spawn a task from it instead");
 }
 
 /// Wakes one task, from anywhere: from a task, a callback, or another thread.

@@ -1,0 +1,412 @@
+//! What limits the waits of a task, from where it was opened to where it is closed: shields, deadlines, scopes.
+//!
+//! Each task has a list of those that are open, the innermost last. A wait looks at them from the inside out, up to the first
+//! shield. They are found by their number and not by their place, so that a generator which is suspended with one open (debug
+//! builds refuse that) may close them in any order.
+
+use super::done::extra;
+use super::wait::{Cancelled, running};
+use crate::scheduler::table::{Block, Table};
+use crate::scheduler::{Phase, Worker, attention, worker};
+use crate::section::Section;
+use std::cell::Cell;
+use std::fmt;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// One that is open.
+pub(super) struct Limit {
+    number: u64,
+    what: What,
+}
+
+#[derive(Clone)]
+pub(super) enum What {
+    /// Nothing outside of it is heard.
+    Shield,
+    /// Waits end when it comes.
+    Deadline(Rc<Mark>),
+    /// Waits end when it is set: the scope was cancelled.
+    Scope(Rc<Cell<bool>>),
+}
+
+/// A deadline, and whether a wait saw it.
+pub(super) struct Mark {
+    at: Cell<Option<Instant>>,
+    seen: Cell<bool>,
+}
+
+/// What a wait has to heed.
+#[derive(Default)]
+pub(super) struct View {
+    /// A cancel of the task is not heard.
+    pub(super) shielded: bool,
+    /// A scope around it was cancelled.
+    pub(super) scope_cancelled: bool,
+    /// The deadline that comes first, and of several at the same moment the outermost.
+    nearest: Option<Rc<Mark>>,
+}
+
+impl View {
+    /// When the nearest deadline comes.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.nearest.as_ref().and_then(|mark| mark.at.get())
+    }
+
+    /// The wait ended because of the nearest deadline.
+    pub(super) fn saw_deadline(&self) {
+        if let Some(mark) = &self.nearest {
+            mark.seen.set(true);
+        }
+    }
+
+    /// Whether a wait that begins now is to end at once, apart from what the task itself was told.
+    pub(super) fn is_over(&self, worker: &Worker) -> bool {
+        self.scope_cancelled || self.is_late(worker)
+    }
+
+    fn is_late(&self, worker: &Worker) -> bool {
+        self.deadline().is_some_and(|deadline| deadline <= worker.clock.now())
+    }
+}
+
+/// What the waits of this task have to heed at this moment.
+pub(super) fn view(block: &Block) -> View {
+    let mut view = View::default();
+    if !block.has_attention(attention::LIMITS) {
+        return view;
+    }
+    extra(block, |extra| {
+        for Limit { what, .. } in extra.limits.iter().rev() {
+            match what {
+                What::Shield => {
+                    view.shielded = true;
+                    break;
+                }
+                What::Scope(cancelled) => view.scope_cancelled |= cancelled.get(),
+                What::Deadline(mark) => {
+                    let nearest = view.deadline();
+                    if mark.at.get().is_some_and(|at| nearest.is_none_or(|nearest| at <= nearest)) {
+                        view.nearest = Some(Rc::clone(mark));
+                    }
+                }
+            }
+        }
+    });
+    view
+}
+
+/// Whether a wait that begins now is to end at once; if it is because of a deadline, that one was seen.
+pub(super) fn is_cut_off(worker: &Worker, block: &Block) -> bool {
+    let view = view(block);
+    let told = block.has_attention(attention::BROKEN) || !view.shielded && block.has_attention(attention::CANCEL);
+    if told || view.scope_cancelled {
+        return true;
+    }
+    let late = view.is_late(worker);
+    if late {
+        view.saw_deadline();
+    }
+    late
+}
+
+/// A task, for as long as it has not ended, whoever else is there by then.
+struct Owner {
+    table: Rc<Table>,
+    block: *const Block,
+    task: u64,
+}
+
+impl Owner {
+    fn current(worker: &Worker) -> Owner {
+        let block = worker.current();
+        Owner { table: Rc::clone(&worker.table), block, task: block.id.get() }
+    }
+
+    fn get(&self) -> Option<&Block> {
+        let _keeps = &self.table;
+        // SAFETY: blocks stay in place as long as their table, which this keeps.
+        Some(unsafe { &*self.block }).filter(|block| block.id.get() == self.task)
+    }
+}
+
+/// Closes a limit when dropped, on the task that opened it, if that is still there.
+pub(super) struct Open {
+    owner: Owner,
+    number: u64,
+    _section: Option<Section>,
+}
+
+impl Open {
+    #[track_caller]
+    pub(super) fn new(worker: &Worker, name: &'static str, what: What) -> Open {
+        let block = worker.current();
+        let number = extra(block, |extra| {
+            extra.limits_made += 1;
+            extra.limits.push(Limit { number: extra.limits_made, what });
+            extra.limits_made
+        });
+        block.add_attention(attention::LIMITS);
+        Open {
+            owner: Owner::current(worker),
+            number,
+            // Not `then(|| ..)`: a closure would be the place that is named.
+            _section: if cfg!(debug_assertions) { Some(Section::open(name)) } else { None },
+        }
+    }
+
+    /// The task that opened it, if it has not ended.
+    pub(super) fn owner(&self) -> Option<&Block> {
+        self.owner.get()
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let Some(block) = self.owner() else { return };
+        let none_left = extra(block, |extra| {
+            extra.limits.retain(|limit| limit.number != self.number);
+            extra.limits.is_empty()
+        });
+        if none_left {
+            block.attention.set(block.attention.get() & !attention::LIMITS);
+        }
+    }
+}
+
+/// Runs `f`, in which no cancel is heard that comes from outside: for clean-up that has to wait. Returns what `f` returns.
+///
+/// A cancel of the task, and deadlines and scopes around the shield, wait until it is over; the first wait after it returns
+/// [`Cancelled`]. Deadlines and scopes that `f` opens count in there as ever. A certain deadlock, and the end of the grace period
+/// after main has returned, do end its waits. Outside of a run this only calls `f`.
+///
+/// ```
+/// cede::run(|| {
+///     let mut saver = cede::spawn(|| {
+///         let work = cede::task::park("work"); // cut short
+///         let saved = cede::shield(|| cede::time::sleep(std::time::Duration::from_millis(1))); // is not
+///         (work.is_err(), saved.is_ok())
+///     });
+///     cede::yield_now();
+///     saver.cancel();
+///     assert_eq!(saver.join().unwrap(), (true, true));
+/// });
+/// ```
+#[track_caller]
+pub fn shield<T>(f: impl FnOnce() -> T) -> T {
+    let Some(worker) = worker() else { return f() };
+    let _open = Open::new(worker, "shield", What::Shield);
+    f()
+}
+
+/// What [`timeout`] and [`deadline`] return when a wait inside was ended by their deadline: what `f` came to all the same.
+pub struct Elapsed<T> {
+    /// What `f` returned.
+    pub value: T,
+}
+
+impl<T> Elapsed<T> {
+    /// What `f` returned.
+    pub fn into_value(self) -> T {
+        self.value
+    }
+}
+
+// By hand, so that T need not be Debug.
+impl<T> fmt::Debug for Elapsed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Elapsed").finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Display for Elapsed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the deadline came before the work was done")
+    }
+}
+
+impl<T> std::error::Error for Elapsed<T> {}
+
+/// Runs `f` on this stack, but ends its waits after `duration`: from then on they return [`Cancelled`], until `f` returns.
+///
+/// `f` may borrow, and is not interrupted while it computes. Timeouts nest, and each wait heeds the one that comes first. A
+/// duration too long for the clock never comes; after no time at all only what need not wait succeeds.
+///
+/// # Errors
+///
+/// [`Elapsed`] exactly if a wait inside was ended by this deadline, and not by another or by a cancel. It carries what `f`
+/// returned, so that nothing is lost.
+///
+/// # Panics
+///
+/// Outside of a run, and with the panic of `f`.
+///
+/// ```
+/// use std::time::Duration;
+/// cede::run(|| {
+///     let mut never = cede::spawn(|| cede::task::park("nobody").is_err());
+///     let outcome = cede::timeout(Duration::from_millis(1), || never.join());
+///     assert!(outcome.is_err());
+///     assert_eq!(cede::timeout(Duration::from_secs(1), || 6 * 7).unwrap(), 42);
+///     never.cancel();
+/// });
+/// ```
+#[track_caller]
+pub fn timeout<T>(duration: Duration, f: impl FnOnce() -> T) -> Result<T, Elapsed<T>> {
+    let worker = running("set a timeout");
+    within(worker, worker.clock.now().checked_add(duration), "timeout", |_| f())
+}
+
+/// As [`timeout`], until a moment by the clock of [`time::now`](crate::time::now); `f` is given the deadline, to look at it
+/// and to move it.
+///
+/// # Errors
+///
+/// # Panics
+///
+/// As [`timeout`].
+///
+/// ```
+/// use std::time::Duration;
+/// cede::run(|| {
+///     let soon = cede::time::now() + Duration::from_millis(1);
+///     let outcome = cede::task::deadline(soon, |deadline| {
+///         deadline.reschedule(None); // takes its time after all
+///         cede::time::sleep(Duration::from_millis(3))
+///     });
+///     assert!(outcome.unwrap().is_ok());
+/// });
+/// ```
+#[track_caller]
+pub fn deadline<T>(at: Instant, f: impl FnOnce(&Deadline) -> T) -> Result<T, Elapsed<T>> {
+    within(running("set a deadline"), Some(at), "deadline", f)
+}
+
+#[track_caller]
+fn within<T>(
+    worker: &Worker,
+    at: Option<Instant>,
+    name: &'static str,
+    f: impl FnOnce(&Deadline) -> T,
+) -> Result<T, Elapsed<T>> {
+    let mark = Rc::new(Mark { at: Cell::new(at), seen: Cell::new(false) });
+    let open = Open::new(worker, name, What::Deadline(Rc::clone(&mark)));
+    let deadline = Deadline { mark, open };
+    let value = f(&deadline);
+    if deadline.mark.seen.get() { Err(Elapsed { value }) } else { Ok(value) }
+}
+
+/// A deadline that is set: see [`deadline`].
+pub struct Deadline {
+    mark: Rc<Mark>,
+    open: Open,
+}
+
+impl Deadline {
+    /// When it comes; `None` for never.
+    pub fn when(&self) -> Option<Instant> {
+        self.mark.at.get()
+    }
+
+    /// Moves it; `None` for never. A wait that is under way heeds the new one. What a wait has seen stays seen.
+    pub fn reschedule(&self, at: Option<Instant>) {
+        self.mark.at.set(at);
+        if let (Some(worker), Some(owner)) = (worker(), self.open.owner()) {
+            look_again(worker, owner);
+        }
+    }
+
+    /// Whether it has come, and whether or not a wait has seen it.
+    pub fn expired(&self) -> bool {
+        self.when().is_some_and(|at| at <= crate::task::wait::now())
+    }
+}
+
+impl fmt::Debug for Deadline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deadline").field("when", &self.when()).field("expired", &self.expired()).finish()
+    }
+}
+
+/// A limit of a task has changed: has the wait that it is in look at it.
+pub(super) fn look_again(worker: &Worker, owner: &Block) {
+    if owner.phase.get() == Phase::Parked {
+        worker.wake(owner);
+    }
+}
+
+/// Runs `f`, in which nothing may suspend, and returns what it returns.
+///
+/// For code that must not interleave with anything: a callback that holds a lock, a `RefCell` borrow, or a value that a
+/// scoped thread-local lends out. A generator or coroutine that was made and is resumed inside `f` may suspend to it; what
+/// may not happen is that the body that called `no_suspend` suspends before `f` has returned.
+///
+/// # Panics
+///
+/// A task that waits or yields inside `f` panics there, naming both places. That a coroutine, generator or sink suspends
+/// inside `f` is noticed in debug builds only (`debug_assertions`): looking would cost every suspension.
+///
+/// ```
+/// let sum = cede::no_suspend(|| 1 + 1);
+/// assert_eq!(sum, 2);
+/// ```
+///
+/// ```should_panic
+/// cede::run(|| cede::no_suspend(cede::yield_now)); // panics: another task would run inside the section
+/// ```
+///
+/// ```should_panic
+/// # if cfg!(not(debug_assertions)) { panic!("checked in debug builds only") }
+/// let mut g = cede::Generator::new(|y: &cede::Yielder<u32>| {
+///     cede::no_suspend(|| y.yield_(1)); // panics: the consumer would run inside the section
+/// });
+/// g.next();
+/// ```
+#[track_caller]
+pub fn no_suspend<T>(f: impl FnOnce() -> T) -> T {
+    let _section = Section::quiet();
+    let Some(worker) = worker() else { return f() };
+    let quiet = Quiet { owner: Owner::current(worker), was: worker.current().attention.get() & attention::QUIET };
+    worker.current().add_attention(attention::QUIET);
+    // A turn looks at nothing else.
+    worker.hurry();
+    let value = f();
+    drop(quiet);
+    value
+}
+
+/// Keeps a task from waiting, until it is dropped.
+struct Quiet {
+    owner: Owner,
+    was: u8,
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        if let Some(block) = self.owner.get() {
+            block.attention.set(block.attention.get() & !attention::QUIET | self.was);
+        }
+    }
+}
+
+/// An error if a wait would return [`Cancelled`] now, for long computations that wait for nothing: if the task was cancelled,
+/// or a deadline or a scope around this was, and no shield keeps that off. Outside of a run never.
+///
+/// # Errors
+///
+/// [`Cancelled`], then and from then on.
+///
+/// ```
+/// cede::run(|| {
+///     for _ in 0..3 {
+///         cede::task::check()?;
+///     }
+///     Ok::<(), cede::task::Cancelled>(())
+/// })?;
+/// # Ok::<(), cede::task::Cancelled>(())
+/// ```
+pub fn check() -> Result<(), Cancelled> {
+    let Some(worker) = worker() else { return Ok(()) };
+    let block = worker.current();
+    if block.attention.get() != 0 && is_cut_off(worker, block) { Err(Cancelled) } else { Ok(()) }
+}

@@ -1,0 +1,96 @@
+//! What a task came to, from its end until somebody asks.
+
+use super::{JoinError, Task};
+use crate::coroutine::core::{Payload, discard};
+use crate::scheduler::table::{Block, RESULT_WORDS};
+use crate::scheduler::worker;
+use std::io::Write as _;
+use std::rc::Rc;
+
+const fn fits<T>() -> bool {
+    size_of::<Result<T, JoinError>>() <= RESULT_WORDS * size_of::<usize>()
+        && align_of::<Result<T, JoinError>>() <= align_of::<usize>()
+}
+
+/// # Safety
+///
+/// The block is of a task that returns T and holds no result.
+pub(super) unsafe fn put_result<T>(block: &Block, result: Result<T, JoinError>) {
+    let place = block.result.get();
+    // SAFETY: the place is large enough for the result, or for the box, whichever `fits` says.
+    unsafe {
+        if const { fits::<T>() } {
+            place.cast::<Result<T, JoinError>>().write(result);
+        } else {
+            place.cast::<Box<Result<T, JoinError>>>().write(Box::new(result));
+        }
+    }
+    block.drop_result.set(Some(drop_result::<T>));
+}
+
+/// # Safety
+///
+/// The block is of a task that returns T and holds a result.
+pub(super) unsafe fn result_ref<T>(block: &Block) -> &Result<T, JoinError> {
+    let place = block.result.get();
+    // SAFETY: as `put_result` left it.
+    unsafe {
+        if const { fits::<T>() } {
+            &*place.cast::<Result<T, JoinError>>()
+        } else {
+            &*place.cast::<Box<Result<T, JoinError>>>()
+        }
+    }
+}
+
+/// # Safety
+///
+/// As `result_ref`; the result is gone afterwards.
+pub(super) unsafe fn take_result<T>(block: &Block) -> Result<T, JoinError> {
+    let place = block.result.get();
+    block.drop_result.set(None);
+    // SAFETY: as `put_result` left it, and nobody takes it again.
+    unsafe {
+        if const { fits::<T>() } {
+            place.cast::<Result<T, JoinError>>().read()
+        } else {
+            *place.cast::<Box<Result<T, JoinError>>>().read()
+        }
+    }
+}
+
+/// Nobody asked for the result: a panic is reported, anything else dropped.
+///
+/// # Safety
+///
+/// As `take_result`.
+unsafe fn drop_result<T>(block: &Block) {
+    // SAFETY: the caller's.
+    let result = unsafe { take_result::<T>(block) };
+    match result {
+        Err(JoinError::Panicked(payload)) => unhandled(&Task::of(block), payload),
+        // A panic of the value's destructor has printed its text.
+        result => std::mem::forget(discard(result)),
+    }
+}
+
+/// A task panicked and nobody is left to join it.
+#[cold]
+fn unhandled(task: &Task, payload: Payload) {
+    let label = task.to_string();
+    match worker() {
+        Some(worker) => {
+            // On the hub's stack, which has room for whatever the hook does.
+            let hook = Rc::clone(&worker.unhandled);
+            worker.queue(Box::new(move || hook(&label, &*payload)));
+        }
+        None => report_unhandled(&label, &*payload),
+    }
+}
+
+/// What is told when no hook was set.
+pub(crate) fn report_unhandled(label: &str, payload: &(dyn std::any::Any + Send)) {
+    let text = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+    let text = text.unwrap_or("(not a text)");
+    let _ = writeln!(std::io::stderr(), "cede: task {label} panicked, and nobody is left to join it: {text}");
+}

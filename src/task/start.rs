@@ -1,0 +1,181 @@
+//! How a task begins and ends.
+
+use super::result::put_result;
+use super::{JoinError, done};
+use crate::arch::Context;
+use crate::coroutine::core::{Payload, discard};
+use crate::scheduler::table::{Block, Table};
+use crate::scheduler::{Mode, Phase, TaskUnwound, Worker, attention, worker};
+use crate::stack::arena::Kind;
+use crate::stack::pool::Stack;
+use crate::stack::{Shape, StackError};
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::panicking;
+
+/// How a task is to be.
+pub(super) struct Order {
+    pub(super) shape: Shape,
+    pub(super) name: Option<Cow<'static, str>>,
+    /// Clears the stack afterwards.
+    pub(super) clear: bool,
+    /// Its first turn is now.
+    pub(super) eager: bool,
+}
+
+/// Makes a task of `f`.
+#[inline]
+#[track_caller]
+pub(super) fn start<F, T>(worker: &Worker, order: Order, f: F) -> Result<*const Block, StackError>
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
+    // SAFETY: nothing that is 'static ends before the task.
+    unsafe { start_borrowing(worker, order, |_| {}, f) }
+}
+
+/// Makes a task of `f`: a block, which is first shown to `prepare`, a stack with `f` at its top, and a place at the end of the
+/// ready ring.
+///
+/// # Safety
+///
+/// What `f` and its result borrow outlives the task and the handle to it.
+#[inline]
+#[track_caller]
+pub(super) unsafe fn start_borrowing<F, T>(
+    worker: &Worker,
+    order: Order,
+    prepare: impl FnOnce(&Block),
+    f: F,
+) -> Result<*const Block, StackError>
+where
+    F: FnOnce() -> T,
+{
+    if const { size_of::<F>() > 1024 || align_of::<F>() > 64 } {
+        // SAFETY: the caller's.
+        return unsafe { start_borrowing(worker, order, prepare, Box::new(f) as Box<dyn FnOnce() -> T + '_>) };
+    }
+    let Order { shape, name, clear, eager } = order;
+    let at_once = eager && !worker.is_in_job() && !panicking();
+    if at_once {
+        crate::section::refuse_to_wait();
+    }
+    let name: Option<Arc<str>> = name.map(Into::into);
+    // SAFETY: the block keeps the name until the task has ended and been left, so until after the stack is given back.
+    let tag = name.as_ref().map(|name| unsafe { std::mem::transmute::<&str, &'static str>(name) }).map(Cow::Borrowed);
+    let stack = Stack::acquire(shape, Kind::Task, tag, clear)?;
+    let top = (stack.top() - size_of::<F>()) & !(align_of::<F>().max(16) - 1);
+    let block = worker.new_block();
+    if name.is_some() {
+        *block.name.borrow_mut() = name;
+    }
+    block.refs.set(2);
+    if worker.mode.get() != Mode::Running {
+        block.add_attention(attention::CANCEL);
+    }
+    prepare(block);
+    // SAFETY: `top` and above is inside the stack, which is larger than 1 KiB, and aligned for F; the entry reads it once.
+    unsafe {
+        (top as *mut F).write(f);
+        worker.start(block, stack, top, entry::<F, T>, top);
+    }
+    if at_once {
+        worker.enter_last();
+    }
+    Ok(block)
+}
+
+/// The first function on a task's stack.
+///
+/// # Safety
+///
+/// `f` is the address of an F that nobody else reads, and this is entered by the scheduler.
+unsafe extern "C" fn entry<F, T>(f: usize) -> *const Context
+where
+    F: FnOnce() -> T,
+{
+    let worker = worker().expect("tasks run inside of a run");
+    let block = worker.current();
+    // SAFETY: the caller's.
+    let f = unsafe { (f as *const F).read() };
+    let result = if block.has_attention(attention::CANCEL) {
+        discard(f).map_err(failure).and(Err(JoinError::Cancelled))
+    } else {
+        block.phase.set(Phase::Ready);
+        catch_unwind(AssertUnwindSafe(f)).map_err(failure)
+    };
+    let result = give_to_parent(block, result);
+    let phase = if matches!(result, Err(JoinError::Cancelled)) { Phase::Cancelled } else { Phase::Ended };
+    // SAFETY: the block is ours until `release`, and holds no result yet.
+    unsafe { put_result(block, result) };
+    finish(worker, block, phase);
+    worker.end()
+}
+
+#[cold]
+fn failure(payload: Payload) -> JoinError {
+    if payload.is::<TaskUnwound>() { JoinError::Cancelled } else { JoinError::Panicked(payload) }
+}
+
+/// The panic of a scope's child that nobody holds a handle to is the scope's.
+fn give_to_parent<T>(block: &Block, result: Result<T, JoinError>) -> Result<T, JoinError> {
+    match result {
+        Err(JoinError::Panicked(payload)) if block.refs.get() == 1 => match block.parent.take() {
+            Some(parent) => {
+                parent.failed(block, payload);
+                block.parent.set(Some(parent));
+                // Nobody will see this.
+                Err(JoinError::Deadlock)
+            }
+            None => Err(JoinError::Panicked(payload)),
+        },
+        result => result,
+    }
+}
+
+/// The task has its result: tells those who wait for it.
+fn finish(worker: &Worker, block: &Block, phase: Phase) {
+    block.phase.set(phase);
+    block.ended.set(worker.count_end());
+    let joiner = block.joiner.replace(std::ptr::null());
+    if !joiner.is_null() {
+        // SAFETY: whoever waits in `join` is parked, so its block is in use.
+        worker.wake(unsafe { &*joiner });
+    }
+    let (in_watch, in_scope) = block.places.get();
+    if let Some(watcher) = block.watcher.take() {
+        watcher.ended(worker, in_watch);
+    }
+    done::schedule(worker, block);
+    let stack = block.stack.take();
+    let parent = block.parent.take();
+    // The block may be another's after this, but the stack is ours until `end`.
+    release(&worker.table, block);
+    if let Some(parent) = parent {
+        // Only now: what the task borrowed may go from here on, and its result, if nobody wants it, is gone.
+        parent.ended(worker, in_scope);
+    }
+    worker.leave_behind(stack);
+}
+
+/// One less has to do with the block; the last one drops the result and frees it.
+pub(super) fn release(table: &Rc<Table>, block: &Block) {
+    let refs = block.refs.get() - 1;
+    block.refs.set(refs);
+    if refs == 0 {
+        if let Some(drop_result) = block.drop_result.take() {
+            // SAFETY: it was set together with the result, which is still there.
+            unsafe { drop_result(block) };
+        }
+        drop(block.name.take());
+        // What a task-local's destructor sets is the ended task's too, not the next one's.
+        while let Some(extra) = block.extra.take() {
+            std::mem::forget(discard(extra));
+        }
+        // SAFETY: nobody has to do with it any more.
+        unsafe { table.give_back(block) };
+    }
+}
