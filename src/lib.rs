@@ -22,7 +22,10 @@ pub use generator::{CloseError, Generator, Interrupt, SendError, Step, ThrowErro
 pub use pipeline::{Inbox, Sink};
 pub use runtime::{Config, RunError, run};
 pub use stack::StackError;
-pub use task::{JoinError, JoinHandle, no_suspend, shield, spawn, spawn_each, timeout, yield_now};
+pub use task::{
+    JoinError, JoinHandle, as_completed, gather, join_all, no_suspend, race, scope, shield, spawn, spawn_each, timeout,
+    try_join_all, yield_now,
+};
 
 /// Programs that must not compile, each with a twin that must.
 #[cfg(doctest)]

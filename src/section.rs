@@ -6,7 +6,8 @@
 //! section of the thread, and a coroutine may only suspend with the one that it was resumed with.
 #![forbid(unsafe_code)]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::panic::Location;
 
 /// An open section. `depth` counts those around it, so that two of them can be told apart.
@@ -76,6 +77,38 @@ pub(crate) fn refuse_to_wait() {
     if let Some(place) = INNERMOST.get().and_then(|open| open.quiet) {
         panic!("cannot wait or yield inside a no_suspend section (opened at {place}): close it first");
     }
+}
+
+thread_local! {
+    /// Where the frames of open scopes lie.
+    static SCOPES: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A scope whose tasks borrow from the frame at an address, until it is dropped.
+pub(crate) struct OpenScope(usize);
+
+impl OpenScope {
+    pub(crate) fn new(frame: usize) -> OpenScope {
+        SCOPES.with_borrow_mut(|scopes| scopes.push(frame));
+        OpenScope(frame)
+    }
+}
+
+impl Drop for OpenScope {
+    fn drop(&mut self) {
+        // At thread exit the list may be gone, and with it everybody who would look.
+        let _ = SCOPES.try_with(|scopes| {
+            let mut scopes = scopes.borrow_mut();
+            if let Some(place) = scopes.iter().rposition(|frame| *frame == self.0) {
+                scopes.swap_remove(place);
+            }
+        });
+    }
+}
+
+/// Whether a scope is open on a stack of this thread.
+pub(crate) fn holds_scope(stack: Range<usize>) -> bool {
+    SCOPES.try_with(|scopes| scopes.borrow().iter().any(|frame| stack.contains(frame))).unwrap_or(false)
 }
 
 /// How many sections are open on this thread. At thread exit, when the cell is gone, none.

@@ -329,8 +329,11 @@ impl<H: Handle, R> Core<H, R> {
         let mut thrown = Ok(());
         // A scoped body was made inside the call that ends it, so its thread-locals are as alive as the caller's.
         let possible = if borrows { cfg!(panic = "unwind") } else { self.can_unwind() };
+        let slot = self.handle().port().slot();
         let why = if self.is_started() && !possible {
             self.why_not_unwound()
+        } else if panicking() && section::holds_scope(slot.limit()..slot.top()) {
+            "was dropped by a panic while it has a scope open, for whose tasks nothing can wait there"
         } else {
             match self.resume_with(Note::Unwind) {
                 Event::Complete(result) => return discard(result),
@@ -342,7 +345,6 @@ impl<H: Handle, R> Core<H, R> {
             "suspended again when it was told to end"
         };
         if borrows {
-            let slot = self.handle().port().slot();
             let (kind, name) = slot.label();
             overflow::abort_naming(kind, name, "borrows from its caller and will not end; it cannot be left behind");
         }

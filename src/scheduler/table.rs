@@ -120,10 +120,11 @@ impl Block {
 pub(crate) trait Watcher {
     /// The task that had `place` among those that are watched has ended. Called on its stack: wakes whom it concerns, and
     /// neither waits nor panics.
-    fn ended(&self, worker: &Worker, place: u32);
+    fn ended(&self, worker: &Worker, place: u32, panicked: bool);
 
     /// The task panicked, and nobody holds a handle to it.
-    fn failed(&self, _block: &Block, payload: Box<dyn Any + Send>) {
+    fn failed(&self, block: &Block, payload: Box<dyn Any + Send>) {
+        let _ = block;
         std::mem::forget(payload);
     }
 }

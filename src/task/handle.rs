@@ -266,6 +266,20 @@ impl<T> JoinHandle<T> {
         CancelOnDrop { handle: Some(self) }
     }
 
+    /// Whether the task has panicked, and nobody has taken that yet.
+    pub(super) fn has_panicked(&self) -> bool {
+        // SAFETY: the handle is one to a task that returns T.
+        matches!(unsafe { peek::<T>(self.block()) }, Some(Err(JoinError::Panicked(_))))
+    }
+
+    /// Takes the result if it is a panic.
+    pub(super) fn take_panic(&mut self) -> Option<JoinError> {
+        if !self.has_panicked() || self.block().lent.get() {
+            return None;
+        }
+        self.try_join()?.err()
+    }
+
     pub(super) fn block(&self) -> &Block {
         // SAFETY: the table is kept alive by this handle, and the block is not given back while the handle counts.
         unsafe { &*self.block }

@@ -5,6 +5,8 @@ use super::{Reason, Task};
 use crate::arch::unwind_from;
 use crate::scheduler::table::Block;
 use crate::scheduler::{Phase, Worker, attention};
+use crate::stack::arena::Kind;
+use crate::stack::overflow::abort_naming;
 use std::backtrace::Backtrace;
 use std::fmt;
 use std::io::Write as _;
@@ -155,6 +157,12 @@ pub(crate) fn abandon(worker: &Worker) {
         let ended = matches!(block.phase.get(), Phase::Ended | Phase::Cancelled);
         if ended || worker.is_main(block) || worker.is_hub(block) {
             return;
+        }
+        if let Some(parent) = block.parent.take() {
+            block.parent.set(Some(parent));
+            let why =
+                "would not end when it was cancelled and unwound; it borrows from its scope and cannot be left behind";
+            abort_naming(Kind::Task, block.name.borrow().as_deref(), why);
         }
         let _ = writeln!(
             std::io::stderr(),

@@ -4,11 +4,15 @@
 //! never leaves that thread, so what it owns need not be `Send`.
 
 pub(crate) mod inspect;
+mod combine;
 mod done;
+mod group;
 mod handle;
+mod join_macro;
 mod limits;
 mod local;
 mod result;
+mod scope;
 mod start;
 pub(crate) mod wait;
 
@@ -23,14 +27,21 @@ use std::fmt;
 use std::sync::Arc;
 use std::thread::panicking;
 
+pub use self::combine::{
+    AsCompleted, Completed, Race, TaskError, TryJoinError, WaitError, Waited, When, as_completed, gather, join_all,
+    race, try_join_all, wait,
+};
 pub use self::done::{CallbackId, Done};
+pub use self::group::Joinable;
 pub use self::handle::{CancelOnDrop, JoinError, JoinHandle};
 pub use self::inspect::{DeadlockReport, Stuck};
+pub use self::join_macro::JoinTuple;
 pub use self::limits::{Deadline, Elapsed, check, deadline, no_suspend, shield, timeout};
 pub use self::local::LocalKey;
 #[doc(hidden)]
 pub use self::local::new_key;
 pub(crate) use self::result::report_unhandled;
+pub use self::scope::{Failure, Scope, ScopeError, ScopedJoinHandle, scope};
 pub use self::wait::{
     Cancellation, Cancelled, Reason, Unparker, cancelled, is_cancelled, park, park_shielded, park_until,
 };

@@ -76,7 +76,7 @@ unsafe fn drop_result<T>(block: &Block) {
 
 /// A task panicked and nobody is left to join it.
 #[cold]
-fn unhandled(task: &Task, payload: Payload) {
+pub(super) fn unhandled(task: &Task, payload: Payload) {
     let label = task.to_string();
     match worker() {
         Some(worker) => {

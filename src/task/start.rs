@@ -101,17 +101,20 @@ where
     let block = worker.current();
     // SAFETY: the caller's.
     let f = unsafe { (f as *const F).read() };
-    let result = if block.has_attention(attention::CANCEL) {
+    let mut result = if block.has_attention(attention::CANCEL) {
         discard(f).map_err(failure).and(Err(JoinError::Cancelled))
     } else {
         block.phase.set(Phase::Ready);
         catch_unwind(AssertUnwindSafe(f)).map_err(failure)
     };
-    let result = give_to_parent(block, result);
+    if let Err(error) = &mut result {
+        give_to_parent(block, error);
+    }
+    let panicked = matches!(result, Err(JoinError::Panicked(_) | JoinError::Deadlock));
     let phase = if matches!(result, Err(JoinError::Cancelled)) { Phase::Cancelled } else { Phase::Ended };
     // SAFETY: the block is ours until `release`, and holds no result yet.
     unsafe { put_result(block, result) };
-    finish(worker, block, phase);
+    finish(worker, block, phase, panicked);
     worker.end()
 }
 
@@ -121,23 +124,22 @@ fn failure(payload: Payload) -> JoinError {
 }
 
 /// The panic of a scope's child that nobody holds a handle to is the scope's.
-fn give_to_parent<T>(block: &Block, result: Result<T, JoinError>) -> Result<T, JoinError> {
-    match result {
-        Err(JoinError::Panicked(payload)) if block.refs.get() == 1 => match block.parent.take() {
-            Some(parent) => {
-                parent.failed(block, payload);
-                block.parent.set(Some(parent));
-                // Nobody will see this.
-                Err(JoinError::Deadlock)
-            }
-            None => Err(JoinError::Panicked(payload)),
-        },
-        result => result,
+#[cold]
+fn give_to_parent(block: &Block, error: &mut JoinError) {
+    if !matches!(error, JoinError::Panicked(_)) || block.refs.get() != 1 {
+        return;
+    }
+    if let Some(parent) = block.parent.take() {
+        // What is left there nobody will see.
+        if let JoinError::Panicked(payload) = std::mem::replace(error, JoinError::Deadlock) {
+            parent.failed(block, payload);
+        }
+        block.parent.set(Some(parent));
     }
 }
 
 /// The task has its result: tells those who wait for it.
-fn finish(worker: &Worker, block: &Block, phase: Phase) {
+fn finish(worker: &Worker, block: &Block, phase: Phase, panicked: bool) {
     block.phase.set(phase);
     block.ended.set(worker.count_end());
     let joiner = block.joiner.replace(std::ptr::null());
@@ -147,7 +149,7 @@ fn finish(worker: &Worker, block: &Block, phase: Phase) {
     }
     let (in_watch, in_scope) = block.places.get();
     if let Some(watcher) = block.watcher.take() {
-        watcher.ended(worker, in_watch);
+        watcher.ended(worker, in_watch, panicked);
     }
     done::schedule(worker, block);
     let stack = block.stack.take();
@@ -156,7 +158,7 @@ fn finish(worker: &Worker, block: &Block, phase: Phase) {
     release(&worker.table, block);
     if let Some(parent) = parent {
         // Only now: what the task borrowed may go from here on, and its result, if nobody wants it, is gone.
-        parent.ended(worker, in_scope);
+        parent.ended(worker, in_scope, panicked);
     }
     worker.leave_behind(stack);
 }

@@ -1,0 +1,167 @@
+//! Waiting for several tasks at once: which of them has ended, in the order in which they did.
+
+use super::handle::JoinHandle;
+use super::scope::ScopedJoinHandle;
+use super::wait::{self, Cancelled, running};
+use super::{CancelOnDrop, JoinError};
+use crate::scheduler::table::{Block, Watcher};
+use crate::scheduler::{Wait, Worker};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::ptr::null;
+use std::rc::Rc;
+use std::time::Instant;
+
+/// A handle that the combinators take: [`JoinHandle`], [`ScopedJoinHandle`] and [`CancelOnDrop`].
+pub trait Joinable: sealed::Handle<Self::Value> {
+    /// What the task returns.
+    type Value;
+}
+
+pub(super) mod sealed {
+    use super::JoinHandle;
+
+    /// Lends out the handle itself.
+    pub trait Handle<T> {
+        #[doc(hidden)]
+        fn handle(&mut self) -> &mut JoinHandle<T>;
+    }
+}
+
+impl<T> Joinable for JoinHandle<T> {
+    type Value = T;
+}
+
+impl<T> sealed::Handle<T> for JoinHandle<T> {
+    fn handle(&mut self) -> &mut JoinHandle<T> {
+        self
+    }
+}
+
+impl<T> Joinable for ScopedJoinHandle<'_, T> {
+    type Value = T;
+}
+
+impl<T> sealed::Handle<T> for ScopedJoinHandle<'_, T> {
+    fn handle(&mut self) -> &mut JoinHandle<T> {
+        self.inner()
+    }
+}
+
+impl<T> Joinable for CancelOnDrop<T> {
+    type Value = T;
+}
+
+impl<T> sealed::Handle<T> for CancelOnDrop<T> {
+    fn handle(&mut self) -> &mut JoinHandle<T> {
+        self
+    }
+}
+
+/// Several tasks that are waited for together.
+pub(super) struct Group {
+    /// The places of those that have ended and were not asked for yet, the one that ended first first.
+    ended: RefCell<VecDeque<u32>>,
+    /// Who waits for them, parked.
+    waiter: Cell<*const Block>,
+}
+
+impl Watcher for Group {
+    fn ended(&self, worker: &Worker, place: u32, _panicked: bool) {
+        self.ended.borrow_mut().push_back(place);
+        // SAFETY: whoever waits here is parked, so its block is its own.
+        if let Some(waiter) = unsafe { self.waiter.get().as_ref() } {
+            worker.wake(waiter);
+        }
+    }
+}
+
+impl Group {
+    /// Watches all of them; those that have ended already come first, in the order in which they did. They are not watched
+    /// by anybody else: the handles are borrowed mutably, and each task has one.
+    pub(super) fn watch<H: Joinable>(handles: &mut [H]) -> Rc<Group> {
+        let group = Rc::new(Group { ended: RefCell::default(), waiter: Cell::new(null()) });
+        let mut ended = Vec::new();
+        for (place, handle) in (0..).zip(handles) {
+            let handle = handle.handle();
+            let block = handle.block();
+            if handle.is_finished() {
+                ended.push((block.ended.get(), place));
+            } else {
+                block.places.set((place, block.places.get().1));
+                block.watcher.set(Some(Rc::clone(&group) as Rc<dyn Watcher>));
+            }
+        }
+        ended.sort_unstable();
+        group.ended.borrow_mut().extend(ended.into_iter().map(|(_, place)| place));
+        group
+    }
+
+    /// The place of the one that has ended next, if one has.
+    pub(super) fn try_next(&self) -> Option<usize> {
+        self.ended.borrow_mut().pop_front().map(|place| place as usize)
+    }
+
+    /// Waits for the one that ends next, or until `deadline`: then `None`.
+    #[track_caller]
+    pub(super) fn next(&self, deadline: Option<Instant>) -> Result<Option<usize>, Cancelled> {
+        loop {
+            if let Some(place) = self.try_next() {
+                return Ok(Some(place));
+            }
+            let worker = running("wait for tasks");
+            if deadline.is_some_and(|deadline| deadline <= worker.clock.now()) {
+                return Ok(None);
+            }
+            self.waiter.set(worker.current());
+            let _reset = Reset(&self.waiter);
+            let reason = Wait { why: "one of several tasks to end", closed: true, ..Wait::NOTHING };
+            let outcome = wait::wait(worker, reason, deadline);
+            if self.ended.borrow().is_empty() {
+                outcome?;
+            }
+        }
+    }
+}
+
+/// Nobody waits any more, also if the wait unwinds.
+struct Reset<'a>(&'a Cell<*const Block>);
+
+impl Drop for Reset<'_> {
+    fn drop(&mut self) {
+        self.0.set(null());
+    }
+}
+
+/// Joins all that have no result yet; if the one who waits is cancelled meanwhile, cancels them and awaits them nevertheless.
+#[track_caller]
+pub(super) fn settle<H: Joinable>(handles: &mut [H], results: &mut [Option<Result<H::Value, JoinError>>]) {
+    let mut cut = false;
+    for (handle, result) in handles.iter_mut().zip(&mut *results).filter(|(_, result)| result.is_none()) {
+        match handle.handle().join() {
+            Err(JoinError::Interrupted(_)) => {
+                cut = true;
+                break;
+            }
+            settled => *result = Some(settled),
+        }
+    }
+    if cut {
+        cancel_and_settle(handles, results);
+    }
+}
+
+/// Cancels all that have no result yet, and awaits them, whatever becomes of the one who waits.
+#[track_caller]
+pub(super) fn cancel_and_settle<H: Joinable>(handles: &mut [H], results: &mut [Option<Result<H::Value, JoinError>>]) {
+    let mut open: Vec<_> = handles.iter_mut().zip(results).filter(|(_, result)| result.is_none()).collect();
+    for (handle, _) in &mut open {
+        handle.handle().cancel();
+    }
+    super::shield(|| {
+        for (handle, result) in open {
+            // Where nothing can wait (the thread panics, the run is deadlocked) this is an interruption, and stays one.
+            *result = Some(handle.handle().join());
+        }
+    });
+}
