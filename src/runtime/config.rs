@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::RunError;
-use super::end::sweep;
+use super::end::{self, sweep};
 use super::stall::stalled;
 use crate::scheduler::timers::Clock;
 use crate::scheduler::{Unhandled, Worker};
@@ -11,6 +11,7 @@ use crate::task::{DeadlockReport, report_unhandled};
 use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub struct Config {
     closed_world: bool,
     unhandled: Rc<Unhandled>,
     paused_clock: bool,
+    seed: Option<u64>,
 }
 
 impl fmt::Debug for Config {
@@ -40,6 +42,7 @@ impl fmt::Debug for Config {
             .field("stall_report", &self.stall)
             .field("closed_world", &self.closed_world)
             .field("paused_clock", &self.paused_clock)
+            .field("seed", &self.seed)
             .finish_non_exhaustive()
     }
 }
@@ -60,6 +63,7 @@ impl Config {
             closed_world: false,
             unhandled: Rc::new(report_unhandled),
             paused_clock: false,
+            seed: None,
         }
     }
 
@@ -113,6 +117,28 @@ impl Config {
         self
     }
 
+    /// Permutes whose turn it is: whoever is ready may be next, in an order that depends on nothing but `seed`. For tests that are
+    /// to find what depends on the order of turns; they try several seeds, and with a
+    /// [paused clock](Self::paused_clock) and no wakes from other threads a seed always leads to the same run. When such a run fails
+    /// (main panics, a task panics and nobody joins it, everybody waits), the seed is told on stderr. Each turn costs some
+    /// nanoseconds more.
+    ///
+    /// ```
+    /// use std::{cell::RefCell, rc::Rc};
+    /// let order = |seed| cede::Config::new().seed(seed).run(|| {
+    ///     let log = Rc::new(RefCell::new(Vec::new()));
+    ///     let task = |n| { let log = Rc::clone(&log); cede::spawn(move || log.borrow_mut().push(n)) };
+    ///     cede::gather((0..8).map(task).collect::<Vec<_>>());
+    ///     log.take()
+    /// }).unwrap();
+    /// assert_eq!(order(7), order(7));
+    /// assert!((0..10).any(|seed| order(seed) != [0, 1, 2, 3, 4, 5, 6, 7]));
+    /// ```
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
     /// Runs `main` and the tasks that it spawns: see [`run`].
     ///
     /// # Errors
@@ -126,9 +152,23 @@ impl Config {
     pub fn run<T>(self, main: impl FnOnce() -> T) -> Result<T, RunError<T>> {
         let shape = Shape::new(self.stack_size, 0)?;
         let deadlock: Rc<RefCell<Option<DeadlockReport>>> = Rc::default();
-        let stalled = stalled(self.closed_world, self.stall, Rc::clone(&deadlock));
+        let stalled = stalled(self.closed_world, self.stall, self.grace, Rc::clone(&deadlock));
         let clock = if self.paused_clock { Clock::paused() } else { Clock::real() };
-        let worker = Worker::new(shape, stalled, self.unhandled, clock);
+        let tell_seed = move || {
+            if let Some(seed) = self.seed {
+                // Where stderr cannot be written there is nobody to tell.
+                let _ = writeln!(std::io::stderr(), "cede: that run was permuted: Config::seed({seed}) repeats it");
+            }
+        };
+        let hook = self.unhandled;
+        let unhandled: Rc<Unhandled> = Rc::new(move |label, payload| {
+            hook(label, payload);
+            tell_seed();
+        });
+        let worker = Worker::new(shape, stalled, unhandled, clock, Box::new(end::overdue));
+        if let Some(seed) = self.seed {
+            worker.permute(seed);
+        }
         let outcome = worker.with_thread(|worker| {
             let outcome = catch_unwind(AssertUnwindSafe(main));
             worker.insist_on_main();
@@ -137,6 +177,9 @@ impl Config {
         })?;
         let Some(outcome) = outcome else { return Err(RunError::AlreadyRunning) };
         let report = deadlock.borrow_mut().take();
+        if report.is_some() || outcome.is_err() {
+            tell_seed();
+        }
         match (report, outcome) {
             (Some(report), outcome) => Err(RunError::Deadlock { report, outcome }),
             (None, Ok(value)) => Ok(value),

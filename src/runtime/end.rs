@@ -3,6 +3,7 @@
 
 use crate::scheduler::{Mode, Wait, Worker, attention};
 use crate::task::inspect;
+use std::io::Write as _;
 use std::time::Duration;
 
 /// How long tasks have to end after they were unwound.
@@ -10,21 +11,45 @@ const LAST_GRACE: Duration = Duration::from_millis(500);
 
 /// Main has ended: cancels everybody, waits, unwinds those who stay, and leaves those behind who stay even then.
 pub(super) fn sweep(worker: &Worker, grace: Duration) {
+    worker.doom.set(None);
     worker.mode.set(Mode::Ending);
     worker.clock.go_on();
     worker.main().attention.set(0);
     inspect::tell_all(worker, attention::CANCEL);
     wait_for_the_end(worker, grace);
     if worker.live.get() > 0 && cfg!(panic = "unwind") {
-        worker.mode.set(Mode::Unwinding);
-        inspect::tell_all(worker, attention::CANCEL | attention::UNWIND);
-        worker.hurry();
+        unwind(worker);
         wait_for_the_end(worker, LAST_GRACE);
     }
     if worker.live.get() > 0 {
         inspect::abandon(worker);
     }
     worker.run_last_jobs();
+}
+
+fn unwind(worker: &Worker) {
+    worker.mode.set(Mode::Unwinding);
+    inspect::tell_all(worker, attention::CANCEL | attention::UNWIND);
+    worker.hurry();
+}
+
+/// Main was cancelled, because the run is deadlocked, and has not returned for a grace period. It may be waiting for the tasks
+/// of its scope, so whoever is left is unwound; and if one of those stays even then, nobody could ever go on.
+pub(super) fn overdue(worker: &Worker) {
+    if worker.mode.get() == Mode::Unwinding {
+        return inspect::stop_for_scopes(worker, false);
+    }
+    // Where stderr cannot be written there is nobody to tell.
+    let _ = writeln!(
+        std::io::stderr(),
+        "cede: main was cancelled, because the run is deadlocked, and has not returned yet"
+    );
+    if cfg!(panic = "unwind") {
+        unwind(worker);
+    } else {
+        worker.mode.set(Mode::Unwinding);
+    }
+    worker.doom.set(worker.clock.now().checked_add(LAST_GRACE));
 }
 
 fn wait_for_the_end(worker: &Worker, grace: Duration) {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 pub(super) fn stalled(
     closed_world: bool,
     after: Duration,
+    grace: Duration,
     deadlock: Rc<RefCell<Option<DeadlockReport>>>,
 ) -> Box<dyn Fn(&Worker) -> Verdict> {
     let since: Cell<Option<(u64, Instant)>> = Cell::new(None);
@@ -26,6 +27,11 @@ pub(super) fn stalled(
             }
             deadlock.borrow_mut().get_or_insert_with(|| inspect::report(worker));
             inspect::break_waits(worker);
+            // Main was cancelled: a grace period from now whoever is left is unwound.
+            worker.clock.go_on();
+            if worker.doom.get().is_none() {
+                worker.doom.set(worker.clock.now().checked_add(grace));
+            }
             return Verdict::GoOn;
         }
         if reported.get() {

@@ -74,12 +74,12 @@ impl Worker {
         let timer = self.timers.next(|block, ticket| unsafe { (*block).ticket.get() != ticket });
         if let Some(next) = timer {
             if !self.clock.jump(next) {
-                self.inbox.sleep(timer);
+                self.inbox.sleep(Some(self.doom.get().map_or(next, |doom| doom.min(next))));
             }
             return;
         }
         if let Verdict::Sleep(until) = (self.stalled)(self) {
-            self.inbox.sleep(until);
+            self.inbox.sleep([until, self.doom.get()].into_iter().flatten().min());
         }
     }
 }

@@ -25,6 +25,10 @@ impl Worker {
         self.ring.consider_fetching();
         self.read_letters();
         self.fire_timers();
+        if self.doom.get().is_some_and(|doom| doom <= self.clock.now()) {
+            self.doom.set(None);
+            (self.overdue)(self);
+        }
         if self.mode.get() == Mode::Unwinding {
             // Every turn comes by here then: those that only yield are to be unwound too.
             self.ticks.set(0);

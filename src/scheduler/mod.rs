@@ -157,6 +157,10 @@ pub(crate) struct Worker {
     pub(crate) stalled: Box<dyn Fn(&Worker) -> Verdict>,
     /// Told of a panic that nobody is left to join for: the task's label and the payload.
     pub(crate) unhandled: Rc<Unhandled>,
+    /// When `overdue` is to be called.
+    pub(crate) doom: Cell<Option<Instant>>,
+    /// Called when main has been cancelled for too long.
+    overdue: Box<dyn Fn(&Worker)>,
     /// How many tasks have ended.
     ended: Cell<u64>,
     /// Where the next random number comes from, in a run whose order is permuted; else 0.
@@ -171,6 +175,7 @@ impl Worker {
         stalled: Box<dyn Fn(&Worker) -> Verdict>,
         unhandled: Rc<Unhandled>,
         clock: Clock,
+        overdue: Box<dyn Fn(&Worker)>,
     ) -> Worker {
         Worker {
             current: Cell::new(null()),
@@ -194,6 +199,8 @@ impl Worker {
             shape,
             stalled,
             unhandled,
+            doom: Cell::new(None),
+            overdue,
             ended: Cell::new(0),
             dice: Cell::new(0),
             stop: Cell::new(false),

@@ -146,13 +146,32 @@ pub(crate) fn tell_all(worker: &Worker, bits: u8) {
     for block in all {
         // SAFETY: a block of the table, which stands.
         let block = unsafe { &*block };
-        block.add_attention(bits);
+        // A task is unwound once.
+        let again = block.has_attention(attention::UNWOUND);
+        block.add_attention(if again { bits & !attention::UNWIND } else { bits });
         wait::cut_short(worker, block);
     }
 }
 
+/// Stops the process if a task of a scope is there that was told to unwind and has not ended: it borrows. `all`: also if it has
+/// not come to that, since it waits for others.
+pub(crate) fn stop_for_scopes(worker: &Worker, all: bool) {
+    worker.table.for_each(|block| {
+        let parent = block.parent.take();
+        let borrows = parent.is_some();
+        block.parent.set(parent);
+        let ended = matches!(block.phase.get(), Phase::Ended | Phase::Cancelled);
+        if borrows && !ended && (all || block.has_attention(attention::UNWOUND) || cfg!(panic = "abort")) {
+            let why =
+                "would not end when it was cancelled and unwound; it borrows from its scope and cannot be left behind";
+            abort_naming(Kind::Task, block.name.borrow().as_deref(), why);
+        }
+    });
+}
+
 /// Gives up everybody who is left: their stacks are never used again. Names them on stderr.
 pub(crate) fn abandon(worker: &Worker) {
+    stop_for_scopes(worker, true);
     worker.table.for_each(|block| {
         let ended = matches!(block.phase.get(), Phase::Ended | Phase::Cancelled);
         if ended || worker.is_main(block) || worker.is_hub(block) {

@@ -5,12 +5,15 @@ use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// What a child exits with when its body has returned. 0 is what it would exit with if no test had that name.
+const RAN: i32 = 77;
+
 /// Runs the test `name`, which calls this, once more in a process of its own, where `body` is all that runs. Returns what
 /// went to stderr, "exit code" and the code. A child that hangs is killed after 30 seconds.
 pub(crate) fn in_child(name: &str, body: impl FnOnce()) -> String {
     if std::env::var("CEDE_TASKS_CHILD").as_deref() == Ok(name) {
         body();
-        std::process::exit(0);
+        std::process::exit(RAN);
     }
     let mut child = command(std::env::current_exe().unwrap());
     if cfg!(panic = "abort") {
@@ -32,5 +35,10 @@ pub(crate) fn in_child(name: &str, body: impl FnOnce()) -> String {
         thread::sleep(Duration::from_millis(5));
     }
     let output = child.wait_with_output().unwrap();
-    format!("{}exit code {:?}", String::from_utf8_lossy(&output.stderr), output.status.code())
+    let code = match output.status.code() {
+        Some(0) => panic!("the child ran no test: is there one named {name}?"),
+        Some(RAN) => Some(0),
+        code => code,
+    };
+    format!("{}exit code {code:?}", String::from_utf8_lossy(&output.stderr))
 }
