@@ -14,6 +14,7 @@ pub mod pipeline;
 mod scheduler;
 pub mod task;
 pub mod time;
+pub mod sync;
 mod runtime;
 pub mod prelude;
 

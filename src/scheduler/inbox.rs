@@ -1,10 +1,15 @@
-//! Wakes from other threads, and the worker's sleep until one comes.
+//! Wakes from other threads, and the sleep until one comes.
 //!
-//! The only part of a run that other threads touch. Only the worker's own thread touches tasks.
+//! The only part of a run that other threads touch. Only the worker's own thread touches tasks. A plain thread that waits
+//! has one too.
+//!
+//! Inboxes live for ever and are used again, so whoever wants to wake somebody may keep the address for as long as it likes
+//! and pays for no count. Each use has a number of its own: what is posted for another one is refused.
 #![forbid(unsafe_code)]
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// Who is to be woken: a task's number in its run.
@@ -15,8 +20,8 @@ struct Letters {
     wakes: Vec<Wake>,
     /// The worker is to look around, though there may be nobody to wake.
     nudged: bool,
-    /// The run has ended: wakes are for nobody.
-    closed: bool,
+    /// Whose inbox this is; 0 for nobody's.
+    run: u64,
 }
 
 /// A wake for one task. The worker finds the task by `key`, and knows by `address` whether it is still that one.
@@ -27,38 +32,94 @@ pub(crate) struct Wake {
     pub(crate) address: Address,
 }
 
-/// One run's letter-box.
+/// A letter-box, of a run or of a plain thread that waits.
 #[derive(Default)]
 pub(crate) struct Inbox {
     letters: Mutex<Letters>,
     arrived: Condvar,
     /// There are letters. Looked at far more often than the letters themselves.
     flag: AtomicBool,
+    /// As in the letters. Changes only while they are locked.
+    run: AtomicU64,
+}
+
+static UNUSED: Mutex<Vec<&'static Inbox>> = Mutex::new(Vec::new());
+/// Numbers are never given twice in a process. 0 is nobody, and the largest is never reached.
+static NEXT_RUN: AtomicU64 = AtomicU64::new(1);
+
+/// An inbox in use. Dropping it closes it, and leaves it for the next.
+pub(crate) struct Open {
+    inbox: &'static Inbox,
+    run: u64,
+}
+
+impl Open {
+    pub(crate) fn new() -> Open {
+        let run = NEXT_RUN.fetch_add(1, Ordering::Relaxed);
+        let unused = UNUSED.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let inbox = unused.unwrap_or_else(|| Box::leak(Box::default()));
+        inbox.letters().run = run;
+        inbox.run.store(run, Ordering::Relaxed);
+        Open { inbox, run }
+    }
+
+    /// The number of this use.
+    pub(crate) fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// Where to post, for as long as anybody likes.
+    pub(crate) fn inbox(&self) -> &'static Inbox {
+        self.inbox
+    }
+}
+
+impl Deref for Open {
+    type Target = Inbox;
+
+    #[inline]
+    fn deref(&self) -> &Inbox {
+        self.inbox
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.inbox.close();
+        UNUSED.lock().unwrap_or_else(PoisonError::into_inner).push(self.inbox);
+    }
 }
 
 impl Inbox {
-    pub(crate) fn new() -> Arc<Inbox> {
-        Arc::default()
+    fn letters(&self) -> MutexGuard<'_, Letters> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From any thread: leaves a wake. False if the run has ended.
-    pub(crate) fn post(&self, wake: Wake) -> bool {
-        let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
-        if letters.closed {
+    /// From any thread: leaves a wake. False if that run has ended.
+    pub(crate) fn post(&self, run: u64, wake: Wake) -> bool {
+        self.leave(run, |letters| letters.wakes.push(wake))
+    }
+
+    /// From any thread: ends the sleep, so that the sleeper looks again what there is for it. False if that run has ended.
+    pub(crate) fn nudge(&self, run: u64) -> bool {
+        self.leave(run, |letters| letters.nudged = true)
+    }
+
+    fn leave(&self, run: u64, what: impl FnOnce(&mut Letters)) -> bool {
+        let mut letters = self.letters();
+        if letters.run != run {
             return false;
         }
-        letters.wakes.push(wake);
+        what(&mut letters);
         self.flag.store(true, Ordering::Release);
         self.arrived.notify_one();
         true
     }
 
-    /// From any thread: ends the worker's sleep, so that it looks again who can still be woken.
-    pub(crate) fn nudge(&self) {
-        let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
-        letters.nudged = true;
-        self.flag.store(true, Ordering::Release);
-        self.arrived.notify_one();
+    /// Whether that run goes on, as far as can be known from outside.
+    #[inline]
+    pub(crate) fn is_open(&self, run: u64) -> bool {
+        self.run.load(Ordering::Relaxed) == run
     }
 
     /// Whether there may be letters.
@@ -69,7 +130,7 @@ impl Inbox {
 
     /// Takes all letters.
     pub(crate) fn take(&self) -> Vec<Wake> {
-        let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut letters = self.letters();
         self.flag.store(false, Ordering::Release);
         letters.nudged = false;
         std::mem::take(&mut letters.wakes)
@@ -77,7 +138,7 @@ impl Inbox {
 
     /// Sleeps until there is a letter, or until `deadline`.
     pub(crate) fn sleep(&self, deadline: Option<Instant>) {
-        let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut letters = self.letters();
         while letters.wakes.is_empty() && !letters.nudged {
             letters = match deadline {
                 None => self.arrived.wait(letters).unwrap_or_else(PoisonError::into_inner),
@@ -94,6 +155,9 @@ impl Inbox {
 
     /// From now on nobody is there.
     pub(crate) fn close(&self) {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        let mut letters = self.letters();
+        *letters = Letters::default();
+        self.run.store(0, Ordering::Relaxed);
+        self.flag.store(false, Ordering::Release);
     }
 }

@@ -27,16 +27,18 @@ mod current;
 pub(crate) mod hub;
 pub(crate) mod inbox;
 mod life;
+pub(crate) mod lock;
 mod look;
 pub(crate) mod ready;
 pub(crate) mod table;
 pub(crate) mod timers;
+pub(crate) mod wake;
 
 pub(crate) use self::current::worker;
-use self::inbox::Inbox;
 use self::ready::Ring;
 use self::table::{Block, Table, block_of};
 use self::timers::{Clock, Timers};
+use self::wake::Holder;
 use crate::arch::{Context, Entry, switch};
 use crate::section;
 use crate::stack::Shape;
@@ -80,6 +82,8 @@ pub(crate) mod attention {
     pub(crate) const LIMITS: u8 = 16;
     /// It is in a section in which it may not suspend.
     pub(crate) const QUIET: u8 = 32;
+    /// It was left behind: it is never entered again.
+    pub(crate) const LEFT: u8 = 64;
 }
 
 /// What a parked task waits for.
@@ -89,14 +93,19 @@ pub(crate) struct Wait {
     pub(crate) why: &'static str,
     /// The task that it waits for, or null. Whoever waits holds a handle to it, so it stays.
     pub(crate) on: *const Block,
+    /// Who holds what it waits for is told there; or null. It is borrowed by whoever waits, so it stays.
+    pub(crate) holder: *const Holder,
     /// Only tasks of this run can end it.
     pub(crate) closed: bool,
+    /// Another thread may end it, though no unparker exists: what it waits for can be shared with anybody.
+    pub(crate) open: bool,
     /// No cancel cuts it short.
     pub(crate) stubborn: bool,
 }
 
 impl Wait {
-    pub(crate) const NOTHING: Wait = Wait { why: "", on: null(), closed: false, stubborn: false };
+    pub(crate) const NOTHING: Wait =
+        Wait { why: "", on: null(), holder: null(), closed: false, open: false, stubborn: false };
 }
 
 /// What happens to whom is left of a run.
@@ -142,7 +151,9 @@ pub(crate) struct Worker {
     pub(crate) sweeping: Cell<bool>,
     pub(crate) table: Rc<Table>,
     pub(crate) timers: Timers,
-    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) inbox: inbox::Open,
+    /// The number of the inbox, and so of the run.
+    run: u64,
     /// What the hub runs: callbacks of tasks that have ended.
     jobs: RefCell<VecDeque<Box<dyn FnOnce()>>>,
     /// The hub runs one of them, in which nobody may wait.
@@ -177,7 +188,9 @@ impl Worker {
         clock: Clock,
         overdue: Box<dyn Fn(&Worker)>,
     ) -> Worker {
+        let inbox = inbox::Open::new();
         Worker {
+            run: inbox.run(),
             current: Cell::new(null()),
             ticks: Cell::new(0),
             ring: Ring::new(),
@@ -191,7 +204,7 @@ impl Worker {
             sweeping: Cell::new(false),
             table: Rc::new(Table::new()),
             timers: Timers::new(),
-            inbox: Inbox::new(),
+            inbox,
             clock,
             jobs: RefCell::default(),
             in_job: Cell::new(false),
@@ -205,6 +218,12 @@ impl Worker {
             dice: Cell::new(0),
             stop: Cell::new(false),
         }
+    }
+
+    /// The number of this run. No other in the process has it, before or after.
+    #[inline(always)]
+    pub(crate) fn run(&self) -> u64 {
+        self.run
     }
 
     /// A block with a number, and room for it in the ring.

@@ -125,7 +125,7 @@ impl<T> JoinHandle<T> {
             waits = if next.phase.get() == Phase::Parked { next.wait.get().on } else { null() };
         }
         block.joiner.set(me);
-        let wait = Wait { why: "a task to end", on: block, closed: true, stubborn: false };
+        let wait = Wait { why: "a task to end", on: block, closed: true, ..Wait::NOTHING };
         let outcome = wait::wait(worker, wait, None);
         if std::ptr::eq(block.joiner.get(), me) {
             block.joiner.set(null());

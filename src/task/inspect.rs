@@ -8,6 +8,7 @@ use crate::scheduler::{Phase, Worker, attention};
 use crate::stack::arena::Kind;
 use crate::stack::overflow::abort_naming;
 use std::backtrace::Backtrace;
+use std::collections::HashMap;
 use std::fmt;
 use std::io::Write as _;
 
@@ -20,6 +21,8 @@ pub struct Stuck {
     pub reason: Reason,
     /// For whom, if it is a task.
     pub on: Option<Task>,
+    /// Who holds what it waits for, if it is a lock or the like and a task of this run holds it.
+    pub held_by: Option<Task>,
 }
 
 /// Who waits for what when nobody can go on.
@@ -35,10 +38,13 @@ impl fmt::Display for DeadlockReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.tasks.len();
         write!(f, "{count} {} and nobody is left to wake them:", if count == 1 { "task waits" } else { "tasks wait" })?;
-        for Stuck { task, reason, on } in &self.tasks {
+        for Stuck { task, reason, on, held_by } in &self.tasks {
             write!(f, "\n  task {task} waits for {reason}")?;
             if let Some(on) = on {
                 write!(f, ": {on}")?;
+            }
+            if let Some(holder) = held_by {
+                write!(f, ", held by {holder}")?;
             }
         }
         if let Some(first) = self.cycle.first() {
@@ -62,30 +68,42 @@ fn for_each_parked(worker: &Worker, mut f: impl FnMut(&Block)) {
 
 /// Everybody who waits.
 pub(crate) fn report(worker: &Worker) -> DeadlockReport {
-    let mut blocks: Vec<*const Block> = Vec::new();
-    for_each_parked(worker, |block| blocks.push(block));
+    let mut parked: Vec<*const Block> = Vec::new();
+    let mut everybody: HashMap<u64, *const Block> = HashMap::new();
+    for_each_parked(worker, |block| parked.push(block));
+    worker.table.for_each(|block| {
+        everybody.insert(block.id.get(), block);
+    });
+    let holds = |block: &Block| holder(worker, &everybody, block);
     // SAFETY: blocks of the table, which stands.
-    let blocks = blocks.into_iter().map(|block| unsafe { &*block });
-    let mut tasks: Vec<(&Block, Stuck)> = blocks
-        .map(|block| {
-            let wait = block.wait.get();
-            // SAFETY: whoever waits for a task holds a handle to it.
-            let on = unsafe { wait.on.as_ref() }.map(Task::of);
-            (block, Stuck { task: Task::of(block), reason: Reason::new(wait.why), on })
-        })
-        .collect();
-    tasks.sort_by_key(|(_, stuck)| stuck.task.id());
-    let cycle = tasks.iter().find_map(|(block, _)| cycle_from(block)).unwrap_or_default();
-    DeadlockReport { tasks: tasks.into_iter().map(|(_, stuck)| stuck).collect(), cycle }
+    let mut parked: Vec<&Block> = parked.into_iter().map(|block| unsafe { &*block }).collect();
+    parked.sort_by_key(|block| block.id.get());
+    let stuck = |block: &&Block| {
+        let wait = block.wait.get();
+        // SAFETY: whoever waits for a task holds a handle to it.
+        let on = unsafe { wait.on.as_ref() }.map(Task::of);
+        Stuck { task: Task::of(block), reason: Reason::new(wait.why), on, held_by: holds(block).map(Task::of) }
+    };
+    let cycle = parked.iter().find_map(|block| cycle_from(block, holds)).unwrap_or_default();
+    DeadlockReport { tasks: parked.iter().map(stuck).collect(), cycle }
+}
+
+/// Who holds what a parked task waits for, if that is a task of this run that has not ended.
+fn holder<'a>(worker: &'a Worker, everybody: &HashMap<u64, *const Block>, block: &Block) -> Option<&'a Block> {
+    // SAFETY: whoever waits borrows what it waits for.
+    let holder = unsafe { block.wait.get().holder.as_ref() }?.task_of(worker.run())?;
+    // SAFETY: a block of the table, which stands.
+    everybody.get(&holder).map(|block| unsafe { &**block })
 }
 
 /// The circle that leads back to `start`, if there is one.
-fn cycle_from(start: &Block) -> Option<Vec<Task>> {
+fn cycle_from<'a>(start: &'a Block, holder: impl Fn(&Block) -> Option<&'a Block>) -> Option<Vec<Task>> {
     let mut cycle = vec![Task::of(start)];
     let mut at = start;
     loop {
         // SAFETY: whoever waits for a task holds a handle to it.
-        let next = unsafe { at.wait.get().on.as_ref() }.filter(|next| next.phase.get() == Phase::Parked)?;
+        let next = unsafe { at.wait.get().on.as_ref() }.or_else(|| holder(at));
+        let next = next.filter(|next| next.phase.get() == Phase::Parked)?;
         if std::ptr::eq(next, start) {
             return Some(cycle);
         }
@@ -118,7 +136,10 @@ pub(super) fn backtrace(worker: &Worker, block: &Block) -> Option<Backtrace> {
 /// Whether every wait is of a kind that only a task of this run can end.
 pub(crate) fn is_closed(worker: &Worker) -> bool {
     let mut closed = true;
-    for_each_parked(worker, |block| closed &= block.wait.get().closed || !can_be_unparked(block));
+    for_each_parked(worker, |block| {
+        let wait = block.wait.get();
+        closed &= wait.closed || !wait.open && !can_be_unparked(block);
+    });
     closed
 }
 
@@ -189,6 +210,7 @@ pub(crate) fn abandon(worker: &Worker) {
             Task::of(block),
             if cfg!(panic = "unwind") { "unwound" } else { "cannot be unwound where panics abort" }
         );
+        block.add_attention(attention::LEFT);
         // Its frames may be borrowed from for ever, so the stack is not the pool's any more.
         std::mem::forget(block.stack.take());
     });

@@ -8,13 +8,12 @@
 
 use super::done::extra;
 use super::{Task, limits};
-use crate::scheduler::inbox::{Inbox, Wake};
 use crate::scheduler::table::Block;
+use crate::scheduler::wake::{WakeKey, block_thread};
 use crate::scheduler::{Mode, Phase, Wait, Worker, attention, worker};
 use crate::section;
 use std::borrow::Cow;
 use std::fmt;
-use std::ptr::null;
 use std::sync::Arc;
 use std::thread::panicking;
 use std::time::Instant;
@@ -123,7 +122,7 @@ pub fn park_shielded(reason: impl Into<Reason>) {
 }
 
 fn waiting(reason: impl Into<Reason>) -> Wait {
-    Wait { why: reason.into().0, on: null(), closed: false, stubborn: false }
+    Wait { why: reason.into().0, ..Wait::NOTHING }
 }
 
 /// Whether this task was cancelled. False outside of a run.
@@ -249,6 +248,25 @@ fn wait_heedfully(worker: &Worker, block: &Block, wait: Wait, deadline: Option<I
     if is_late { Err(Cancelled) } else { Ok(()) }
 }
 
+/// As [`wait`]; outside of a run it blocks the thread, which nobody can cancel. Ends when a [`WakeKey`] of whoever waits is
+/// used, and may end without a reason. A stubborn wait returns `Cancelled` too if it must not be waited again: after a
+/// certain deadlock, when the grace period is over, and while the thread panics.
+#[track_caller]
+pub(crate) fn wait_anywhere(wait_for: Wait, deadline: Option<Instant>) -> Result<(), Cancelled> {
+    match worker() {
+        Some(worker) => {
+            let outcome = wait(worker, wait_for, deadline);
+            let given_up = attention::BROKEN | attention::UNWOUND;
+            let broken = wait_for.stubborn && worker.current().has_attention(given_up);
+            outcome.and(if broken { Err(Cancelled) } else { Ok(()) })
+        }
+        None => {
+            block_thread(deadline);
+            Ok(())
+        }
+    }
+}
+
 /// Whether a wait of this kind does not begin, or ends, for what the task was told.
 fn is_cut_short(block: &Block, wait: Wait) -> bool {
     let bits = attention::UNWIND | attention::BROKEN | if wait.stubborn { 0 } else { attention::CANCEL };
@@ -283,8 +301,7 @@ pub struct Unparker {
 
 /// Whom an unparker wakes.
 pub(super) struct Target {
-    inbox: Arc<Inbox>,
-    wake: Wake,
+    key: WakeKey,
     task: Task,
 }
 
@@ -307,10 +324,7 @@ impl Unparker {
         let worker = running("make an Unparker");
         let block = worker.current();
         let target = extra(block, |extra| {
-            let make = || {
-                let wake = Wake { key: std::ptr::from_ref(block) as usize, address: block.id.get() };
-                Arc::new(Target { inbox: Arc::clone(&worker.inbox), wake, task: Task::of(block) })
-            };
+            let make = || Arc::new(Target { key: WakeKey::of(worker, block), task: Task::of(block) });
             Arc::clone(extra.target.get_or_insert_with(make))
         });
         Unparker { target: Some(target) }
@@ -318,18 +332,8 @@ impl Unparker {
 
     /// Makes the task's current park return, or else its next one.
     pub fn unpark(&self) {
-        let Target { inbox, wake, .. } = self.target();
-        match worker() {
-            Some(worker) if Arc::ptr_eq(&worker.inbox, inbox) => {
-                // SAFETY: the key came from a block of this worker's table, and blocks stay in place as long as it.
-                let block = unsafe { &*(wake.key as *const Block) };
-                if block.id.get() == wake.address {
-                    worker.wake(block);
-                }
-            }
-            // The run may be over; then there is nobody to wake.
-            _ => drop(inbox.post(*wake)),
-        }
+        // The task or its run may be over; then there is nobody to wake.
+        let _ = self.target().key.wake();
     }
 
     /// Whom it wakes.
@@ -344,13 +348,13 @@ impl Unparker {
 
 impl Drop for Unparker {
     fn drop(&mut self) {
-        let inbox = Arc::clone(&self.target().inbox);
+        let key = self.target().key;
         let Some(target) = self.target.take() else { return };
         let left = Arc::downgrade(&target);
         drop(target);
         // Only the block's own is left: nobody can wake the task any more, and its worker may be asleep.
-        if left.strong_count() <= 1 && worker().is_none_or(|worker| !Arc::ptr_eq(&worker.inbox, &inbox)) {
-            inbox.nudge();
+        if left.strong_count() <= 1 && !key.is_here() {
+            key.nudge();
         }
     }
 }

@@ -1,0 +1,143 @@
+//! Waking somebody, from anywhere: what everybody who waits leaves behind.
+
+use super::inbox::{Inbox, Open, Wake};
+use super::table::Block;
+use super::{Phase, attention, worker};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+/// Whom to wake: a task, or a plain thread that waits. Costs nothing to copy, and may be kept for ever: when whoever it names
+/// is gone, it wakes nobody.
+#[derive(Clone, Copy)]
+pub(crate) struct WakeKey {
+    inbox: &'static Inbox,
+    /// The number of the run, or of the thread's inbox.
+    run: u64,
+    /// `key` is 0 for a plain thread.
+    wake: Wake,
+}
+
+thread_local! {
+    /// Where a plain thread waits. Made when first asked for.
+    static THREAD: Open = Open::new();
+}
+
+impl WakeKey {
+    /// The one that this code is part of: a task, or the thread if there is no run.
+    ///
+    /// # Panics
+    ///
+    /// On a plain thread that is about to end, in destructors of its thread-locals.
+    #[inline]
+    pub(crate) fn current() -> WakeKey {
+        match worker() {
+            Some(worker) => WakeKey::of(worker, worker.current()),
+            None => {
+                THREAD.with(|open| WakeKey { inbox: open.inbox(), run: open.run(), wake: Wake { key: 0, address: 0 } })
+            }
+        }
+    }
+
+    /// For a task of this run.
+    #[inline]
+    pub(crate) fn of(worker: &super::Worker, block: &Block) -> WakeKey {
+        let wake = Wake { key: std::ptr::from_ref(block) as usize, address: block.id.get() };
+        WakeKey { inbox: worker.inbox.inbox(), run: worker.run(), wake }
+    }
+
+    /// Wakes it, or makes its next wait return at once. False if it is gone.
+    #[inline]
+    pub(crate) fn wake(&self) -> bool {
+        match worker() {
+            Some(worker) if worker.run() == self.run => {
+                // SAFETY: the key came from a block of this worker's table, and blocks stay in place as long as it.
+                let block = unsafe { &*(self.wake.key as *const Block) };
+                let there = is_there(block, self.wake.address);
+                if there {
+                    worker.wake(block);
+                }
+                there
+            }
+            _ => self.wake_from_outside(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wake_from_outside(&self) -> bool {
+        if self.wake.key == 0 { self.inbox.nudge(self.run) } else { self.inbox.post(self.run, self.wake) }
+    }
+
+    /// Whether it is gone for certain, so that nothing is to be handed to it: its task has ended or was left behind, or its
+    /// run is over.
+    #[inline]
+    pub(crate) fn is_gone(&self) -> bool {
+        match worker() {
+            Some(worker) if worker.run() == self.run => {
+                // SAFETY: as in `wake`.
+                let block = unsafe { &*(self.wake.key as *const Block) };
+                !is_there(block, self.wake.address)
+            }
+            _ => !self.inbox.is_open(self.run),
+        }
+    }
+
+    /// Whether it is of the run that this code is part of. Then no other thread is needed to wake it.
+    pub(crate) fn is_here(&self) -> bool {
+        worker().is_some_and(|worker| worker.run() == self.run)
+    }
+
+    /// Ends the sleep of its worker or thread, so that it looks again who can still be woken.
+    pub(crate) fn nudge(&self) {
+        // When the run is over there is nobody to nudge.
+        let _ = self.inbox.nudge(self.run);
+    }
+}
+
+#[inline]
+fn is_there(block: &Block, address: u64) -> bool {
+    block.id.get() == address
+        && !matches!(block.phase.get(), Phase::Ended | Phase::Cancelled)
+        && !block.has_attention(attention::LEFT)
+}
+
+/// Blocks a plain thread until it is woken, or until `deadline`. Returns at once if a wake came before.
+pub(crate) fn block_thread(deadline: Option<Instant>) {
+    THREAD.with(|open| {
+        open.sleep(deadline);
+        open.take();
+    });
+}
+
+/// Who holds what others wait for, so that reports can name it. It is told by whoever hands over, and is only ever read for
+/// people: a holder that has ended is nobody.
+#[derive(Debug, Default)]
+pub(crate) struct Holder {
+    /// 0 for nobody.
+    run: AtomicU64,
+    id: AtomicU64,
+}
+
+impl Holder {
+    pub(crate) const fn nobody() -> Holder {
+        Holder { run: AtomicU64::new(0), id: AtomicU64::new(0) }
+    }
+
+    /// It is held by `key` now.
+    #[inline]
+    pub(crate) fn set(&self, key: WakeKey) {
+        self.run.store(key.run, Relaxed);
+        self.id.store(key.wake.address, Relaxed);
+    }
+
+    /// It is held by nobody now.
+    #[inline]
+    pub(crate) fn clear(&self) {
+        self.run.store(0, Relaxed);
+    }
+
+    /// The number of the task that holds it, if it is one of this run.
+    pub(crate) fn task_of(&self, run: u64) -> Option<u64> {
+        (self.run.load(Relaxed) == run).then(|| self.id.load(Relaxed)).filter(|id| *id != 0)
+    }
+}

@@ -1,0 +1,178 @@
+//! The waiting core, through the smallest type that can be made of it: a box that holds one thing at a time.
+
+use super::waiters::{Ended, Line, Waiters, wait_in, wake_all};
+use crate::scheduler::Wait;
+use crate::scheduler::lock::Lock;
+use crate::scheduler::wake::{Holder, WakeKey};
+use crate::{Config, RunError, spawn, yield_now};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Hands single things to those who wait, in their order.
+#[derive(Default)]
+struct Post {
+    inner: Lock<Inner>,
+    holder: Holder,
+}
+
+#[derive(Default)]
+struct Inner {
+    things: Vec<u32>,
+    takers: Waiters<Option<u32>>,
+}
+
+struct Takers;
+
+impl Line for Takers {
+    type State = Inner;
+    type Value = Option<u32>;
+
+    fn waiters(state: &mut Inner) -> &mut Waiters<Option<u32>> {
+        &mut state.takers
+    }
+
+    fn pass_on(state: &mut Inner, value: Option<u32>) -> Vec<WakeKey> {
+        value.and_then(|thing| state.put(thing)).into_iter().collect()
+    }
+}
+
+impl Inner {
+    fn put(&mut self, thing: u32) -> Option<WakeKey> {
+        let Some(place) = self.takers.claim() else {
+            self.things.push(thing);
+            return None;
+        };
+        *self.takers.value(place) = Some(thing);
+        Some(self.takers.key(place))
+    }
+}
+
+impl Post {
+    fn put(&self, thing: u32) {
+        let key = self.inner.lock().put(thing);
+        wake_all(key.into_iter().collect());
+    }
+
+    fn take(&self, deadline: Option<Instant>) -> Result<u32, &'static str> {
+        let mut inner = self.inner.lock();
+        if let Some(thing) = inner.things.pop() {
+            return Ok(thing);
+        }
+        let place = inner.takers.enlist(None);
+        drop(inner);
+        let wait = Wait { why: "a thing", open: true, holder: &raw const self.holder, ..Wait::NOTHING };
+        match wait_in::<Takers>(&self.inner, place, wait, deadline) {
+            Ended::Handed(thing) => Ok(thing.expect("it was handed one")),
+            Ended::Dismissed(_) => Err("dismissed"),
+            Ended::TimedOut(_) => Err("timed out"),
+            Ended::Cancelled(_) => Err("cancelled"),
+        }
+    }
+}
+
+#[test]
+fn what_is_put_goes_to_those_who_wait_in_their_order() {
+    let post = Arc::new(Post::default());
+    let taken = crate::run(|| {
+        let takers: Vec<_> = (0..3).map(|_| Arc::clone(&post)).map(|post| spawn(move || post.take(None))).collect();
+        yield_now();
+        (1..=4).for_each(|thing| post.put(thing));
+        takers.into_iter().map(|mut taker| taker.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(taken, [Ok(1), Ok(2), Ok(3)]);
+    assert_eq!(post.take(None), Ok(4), "and outside of a run");
+}
+
+#[test]
+fn a_cancel_in_the_moment_of_the_hand_over_loses_nothing() {
+    let post = Arc::new(Post::default());
+    crate::run(|| {
+        let inner = Arc::clone(&post);
+        let mut taker = spawn(move || (inner.take(None), inner.take(None)));
+        yield_now();
+        post.put(1);
+        taker.cancel();
+        post.put(2);
+        assert_eq!(taker.join().unwrap(), (Ok(1), Ok(2)), "what is there needs no wait");
+        let inner = Arc::clone(&post);
+        let mut taker = spawn(move || inner.take(None));
+        yield_now();
+        taker.cancel();
+        post.put(3);
+        assert_eq!(taker.join().unwrap(), Ok(3), "the cancel had not been looked at yet");
+        let inner = Arc::clone(&post);
+        let mut taker = spawn(move || inner.take(None));
+        yield_now();
+        taker.cancel();
+        yield_now();
+        post.put(4);
+        assert_eq!(taker.join().unwrap(), Err("cancelled"));
+        assert_eq!(post.take(None), Ok(4));
+    });
+}
+
+#[test]
+fn deadlines_end_waits_of_tasks_and_of_threads() {
+    let post = Post::default();
+    let soon = || Some(crate::time::now() + Duration::from_millis(3));
+    assert_eq!(post.take(soon()), Err("timed out"));
+    Config::new().paused_clock(true).run(|| assert_eq!(post.take(soon()), Err("timed out"))).unwrap();
+    assert!(post.inner.lock().takers.is_empty());
+}
+
+#[test]
+fn threads_and_tasks_hand_to_each_other() {
+    let (there, back) = (Arc::new(Post::default()), Arc::new(Post::default()));
+    let echo = {
+        let (there, back) = (Arc::clone(&there), Arc::clone(&back));
+        std::thread::spawn(move || (0..1000).for_each(|_| back.put(there.take(None).unwrap() + 1)))
+    };
+    let sum: u32 = crate::run(|| {
+        let mut task = spawn(move || {
+            let each = |n| {
+                there.put(n);
+                back.take(None).unwrap() - n
+            };
+            (0..1000).map(each).sum()
+        });
+        task.join().unwrap()
+    });
+    assert_eq!(sum, 1000);
+    echo.join().unwrap();
+}
+
+#[test]
+fn a_deadlock_is_reported_with_who_holds_what_and_in_which_circle() {
+    let posts = [Arc::new(Post::default()), Arc::new(Post::default())];
+    let outcome = Config::new().closed_world(true).run(|| {
+        let mut tasks = Vec::new();
+        for (own, other) in [(0, 1), (1, 0)] {
+            let (own, other) = (Arc::clone(&posts[own]), Arc::clone(&posts[other]));
+            let body = move || {
+                own.holder.set(WakeKey::current());
+                yield_now();
+                other.take(None)
+            };
+            let name = if tasks.is_empty() { "a" } else { "b" };
+            tasks.push(crate::Builder::new().name(name).spawn(body).unwrap());
+        }
+        tasks.iter_mut().map(|task| task.join().is_ok()).all(|ok| ok)
+    });
+    let Err(RunError::Deadlock { report, .. }) = outcome else { panic!("no deadlock") };
+    let text = report.to_string();
+    assert!(text.contains("task 'a' waits for a thing, held by 'b'"), "{text}");
+    assert!(text.ends_with("in a circle: 'a' -> 'b' -> 'a'"), "{text}");
+}
+
+#[test]
+fn a_wait_on_what_can_be_shared_is_no_certain_deadlock() {
+    // Somebody else runs, so that this is not the process's only thread.
+    let post = Arc::new(Post::default());
+    let later = Arc::clone(&post);
+    let thread = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(20));
+        later.put(1);
+    });
+    assert_eq!(crate::run(|| post.take(None)), Ok(1));
+    thread.join().unwrap();
+}

@@ -1,0 +1,311 @@
+//! Those who wait for one thing, in line.
+//!
+//! A line lies in a type's state, under the type's [`Lock`], and everything that changes who waits or who was handed what
+//! happens there:
+//!
+//! ```text
+//!                  enlist                     claim, by whoever has something
+//! (looks, finds   --------> Waiting  ----------------------------------------> Handed
+//!  nothing)                   |  |  \                                            |
+//!                    cancelled|  |   dismiss_all (closed) --> Dismissed          |
+//!                  or too late|  |                                |              |
+//!                             v  +-- claimed elsewhere: Passed    |              |
+//!                           leave <-------------------------------+--------------+
+//! ```
+//!
+//! So a hand-over is committed in one step, and a waiter that is cancelled in the same moment finds out, under the same
+//! lock, which of the two came first. A waiter has left its line before its wait returns. One whose run has left it behind
+//! stays enlisted for ever, and is passed over.
+
+use crate::scheduler::Wait;
+use crate::scheduler::lock::Lock;
+use crate::scheduler::wake::WakeKey;
+use crate::task::wait::wait_anywhere;
+use crate::time::now;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+/// No node.
+const NONE: u32 = u32::MAX;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    Free,
+    /// In line.
+    Waiting,
+    /// Was handed something, and is out of the line.
+    Handed,
+    /// Told that it waits in vain, and out of the line.
+    Dismissed,
+    /// Out of the line because it was handed something in another one, or is gone.
+    Passed,
+}
+
+/// A waiter's place. Whoever enlisted has it, and leaves it once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place(u32);
+
+struct Node<V> {
+    status: Status,
+    previous: u32,
+    next: u32,
+    key: Option<WakeKey>,
+    /// What it brought, or was handed. Present unless free.
+    value: Option<V>,
+    /// For one that waits in several lines and takes from one.
+    choice: Option<(Arc<Choice>, usize)>,
+}
+
+/// Waiters of one kind, each with a value: what it brings, room for what it will be handed, or both.
+pub(crate) struct Waiters<V> {
+    nodes: Vec<Node<V>>,
+    /// The first free node; the others follow by `next`.
+    free: u32,
+    first: u32,
+    last: u32,
+}
+
+/// What one that waits in several lines has come to: whoever hands it something claims it first, in one step.
+#[derive(Debug, Default)]
+pub(crate) struct Choice(AtomicUsize);
+
+impl Choice {
+    /// Claims it for the line `index`, counted from 1. False if another line was first.
+    pub(crate) fn claim(&self, index: usize) -> bool {
+        self.0.compare_exchange(0, index, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// For which line it was claimed; 0 for none.
+    pub(crate) fn claimed(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl<V> Default for Waiters<V> {
+    fn default() -> Waiters<V> {
+        Waiters::new()
+    }
+}
+
+impl<V> Waiters<V> {
+    pub(crate) const fn new() -> Waiters<V> {
+        Waiters { nodes: Vec::new(), free: NONE, first: NONE, last: NONE }
+    }
+
+    /// Whether nobody is in line.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first == NONE
+    }
+
+    /// Puts whoever runs this at the end of the line.
+    #[inline]
+    pub(crate) fn enlist(&mut self, value: V) -> Place {
+        self.enlist_for(value, None)
+    }
+
+    /// As `enlist`, for one that waits in several lines; `usize` is the number that `choice` is claimed with.
+    pub(crate) fn enlist_for(&mut self, value: V, choice: Option<(Arc<Choice>, usize)>) -> Place {
+        let node = Node {
+            status: Status::Waiting,
+            previous: self.last,
+            next: NONE,
+            key: Some(WakeKey::current()),
+            value: Some(value),
+            choice,
+        };
+        let place = if self.free == NONE {
+            self.nodes.push(node);
+            u32::try_from(self.nodes.len() - 1).expect("fewer waiters than fit into memory")
+        } else {
+            let place = self.free;
+            self.free = self.nodes[place as usize].next;
+            self.nodes[place as usize] = node;
+            place
+        };
+        match self.last {
+            NONE => self.first = place,
+            last => self.nodes[last as usize].next = place,
+        }
+        self.last = place;
+        Place(place)
+    }
+
+    /// The first in line, and what it brings; those who are gone are passed over.
+    pub(crate) fn first(&mut self) -> Option<&mut V> {
+        while self.first != NONE {
+            let node = &self.nodes[self.first as usize];
+            let claimed_elsewhere = node.choice.as_ref().is_some_and(|(choice, _)| choice.claimed() != 0);
+            if !claimed_elsewhere && !node.key.is_some_and(|key| key.is_gone()) {
+                return self.nodes[self.first as usize].value.as_mut();
+            }
+            self.unlink(self.first, Status::Passed);
+        }
+        None
+    }
+
+    /// Takes the first who can be handed something out of the line. Whoever calls this then puts it into `value`, unlocks, and
+    /// wakes `key`.
+    #[inline]
+    pub(crate) fn claim(&mut self) -> Option<Place> {
+        while self.first != NONE {
+            let place = self.first;
+            let node = &self.nodes[place as usize];
+            let gone = node.key.is_some_and(|key| key.is_gone());
+            if !gone && node.choice.as_ref().is_none_or(|(choice, index)| choice.claim(*index)) {
+                self.unlink(place, Status::Handed);
+                return Some(Place(place));
+            }
+            self.unlink(place, Status::Passed);
+        }
+        None
+    }
+
+    /// What a waiter brought, or was handed.
+    #[inline]
+    pub(crate) fn value(&mut self, place: Place) -> &mut V {
+        self.nodes[place.0 as usize].value.as_mut().expect("it has not left")
+    }
+
+    /// Whom to wake for a waiter.
+    #[inline]
+    pub(crate) fn key(&self, place: Place) -> WakeKey {
+        self.nodes[place.0 as usize].key.expect("it has not left")
+    }
+
+    /// Tells everybody that they wait in vain. Whoever calls this unlocks, and wakes them.
+    pub(crate) fn dismiss_all(&mut self) -> Vec<WakeKey> {
+        let mut keys = Vec::new();
+        while self.first != NONE {
+            let place = self.first;
+            keys.extend(self.nodes[place as usize].key);
+            self.unlink(place, Status::Dismissed);
+        }
+        keys
+    }
+
+    #[inline]
+    fn unlink(&mut self, place: u32, status: Status) {
+        let node = &mut self.nodes[place as usize];
+        node.status = status;
+        let (previous, next) = (node.previous, node.next);
+        match previous {
+            NONE => self.first = next,
+            previous => self.nodes[previous as usize].next = next,
+        }
+        match next {
+            NONE => self.last = previous,
+            next => self.nodes[next as usize].previous = previous,
+        }
+    }
+
+    /// Ends a wait: gives the place up, and returns what it has, and whether that was handed.
+    #[inline]
+    pub(crate) fn leave(&mut self, place: Place) -> (V, bool) {
+        let at = place.0 as usize;
+        let status = self.nodes[at].status;
+        if status == Status::Waiting {
+            self.unlink(place.0, Status::Free);
+        }
+        let node = &mut self.nodes[at];
+        node.status = Status::Free;
+        node.key = None;
+        node.choice = None;
+        node.next = self.free;
+        self.free = place.0;
+        (node.value.take().expect("it leaves once"), status == Status::Handed)
+    }
+}
+
+/// Wakes those whom something was handed, after the lock was given up.
+pub(crate) fn wake_all(keys: Vec<WakeKey>) {
+    for key in keys {
+        // Who is gone by now needs no wake.
+        let _ = key.wake();
+    }
+}
+
+/// A line of waiters in the state of a type.
+pub(crate) trait Line {
+    /// What lies under the type's lock.
+    type State;
+    /// What a waiter brings, or is handed.
+    type Value;
+
+    fn waiters(state: &mut Self::State) -> &mut Waiters<Self::Value>;
+
+    /// Gives what was handed to somebody who is unwound, and cannot return it, to the next, or back. Returns who is to be
+    /// woken.
+    fn pass_on(state: &mut Self::State, value: Self::Value) -> Vec<WakeKey>;
+
+    /// Somebody has left the line without having been handed anything. Returns who is to be woken: those whom it kept waiting.
+    fn left(state: &mut Self::State) -> Vec<WakeKey> {
+        let _ = state;
+        Vec::new()
+    }
+}
+
+/// How a wait in a line ended. The waiter has left it.
+#[derive(Debug)]
+pub(crate) enum Ended<V> {
+    /// With something in hand. A cancel that came in the same moment is told by the next wait.
+    Handed(V),
+    /// The thing that it waited for was closed.
+    Dismissed(V),
+    /// The deadline came first.
+    TimedOut(V),
+    /// The task was cancelled, or the thread panics and cannot wait.
+    Cancelled(V),
+}
+
+/// Leaves the line if the wait is unwound.
+struct Enlisted<'a, L: Line> {
+    lock: &'a Lock<L::State>,
+    place: Place,
+}
+
+impl<L: Line> Drop for Enlisted<'_, L> {
+    fn drop(&mut self) {
+        let mut state = self.lock.lock();
+        let (value, handed) = L::waiters(&mut state).leave(self.place);
+        let (value, keys) =
+            if handed { (None, L::pass_on(&mut state, value)) } else { (Some(value), L::left(&mut state)) };
+        drop(state);
+        wake_all(keys);
+        drop(value); // anybody's code
+    }
+}
+
+/// Waits at `place`, in which whoever runs this has just been enlisted; the lock was given up meanwhile.
+///
+/// `wait` is `Wait { why: "a message", open: true, ..Wait::NOTHING }` or the like.
+#[track_caller]
+pub(crate) fn wait_in<L: Line>(
+    lock: &Lock<L::State>,
+    place: Place,
+    wait: Wait,
+    deadline: Option<Instant>,
+) -> Ended<L::Value> {
+    let enlisted = Enlisted::<L> { lock, place };
+    loop {
+        let outcome = wait_anywhere(wait, deadline);
+        let mut state = lock.lock();
+        let waiters = L::waiters(&mut state);
+        let end: fn(L::Value) -> Ended<L::Value> = match waiters.nodes[place.0 as usize].status {
+            Status::Handed => Ended::Handed,
+            Status::Dismissed => Ended::Dismissed,
+            _ if outcome.is_err() => Ended::Cancelled,
+            _ if deadline.is_some_and(|deadline| deadline <= now()) => Ended::TimedOut,
+            _ => continue,
+        };
+        std::mem::forget(enlisted);
+        let (value, handed) = waiters.leave(place);
+        if !handed {
+            let keys = L::left(&mut state);
+            drop(state);
+            wake_all(keys);
+        }
+        return end(value);
+    }
+}
