@@ -38,7 +38,7 @@ pub(crate) use self::current::worker;
 use self::ready::Ring;
 use self::table::{Block, Table, block_of};
 use self::timers::{Clock, Timers};
-use self::wake::Holder;
+pub(crate) use self::wake::Wait;
 use crate::arch::{Context, Entry, switch};
 use crate::section;
 use crate::stack::Shape;
@@ -48,7 +48,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ptr::null;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// Where a task stands, as far as the scheduler cares.
@@ -84,28 +83,6 @@ pub(crate) mod attention {
     pub(crate) const QUIET: u8 = 32;
     /// It was left behind: it is never entered again.
     pub(crate) const LEFT: u8 = 64;
-}
-
-/// What a parked task waits for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wait {
-    /// In words.
-    pub(crate) why: &'static str,
-    /// The task that it waits for, or null. Whoever waits holds a handle to it, so it stays.
-    pub(crate) on: *const Block,
-    /// Who holds what it waits for is told there; or null. It is borrowed by whoever waits, so it stays.
-    pub(crate) holder: *const Holder,
-    /// Only tasks of this run can end it.
-    pub(crate) closed: bool,
-    /// Another thread may end it, though no unparker exists: what it waits for can be shared with anybody.
-    pub(crate) open: bool,
-    /// No cancel cuts it short.
-    pub(crate) stubborn: bool,
-}
-
-impl Wait {
-    pub(crate) const NOTHING: Wait =
-        Wait { why: "", on: null(), holder: null(), closed: false, open: false, stubborn: false };
 }
 
 /// What happens to whom is left of a run.

@@ -1,8 +1,9 @@
-//! Waking somebody, from anywhere: what everybody who waits leaves behind.
+//! What everybody who waits leaves behind: what for, in words, and whom to wake, from anywhere.
 
 use super::inbox::{Inbox, Open, Wake};
 use super::table::Block;
 use super::{Phase, attention, worker};
+use std::ptr::null;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
@@ -107,6 +108,28 @@ pub(crate) fn block_thread(deadline: Option<Instant>) {
         open.sleep(deadline);
         open.take();
     });
+}
+
+/// What a parked task waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    /// In words.
+    pub(crate) why: &'static str,
+    /// The task that it waits for, or null. Whoever waits holds a handle to it, so it stays.
+    pub(crate) on: *const Block,
+    /// Who holds what it waits for is told there; or null. It is borrowed by whoever waits, so it stays.
+    pub(crate) holder: *const Holder,
+    /// Only tasks of this run can end it.
+    pub(crate) closed: bool,
+    /// Another thread may end it, though no unparker exists: what it waits for can be shared with anybody.
+    pub(crate) open: bool,
+    /// No cancel cuts it short.
+    pub(crate) stubborn: bool,
+}
+
+impl Wait {
+    pub(crate) const NOTHING: Wait =
+        Wait { why: "", on: null(), holder: null(), closed: false, open: false, stubborn: false };
 }
 
 /// Who holds what others wait for, so that reports can name it. It is told by whoever hands over, and is only ever read for

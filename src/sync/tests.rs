@@ -1,10 +1,13 @@
 //! The waiting core, through the smallest type that can be made of it: a box that holds one thing at a time.
 
+// The run stands below this module; a test may use it all the same.
+extern crate self as cede;
+
 use super::waiters::{Ended, Line, Waiters, wait_in, wake_all};
 use crate::scheduler::Wait;
 use crate::scheduler::lock::Lock;
 use crate::scheduler::wake::{Holder, WakeKey};
-use crate::{Config, RunError, spawn, yield_now};
+use cede::{Config, RunError, spawn, yield_now};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -73,7 +76,7 @@ impl Post {
 #[test]
 fn what_is_put_goes_to_those_who_wait_in_their_order() {
     let post = Arc::new(Post::default());
-    let taken = crate::run(|| {
+    let taken = cede::run(|| {
         let takers: Vec<_> = (0..3).map(|_| Arc::clone(&post)).map(|post| spawn(move || post.take(None))).collect();
         yield_now();
         (1..=4).for_each(|thing| post.put(thing));
@@ -86,7 +89,7 @@ fn what_is_put_goes_to_those_who_wait_in_their_order() {
 #[test]
 fn a_cancel_in_the_moment_of_the_hand_over_loses_nothing() {
     let post = Arc::new(Post::default());
-    crate::run(|| {
+    cede::run(|| {
         let inner = Arc::clone(&post);
         let mut taker = spawn(move || (inner.take(None), inner.take(None)));
         yield_now();
@@ -114,7 +117,7 @@ fn a_cancel_in_the_moment_of_the_hand_over_loses_nothing() {
 #[test]
 fn deadlines_end_waits_of_tasks_and_of_threads() {
     let post = Post::default();
-    let soon = || Some(crate::time::now() + Duration::from_millis(3));
+    let soon = || Some(cede::time::now() + Duration::from_millis(3));
     assert_eq!(post.take(soon()), Err("timed out"));
     Config::new().paused_clock(true).run(|| assert_eq!(post.take(soon()), Err("timed out"))).unwrap();
     assert!(post.inner.lock().takers.is_empty());
@@ -127,7 +130,7 @@ fn threads_and_tasks_hand_to_each_other() {
         let (there, back) = (Arc::clone(&there), Arc::clone(&back));
         std::thread::spawn(move || (0..1000).for_each(|_| back.put(there.take(None).unwrap() + 1)))
     };
-    let sum: u32 = crate::run(|| {
+    let sum: u32 = cede::run(|| {
         let mut task = spawn(move || {
             let each = |n| {
                 there.put(n);
@@ -154,7 +157,7 @@ fn a_deadlock_is_reported_with_who_holds_what_and_in_which_circle() {
                 other.take(None)
             };
             let name = if tasks.is_empty() { "a" } else { "b" };
-            tasks.push(crate::Builder::new().name(name).spawn(body).unwrap());
+            tasks.push(cede::Builder::new().name(name).spawn(body).unwrap());
         }
         tasks.iter_mut().map(|task| task.join().is_ok()).all(|ok| ok)
     });
@@ -173,6 +176,6 @@ fn a_wait_on_what_can_be_shared_is_no_certain_deadlock() {
         std::thread::sleep(Duration::from_millis(20));
         later.put(1);
     });
-    assert_eq!(crate::run(|| post.take(None)), Ok(1));
+    assert_eq!(cede::run(|| post.take(None)), Ok(1));
     thread.join().unwrap();
 }
