@@ -68,10 +68,10 @@ pub fn join_all<H: Joinable>(handles: impl IntoIterator<Item = H>) -> Result<Vec
     results.into_iter().map(|result| result.expect("all have ended")).collect()
 }
 
-/// The result of a task that has ended.
+/// The result of a task that has ended, or was left behind.
 #[track_caller]
 fn take<H: Joinable>(handle: &mut H) -> Result<H::Value, JoinError> {
-    handle.handle().try_join().expect("it has ended")
+    handle.handle().join()
 }
 
 /// Why a task of [`try_join_all`] gave no value.

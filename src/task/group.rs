@@ -77,15 +77,16 @@ impl Watcher for Group {
 }
 
 impl Group {
-    /// Watches all of them; those that have ended already come first, in the order in which they did. They are not watched
-    /// by anybody else: the handles are borrowed mutably, and each task has one.
+    /// Watches all of them; those that have ended already come first, in the order in which they did, and before them those
+    /// that were left behind by a run that is over. They are not watched by anybody else: the handles are borrowed mutably,
+    /// and each task has one.
     pub(super) fn watch<H: Joinable>(handles: &mut [H]) -> Rc<Group> {
         let group = Rc::new(Group { ended: RefCell::default(), waiter: Cell::new(null()) });
         let mut ended = Vec::new();
         for (place, handle) in (0..).zip(handles) {
             let handle = handle.handle();
             let block = handle.block();
-            if handle.is_finished() {
+            if handle.is_finished() || handle.own_worker().is_none() {
                 ended.push((block.ended.get(), place));
             } else {
                 block.places.set((place, block.places.get().1));
@@ -111,7 +112,13 @@ impl Group {
             }
             let worker = running("wait for tasks");
             if deadline.is_some_and(|deadline| deadline <= worker.clock.now()) {
-                return Ok(None);
+                // Whoever asks again and again, without time to wait, starves nobody and hears its cancel.
+                crate::yield_now();
+                let next = self.try_next();
+                if next.is_none() {
+                    super::check()?;
+                }
+                return Ok(next);
             }
             self.waiter.set(worker.current());
             let _reset = Reset(&self.waiter);
