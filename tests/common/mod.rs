@@ -88,3 +88,26 @@ pub(crate) fn caught<R>(f: impl FnOnce() -> R) -> thread::Result<R> {
 pub(crate) fn rounds(count: u32) {
     (0..count).for_each(|_| cede::yield_now());
 }
+
+/// Runs by a paused clock, so that sleeping takes no time.
+pub(crate) fn paused<T>(main: impl FnOnce() -> T) -> T {
+    match cede::Config::new().paused_clock(true).run(main) {
+        Ok(value) => value,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A duration by the run's clock, which is paused as a rule.
+pub(crate) fn s(seconds: u64) -> std::time::Duration {
+    std::time::Duration::from_secs(seconds)
+}
+
+/// How many seconds have gone by since `start`, by the run's clock.
+pub(crate) fn since(start: std::time::Instant) -> u64 {
+    (cede::time::now() - start).as_secs()
+}
+
+/// A task that sleeps, and then returns `value`. If it is cancelled it says so.
+pub(crate) fn sleeper<T: 'static>(seconds: u64, value: T) -> cede::JoinHandle<Result<T, cede::task::Cancelled>> {
+    cede::spawn(move || cede::time::sleep(s(seconds)).map(|()| value))
+}
