@@ -9,6 +9,7 @@
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::panic::Location;
+use std::thread::panicking;
 
 /// An open section. `depth` counts those around it, so that two of them can be told apart.
 #[derive(Clone, Copy)]
@@ -77,6 +78,22 @@ pub(crate) fn refuse_to_wait() {
     if let Some(place) = INNERMOST.get().and_then(|open| open.quiet) {
         panic!("cannot wait or yield inside a no_suspend section (opened at {place}): close it first");
     }
+}
+
+thread_local! {
+    /// A callback of the scheduler's runs, in which nothing may wait.
+    static CALLBACK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A callback begins or ends.
+pub(crate) fn set_in_callback(on: bool) {
+    CALLBACK.set(on);
+}
+
+/// Whether the code that runs may wait: not while the thread panics, in a callback, or in a section in which nothing may.
+pub(crate) fn may_wait() -> bool {
+    let quiet = INNERMOST.try_with(Cell::get).ok().flatten().and_then(|open| open.quiet);
+    !panicking() && !CALLBACK.try_with(Cell::get).unwrap_or(false) && quiet.is_none()
 }
 
 thread_local! {

@@ -293,9 +293,15 @@ impl<H: Handle, R> Core<H, R> {
     }
 
     /// Whether a suspended body can still be run at all: not when this thread's thread-locals are going down, since what
-    /// lies on the stack may point into those that are gone.
+    /// lies on the stack may point into those that are gone; and not where nothing may wait, if it would have to.
     pub(crate) fn can_be_told(&self) -> bool {
-        pool::thread_is_alive()
+        pool::thread_is_alive() && !self.would_wait_in_vain()
+    }
+
+    /// Whether it has a scope open, for whose tasks it would have to wait, where nothing may wait.
+    fn would_wait_in_vain(&self) -> bool {
+        let slot = self.handle().port().slot();
+        !section::may_wait() && section::holds_scope(slot.limit()..slot.top())
     }
 
     /// Whether a suspended body can be unwound: not where panics abort.
@@ -305,9 +311,13 @@ impl<H: Handle, R> Core<H, R> {
 
     /// The reason, for the report of a leak.
     pub(crate) fn why_not_unwound(&self) -> &'static str {
-        match self.can_be_told() {
-            true => "was dropped while suspended, where panics abort and nothing can unwind it",
-            false => "was dropped at the end of its thread, when thread-locals that it may use are gone",
+        if !pool::thread_is_alive() {
+            "was dropped at the end of its thread, when thread-locals that it may use are gone"
+        } else if self.would_wait_in_vain() {
+            "was dropped by a panic, in a callback or in no_suspend while it has a scope open, for whose tasks nothing can \
+             wait there"
+        } else {
+            "was dropped while suspended, where panics abort and nothing can unwind it"
         }
     }
 
@@ -328,12 +338,9 @@ impl<H: Handle, R> Core<H, R> {
     pub(crate) fn end(&mut self, borrows: bool) -> Result<(), Payload> {
         let mut thrown = Ok(());
         // A scoped body was made inside the call that ends it, so its thread-locals are as alive as the caller's.
-        let possible = if borrows { cfg!(panic = "unwind") } else { self.can_unwind() };
-        let slot = self.handle().port().slot();
+        let possible = if borrows { cfg!(panic = "unwind") && !self.would_wait_in_vain() } else { self.can_unwind() };
         let why = if self.is_started() && !possible {
             self.why_not_unwound()
-        } else if panicking() && section::holds_scope(slot.limit()..slot.top()) {
-            "was dropped by a panic while it has a scope open, for whose tasks nothing can wait there"
         } else {
             match self.resume_with(Note::Unwind) {
                 Event::Complete(result) => return discard(result),
@@ -345,6 +352,7 @@ impl<H: Handle, R> Core<H, R> {
             "suspended again when it was told to end"
         };
         if borrows {
+            let slot = self.handle().port().slot();
             let (kind, name) = slot.label();
             overflow::abort_naming(kind, name, "borrows from its caller and will not end; it cannot be left behind");
         }

@@ -78,6 +78,7 @@ impl Worker {
     /// Makes every wait and yield panic while the hub runs a callback.
     pub(super) fn set_in_job(&self, on: bool) {
         self.in_job.set(on);
+        section::set_in_callback(on);
         self.hurry();
     }
 

@@ -5,8 +5,8 @@
 //! 1. [`scope`] does not return, and does not unwind, while one of its tasks is there: the body runs under `catch_unwind`, and
 //!    the wait after it is ended by nothing else. It does not even unwind when the whole run is told to.
 //! 2. The frame that is borrowed from cannot be freed behind its back: what is suspended in it is a task or a generator, and
-//!    a stack that is forgotten is never used again. A generator that is dropped while its thread panics could not wait; it is
-//!    left behind if it has a scope open (`section::holds_scope`).
+//!    a stack that is forgotten is never used again. A generator that is dropped while its thread panics, in a callback or in
+//!    `no_suspend` could not wait; it is left behind if it has a scope open (`section::holds_scope`).
 //! 3. A task that will not end cannot be left behind at the end of a run, as others are: the process stops (`inspect::abandon`).
 //! 4. A task counts itself out after the last use of what it borrows: its closure and its result are gone by then, or the
 //!    result lies in the block and belongs to the handle, which does not outlive `'scope`.
@@ -120,7 +120,7 @@ impl Family {
     /// Waits until all have ended. A cancel or a deadline is passed on to them, and then nothing cuts this short.
     fn wait(&self) {
         while !self.is_empty() {
-            let Some(worker) = worker().filter(|_| !panicking()) else {
+            let Some(worker) = worker().filter(|worker| !panicking() && !worker.is_in_job()) else {
                 abort_naming(Kind::Task, None, "cannot wait for its scope's tasks here, and they borrow from it");
             };
             let block = worker.current();
