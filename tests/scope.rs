@@ -1,0 +1,509 @@
+//! Scopes: children that borrow, and how a scope ends. The ids are those of the table in ARCHITECTURE.md; what a scope needs of
+//! generators and of the end of a run is in `scope_left.rs`.
+
+mod common;
+
+use cede::task::{self, Cancelled, Failure, Scope, ScopeError, park};
+use cede::time::{now, sleep};
+use cede::{
+    Builder, Config, JoinError, RunError, as_completed, gather, join_all, race, run, scope, shield, spawn, timeout,
+    yield_now,
+};
+use common::witness::{AtEnd, Drops, Log};
+use common::{caught, panic_text, paused, rounds, s, since};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+/// What failed, as text.
+fn failed<T>(outcome: Result<T, ScopeError<T>>) -> Vec<String> {
+    match outcome {
+        Ok(_) => panic!("it should have failed"),
+        Err(ScopeError::Failed { failures, .. }) => {
+            failures.iter().map(|Failure { error, .. }| error.to_string()).collect()
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+// ---- borrowing
+
+#[test]
+fn children_read_and_write_what_is_around_the_scope_as_threads_do() {
+    let (mut left, mut right, text) = (vec![1, 2], [10; 3], String::from("text"));
+    let total = run(|| {
+        scope(|scope| {
+            scope.spawn(|| {
+                left.push(3);
+                yield_now();
+                left.push(4);
+            });
+            scope.spawn(|| right.iter_mut().for_each(|n| *n += 1));
+            let mut len = scope.spawn(|| &text[1..]);
+            let mut both = [scope.spawn(|| text.len()), scope.spawn(|| text.len() * 2)];
+            len.join().unwrap().len() + both.iter_mut().map(|one| one.join().unwrap()).sum::<usize>()
+        })
+    });
+    assert_eq!((total.unwrap(), left, right), (15, vec![1, 2, 3, 4], [11; 3]));
+}
+
+#[test]
+fn a46_a_scope_returns_when_all_its_children_have_ended() {
+    paused(|| {
+        let (start, done) = (now(), Cell::new(0));
+        let value = scope(|scope| {
+            for seconds in 1..=5 {
+                let done = &done;
+                scope.spawn(move || {
+                    sleep(s(seconds)).unwrap();
+                    done.set(done.get() + 1);
+                });
+            }
+            "value"
+        });
+        assert_eq!((value.unwrap(), done.get(), since(start)), ("value", 5, 5));
+        assert_eq!(scope(|_| 7).unwrap(), 7, "without children at once");
+    });
+}
+
+#[test]
+fn children_spawn_grandchildren_through_the_scope_and_inner_scopes() {
+    fn tree<'scope>(scope: &'scope Scope<'scope, '_>, depth: u32, count: &'scope Cell<u32>) {
+        count.set(count.get() + 1);
+        for _ in 0..if depth == 0 { 0 } else { 3 } {
+            scope.spawn(move || {
+                yield_now();
+                tree(scope, depth - 1, count);
+            });
+        }
+    }
+    fn inner(depth: u32) -> u32 {
+        let counts = [Cell::new(0), Cell::new(0)];
+        scope(|scope| {
+            for count in counts.iter().take(if depth == 0 { 0 } else { 2 }) {
+                scope.spawn(move || count.set(inner(depth - 1)));
+            }
+        })
+        .unwrap();
+        1 + counts.iter().map(Cell::get).sum::<u32>()
+    }
+    run(|| {
+        let count = Cell::new(0);
+        scope(|scope| tree(scope, 4, &count)).unwrap();
+        assert_eq!(count.get(), 1 + 3 + 9 + 27 + 81);
+        assert_eq!(inner(5), 63);
+    });
+}
+
+#[test]
+fn the_combinators_take_scoped_handles_too() {
+    paused(|| {
+        let words = ["one", "two", "three"];
+        let lengths = scope(|scope| {
+            let spawn = |place: usize| {
+                let word = words[place];
+                scope.spawn(move || sleep(s(9 - word.len() as u64)).map(|()| word))
+            };
+            let all = || (0..3).map(spawn).collect::<Vec<_>>();
+            let first = race(all()).winner;
+            let order: Vec<_> = as_completed(all()).map(|task| task.result.unwrap().unwrap()).collect();
+            assert_eq!(order, ["three", "one", "two"]);
+            assert_eq!(join_all(all()).unwrap(), [Ok("one"), Ok("two"), Ok("three")]);
+            let waited = task::wait(&mut all(), task::When::First, None).unwrap();
+            (first, waited.done, gather(all()).len())
+        });
+        assert_eq!(lengths.unwrap(), (2, vec![2], 3));
+    });
+}
+
+#[test]
+fn a_scoped_task_has_what_its_builder_gave_it() {
+    run(|| {
+        let text = String::from("borrowed");
+        scope(|scope| {
+            let mut named =
+                Builder::new().name("reader").stack_size(1 << 20).spawn_scoped(scope, || text.len()).unwrap();
+            assert_eq!((named.task().name(), named.join().unwrap()), (Some("reader"), 8));
+            assert!(Builder::new().stack_size(usize::MAX).spawn_scoped(scope, || ()).is_err());
+            let seen = Cell::new(false);
+            let seen = Rc::new(seen);
+            let inner = Rc::clone(&seen);
+            let mut eager = Builder::new().eager(true).spawn_scoped(scope, move || inner.set(true)).unwrap();
+            assert!(seen.get());
+            eager.join().unwrap();
+            // What is shown of them.
+            assert!(format!("{scope:?}").starts_with("Scope { tasks: 0, cancelled: false"));
+        })
+        .unwrap();
+    });
+}
+
+// ---- failing
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a46_a_failure_cancels_the_others_and_the_body_awaits_them_and_is_told_with_all_others() {
+    paused(|| {
+        let (log, start) = (Log::default(), now());
+        let outcome = scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    assert_eq!(sleep(s(9)), Err(Cancelled));
+                    shield(|| sleep(s(1))).unwrap();
+                    log.add("cleaned");
+                });
+            }
+            scope.spawn(|| {
+                sleep(s(2)).unwrap();
+                panic!("one");
+            });
+            let told = sleep(s(9));
+            assert!(scope.is_cancelled() && task::check().is_err() && !task::is_cancelled());
+            scope.spawn(|| log.add("ran")); // never does
+            told
+        });
+        assert_eq!((log.take(), since(start)), (vec!["cleaned".to_string(); 2], 3));
+        let Err(ScopeError::Failed { value, failures }) = outcome else { panic!("it failed") };
+        assert_eq!((value, failures.len()), (Err(Cancelled), 1), "the body was told, and its value is kept");
+        assert_eq!(sleep(s(1)), Ok(()), "outside of the scope nothing is left");
+    });
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a47_a_child_that_is_cancelled_alone_is_no_failure() {
+    paused(|| {
+        let done = Cell::new(0);
+        let outcome = scope(|scope| {
+            let count = || {
+                sleep(s(1))?;
+                done.set(done.get() + 1);
+                Ok::<(), Cancelled>(())
+            };
+            scope.spawn(count);
+            let unrun = scope.spawn(count);
+            unrun.cancel();
+            let told = scope.spawn(count);
+            yield_now();
+            told.cancel_with("alone");
+            scope.spawn(count);
+            assert!(!scope.is_cancelled());
+        });
+        assert!(outcome.is_ok());
+        assert_eq!(done.get(), 2);
+    });
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a47_a_panic_of_the_body_cancels_and_awaits_the_children_and_then_goes_on() {
+    paused(|| {
+        let (log, start) = (Log::default(), now());
+        let text = panic_text(caught(|| {
+            scope(|scope| {
+                scope.spawn(|| {
+                    assert!(sleep(s(9)).is_err());
+                    shield(|| sleep(s(2))).unwrap();
+                    log.add("cleaned");
+                });
+                sleep(s(1)).unwrap();
+                panic!("the body");
+            })
+        }));
+        assert_eq!((text.as_str(), log.take(), since(start)), ("the body", vec!["cleaned".to_string()], 3));
+        assert!(task::check().is_ok());
+    });
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a48_nothing_can_be_spawned_in_a_scope_that_is_over_or_outside_of_a_run() {
+    // That it is over the compiler sees: tests/soundness.md. In one that was cancelled nothing runs any more.
+    run(|| {
+        let outcome = scope(|scope| {
+            scope.cancel();
+            scope.cancel();
+            let mut late = scope.spawn(|| unreachable!("it never runs"));
+            matches!(late.join(), Err(JoinError::Cancelled))
+        });
+        assert!(outcome.unwrap());
+    });
+    let text = panic_text(caught(|| scope(|_| ())));
+    assert_eq!(text, "cannot open a scope outside of a run: call cede::run(|| ...) and do it in there");
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a49_every_failure_is_in_the_error_in_the_order_of_their_ends() {
+    paused(|| {
+        let outcome = scope(|scope| {
+            scope.spawn(|| {
+                assert!(sleep(s(9)).is_err());
+                shield(|| sleep(s(1))).unwrap();
+                panic!("while cleaning up");
+            });
+            Builder::new()
+                .name("first")
+                .spawn_scoped(scope, || {
+                    sleep(s(1)).unwrap();
+                    panic!("first");
+                })
+                .unwrap();
+        });
+        let text = outcome.as_ref().unwrap_err().to_string();
+        assert!(text.starts_with("2 of the scope's tasks failed: 'first': the task panicked: first; #"), "{text}");
+        assert_eq!(failed(outcome), ["the task panicked: first", "the task panicked: while cleaning up"]);
+    });
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a_panic_that_somebody_joined_is_no_failure_of_the_scope_but_cancels_the_others() {
+    paused(|| {
+        let outcome = scope(|scope| {
+            let mut other = scope.spawn(|| sleep(s(9)));
+            let mut bad = scope.spawn(|| panic!("seen"));
+            let seen = loop {
+                // The first wait is the body's, which is cut short.
+                match bad.join() {
+                    Err(JoinError::Interrupted(_)) => {}
+                    result => break result.unwrap_err().to_string(),
+                }
+            };
+            let told = loop {
+                match other.join() {
+                    Err(JoinError::Interrupted(_)) => {}
+                    result => break result.unwrap(),
+                }
+            };
+            (seen, told, scope.is_cancelled())
+        });
+        assert_eq!(outcome.unwrap(), ("the task panicked: seen".to_string(), Err(Cancelled), true));
+        // Its handle dropped before or after its end makes no difference.
+        for early in [true, false] {
+            let outcome = scope(|scope| {
+                let bad = scope.spawn(|| panic!("unseen"));
+                if early {
+                    drop(bad);
+                    let _ = sleep(s(1));
+                } else {
+                    let _ = sleep(s(1));
+                    drop(bad);
+                }
+            });
+            assert_eq!(failed(outcome), ["the task panicked: unseen"], "early: {early}");
+        }
+    });
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn failures_beside_a_panic_of_the_body_are_told_to_the_hook() {
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let hook = Rc::clone(&told);
+    let config = Config::new().on_unhandled_panic(move |_, payload| hook.borrow_mut().push(common::text_of(payload)));
+    config
+        .run(|| {
+            let outcome = caught(|| {
+                scope(|scope| {
+                    scope.spawn(|| panic!("the child"));
+                    yield_now();
+                    panic!("the body");
+                })
+            });
+            assert_eq!(panic_text(outcome), "the body");
+            rounds(3);
+        })
+        .unwrap();
+    assert_eq!(*told.borrow(), ["the child"]);
+}
+
+// ---- cancelled from outside
+
+/// Runs a scope in a task of its own that is cancelled after a second. Returns when everything had ended, and what was told.
+fn cancelled_after_a_second(body: impl Fn(&Scope<'_, '_>) -> Result<(), Cancelled> + 'static) -> (u64, Vec<String>) {
+    paused(|| {
+        let (log, start) = (Log::default(), now());
+        let inner = log.clone();
+        let mut parent = spawn(move || {
+            let _end = inner.at_end("the parent's end");
+            let local = String::from("borrowed");
+            let outcome = scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| {
+                        let told = sleep(s(9));
+                        shield(|| sleep(s(2))).unwrap();
+                        inner.add(format!("{local}: {told:?}"));
+                    });
+                }
+                body(scope)
+            });
+            inner.add(format!("{:?} {:?}", outcome.unwrap(), sleep(s(1))));
+        });
+        sleep(s(1)).unwrap();
+        parent.cancel();
+        parent.join().unwrap();
+        (since(start), log.take())
+    })
+}
+
+#[test]
+fn a_parent_that_is_cancelled_waits_for_its_children_all_the_same() {
+    let told = |body: &str| {
+        let child = "borrowed: Err(Cancelled)".to_string();
+        vec![child.clone(), child, format!("{body} Err(Cancelled)"), "the parent's end".to_string()]
+    };
+    // In the closing wait, in the body, and in a body that pays no attention.
+    assert_eq!(cancelled_after_a_second(|_| Ok(())), (3, told("Ok(())")));
+    assert_eq!(cancelled_after_a_second(|_| sleep(s(5))), (3, told("Err(Cancelled)")));
+    let deaf = |_: &Scope<'_, '_>| {
+        let _ = sleep(s(5));
+        shield(|| sleep(s(4)))
+    };
+    // The body goes on for four seconds; only then does the scope look, and the children take two.
+    assert_eq!(cancelled_after_a_second(deaf), (7, told("Ok(())")));
+    // A second cancel changes nothing: they were told at once, and clean up for two seconds.
+    let (ended, told) = cancelled_after_a_second(|scope| {
+        yield_now();
+        scope.cancel();
+        Ok(())
+    });
+    assert_eq!((ended, told.len()), (2, 4));
+}
+
+#[test]
+fn a_deadline_around_a_scope_cancels_its_children_and_is_told() {
+    paused(|| {
+        let (log, start) = (Log::default(), now());
+        let outcome = timeout(s(1), || {
+            scope(|scope| {
+                scope.spawn(|| {
+                    log.add(format!("{:?} {}", sleep(s(9)), task::is_cancelled()));
+                    shield(|| sleep(s(1))).unwrap();
+                });
+            })
+        });
+        assert!(outcome.unwrap_err().value.is_ok());
+        assert_eq!((log.take(), since(start)), (vec!["Err(Cancelled) true".to_string()], 2));
+        // Inside of a shield nothing of that is heard.
+        let outcome = timeout(s(1), || shield(|| scope(|scope| scope.spawn(|| sleep(s(3))).join().unwrap())));
+        assert_eq!((outcome.unwrap().unwrap(), since(start)), (Ok(()), 5));
+    });
+}
+
+#[test]
+fn cancelling_a_scope_tells_the_children_and_the_body_and_nobody_else() {
+    paused(|| {
+        let outcome = scope(|outer| {
+            let mut bystander = outer.spawn(|| sleep(s(2)));
+            let inner = scope(|inner| {
+                let mut child = inner.spawn(|| (sleep(s(9)), task::cancelled().map(|why| why.to_string())));
+                inner.spawn(|| {
+                    sleep(s(1)).unwrap();
+                    inner.cancel();
+                });
+                (
+                    sleep(s(9)),
+                    loop {
+                        if let Some(told) = child.try_join() {
+                            break told.unwrap();
+                        }
+                        yield_now();
+                    },
+                )
+            });
+            let (body, child) = inner.unwrap();
+            assert_eq!((body, child), (Err(Cancelled), (Err(Cancelled), Some("cancelled".into()))));
+            bystander.join().unwrap()
+        });
+        assert_eq!(outcome.unwrap(), Ok(()));
+    });
+}
+
+// ---- where it cannot be opened
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a_scope_is_refused_while_panicking_in_callbacks_and_in_no_suspend_before_there_is_a_child() {
+    let log = Log::default();
+    let inner = log.clone();
+    run(move || {
+        let log = inner.clone();
+        let mut task = spawn(move || {
+            let _end = AtEnd(|| {
+                let refused = scope(|_| log.add("called"));
+                log.add(refused.unwrap_err().to_string());
+            });
+            panic!("on purpose");
+        });
+        assert!(task.join().is_err());
+        let log = inner.clone();
+        task = spawn(|| ());
+        task.on_done(move |_| log.add(panic_text(caught(|| scope(|_| ())))));
+        task.join().unwrap();
+        rounds(2);
+        inner.add(panic_text(caught(|| cede::no_suspend(|| scope(|_| ())))).split(" (").next().unwrap());
+    });
+    let expected = [
+        "cannot open a scope while the thread panics: nothing may wait there",
+        "cannot wait in a callback: spawn a task from it instead",
+        "cannot wait or yield inside a no_suspend section",
+    ];
+    assert_eq!(log.take(), expected);
+}
+
+#[test]
+fn a_scope_whose_children_wait_for_each_other_is_a_deadlock_that_ends() {
+    let result = Config::new().run(|| {
+        let waited = Cell::new(0);
+        let outcome = scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let _ = shield(|| park("the other"));
+                    waited.set(waited.get() + 1);
+                });
+            }
+        });
+        (outcome.is_ok(), waited.get())
+    });
+    let Err(RunError::Deadlock { report, outcome }) = result else { panic!("no deadlock") };
+    assert_eq!(report.tasks[0].reason.to_string(), "the tasks of its scope");
+    assert_eq!(outcome.unwrap(), (true, 2));
+}
+
+// ---- dropping
+
+#[test]
+fn what_children_own_and_return_is_dropped_once_before_the_scope_returns() {
+    let drops = Drops::default();
+    run(|| {
+        let watched = &drops;
+        scope(|scope| {
+            for kind in 0..30 {
+                let (captured, result) = (watched.value(), watched.value());
+                let handle = scope.spawn(move || {
+                    let _captured = captured;
+                    yield_now();
+                    result
+                });
+                match kind % 5 {
+                    0 => drop(handle),
+                    1 => drop(handle.cancel()),
+                    2 => {
+                        yield_now();
+                        handle.cancel();
+                    }
+                    3 => {
+                        let mut handle = handle;
+                        drop(handle.join().unwrap());
+                    }
+                    _ => {
+                        rounds(4);
+                        drop(handle);
+                    }
+                }
+            }
+        })
+        .unwrap();
+        assert_eq!(drops.count(), 60);
+    });
+}
