@@ -43,6 +43,13 @@ impl Section {
         Section::enter("no_suspend", Some(Location::caller()))
     }
 
+    /// A run inside of the section that is open: its tasks may wait, since whoever opened that does not suspend by it.
+    pub(crate) fn run_inside() -> Section {
+        let outer = INNERMOST.get();
+        INNERMOST.set(outer.map(|open| Open { quiet: None, ..open }));
+        Section { outer }
+    }
+
     #[track_caller]
     fn enter(what: &'static str, quiet: Option<&'static Location<'static>>) -> Section {
         let outer = INNERMOST.get();

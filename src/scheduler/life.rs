@@ -2,6 +2,7 @@
 
 use super::current::{set_worker, worker};
 use super::{Phase, Worker, hub};
+use crate::section::Section;
 use crate::stack::arena::Kind;
 use crate::stack::pool::Stack;
 use crate::stack::{Shape, StackError, overflow};
@@ -73,6 +74,7 @@ impl Worker {
         if worker().is_some() {
             return Ok(None);
         }
+        let _section = Section::run_inside();
         // SAFETY: there is no other, and the borrow of `self` outlives this call.
         unsafe { self.enter() }?;
         let unwinding = AbortOnDrop("unwound where a run must end");

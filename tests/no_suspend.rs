@@ -1,0 +1,193 @@
+//! Code in which nothing may suspend, in debug and in release builds, and tasks whose first turn is at once.
+
+mod common;
+
+use cede::task::{park, park_shielded};
+use cede::time::sleep;
+use cede::{Builder, Generator, gather, no_suspend, race, run, scope, spawn, timeout, yield_now};
+use common::witness::{AtEnd, Log};
+use common::{caught, panic_text, paused, rounds, s};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn b4_every_wait_inside_of_no_suspend_panics_and_names_the_place_in_release_too() {
+    paused(|| {
+        let waits: [(&str, fn()); 12] = [
+            ("yield_now", yield_now),
+            ("park", || drop(park("no"))),
+            ("park_shielded", || park_shielded("no")),
+            ("sleep", || drop(sleep(s(1)))),
+            ("sleep of no time", || drop(sleep(s(0)))),
+            ("join", || drop(spawn(|| ()).join())),
+            ("gather", || drop(gather([spawn(|| ())]))),
+            ("race", || drop(race([spawn(|| ())]))),
+            ("scope", || drop(scope(|_| ()))),
+            ("timeout", || drop(timeout(s(1), || park("no")))),
+            ("eager", || drop(Builder::new().eager(true).spawn(|| ()))),
+            ("wait", || drop(cede::task::wait(&mut [spawn(|| ())], cede::task::When::All, Some(s(0))))),
+        ];
+        let switched = Rc::new(Cell::new(0));
+        let inner = Rc::clone(&switched);
+        spawn(move || {
+            loop {
+                inner.set(inner.get() + 1);
+                if park("the end").is_err() {
+                    break;
+                }
+            }
+        });
+        for (name, wait) in waits {
+            let text = panic_text(caught(|| no_suspend(wait)));
+            let start = "cannot wait or yield inside a no_suspend section (opened at tests/no_suspend.rs:";
+            assert!(text.starts_with(start), "{name}: {text}");
+            assert_eq!(switched.get(), 0, "{name}: somebody else ran inside");
+            // Caught inside of the section, and tried again.
+            no_suspend(|| {
+                assert!(caught(wait).is_err() && caught(wait).is_err(), "{name}");
+            });
+            assert_eq!(switched.get(), 0, "{name}: somebody else ran inside");
+        }
+        rounds(20);
+        assert_eq!(switched.get(), 1, "outside of it they run");
+    });
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn no_suspend_nests_and_closes_by_panic_and_belongs_to_its_task() {
+    run(|| {
+        assert_eq!(no_suspend(|| no_suspend(|| 1) + 1), 2);
+        let inside = no_suspend(|| {
+            no_suspend(|| ());
+            caught(yield_now).is_err()
+        });
+        assert!(inside, "the outer one is still open");
+        assert_eq!(panic_text(caught(|| no_suspend(|| panic!("out")))), "out");
+        // A task that was spawned inside runs outside of it.
+        let mut task = no_suspend(|| {
+            spawn(|| {
+                yield_now();
+                7
+            })
+        });
+        assert_eq!(task.join().unwrap(), 7);
+        // What needs no wait may be done.
+        let mut ended = spawn(|| 7);
+        yield_now();
+        assert_eq!(no_suspend(|| ended.join().unwrap()), 7);
+    });
+    assert_eq!(no_suspend(|| 3), 3, "outside of a run");
+}
+
+#[test]
+fn generators_that_are_made_inside_of_no_suspend_may_suspend_to_it() {
+    let numbers = || Generator::new(|y: &cede::Yielder<u32>| (0..3).for_each(|n| y.yield_(n)));
+    assert_eq!(no_suspend(|| numbers().sum::<u32>()), 3);
+    run(|| {
+        assert_eq!(no_suspend(|| numbers().sum::<u32>()), 3);
+        rounds(2);
+    });
+}
+
+#[test]
+fn a_run_inside_of_no_suspend_is_a_call_like_any_other() {
+    // Its tasks take turns with each other, but whoever opened the section does not suspend.
+    let value = no_suspend(|| {
+        run(|| {
+            yield_now();
+            spawn(|| sleep(std::time::Duration::ZERO).map(|()| 7)).join().unwrap()
+        })
+    });
+    assert_eq!(value, Ok(7));
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a_destructor_may_open_no_suspend_while_its_task_panics() {
+    run(|| {
+        let mut task = spawn(|| {
+            let _end = AtEnd(|| no_suspend(|| drop(park("no"))));
+            panic!("on purpose");
+        });
+        assert_eq!(task.join().unwrap_err().to_string(), "the task panicked: on purpose");
+        rounds(3);
+    });
+}
+
+// ---- eager tasks
+
+#[test]
+fn a79_an_eager_task_has_its_first_turn_at_once_and_its_spawner_goes_on_when_it_waits() {
+    run(|| {
+        let log = Log::default();
+        let (eager, plain) = (log.clone(), log.clone());
+        spawn(move || plain.add("ready before"));
+        let mut task = Builder::new()
+            .eager(true)
+            .spawn(move || {
+                eager.add("first turn");
+                yield_now();
+                eager.add("second turn");
+                7
+            })
+            .unwrap();
+        log.add("spawner");
+        assert!(!task.is_finished());
+        assert_eq!(task.join().unwrap(), 7);
+        assert_eq!(log.take(), ["first turn", "spawner", "ready before", "second turn"]);
+        // One that never waits has ended by then.
+        let mut at_once = Builder::new().eager(true).spawn(|| 7).unwrap();
+        assert!(at_once.is_finished());
+        assert_eq!(at_once.join().unwrap(), 7);
+        assert!(Builder::new().eager(false).spawn(|| 7).is_ok_and(|task| !task.is_finished()));
+    });
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a79_eager_tasks_nest_panic_and_give_their_spawner_its_turn_back() {
+    fn nest(depth: u32, log: &Log) {
+        if depth > 0 {
+            let inner = log.clone();
+            let task = Builder::new().eager(true).spawn(move || {
+                nest(depth - 1, &inner);
+                yield_now();
+            });
+            assert!(task.is_ok());
+            log.add(format!("back at {depth}"));
+        }
+    }
+    run(|| {
+        let log = Log::default();
+        nest(3, &log);
+        assert_eq!(log.take(), ["back at 1", "back at 2", "back at 3"]);
+        let mut task = Builder::new().eager(true).spawn(|| panic!("at once")).unwrap();
+        assert!(task.is_finished());
+        assert_eq!(task.join().unwrap_err().to_string(), "the task panicked: at once");
+        // Where nobody can wait it is as any other: in a callback, while panicking, when main has ended.
+        let kept = Rc::new(RefCell::new(None));
+        let (place, told) = (Rc::clone(&kept), log.clone());
+        let task = spawn(|| ());
+        task.on_done(move |_| {
+            let inner = told.clone();
+            *place.borrow_mut() = Some(Builder::new().eager(true).spawn(move || inner.add("ran")).unwrap());
+            told.add("callback");
+        });
+        rounds(5);
+        assert_eq!(log.take(), ["callback", "ran"]);
+        let inner = log.clone();
+        let mut task = spawn(move || {
+            let _end = AtEnd(move || {
+                let log = inner.clone();
+                drop(Builder::new().eager(true).spawn(move || log.add("ran")));
+                inner.add("destructor");
+            });
+            panic!("on purpose");
+        });
+        assert!(task.join().is_err());
+        rounds(2);
+        assert_eq!(log.take(), ["destructor", "ran"]);
+    });
+}
