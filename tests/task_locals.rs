@@ -22,7 +22,7 @@ cede::task_local! {
 }
 
 #[test]
-fn task_locals_belong_to_each_task() {
+fn a55_task_locals_belong_to_each_task_and_do_not_leak_up() {
     run(|| {
         assert_eq!(NUMBER.get(), 7);
         NUMBER.set(8);

@@ -1,21 +1,17 @@
 //! Time for tasks. Almost everything runs by a paused clock, so that it takes none.
 
+mod common;
+
 use cede::task::{Cancelled, Unparker};
 use cede::time::{after, interval, now, sleep, sleep_until};
-use cede::{Config, RunError, spawn};
+use cede::{Config, JoinHandle, RunError, spawn};
+use common::paused;
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// Runs by a paused clock.
-fn paused<T>(main: impl FnOnce() -> T) -> T {
-    match Config::new().paused_clock(true).run(main) {
-        Ok(value) => value,
-        Err(error) => panic!("{error}"),
-    }
-}
 
 type Log = Rc<RefCell<Vec<(u64, &'static str)>>>;
 
@@ -201,6 +197,118 @@ fn e7_a_model_of_sorted_deadlines_agrees() {
         model.sort();
         assert_eq!(*woken.borrow(), model.into_iter().map(|(_, i)| i).collect::<Vec<_>>());
     }
+}
+
+/// A sorted list of deadlines, beside what the timers do.
+struct Model {
+    random: Box<dyn FnMut(u64) -> u64>,
+    woken: Rc<RefCell<Vec<usize>>>,
+    start: Instant,
+    /// By deadline in nanoseconds since the start, and by the order of arming.
+    armed: BTreeSet<(u128, usize)>,
+    /// What was due when it was armed.
+    at_once: Vec<usize>,
+    sleepers: Vec<(Option<u128>, usize, JoinHandle<()>)>,
+    next: usize,
+}
+
+impl Model {
+    fn arm(&mut self) {
+        let (id, random) = (self.next, &mut self.random);
+        self.next += 1;
+        let milli = Duration::from_millis;
+        let offset = match random(20) {
+            0 => Some(Duration::ZERO),
+            1 => Some(Duration::from_nanos(1)),
+            2 => None,                             // Duration::MAX
+            3..8 => Some(milli(random(10) * 100)), // ties
+            _ => Some(milli(random(1000)) + Duration::from_nanos(random(1_000_000))),
+        };
+        let past = random(20) == 0;
+        let (at, woken) = (now(), Rc::clone(&self.woken));
+        let task = spawn(move || {
+            let slept = match offset {
+                // In the past the paused clock cannot go, but `sleep_until` can be asked to.
+                Some(offset) if past => sleep_until(at.checked_sub(offset).unwrap_or(at)),
+                Some(offset) if id % 2 == 0 => sleep_until(at + offset),
+                Some(offset) => sleep(offset),
+                None => sleep(Duration::MAX),
+            };
+            if slept.is_ok() {
+                woken.borrow_mut().push(id);
+            }
+        });
+        let due = offset.map(|offset| (at - self.start + if past { Duration::ZERO } else { offset }).as_nanos());
+        match due {
+            Some(due) if due == (at - self.start).as_nanos() => self.at_once.push(id),
+            Some(due) => drop(self.armed.insert((due, id))),
+            None => {}
+        }
+        self.sleepers.push((due, id, task));
+    }
+
+    fn cancel(&mut self) {
+        if !self.sleepers.is_empty() {
+            let victim = (self.random)(self.sleepers.len() as u64) as usize;
+            let (due, id, task) = self.sleepers.swap_remove(victim);
+            if task.cancel() {
+                if let Some(due) = due {
+                    self.armed.remove(&(due, id));
+                }
+                self.at_once.retain(|one| *one != id);
+            }
+        }
+    }
+
+    /// Lets time go by, and compares who was woken, in which order.
+    fn advance(&mut self) {
+        sleep(Duration::from_millis((self.random)(60))).unwrap();
+        (0..3).for_each(|_| cede::yield_now());
+        let now = (now() - self.start).as_nanos();
+        let later = self.armed.split_off(&(now + 1, 0));
+        let due = std::mem::replace(&mut self.armed, later);
+        let expected: Vec<_> = self.at_once.drain(..).chain(due.into_iter().map(|(_, id)| id)).collect();
+        assert_eq!(self.woken.take(), expected, "at {now} ns");
+        self.sleepers.retain(|(.., task)| !task.is_finished());
+    }
+}
+
+#[test]
+fn e7_a_million_operations_on_timers_agree_with_a_sorted_list() {
+    let operations = match () {
+        () if common::emulated() => 10_000,
+        () if cfg!(debug_assertions) => 200_000,
+        () => 1_000_000,
+    };
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let random = move |bound: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % bound
+    };
+    paused(|| {
+        let mut model = Model {
+            random: Box::new(random),
+            woken: Rc::default(),
+            start: now(),
+            armed: BTreeSet::new(),
+            at_once: Vec::new(),
+            sleepers: Vec::new(),
+            next: 0,
+        };
+        for _ in 0..operations {
+            match (model.random)(100) {
+                0..58 => model.arm(),
+                58..97 => model.cancel(),
+                _ => model.advance(),
+            }
+        }
+        assert!(model.next > operations / 2);
+        model.sleepers.iter().for_each(|(.., task)| drop(task.cancel()));
+        cede::yield_now();
+        assert!(model.woken.take().len() <= model.at_once.len(), "cancelled sleeps do not wake");
+    });
 }
 
 #[test]
