@@ -3,7 +3,7 @@
 
 mod common;
 
-use cede::task::{self, park_until};
+use cede::task::{self, Reason, park, park_until};
 use cede::{Builder, Config, Generator, Yielder, run, spawn, spawn_each, yield_now};
 use common::child::in_child;
 use common::witness::Log;
@@ -153,4 +153,35 @@ fn a_run_inside_a_generator_that_its_own_task_would_end_is_refused_in_words() {
         eprintln!("the run's frame was lost, and this went on");
     });
     assert!(!text.contains("this went on") && text.contains("cede: ") && !text.contains("Some(139)"), "{text}");
+}
+
+/// A reason that suspends a generator before it tells itself.
+struct Leaves<'a>(&'a Yielder<u32>);
+
+impl From<Leaves<'_>> for Reason {
+    fn from(leaves: Leaves<'_>) -> Reason {
+        leaves.0.yield_(1);
+        Reason::new("the other run")
+    }
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a_generator_that_leaves_its_run_in_the_middle_of_a_wait_waits_in_the_run_that_it_goes_on_in() {
+    let waiting = || {
+        let mut generator = Generator::new(|y: &Yielder<u32>| {
+            let outcome = park(Leaves(y));
+            y.yield_(if outcome.is_ok() { 2 } else { 3 });
+        });
+        assert_eq!(generator.next(), Some(1));
+        generator
+    };
+    let (mut here, mut nowhere) = run(|| (waiting(), waiting()));
+    run(|| {
+        let main = task::Unparker::current();
+        spawn(move || main.unpark());
+        assert_eq!(here.next(), Some(2));
+    });
+    let text = common::panic_text(caught(|| nowhere.next()));
+    assert!(text.contains("cannot park outside of a run"), "{text}");
 }

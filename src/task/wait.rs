@@ -74,7 +74,8 @@ impl fmt::Display for Reason {
 /// ```
 #[track_caller]
 pub fn park(reason: impl Into<Reason>) -> Result<(), Cancelled> {
-    wait(running("park"), waiting(reason), None)
+    let what = waiting(reason);
+    wait(running("park"), what, None)
 }
 
 /// As [`park`], but not beyond `deadline`, by the clock of [`time::now`](crate::time::now): then it returns `Ok` too, and the
@@ -97,7 +98,8 @@ pub fn park(reason: impl Into<Reason>) -> Result<(), Cancelled> {
 /// ```
 #[track_caller]
 pub fn park_until(reason: impl Into<Reason>, deadline: Instant) -> Result<(), Cancelled> {
-    wait(running("park"), waiting(reason), Some(deadline))
+    let what = waiting(reason);
+    wait(running("park"), what, Some(deadline))
 }
 
 /// As [`park`], but no cancel cuts it short: for a wait that must not be left half-way. Keep it brief: whoever cancels the
@@ -121,6 +123,8 @@ pub fn park_shielded(reason: impl Into<Reason>) {
     let _ = wait(running("park"), wait_for, None);
 }
 
+/// To be called before the worker is looked up: `into` may be anybody's code, and a generator that suspends in it may go on in
+/// another run.
 fn waiting(reason: impl Into<Reason>) -> Wait {
     Wait { why: reason.into().0, ..Wait::NOTHING }
 }
