@@ -3,11 +3,13 @@
 
 mod common;
 
-use cede::task::{self, Reason, park, park_until};
+use cede::task::{self, Reason, deadline, park, park_shielded, park_until};
 use cede::{Builder, Config, Generator, Yielder, run, spawn, spawn_each, yield_now};
 use common::child::in_child;
 use common::witness::Log;
 use common::{caught, rounds};
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 // ---- as tasks
@@ -184,4 +186,43 @@ fn a_generator_that_leaves_its_run_in_the_middle_of_a_wait_waits_in_the_run_that
     });
     let text = common::panic_text(caught(|| nowhere.next()));
     assert!(text.contains("cannot park outside of a run"), "{text}");
+}
+
+#[test]
+#[cfg_attr(any(debug_assertions, panic = "abort"), ignore = "debug builds do not let it suspend there; and it unwinds")]
+fn a_deadline_of_a_task_that_was_left_behind_does_not_bring_that_back_into_another_run() {
+    let name = "a_deadline_of_a_task_that_was_left_behind_does_not_bring_that_back_into_another_run";
+    let text = in_child(name, || {
+        let kept: Rc<RefCell<Option<Generator<u32>>>> = Rc::default();
+        let quick = || Config::new().grace(Duration::ZERO);
+        let keep = kept.clone();
+        quick()
+            .run(move || {
+                spawn(move || {
+                    let mut generator = Generator::new(|y: &Yielder<u32>| {
+                        let _ = deadline(Instant::now() + Duration::from_secs(1000), |deadline| {
+                            y.yield_(1);
+                            deadline.reschedule(None);
+                            y.yield_(2);
+                        });
+                    });
+                    generator.next();
+                    *keep.borrow_mut() = Some(generator);
+                    let _ = caught(|| park_shielded("the end of the grace"));
+                    park_shielded("for ever");
+                    eprintln!("and this went on");
+                });
+                yield_now();
+            })
+            .unwrap();
+        let mut generator = kept.take().unwrap();
+        quick()
+            .run(|| {
+                assert_eq!(generator.next(), Some(2));
+                rounds(3);
+            })
+            .unwrap();
+    });
+    assert!(text.contains("it is left behind") && !text.contains("this went on"), "{text}");
+    assert!(text.ends_with("exit code Some(0)"), "{text}");
 }

@@ -155,15 +155,22 @@ impl Open {
         }
     }
 
-    /// The task that opened it, if it has not ended.
-    pub(super) fn owner(&self) -> Option<&Block> {
-        self.owner.get()
+    /// It has changed: has the wait that its task is in look at it. A task of another run stays asleep: a worker enters its own
+    /// tasks only.
+    pub(super) fn look_again(&self, worker: &Worker) {
+        let of_this_run = Rc::ptr_eq(&worker.table, &self.owner.table);
+        if let Some(owner) = self.owner.get()
+            && of_this_run
+            && owner.phase.get() == Phase::Parked
+        {
+            worker.wake(owner);
+        }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let Some(block) = self.owner() else { return };
+        let Some(block) = self.owner.get() else { return };
         let none_left = extra(block, |extra| {
             extra.limits.retain(|limit| limit.number != self.number);
             extra.limits.is_empty()
@@ -311,8 +318,8 @@ impl Deadline {
     /// Moves it; `None` for never. A wait that is under way heeds the new one. What a wait has seen stays seen.
     pub fn reschedule(&self, at: Option<Instant>) {
         self.mark.at.set(at);
-        if let (Some(worker), Some(owner)) = (worker(), self.open.owner()) {
-            look_again(worker, owner);
+        if let Some(worker) = worker() {
+            self.open.look_again(worker);
         }
     }
 
@@ -325,13 +332,6 @@ impl Deadline {
 impl fmt::Debug for Deadline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Deadline").field("when", &self.when()).field("expired", &self.expired()).finish()
-    }
-}
-
-/// A limit of a task has changed: has the wait that it is in look at it.
-pub(super) fn look_again(worker: &Worker, owner: &Block) {
-    if owner.phase.get() == Phase::Parked {
-        worker.wake(owner);
     }
 }
 

@@ -112,8 +112,8 @@ impl Family {
             child.add_attention(attention::CANCEL);
             wait::cut_short(worker, child);
         }
-        if let Some(owner) = self.body.borrow().as_ref().and_then(Open::owner) {
-            limits::look_again(worker, owner);
+        if let Some(open) = &*self.body.borrow() {
+            open.look_again(worker);
         }
     }
 
