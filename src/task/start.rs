@@ -147,13 +147,19 @@ fn finish(worker: &Worker, block: &Block, phase: Phase, panicked: bool) {
         // SAFETY: whoever waits in `join` is parked, so its block is in use.
         worker.wake(unsafe { &*joiner });
     }
-    let (in_watch, in_scope) = block.places.get();
     if let Some(watcher) = block.watcher.take() {
-        watcher.ended(worker, in_watch, panicked);
+        watcher.ended(worker, block.places.get().0, panicked);
     }
     done::schedule(worker, block);
+    if block.refs.get() == 1 {
+        // Nobody will ask what it came to. The destructors of that are the task's code still: they may wait, and be woken,
+        // told to end and left behind like the rest of it.
+        block.phase.set(Phase::Ready);
+        drop_what_is_left(block);
+    }
     let stack = block.stack.take();
     let parent = block.parent.take();
+    let in_scope = block.places.get().1;
     // The block may be another's after this, but the stack is ours until `end`.
     release(&worker.table, block);
     if let Some(parent) = parent {
@@ -168,16 +174,21 @@ pub(super) fn release(table: &Rc<Table>, block: &Block) {
     let refs = block.refs.get() - 1;
     block.refs.set(refs);
     if refs == 0 {
-        if let Some(drop_result) = block.drop_result.take() {
-            // SAFETY: it was set together with the result, which is still there.
-            unsafe { drop_result(block) };
-        }
+        drop_what_is_left(block);
         drop(block.name.take());
-        // What a task-local's destructor sets is the ended task's too, not the next one's.
-        while let Some(extra) = block.extra.take() {
-            std::mem::forget(discard(extra));
-        }
         // SAFETY: nobody has to do with it any more.
         unsafe { table.give_back(block) };
+    }
+}
+
+/// The result, and what few tasks have. Code of anybody's runs here.
+fn drop_what_is_left(block: &Block) {
+    if let Some(drop_result) = block.drop_result.take() {
+        // SAFETY: it was set together with the result, which is still there.
+        unsafe { drop_result(block) };
+    }
+    // What a task-local's destructor sets is the ended task's too, not the next one's.
+    while let Some(extra) = block.extra.take() {
+        std::mem::forget(discard(extra));
     }
 }

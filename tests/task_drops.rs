@@ -1,0 +1,119 @@
+//! Destructors of what a task leaves behind: they are code of the task's still, so they may wait.
+
+mod common;
+
+use cede::task::{Unparker, is_cancelled, park, park_shielded};
+use cede::time::sleep;
+use cede::{Config, run, scope, spawn, yield_now};
+use common::child::in_child;
+use common::rounds;
+use common::witness::{AtEnd, Log};
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_wake_that_comes_while_an_unwanted_result_is_dropped_is_kept() {
+    let log = Log::default();
+    let inner = log.clone();
+    run(move || {
+        spawn(move || {
+            AtEnd(move || {
+                let me = Unparker::current();
+                spawn(move || me.unpark());
+                yield_now(); // it comes here
+                inner.add(format!("{:?}", park("the wake that came before")));
+            })
+        });
+        rounds(5);
+        log.add("main ends");
+        assert_eq!(log.take(), ["Ok(())", "main ends"]);
+    });
+}
+
+#[test]
+fn results_that_wait_while_they_are_dropped_keep_their_places_in_the_scope() {
+    let log = Log::default();
+    let (inner, outer) = (log.clone(), log.clone());
+    Config::new()
+        .paused_clock(true)
+        .run(move || {
+            let innocent = inner.clone();
+            scope(|s| {
+                s.spawn(yield_now); // the first place; ends while the third result is being dropped
+                s.spawn(|| park("for ever").is_err());
+                s.spawn(|| AtEnd(|| rounds(3)));
+                rounds(2);
+                let late = inner.clone();
+                s.spawn(move || late.add(format!("late: {:?}", park("for ever"))));
+                rounds(5);
+                // It gets the block of the one that was dropped.
+                spawn(move || innocent.add(format!("innocent: {:?}", sleep(Duration::from_secs(1)))));
+                rounds(2);
+                s.cancel();
+            })
+            .unwrap();
+            sleep(Duration::from_secs(2)).unwrap();
+        })
+        .unwrap();
+    assert_eq!(outer.take(), ["late: Err(Cancelled)", "innocent: Ok(())"]);
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a_result_that_takes_turns_for_ever_while_it_is_dropped_is_told_to_end_like_its_task() {
+    let log = Log::default();
+    let inner = log.clone();
+    Config::new()
+        .grace(Duration::from_millis(20))
+        .run(move || {
+            let told = inner.clone();
+            spawn(move || {
+                AtEnd(move || {
+                    while !is_cancelled() {
+                        yield_now();
+                    }
+                    told.add("told");
+                })
+            });
+            spawn(move || {
+                AtEnd(move || {
+                    let _end = inner.at_end("unwound");
+                    loop {
+                        yield_now();
+                    }
+                })
+            });
+            rounds(2);
+        })
+        .unwrap();
+    assert_eq!(log.take(), ["told", "unwound"]);
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a_result_that_will_not_let_go_is_left_behind_by_name_and_of_a_scope_stops_the_process() {
+    let name = "a_result_that_will_not_let_go_is_left_behind_by_name_and_of_a_scope_stops_the_process";
+    let stays = || {
+        AtEnd(|| {
+            loop {
+                let _ = common::caught(|| park_shielded("for ever"));
+            }
+        })
+    };
+    let text = in_child(name, || {
+        let began = Instant::now();
+        Config::new()
+            .grace(Duration::from_millis(20))
+            .run(|| {
+                spawn(stays);
+                rounds(2);
+            })
+            .unwrap();
+        assert!(began.elapsed() < Duration::from_secs(5));
+        eprintln!("the first run is over");
+        let _ = Config::new().grace(Duration::from_millis(20)).run(|| scope(|s| drop(s.spawn(stays))).is_ok());
+        eprintln!("the second run is over");
+    });
+    assert!(text.contains("#3 would not end"), "{text}");
+    assert!(text.contains("the first run is over") && !text.contains("the second run is over"), "{text}");
+    assert!(text.contains("it borrows from its scope and cannot be left behind"), "{text}");
+}
