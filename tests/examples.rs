@@ -36,6 +36,7 @@ macro_rules! transcripts {
 transcripts! {
     fibonacci tree_walk tokenizer averager overflow
     round_robin tasks nested callbacks deadlock
+    sleepers gather cancel_timeout scope_borrow crawler_sim
 }
 
 #[test]

@@ -168,6 +168,7 @@ fn a_cancel_inside_of_a_timeout_is_not_taken_for_the_deadline() {
             told(timeout(s(5), || {
                 let first = sleep(s(9));
                 shield(|| sleep(s(9))).unwrap();
+                assert_eq!(task::check(), Err(Cancelled));
                 (first, sleep(s(1)))
             }))
         });

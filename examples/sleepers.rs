@@ -1,0 +1,31 @@
+//! Three workers that sleep 1, 2 and 4 seconds: together they take 4, and their results are in order.
+//!
+//! cargo run --example sleepers
+
+use cede::time::{now, sleep};
+use cede::{Config, gather, spawn};
+use std::time::Duration;
+
+fn work(name: &str, seconds: u64) -> String {
+    println!("{name} begins");
+    if sleep(Duration::from_secs(seconds)).is_err() {
+        return format!("{name} was cancelled");
+    }
+    println!("{name} is done after {seconds} s");
+    format!("{name} slept {seconds} s")
+}
+
+fn main() {
+    // By a paused clock nobody really waits: when all tasks sleep, it jumps to the next deadline. Leave `paused_clock` out
+    // (or call `cede::run`), and this takes 4 seconds.
+    let results = Config::new().paused_clock(true).run(|| {
+        let start = now();
+        let workers = [("Ada", 2), ("Ben", 4), ("Cleo", 1)].map(|(name, seconds)| spawn(move || work(name, seconds)));
+        let results = gather(workers);
+        println!("all together took {} s", (now() - start).as_secs());
+        results
+    });
+    for result in results.expect("nobody waits for ever") {
+        println!("{}", result.expect("no worker panics"));
+    }
+}
