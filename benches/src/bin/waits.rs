@@ -1,0 +1,210 @@
+//! What waiting costs, as multiples of one corosensei round trip in the same run:
+//!
+//! cargo run --release -p cede-benches --bin waits -- [--quick]
+//!
+//! `armed` means that 100,000 other tasks sleep meanwhile (10,000 with `--quick`), each until a time of its own. What is
+//! measured around a wait includes the turns that it takes; the plain park beside it says how much that is.
+
+use cede::task::{Unparker, park, park_until};
+use cede::time::{now, sleep, sleep_until};
+use cede::{Config, JoinHandle, gather, scope, shield, spawn, timeout, yield_now};
+use cede_benches::Figures;
+use std::cell::Cell;
+use std::hint::black_box;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// One resume and one suspension of corosensei's, a u64 out.
+fn corosensei() -> f64 {
+    const N: u32 = 300_000;
+    let mut c = corosensei::Coroutine::<(), u64, ()>::new(|y, ()| (0..u64::MAX).for_each(|i| y.suspend(i)));
+    let each = nanos_each(N, || {
+        if let corosensei::CoroutineResult::Yield(value) = c.resume(()) {
+            black_box(value);
+        }
+    });
+    // Never ended: its body would have to be unwound.
+    std::mem::forget(c);
+    each
+}
+
+fn nanos_each(n: u32, mut f: impl FnMut()) -> f64 {
+    let start = Instant::now();
+    (0..n).for_each(|_| f());
+    start.elapsed().as_nanos() as f64 / f64::from(n)
+}
+
+/// `n` tasks that sleep until times of their own, in no order, one to two hours from now. They have not run yet.
+fn sleepers(n: u32) -> Vec<JoinHandle<bool>> {
+    let start = now() + HOUR;
+    (0..n)
+        .map(|i| {
+            let deadline = start + Duration::from_micros(u64::from(i.wrapping_mul(2_654_435_761) >> 8) * 200);
+            spawn(move || sleep_until(deadline).is_ok())
+        })
+        .collect()
+}
+
+/// What sleeping takes for each of `n` tasks.
+#[derive(Clone, Copy)]
+enum Stage {
+    /// The first turn: up to the sleep.
+    Arm,
+    /// Everybody's time comes, by a paused clock.
+    Fire,
+    /// Everybody is cancelled, and ends.
+    Cancel,
+}
+
+fn sleep_stage(n: u32, stage: Stage) -> f64 {
+    let config = Config::new().paused_clock(true).stack_size(16 * 1024);
+    let measured = config.run(|| {
+        let mut tasks = sleepers(n);
+        let start = Instant::now();
+        yield_now();
+        let armed = start.elapsed();
+        let start = Instant::now();
+        match stage {
+            Stage::Fire => sleep(3 * HOUR).expect("nobody cancels main"),
+            _ => tasks.iter().for_each(|task| drop(black_box(task.cancel()))),
+        }
+        tasks.iter_mut().for_each(|task| assert!(task.join().is_ok()));
+        let ended = start.elapsed();
+        if matches!(stage, Stage::Arm) { armed } else { ended }
+    });
+    measured.expect("no deadlock").as_nanos() as f64 / f64::from(n)
+}
+
+/// One wait that is ended by a wake before its time, while `armed` others sleep: two turns, and whatever `wait` does.
+fn woken(armed: u32, wait: impl Fn() + 'static) -> f64 {
+    const N: u32 = 100_000;
+    let config = Config::new().stack_size(16 * 1024).grace(HOUR);
+    let measured = config.run(|| {
+        let _armed = sleepers(armed);
+        let unparker = Rc::new(Cell::new(None));
+        let (place, over) = (Rc::clone(&unparker), Rc::new(Cell::new(false)));
+        let stop = Rc::clone(&over);
+        spawn(move || {
+            place.set(Some(Unparker::current()));
+            while !stop.get() {
+                wait();
+            }
+        });
+        yield_now();
+        let unparker = unparker.take().expect("it has run");
+        let each = nanos_each(N, || {
+            unparker.unpark();
+            yield_now();
+        });
+        over.set(true);
+        unparker.unpark();
+        each
+    });
+    measured.expect("no deadlock")
+}
+
+/// Something that a task does `n` times.
+fn done(n: u32, f: impl FnMut()) -> f64 {
+    cede::run(|| nanos_each(n, f))
+}
+
+/// A child of a scope with `n`, which at once returns.
+fn scope_of(n: u32) -> f64 {
+    let rounds = (100_000 / n).max(20);
+    let each = done(rounds, || {
+        let all = scope(|s| {
+            for i in 0..n {
+                drop(s.spawn(move || black_box(i)));
+            }
+        });
+        assert!(all.is_ok());
+    });
+    each / f64::from(n)
+}
+
+/// The same with tasks that are not a scope's.
+fn gather_of(n: u32) -> f64 {
+    let each = done((100_000 / n).max(20), || {
+        black_box(gather((0..n).map(|i| spawn(move || black_box(i)))).len());
+    });
+    each / f64::from(n)
+}
+
+/// A name, and what measures it once.
+type Case = (&'static str, Box<dyn FnMut() -> f64>);
+
+/// Runs all cases in turn, `rounds` times.
+fn interleave(title: &str, rounds: usize, mut cases: Vec<Case>) {
+    let mut samples = vec![Vec::new(); cases.len()];
+    for _ in 0..rounds {
+        for ((_, case), samples) in cases.iter_mut().zip(&mut samples) {
+            samples.push(case());
+        }
+    }
+    let figures = cases.iter().zip(samples).map(|((name, _), mut samples)| {
+        samples.sort_by(f64::total_cmp);
+        Figures { name: name.to_string(), min: samples[0], median: samples[samples.len() / 2] }
+    });
+    cede_benches::print(title, &figures.collect::<Vec<_>>());
+}
+
+fn case(name: &'static str, f: impl FnMut() -> f64 + 'static) -> Case {
+    (name, Box::new(f))
+}
+
+fn main() {
+    let quick = std::env::args().any(|arg| arg == "--quick");
+    let (armed, rounds) = if quick { (10_000, 5) } else { (100_000, 11) };
+    let far = || drop(black_box(park_until("a wake", now() + HOUR)));
+    let limited = || drop(black_box(timeout(HOUR, || park("a wake"))));
+    interleave(
+        &format!("sleeping, each of {armed} tasks"),
+        rounds.min(7),
+        vec![
+            case("corosensei resume + suspend", corosensei),
+            case("arm: the first turn, up to the sleep", move || sleep_stage(armed, Stage::Arm)),
+            case("fire, and end", move || sleep_stage(armed, Stage::Fire)),
+            case("cancel, and end", move || sleep_stage(armed, Stage::Cancel)),
+        ],
+    );
+    interleave(
+        "waits that a wake ends before their time",
+        rounds,
+        vec![
+            case("corosensei resume + suspend", corosensei),
+            case("the clock", || nanos_each(100_000, || drop(black_box(Instant::now())))),
+            case("park", || woken(0, || drop(black_box(park("a wake"))))),
+            case("park, armed", move || woken(armed, || drop(black_box(park("a wake"))))),
+            case("park until a time", move || woken(0, far)),
+            case("park until a time, armed", move || woken(armed, far)),
+            case("park in a timeout, armed", move || woken(armed, limited)),
+        ],
+    );
+    interleave(
+        "around what does not wait, and turns",
+        rounds,
+        vec![
+            case("corosensei resume + suspend", corosensei),
+            case("shield", || done(100_000, || drop(black_box(shield(|| black_box(1)))))),
+            case("timeout", || done(100_000, || drop(black_box(timeout(HOUR, || black_box(1)))))),
+            case("scope without a task", || done(100_000, || drop(black_box(scope(|_| black_box(1)))))),
+            case("check", || done(100_000, || drop(black_box(cede::task::check())))),
+            case("sleep of no time", || done(100_000, || drop(black_box(sleep(Duration::ZERO))))),
+        ],
+    );
+    interleave(
+        "a child, spawned, run and awaited",
+        rounds,
+        vec![
+            case("corosensei resume + suspend", corosensei),
+            case("spawn + join", || done(100_000, || drop(black_box(spawn(|| black_box(1)).join())))),
+            case("scope with 1", || scope_of(1)),
+            case("scope with 10", || scope_of(10)),
+            case("scope with 1,000", || scope_of(1_000)),
+            case("gather of 10", || gather_of(10)),
+            case("gather of 1,000", || gather_of(1_000)),
+        ],
+    );
+}
