@@ -262,3 +262,23 @@ fn a_callback_that_adds_itself_for_ever_does_not_keep_the_run_from_ending() {
     });
     assert!(text.ends_with("ended\nexit code Some(0)"), "{text}");
 }
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a_callback_sees_the_panic_that_went_to_the_scope() {
+    let (log, unhandled) = (Log::default(), Log::default());
+    let (inner, told) = (log.clone(), unhandled.clone());
+    let outcome = Config::new()
+        .on_unhandled_panic(move |label, _| told.add(label))
+        .run(move || {
+            cede::scope(|s| {
+                let child = s.spawn(|| -> () { resume_unwind(Box::new("no")) });
+                child.on_done(move |done| inner.add(format!("{:?}", done.result())));
+            })
+        })
+        .unwrap();
+    let text = outcome.unwrap_err().to_string();
+    assert_eq!(text, "1 of the scope's tasks failed: #3: the task panicked: no");
+    assert_eq!(log.take(), [r#"Some(Err(Panicked("no")))"#]);
+    assert_eq!(unhandled.take(), [""; 0], "it was handled by the scope");
+}

@@ -6,6 +6,7 @@ use super::{Task, TaskState, release, result_ref, state_of, take_result};
 use crate::coroutine::core::Payload;
 use crate::scheduler::table::{Block, Table};
 use crate::scheduler::{Phase, Wait, Worker, attention, worker};
+use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
@@ -30,9 +31,13 @@ pub enum JoinError {
     Deadlock,
 }
 
+/// The text that most payloads are.
+pub(super) fn text_in(payload: &(dyn Any + Send)) -> Option<&str> {
+    payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str))
+}
+
 fn text_of(payload: &Payload) -> String {
-    let text = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
-    text.map(|text| format!(": {text}")).unwrap_or_default()
+    text_in(&**payload).map(|text| format!(": {text}")).unwrap_or_default()
 }
 
 impl JoinError {

@@ -1,5 +1,6 @@
 //! What a task came to, from its end until somebody asks.
 
+use super::handle::text_in;
 use super::{JoinError, Task};
 use crate::coroutine::core::{Payload, discard};
 use crate::scheduler::table::{Block, RESULT_WORDS};
@@ -74,6 +75,20 @@ unsafe fn drop_result<T>(block: &Block) {
     }
 }
 
+/// The panic that the block holds a copy of is told of elsewhere.
+///
+/// # Safety
+///
+/// As `put_result`, after it.
+#[cold]
+pub(super) unsafe fn keep_quiet<T>(block: &Block) {
+    unsafe fn drop_quietly<T>(block: &Block) {
+        // SAFETY: as in `drop_result`.
+        std::mem::forget(discard(unsafe { take_result::<T>(block) }));
+    }
+    block.drop_result.set(Some(drop_quietly::<T>));
+}
+
 /// A task panicked and nobody is left to join it.
 #[cold]
 pub(super) fn unhandled(task: &Task, payload: Payload) {
@@ -90,7 +105,6 @@ pub(super) fn unhandled(task: &Task, payload: Payload) {
 
 /// What is told when no hook was set.
 pub(crate) fn report_unhandled(label: &str, payload: &(dyn std::any::Any + Send)) {
-    let text = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
-    let text = text.unwrap_or("(not a text)");
+    let text = text_in(payload).unwrap_or("(not a text)");
     let _ = writeln!(std::io::stderr(), "cede: task {label} panicked, and nobody is left to join it: {text}");
 }

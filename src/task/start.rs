@@ -1,6 +1,7 @@
 //! How a task begins and ends.
 
-use super::result::put_result;
+use super::handle::text_in;
+use super::result::{keep_quiet, put_result};
 use super::{JoinError, done};
 use crate::arch::Context;
 use crate::coroutine::core::{Payload, discard};
@@ -107,13 +108,15 @@ where
         block.phase.set(Phase::Ready);
         catch_unwind(AssertUnwindSafe(f)).map_err(failure)
     };
-    if let Err(error) = &mut result {
-        give_to_parent(block, error);
-    }
-    let panicked = matches!(result, Err(JoinError::Panicked(_) | JoinError::Deadlock));
+    let given = if let Err(error) = &mut result { give_to_parent(block, error) } else { false };
+    let panicked = matches!(result, Err(JoinError::Panicked(_)));
     let phase = if matches!(result, Err(JoinError::Cancelled)) { Phase::Cancelled } else { Phase::Ended };
     // SAFETY: the block is ours until `release`, and holds no result yet.
     unsafe { put_result(block, result) };
+    if given {
+        // SAFETY: just put.
+        unsafe { keep_quiet::<T>(block) };
+    }
     finish(worker, block, phase, panicked);
     worker.end()
 }
@@ -123,19 +126,19 @@ fn failure(payload: Payload) -> JoinError {
     if payload.is::<TaskUnwound>() { JoinError::Cancelled } else { JoinError::Panicked(payload) }
 }
 
-/// The panic of a scope's child that nobody holds a handle to is the scope's.
+/// The panic of a scope's child that nobody holds a handle to is the scope's. What callbacks see is a copy of its text. Returns
+/// whether it was.
 #[cold]
-fn give_to_parent(block: &Block, error: &mut JoinError) {
-    if !matches!(error, JoinError::Panicked(_)) || block.refs.get() != 1 {
-        return;
+fn give_to_parent(block: &Block, error: &mut JoinError) -> bool {
+    let JoinError::Panicked(payload) = error else { return false };
+    if block.refs.get() != 1 {
+        return false;
     }
-    if let Some(parent) = block.parent.take() {
-        // What is left there nobody will see.
-        if let JoinError::Panicked(payload) = std::mem::replace(error, JoinError::Deadlock) {
-            parent.failed(block, payload);
-        }
-        block.parent.set(Some(parent));
-    }
+    let Some(parent) = block.parent.take() else { return false };
+    let copy = text_in(&**payload).unwrap_or("(not a text, and told of by the scope)").to_owned();
+    parent.failed(block, std::mem::replace(payload, Box::new(copy)));
+    block.parent.set(Some(parent));
+    true
 }
 
 /// The task has its result: tells those who wait for it.
