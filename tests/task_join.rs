@@ -3,8 +3,8 @@
 
 mod common;
 
-use cede::task::{Cancelled, TaskState, park};
-use cede::{Builder, JoinError, JoinHandle, run, spawn, yield_now};
+use cede::task::{Cancelled, Elapsed, TaskState, park};
+use cede::{Builder, Config, JoinError, JoinHandle, run, spawn, yield_now};
 #[cfg(not(feature = "asan"))]
 use common::child::in_child;
 use common::witness::{AtEnd, Drops, Log};
@@ -13,6 +13,7 @@ use std::cell::RefCell;
 use std::hint::black_box;
 use std::panic::resume_unwind;
 use std::rc::Rc;
+use std::time::Duration;
 
 // ---- results
 
@@ -331,4 +332,35 @@ fn a25_whoever_would_close_a_circle_of_joins_is_told() {
         // The last of three closes the circle, and its end ends the others.
         assert_eq!(ring_of_joins(3), ["Some(Ok(\"0<1<2:Deadlock\"))"]);
     });
+}
+
+/// Two tasks that join each other, each with a deadline or without. Returns what they were told, in the order of that.
+fn circle(first: Option<Duration>, second: Option<Duration>) -> Vec<String> {
+    fn join(who: &str, log: &Log, other: &mut JoinHandle<()>, within: Option<Duration>) {
+        let within = within.unwrap_or(Duration::MAX);
+        let outcome = cede::timeout(within, || other.join()).unwrap_or_else(Elapsed::into_value);
+        log.add(format!("{who}: {outcome:?}"));
+    }
+    let log = Log::default();
+    let (a_log, b_log) = (log.clone(), log.clone());
+    let main = move || {
+        let slot: Rc<RefCell<Option<JoinHandle<()>>>> = Rc::default();
+        let theirs = slot.clone();
+        let mut b = spawn(move || {
+            yield_now();
+            join("b", &b_log, &mut theirs.take().unwrap(), second);
+        });
+        *slot.borrow_mut() = Some(spawn(move || join("a", &a_log, &mut b, first)));
+        cede::time::sleep(Duration::from_secs(9)).unwrap();
+    };
+    Config::new().paused_clock(true).run(main).unwrap();
+    log.take()
+}
+
+#[test]
+fn a25_a_circle_of_joins_that_a_deadline_breaks_is_none() {
+    let soon = Some(Duration::from_secs(1));
+    assert_eq!(circle(None, None), ["b: Err(Deadlock)", "a: Ok(())"]);
+    assert_eq!(circle(soon, None), ["a: Err(Interrupted(Cancelled))", "b: Ok(())"]);
+    assert_eq!(circle(None, soon), ["b: Err(Interrupted(Cancelled))", "a: Ok(())"]);
 }

@@ -295,7 +295,7 @@ impl Worker {
         if block.token.replace(false) {
             return false;
         }
-        block.wait.set(wait);
+        block.wait.set(Wait { timed: deadline.is_some(), ..wait });
         block.phase.set(Phase::Parked);
         let ticket = block.ticket.get().wrapping_add(1);
         block.ticket.set(ticket);

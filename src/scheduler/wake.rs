@@ -125,11 +125,13 @@ pub(crate) struct Wait {
     pub(crate) open: bool,
     /// No cancel cuts it short.
     pub(crate) stubborn: bool,
+    /// A deadline ends it. Known once it is parked.
+    pub(crate) timed: bool,
 }
 
 impl Wait {
     pub(crate) const NOTHING: Wait =
-        Wait { why: "", on: null(), holder: null(), closed: false, open: false, stubborn: false };
+        Wait { why: "", on: null(), holder: null(), closed: false, open: false, stubborn: false, timed: false };
 }
 
 /// Who holds what others wait for, so that reports can name it. It is told by whoever hands over, and is only ever read for

@@ -1,6 +1,7 @@
 //! Handles to tasks.
 
 use super::done::extra;
+use super::limits;
 use super::wait::{self, Cancelled};
 use super::{Task, TaskState, release, result_ref, state_of, take_result};
 use crate::coroutine::core::Payload;
@@ -91,8 +92,8 @@ impl<T> JoinHandle<T> {
     ///
     /// [`JoinError::Panicked`] with the payload; [`JoinError::Cancelled`] if the task never ran or had to be unwound;
     /// [`JoinError::Interrupted`] if the one that waits was cancelled (the task goes on, and this can be called again);
-    /// [`JoinError::Deadlock`] if the task waits for the one that joins it, or is that one. A task that was cancelled and
-    /// returned a value all the same gives that value.
+    /// [`JoinError::Deadlock`] if the task waits for the one that joins it, and no deadline ends that, or is that one. A task
+    /// that was cancelled and returned a value all the same gives that value.
     ///
     /// # Panics
     ///
@@ -121,13 +122,17 @@ impl<T> JoinHandle<T> {
     #[track_caller]
     fn wait(&self, worker: &Worker) -> Result<(), JoinError> {
         let (me, block) = (worker.current(), self.block());
-        // Those who wait for each other form a chain; if it leads here, it would be closed.
+        // Those who wait for each other form a chain; if it leads here, and no deadline breaks it, it would be closed.
         let mut waits: *const Block = block;
         while let Some(next) = nonnull(waits) {
             if std::ptr::eq(next, me) {
-                return Err(JoinError::Deadlock);
+                if std::ptr::eq(block, me) || !limits::has_deadline(me) {
+                    return Err(JoinError::Deadlock);
+                }
+                break;
             }
-            waits = if next.phase.get() == Phase::Parked { next.wait.get().on } else { null() };
+            let wait = next.wait.get();
+            waits = if next.phase.get() == Phase::Parked && !wait.timed { wait.on } else { null() };
         }
         block.joiner.set(me);
         let wait = Wait { why: "a task to end", on: block, closed: true, ..Wait::NOTHING };

@@ -96,6 +96,11 @@ pub(super) fn view(block: &Block) -> View {
     view
 }
 
+/// Whether a deadline will end the waits of this task.
+pub(super) fn has_deadline(block: &Block) -> bool {
+    view(block).deadline().is_some()
+}
+
 /// Whether a wait that begins now is to end at once; if it is because of a deadline, that one was seen.
 pub(super) fn is_cut_off(worker: &Worker, block: &Block) -> bool {
     let view = view(block);
