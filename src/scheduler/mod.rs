@@ -121,6 +121,8 @@ pub(crate) struct Worker {
     hub: Cell<*const Block>,
     main: Cell<*const Block>,
     hub_queued: Cell<bool>,
+    /// Waits that were over before they began until whoever goes on with them gives up its turn.
+    pub(crate) breath: Cell<u32>,
     pub(crate) live: Cell<usize>,
     pub(crate) next_id: Cell<u64>,
     pub(crate) mode: Cell<Mode>,
@@ -175,6 +177,7 @@ impl Worker {
             hub: Cell::new(null()),
             main: Cell::new(null()),
             hub_queued: Cell::new(false),
+            breath: Cell::new(0),
             live: Cell::new(0),
             next_id: Cell::new(1),
             mode: Cell::new(Mode::Running),
@@ -290,6 +293,7 @@ impl Worker {
 
     /// Suspends the running task until it is woken, and returns whether that was by the deadline. Returns at once if a wake
     /// came before.
+    #[inline(always)]
     pub(crate) fn park(&self, wait: Wait, deadline: Option<Instant>) -> bool {
         let block = self.current();
         if block.token.replace(false) {
@@ -320,7 +324,7 @@ impl Worker {
     /// # Safety
     ///
     /// `next` is suspended, and the running context is parked, or will be woken by whoever it switches to.
-    #[inline]
+    #[inline(always)]
     unsafe fn switch_to(&self, next: *const Context) {
         let me = self.current.replace(next);
         let open = section::leave();

@@ -5,6 +5,7 @@
 //! nothing: either it was handed something first, and returns that, or it leaves the line and the next one gets it.
 #![forbid(unsafe_code)]
 
+pub mod channel;
 pub(crate) mod waiters;
 #[cfg(test)]
 mod tests;

@@ -100,36 +100,45 @@ impl<V> Waiters<V> {
     }
 
     /// Puts whoever runs this at the end of the line.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn enlist(&mut self, value: V) -> Place {
-        self.enlist_for(value, None)
-    }
-
-    /// As `enlist`, for one that waits in several lines; `usize` is the number that `choice` is claimed with.
-    pub(crate) fn enlist_for(&mut self, value: V, choice: Option<(Arc<Choice>, usize)>) -> Place {
-        let node = Node {
-            status: Status::Waiting,
-            previous: self.last,
-            next: NONE,
-            key: Some(WakeKey::current()),
-            value: Some(value),
-            choice,
-        };
-        let place = if self.free == NONE {
-            self.nodes.push(node);
-            u32::try_from(self.nodes.len() - 1).expect("fewer waiters than fit into memory")
-        } else {
-            let place = self.free;
-            self.free = self.nodes[place as usize].next;
-            self.nodes[place as usize] = node;
-            place
-        };
+        let place = if self.free == NONE { self.add() } else { self.free };
+        // Field by field: a node that is built elsewhere and copied costs as much as the rest of the hand-over.
+        let node = &mut self.nodes[place as usize];
+        self.free = node.next;
+        node.status = Status::Waiting;
+        node.previous = self.last;
+        node.next = NONE;
+        node.key = Some(WakeKey::current());
+        node.value = Some(value);
         match self.last {
             NONE => self.first = place,
             last => self.nodes[last as usize].next = place,
         }
         self.last = place;
         Place(place)
+    }
+
+    /// As `enlist`, for one that waits in several lines; `index` is the number that `choice` is claimed with.
+    pub(crate) fn enlist_for(&mut self, value: V, choice: Arc<Choice>, index: usize) -> Place {
+        let place = self.enlist(value);
+        self.nodes[place.0 as usize].choice = Some((choice, index));
+        place
+    }
+
+    /// One more node, free and first of the free ones.
+    #[cold]
+    fn add(&mut self) -> u32 {
+        let place = u32::try_from(self.nodes.len()).expect("fewer waiters than fit into memory");
+        self.nodes.push(Node {
+            status: Status::Free,
+            previous: NONE,
+            next: NONE,
+            key: None,
+            value: None,
+            choice: None,
+        });
+        place
     }
 
     /// The first in line, and what it brings; those who are gone are passed over.
@@ -147,7 +156,7 @@ impl<V> Waiters<V> {
 
     /// Takes the first who can be handed something out of the line. Whoever calls this then puts it into `value`, unlocks, and
     /// wakes `key`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn claim(&mut self) -> Option<Place> {
         while self.first != NONE {
             let place = self.first;
@@ -185,7 +194,7 @@ impl<V> Waiters<V> {
         keys
     }
 
-    #[inline]
+    #[inline(always)]
     fn unlink(&mut self, place: u32, status: Status) {
         let node = &mut self.nodes[place as usize];
         node.status = status;
@@ -201,7 +210,7 @@ impl<V> Waiters<V> {
     }
 
     /// Ends a wait: gives the place up, and returns what it has, and whether that was handed.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn leave(&mut self, place: Place) -> (V, bool) {
         let at = place.0 as usize;
         let status = self.nodes[at].status;
@@ -210,8 +219,9 @@ impl<V> Waiters<V> {
         }
         let node = &mut self.nodes[at];
         node.status = Status::Free;
-        node.key = None;
-        node.choice = None;
+        if node.choice.is_some() {
+            node.choice = None;
+        }
         node.next = self.free;
         self.free = place.0;
         (node.value.take().expect("it leaves once"), status == Status::Handed)
@@ -280,6 +290,7 @@ impl<L: Line> Drop for Enlisted<'_, L> {
 /// Waits at `place`, in which whoever runs this has just been enlisted; the lock was given up meanwhile.
 ///
 /// `wait` is `Wait { why: "a message", open: true, ..Wait::NOTHING }` or the like.
+#[inline(always)]
 #[track_caller]
 pub(crate) fn wait_in<L: Line>(
     lock: &Lock<L::State>,

@@ -204,6 +204,7 @@ pub(crate) fn running<'a>(what: &str) -> &'a Worker {
 }
 
 /// Waits, with everything that a wait has to look at. All of the library's waits come by here.
+#[inline(always)]
 #[track_caller]
 pub(crate) fn wait(worker: &Worker, wait: Wait, deadline: Option<Instant>) -> Result<(), Cancelled> {
     if panicking() {
@@ -255,6 +256,7 @@ fn wait_heedfully(worker: &Worker, block: &Block, wait: Wait, deadline: Option<I
 /// As [`wait`]; outside of a run it blocks the thread, which nobody can cancel. Ends when a [`WakeKey`] of whoever waits is
 /// used, and may end without a reason. A stubborn wait returns `Cancelled` too if it must not be waited again: after a
 /// certain deadlock, when the grace period is over, and while the thread panics.
+#[inline(always)]
 #[track_caller]
 pub(crate) fn wait_anywhere(wait_for: Wait, deadline: Option<Instant>) -> Result<(), Cancelled> {
     match worker() {
@@ -268,6 +270,30 @@ pub(crate) fn wait_anywhere(wait_for: Wait, deadline: Option<Instant>) -> Result
             block_thread(deadline);
             Ok(())
         }
+    }
+}
+
+/// How many waits in a row may be over before they begin.
+const BREATH: u32 = 4096;
+
+/// A wait was over before it began. Now and then the turn is given up all the same: what another thread fills could
+/// otherwise be emptied for ever, while timers, cancels and everybody else wait.
+#[inline(always)]
+pub(crate) fn breathe() {
+    if let Some(worker) = worker() {
+        match worker.breath.get().checked_sub(1) {
+            Some(left) => worker.breath.set(left),
+            None => out_of_breath(worker),
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn out_of_breath(worker: &Worker) {
+    worker.breath.set(BREATH);
+    if !panicking() && !worker.current().has_attention(attention::QUIET) && !worker.is_in_job() {
+        worker.turn();
     }
 }
 

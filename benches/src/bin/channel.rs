@@ -1,0 +1,214 @@
+//! What a message costs: between tasks of one worker, between threads, and from a thread to a task.
+//!
+//! `cargo run --release -p cede-benches --bin channel [-- --quick]`. All cases of a table take turns; figures are nanoseconds
+//! for one message, and the first line of each table is what the others are multiples of.
+//!
+//! In `ping-pong` a number goes to and fro, so each message is handed to somebody who waits for it and costs one switch. In
+//! `n to 1` so many producers send as fast as they can to one consumer. What is measured runs from the first message to the
+//! last; tasks, threads and channels are made outside of that.
+
+use cede::sync::channel::{self, Receiver, Sender};
+use cede_benches::{Figures, futex_hand_over};
+use std::hint::black_box;
+use std::time::Instant;
+
+/// One resume and one suspension of corosensei's, a u64 out.
+fn corosensei() -> f64 {
+    const N: u32 = 300_000;
+    let mut c = corosensei::Coroutine::<(), u64, ()>::new(|y, ()| (0..u64::MAX).for_each(|i| y.suspend(i)));
+    let start = Instant::now();
+    for _ in 0..N {
+        if let corosensei::CoroutineResult::Yield(value) = c.resume(()) {
+            black_box(value);
+        }
+    }
+    let each = start.elapsed().as_nanos() as f64 / f64::from(N);
+    // Never ended: its body would have to be unwound.
+    std::mem::forget(c);
+    each
+}
+
+/// A message to and a message fro, `n` times; nanoseconds for one message.
+fn ping_pong(n: u32, make: fn() -> (Sender<u32>, Receiver<u32>)) -> f64 {
+    let (there, arriving) = make();
+    let (back, returning) = make();
+    cede::run(|| {
+        cede::spawn(move || {
+            for number in arriving {
+                if back.send(number + 1).is_err() {
+                    break;
+                }
+            }
+        });
+        cede::yield_now();
+        let start = Instant::now();
+        let mut number = 0;
+        for _ in 0..n {
+            there.send(number).expect("the other task receives");
+            number = returning.recv().expect("the other task sends");
+        }
+        assert_eq!(number, n);
+        start.elapsed().as_nanos() as f64 / f64::from(2 * n)
+    })
+}
+
+/// So many producing tasks to one consuming task.
+fn many_to_one(producers: u64, capacity: usize, messages: u64) -> f64 {
+    let (sender, receiver) = channel::bounded(capacity);
+    cede::run(|| {
+        for _ in 0..producers {
+            let sender = sender.clone();
+            cede::spawn(move || (0..messages / producers).try_for_each(|n| sender.send(n)).expect("it is received"));
+        }
+        drop(sender);
+        let start = Instant::now();
+        let count = receiver.into_iter().map(black_box).count();
+        start.elapsed().as_nanos() as f64 / count as f64
+    })
+}
+
+/// A thread sends, a task receives.
+fn thread_to_task(messages: u64) -> f64 {
+    let (sender, receiver) = channel::bounded(1024);
+    let thread = std::thread::spawn(move || (0..messages).try_for_each(|n| sender.send(n)).expect("it is received"));
+    let each = cede::run(|| {
+        receiver.recv().expect("a first message");
+        let start = Instant::now();
+        let count = receiver.into_iter().map(black_box).count();
+        start.elapsed().as_nanos() as f64 / count as f64
+    });
+    thread.join().expect("it sent");
+    each
+}
+
+/// A message to and fro between two threads.
+fn crossbeam_ping_pong(n: u32) -> f64 {
+    let (there, arriving) = crossbeam_channel::bounded(1);
+    let (back, returning) = crossbeam_channel::bounded(1);
+    std::thread::scope(|scope| {
+        scope.spawn(move || arriving.into_iter().try_for_each(|number: u32| back.send(number + 1)));
+        let start = Instant::now();
+        (0..n).for_each(|i| {
+            there.send(i).expect("the other thread receives");
+            black_box(returning.recv().expect("the other thread sends"));
+        });
+        let each = start.elapsed().as_nanos() as f64 / f64::from(2 * n);
+        drop(there);
+        each
+    })
+}
+
+fn std_ping_pong(n: u32) -> f64 {
+    let (there, arriving) = std::sync::mpsc::sync_channel(1);
+    let (back, returning) = std::sync::mpsc::sync_channel(1);
+    std::thread::scope(|scope| {
+        scope.spawn(move || arriving.into_iter().try_for_each(|number: u32| back.send(number + 1)));
+        let start = Instant::now();
+        (0..n).for_each(|i| {
+            there.send(i).expect("the other thread receives");
+            black_box(returning.recv().expect("the other thread sends"));
+        });
+        let each = start.elapsed().as_nanos() as f64 / f64::from(2 * n);
+        drop(there);
+        each
+    })
+}
+
+/// This library's own channel between two threads that are in no run.
+fn own_between_threads(n: u32) -> f64 {
+    let (there, arriving) = channel::bounded(1);
+    let (back, returning) = channel::bounded(1);
+    std::thread::scope(|scope| {
+        scope.spawn(move || arriving.into_iter().try_for_each(|number: u32| back.send(number + 1)));
+        let start = Instant::now();
+        (0..n).for_each(|i| {
+            there.send(i).expect("the other thread receives");
+            black_box(returning.recv().expect("the other thread sends"));
+        });
+        let each = start.elapsed().as_nanos() as f64 / f64::from(2 * n);
+        drop(there);
+        each
+    })
+}
+
+/// Two producing threads to this one.
+fn threads_to_one<S: Clone + Send>(
+    sender: S,
+    messages: u64,
+    send: impl Fn(&S, u64) + Copy + Send,
+    receive: impl FnOnce() -> u64,
+) -> f64 {
+    std::thread::scope(|scope| {
+        let start = Instant::now();
+        for _ in 0..2 {
+            let sender = sender.clone();
+            scope.spawn(move || (0..messages / 2).for_each(|n| send(&sender, n)));
+        }
+        drop(sender);
+        let count = receive();
+        start.elapsed().as_nanos() as f64 / count as f64
+    })
+}
+
+fn crossbeam_to_one(messages: u64) -> f64 {
+    let (sender, receiver) = crossbeam_channel::bounded(1024);
+    let send = |sender: &crossbeam_channel::Sender<u64>, n| sender.send(n).expect("it is received");
+    threads_to_one(sender, messages, send, || receiver.into_iter().map(black_box).count() as u64)
+}
+
+fn std_to_one(messages: u64) -> f64 {
+    let (sender, receiver) = std::sync::mpsc::sync_channel(1024);
+    let send = |sender: &std::sync::mpsc::SyncSender<u64>, n| sender.send(n).expect("it is received");
+    threads_to_one(sender, messages, send, || receiver.into_iter().map(black_box).count() as u64)
+}
+
+/// A name, and what measures it once.
+type Case = (String, Box<dyn FnMut() -> f64>);
+
+/// Runs all cases in turn, `rounds` times.
+fn interleave(rounds: usize, cases: &mut [Case]) -> Vec<Figures> {
+    let mut samples = vec![Vec::new(); cases.len()];
+    for _ in 0..rounds {
+        for ((_, case), samples) in cases.iter_mut().zip(&mut samples) {
+            samples.push(case());
+        }
+    }
+    let figures = cases.iter().zip(samples).map(|((name, _), mut samples)| {
+        samples.sort_by(f64::total_cmp);
+        Figures { name: name.clone(), min: samples[0], median: samples[samples.len() / 2] }
+    });
+    figures.collect()
+}
+
+fn main() {
+    let quick = std::env::args().any(|arg| arg == "--quick");
+    let rounds = if quick { 9 } else { 25 };
+    let case = |name: &str, f: Box<dyn FnMut() -> f64>| -> Case { (name.to_string(), f) };
+    let mut cases = vec![
+        case("corosensei resume + suspend", Box::new(corosensei)),
+        case("tasks, capacity 1", Box::new(|| ping_pong(100_000, || channel::bounded(1)))),
+        case("tasks, rendezvous", Box::new(|| ping_pong(100_000, channel::rendezvous))),
+        case("tasks, unbounded", Box::new(|| ping_pong(100_000, channel::unbounded))),
+    ];
+    if !quick {
+        cases.push(case("threads, this library", Box::new(|| own_between_threads(2_000))));
+        cases.push(case("threads, std sync_channel(1)", Box::new(|| std_ping_pong(2_000))));
+        cases.push(case("threads, crossbeam bounded(1)", Box::new(|| crossbeam_ping_pong(2_000))));
+        cases.push(case("threads, a futex by hand", Box::new(|| futex_hand_over(2_000) / 2.0)));
+    }
+    cede_benches::print("ping-pong, one message", &interleave(rounds, &mut cases));
+
+    let mut cases = vec![case("corosensei resume + suspend", Box::new(corosensei))];
+    for capacity in [64, 1024] {
+        for producers in [1, 4, 64] {
+            let name = format!("{producers} to 1, capacity {capacity}, tasks");
+            cases.push(case(&name, Box::new(move || many_to_one(producers, capacity, 256_000))));
+        }
+    }
+    if !quick {
+        cases.push(case("thread to task, capacity 1024", Box::new(|| thread_to_task(50_000))));
+        cases.push(case("2 threads to 1, std, capacity 1024", Box::new(|| std_to_one(50_000))));
+        cases.push(case("2 threads to 1, crossbeam, capacity 1024", Box::new(|| crossbeam_to_one(50_000))));
+    }
+    cede_benches::print("many to one, one message", &interleave(rounds, &mut cases));
+}

@@ -1,0 +1,269 @@
+//! What both ends of a channel share: the messages that nobody has taken, and two lines of waiters.
+//!
+//! # Invariants
+//!
+//! 1. Somebody waits to receive only while there is no message and nobody waits to send.
+//! 2. Somebody waits to send only while there is no room.
+//!
+//! So a message goes straight to whoever waits for it, and room that becomes free goes at once to the message of the first
+//! who waits to send: nobody who comes later can be faster.
+
+use super::error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
+use crate::scheduler::Wait;
+use crate::scheduler::lock::Lock;
+use crate::scheduler::wake::WakeKey;
+use crate::sync::waiters::{Ended, Line, Waiters, wait_in, wake_all};
+use crate::task::wait::breathe;
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use std::time::Instant;
+
+pub(super) struct Channel<T> {
+    pub(super) state: Lock<State<T>>,
+    /// How many messages may lie in it; `usize::MAX` for as many as there is memory for.
+    pub(super) capacity: usize,
+}
+
+pub(super) struct State<T> {
+    /// Sent, and received by nobody yet.
+    pub(super) buffer: VecDeque<T>,
+    /// As the channel's.
+    capacity: usize,
+    /// Those who wait to receive, with room for a message.
+    receiving: Waiters<Option<T>>,
+    /// Those who wait to send, with their messages.
+    sending: Waiters<Option<T>>,
+    pub(super) senders: usize,
+    pub(super) receivers: usize,
+    /// Closed by hand.
+    closed: bool,
+}
+
+/// The line of those who wait to receive.
+pub(super) struct Receiving<T>(PhantomData<T>);
+
+impl<T> Line for Receiving<T> {
+    type State = State<T>;
+    type Value = Option<T>;
+
+    fn waiters(state: &mut State<T>) -> &mut Waiters<Option<T>> {
+        &mut state.receiving
+    }
+
+    fn pass_on(state: &mut State<T>, message: Option<T>) -> Vec<WakeKey> {
+        let message = message.expect("it was handed one");
+        match state.receiving.claim() {
+            Some(place) => {
+                *state.receiving.value(place) = Some(message);
+                vec![state.receiving.key(place)]
+            }
+            None => {
+                // Though there may be no room: it was sent.
+                state.buffer.push_front(message);
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// The line of those who wait to send.
+pub(super) struct Sending<T>(PhantomData<T>);
+
+impl<T> Line for Sending<T> {
+    type State = State<T>;
+    type Value = Option<T>;
+
+    fn waiters(state: &mut State<T>) -> &mut Waiters<Option<T>> {
+        &mut state.sending
+    }
+
+    fn pass_on(_: &mut State<T>, _sent: Option<T>) -> Vec<WakeKey> {
+        Vec::new()
+    }
+}
+
+impl<T> State<T> {
+    fn is_closed_to_senders(&self) -> bool {
+        self.closed || self.receivers == 0
+    }
+
+    fn is_closed_to_receivers(&self) -> bool {
+        self.closed || self.senders == 0
+    }
+
+    /// Sends without waiting. Whoever was handed the message is to be woken.
+    #[inline]
+    pub(super) fn try_send(&mut self, message: T) -> Result<Option<WakeKey>, TrySendError<T>> {
+        if self.is_closed_to_senders() {
+            return Err(TrySendError::Disconnected(message));
+        }
+        if let Some(place) = self.receiving.claim() {
+            *self.receiving.value(place) = Some(message);
+            return Ok(Some(self.receiving.key(place)));
+        }
+        if self.buffer.len() >= self.capacity {
+            return Err(TrySendError::Full(message));
+        }
+        self.buffer.push_back(message);
+        Ok(None)
+    }
+
+    /// Receives without waiting. Whose message took the room that has become free is to be woken.
+    #[inline]
+    pub(super) fn try_recv(&mut self) -> Result<(T, Option<WakeKey>), TryRecvError> {
+        if let Some(message) = self.buffer.pop_front() {
+            let key = if self.sending.is_empty() { None } else { self.admit() };
+            return Ok((message, key));
+        }
+        if let Some(place) = self.sending.claim() {
+            let message = self.sending.value(place).take().expect("it waits to send it");
+            return Ok((message, Some(self.sending.key(place))));
+        }
+        Err(if self.is_closed_to_receivers() { TryRecvError::Disconnected } else { TryRecvError::Empty })
+    }
+
+    /// Takes in the message of the first who waits to send, if there is room.
+    fn admit(&mut self) -> Option<WakeKey> {
+        if self.buffer.len() >= self.capacity {
+            return None;
+        }
+        let place = self.sending.claim()?;
+        let message = self.sending.value(place).take().expect("it waits to send it");
+        self.buffer.push_back(message);
+        Some(self.sending.key(place))
+    }
+
+    /// Closes it by hand. Who is to be woken; none if it was closed already.
+    pub(super) fn close(&mut self) -> Option<Vec<WakeKey>> {
+        if self.is_closed_to_receivers() || self.is_closed_to_senders() {
+            return None;
+        }
+        self.closed = true;
+        let mut keys = self.receiving.dismiss_all();
+        keys.append(&mut self.sending.dismiss_all());
+        Some(keys)
+    }
+}
+
+impl<T> Channel<T> {
+    pub(super) fn new(capacity: usize) -> Channel<T> {
+        // So much that a small channel never grows; memory for the largest is not taken before it is needed.
+        let room = if capacity == usize::MAX { 0 } else { capacity.min(64) };
+        let state = State {
+            buffer: VecDeque::with_capacity(room),
+            capacity,
+            receiving: Waiters::new(),
+            sending: Waiters::new(),
+            senders: 1,
+            receivers: 1,
+            closed: false,
+        };
+        Channel { state: Lock::new(state), capacity }
+    }
+
+    #[inline]
+    pub(super) fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
+        let key = self.state.lock().try_send(message)?;
+        wake(key);
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn try_recv(&self) -> Result<T, TryRecvError> {
+        let (message, key) = self.state.lock().try_recv()?;
+        wake(key);
+        Ok(message)
+    }
+
+    #[inline]
+    #[track_caller]
+    pub(super) fn send(&self, message: T, deadline: Option<Instant>) -> Result<(), SendTimeoutError<T>> {
+        let mut state = self.state.lock();
+        let message = match state.try_send(message) {
+            Ok(key) => {
+                drop(state);
+                wake(key);
+                if self.capacity != usize::MAX {
+                    breathe();
+                }
+                return Ok(());
+            }
+            Err(TrySendError::Disconnected(message)) => return Err(SendTimeoutError::Disconnected(message)),
+            Err(TrySendError::Full(message)) => message,
+        };
+        let place = state.sending.enlist(Some(message));
+        drop(state);
+        let why = if self.capacity == 0 { "a receiver" } else { "room in a channel" };
+        let own = |message: Option<T>| message.expect("nobody took it");
+        match wait_in::<Sending<T>>(&self.state, place, Wait { why, open: true, ..Wait::NOTHING }, deadline) {
+            Ended::Handed(_) => Ok(()),
+            Ended::Dismissed(message) => Err(SendTimeoutError::Disconnected(own(message))),
+            Ended::TimedOut(message) => Err(SendTimeoutError::Timeout(own(message))),
+            Ended::Cancelled(message) => Err(SendTimeoutError::Cancelled(own(message))),
+        }
+    }
+
+    #[inline]
+    #[track_caller]
+    pub(super) fn recv(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
+        let mut state = self.state.lock();
+        match state.try_recv() {
+            Ok((message, key)) => {
+                drop(state);
+                wake(key);
+                breathe();
+                return Ok(message);
+            }
+            Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+            Err(TryRecvError::Empty) => {}
+        }
+        let place = state.receiving.enlist(None);
+        drop(state);
+        let wait = Wait { why: "a message", open: true, ..Wait::NOTHING };
+        match wait_in::<Receiving<T>>(&self.state, place, wait, deadline) {
+            Ended::Handed(message) => Ok(message.expect("it was handed one")),
+            Ended::Dismissed(_) => Err(RecvTimeoutError::Disconnected),
+            Ended::TimedOut(_) => Err(RecvTimeoutError::Timeout),
+            Ended::Cancelled(_) => Err(RecvTimeoutError::Cancelled),
+        }
+    }
+
+    pub(super) fn close(&self) -> bool {
+        let keys = self.state.lock().close();
+        keys.map(wake_all).is_some()
+    }
+
+    /// One sender less.
+    pub(super) fn drop_sender(&self) {
+        let mut state = self.state.lock();
+        state.senders -= 1;
+        if state.senders > 0 {
+            return;
+        }
+        let keys = state.receiving.dismiss_all();
+        drop(state);
+        wake_all(keys);
+    }
+
+    /// One receiver less. With the last one the messages go that nobody has taken.
+    pub(super) fn drop_receiver(&self) {
+        let mut state = self.state.lock();
+        state.receivers -= 1;
+        if state.receivers > 0 {
+            return;
+        }
+        let keys = state.sending.dismiss_all();
+        let messages = std::mem::take(&mut state.buffer);
+        drop(state);
+        wake_all(keys);
+        drop(messages); // anybody's code
+    }
+}
+
+#[inline]
+fn wake(key: Option<WakeKey>) {
+    if let Some(key) = key {
+        // Who is gone by now needs no wake.
+        let _ = key.wake();
+    }
+}
