@@ -1,6 +1,7 @@
 //! The hub: what runs when no task does.
 
-use super::{Verdict, Worker};
+use super::inbox::Inbox;
+use super::{Verdict, Worker, worker};
 use crate::arch::Context;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -32,12 +33,63 @@ pub(super) unsafe extern "C" fn run(worker: usize) -> *const Context {
     worker.main().context()
 }
 
+/// A job that a worker keeps until it is released. This can be sent anywhere; the job stays.
+#[derive(Clone, Copy)]
+pub(crate) struct Held {
+    inbox: &'static Inbox,
+    run: u64,
+    number: u64,
+}
+
+impl PartialEq for Held {
+    fn eq(&self, other: &Held) -> bool {
+        (self.run, self.number) == (other.run, other.number)
+    }
+}
+
+impl Held {
+    /// Has the worker's hub run it, behind everybody who is ready.
+    pub(crate) fn release(self) {
+        match worker() {
+            Some(worker) if worker.run() == self.run => worker.release_job(self.number),
+            // If the run has ended the job is gone.
+            _ => drop(self.inbox.post_job(self.run, self.number)),
+        }
+    }
+
+    /// Drops it. False if it was released, or if this is not its run.
+    pub(crate) fn remove(self) -> bool {
+        let own = worker().filter(|worker| worker.run() == self.run);
+        // Dropped outside of the borrow: what it owns may be code of anybody's.
+        let job = own.and_then(|worker| worker.held.borrow_mut().remove(&self.number));
+        job.is_some()
+    }
+}
+
 impl Worker {
     /// Runs what is queued up to now, here and now: for the end of a run, when nobody takes turns any more. What these
     /// queue is dropped: one that always queues another would never end.
     pub(crate) fn run_last_jobs(&self) {
         let count = self.jobs.borrow().len();
         (0..count).for_each(|_| self.run_job());
+    }
+
+    /// Keeps a job until it is released, by this worker or from another thread. It is dropped if the run ends before.
+    pub(crate) fn hold(&self, job: Box<dyn FnOnce()>) -> Held {
+        let number = self.next_id.replace(self.next_id.get() + 1);
+        self.held.borrow_mut().insert(number, job);
+        Held { inbox: self.inbox.inbox(), run: self.run(), number }
+    }
+
+    pub(super) fn release_job(&self, number: u64) {
+        let job = self.held.borrow_mut().remove(&number);
+        let Some(job) = job else { return };
+        self.jobs.borrow_mut().push_back(job);
+        // Also where the hub itself reads the letters: it has run its jobs by then.
+        if !self.hub_queued.replace(true) {
+            // SAFETY: the hub is not in the ring, and is entered from there when it is suspended; it passes over itself.
+            unsafe { self.ring.put((*self.hub.get()).context()) };
+        }
     }
 
     /// Whether the hub has anything to run.

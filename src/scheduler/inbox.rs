@@ -18,6 +18,8 @@ pub(crate) type Address = u64;
 #[derive(Default)]
 struct Letters {
     wakes: Vec<Wake>,
+    /// Numbers of jobs that the worker holds and is to run now.
+    jobs: Vec<u64>,
     /// The worker is to look around, though there may be nobody to wake.
     nudged: bool,
     /// Whose inbox this is; 0 for nobody's.
@@ -100,6 +102,11 @@ impl Inbox {
         self.leave(run, |letters| letters.wakes.push(wake))
     }
 
+    /// From any thread: has the hub run a job that the worker holds. False if that run has ended.
+    pub(crate) fn post_job(&self, run: u64, number: u64) -> bool {
+        self.leave(run, |letters| letters.jobs.push(number))
+    }
+
     /// From any thread: ends the sleep, so that the sleeper looks again what there is for it. False if that run has ended.
     pub(crate) fn nudge(&self, run: u64) -> bool {
         self.leave(run, |letters| letters.nudged = true)
@@ -128,18 +135,18 @@ impl Inbox {
         self.flag.load(Ordering::Acquire)
     }
 
-    /// Takes all letters.
-    pub(crate) fn take(&self) -> Vec<Wake> {
+    /// Takes all letters: wakes, and numbers of jobs.
+    pub(crate) fn take(&self) -> (Vec<Wake>, Vec<u64>) {
         let mut letters = self.letters();
         self.flag.store(false, Ordering::Release);
         letters.nudged = false;
-        std::mem::take(&mut letters.wakes)
+        (std::mem::take(&mut letters.wakes), std::mem::take(&mut letters.jobs))
     }
 
     /// Sleeps until there is a letter, or until `deadline`.
     pub(crate) fn sleep(&self, deadline: Option<Instant>) {
         let mut letters = self.letters();
-        while letters.wakes.is_empty() && !letters.nudged {
+        while letters.wakes.is_empty() && letters.jobs.is_empty() && !letters.nudged {
             letters = match deadline {
                 None => self.arrived.wait(letters).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {

@@ -91,13 +91,15 @@ impl Worker {
         if !self.inbox.has_letters() {
             return;
         }
-        for wake in self.inbox.take() {
+        let (wakes, jobs) = self.inbox.take();
+        for wake in wakes {
             // SAFETY: the key came from a block of this table, and blocks stay in place as long as the worker.
             let block = unsafe { &*(wake.key as *const Block) };
             if block.id.get() == wake.address {
                 self.wake(block);
             }
         }
+        jobs.into_iter().for_each(|number| self.release_job(number));
     }
 
     /// Wakes everybody whose deadline has come, in the order of the deadlines.

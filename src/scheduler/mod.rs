@@ -45,7 +45,7 @@ use crate::stack::Shape;
 use crate::stack::pool::Stack;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ptr::null;
 use std::rc::Rc;
 use std::time::Instant;
@@ -123,6 +123,8 @@ pub(crate) struct Worker {
     hub_queued: Cell<bool>,
     /// Waits that were over before they began until whoever goes on with them gives up its turn.
     pub(crate) breath: Cell<u32>,
+    /// Decides which of several things that are ready comes first; the same in every run.
+    pub(crate) random: Cell<u64>,
     pub(crate) live: Cell<usize>,
     pub(crate) next_id: Cell<u64>,
     pub(crate) mode: Cell<Mode>,
@@ -135,6 +137,8 @@ pub(crate) struct Worker {
     run: u64,
     /// What the hub runs: callbacks of tasks that have ended.
     jobs: RefCell<VecDeque<Box<dyn FnOnce()>>>,
+    /// What the hub is to run when it is told to, by number.
+    held: RefCell<HashMap<u64, Box<dyn FnOnce()>>>,
     /// The hub runs one of them, in which nobody may wait.
     in_job: Cell<bool>,
     /// How often the hub has entered a task.
@@ -178,6 +182,7 @@ impl Worker {
             main: Cell::new(null()),
             hub_queued: Cell::new(false),
             breath: Cell::new(0),
+            random: Cell::new(1),
             live: Cell::new(0),
             next_id: Cell::new(1),
             mode: Cell::new(Mode::Running),
@@ -187,6 +192,7 @@ impl Worker {
             inbox,
             clock,
             jobs: RefCell::default(),
+            held: RefCell::default(),
             in_job: Cell::new(false),
             entered: Cell::new(0),
             shape,

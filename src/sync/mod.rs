@@ -6,6 +6,11 @@
 #![forbid(unsafe_code)]
 
 pub mod channel;
+pub mod promise;
+pub mod select;
 pub(crate) mod waiters;
+
+pub use self::promise::{Completion, Promise};
+pub use self::select::Select;
 #[cfg(test)]
 mod tests;

@@ -154,6 +154,24 @@ impl<V> Waiters<V> {
         None
     }
 
+    /// Whether somebody is in line who can be handed something and waits not only because of `choice`: one that waits in
+    /// several lines can give itself nothing.
+    pub(crate) fn has_other(&self, choice: &Arc<Choice>) -> bool {
+        let mut place = self.first;
+        while place != NONE {
+            let node = &self.nodes[place as usize];
+            let in_vain = match &node.choice {
+                Some((other, _)) => Arc::ptr_eq(other, choice) || other.claimed() != 0,
+                None => false,
+            };
+            if !in_vain && !node.key.is_some_and(|key| key.is_gone()) {
+                return true;
+            }
+            place = node.next;
+        }
+        false
+    }
+
     /// Takes the first who can be handed something out of the line. Whoever calls this then puts it into `value`, unlocks, and
     /// wakes `key`.
     #[inline(always)]
@@ -228,12 +246,16 @@ impl<V> Waiters<V> {
     }
 }
 
+/// Wakes one whom something was handed, after the lock was given up.
+#[inline]
+pub(crate) fn wake(key: WakeKey) {
+    // Who is gone by now needs no wake.
+    let _ = key.wake();
+}
+
 /// Wakes those whom something was handed, after the lock was given up.
 pub(crate) fn wake_all(keys: Vec<WakeKey>) {
-    for key in keys {
-        // Who is gone by now needs no wake.
-        let _ = key.wake();
-    }
+    keys.into_iter().for_each(wake);
 }
 
 /// A line of waiters in the state of a type.

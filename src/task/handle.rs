@@ -146,6 +146,31 @@ impl<T> JoinHandle<T> {
         }
     }
 
+    /// Has the end of the task wake the one that this is called in, which waits for other things too. False if there is
+    /// nothing to wait for: it has ended, or was left behind by its run.
+    pub(crate) fn listen(&self) -> bool {
+        match self.own_worker() {
+            Some(worker) if !self.is_finished() => {
+                self.block().joiner.set(worker.current());
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes `listen` back.
+    pub(crate) fn stop_listening(&self) {
+        self.block().joiner.set(null());
+    }
+
+    /// The result, if the task has ended; `Cancelled` if it never will, since its run has left it behind.
+    pub(crate) fn join_now(&mut self) -> Option<Result<T, JoinError>> {
+        match self.try_join() {
+            None if self.own_worker().is_none() => Some(Err(JoinError::Cancelled)),
+            result => result,
+        }
+    }
+
     /// The result, if the task has ended; waits for nothing.
     ///
     /// # Errors

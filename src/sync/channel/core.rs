@@ -12,10 +12,11 @@ use super::error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendErro
 use crate::scheduler::Wait;
 use crate::scheduler::lock::Lock;
 use crate::scheduler::wake::WakeKey;
-use crate::sync::waiters::{Ended, Line, Waiters, wait_in, wake_all};
+use crate::sync::waiters::{Choice, Ended, Line, Waiters, wait_in, wake, wake_all};
 use crate::task::wait::breathe;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Instant;
 
 pub(super) struct Channel<T> {
@@ -30,9 +31,9 @@ pub(super) struct State<T> {
     /// As the channel's.
     capacity: usize,
     /// Those who wait to receive, with room for a message.
-    receiving: Waiters<Option<T>>,
+    pub(super) receiving: Waiters<Option<T>>,
     /// Those who wait to send, with their messages.
-    sending: Waiters<Option<T>>,
+    pub(super) sending: Waiters<Option<T>>,
     pub(super) senders: usize,
     pub(super) receivers: usize,
     /// Closed by hand.
@@ -122,6 +123,16 @@ impl<T> State<T> {
         Err(if self.is_closed_to_receivers() { TryRecvError::Disconnected } else { TryRecvError::Empty })
     }
 
+    /// Whether somebody who waits with `choice` could receive, or would be told that nothing will ever come.
+    pub(super) fn can_recv(&self, choice: &Arc<Choice>) -> bool {
+        !self.buffer.is_empty() || self.is_closed_to_receivers() || self.sending.has_other(choice)
+    }
+
+    /// Whether somebody who waits with `choice` could send, or would be told that nobody will ever receive.
+    pub(super) fn can_send(&self, choice: &Arc<Choice>) -> bool {
+        self.buffer.len() < self.capacity || self.is_closed_to_senders() || self.receiving.has_other(choice)
+    }
+
     /// Takes in the message of the first who waits to send, if there is room.
     fn admit(&mut self) -> Option<WakeKey> {
         if self.buffer.len() >= self.capacity {
@@ -164,14 +175,14 @@ impl<T> Channel<T> {
     #[inline]
     pub(super) fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
         let key = self.state.lock().try_send(message)?;
-        wake(key);
+        key.map(wake);
         Ok(())
     }
 
     #[inline]
     pub(super) fn try_recv(&self) -> Result<T, TryRecvError> {
         let (message, key) = self.state.lock().try_recv()?;
-        wake(key);
+        key.map(wake);
         Ok(message)
     }
 
@@ -182,7 +193,7 @@ impl<T> Channel<T> {
         let message = match state.try_send(message) {
             Ok(key) => {
                 drop(state);
-                wake(key);
+                key.map(wake);
                 if self.capacity != usize::MAX {
                     breathe();
                 }
@@ -210,7 +221,7 @@ impl<T> Channel<T> {
         match state.try_recv() {
             Ok((message, key)) => {
                 drop(state);
-                wake(key);
+                key.map(wake);
                 breathe();
                 return Ok(message);
             }
@@ -257,13 +268,5 @@ impl<T> Channel<T> {
         drop(state);
         wake_all(keys);
         drop(messages); // anybody's code
-    }
-}
-
-#[inline]
-fn wake(key: Option<WakeKey>) {
-    if let Some(key) = key {
-        // Who is gone by now needs no wake.
-        let _ = key.wake();
     }
 }

@@ -17,10 +17,12 @@
 //! assert_eq!(sum, 10);
 //! ```
 
+mod case;
 mod core;
 mod error;
 mod iter;
 
+pub use self::case::{RecvCase, SendCase};
 use self::core::Channel;
 pub use self::error::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
 pub use self::iter::{IntoIter, Iter, TryIter};

@@ -1,0 +1,209 @@
+//! Cases that are not about channels.
+
+use super::{Case, Sealed, Turn};
+use crate::sync::promise::{Completion, PromiseError};
+use crate::task::{JoinError, JoinHandle};
+use crate::time::now;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// That a time comes: see [`after`] and [`at`].
+#[derive(Debug)]
+pub struct AfterCase {
+    /// None for never.
+    deadline: Option<Instant>,
+}
+
+/// Ready from `duration` after now on.
+///
+/// ```
+/// use cede::sync::select;
+/// use std::time::Duration;
+/// let mut soon = select::after(Duration::from_millis(1));
+/// let mut never = select::after(Duration::MAX);
+/// let mut select = select::Select::new();
+/// select.add(&mut never);
+/// select.add(&mut soon);
+/// assert_eq!(select.wait(), Ok(1));
+/// ```
+pub fn after(duration: Duration) -> AfterCase {
+    AfterCase { deadline: now().checked_add(duration) }
+}
+
+/// Ready from `deadline` on, by the clock of [`time::now`](crate::time::now).
+pub fn at(deadline: Instant) -> AfterCase {
+    AfterCase { deadline: Some(deadline) }
+}
+
+impl AfterCase {
+    /// That the time has come is all there is to know.
+    pub fn take(&mut self) {}
+}
+
+impl Sealed for AfterCase {}
+
+impl Case for AfterCase {
+    fn attempt(&mut self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now())
+    }
+
+    fn enlist(&mut self, _: Turn<'_>) -> bool {
+        true
+    }
+
+    fn is_ready(&self, _: Turn<'_>) -> bool {
+        false // the wait itself knows the deadline
+    }
+
+    fn leave(&mut self, _: bool) {}
+
+    fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn is_closed(&self) -> bool {
+        true
+    }
+}
+
+/// The end of a task: see [`join`].
+pub struct JoinCase<'a, T> {
+    handle: &'a mut JoinHandle<T>,
+    listens: bool,
+    result: Option<Result<T, JoinError>>,
+}
+
+/// Ready when the task has ended.
+///
+/// ```
+/// use cede::sync::select;
+/// cede::run(|| {
+///     let mut handle = cede::spawn(|| 42);
+///     let mut case = select::join(&mut handle);
+///     let mut select = select::Select::new();
+///     select.add(&mut case);
+///     select.wait().unwrap();
+///     assert_eq!(case.take().unwrap(), 42);
+/// });
+/// ```
+pub fn join<T>(handle: &mut JoinHandle<T>) -> JoinCase<'_, T> {
+    JoinCase { handle, listens: false, result: None }
+}
+
+impl<T> JoinCase<'_, T> {
+    /// What the task came to, after this case was chosen; once.
+    ///
+    /// # Errors
+    ///
+    /// As [`JoinHandle::join`].
+    ///
+    /// # Panics
+    ///
+    /// If it was not chosen, or this was called before.
+    #[track_caller]
+    pub fn take(&mut self) -> Result<T, JoinError> {
+        self.result.take().expect("only the chosen case has a result, and it has it once")
+    }
+}
+
+impl<T> Sealed for JoinCase<'_, T> {}
+
+impl<T> Case for JoinCase<'_, T> {
+    fn attempt(&mut self) -> bool {
+        self.result = self.handle.join_now();
+        self.result.is_some()
+    }
+
+    fn enlist(&mut self, _: Turn<'_>) -> bool {
+        self.listens = self.handle.listen();
+        self.listens
+    }
+
+    fn is_ready(&self, _: Turn<'_>) -> bool {
+        self.handle.is_finished()
+    }
+
+    fn leave(&mut self, _: bool) {
+        if std::mem::take(&mut self.listens) {
+            self.handle.stop_listening();
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        true
+    }
+}
+
+/// A promise: see [`wait`].
+pub struct WaitCase<'a, T> {
+    completion: &'a Completion<T>,
+    place: Option<crate::sync::waiters::Place>,
+}
+
+/// Ready when the promise was set, has failed or was dropped.
+///
+/// ```
+/// use cede::sync::{Promise, select};
+/// let promise = Promise::new();
+/// let completion = promise.completion();
+/// promise.set(1).unwrap();
+/// let mut case = select::wait(&completion);
+/// let mut select = select::Select::new();
+/// select.add(&mut case);
+/// select.wait().unwrap();
+/// assert_eq!(case.take().unwrap(), &1);
+/// ```
+pub fn wait<T>(completion: &Completion<T>) -> WaitCase<'_, T> {
+    WaitCase { completion, place: None }
+}
+
+impl<'a, T> WaitCase<'a, T> {
+    /// What the promise came to, after this case was chosen.
+    ///
+    /// # Errors
+    ///
+    /// As [`Completion::wait`].
+    ///
+    /// # Panics
+    ///
+    /// If it was not chosen.
+    #[track_caller]
+    pub fn take(&mut self) -> Result<&'a T, PromiseError> {
+        self.completion.get().expect("only the chosen case has a result")
+    }
+}
+
+impl<T> Sealed for WaitCase<'_, T> {}
+
+impl<T> Case for WaitCase<'_, T> {
+    fn attempt(&mut self) -> bool {
+        self.completion.get().is_some()
+    }
+
+    fn enlist(&mut self, turn: Turn<'_>) -> bool {
+        self.place = self.completion.enlist(turn.choice.clone(), turn.index);
+        self.place.is_some()
+    }
+
+    fn is_ready(&self, _: Turn<'_>) -> bool {
+        self.completion.get().is_some()
+    }
+
+    fn leave(&mut self, _: bool) {
+        if let Some(place) = self.place.take() {
+            self.completion.leave(place);
+        }
+    }
+}
+
+impl<T> fmt::Debug for JoinCase<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinCase").field("handle", &self.handle).finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for WaitCase<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WaitCase").finish_non_exhaustive()
+    }
+}
