@@ -121,7 +121,7 @@ pub(crate) struct Worker {
     hub: Cell<*const Block>,
     main: Cell<*const Block>,
     hub_queued: Cell<bool>,
-    /// Waits that were over before they began until whoever goes on with them gives up its turn.
+    /// Waits that were over before they began, since a turn was last given up for that.
     pub(crate) breath: Cell<u32>,
     /// Decides which of several things that are ready comes first; the same in every run.
     pub(crate) random: Cell<u64>,

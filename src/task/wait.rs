@@ -281,9 +281,10 @@ const BREATH: u32 = 4096;
 #[inline(always)]
 pub(crate) fn breathe() {
     if let Some(worker) = worker() {
-        match worker.breath.get().checked_sub(1) {
-            Some(left) => worker.breath.set(left),
-            None => out_of_breath(worker),
+        let count = worker.breath.get() + 1;
+        worker.breath.set(count);
+        if count == BREATH {
+            out_of_breath(worker);
         }
     }
 }
@@ -291,7 +292,7 @@ pub(crate) fn breathe() {
 #[cold]
 #[inline(never)]
 fn out_of_breath(worker: &Worker) {
-    worker.breath.set(BREATH);
+    worker.breath.set(0);
     if !panicking() && !worker.current().has_attention(attention::QUIET) && !worker.is_in_job() {
         worker.turn();
     }

@@ -4,6 +4,7 @@
 
 pub(crate) mod child;
 pub(crate) mod witness;
+pub(crate) mod worlds;
 
 use std::any::Any;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
