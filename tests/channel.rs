@@ -520,12 +520,9 @@ fn a_task_that_never_has_to_wait_still_lets_others_have_turns() {
 fn an_unbounded_send_never_gives_up_the_turn() {
     cede::run(|| {
         let (sender, receiver) = unbounded();
-        let shared = Rc::new(RefCell::new(0));
-        let inner = Rc::clone(&shared);
-        spawn(move || *inner.borrow_mut() += 1);
-        let borrowed = shared.borrow();
+        let other = spawn(|| ());
         (0..20_000).for_each(|n| sender.send(n).unwrap());
-        drop(borrowed);
+        assert!(!other.is_finished(), "what the sender had borrowed would be in its way");
         drop(receiver);
     });
 }
@@ -692,22 +689,28 @@ fn a_message_whose_destructor_panics_harms_no_other() {
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a_task_that_is_unwound_in_a_wait_passes_on_what_it_was_handed() {
+    struct SendsAtTheEnd(Sender<i32>);
+    impl Drop for SendsAtTheEnd {
+        fn drop(&mut self) {
+            self.0.try_send(1).unwrap();
+        }
+    }
+    let (sender, receiver) = rendezvous();
+    let (inner, sends) = (receiver.clone(), SendsAtTheEnd(sender.clone()));
     let config = Config::new().grace(Duration::from_millis(20));
-    let (sender, receiver) = unbounded();
-    let inner = receiver.clone();
     config
         .run(move || {
-            // Ignores its cancel, so it is unwound at the end of the grace period, in a wait.
+            // Both are unwound at the end of the grace period, in the order in which they were made.
             spawn(move || {
-                loop {
-                    let _ = inner.recv();
-                }
+                let _sends = sends;
+                cede::task::shield(|| cede::task::park("the end"))
             });
+            spawn(move || cede::task::shield(|| inner.recv()));
             yield_now();
         })
         .unwrap();
-    sender.send(1).unwrap();
-    assert_eq!(receiver.try_recv(), Ok(1), "its place in line went with it");
+    assert_eq!(receiver.try_recv(), Ok(1), "it was handed to one who could not return it");
+    assert_eq!(sender.try_send(2), Err(TrySendError::Full(2)), "and whose place in line went with it");
 }
 
 #[test]
@@ -739,7 +742,11 @@ fn a_wait_inside_no_suspend_panics_before_anything_is_lost() {
         assert!(error.contains("cannot wait or yield inside a no_suspend section"), "{error}");
         sender.send(1).unwrap();
         assert_eq!(receiver.try_recv(), Ok(1), "nobody is in line any more");
-        assert_eq!(cede::no_suspend(|| (sender.send(2), receiver.recv())), (Ok(()), Ok(2)), "what needs no wait may be done");
+        assert_eq!(
+            cede::no_suspend(|| (sender.send(2), receiver.recv())),
+            (Ok(()), Ok(2)),
+            "what needs no wait may be done"
+        );
     });
 }
 

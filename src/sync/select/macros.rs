@@ -46,19 +46,19 @@ macro_rules! select {
 macro_rules! __select {
     // default
     (@parse [$($cases:tt)*] [$($next:tt)*] [] default => $body:block $($rest:tt)*) => {
-        $crate::__select!(@comma [$($cases)*] [$($next)*] [{ $crate::sync::select::Patience::None } { $body }] $($rest)*)
+        $crate::__select!(@comma [$($cases)*] [$($next)*] [{ $crate::sync::select::Patience::None } { Ok($body) }] $($rest)*)
     };
     (@parse [$($cases:tt)*] [$($next:tt)*] [] default => $body:expr $(, $($rest:tt)*)?) => {
-        $crate::__select!(@parse [$($cases)*] [$($next)*] [{ $crate::sync::select::Patience::None } { $body }] $($($rest)*)?)
+        $crate::__select!(@parse [$($cases)*] [$($next)*] [{ $crate::sync::select::Patience::None } { Ok($body) }] $($($rest)*)?)
     };
     (@parse [$($cases:tt)*] [$($next:tt)*] [] default($time:expr) => $body:block $($rest:tt)*) => {
         $crate::__select!(
-            @comma [$($cases)*] [$($next)*] [{ $crate::sync::select::Patience::of($time) } { $body }] $($rest)*
+            @comma [$($cases)*] [$($next)*] [{ $crate::sync::select::Patience::of($time) } { Ok($body) }] $($rest)*
         )
     };
     (@parse [$($cases:tt)*] [$($next:tt)*] [] default($time:expr) => $body:expr $(, $($rest:tt)*)?) => {
         $crate::__select!(
-            @parse [$($cases)*] [$($next)*] [{ $crate::sync::select::Patience::of($time) } { $body }] $($($rest)*)?
+            @parse [$($cases)*] [$($next)*] [{ $crate::sync::select::Patience::of($time) } { Ok($body) }] $($($rest)*)?
         )
     };
     (@parse [$($cases:tt)*] [$($next:tt)*] [$($default:tt)+] default $($rest:tt)*) => {
@@ -110,11 +110,13 @@ macro_rules! __select {
         $(let mut $case = $make;)*
         match $crate::sync::select::among(&mut [$(&mut $case),*], $patience) {
             Err(cancelled) => Err::<_, $crate::task::Cancelled>(cancelled),
-            $(Ok(Some(chosen)) if chosen == $($number)* => {
+            $(#[allow(unreachable_code, reason = "an arm may leave")]
+            Ok(Some(chosen)) if chosen == $($number)* => {
                 let $result = $case.take();
                 Ok($body)
             })*
-            Ok(_) => Ok($default),
+            #[allow(unreachable_code, reason = "an arm may leave")]
+            Ok(_) => $default,
         }
     }};
     // what each operation is

@@ -1,0 +1,279 @@
+//! Promises: a value that is set once, and waited for by any number.
+
+mod common;
+
+use cede::sync::promise::{AlreadySet, PromiseError};
+use cede::sync::{Completion, Promise};
+use cede::task::Cancelled;
+use cede::{Config, spawn, yield_now};
+use common::worlds::{World, in_all_worlds};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+type Log = Rc<RefCell<Vec<String>>>;
+
+#[test]
+fn a23_setting_it_twice_is_an_error_that_gives_the_value_back() {
+    let promise = Promise::new();
+    assert!(!promise.is_set());
+    assert_eq!(promise.set("one"), Ok(()));
+    assert_eq!(promise.set("two"), Err(AlreadySet("two")));
+    let AlreadySet(error) = promise.fail("three").unwrap_err();
+    assert_eq!(error.to_string(), "three");
+    assert!(promise.is_set());
+    assert_eq!(promise.completion().wait().unwrap(), &"one");
+    let promise = Promise::new();
+    promise.fail("no").unwrap();
+    assert_eq!(promise.set(1), Err(AlreadySet(1)));
+}
+
+#[test]
+fn a24_everybody_who_waits_is_woken_and_later_waits_return_at_once() {
+    in_all_worlds(|world| {
+        let promise = Promise::new();
+        let completion = promise.completion();
+        let waiting: Vec<_> = (0..4)
+            .map(|_| completion.clone())
+            .map(|completion: Completion<String>| world.spawn(move || completion.wait().unwrap().clone()))
+            .collect();
+        yield_now();
+        promise.set("value".to_string()).unwrap();
+        waiting.into_iter().for_each(|one| assert_eq!(one.join(), "value"));
+        assert_eq!(completion.wait().unwrap(), "value");
+    });
+}
+
+#[test]
+fn a24_those_who_wait_are_woken_in_the_order_in_which_they_came() {
+    let log: Log = Rc::default();
+    cede::run(|| {
+        let promise = Promise::new();
+        for n in 0..3 {
+            let (completion, log) = (promise.completion(), Rc::clone(&log));
+            spawn(move || {
+                let value = completion.wait().unwrap();
+                log.borrow_mut().push(format!("{n}: {value}"));
+            });
+        }
+        yield_now();
+        promise.set("set").unwrap();
+        assert!(log.borrow().is_empty(), "nobody runs before the one that sets it gives up its turn");
+        yield_now();
+    });
+    assert_eq!(*log.borrow(), ["0: set", "1: set", "2: set"]);
+}
+
+#[test]
+fn it_is_set_from_another_thread() {
+    in_all_worlds(|world| {
+        let promise = Promise::new();
+        let completion = promise.completion();
+        let other = world.spawn(move || promise.set(42).is_ok());
+        assert_eq!(completion.wait().unwrap(), &42);
+        assert!(other.join());
+    });
+}
+
+#[test]
+fn a_failure_is_told_to_everybody_with_its_source() {
+    let promise = Promise::<i32>::new();
+    promise.fail(std::io::Error::other("disk")).unwrap();
+    for _ in 0..2 {
+        let error = promise.completion().wait().unwrap_err();
+        assert_eq!(error.to_string(), "the promise failed: disk");
+        let PromiseError::Failed(source) = error else { panic!("{error}") };
+        assert!(source.downcast_ref::<std::io::Error>().is_some());
+    }
+}
+
+#[test]
+fn dropping_it_unset_ends_the_waits() {
+    in_all_worlds(|world| {
+        let promise = Promise::<i32>::new();
+        let completion = promise.completion();
+        let other = world.spawn(move || matches!(completion.wait(), Err(PromiseError::Dropped)));
+        yield_now();
+        drop(promise);
+        assert!(other.join());
+    });
+}
+
+#[test]
+fn a_wait_may_be_limited() {
+    let promise = Promise::<i32>::new();
+    let completion = promise.completion();
+    assert!(matches!(completion.wait_timeout(Duration::from_millis(1)), Err(PromiseError::Timeout)));
+    let config = Config::new().paused_clock(true);
+    config
+        .run(|| {
+            let start = cede::time::now();
+            assert!(matches!(completion.wait_timeout(SECOND), Err(PromiseError::Timeout)));
+            assert_eq!(cede::time::now() - start, SECOND);
+            assert!(matches!(completion.wait_deadline(start), Err(PromiseError::Timeout)));
+            promise.set(1).unwrap();
+            assert_eq!(completion.wait_deadline(start).unwrap(), &1, "what is there needs no time");
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_cancelled_wait_is_told_so_and_harms_no_other() {
+    cede::run(|| {
+        let promise = Promise::new();
+        let (one, other) = (promise.completion(), promise.completion());
+        let mut cancelled = spawn(move || matches!(one.wait(), Err(PromiseError::Cancelled)));
+        let mut waiting = spawn(move || *other.wait().unwrap());
+        yield_now();
+        cancelled.cancel();
+        yield_now();
+        promise.set(1).unwrap();
+        assert!(cancelled.join().unwrap());
+        assert_eq!(waiting.join().unwrap(), 1);
+    });
+}
+
+#[test]
+fn a20_callbacks_come_through_the_scheduler_in_order_and_never_inline() {
+    let log: Log = Rc::default();
+    let push = |text: String| log.borrow_mut().push(text);
+    cede::run(|| {
+        let promise = Promise::new();
+        let completion = promise.completion();
+        for n in 0..2 {
+            let log = Rc::clone(&log);
+            completion.on_done(move |value| log.borrow_mut().push(format!("{n}: {:?}", value.unwrap())));
+        }
+        promise.set("set").unwrap();
+        push("set returned".into());
+        let inner = Rc::clone(&log);
+        completion.on_done(move |value| inner.borrow_mut().push(format!("late: {:?}", value.unwrap())));
+        push("added late".into());
+        yield_now();
+    });
+    assert_eq!(*log.borrow(), ["set returned", "added late", "0: \"set\"", "1: \"set\"", "late: \"set\""]);
+}
+
+#[test]
+fn a_callback_runs_where_it_was_added_whoever_sets_the_promise() {
+    for world in [World::TaskAndThreads, World::Workers] {
+        world.main(|| {
+            let promise = Promise::new();
+            let completion = promise.completion();
+            let (done, here) = (Rc::new(RefCell::new(None)), std::thread::current().id());
+            let inner = Rc::clone(&done);
+            completion.on_done(move |value| {
+                *inner.borrow_mut() = Some((*value.unwrap(), std::thread::current().id()));
+            });
+            let other = world.spawn(move || promise.set(1).is_ok());
+            assert!(other.join());
+            while done.borrow().is_none() {
+                yield_now();
+            }
+            assert_eq!(*done.borrow(), Some((1, here)));
+        });
+    }
+}
+
+#[test]
+fn a_callback_from_another_thread_wakes_a_worker_that_sleeps() {
+    let promise = Promise::new();
+    let completion = promise.completion();
+    let thread = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(20));
+        promise.set(1).unwrap();
+    });
+    // Nothing else ends its sleep.
+    let config = Config::new().stall_report(Duration::MAX);
+    let value = config.run(|| {
+        let (sender, receiver) = cede::sync::channel::bounded(1);
+        completion.on_done(move |value| sender.send(*value.unwrap()).unwrap());
+        receiver.recv()
+    });
+    assert_eq!(value.unwrap(), Ok(1));
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_callback_may_be_removed_until_it_is_on_its_way() {
+    cede::run(|| {
+        let promise = Promise::<i32>::new();
+        let completion = promise.completion();
+        let called = Rc::new(RefCell::new(0));
+        let (kept, removed) = (Rc::clone(&called), Rc::clone(&called));
+        completion.on_done(move |_| *kept.borrow_mut() += 1);
+        let callback = completion.on_done(move |_| *removed.borrow_mut() += 10);
+        assert!(completion.remove_done(callback));
+        assert!(!completion.remove_done(callback));
+        assert_eq!(Rc::strong_count(&called), 2, "what it owned is dropped");
+        drop(promise);
+        yield_now();
+        assert_eq!(*called.borrow(), 1);
+    });
+}
+
+#[test]
+fn a_callback_of_a_promise_that_is_never_set_goes_with_its_run() {
+    let owned = Rc::new(());
+    let promise = Promise::<i32>::new();
+    let completion = promise.completion();
+    cede::run(|| {
+        let inner = Rc::clone(&owned);
+        completion.on_done(move |_| drop(inner));
+    });
+    assert_eq!(Rc::strong_count(&owned), 1);
+    promise.set(1).unwrap();
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a_callback_that_panics_keeps_no_other_from_running() {
+    let log: Log = Rc::default();
+    cede::run(|| {
+        let promise = Promise::new();
+        let completion = promise.completion();
+        completion.on_done(|_| panic!("on purpose"));
+        let inner = Rc::clone(&log);
+        completion.on_done(move |value| inner.borrow_mut().push(format!("{:?}", value.unwrap())));
+        promise.set(1).unwrap();
+        yield_now();
+    });
+    assert_eq!(*log.borrow(), ["1"]);
+}
+
+#[test]
+#[should_panic(expected = "cannot add a callback outside of a run")]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a_callback_needs_a_scheduler() {
+    Promise::<i32>::new().completion().on_done(|_| ());
+}
+
+#[test]
+fn forgotten_sides_harm_nobody() {
+    cede::run(|| {
+        let promise = Promise::<i32>::new();
+        let completion = promise.completion();
+        std::mem::forget(completion.clone());
+        std::mem::forget(promise);
+        let mut waiting = spawn(move || matches!(completion.wait(), Err(PromiseError::Cancelled)));
+        yield_now();
+        waiting.cancel();
+        assert!(waiting.join().unwrap());
+        assert_eq!(cede::task::check(), Ok::<(), Cancelled>(()));
+    });
+}
+
+#[test]
+fn a_value_that_is_not_send_may_be_promised_on_one_thread() {
+    cede::run(|| {
+        let promise = Promise::new();
+        let completion = promise.completion();
+        let mut waiting = spawn(move || Rc::clone(completion.wait().unwrap()));
+        yield_now();
+        promise.set(Rc::new(RefCell::new(1))).unwrap();
+        *waiting.join().unwrap().borrow_mut() += 1;
+        assert_eq!(*promise.completion().wait().unwrap().borrow(), 2);
+    });
+}
