@@ -38,6 +38,10 @@ fn uses<'a>(code: &'a str, home: &BTreeMap<String, String>) -> Vec<String> {
         };
         for name in names {
             let end = name.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(name.len());
+            // A macro lies at the root, wherever it stands.
+            if name[end..].starts_with("!(") {
+                continue;
+            }
             let name = name[..end].to_string();
             found.push(home.get(&name).cloned().unwrap_or(name));
         }

@@ -106,7 +106,9 @@ impl<T> Case for RecvCase<'_, T> {
         let attempt = self.channel.state.lock().try_recv();
         self.received = match attempt {
             Ok((message, key)) => {
-                key.map(wake);
+                if let Some(key) = key {
+                    wake(key);
+                }
                 Some(Ok(message))
             }
             Err(TryRecvError::Disconnected) => Some(Err(RecvError::Disconnected)),
@@ -151,7 +153,9 @@ impl<T> Case for SendCase<'_, T> {
         let attempt = self.channel.state.lock().try_send(message);
         self.sent = match attempt {
             Ok(key) => {
-                key.map(wake);
+                if let Some(key) = key {
+                    wake(key);
+                }
                 Some(Ok(()))
             }
             Err(TrySendError::Disconnected(message)) => Some(Err(SendError::Disconnected(message))),

@@ -175,14 +175,18 @@ impl<T> Channel<T> {
     #[inline]
     pub(super) fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
         let key = self.state.lock().try_send(message)?;
-        key.map(wake);
+        if let Some(key) = key {
+            wake(key);
+        }
         Ok(())
     }
 
     #[inline]
     pub(super) fn try_recv(&self) -> Result<T, TryRecvError> {
         let (message, key) = self.state.lock().try_recv()?;
-        key.map(wake);
+        if let Some(key) = key {
+            wake(key);
+        }
         Ok(message)
     }
 
@@ -193,7 +197,9 @@ impl<T> Channel<T> {
         let message = match state.try_send(message) {
             Ok(key) => {
                 drop(state);
-                key.map(wake);
+                if let Some(key) = key {
+                    wake(key);
+                }
                 if self.capacity != usize::MAX {
                     breathe();
                 }
@@ -221,7 +227,9 @@ impl<T> Channel<T> {
         match state.try_recv() {
             Ok((message, key)) => {
                 drop(state);
-                key.map(wake);
+                if let Some(key) = key {
+                    wake(key);
+                }
                 breathe();
                 return Ok(message);
             }
