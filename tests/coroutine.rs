@@ -189,19 +189,23 @@ fn a_forgotten_one_keeps_its_stack_for_ever() {
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn d1_a_body_that_swallows_the_unwinding_is_left_behind_after_one_try() {
-    let tries = Rc::new(Cell::new(0));
-    let inner = Rc::clone(&tries);
-    let live = cede::stack::stats().live;
-    let mut c = Coroutine::new(move |s: &Suspender<(), ()>, ()| {
-        loop {
-            let _ = catch_unwind(AssertUnwindSafe(|| s.suspend(())));
-            inner.set(inner.get() + 1);
-        }
-    });
-    c.resume(());
-    drop(c);
-    assert_eq!(tries.get(), 1);
-    assert!(cede::stack::stats().live > live, "its stack is never used again");
+    let leaves_its_stack = || {
+        let tries = Rc::new(Cell::new(0));
+        let inner = Rc::clone(&tries);
+        let live = cede::stack::stats().live;
+        let mut c = Coroutine::new(move |s: &Suspender<(), ()>, ()| {
+            loop {
+                let _ = catch_unwind(AssertUnwindSafe(|| s.suspend(())));
+                inner.set(inner.get() + 1);
+            }
+        });
+        c.resume(());
+        drop(c);
+        assert_eq!(tries.get(), 1);
+        cede::stack::stats().live > live
+    };
+    // Other tests of this process give stacks back meanwhile, but not for ever.
+    assert!((0..100).any(|_| leaves_its_stack()), "its stack is never used again");
 }
 
 #[test]
@@ -287,11 +291,15 @@ fn d5_a_panic_of_a_captures_destructor_comes_out_of_the_drop() {
             panic!("capture dropped");
         }
     }
-    let bad = Bad;
-    let c = Coroutine::new(move |_: &Suspender<(), ()>, ()| drop(bad));
-    let live = cede::stack::stats().live;
-    assert_eq!(panic_text(catch_unwind(AssertUnwindSafe(|| drop(c)))), "capture dropped");
-    assert!(cede::stack::stats().live <= live, "the stack was given back");
+    // Other tests of this process make stacks meanwhile, but not for ever.
+    let gives_its_stack_back = || {
+        let bad = Bad;
+        let c = Coroutine::new(move |_: &Suspender<(), ()>, ()| drop(bad));
+        let live = cede::stack::stats().live;
+        assert_eq!(panic_text(catch_unwind(AssertUnwindSafe(|| drop(c)))), "capture dropped");
+        cede::stack::stats().live < live
+    };
+    assert!((0..1000).any(|_| gives_its_stack_back()));
 }
 
 #[test]
