@@ -42,6 +42,33 @@ fn a_child_that_will_not_end_stops_the_process_and_is_named() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn the_one_that_will_not_end_is_named_and_not_those_who_wait_for_it() {
+    let text = in_child("the_one_that_will_not_end_is_named_and_not_those_who_wait_for_it", || {
+        let config = Config::new().grace(Duration::from_millis(20));
+        let outcome = config.run(|| {
+            fn nest(depth: u32) {
+                let _ = scope(|scope| {
+                    let name = if depth == 0 { "deaf".to_string() } else { format!("depth {depth}") };
+                    let body = move || match depth {
+                        0 => loop {
+                            let _ = caught(yield_now);
+                        },
+                        _ => nest(depth - 1),
+                    };
+                    drop(Builder::new().name(name).spawn_scoped(scope, body).unwrap());
+                });
+            }
+            drop(spawn(|| nest(3)));
+            rounds(8);
+        });
+        unreachable!("run returned: {}", outcome.is_ok());
+    });
+    assert!(text.contains("cede: task 'deaf' would not end when it was cancelled and unwound"), "{text}");
+    assert!(!text.contains("depth"), "{text}");
+}
+
+#[test]
 fn a_child_that_will_not_end_stops_the_process_also_when_main_waits_for_it_in_a_deadlock() {
     let name = "a_child_that_will_not_end_stops_the_process_also_when_main_waits_for_it_in_a_deadlock";
     let text = in_child(name, || {

@@ -192,6 +192,8 @@ pub(crate) fn stop_for_scopes(worker: &Worker, all: bool) {
 
 /// Gives up everybody who is left: their stacks are never used again. Names them on stderr.
 pub(crate) fn abandon(worker: &Worker) {
+    // First those who are to blame, and not those who wait for them.
+    stop_for_scopes(worker, false);
     stop_for_scopes(worker, true);
     worker.table.for_each(|block| {
         let ended = matches!(block.phase.get(), Phase::Ended | Phase::Cancelled);
