@@ -44,7 +44,7 @@ fn main() {
         for (place, task) in as_completed((1..=50).map(connection)).enumerate() {
             let (number, more, pages, given_up) = task.result.expect("no connection panics");
             (bytes, done, late) = (bytes + more, done + pages, late + given_up);
-            if place < 3 || place >= 48 {
+            if !(3..48).contains(&place) {
                 let ended = (now() - start).as_millis();
                 println!("connection {number} ended after {ended} ms: {pages} pages, {given_up} given up");
             }

@@ -197,7 +197,8 @@ fn a_panic_whose_handle_was_forgotten_still_cancels_the_scope() {
 fn suspending_a_generator_inside_of_a_section_is_refused_in_debug_builds_and_names_both_places() {
     use cede::{Generator, Yielder, timeout};
     run(|| {
-        let sections: [(&str, fn(&Yielder<u32>)); 3] = [
+        type Body = fn(&Yielder<u32>);
+        let sections: [(&str, Body); 3] = [
             ("scope", |y| drop(scope(|_| y.yield_(1)))),
             ("shield", |y| shield(|| y.yield_(1))),
             ("timeout", |y| drop(timeout(Duration::MAX, || y.yield_(1)))),

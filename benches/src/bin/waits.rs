@@ -67,7 +67,7 @@ fn sleep_stage(n: u32, stage: Stage) -> f64 {
         let start = Instant::now();
         match stage {
             Stage::Fire => sleep(3 * HOUR).expect("nobody cancels main"),
-            _ => tasks.iter().for_each(|task| drop(black_box(task.cancel()))),
+            _ => tasks.iter().for_each(|task| assert!(task.cancel())),
         }
         tasks.iter_mut().for_each(|task| assert!(task.join().is_ok()));
         let ended = start.elapsed();
@@ -101,6 +101,10 @@ fn woken(armed: u32, wait: impl Fn() + 'static) -> f64 {
         each
     });
     measured.expect("no deadlock")
+}
+
+fn ignore<T>(value: T) {
+    black_box(value);
 }
 
 /// Something that a task does `n` times.
@@ -157,8 +161,8 @@ fn main() {
     let (armed, rounds) = if quick { (10_000, 5) } else { (100_000, 11) };
     // All stacks keep their memory, so that it is the waits that are measured, and not giving it back (up to 3 us a stack).
     cede::stack::set_pool_cap(2 * armed as usize);
-    let far = || drop(black_box(park_until("a wake", now() + HOUR)));
-    let limited = || drop(black_box(timeout(HOUR, || park("a wake"))));
+    let far = || ignore(park_until("a wake", now() + HOUR));
+    let limited = || ignore(timeout(HOUR, || park("a wake")));
     interleave(
         &format!("sleeping, each of {armed} tasks"),
         rounds.min(7),
@@ -174,9 +178,9 @@ fn main() {
         rounds,
         vec![
             case("corosensei resume + suspend", corosensei),
-            case("the clock", || nanos_each(100_000, || drop(black_box(Instant::now())))),
-            case("park", || woken(0, || drop(black_box(park("a wake"))))),
-            case("park, armed", move || woken(armed, || drop(black_box(park("a wake"))))),
+            case("the clock", || nanos_each(100_000, || ignore(Instant::now()))),
+            case("park", || woken(0, || ignore(park("a wake")))),
+            case("park, armed", move || woken(armed, || ignore(park("a wake")))),
             case("park until a time", move || woken(0, far)),
             case("park until a time, armed", move || woken(armed, far)),
             case("park in a timeout, armed", move || woken(armed, limited)),
@@ -187,11 +191,11 @@ fn main() {
         rounds,
         vec![
             case("corosensei resume + suspend", corosensei),
-            case("shield", || done(100_000, || drop(black_box(shield(|| black_box(1)))))),
-            case("timeout", || done(100_000, || drop(black_box(timeout(HOUR, || black_box(1)))))),
-            case("scope without a task", || done(100_000, || drop(black_box(scope(|_| black_box(1)))))),
-            case("check", || done(100_000, || drop(black_box(cede::task::check())))),
-            case("sleep of no time", || done(100_000, || drop(black_box(sleep(Duration::ZERO))))),
+            case("shield", || done(100_000, || ignore(shield(|| black_box(1))))),
+            case("timeout", || done(100_000, || ignore(timeout(HOUR, || black_box(1))))),
+            case("scope without a task", || done(100_000, || ignore(scope(|_| black_box(1))))),
+            case("check", || done(100_000, || ignore(cede::task::check()))),
+            case("sleep of no time", || done(100_000, || ignore(sleep(Duration::ZERO)))),
         ],
     );
     interleave(
@@ -199,7 +203,7 @@ fn main() {
         rounds,
         vec![
             case("corosensei resume + suspend", corosensei),
-            case("spawn + join", || done(100_000, || drop(black_box(spawn(|| black_box(1)).join())))),
+            case("spawn + join", || done(100_000, || ignore(spawn(|| black_box(1)).join()))),
             case("scope with 1", || scope_of(1)),
             case("scope with 10", || scope_of(10)),
             case("scope with 1,000", || scope_of(1_000)),
