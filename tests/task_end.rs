@@ -262,3 +262,18 @@ fn tasks_that_own_each_others_handles_end_with_the_run() {
     });
     assert_eq!((drops.count(), weak.strong_count()), (20, 0));
 }
+
+#[test]
+fn what_the_last_callbacks_spawn_is_dropped_like_all_that_is_spawned_at_the_end() {
+    let drops = Drops::default();
+    let value = drops.value();
+    Config::new()
+        .grace(Duration::ZERO)
+        .run(move || {
+            let mut handle = spawn(|| ());
+            handle.join().unwrap();
+            handle.on_done(move |_| drop(spawn(move || drop(value))));
+        })
+        .unwrap();
+    assert_eq!(drops.count(), 1);
+}

@@ -21,10 +21,12 @@ pub(super) fn sweep(worker: &Worker, grace: Duration) {
         unwind(worker);
         wait_for_the_end(worker, LAST_GRACE);
     }
+    worker.run_last_jobs();
+    // What these spawned is cancelled: it takes one turn to drop it.
+    worker.turn();
     if worker.live.get() > 0 {
         inspect::abandon(worker);
     }
-    worker.run_last_jobs();
 }
 
 fn unwind(worker: &Worker) {
