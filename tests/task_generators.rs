@@ -226,3 +226,31 @@ fn a_deadline_of_a_task_that_was_left_behind_does_not_bring_that_back_into_anoth
     assert!(text.contains("it is left behind") && !text.contains("this went on"), "{text}");
     assert!(text.ends_with("exit code Some(0)"), "{text}");
 }
+
+#[test]
+#[cfg_attr(debug_assertions, ignore = "debug builds do not let it suspend there")]
+fn a_generator_that_is_left_in_no_suspend_keeps_its_own_task_from_waiting_and_nobody_else() {
+    let quiet = || Generator::new(|y: &Yielder<u32>| cede::no_suspend(|| y.yield_(1)));
+    let text =
+        in_child("a_generator_that_is_left_in_no_suspend_keeps_its_own_task_from_waiting_and_nobody_else", || {
+            run(move || {
+                let mut first = spawn(move || {
+                    let mut generator = quiet();
+                    generator.next();
+                    let _generator = std::mem::ManuallyDrop::new(generator);
+                    common::panic_text(caught(yield_now))
+                });
+                assert!(first.join().unwrap().contains("no_suspend"));
+                let mut handle = Builder::new().eager(true).spawn(|| 1).unwrap();
+                assert_eq!(handle.try_join().unwrap().unwrap(), 1, "it ran at once");
+                handle.on_done(move |_| {
+                    let mut generator = quiet();
+                    generator.next();
+                    std::mem::forget(generator);
+                });
+                rounds(5);
+                eprintln!("the run goes on");
+            });
+        });
+    assert!(text.contains("the run goes on") && text.ends_with("exit code Some(0)"), "{text}");
+}

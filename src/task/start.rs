@@ -2,7 +2,7 @@
 
 use super::handle::text_in;
 use super::result::{keep_quiet, put_result};
-use super::{JoinError, done};
+use super::{JoinError, done, wait};
 use crate::arch::Context;
 use crate::coroutine::core::{Payload, discard};
 use crate::scheduler::table::{Block, Table};
@@ -62,7 +62,7 @@ where
     let Order { shape, name, clear, eager } = order;
     let at_once = eager && !worker.is_in_job() && !panicking();
     if at_once {
-        crate::section::refuse_to_wait();
+        wait::refuse(worker);
     }
     let name: Option<Arc<str>> = name.map(Into::into);
     // SAFETY: the block keeps the name until the task has ended and been left, so until after the stack is given back.
