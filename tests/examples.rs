@@ -37,6 +37,7 @@ transcripts! {
     fibonacci tree_walk tokenizer averager overflow
     round_robin tasks nested callbacks deadlock
     sleepers gather cancel_timeout scope_borrow crawler_sim
+    ping_pong producer_consumer message_queue pipeline_tasks
 }
 
 #[test]

@@ -1,0 +1,41 @@
+//! The grep pipeline again, its stages tasks that are joined by channels: `cargo run --example pipeline_tasks`.
+
+use cede::spawn;
+use cede::sync::channel::{Receiver, Sender, bounded};
+
+const LOG: &str = "\
+python is a language
+so is rust
+a python is a snake
+python again";
+
+/// Starts a stage: it reads from `input` and writes to the channel whose end this returns, until either is closed.
+fn stage<I: 'static, O: 'static>(input: Receiver<I>, mut body: impl FnMut(I, &Sender<O>) + 'static) -> Receiver<O> {
+    // Room for one: a stage is never more than one item ahead of the next.
+    let (output, next) = bounded(1);
+    spawn(move || input.into_iter().for_each(|item| body(item, &output)));
+    next
+}
+
+fn main() {
+    cede::run(|| {
+        let (lines, all) = bounded(1);
+        spawn(move || LOG.lines().map(str::to_owned).try_for_each(|line| lines.send(line)));
+
+        let mut number = 0;
+        let numbered = stage(all, move |line: String, out| {
+            number += 1;
+            let _ = out.send((number, line)); // nobody reads any more: the input will end too
+        });
+        let matching = stage(numbered, |(number, line), out| {
+            if line.contains("python") {
+                let _ = out.send(format!("{number}: {line}"));
+            }
+        });
+        for line in matching.iter().take(2) {
+            println!("{line}");
+        }
+        drop(matching); // closes the stages before it, one after the other
+        println!("two are enough");
+    });
+}
