@@ -5,40 +5,41 @@
 //! locks never see. So a lock belongs to the first run that locks it, its *owner*, which only has to say that it is inside:
 //!
 //! ```text
-//! owner                                    the first other thread, once
+//! owner                                    anybody else, after it
 //!   inside = true                            take `shared`
-//!   (the compiler keeps the order)           bias = SHARED
-//!   bias is still mine? go in                membarrier(2)
+//!   light fence                              bias = SHARED
+//!   bias is still mine? go in                heavy fence
 //!   ...                                      wait until inside is false
 //!   inside = false                           go in; from now on everybody takes `shared`
 //! ```
 //!
-//! Either the owner sees `SHARED` and turns back, or the other sees `inside`: membarrier makes every running thread of the
-//! process pass a full fence, so the owner's write cannot still be on its way when its read came before. The owner pays two
-//! plain writes and two reads (about 1 ns); the other one system call (some microseconds) in a lock's life. Where there is
-//! no membarrier, every lock is shared from the start.
+//! Either the owner sees `SHARED` and turns back, or the other sees `inside`: see `fence`. The owner pays two plain writes and
+//! two reads (about 1 ns); the other one system call (some microseconds) in a lock's life. Before a run has locked it plain
+//! threads take `shared` and leave the bias alone: who makes a channel often does so before the run. Where there is no heavy
+//! fence no lock ever has an owner.
 //!
 //! Nobody suspends while holding one, and no code of a user's runs under one.
 
-use super::worker;
+use super::{fence, worker};
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, compiler_fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::yield_now;
 
-/// Nobody has locked it.
+/// No run has locked it.
 const NOBODY: u64 = 0;
-/// More than one run, or a plain thread.
+/// A run has, and then somebody else.
 const SHARED: u64 = u64::MAX;
 
 pub(crate) struct Lock<T> {
     /// The number of the run that owns it, or one of the two above.
     bias: AtomicU64,
-    /// The owner is inside. Written by its thread only.
+    /// The owner is inside. Written by its thread only, as there is one owner in a lock's life.
     inside: AtomicBool,
-    /// Who is inside, once it is shared.
+    /// Held by whoever is inside and is not the owner.
     shared: Mutex<()>,
     value: UnsafeCell<T>,
 }
@@ -81,8 +82,7 @@ impl<T> Lock<T> {
             twice();
         }
         self.inside.store(true, Ordering::Relaxed);
-        // The other half is `heavy_fence`.
-        compiler_fence(Ordering::SeqCst);
+        fence::light();
         if self.bias.load(Ordering::Relaxed) == run {
             return true;
         }
@@ -92,20 +92,24 @@ impl<T> Lock<T> {
 
     #[inline(never)]
     fn lock_shared(&self) -> Guard<'_, T> {
-        if self.bias.load(Ordering::Relaxed) == NOBODY {
-            let own = worker().filter(|_| has_heavy_fence()).map_or(SHARED, super::Worker::run);
-            let first = self.bias.compare_exchange(NOBODY, own, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-            if first && own != SHARED && self.enter(own) {
-                return Guard { lock: self, shared: None, _not_send: PhantomData };
-            }
-        }
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        // Changes to SHARED only under `shared`, or before anybody was inside.
-        if self.bias.load(Ordering::Relaxed) != SHARED {
-            self.bias.store(SHARED, Ordering::Relaxed);
-            heavy_fence();
-            while self.inside.load(Ordering::Acquire) {
-                std::thread::yield_now();
+        // Changes only under `shared`.
+        match self.bias.load(Ordering::Relaxed) {
+            SHARED => {}
+            NOBODY => {
+                if let Some(worker) = worker().filter(|_| fence::is_there()) {
+                    // Nobody else is inside: they would hold `shared`.
+                    self.inside.store(true, Ordering::Relaxed);
+                    self.bias.store(worker.run(), Ordering::Relaxed);
+                    return Guard { lock: self, shared: None, _not_send: PhantomData };
+                }
+            }
+            _ => {
+                self.bias.store(SHARED, Ordering::Relaxed);
+                fence::heavy();
+                while self.inside.load(Ordering::Acquire) {
+                    yield_now();
+                }
             }
         }
         Guard { lock: self, shared: Some(shared), _not_send: PhantomData }
@@ -171,51 +175,4 @@ impl<T> Drop for Guard<'_, T> {
             self.lock.inside.store(false, Ordering::Release);
         }
     }
-}
-
-/// Whether `heavy_fence` can be had. 0 for not asked, 1 for no, 2 for yes.
-static HEAVY_FENCE: AtomicU8 = AtomicU8::new(0);
-
-#[cfg(target_os = "linux")]
-fn has_heavy_fence() -> bool {
-    match HEAVY_FENCE.load(Ordering::Relaxed) {
-        0 => {
-            let there = membarrier(REGISTER_PRIVATE_EXPEDITED);
-            HEAVY_FENCE.store(1 + u8::from(there), Ordering::Relaxed);
-            there
-        }
-        known => known == 2,
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn has_heavy_fence() -> bool {
-    HEAVY_FENCE.load(Ordering::Relaxed) == 2
-}
-
-/// Makes every running thread of the process pass a full fence.
-#[cold]
-fn heavy_fence() {
-    #[cfg(target_os = "linux")]
-    {
-        // In a child of fork the registration may be gone.
-        if membarrier(PRIVATE_EXPEDITED) || membarrier(REGISTER_PRIVATE_EXPEDITED) && membarrier(PRIVATE_EXPEDITED) {
-            return;
-        }
-    }
-    // Nothing is biased unless it worked before, so going on would be a race.
-    eprintln!("cede: the kernel refused membarrier(2), which it had granted before");
-    std::process::abort();
-}
-
-/// Commands of membarrier(2), from linux/membarrier.h.
-#[cfg(target_os = "linux")]
-const PRIVATE_EXPEDITED: libc::c_int = 1 << 3;
-#[cfg(target_os = "linux")]
-const REGISTER_PRIVATE_EXPEDITED: libc::c_int = 1 << 4;
-
-#[cfg(target_os = "linux")]
-fn membarrier(command: libc::c_int) -> bool {
-    // SAFETY: takes numbers only.
-    unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
 }

@@ -24,6 +24,7 @@
 //! 5. No `RefCell` borrow of anything here is alive across a switch, and no code of a user's runs inside one.
 
 mod current;
+mod fence;
 pub(crate) mod hub;
 pub(crate) mod inbox;
 mod life;

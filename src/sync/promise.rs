@@ -240,7 +240,7 @@ impl<T> Completion<T> {
     }
 
     /// Stands in line for a select; none if there is no need to wait.
-    pub(super) fn enlist(&self, choice: Arc<Choice>, index: usize) -> Option<Place> {
+    pub(super) fn enlist(&self, choice: &'static Choice, index: usize) -> Option<Place> {
         let mut state = self.shared.state.lock();
         let is_set = self.shared.outcome.get().is_some();
         (!is_set).then(|| state.waiting.enlist_for((), choice, index))

@@ -22,7 +22,7 @@ use crate::scheduler::lock::Lock;
 use crate::scheduler::wake::WakeKey;
 use crate::task::wait::wait_anywhere;
 use crate::time::now;
-use std::sync::Arc;
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -54,7 +54,7 @@ struct Node<V> {
     /// What it brought, or was handed. Present unless free.
     value: Option<V>,
     /// For one that waits in several lines and takes from one.
-    choice: Option<(Arc<Choice>, usize)>,
+    choice: Option<(&'static Choice, usize)>,
 }
 
 /// Waiters of one kind, each with a value: what it brings, room for what it will be handed, or both.
@@ -67,13 +67,34 @@ pub(crate) struct Waiters<V> {
 }
 
 /// What one that waits in several lines has come to: whoever hands it something claims it first, in one step.
+///
+/// They live for ever and are used again, so that standing in eight lines costs no counts; one that was left behind in its
+/// lines is never given back.
 #[derive(Debug, Default)]
 pub(crate) struct Choice(AtomicUsize);
 
+thread_local! {
+    static UNUSED: RefCell<Vec<&'static Choice>> = const { RefCell::new(Vec::new()) };
+}
+
 impl Choice {
+    /// One that is nobody's.
+    pub(crate) fn take() -> &'static Choice {
+        let unused = UNUSED.try_with(|unused| unused.borrow_mut().pop()).ok().flatten();
+        let choice = unused.unwrap_or_else(|| Box::leak(Box::default()));
+        choice.0.store(0, Ordering::Relaxed);
+        choice
+    }
+
+    /// For the next: it stands in no line any more.
+    pub(crate) fn give_back(&'static self) {
+        // At the end of a thread it is left.
+        let _ = UNUSED.try_with(|unused| unused.borrow_mut().push(self));
+    }
+
     /// Claims it for the line `index`, counted from 1. False if another line was first.
     pub(crate) fn claim(&self, index: usize) -> bool {
-        self.0.compare_exchange(0, index, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        self.claimed() == 0 && self.0.compare_exchange(0, index, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// For which line it was claimed; 0 for none.
@@ -120,7 +141,7 @@ impl<V> Waiters<V> {
     }
 
     /// As `enlist`, for one that waits in several lines; `index` is the number that `choice` is claimed with.
-    pub(crate) fn enlist_for(&mut self, value: V, choice: Arc<Choice>, index: usize) -> Place {
+    pub(crate) fn enlist_for(&mut self, value: V, choice: &'static Choice, index: usize) -> Place {
         let place = self.enlist(value);
         self.nodes[place.0 as usize].choice = Some((choice, index));
         place
@@ -145,7 +166,7 @@ impl<V> Waiters<V> {
     pub(crate) fn first(&mut self) -> Option<&mut V> {
         while self.first != NONE {
             let node = &self.nodes[self.first as usize];
-            let claimed_elsewhere = node.choice.as_ref().is_some_and(|(choice, _)| choice.claimed() != 0);
+            let claimed_elsewhere = node.choice.is_some_and(|(choice, _)| choice.claimed() != 0);
             if !claimed_elsewhere && !node.key.is_some_and(|key| key.is_gone()) {
                 return self.nodes[self.first as usize].value.as_mut();
             }
@@ -156,12 +177,12 @@ impl<V> Waiters<V> {
 
     /// Whether somebody is in line who can be handed something and waits not only because of `choice`: one that waits in
     /// several lines can give itself nothing.
-    pub(crate) fn has_other(&self, choice: &Arc<Choice>) -> bool {
+    pub(crate) fn has_other(&self, choice: &'static Choice) -> bool {
         let mut place = self.first;
         while place != NONE {
             let node = &self.nodes[place as usize];
-            let in_vain = match &node.choice {
-                Some((other, _)) => Arc::ptr_eq(other, choice) || other.claimed() != 0,
+            let in_vain = match node.choice {
+                Some((other, _)) => std::ptr::eq(other, choice) || other.claimed() != 0,
                 None => false,
             };
             if !in_vain && !node.key.is_some_and(|key| key.is_gone()) {
@@ -180,7 +201,7 @@ impl<V> Waiters<V> {
             let place = self.first;
             let node = &self.nodes[place as usize];
             let gone = node.key.is_some_and(|key| key.is_gone());
-            if !gone && node.choice.as_ref().is_none_or(|(choice, index)| choice.claim(*index)) {
+            if !gone && node.choice.is_none_or(|(choice, index)| choice.claim(index)) {
                 self.unlink(place, Status::Handed);
                 return Some(Place(place));
             }
@@ -237,9 +258,7 @@ impl<V> Waiters<V> {
         }
         let node = &mut self.nodes[at];
         node.status = Status::Free;
-        if node.choice.is_some() {
-            node.choice = None;
-        }
+        node.choice = None;
         node.next = self.free;
         self.free = place.0;
         (node.value.take().expect("it leaves once"), status == Status::Handed)

@@ -67,6 +67,59 @@ fn many_to_one(producers: u64, capacity: usize, messages: u64) -> f64 {
     })
 }
 
+/// A select over eight channels, of which one gets a message each time. With `waits` the select has to wait for it, and the
+/// message is handed over; else it lies there.
+fn select_of_8(messages: u64, waits: bool) -> f64 {
+    let channels: Vec<_> = (0..8).map(|_| channel::bounded(1)).collect();
+    let senders: Vec<_> = channels.iter().map(|(sender, _)| sender.clone()).collect();
+    let r: Vec<_> = channels.into_iter().map(|(_, receiver)| receiver).collect();
+    let receive = move || {
+        cede::select! {
+            recv(r[0]) -> n => n, recv(r[1]) -> n => n, recv(r[2]) -> n => n, recv(r[3]) -> n => n,
+            recv(r[4]) -> n => n, recv(r[5]) -> n => n, recv(r[6]) -> n => n, recv(r[7]) -> n => n,
+        }
+    };
+    cede::run(|| {
+        if waits {
+            cede::spawn(move || {
+                while let Ok(Ok(n)) = receive() {
+                    black_box(n);
+                }
+            });
+            cede::yield_now();
+            let start = Instant::now();
+            for n in 0..messages {
+                senders[n as usize % 8].send(n).expect("it is received");
+                cede::yield_now();
+            }
+            return start.elapsed().as_nanos() as f64 / messages as f64;
+        }
+        let start = Instant::now();
+        for n in 0..messages {
+            senders[n as usize % 8].send(n).expect("it is received");
+            black_box(receive().expect("nobody cancels it").expect("it was sent"));
+        }
+        start.elapsed().as_nanos() as f64 / messages as f64
+    })
+}
+
+/// The same with crossbeam's, on one thread.
+fn crossbeam_select_of_8(messages: u64) -> f64 {
+    let channels: Vec<_> = (0..8).map(|_| crossbeam_channel::bounded(1)).collect();
+    let senders: Vec<_> = channels.iter().map(|(sender, _)| sender.clone()).collect();
+    let r: Vec<_> = channels.into_iter().map(|(_, receiver)| receiver).collect();
+    let start = Instant::now();
+    for n in 0..messages {
+        senders[n as usize % 8].send(n).expect("it is received");
+        let received = crossbeam_channel::select! {
+            recv(r[0]) -> n => n, recv(r[1]) -> n => n, recv(r[2]) -> n => n, recv(r[3]) -> n => n,
+            recv(r[4]) -> n => n, recv(r[5]) -> n => n, recv(r[6]) -> n => n, recv(r[7]) -> n => n,
+        };
+        black_box(received.expect("it was sent"));
+    }
+    start.elapsed().as_nanos() as f64 / messages as f64
+}
+
 /// A thread sends, a task receives.
 fn thread_to_task(messages: u64) -> f64 {
     let (sender, receiver) = channel::bounded(1024);
@@ -211,4 +264,12 @@ fn main() {
         cases.push(case("2 threads to 1, crossbeam, capacity 1024", Box::new(|| crossbeam_to_one(50_000))));
     }
     cede_benches::print("many to one, one message", &interleave(rounds, &mut cases));
+
+    let mut cases = vec![
+        case("corosensei resume + suspend", Box::new(corosensei)),
+        case("send, then select that has to wait, tasks", Box::new(|| select_of_8(50_000, true))),
+        case("send, then select, no wait", Box::new(|| select_of_8(50_000, false))),
+        case("the same, crossbeam", Box::new(|| crossbeam_select_of_8(50_000))),
+    ];
+    cede_benches::print("select over 8 channels, one message", &interleave(rounds, &mut cases));
 }

@@ -117,16 +117,16 @@ impl<T> Case for RecvCase<'_, T> {
         self.received.is_some()
     }
 
-    fn enlist(&mut self, turn: Turn<'_>) -> bool {
+    fn enlist(&mut self, turn: Turn) -> bool {
         let mut state = self.channel.state.lock();
         if state.can_recv(turn.choice) {
             return false;
         }
-        self.place = Some(state.receiving.enlist_for(None, turn.choice.clone(), turn.index));
+        self.place = Some(state.receiving.enlist_for(None, turn.choice, turn.index));
         true
     }
 
-    fn is_ready(&self, turn: Turn<'_>) -> bool {
+    fn is_ready(&self, turn: Turn) -> bool {
         self.channel.state.lock().can_recv(turn.choice)
     }
 
@@ -167,17 +167,17 @@ impl<T> Case for SendCase<'_, T> {
         self.sent.is_some()
     }
 
-    fn enlist(&mut self, turn: Turn<'_>) -> bool {
+    fn enlist(&mut self, turn: Turn) -> bool {
         let mut state = self.channel.state.lock();
         if state.can_send(turn.choice) {
             return false;
         }
         let message = self.message.slot().take();
-        self.place = Some(state.sending.enlist_for(message, turn.choice.clone(), turn.index));
+        self.place = Some(state.sending.enlist_for(message, turn.choice, turn.index));
         true
     }
 
-    fn is_ready(&self, turn: Turn<'_>) -> bool {
+    fn is_ready(&self, turn: Turn) -> bool {
         self.channel.state.lock().can_send(turn.choice)
     }
 

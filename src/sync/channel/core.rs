@@ -16,7 +16,6 @@ use crate::sync::waiters::{Choice, Ended, Line, Waiters, wait_in, wake, wake_all
 use crate::task::wait::breathe;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
-use std::sync::Arc;
 use std::time::Instant;
 
 pub(super) struct Channel<T> {
@@ -124,12 +123,12 @@ impl<T> State<T> {
     }
 
     /// Whether somebody who waits with `choice` could receive, or would be told that nothing will ever come.
-    pub(super) fn can_recv(&self, choice: &Arc<Choice>) -> bool {
+    pub(super) fn can_recv(&self, choice: &'static Choice) -> bool {
         !self.buffer.is_empty() || self.is_closed_to_receivers() || self.sending.has_other(choice)
     }
 
     /// Whether somebody who waits with `choice` could send, or would be told that nobody will ever receive.
-    pub(super) fn can_send(&self, choice: &Arc<Choice>) -> bool {
+    pub(super) fn can_send(&self, choice: &'static Choice) -> bool {
         self.buffer.len() < self.capacity || self.is_closed_to_senders() || self.receiving.has_other(choice)
     }
 

@@ -47,11 +47,11 @@ impl Case for AfterCase {
         self.deadline.is_some_and(|deadline| deadline <= now())
     }
 
-    fn enlist(&mut self, _: Turn<'_>) -> bool {
+    fn enlist(&mut self, _: Turn) -> bool {
         true
     }
 
-    fn is_ready(&self, _: Turn<'_>) -> bool {
+    fn is_ready(&self, _: Turn) -> bool {
         false // the wait itself knows the deadline
     }
 
@@ -114,12 +114,12 @@ impl<T> Case for JoinCase<'_, T> {
         self.result.is_some()
     }
 
-    fn enlist(&mut self, _: Turn<'_>) -> bool {
+    fn enlist(&mut self, _: Turn) -> bool {
         self.listens = self.handle.listen();
         self.listens
     }
 
-    fn is_ready(&self, _: Turn<'_>) -> bool {
+    fn is_ready(&self, _: Turn) -> bool {
         self.handle.is_finished()
     }
 
@@ -180,12 +180,12 @@ impl<T> Case for WaitCase<'_, T> {
         self.completion.get().is_some()
     }
 
-    fn enlist(&mut self, turn: Turn<'_>) -> bool {
-        self.place = self.completion.enlist(turn.choice.clone(), turn.index);
+    fn enlist(&mut self, turn: Turn) -> bool {
+        self.place = self.completion.enlist(turn.choice, turn.index);
         self.place.is_some()
     }
 
-    fn is_ready(&self, _: Turn<'_>) -> bool {
+    fn is_ready(&self, _: Turn) -> bool {
         self.completion.get().is_some()
     }
 

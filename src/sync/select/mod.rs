@@ -26,7 +26,6 @@ use crate::task::wait::{breathe, wait_anywhere};
 use crate::time::now;
 use std::cell::Cell;
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// One thing that a [`Select`] may wait for: to [receive](super::channel::Receiver::case), to
@@ -40,11 +39,11 @@ pub trait Case: Sealed {
 
     /// Stands in line, unless there is no need to wait.
     #[doc(hidden)]
-    fn enlist(&mut self, turn: Turn<'_>) -> bool;
+    fn enlist(&mut self, turn: Turn) -> bool;
 
     /// While in line: whether an attempt would succeed.
     #[doc(hidden)]
-    fn is_ready(&self, turn: Turn<'_>) -> bool;
+    fn is_ready(&self, turn: Turn) -> bool;
 
     /// Leaves the line. What was handed over is kept as the result, or passed on.
     #[doc(hidden)]
@@ -70,8 +69,8 @@ pub trait Sealed {}
 /// A case's place in a select that waits.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
-pub struct Turn<'a> {
-    pub(crate) choice: &'a Arc<Choice>,
+pub struct Turn {
+    pub(crate) choice: &'static Choice,
     /// Counted from 1.
     pub(crate) index: usize,
 }
@@ -193,10 +192,12 @@ pub fn among(cases: &mut [&mut dyn Case], patience: Patience) -> Result<Option<u
         if until.is_some_and(|until| until <= now()) {
             return Ok(None);
         }
-        let mut enlisted = Enlisted { cases, count: 0, choice: Arc::default() };
+        let mut enlisted = Enlisted { cases, count: 0, choice: Choice::take() };
         let outcome = if enlisted.enlist() { enlisted.wait(until) } else { Ok(()) };
-        if let Some(chosen) = enlisted.leave(true) {
-            return Ok(Some(chosen));
+        let chosen = enlisted.leave(true);
+        std::mem::forget(enlisted);
+        if chosen.is_some() {
+            return Ok(chosen);
         }
         outcome?;
     }
@@ -250,7 +251,7 @@ struct Enlisted<'a, 'b> {
     cases: &'a mut [&'b mut dyn Case],
     /// How many of them are in line.
     count: usize,
-    choice: Arc<Choice>,
+    choice: &'static Choice,
 }
 
 impl Enlisted<'_, '_> {
@@ -258,7 +259,7 @@ impl Enlisted<'_, '_> {
     fn enlist(&mut self) -> bool {
         while let Some(case) = self.cases.get_mut(self.count) {
             self.count += 1;
-            if !case.enlist(Turn { choice: &self.choice, index: self.count }) {
+            if !case.enlist(Turn { choice: self.choice, index: self.count }) {
                 return false;
             }
         }
@@ -272,7 +273,7 @@ impl Enlisted<'_, '_> {
         let wait = Wait { why: "one of several things", closed, open: !closed, ..Wait::NOTHING };
         loop {
             wait_anywhere(wait, deadline)?;
-            let turn = |index| Turn { choice: &self.choice, index };
+            let turn = |index| Turn { choice: self.choice, index };
             if self.choice.claimed() != 0
                 || deadline.is_some_and(|deadline| deadline <= now())
                 || self.cases.iter().enumerate().any(|(i, case)| case.is_ready(turn(i + 1)))
@@ -284,10 +285,10 @@ impl Enlisted<'_, '_> {
 
     /// Leaves all lines, and returns which case was handed something.
     fn leave(&mut self, keep: bool) -> Option<usize> {
-        let chosen = if self.choice.claim(LEAVING) { None } else { Some(self.choice.claimed()) };
-        let count = std::mem::take(&mut self.count);
-        self.cases[..count].iter_mut().for_each(|case| case.leave(keep));
-        chosen.filter(|chosen| *chosen != LEAVING).map(|chosen| chosen - 1)
+        let chosen = if self.choice.claim(LEAVING) { None } else { Some(self.choice.claimed() - 1) };
+        self.cases[..self.count].iter_mut().for_each(|case| case.leave(keep));
+        self.choice.give_back();
+        chosen
     }
 }
 
