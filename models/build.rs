@@ -1,0 +1,152 @@
+//! Makes modules of the library's own files in which the standard library's threads, locks and atomics are loom's: one as it
+//! is, and one for each fault that is planted to see whether the models find it.
+//!
+//! Every replacement must find its text, so that a model never runs on less than it says.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// A file of the library, and what is replaced in it so that loom can run it.
+struct File {
+    name: &'static str,
+    for_loom: &'static [(&'static str, &'static str)],
+}
+
+const INBOX: File = File {
+    name: "scheduler/inbox.rs",
+    for_loom: &[
+        ("use std::sync::atomic::", "use loom::sync::atomic::"),
+        (
+            "use std::sync::{Condvar, Mutex, MutexGuard,",
+            "use loom::sync::{Condvar, Mutex, MutexGuard};use std::sync::{",
+        ),
+        // What lives for ever outlives an execution, and loom's objects must not.
+        ("static UNUSED: Mutex<", "static UNUSED: ::std::sync::Mutex<"),
+        ("= Mutex::new(Vec::new())", "= ::std::sync::Mutex::new(Vec::new())"),
+        (".push(self.inbox)", ".len()"),
+        (
+            "static NEXT_RUN: AtomicU64 = AtomicU64::new(1)",
+            "static NEXT_RUN: ::std::sync::atomic::AtomicU64 = ::std::sync::atomic::AtomicU64::new(1)",
+        ),
+        ("NEXT_RUN.fetch_add(1, Ordering::Relaxed)", "NEXT_RUN.fetch_add(1, ::std::sync::atomic::Ordering::Relaxed)"),
+    ],
+};
+
+const LOCK: File = File {
+    name: "scheduler/lock.rs",
+    for_loom: &[
+        ("use std::sync::atomic::", "use loom::sync::atomic::"),
+        ("use std::sync::{Mutex, MutexGuard,", "use loom::sync::{Mutex, MutexGuard};use std::sync::{"),
+        ("use std::thread::yield_now", "use loom::thread::yield_now"),
+        ("const fn new", "fn new"),
+    ],
+};
+
+const WAITERS: File =
+    File { name: "sync/waiters.rs", for_loom: &[("use std::sync::atomic::", "use loom::sync::atomic::")] };
+
+const CHANNEL: File = File { name: "sync/channel/core.rs", for_loom: &[] };
+const ERROR: File = File { name: "sync/channel/error.rs", for_loom: &[] };
+
+/// A fault: in which file, what, and instead of what.
+struct Fault {
+    name: &'static str,
+    file: &'static str,
+    instead_of: &'static str,
+    what: &'static str,
+}
+
+const FAULTS: &[Fault] = &[
+    Fault {
+        name: "sleeps_without_looking",
+        file: INBOX.name,
+        instead_of: "while letters.wakes.is_empty()",
+        what: "let mut looked = false;\nwhile !std::mem::replace(&mut looked, true) || letters.wakes.is_empty()",
+    },
+    Fault {
+        name: "enlists_too_late",
+        file: CHANNEL.name,
+        instead_of: "let place = state.receiving.enlist(None);",
+        what: "drop(state);\nlet mut state = self.state.lock();\nlet place = state.receiving.enlist(None);",
+    },
+    Fault {
+        name: "a_cancel_drops_what_was_handed",
+        file: WAITERS.name,
+        instead_of: "Status::Handed => Ended::Handed,",
+        what: "Status::Handed if outcome.is_ok() => Ended::Handed,",
+    },
+    Fault { name: "no_light_fence", file: LOCK.name, instead_of: "fence::light();", what: "" },
+    Fault { name: "no_heavy_fence", file: LOCK.name, instead_of: "fence::heavy();", what: "" },
+    Fault {
+        name: "the_owner_is_not_waited_for",
+        file: LOCK.name,
+        instead_of: "while self.inside.load(Ordering::Acquire) {",
+        what: "while false {",
+    },
+];
+
+fn text(file: &File, module: &str, fault: Option<&Fault>) -> String {
+    let path = Path::new("../src").join(file.name);
+    println!("cargo::rerun-if-changed={}", path.display());
+    let source = std::fs::read_to_string(&path).expect("a file of the library");
+    // Inner docs and attributes are for the heads of files.
+    let mut text: String = source.lines().filter(|line| !line.starts_with("//!") && !line.starts_with("#![")).fold(
+        String::new(),
+        |mut text, line| {
+            text += line;
+            text.push('\n');
+            text
+        },
+    );
+    let mut replace = |from: &str, to: &str| {
+        assert!(text.contains(from), "{} no longer contains {from:?}", file.name);
+        text = text.replace(from, to);
+    };
+    file.for_loom.iter().for_each(|(from, to)| replace(from, to));
+    if let Some(fault) = fault.filter(|fault| fault.file == file.name) {
+        replace(fault.instead_of, fault.what);
+    }
+    text.replace("crate::", &format!("crate::{module}::"))
+}
+
+fn module(name: &str, fault: Option<&Fault>) -> String {
+    let part = |file: &File| text(file, name, fault);
+    let around = |path: &str| {
+        println!("cargo::rerun-if-changed={path}");
+        std::fs::read_to_string(path).expect("a file of this crate").replace("crate::", &format!("crate::{name}::"))
+    };
+    format!(
+        "pub mod {name} {{
+            pub mod scheduler {{
+                pub mod inbox {{ {} }}
+                pub mod lock {{ {} }}
+                {}
+            }}
+            pub mod sync {{
+                pub mod waiters {{ {} }}
+                pub mod channel {{
+                    pub mod core {{ {} }}
+                    pub mod error {{ {} }}
+                    {}
+                }}
+            }}
+            {}
+        }}\n",
+        part(&INBOX),
+        part(&LOCK),
+        around("src/scheduler.rs"),
+        part(&WAITERS),
+        part(&CHANNEL),
+        part(&ERROR),
+        around("src/channel.rs"),
+        around("src/rest.rs"),
+    )
+}
+
+fn main() {
+    let mut all = module("as_it_is", None);
+    FAULTS.iter().for_each(|fault| write!(all, "{}", module(fault.name, Some(fault))).expect("into memory"));
+    let out = std::env::var_os("OUT_DIR").expect("cargo tells it");
+    std::fs::write(Path::new(&out).join("modules.rs"), all).expect("the directory is there");
+    println!("cargo::rerun-if-changed=build.rs");
+}

@@ -1,0 +1,276 @@
+//! Models of what happens between threads, checked by loom in every order that threads can run in, on the library's own
+//! files: the inbox (park and wake), the lock, the lines of waiters and the channel. `.ci/models` runs them.
+//!
+//! `build.rs` makes the modules. A type that is to be modelled too is added there: its file, and what loom needs replaced.
+//! Each planted fault must be found.
+
+#![cfg(test)]
+
+#[allow(
+    dead_code,
+    unused,
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    clippy::all,
+    reason = "generated"
+)]
+mod modules {
+    include!(concat!(env!("OUT_DIR"), "/modules.rs"));
+}
+use modules::*;
+
+use loom::sync::Arc;
+use loom::thread;
+
+/// In every order with up to so many preemptions, which is where loom's authors found faults to be.
+fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(model);
+}
+
+/// The models, on one of the modules.
+macro_rules! models {
+    ($module:ident) => {
+        #[allow(dead_code, reason = "a fault is for one model")]
+        pub(super) mod $module {
+            use super::{Arc, explore, thread};
+            use crate::modules::$module::scheduler::inbox::{Open, Wake};
+            use crate::modules::$module::scheduler::lock::Lock;
+            use crate::modules::$module::scheduler::wake::{Canceller, ME};
+            use crate::modules::$module::sync::channel::Chan;
+            use loom::cell::Cell;
+
+            /// This thread has a run from now on.
+            fn run() {
+                ME.with(|me| me.has_run.set(true));
+            }
+
+            /// E1: a worker that looks, finds nothing and goes to sleep, while two others wake tasks of its.
+            pub(crate) fn park_and_wake() {
+                explore(3, || {
+                    let open = Arc::new(Open::new());
+                    let (inbox, run) = (open.inbox(), open.run());
+                    let posting: Vec<_> = (1..3)
+                        .map(|key| {
+                            let wake = Wake { key, address: key as u64 };
+                            thread::spawn(move || assert!(inbox.post(run, wake)))
+                        })
+                        .collect();
+                    let mut woken = 0;
+                    while woken < 2 {
+                        if open.has_letters() {
+                            woken += open.take().0.len();
+                        } else {
+                            open.sleep(None);
+                        }
+                    }
+                    posting.into_iter().for_each(|one| one.join().unwrap());
+                });
+            }
+
+            /// A run that goes in and out, and others that come by: each change is seen by the next.
+            pub(crate) fn one_at_a_time(others: usize) {
+                explore(3, move || {
+                    run();
+                    let lock = Arc::new(Lock::new(Cell::new(0)));
+                    // loom knows who has seen what, and fails if two are inside.
+                    let add = |lock: &Lock<Cell<usize>>| {
+                        let count = lock.lock();
+                        count.set(count.get() + 1);
+                    };
+                    add(&lock);
+                    let coming: Vec<_> = (0..others)
+                        .map(|other| {
+                            let lock = Arc::clone(&lock);
+                            thread::spawn(move || {
+                                if other > 0 {
+                                    run();
+                                }
+                                add(&lock);
+                            })
+                        })
+                        .collect();
+                    add(&lock);
+                    add(&lock);
+                    coming.into_iter().for_each(|one| one.join().unwrap());
+                    assert_eq!(lock.lock().get(), 3 + others);
+                });
+            }
+
+            /// A plain thread uses it before a run does.
+            pub(crate) fn a_run_comes_late() {
+                explore(3, || {
+                    let lock = Arc::new(Lock::new(Cell::new(0)));
+                    let add = |lock: &Lock<Cell<usize>>| {
+                        let count = lock.lock();
+                        count.set(count.get() + 1);
+                    };
+                    let inner = Arc::clone(&lock);
+                    let late = thread::spawn(move || {
+                        run();
+                        add(&inner);
+                        add(&inner);
+                    });
+                    add(&lock);
+                    add(&lock);
+                    late.join().unwrap();
+                    assert_eq!(lock.lock().get(), 4);
+                });
+            }
+
+            /// One sends and one receives, at capacity 0 or 1; one of them may have a run.
+            pub(crate) fn hand_over(capacity: usize) {
+                explore(3, move || {
+                    let channel = Arc::new(Chan::new(capacity));
+                    let inner = Arc::clone(&channel);
+                    let sending = thread::spawn(move || {
+                        run();
+                        (0..2).for_each(|n| inner.send(n).map_err(drop).unwrap());
+                    });
+                    let received = (channel.recv().unwrap(), channel.recv().unwrap());
+                    assert_eq!(received, (0, 1));
+                    sending.join().unwrap();
+                });
+            }
+
+            /// E3: whoever waits for a message is cancelled while it is handed over.
+            pub(crate) fn a_cancel_hits_a_hand_over() {
+                explore(3, || {
+                    let channel = Arc::new(Chan::new(1));
+                    let canceller = Canceller::of_this_thread();
+                    let inner = Arc::clone(&channel);
+                    let sending = thread::spawn(move || inner.send(1).map_err(drop).unwrap());
+                    let cancelling = thread::spawn(move || canceller.cancel());
+                    let received = channel.recv();
+                    sending.join().unwrap();
+                    cancelling.join().unwrap();
+                    let left = channel.try_recv();
+                    assert!(received.is_ok() != left.is_ok(), "the message is somewhere, once");
+                });
+            }
+
+            /// Whoever waits is told when the channel is closed.
+            pub(crate) fn closing_meets_waiting() {
+                explore(3, || {
+                    let channel = Arc::new(Chan::<u32>::new(0));
+                    let inner = Arc::clone(&channel);
+                    let receiving = thread::spawn(move || assert!(inner.recv().is_err()));
+                    assert!(channel.close());
+                    receiving.join().unwrap();
+                });
+            }
+        }
+    };
+}
+
+mod check {
+    use super::*;
+
+    models!(as_it_is);
+    models!(sleeps_without_looking);
+    models!(enlists_too_late);
+    models!(a_cancel_drops_what_was_handed);
+    models!(no_light_fence);
+    models!(no_heavy_fence);
+    models!(the_owner_is_not_waited_for);
+}
+
+mod models {
+    use super::check::as_it_is;
+
+    #[test]
+    fn e1_no_wake_is_lost_between_looking_and_sleeping() {
+        as_it_is::park_and_wake();
+    }
+
+    #[test]
+    fn one_at_a_time_is_inside_of_a_lock() {
+        as_it_is::one_at_a_time(1);
+        as_it_is::one_at_a_time(2);
+        as_it_is::a_run_comes_late();
+    }
+
+    #[test]
+    fn a_hand_over_through_a_rendezvous() {
+        as_it_is::hand_over(0);
+    }
+
+    #[test]
+    fn a_hand_over_through_a_bounded_channel() {
+        as_it_is::hand_over(1);
+    }
+
+    #[test]
+    fn e3_a_cancel_that_hits_a_hand_over_loses_nothing() {
+        as_it_is::a_cancel_hits_a_hand_over();
+    }
+
+    #[test]
+    fn closing_ends_the_waits() {
+        as_it_is::closing_meets_waiting();
+    }
+}
+
+/// Each planted fault is found by the model that is there for it. In a process of its own: destructors that run when loom has
+/// given up meet objects of loom's that are no more.
+mod faults {
+    use super::check;
+
+    #[test]
+    #[ignore = "run by the others, as a child"]
+    fn planted() {
+        match std::env::var("CEDE_FAULT").expect("the parent says which").as_str() {
+            "sleeps_without_looking" => check::sleeps_without_looking::park_and_wake(),
+            "enlists_too_late" => check::enlists_too_late::hand_over(1),
+            "a_cancel_drops_what_was_handed" => check::a_cancel_drops_what_was_handed::a_cancel_hits_a_hand_over(),
+            "no_light_fence" => check::no_light_fence::one_at_a_time(1),
+            "no_heavy_fence" => check::no_heavy_fence::one_at_a_time(1),
+            "the_owner_is_not_waited_for" => check::the_owner_is_not_waited_for::one_at_a_time(1),
+            other => unreachable!("{other} is not planted"),
+        }
+    }
+
+    #[track_caller]
+    fn is_found(fault: &str, by: &str) {
+        let mut child = std::process::Command::new(std::env::current_exe().expect("a test knows its own path"));
+        let output = child
+            .args(["--exact", "faults::planted", "--ignored", "--nocapture"])
+            .env("CEDE_FAULT", fault)
+            .output()
+            .expect("it is there");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && text.contains(by), "{fault} was not found: {text}");
+    }
+
+    #[test]
+    fn a_worker_that_sleeps_without_looking() {
+        is_found("sleeps_without_looking", "deadlock");
+    }
+
+    #[test]
+    fn a_receiver_that_enlists_after_unlocking() {
+        is_found("enlists_too_late", "deadlock");
+    }
+
+    #[test]
+    fn a_cancel_that_drops_what_was_handed() {
+        is_found("a_cancel_drops_what_was_handed", "the message is somewhere, once");
+    }
+
+    #[test]
+    fn an_owner_without_a_fence() {
+        is_found("no_light_fence", "Causality violation");
+    }
+
+    #[test]
+    fn a_revocation_without_a_fence() {
+        is_found("no_heavy_fence", "Causality violation");
+    }
+
+    #[test]
+    fn a_revocation_that_does_not_wait() {
+        is_found("the_owner_is_not_waited_for", "Causality violation");
+    }
+}

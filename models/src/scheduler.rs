@@ -1,0 +1,111 @@
+// What stands in for the rest of the scheduler: threads that each have an inbox, and may have a run.
+
+pub use self::wake::Wait;
+
+/// A worker, as far as a lock cares.
+pub struct Worker(u64);
+
+impl Worker {
+    pub fn run(&self) -> u64 {
+        self.0
+    }
+}
+
+/// The worker of this thread, if it was made to have one.
+pub fn worker() -> Option<&'static Worker> {
+    wake::ME.with(|me| me.has_run.get().then(|| &*Box::leak(Box::new(Worker(me.open.run())))))
+}
+
+pub mod fence {
+    // membarrier(2) makes every running thread pass a full fence, somewhere. In the model both sides have their own, at the
+    // places that matter, since loom knows of no such thing.
+    pub fn light() {
+        loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
+    }
+
+    pub fn heavy() {
+        loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
+    }
+
+    pub fn is_there() -> bool {
+        true
+    }
+}
+
+pub mod wake {
+    use super::inbox::{Inbox, Open};
+    use loom::sync::Arc;
+    use loom::sync::atomic::{AtomicBool, Ordering};
+    use std::cell::{Cell, RefCell};
+
+    pub struct Me {
+        pub open: Open,
+        pub has_run: Cell<bool>,
+        pub cancelled: RefCell<Option<Arc<AtomicBool>>>,
+    }
+
+    loom::thread_local! {
+        pub static ME: Me = Me { open: Open::new(), has_run: Cell::new(false), cancelled: RefCell::new(None) };
+    }
+
+    #[derive(Clone, Copy)]
+    pub struct WakeKey {
+        inbox: &'static Inbox,
+        run: u64,
+    }
+
+    impl WakeKey {
+        pub fn current() -> WakeKey {
+            ME.with(|me| WakeKey { inbox: me.open.inbox(), run: me.open.run() })
+        }
+
+        pub fn wake(&self) -> bool {
+            self.inbox.nudge(self.run)
+        }
+
+        pub fn is_gone(&self) -> bool {
+            false
+        }
+    }
+
+    #[derive(Clone, Copy)]
+    pub struct Wait {
+        pub why: &'static str,
+        pub open: bool,
+    }
+
+    impl Wait {
+        pub const NOTHING: Wait = Wait { why: "", open: false };
+    }
+
+    /// Sleeps until there is a letter.
+    pub fn block() {
+        ME.with(|me| {
+            me.open.sleep(None);
+            me.open.take();
+        });
+    }
+
+    pub fn is_cancelled() -> bool {
+        ME.with(|me| me.cancelled.borrow().as_ref().is_some_and(|flag| flag.load(Ordering::Acquire)))
+    }
+
+    /// Cancels a thread that waits, or will.
+    pub struct Canceller {
+        flag: Arc<AtomicBool>,
+        key: WakeKey,
+    }
+
+    impl Canceller {
+        pub fn of_this_thread() -> Canceller {
+            let flag = Arc::new(AtomicBool::new(false));
+            ME.with(|me| *me.cancelled.borrow_mut() = Some(Arc::clone(&flag)));
+            Canceller { flag, key: WakeKey::current() }
+        }
+
+        pub fn cancel(&self) {
+            self.flag.store(true, Ordering::Release);
+            let _ = self.key.wake();
+        }
+    }
+}
