@@ -1,4 +1,5 @@
 //! Promises: a value that one side will set, once, and any number of others wait for.
+#![forbid(unsafe_code)]
 
 use super::waiters::{Choice, Ended, Line, Place, Waiters, wait_in, wake_all};
 use crate::scheduler::hub::Held;

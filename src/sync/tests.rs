@@ -1,4 +1,5 @@
 //! The waiting core, through the smallest type that can be made of it: a box that holds one thing at a time.
+#![forbid(unsafe_code)]
 
 // The run stands below this module; a test may use it all the same.
 extern crate self as cede;

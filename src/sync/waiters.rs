@@ -16,6 +16,7 @@
 //! So a hand-over is committed in one step, and a waiter that is cancelled in the same moment finds out, under the same
 //! lock, which of the two came first. A waiter has left its line before its wait returns. One whose run has left it behind
 //! stays enlisted for ever, and is passed over.
+#![forbid(unsafe_code)]
 
 use crate::scheduler::Wait;
 use crate::scheduler::lock::Lock;

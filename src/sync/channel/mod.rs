@@ -16,6 +16,7 @@
 //! });
 //! assert_eq!(sum, 10);
 //! ```
+#![forbid(unsafe_code)]
 
 mod case;
 mod core;

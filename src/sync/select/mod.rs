@@ -13,6 +13,7 @@
 //!        v
 //! leave all ---> the claimed one is chosen; if none, attempt again, or cancelled
 //! ```
+#![forbid(unsafe_code)]
 
 mod cases;
 #[macro_use]
