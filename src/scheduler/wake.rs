@@ -155,6 +155,18 @@ impl Holder {
         self.id.store(key.wake.address, Relaxed);
     }
 
+    /// It is held by whoever runs this now. Plain threads have no names, and may be about to end.
+    #[inline]
+    pub(crate) fn set_current(&self) {
+        match worker() {
+            Some(worker) => {
+                self.run.store(worker.run(), Relaxed);
+                self.id.store(worker.current().id.get(), Relaxed);
+            }
+            None => self.clear(),
+        }
+    }
+
     /// It is held by nobody now.
     #[inline]
     pub(crate) fn clear(&self) {
