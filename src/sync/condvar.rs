@@ -1,0 +1,303 @@
+//! Waiting until somebody who holds the same mutex says that something has changed.
+#![forbid(unsafe_code)]
+
+use super::mutex::MutexGuard;
+use super::waiters::{Ended, Line, Waiters, wait_in};
+use super::woken::Woken;
+use crate::scheduler::lock::Lock;
+use crate::scheduler::wake::WakeKey;
+use crate::scheduler::{Wait, worker};
+use crate::task::wait::Cancelled;
+use crate::time::now;
+use std::fmt;
+use std::thread::panicking;
+use std::time::{Duration, Instant};
+
+/// A condition that tasks and threads wait for, holding a [`Mutex`](super::Mutex): waiting gives it up, and has it again before it
+/// returns, also when it was cancelled.
+///
+/// Those who wait are woken in the order in which they came. Nobody is woken without a reason.
+///
+/// ```
+/// use cede::sync::{Condvar, Mutex};
+/// let (letters, arrived) = (Mutex::new(Vec::new()), Condvar::new());
+/// let (letters, arrived) = (&letters, &arrived);
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| {
+///         letters.lock().unwrap().push("hello");
+///         arrived.notify_one();
+///     });
+///     cede::run(|| {
+///         let mut letters = arrived.wait_while(letters.lock()?, |letters| letters.is_empty())?;
+///         assert_eq!(letters.pop(), Some("hello"));
+///         Ok::<(), cede::task::Cancelled>(())
+///     })
+/// })?;
+/// # Ok::<(), cede::task::Cancelled>(())
+/// ```
+#[derive(Default)]
+pub struct Condvar {
+    waiters: Lock<Waiters<()>>,
+}
+
+struct Sleepers;
+
+impl Line for Sleepers {
+    type State = Waiters<()>;
+    type Value = ();
+
+    fn waiters(state: &mut Waiters<()>) -> &mut Waiters<()> {
+        state
+    }
+
+    fn pass_on(state: &mut Waiters<()>, (): ()) -> Vec<WakeKey> {
+        let next = state.claim().map(|place| state.key(place));
+        next.into_iter().collect()
+    }
+}
+
+/// Whether a wait ended by its deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitTimeoutResult(bool);
+
+impl WaitTimeoutResult {
+    /// Whether the deadline came first.
+    ///
+    /// ```
+    /// # use cede::sync::{Condvar, Mutex};
+    /// # let (mutex, condvar) = (Mutex::new(()), Condvar::new());
+    /// let (guard, result) = condvar.wait_deadline(mutex.lock()?, cede::time::now())?;
+    /// assert!(result.timed_out());
+    /// # drop(guard);
+    /// # Ok::<(), cede::task::Cancelled>(())
+    /// ```
+    pub fn timed_out(&self) -> bool {
+        self.0
+    }
+}
+
+/// A wait for a condition was cancelled. `?` makes it a [`Cancelled`], and gives the mutex up.
+#[derive(thiserror::Error)]
+#[error("the wait for the condition was cancelled")]
+pub struct WaitCancelled<'a, T: ?Sized> {
+    guard: Option<MutexGuard<'a, T>>,
+}
+
+impl<'a, T: ?Sized> WaitCancelled<'a, T> {
+    /// The guard, for cleaning up: whoever was cancelled holds the mutex again. `None` if it could not be had, because the run
+    /// is deadlocked.
+    ///
+    /// ```
+    /// use cede::sync::{Condvar, Mutex};
+    /// use std::sync::Arc;
+    /// cede::run(|| {
+    ///     let shared = Arc::new((Mutex::new(1), Condvar::new()));
+    ///     let inner = Arc::clone(&shared);
+    ///     let mut task = cede::spawn(move || {
+    ///         let cancelled = inner.1.wait(inner.0.lock().unwrap()).unwrap_err();
+    ///         *cancelled.into_guard().unwrap() = 0;
+    ///     });
+    ///     cede::yield_now();
+    ///     task.cancel();
+    ///     task.join().unwrap();
+    ///     assert_eq!(*shared.0.lock().unwrap(), 0);
+    /// });
+    /// ```
+    pub fn into_guard(self) -> Option<MutexGuard<'a, T>> {
+        self.guard
+    }
+}
+
+impl<T: ?Sized> From<WaitCancelled<'_, T>> for Cancelled {
+    fn from(_: WaitCancelled<'_, T>) -> Cancelled {
+        Cancelled
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for WaitCancelled<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WaitCancelled").field("locked", &self.guard.is_some()).finish()
+    }
+}
+
+/// What waiting with a deadline returns.
+type Waited<'a, T> = Result<(MutexGuard<'a, T>, WaitTimeoutResult), WaitCancelled<'a, T>>;
+
+impl Condvar {
+    /// A condition that nobody waits for.
+    ///
+    /// ```
+    /// static CHANGED: cede::sync::Condvar = cede::sync::Condvar::new();
+    /// CHANGED.notify_all();
+    /// ```
+    pub const fn new() -> Condvar {
+        Condvar { waiters: Lock::new(Waiters::new()) }
+    }
+
+    #[track_caller]
+    fn wait_until<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>, deadline: Option<Instant>) -> Waited<'a, T> {
+        // Nothing waits then, so nothing is given up.
+        if panicking() && worker().is_some() {
+            return Err(WaitCancelled { guard: Some(guard) });
+        }
+        let mutex = guard.mutex;
+        let place = self.waiters.lock().enlist(());
+        drop(guard);
+        let wait = Wait { why: "a condition", open: true, ..Wait::NOTHING };
+        let ended = wait_in::<Sleepers>(&self.waiters, place, wait, deadline);
+        let guard = mutex.turn.take_again().then(|| mutex.guard());
+        match (ended, guard) {
+            (Ended::Handed(()) | Ended::Dismissed(()), Some(guard)) => Ok((guard, WaitTimeoutResult(false))),
+            (Ended::TimedOut(()), Some(guard)) => Ok((guard, WaitTimeoutResult(true))),
+            (_, guard) => Err(WaitCancelled { guard }),
+        }
+    }
+
+    /// Gives the mutex up, waits to be notified, and has the mutex again.
+    ///
+    /// # Errors
+    ///
+    /// [`WaitCancelled`], with the guard, if the task is cancelled meanwhile, and at once while the thread panics inside a run.
+    ///
+    /// # Panics
+    ///
+    /// In a callback and inside [`no_suspend`](crate::no_suspend).
+    ///
+    /// ```
+    /// use cede::sync::{Condvar, Mutex};
+    /// use std::sync::Arc;
+    /// cede::run(|| {
+    ///     let shared = Arc::new((Mutex::new(0), Condvar::new()));
+    ///     let inner = Arc::clone(&shared);
+    ///     let mut task = cede::spawn(move || inner.1.wait(inner.0.lock()?).map(|number| *number).map_err(Into::into));
+    ///     cede::yield_now();
+    ///     *shared.0.lock()? = 7;
+    ///     shared.1.notify_one();
+    ///     assert_eq!(task.join().unwrap(), Ok(7));
+    ///     Ok::<(), cede::task::Cancelled>(())
+    /// });
+    /// ```
+    #[track_caller]
+    pub fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> Result<MutexGuard<'a, T>, WaitCancelled<'a, T>> {
+        self.wait_until(guard, None).map(|(guard, _)| guard)
+    }
+
+    /// Waits while `condition` holds, which is looked at with the mutex held.
+    ///
+    /// # Errors
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Self::wait).
+    #[track_caller]
+    pub fn wait_while<'a, T: ?Sized>(
+        &self,
+        mut guard: MutexGuard<'a, T>,
+        mut condition: impl FnMut(&mut T) -> bool,
+    ) -> Result<MutexGuard<'a, T>, WaitCancelled<'a, T>> {
+        while condition(&mut guard) {
+            guard = self.wait(guard)?;
+        }
+        Ok(guard)
+    }
+
+    /// As [`wait`](Self::wait), but not beyond `deadline`, by the clock of [`time::now`](crate::time::now). Having the mutex again
+    /// may take longer.
+    ///
+    /// # Errors
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Self::wait).
+    ///
+    /// ```
+    /// use cede::sync::{Condvar, Mutex};
+    /// let (mutex, condvar) = (Mutex::new(()), Condvar::new());
+    /// let (guard, result) = condvar.wait_deadline(mutex.lock()?, cede::time::now())?;
+    /// assert!(result.timed_out() && mutex.is_locked());
+    /// # drop(guard);
+    /// # Ok::<(), cede::task::Cancelled>(())
+    /// ```
+    #[track_caller]
+    pub fn wait_deadline<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>, deadline: Instant) -> Waited<'a, T> {
+        self.wait_until(guard, Some(deadline))
+    }
+
+    /// As [`wait_deadline`](Self::wait_deadline), `timeout` from now; one that is too long to tell never comes.
+    ///
+    /// # Errors
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Self::wait).
+    #[track_caller]
+    pub fn wait_timeout<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>, timeout: Duration) -> Waited<'a, T> {
+        self.wait_until(guard, now().checked_add(timeout))
+    }
+
+    /// As [`wait_while`](Self::wait_while), but not beyond `deadline`. It has timed out if `condition` still holds then.
+    ///
+    /// # Errors
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Self::wait).
+    ///
+    /// ```
+    /// use cede::sync::{Condvar, Mutex};
+    /// let (mutex, condvar) = (Mutex::new(3), Condvar::new());
+    /// let (_, result) = condvar.wait_while_deadline(mutex.lock()?, |n| *n > 3, cede::time::now())?;
+    /// assert!(!result.timed_out(), "there was nothing to wait for");
+    /// # Ok::<(), cede::task::Cancelled>(())
+    /// ```
+    #[track_caller]
+    pub fn wait_while_deadline<'a, T: ?Sized>(
+        &self,
+        mut guard: MutexGuard<'a, T>,
+        mut condition: impl FnMut(&mut T) -> bool,
+        deadline: Instant,
+    ) -> Waited<'a, T> {
+        let mut late = false;
+        while condition(&mut guard) {
+            if late {
+                return Ok((guard, WaitTimeoutResult(true)));
+            }
+            let (again, result) = self.wait_until(guard, Some(deadline))?;
+            (guard, late) = (again, result.timed_out());
+        }
+        Ok((guard, WaitTimeoutResult(false)))
+    }
+
+    /// Wakes the one who waits longest. Returns whether there was one.
+    ///
+    /// ```
+    /// assert!(!cede::sync::Condvar::new().notify_one());
+    /// ```
+    pub fn notify_one(&self) -> bool {
+        self.notify(1) == 1
+    }
+
+    /// Wakes the `count` who wait longest. Returns how many there were.
+    pub fn notify(&self, count: usize) -> usize {
+        let mut woken = Woken::default();
+        let mut waiters = self.waiters.lock();
+        for notified in 0..count {
+            match waiters.claim() {
+                Some(place) => woken.push(waiters.key(place)),
+                None => return notified,
+            }
+        }
+        count
+    }
+
+    /// Wakes everybody who waits. Returns how many there were.
+    pub fn notify_all(&self) -> usize {
+        self.notify(usize::MAX)
+    }
+}
+
+impl fmt::Debug for Condvar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Condvar").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,153 @@
+//! Something that has happened, or not yet.
+#![forbid(unsafe_code)]
+
+use super::error::{WaitTimeoutError, outcome};
+use super::waiters::{Line, Waiters, wait_in, wake_all};
+use crate::scheduler::Wait;
+use crate::scheduler::lock::Lock;
+use crate::scheduler::wake::WakeKey;
+use crate::task::wait::Cancelled;
+use crate::time::now;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// A flag that tasks and threads wait for. Setting it wakes everybody, and nobody waits while it is set.
+///
+/// ```
+/// use cede::sync::Event;
+/// use std::sync::Arc;
+/// let ready = Arc::new(Event::new());
+/// let setter = Arc::clone(&ready);
+/// cede::run(|| {
+///     cede::spawn(move || setter.set());
+///     ready.wait()
+/// })?;
+/// assert!(ready.is_set());
+/// # Ok::<(), cede::task::Cancelled>(())
+/// ```
+#[derive(Default)]
+pub struct Event {
+    state: Lock<State>,
+}
+
+#[derive(Default)]
+struct State {
+    set: bool,
+    waiters: Waiters<()>,
+}
+
+struct Waiting;
+
+impl Line for Waiting {
+    type State = State;
+    type Value = ();
+
+    fn waiters(state: &mut State) -> &mut Waiters<()> {
+        &mut state.waiters
+    }
+
+    /// Nobody else is owed anything.
+    fn pass_on(_: &mut State, (): ()) -> Vec<WakeKey> {
+        Vec::new()
+    }
+}
+
+impl Event {
+    /// An event that has not happened.
+    ///
+    /// ```
+    /// static STOP: cede::sync::Event = cede::sync::Event::new();
+    /// assert!(!STOP.is_set());
+    /// ```
+    pub const fn new() -> Event {
+        Event { state: Lock::new(State { set: false, waiters: Waiters::new() }) }
+    }
+
+    /// It has happened: wakes everybody who waits, and nobody waits from now on.
+    pub fn set(&self) {
+        let mut state = self.state.lock();
+        state.set = true;
+        let keys = state.waiters.dismiss_all();
+        drop(state);
+        wake_all(keys);
+    }
+
+    /// From now on it has not happened. Those who waited when it was set are woken all the same.
+    ///
+    /// ```
+    /// let event = cede::sync::Event::new();
+    /// event.set();
+    /// event.clear();
+    /// assert!(!event.is_set());
+    /// ```
+    pub fn clear(&self) {
+        self.state.lock().set = false;
+    }
+
+    /// Whether it has happened.
+    pub fn is_set(&self) -> bool {
+        self.state.lock().set
+    }
+
+    #[track_caller]
+    fn wait_until(&self, deadline: Option<Instant>) -> Result<(), WaitTimeoutError> {
+        let mut state = self.state.lock();
+        if state.set {
+            return Ok(());
+        }
+        let place = state.waiters.enlist(());
+        drop(state);
+        outcome(wait_in::<Waiting>(&self.state, place, Wait { why: "an event", open: true, ..Wait::NOTHING }, deadline))
+    }
+
+    /// Waits until it has happened.
+    ///
+    /// # Errors
+    ///
+    /// [`Cancelled`] if the task is cancelled while it waits, and if it would have to wait while the thread panics.
+    ///
+    /// # Panics
+    ///
+    /// If it would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
+    #[track_caller]
+    pub fn wait(&self) -> Result<(), Cancelled> {
+        self.wait_until(None).map_err(WaitTimeoutError::without_deadline)
+    }
+
+    /// Waits until it has happened, but not beyond `deadline`, by the clock of [`time::now`](crate::time::now).
+    ///
+    /// # Errors
+    ///
+    /// [`WaitTimeoutError`], which tells a deadline from a cancel.
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Self::wait).
+    ///
+    /// ```
+    /// let event = cede::sync::Event::new();
+    /// assert_eq!(event.wait_deadline(cede::time::now()), Err(cede::sync::WaitTimeoutError::Timeout));
+    /// ```
+    #[track_caller]
+    pub fn wait_deadline(&self, deadline: Instant) -> Result<(), WaitTimeoutError> {
+        self.wait_until(Some(deadline))
+    }
+
+    /// As [`wait_deadline`](Self::wait_deadline), `timeout` from now; one that is too long to tell never comes.
+    ///
+    /// # Errors
+    ///
+    /// # Panics
+    ///
+    /// As [`wait_deadline`](Self::wait_deadline).
+    #[track_caller]
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<(), WaitTimeoutError> {
+        self.wait_until(now().checked_add(timeout))
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event").field("is_set", &self.is_set()).finish()
+    }
+}

@@ -1,0 +1,281 @@
+//! What every queue is: items in some order, three lines of waiters, and a count of the jobs that are not done.
+//!
+//! # Invariants
+//!
+//! 1. Somebody waits for an item only while there is none.
+//! 2. Somebody waits for room only while there is none. So room that becomes free goes at once to the item of the first in line.
+//! 3. `unfinished` counts the items that are in the queue, on their way to a waiter, or in a job.
+
+use super::error::{PopTimeoutError, PushTimeoutError, TryPopError, TryPushError};
+use super::order::Items;
+use crate::scheduler::Wait;
+use crate::scheduler::lock::Lock;
+use crate::scheduler::wake::WakeKey;
+use crate::sync::error::{WaitTimeoutError, outcome};
+use crate::sync::waiters::{Ended, Line, Waiters, wait_in};
+use crate::sync::woken::Woken;
+use crate::task::wait::breathe;
+use std::marker::PhantomData;
+use std::time::Instant;
+
+pub(super) struct Core<Q, T> {
+    state: Lock<State<Q, T>>,
+    /// How many items may lie in it; `usize::MAX` for as many as there is memory for.
+    pub(super) capacity: usize,
+}
+
+struct State<Q, T> {
+    items: Q,
+    capacity: usize,
+    closed: bool,
+    unfinished: usize,
+    /// Those who wait for an item, with room for it.
+    poppers: Waiters<Option<T>>,
+    /// Those who wait for room, with their items.
+    pushers: Waiters<Option<T>>,
+    /// Those who wait for all jobs to be done.
+    joiners: Waiters<()>,
+}
+
+/// The three lines.
+struct Popping<Q, T>(PhantomData<(Q, T)>);
+struct Pushing<Q, T>(PhantomData<(Q, T)>);
+struct Joining<Q, T>(PhantomData<(Q, T)>);
+
+impl<Q: Items<Item = T>, T> Line for Popping<Q, T> {
+    type State = State<Q, T>;
+    type Value = Option<T>;
+
+    fn waiters(state: &mut State<Q, T>) -> &mut Waiters<Option<T>> {
+        &mut state.poppers
+    }
+
+    fn pass_on(state: &mut State<Q, T>, item: Option<T>) -> Vec<WakeKey> {
+        let mut woken = Woken::default();
+        if let Some(item) = state.hand_over(item.expect("it was handed one"), &mut woken) {
+            // Though there may be no room: it was in.
+            state.items.put_back(item);
+        }
+        woken.into_keys()
+    }
+}
+
+impl<Q: Items<Item = T>, T> Line for Pushing<Q, T> {
+    type State = State<Q, T>;
+    type Value = Option<T>;
+
+    fn waiters(state: &mut State<Q, T>) -> &mut Waiters<Option<T>> {
+        &mut state.pushers
+    }
+
+    /// Its item is in.
+    fn pass_on(_: &mut State<Q, T>, _: Option<T>) -> Vec<WakeKey> {
+        Vec::new()
+    }
+}
+
+impl<Q, T> Line for Joining<Q, T> {
+    type State = State<Q, T>;
+    type Value = ();
+
+    fn waiters(state: &mut State<Q, T>) -> &mut Waiters<()> {
+        &mut state.joiners
+    }
+
+    fn pass_on(_: &mut State<Q, T>, (): ()) -> Vec<WakeKey> {
+        Vec::new()
+    }
+}
+
+impl<Q: Items<Item = T>, T> State<Q, T> {
+    /// Gives an item to the first who waits for one, if somebody does.
+    #[inline]
+    fn hand_over(&mut self, item: T, woken: &mut Woken) -> Option<T> {
+        let Some(place) = self.poppers.claim() else { return Some(item) };
+        *self.poppers.value(place) = Some(item);
+        woken.push(self.poppers.key(place));
+        None
+    }
+
+    #[inline]
+    fn try_push(&mut self, item: T, woken: &mut Woken) -> Result<(), TryPushError<T>> {
+        if self.closed {
+            return Err(TryPushError::Closed(item));
+        }
+        let Some(item) = self.hand_over(item, woken) else {
+            self.unfinished += 1;
+            return Ok(());
+        };
+        if self.items.len() >= self.capacity {
+            return Err(TryPushError::Full(item));
+        }
+        // First, since `put` may run an Ord that panics, and leaves the item in.
+        self.unfinished += 1;
+        self.items.put(item);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_pop(&mut self, woken: &mut Woken) -> Result<T, TryPopError> {
+        let Some(item) = self.items.take() else {
+            return Err(if self.closed { TryPopError::Closed } else { TryPopError::Empty });
+        };
+        if !self.pushers.is_empty() && self.items.len() < self.capacity {
+            self.admit(woken);
+        }
+        Ok(item)
+    }
+
+    /// Takes in the item of the first who waits for room.
+    fn admit(&mut self, woken: &mut Woken) {
+        let Some(place) = self.pushers.claim() else { return };
+        let item = self.pushers.value(place).take().expect("it waits to push it");
+        woken.push(self.pushers.key(place));
+        self.unfinished += 1;
+        self.items.put(item);
+    }
+}
+
+impl<Q, T> State<Q, T> {
+    /// So many jobs are done.
+    #[inline]
+    fn done(&mut self, count: usize, woken: &mut Woken) {
+        self.unfinished -= count;
+        if self.unfinished == 0 && !self.joiners.is_empty() {
+            woken.extend(self.joiners.dismiss_all());
+        }
+    }
+}
+
+impl<Q, T> Core<Q, T> {
+    /// A job is done.
+    #[inline]
+    pub(super) fn done(&self) {
+        let mut woken = Woken::default();
+        self.state.lock().done(1, &mut woken);
+    }
+
+    #[track_caller]
+    pub(super) fn join(&self, deadline: Option<Instant>) -> Result<(), WaitTimeoutError> {
+        let mut state = self.state.lock();
+        if state.unfinished == 0 {
+            return Ok(());
+        }
+        let place = state.joiners.enlist(());
+        drop(state);
+        let wait = Wait { why: "the jobs of a queue to be done", open: true, ..Wait::NOTHING };
+        outcome(wait_in::<Joining<Q, T>>(&self.state, place, wait, deadline))
+    }
+
+    pub(super) fn unfinished(&self) -> usize {
+        self.state.lock().unfinished
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+}
+
+impl<Q: Items<Item = T>, T> Core<Q, T> {
+    pub(super) fn new(capacity: usize) -> Core<Q, T> {
+        let state = State {
+            items: Q::default(),
+            capacity,
+            closed: false,
+            unfinished: 0,
+            poppers: Waiters::new(),
+            pushers: Waiters::new(),
+            joiners: Waiters::new(),
+        };
+        Core { state: Lock::new(state), capacity }
+    }
+
+    #[inline]
+    pub(super) fn try_push(&self, item: T) -> Result<(), TryPushError<T>> {
+        let mut woken = Woken::default();
+        self.state.lock().try_push(item, &mut woken)
+    }
+
+    #[inline]
+    #[track_caller]
+    pub(super) fn push(&self, item: T, deadline: Option<Instant>) -> Result<(), PushTimeoutError<T>> {
+        if self.capacity != usize::MAX {
+            breathe();
+        }
+        let place = {
+            let mut woken = Woken::default();
+            let mut state = self.state.lock();
+            match state.try_push(item, &mut woken) {
+                Ok(()) => return Ok(()),
+                Err(TryPushError::Closed(item)) => return Err(PushTimeoutError::Closed(item)),
+                Err(TryPushError::Full(item)) => state.pushers.enlist(Some(item)),
+            }
+        };
+        let own = |item: Option<T>| item.expect("nobody took it");
+        let wait = Wait { why: "room in a queue", open: true, ..Wait::NOTHING };
+        match wait_in::<Pushing<Q, T>>(&self.state, place, wait, deadline) {
+            Ended::Handed(_) => Ok(()),
+            Ended::Dismissed(item) => Err(PushTimeoutError::Closed(own(item))),
+            Ended::TimedOut(item) => Err(PushTimeoutError::Timeout(own(item))),
+            Ended::Cancelled(item) => Err(PushTimeoutError::Cancelled(own(item))),
+        }
+    }
+
+    #[inline]
+    pub(super) fn try_pop(&self) -> Result<T, TryPopError> {
+        let mut woken = Woken::default();
+        self.state.lock().try_pop(&mut woken)
+    }
+
+    #[inline]
+    #[track_caller]
+    pub(super) fn pop(&self, deadline: Option<Instant>) -> Result<T, PopTimeoutError> {
+        breathe();
+        let place = {
+            let mut woken = Woken::default();
+            let mut state = self.state.lock();
+            match state.try_pop(&mut woken) {
+                Ok(item) => return Ok(item),
+                Err(TryPopError::Closed) => return Err(PopTimeoutError::Closed),
+                Err(TryPopError::Empty) => state.poppers.enlist(None),
+            }
+        };
+        let wait = Wait { why: "an item in a queue", open: true, ..Wait::NOTHING };
+        match wait_in::<Popping<Q, T>>(&self.state, place, wait, deadline) {
+            Ended::Handed(item) => Ok(item.expect("it was handed one")),
+            Ended::Dismissed(_) => Err(PopTimeoutError::Closed),
+            Ended::TimedOut(_) => Err(PopTimeoutError::Timeout),
+            Ended::Cancelled(_) => Err(PopTimeoutError::Cancelled),
+        }
+    }
+
+    /// True if it was open.
+    pub(super) fn close(&self) -> bool {
+        let mut woken = Woken::default();
+        let mut state = self.state.lock();
+        if state.closed {
+            return false;
+        }
+        state.closed = true;
+        woken.extend(state.poppers.dismiss_all());
+        woken.extend(state.pushers.dismiss_all());
+        true
+    }
+
+    /// As `close`, and takes everything out that is in it.
+    pub(super) fn close_now(&self) -> Vec<T> {
+        self.close();
+        let mut items = {
+            let mut woken = Woken::default();
+            let mut state = self.state.lock();
+            let items = std::mem::take(&mut state.items);
+            state.done(items.len(), &mut woken);
+            items
+        };
+        std::iter::from_fn(|| items.take()).collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.state.lock().items.len()
+    }
+}

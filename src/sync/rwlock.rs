@@ -1,0 +1,487 @@
+//! A lock around a value that many may look at, or one may change.
+//!
+//! # Invariants
+//!
+//! 1. `active` says who has guards or was promised one: so many readers, or one writer.
+//! 2. Somebody waits only while the first in line cannot go in. So nobody who comes later overtakes a writer.
+
+use super::error::{WaitTimeoutError, outcome};
+use super::waiters::{Line, Waiters, wait_in};
+use super::woken::Woken;
+use crate::scheduler::Wait;
+use crate::scheduler::lock::Lock;
+use crate::scheduler::wake::{Holder, WakeKey};
+use crate::task::wait::Cancelled;
+use crate::time::now;
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::time::{Duration, Instant};
+
+/// A value that many may look at together, or one alone may change: tasks of one run or of several, and plain threads.
+///
+/// Whoever waits has its turn in the order of coming, readers that stand in line together at the same time. So writers do not
+/// starve; and who reads it twice at once, with a writer in line between, waits for itself. Never poisoned, not re-entrant.
+///
+/// ```
+/// use cede::sync::RwLock;
+/// let limits = RwLock::new((1, 10));
+/// cede::run(|| {
+///     let (one, other) = (limits.read()?, limits.read()?);
+///     assert_eq!(one.0 + other.1, 11);
+///     drop((one, other));
+///     limits.write()?.1 = 20;
+///     assert_eq!(limits.read()?.1, 20);
+///     Ok::<(), cede::task::Cancelled>(())
+/// })?;
+/// # Ok::<(), cede::task::Cancelled>(())
+/// ```
+pub struct RwLock<T: ?Sized> {
+    state: Lock<State>,
+    /// The writer, or the reader that came in last.
+    holder: Holder,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: as for std's: readers share the value, so it must be Sync; a writer has it alone. What one does happens before what
+// the next one does, since both go through the lock in `state`.
+unsafe impl<T: ?Sized + Send + Sync> Sync for RwLock<T> {}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Active {
+    Readers(usize),
+    Writer,
+}
+
+struct State {
+    active: Active,
+    waiters: Waiters<Access>,
+    /// The number of the guard whose owner `holder` names.
+    named: u32,
+}
+
+struct Users;
+
+impl Line for Users {
+    type State = State;
+    type Value = Access;
+
+    fn waiters(state: &mut State) -> &mut Waiters<Access> {
+        &mut state.waiters
+    }
+
+    fn pass_on(state: &mut State, access: Access) -> Vec<WakeKey> {
+        let mut woken = Woken::default();
+        state.release(access, &mut woken);
+        woken.into_keys()
+    }
+
+    fn left(state: &mut State) -> Vec<WakeKey> {
+        let mut woken = Woken::default();
+        state.admit(&mut woken);
+        woken.into_keys()
+    }
+}
+
+impl State {
+    /// Goes in if nobody who is in keeps it out.
+    fn enter(&mut self, access: Access) -> bool {
+        self.active = match (access, self.active) {
+            (Access::Read, Active::Readers(count)) => Active::Readers(count + 1),
+            (Access::Write, Active::Readers(0)) => Active::Writer,
+            _ => return false,
+        };
+        true
+    }
+
+    /// As `enter`, but not before those who wait.
+    fn enter_in_turn(&mut self, access: Access) -> bool {
+        (self.waiters.is_empty() || self.waiters.first().is_none()) && self.enter(access)
+    }
+
+    /// Lets everybody in at the head of the line who can be in together.
+    fn admit(&mut self, woken: &mut Woken) {
+        while let Some(&mut access) = self.waiters.first() {
+            if !self.enter(access) {
+                return;
+            }
+            let place = self.waiters.claim().expect("it is the first");
+            woken.push(self.waiters.key(place));
+        }
+    }
+
+    fn release(&mut self, access: Access, woken: &mut Woken) {
+        self.active = match (access, self.active) {
+            (Access::Read, Active::Readers(count)) => Active::Readers(count - 1),
+            _ => Active::Readers(0),
+        };
+        if !self.waiters.is_empty() {
+            self.admit(woken);
+        }
+    }
+}
+
+impl<T> RwLock<T> {
+    /// A lock that nobody holds.
+    ///
+    /// ```
+    /// static LEVEL: cede::sync::RwLock<u32> = cede::sync::RwLock::new(3);
+    /// assert_eq!(*LEVEL.read()?, 3);
+    /// # Ok::<(), cede::task::Cancelled>(())
+    /// ```
+    pub const fn new(value: T) -> RwLock<T> {
+        let state = State { active: Active::Readers(0), waiters: Waiters::new(), named: 0 };
+        RwLock { state: Lock::new(state), holder: Holder::nobody(), value: UnsafeCell::new(value) }
+    }
+
+    /// The value. Nobody holds it, since nobody else has the lock.
+    ///
+    /// ```
+    /// assert_eq!(cede::sync::RwLock::new(5).into_inner(), 5);
+    /// ```
+    pub fn into_inner(self) -> T {
+        self.value.into_inner()
+    }
+}
+
+impl<T: ?Sized> RwLock<T> {
+    #[inline]
+    fn try_take(&self, access: Access) -> Option<u32> {
+        let mut state = self.state.lock();
+        if !state.enter_in_turn(access) {
+            return None;
+        }
+        Some(self.sign(state))
+    }
+
+    /// Whoever runs this has just come in, and is named as the holder. Returns the number of its guard.
+    #[inline]
+    fn sign(&self, mut state: crate::scheduler::lock::Guard<'_, State>) -> u32 {
+        state.named = state.named.wrapping_add(1);
+        self.holder.set_current();
+        state.named
+    }
+
+    #[inline]
+    #[track_caller]
+    fn take(&self, access: Access, deadline: Option<Instant>) -> Result<u32, WaitTimeoutError> {
+        let mut state = self.state.lock();
+        if state.enter_in_turn(access) {
+            return Ok(self.sign(state));
+        }
+        let place = state.waiters.enlist(access);
+        drop(state);
+        let why = match access {
+            Access::Read => "an RwLock, to read",
+            Access::Write => "an RwLock, to write",
+        };
+        let wait = Wait { why, open: true, holder: &raw const self.holder, ..Wait::NOTHING };
+        outcome(wait_in::<Users>(&self.state, place, wait, deadline))?;
+        Ok(self.sign(self.state.lock()))
+    }
+
+    #[inline]
+    fn give_up(&self, access: Access, number: u32) {
+        let mut woken = Woken::default();
+        let mut state = self.state.lock();
+        if state.named == number {
+            self.holder.clear();
+        }
+        state.release(access, &mut woken);
+    }
+
+    #[inline]
+    fn read_guard(&self, number: u32) -> RwLockReadGuard<'_, T> {
+        RwLockReadGuard { lock: self, number, _not_send: PhantomData }
+    }
+
+    #[inline]
+    fn write_guard(&self, number: u32) -> RwLockWriteGuard<'_, T> {
+        RwLockWriteGuard { lock: self, number, _not_send: PhantomData }
+    }
+
+    /// Waits until no writer holds it, and nobody who came before waits, and shares it then until the guard is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Cancelled`] if the task is cancelled while it waits, and if it would have to wait while the thread panics, as in a
+    /// destructor. What needs no wait is had in both cases.
+    ///
+    /// # Panics
+    ///
+    /// If it would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
+    ///
+    /// ```
+    /// let names = cede::sync::RwLock::new(vec!["a"]);
+    /// assert_eq!(names.read()?.len(), 1);
+    /// # Ok::<(), cede::task::Cancelled>(())
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn read(&self) -> Result<RwLockReadGuard<'_, T>, Cancelled> {
+        let number = self.take(Access::Read, None).map_err(WaitTimeoutError::without_deadline)?;
+        Ok(self.read_guard(number))
+    }
+
+    /// Waits until nobody holds it, and nobody who came before waits, and has it alone then until the guard is dropped.
+    ///
+    /// # Errors
+    ///
+    /// # Panics
+    ///
+    /// As [`read`](Self::read).
+    ///
+    /// ```
+    /// let names = cede::sync::RwLock::new(vec!["a"]);
+    /// names.write()?.push("b");
+    /// assert_eq!(names.into_inner(), ["a", "b"]);
+    /// # Ok::<(), cede::task::Cancelled>(())
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn write(&self) -> Result<RwLockWriteGuard<'_, T>, Cancelled> {
+        let number = self.take(Access::Write, None).map_err(WaitTimeoutError::without_deadline)?;
+        Ok(self.write_guard(number))
+    }
+
+    /// Shares it if no writer holds it and nobody waits.
+    ///
+    /// ```
+    /// let names = cede::sync::RwLock::new(());
+    /// let reader = names.read()?;
+    /// assert!(names.try_read().is_some() && names.try_write().is_none());
+    /// # drop(reader);
+    /// # Ok::<(), cede::task::Cancelled>(())
+    /// ```
+    #[inline]
+    pub fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
+        Some(self.read_guard(self.try_take(Access::Read)?))
+    }
+
+    /// Has it alone if nobody holds it and nobody waits.
+    ///
+    /// ```
+    /// let names = cede::sync::RwLock::new(());
+    /// let writer = names.try_write().unwrap();
+    /// assert!(names.try_read().is_none());
+    /// # drop(writer);
+    /// ```
+    #[inline]
+    pub fn try_write(&self) -> Option<RwLockWriteGuard<'_, T>> {
+        Some(self.write_guard(self.try_take(Access::Write)?))
+    }
+
+    /// As [`read`](Self::read), but waits no longer than until `deadline`, by the clock of [`time::now`](crate::time::now).
+    ///
+    /// # Errors
+    ///
+    /// [`WaitTimeoutError`], which tells a deadline from a cancel.
+    ///
+    /// # Panics
+    ///
+    /// As [`read`](Self::read).
+    ///
+    /// ```
+    /// let names = cede::sync::RwLock::new(1);
+    /// assert_eq!(*names.read_deadline(cede::time::now())?, 1);
+    /// # Ok::<(), cede::sync::WaitTimeoutError>(())
+    /// ```
+    #[track_caller]
+    pub fn read_deadline(&self, deadline: Instant) -> Result<RwLockReadGuard<'_, T>, WaitTimeoutError> {
+        Ok(self.read_guard(self.take(Access::Read, Some(deadline))?))
+    }
+
+    /// As [`write`](Self::write), but waits no longer than until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// # Panics
+    ///
+    /// As [`read_deadline`](Self::read_deadline).
+    ///
+    /// ```
+    /// let names = cede::sync::RwLock::new(1);
+    /// let reader = names.read()?;
+    /// assert!(names.write_deadline(cede::time::now()).is_err());
+    /// # drop(reader);
+    /// # Ok::<(), cede::task::Cancelled>(())
+    /// ```
+    #[track_caller]
+    pub fn write_deadline(&self, deadline: Instant) -> Result<RwLockWriteGuard<'_, T>, WaitTimeoutError> {
+        Ok(self.write_guard(self.take(Access::Write, Some(deadline))?))
+    }
+
+    /// As [`read_deadline`](Self::read_deadline), `timeout` from now; one that is too long to tell never comes.
+    ///
+    /// # Errors
+    ///
+    /// # Panics
+    ///
+    /// As [`read_deadline`](Self::read_deadline).
+    ///
+    /// ```
+    /// let names = cede::sync::RwLock::new(1);
+    /// assert_eq!(*names.read_timeout(std::time::Duration::MAX)?, 1);
+    /// # Ok::<(), cede::sync::WaitTimeoutError>(())
+    /// ```
+    #[track_caller]
+    pub fn read_timeout(&self, timeout: Duration) -> Result<RwLockReadGuard<'_, T>, WaitTimeoutError> {
+        Ok(self.read_guard(self.take(Access::Read, now().checked_add(timeout))?))
+    }
+
+    /// As [`write_deadline`](Self::write_deadline), `timeout` from now; one that is too long to tell never comes.
+    ///
+    /// # Errors
+    ///
+    /// # Panics
+    ///
+    /// As [`read_deadline`](Self::read_deadline).
+    ///
+    /// ```
+    /// let names = cede::sync::RwLock::new(1);
+    /// *names.write_timeout(std::time::Duration::MAX)? = 2;
+    /// # Ok::<(), cede::sync::WaitTimeoutError>(())
+    /// ```
+    #[track_caller]
+    pub fn write_timeout(&self, timeout: Duration) -> Result<RwLockWriteGuard<'_, T>, WaitTimeoutError> {
+        Ok(self.write_guard(self.take(Access::Write, now().checked_add(timeout))?))
+    }
+
+    /// The value, without locking: nobody else has the lock.
+    ///
+    /// ```
+    /// let mut names = cede::sync::RwLock::new(1);
+    /// *names.get_mut() = 2;
+    /// assert_eq!(names.into_inner(), 2);
+    /// ```
+    pub fn get_mut(&mut self) -> &mut T {
+        self.value.get_mut()
+    }
+}
+
+impl<T: Default> Default for RwLock<T> {
+    fn default() -> RwLock<T> {
+        RwLock::new(T::default())
+    }
+}
+
+impl<T> From<T> for RwLock<T> {
+    fn from(value: T) -> RwLock<T> {
+        RwLock::new(value)
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.try_read() {
+            Some(guard) => f.debug_tuple("RwLock").field(&&*guard).finish(),
+            None => f.write_str("RwLock(<locked>)"),
+        }
+    }
+}
+
+/// Shares an [`RwLock`], and gives its share up when it is dropped. It stays on its thread: it is not `Send`.
+#[must_use = "the lock is given up at once if the guard is not kept"]
+pub struct RwLockReadGuard<'a, T: ?Sized> {
+    lock: &'a RwLock<T>,
+    number: u32,
+    _not_send: PhantomData<*const ()>,
+}
+
+/// Has an [`RwLock`] alone, and gives it up when it is dropped. It stays on its thread: it is not `Send`.
+#[must_use = "the lock is given up at once if the guard is not kept"]
+pub struct RwLockWriteGuard<'a, T: ?Sized> {
+    lock: &'a RwLock<T>,
+    number: u32,
+    _not_send: PhantomData<*const ()>,
+}
+
+// SAFETY: a shared guard only lends `&T`.
+unsafe impl<T: ?Sized + Sync> Sync for RwLockReadGuard<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: ?Sized + Sync> Sync for RwLockWriteGuard<'_, T> {}
+
+impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
+    /// Goes on as a reader, and lets the readers in who stand first in line. Nobody changes the value in between.
+    ///
+    /// ```
+    /// use cede::sync::{RwLock, RwLockWriteGuard};
+    /// let names = RwLock::new(1);
+    /// let mut writer = names.write()?;
+    /// *writer = 2;
+    /// let reader = RwLockWriteGuard::downgrade(writer);
+    /// assert_eq!(*reader + *names.read()?, 4);
+    /// # Ok::<(), cede::task::Cancelled>(())
+    /// ```
+    pub fn downgrade(this: RwLockWriteGuard<'a, T>) -> RwLockReadGuard<'a, T> {
+        let (lock, number) = (this.lock, this.number);
+        std::mem::forget(this);
+        let mut woken = Woken::default();
+        let mut state = lock.state.lock();
+        state.active = Active::Readers(1);
+        state.admit(&mut woken);
+        drop(state);
+        lock.read_guard(number)
+    }
+}
+
+impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.lock.give_up(Access::Read, self.number);
+    }
+}
+
+impl<T: ?Sized> Drop for RwLockWriteGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.lock.give_up(Access::Write, self.number);
+    }
+}
+
+impl<T: ?Sized> Deref for RwLockReadGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: invariant 1: while there is a reader nobody writes.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T: ?Sized> Deref for RwLockWriteGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: invariant 1: a writer has it alone.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T: ?Sized> DerefMut for RwLockWriteGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: invariant 1: a writer has it alone, and its guard is borrowed alone.
+        unsafe { &mut *self.lock.value.get() }
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLockReadGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLockWriteGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}

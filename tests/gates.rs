@@ -1,0 +1,430 @@
+//! Conditions, semaphores, events and barriers. The ids are those of the table in ARCHITECTURE.md.
+
+mod common;
+
+use cede::sync::{Barrier, BarrierError, Condvar, Event, Mutex, Semaphore, WaitTimeoutError};
+use cede::task::{Cancelled, TaskState};
+use cede::{Builder, Config, JoinHandle, RunError, spawn, yield_now};
+use common::witness::{AtEnd, Log};
+use common::worlds::in_all_worlds;
+use common::{caught, emulated, panic_text, rounds};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+fn paused<T>(body: impl FnOnce() -> T) -> T {
+    Config::new().paused_clock(true).run(body).unwrap()
+}
+
+// ---- A62, A63: Event
+
+#[test]
+fn a62_setting_an_event_wakes_everybody_and_it_stays_set_until_it_is_cleared() {
+    cede::run(|| {
+        let event = Arc::new(Event::new());
+        let waiter = |event: &Arc<Event>| {
+            let event = Arc::clone(event);
+            spawn(move || event.wait())
+        };
+        let mut tasks: Vec<_> = (0..3).map(|_| waiter(&event)).collect();
+        rounds(2);
+        assert!(tasks.iter().all(|task| matches!(task.state(), TaskState::Waiting(_))));
+        event.set();
+        assert!(tasks.iter_mut().all(|task| task.join().unwrap().is_ok()));
+        assert_eq!(event.wait(), Ok(()));
+        assert!(event.is_set());
+        event.clear();
+        let mut late = waiter(&event);
+        yield_now();
+        assert_eq!((late.state(), event.is_set()), (TaskState::Waiting("an event".into()), false));
+        late.cancel();
+        assert_eq!(late.join().unwrap(), Err(Cancelled));
+    });
+}
+
+#[test]
+fn a63_set_and_cleared_at_once_still_wakes_those_who_waited() {
+    paused(|| {
+        let event = Arc::new(Event::new());
+        let inner = Arc::clone(&event);
+        let mut task = spawn(move || inner.wait_timeout(Duration::from_secs(1)));
+        yield_now();
+        event.set();
+        event.clear();
+        assert_eq!(event.wait_timeout(Duration::from_secs(9)), Err(WaitTimeoutError::Timeout));
+        assert_eq!(task.join().unwrap(), Ok(()));
+    });
+}
+
+// ---- A64: Condition
+
+/// Tasks that wait for the condition and log their numbers with the mutex held.
+fn sleepers(shared: &Arc<(Mutex<u32>, Condvar)>, log: &Log, count: usize) -> Vec<JoinHandle<Result<(), Cancelled>>> {
+    let one = |number: usize| {
+        let (shared, log) = (Arc::clone(shared), log.clone());
+        spawn(move || {
+            let _guard = shared.1.wait(shared.0.lock()?)?;
+            assert!(shared.0.is_locked());
+            log.add(number.to_string());
+            yield_now();
+            Ok(())
+        })
+    };
+    let tasks = (0..count).map(one).collect();
+    yield_now();
+    tasks
+}
+
+#[test]
+fn a64_waiting_gives_the_mutex_up_and_notify_wakes_in_order() {
+    cede::run(|| {
+        let (shared, log) = (Arc::new((Mutex::new(0), Condvar::new())), Log::default());
+        let mut tasks = sleepers(&shared, &log, 4);
+        let held = shared.0.try_lock().expect("those who wait do not hold it");
+        assert_eq!(shared.1.notify(2), 2);
+        rounds(5);
+        assert!(log.take().is_empty(), "they wait for the mutex now");
+        drop(held);
+        rounds(5);
+        assert_eq!(log.take(), ["0", "1"]);
+        assert!(shared.1.notify_one());
+        rounds(3);
+        assert_eq!(log.take(), ["2"]);
+        assert_eq!((shared.1.notify_all(), shared.1.notify_all()), (1, 0));
+        assert!(tasks.iter_mut().all(|task| task.join().unwrap().is_ok()));
+        assert_eq!(log.take(), ["3"]);
+    });
+}
+
+#[test]
+fn a64_a_cancelled_waiter_has_the_mutex_again_before_it_is_told() {
+    cede::run(|| {
+        let shared = Arc::new((Mutex::new(0), Condvar::new()));
+        let inner = Arc::clone(&shared);
+        let mut task = spawn(move || {
+            let cancelled = inner.1.wait(inner.0.lock().unwrap()).unwrap_err();
+            let mut guard = cancelled.into_guard().expect("it has the mutex again");
+            *guard += 1;
+            *guard
+        });
+        yield_now();
+        let mut held = shared.0.lock().unwrap();
+        task.cancel();
+        rounds(5);
+        assert_eq!(task.state(), TaskState::Waiting("a mutex".into()), "no cancel cuts its wait for the mutex short");
+        *held = 41;
+        drop(held);
+        assert_eq!(task.join().unwrap(), 42);
+        assert!(!shared.0.is_locked());
+    });
+}
+
+#[test]
+fn a64_a_notification_in_the_moment_of_a_cancel_is_not_lost() {
+    cede::run(|| {
+        let (shared, log) = (Arc::new((Mutex::new(0), Condvar::new())), Log::default());
+        // Cancelled first: the notification goes to the next.
+        let mut tasks = sleepers(&shared, &log, 2);
+        tasks[0].cancel();
+        yield_now();
+        shared.1.notify_one();
+        let results: Vec<_> = tasks.iter_mut().map(|task| task.join().unwrap()).collect();
+        assert_eq!((results, log.take()), (vec![Err(Cancelled), Ok(())], vec!["1".to_string()]));
+        // Notified first: it has had it.
+        let mut tasks = sleepers(&shared, &log, 2);
+        shared.1.notify_one();
+        tasks[0].cancel();
+        assert_eq!(tasks[0].join().unwrap(), Ok(()));
+        assert_eq!(tasks[1].state(), TaskState::Waiting("a condition".into()));
+        shared.1.notify_one();
+        assert_eq!(tasks[1].join().unwrap(), Ok(()));
+    });
+}
+
+#[test]
+fn a64_a_condition_is_looked_at_with_the_mutex_held_and_a_deadline_ends_the_wait() {
+    paused(|| {
+        let shared = Arc::new((Mutex::new(0), Condvar::new()));
+        let inner = Arc::clone(&shared);
+        let mut task = spawn(move || {
+            let (lock, condvar) = &*inner;
+            condvar.wait_while(lock.lock()?, |number| *number < 3).map(|number| *number).map_err(Cancelled::from)
+        });
+        for _ in 0..5 {
+            yield_now();
+            *shared.0.lock().unwrap() += 1;
+            shared.1.notify_all();
+        }
+        assert!(task.join().unwrap().unwrap() >= 3);
+        let before = cede::time::now();
+        let guard = shared.0.lock().unwrap();
+        let (guard, result) = shared.1.wait_timeout(guard, Duration::from_secs(60)).unwrap();
+        assert!(result.timed_out() && shared.0.is_locked());
+        assert_eq!(cede::time::now() - before, Duration::from_secs(60));
+        let deadline = cede::time::now() + Duration::from_secs(1);
+        let (guard, result) = shared.1.wait_while_deadline(guard, |number| *number < 100, deadline).unwrap();
+        assert!(result.timed_out() && cede::time::now() == deadline);
+        drop(guard);
+    });
+}
+
+#[test]
+fn a64_a_deadlock_breaks_also_the_wait_for_the_mutex() {
+    let shared = Arc::new((Mutex::new(0), Condvar::new()));
+    let outcome = Config::new().closed_world(true).run(|| {
+        let inner = Arc::clone(&shared);
+        let body = move || inner.1.wait(inner.0.lock().unwrap()).map(drop).map_err(|lost| lost.into_guard().is_some());
+        let mut task = Builder::new().name("sleeper").spawn(body).unwrap();
+        yield_now();
+        std::mem::forget(shared.0.lock());
+        shared.1.notify_one();
+        let interrupted = task.join().is_err();
+        (interrupted, task.join().unwrap())
+    });
+    let Err(RunError::Deadlock { report, outcome }) = outcome else { panic!("no deadlock") };
+    assert!(report.to_string().contains("'sleeper' waits for a mutex, held by 'main'"), "{report}");
+    assert_eq!(outcome.unwrap(), (true, Err(false)), "it was told, and has no guard");
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a64_while_the_thread_panics_a_wait_keeps_the_mutex_and_returns_at_once() {
+    cede::run(|| {
+        let log = Log::default();
+        let outer = log.clone();
+        let panic = caught(move || {
+            let (mutex, condvar) = (Mutex::new(0), Condvar::new());
+            let _end = AtEnd(|| {
+                let guard = condvar.wait(mutex.lock().unwrap()).unwrap_err().into_guard();
+                log.add(format!("{} {}", guard.is_some(), mutex.is_locked()));
+            });
+            panic!("on purpose");
+        });
+        assert_eq!((panic_text(panic), outer.take()), ("on purpose".into(), vec!["true true".into()]));
+    });
+}
+
+#[test]
+fn conditions_work_whoever_waits() {
+    let count = if emulated() { 50 } else { 500 };
+    in_all_worlds(|world| {
+        // A number goes to and fro: each waits for the other's.
+        let shared = Arc::new((Mutex::new(0u32), Condvar::new()));
+        let turn = move |shared: &(Mutex<u32>, Condvar), own: u32| {
+            for _ in 0..count {
+                let mut number = shared.1.wait_while(shared.0.lock().unwrap(), |number| *number % 2 != own).unwrap();
+                *number += 1;
+                shared.1.notify_one();
+            }
+        };
+        let inner = Arc::clone(&shared);
+        let other = world.spawn(move || turn(&inner, 1));
+        turn(&shared, 0);
+        other.join();
+        assert_eq!(*shared.0.lock().unwrap(), 2 * count, "{world:?}");
+    });
+}
+
+// ---- A65: Semaphore
+
+#[test]
+fn a65_at_most_so_many_are_in_and_they_come_in_order() {
+    paused(|| {
+        let semaphore = Arc::new(Semaphore::new(2));
+        let (log, inside) = (Log::default(), Rc::new(Cell::new((0, 0))));
+        let mut tasks: Vec<_> = (0..10)
+            .map(|number| {
+                let (semaphore, log, inside) = (Arc::clone(&semaphore), log.clone(), Rc::clone(&inside));
+                spawn(move || {
+                    let _permit = semaphore.acquire().unwrap();
+                    log.add(number.to_string());
+                    let (now, most) = inside.get();
+                    inside.set((now + 1, most.max(now + 1)));
+                    cede::time::sleep(Duration::from_millis(1)).unwrap();
+                    inside.set((inside.get().0 - 1, inside.get().1));
+                })
+            })
+            .collect();
+        tasks.iter_mut().for_each(|task| task.join().unwrap());
+        assert_eq!((inside.get(), semaphore.available_permits()), ((0, 2), 2));
+        assert_eq!(log.take(), (0..10).map(|number| number.to_string()).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn a65_more_permits_than_there_may_be_are_refused_and_none_is_added() {
+    let semaphore = Semaphore::bounded(2);
+    let permit = semaphore.acquire().unwrap();
+    let error = semaphore.add_permits(1).unwrap_err();
+    assert_eq!(error.to_string(), "cannot add 1 permits: there are 2 (with those in use), and there may be 2");
+    drop(permit);
+    assert_eq!(semaphore.available_permits(), 2);
+    // One that was forgotten may be added again.
+    semaphore.acquire_many(2).unwrap().forget();
+    assert_eq!(semaphore.available_permits(), 0);
+    semaphore.add_permits(1).unwrap();
+    assert_eq!((semaphore.forget_permits(9), semaphore.available_permits()), (1, 0));
+    assert!(semaphore.add_permits(3).is_err() && semaphore.add_permits(2).is_ok());
+    assert!(Semaphore::new(1).add_permits(usize::MAX).is_err(), "more than can be counted");
+    assert_eq!(semaphore.available_permits(), 2);
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a65_more_than_there_can_ever_be_is_refused_at_once() {
+    let text = panic_text(caught(|| drop(Semaphore::bounded(2).acquire_many(3))));
+    assert_eq!(text, "3 permits of a semaphore are wanted that has never more than 2");
+}
+
+#[test]
+fn a65_a_large_wish_is_not_overtaken_and_lets_the_small_ones_in_when_it_gives_up() {
+    cede::run(|| {
+        let semaphore = Arc::new(Semaphore::new(3));
+        let held = semaphore.acquire_many(2).unwrap();
+        let take = |count| {
+            let semaphore = Arc::clone(&semaphore);
+            spawn(move || semaphore.acquire_many(count).map(|permit| permit.count()))
+        };
+        let (mut large, mut small) = (take(3), take(1));
+        rounds(2);
+        assert_eq!((small.state(), semaphore.available_permits()), (TaskState::Waiting("a semaphore".into()), 1));
+        assert!(semaphore.try_acquire().is_none(), "not before those who wait");
+        large.cancel();
+        assert_eq!((large.join().unwrap(), small.join().unwrap()), (Err(Cancelled), Ok(1)));
+        // And in its turn the large one gets all.
+        let (mut large, mut small) = (take(3), take(1));
+        yield_now();
+        drop(held);
+        assert_eq!((large.join().unwrap(), small.join().unwrap()), (Ok(3), Ok(1)));
+        assert_eq!(semaphore.available_permits(), 3);
+    });
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a65_permits_that_were_handed_to_somebody_who_is_unwound_are_passed_on() {
+    let semaphore = Arc::new(Semaphore::new(2));
+    let outcome = Config::new().grace(Duration::from_millis(5)).run(|| {
+        for count in [2, 1, 2] {
+            let semaphore = Arc::clone(&semaphore);
+            let _detached = spawn(move || {
+                let _permits = cede::shield(|| semaphore.acquire_many(count).unwrap());
+                cede::task::park_shielded("nothing");
+            });
+        }
+        yield_now();
+    });
+    outcome.unwrap();
+    assert_eq!(semaphore.available_permits(), 2);
+}
+
+#[test]
+fn permits_can_be_split_sent_and_owned() {
+    let semaphore = Arc::new(Semaphore::new(5));
+    let mut permits = semaphore.acquire_owned(4).unwrap();
+    let two = permits.split(2).unwrap();
+    assert!(permits.split(3).is_none());
+    std::thread::spawn(move || drop(two)).join().unwrap();
+    assert_eq!((permits.count(), semaphore.available_permits()), (2, 3));
+    drop(permits);
+    assert_eq!(semaphore.available_permits(), 5);
+}
+
+#[test]
+fn semaphores_work_whoever_waits() {
+    let each = if emulated() { 50 } else { 1_000 };
+    in_all_worlds(|world| {
+        let (semaphore, inside) = (Arc::new(Semaphore::bounded(2)), Arc::new(AtomicUsize::new(0)));
+        let spawned: Vec<_> = (0..4)
+            .map(|_| {
+                let (semaphore, inside) = (Arc::clone(&semaphore), Arc::clone(&inside));
+                world.spawn(move || {
+                    for turn in 0..each {
+                        let permits = semaphore.acquire_many(1 + turn % 2).unwrap();
+                        assert!(inside.fetch_add(permits.count(), Relaxed) + permits.count() <= 2);
+                        if cede::task::current().is_some() {
+                            yield_now();
+                        }
+                        inside.fetch_sub(permits.count(), Relaxed);
+                    }
+                })
+            })
+            .collect();
+        spawned.into_iter().for_each(|one| one.join());
+        assert_eq!(semaphore.available_permits(), 2, "{world:?}");
+    });
+}
+
+// ---- A66: Barrier
+
+#[test]
+fn a66_all_go_on_together_with_ranks_and_again() {
+    in_all_worlds(|world| {
+        let barrier = Arc::new(Barrier::new(3));
+        let turns = |barrier: Arc<Barrier>| move || [(); 3].map(|()| barrier.wait().unwrap());
+        let others: Vec<_> = (0..2).map(|_| world.spawn(turns(Arc::clone(&barrier)))).collect();
+        let mut all = vec![turns(Arc::clone(&barrier))()];
+        all.extend(others.into_iter().map(|other| other.join()));
+        for turn in 0..3 {
+            let mut ranks: Vec<_> = all.iter().map(|results| results[turn].rank()).collect();
+            ranks.sort_unstable();
+            assert_eq!(ranks, [0, 1, 2], "{world:?}");
+            assert_eq!(all.iter().filter(|results| results[turn].is_leader()).count(), 1);
+        }
+        assert_eq!((barrier.waiting(), barrier.parties()), (0, 3));
+    });
+}
+
+#[test]
+fn a66_an_aborted_barrier_is_broken_for_all_until_it_is_reset() {
+    cede::run(|| {
+        let barrier = Arc::new(Barrier::new(3));
+        let wait = || {
+            let barrier = Arc::clone(&barrier);
+            spawn(move || barrier.wait().map(|result| result.rank()))
+        };
+        let mut tasks = [wait(), wait()];
+        yield_now();
+        assert_eq!(barrier.waiting(), 2);
+        barrier.abort();
+        assert!(tasks.iter_mut().all(|task| task.join().unwrap() == Err(BarrierError::Broken)));
+        assert_eq!((barrier.wait(), barrier.is_broken()), (Err(BarrierError::Broken), true));
+        barrier.reset();
+        let mut tasks = [wait(), wait()];
+        yield_now();
+        // Those who wait are told; those who come meanwhile are of the next round.
+        barrier.reset();
+        let mut next = [wait(), wait(), wait()];
+        assert!(tasks.iter_mut().all(|task| task.join().unwrap() == Err(BarrierError::Broken)));
+        assert_eq!(next.each_mut().map(|task| task.join().unwrap()), [Ok(0), Ok(1), Ok(2)]);
+        assert!(!barrier.is_broken());
+    });
+}
+
+#[test]
+fn a66_one_that_is_cancelled_or_late_has_not_come() {
+    paused(|| {
+        let barrier = Arc::new(Barrier::new(2));
+        let inner = Arc::clone(&barrier);
+        let mut cancelled = spawn(move || inner.wait());
+        yield_now();
+        cancelled.cancel();
+        assert_eq!(cancelled.join().unwrap(), Err(Cancelled.into()));
+        assert_eq!(barrier.wait_timeout(Duration::from_secs(1)), Err(BarrierError::Timeout));
+        assert_eq!(barrier.waiting(), 0);
+        let inner = Arc::clone(&barrier);
+        let mut first = spawn(move || inner.wait().map(|result| result.rank()));
+        yield_now();
+        assert_eq!(barrier.wait().map(|result| result.rank()), Ok(1), "there is no gap");
+        assert_eq!(first.join().unwrap(), Ok(0));
+    });
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a66_a_barrier_for_nobody_is_refused() {
+    let text = panic_text(caught(|| Barrier::new(0)));
+    assert_eq!(text, "a barrier is for one or more: with 0 nobody could ever come last");
+}

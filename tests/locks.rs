@@ -1,0 +1,459 @@
+//! Mutexes and read-write locks. The ids are those of the table in ARCHITECTURE.md.
+
+mod common;
+
+use cede::sync::{Mutex, RwLock, RwLockWriteGuard, WaitTimeoutError};
+use cede::task::{Cancelled, DeadlockReport, TaskState};
+use cede::{Builder, Config, JoinError, JoinHandle, RunError, spawn, yield_now};
+use common::witness::{AtEnd, Log};
+use common::worlds::in_all_worlds;
+use common::{caught, emulated, rounds};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+fn deadlock<T>(body: impl FnOnce() -> T) -> DeadlockReport {
+    match Config::new().closed_world(true).run(body) {
+        Err(RunError::Deadlock { report, .. }) => report,
+        Err(error) => panic!("another error: {error}"),
+        Ok(_) => panic!("no deadlock was reported"),
+    }
+}
+
+fn named<T: 'static>(name: &'static str, body: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
+    Builder::new().name(name).spawn(body).unwrap()
+}
+
+/// A task that locks, logs, gives up a turn and logs again.
+fn locker(mutex: &Arc<Mutex<()>>, log: &Log, name: &'static str) -> JoinHandle<Result<(), Cancelled>> {
+    let (mutex, log) = (Arc::clone(mutex), log.clone());
+    spawn(move || {
+        let _guard = mutex.lock()?;
+        log.add(name);
+        yield_now();
+        log.add("done");
+        Ok(())
+    })
+}
+
+// ---- A61, A61x: Lock
+
+#[test]
+fn a61_a_mutex_is_handed_over_in_order_and_a_cancelled_waiter_is_passed_over() {
+    let (mutex, log) = (Arc::new(Mutex::new(())), Log::default());
+    cede::run(|| {
+        let held = mutex.lock().unwrap();
+        let mut tasks: Vec<_> = ["0", "1", "2", "3"].map(|name| locker(&mutex, &log, name)).into();
+        rounds(3);
+        assert!(tasks.iter().all(|task| matches!(task.state(), TaskState::Waiting(_))) && log.take().is_empty());
+        tasks[1].cancel();
+        yield_now();
+        drop(held);
+        let results: Vec<_> = tasks.iter_mut().map(|task| task.join().unwrap()).collect();
+        assert_eq!(results, [Ok(()), Err(Cancelled), Ok(()), Ok(())]);
+    });
+    assert_eq!(log.take(), ["0", "done", "2", "done", "3", "done"]);
+    assert!(!mutex.is_locked());
+}
+
+#[test]
+fn a61x_a_woken_waiter_has_the_lock_before_anybody_who_comes_later() {
+    let (mutex, log) = (Arc::new(Mutex::new(())), Log::default());
+    cede::run(|| {
+        let held = mutex.lock().unwrap();
+        let mut waiter = locker(&mutex, &log, "waiter");
+        yield_now();
+        drop(held);
+        let mut late = locker(&mutex, &log, "late");
+        assert!(mutex.is_locked() && mutex.try_lock().is_none(), "it is the waiter's, who has not run yet");
+        let me = mutex.lock().unwrap();
+        log.add("me");
+        drop(me);
+        waiter.join().unwrap().and(late.join().unwrap()).unwrap();
+    });
+    assert_eq!(log.take(), ["waiter", "done", "me", "late", "done"]);
+}
+
+#[test]
+fn a61_who_locks_twice_waits_for_itself_and_the_report_says_so() {
+    let report = deadlock(|| {
+        let mut task = named("twice", || {
+            let mutex = Mutex::new(1);
+            let first = mutex.lock().unwrap();
+            let second = mutex.lock().map(|second| *second + *first);
+            assert_eq!(second, Err(Cancelled));
+        });
+        task.join().is_ok()
+    });
+    let text = report.to_string();
+    assert!(text.contains("\n  task 'twice' waits for a mutex, held by 'twice'\n"), "{text}");
+    assert!(text.ends_with("\n  in a circle: 'twice' -> 'twice'"), "{text}");
+}
+
+#[test]
+fn two_tasks_with_two_mutexes_are_reported_with_who_holds_what_and_the_circle() {
+    let report = deadlock(|| {
+        let (left, right) = (Arc::new(Mutex::new(())), Arc::new(Mutex::new(())));
+        let diner = |name, first: &Arc<Mutex<()>>, second: &Arc<Mutex<()>>| {
+            let (first, second) = (Arc::clone(first), Arc::clone(second));
+            named(name, move || {
+                let _first = first.lock()?;
+                yield_now();
+                second.lock().map(drop)
+            })
+        };
+        let mut tasks = [diner("plato", &left, &right), diner("kant", &right, &left)];
+        tasks.iter_mut().map(|task| task.join().is_ok()).count()
+    });
+    assert_eq!(
+        report.to_string(),
+        "3 tasks wait and nobody is left to wake them:\
+         \n  task 'main' waits for a task to end: 'plato'\
+         \n  task 'plato' waits for a mutex, held by 'kant'\
+         \n  task 'kant' waits for a mutex, held by 'plato'\
+         \n  in a circle: 'plato' -> 'kant' -> 'plato'"
+    );
+    assert_eq!(report.tasks[1].held_by.as_ref(), Some(&report.tasks[2].task));
+}
+
+#[test]
+fn a_forgotten_guard_keeps_the_mutex_and_an_ended_holder_is_not_named() {
+    let mutex = Mutex::new(());
+    let report = deadlock(|| {
+        std::mem::forget(mutex.lock());
+        mutex.lock().map(drop)
+    });
+    assert!(report.to_string().contains("'main' waits for a mutex, held by 'main'"), "{report}");
+    let report = deadlock(|| mutex.lock().map(drop));
+    assert!(report.to_string().ends_with("'main' waits for a mutex"), "{report}");
+    assert_eq!(mutex.lock_deadline(cede::time::now()).map(drop), Err(WaitTimeoutError::Timeout), "also for a thread");
+}
+
+#[test]
+fn the_holder_is_told_also_when_the_lock_was_handed_over() {
+    let report = deadlock(|| {
+        let mutex = Arc::new(Mutex::new(()));
+        let held = mutex.lock().unwrap();
+        let second = Arc::clone(&mutex);
+        let mut second = named("second", move || {
+            let _held = second.lock()?;
+            cede::task::park("nothing")
+        });
+        yield_now();
+        drop(held);
+        yield_now();
+        assert_eq!(mutex.lock().map(drop), Err(Cancelled));
+        second.join().is_ok()
+    });
+    assert!(report.to_string().contains("'main' waits for a mutex, held by 'second'"), "{report}");
+}
+
+#[test]
+fn a_cancel_in_the_moment_of_the_hand_over_loses_no_lock() {
+    let mutex = Arc::new(Mutex::new(0));
+    cede::run(|| {
+        for cancel_first in [false, true] {
+            let held = mutex.lock().unwrap();
+            let inner = Arc::clone(&mutex);
+            let mut task = spawn(move || inner.lock().map(|mut number| *number += 1));
+            let inner = Arc::clone(&mutex);
+            let mut next = spawn(move || inner.lock().map(|mut number| *number += 10));
+            yield_now();
+            if cancel_first {
+                task.cancel();
+                drop(held);
+            } else {
+                drop(held);
+                task.cancel();
+            }
+            assert_eq!(task.join().unwrap(), Ok(()), "it was handed over before the cancel was looked at");
+            assert_eq!(next.join().unwrap(), Ok(()));
+        }
+        assert_eq!(*mutex.lock().unwrap(), 22);
+    });
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a_waiter_that_is_unwound_passes_the_lock_on() {
+    let (mutex, ended) = (Arc::new(Mutex::new(())), Rc::new(Cell::new(0)));
+    // None of them heeds its cancel, so all are unwound when the grace period is over: the first gives the lock to the
+    // second, who is unwound before it can take it.
+    let config = Config::new().grace(Duration::from_millis(5));
+    let outcome = config.run(|| {
+        for _ in 0..3 {
+            let (mutex, ended) = (Arc::clone(&mutex), Rc::clone(&ended));
+            let _detached = spawn(move || {
+                let _end = AtEnd(move || ended.set(ended.get() + 1));
+                let _guard = cede::shield(|| mutex.lock().unwrap());
+                cede::task::park_shielded("nothing");
+            });
+        }
+        yield_now();
+    });
+    outcome.unwrap();
+    assert_eq!((ended.get(), mutex.is_locked()), (3, false));
+}
+
+#[test]
+fn a_cancelled_task_has_what_nobody_holds_and_a_deadline_is_told_from_a_cancel() {
+    Config::new()
+        .paused_clock(true)
+        .run(|| {
+            let mutex = Arc::new(Mutex::new(()));
+            let inner = Arc::clone(&mutex);
+            let mut task = spawn(move || {
+                let told = cede::task::park("the cancel");
+                (told, inner.lock().map(drop), inner.lock_timeout(Duration::MAX).map(drop))
+            });
+            yield_now();
+            task.cancel();
+            assert_eq!(task.join().unwrap(), (Err(Cancelled), Ok(()), Ok(())));
+            let held = mutex.lock().unwrap();
+            let inner = Arc::clone(&mutex);
+            let mut task = spawn(move || inner.lock_timeout(Duration::from_secs(3600)).map(drop));
+            yield_now();
+            let before = cede::time::now();
+            assert_eq!(task.join().unwrap(), Err(WaitTimeoutError::Timeout));
+            assert_eq!(cede::time::now() - before, Duration::from_secs(3600), "neither early nor late");
+            let inner = Arc::clone(&mutex);
+            let mut task = spawn(move || inner.lock_timeout(Duration::MAX).map(drop));
+            yield_now();
+            task.cancel();
+            assert_eq!(task.join().unwrap(), Err(Cancelled.into()));
+            drop(held);
+            assert!(mutex.try_lock().is_some(), "nobody is left in line");
+        })
+        .unwrap();
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a_destructor_that_locks_while_the_thread_panics_waits_for_nothing() {
+    cede::run(|| {
+        let (mutex, log) = (Arc::new(Mutex::new(0)), Log::default());
+        let body = |mutex: &Arc<Mutex<i32>>, log: &Log| {
+            let (mutex, log) = (Arc::clone(mutex), log.clone());
+            move || {
+                let _end = AtEnd(|| log.add(format!("{:?}", mutex.lock().map(|mut number| *number += 1))));
+                panic!("on purpose");
+            }
+        };
+        let mut free: JoinHandle<()> = spawn(body(&mutex, &log));
+        assert!(matches!(free.join(), Err(JoinError::Panicked(_))));
+        let held = mutex.lock().unwrap();
+        let mut contended: JoinHandle<()> = spawn(body(&mutex, &log));
+        assert!(matches!(contended.join(), Err(JoinError::Panicked(_))));
+        assert_eq!(log.take(), ["Ok(())", "Err(Cancelled)"]);
+        assert_eq!(*held, 1);
+    });
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a_panic_gives_the_mutex_up_and_poisons_nothing() {
+    let mutex = Mutex::new(vec![1]);
+    cede::run(|| {
+        let panic = caught(|| {
+            let mut list = mutex.lock().unwrap();
+            list.push(2);
+            panic!("on purpose");
+        });
+        assert!(panic.is_err());
+        assert_eq!(*mutex.lock().unwrap(), [1, 2]);
+    });
+    // A wait that panics has left the line.
+    cede::run(|| {
+        let held = mutex.lock().unwrap();
+        let text = common::panic_text(caught(|| cede::no_suspend(|| mutex.lock().map(drop))));
+        assert!(text.contains("cannot wait or yield inside a no_suspend section"), "{text}");
+        drop(held);
+        assert!(cede::no_suspend(|| mutex.lock().is_ok()), "what nobody holds may be locked there");
+    });
+}
+
+#[test]
+fn a_guard_may_be_given_to_another_task_of_the_run() {
+    static MUTEX: Mutex<u32> = Mutex::new(0);
+    cede::run(|| {
+        let mut guard = MUTEX.lock().unwrap();
+        *guard = 1;
+        let mut task = spawn(move || {
+            yield_now();
+            *guard += 1;
+        });
+        assert_eq!(*MUTEX.lock().unwrap(), 2);
+        task.join().unwrap();
+    });
+}
+
+#[test]
+fn one_at_a_time_holds_a_mutex_whoever_they_are() {
+    let each = if emulated() { 50 } else { 2_000 };
+    in_all_worlds(|world| {
+        let mutex = Arc::new(Mutex::new((0u64, 0u64)));
+        let spawned: Vec<_> = (0..4)
+            .map(|number| {
+                let mutex = Arc::clone(&mutex);
+                world.spawn(move || {
+                    for _ in 0..each {
+                        let mut both = mutex.lock().unwrap();
+                        both.0 += number;
+                        let first = both.0;
+                        pause();
+                        assert_eq!(both.0, first, "somebody else was inside");
+                        both.1 += number;
+                    }
+                })
+            })
+            .collect();
+        spawned.into_iter().for_each(|one| one.join());
+        assert_eq!(*mutex.lock().unwrap(), (6 * each, 6 * each), "{world:?}");
+    });
+}
+
+// ---- RwLock
+
+#[test]
+fn readers_share_and_a_writer_in_line_is_not_overtaken() {
+    let (lock, log) = (Arc::new(RwLock::new(0)), Log::default());
+    cede::run(|| {
+        let (first, second) = (lock.read().unwrap(), lock.read().unwrap());
+        let task = |name: &'static str, writes: bool| {
+            let (lock, log) = (Arc::clone(&lock), log.clone());
+            spawn(move || {
+                if writes {
+                    *lock.write().unwrap() += 1;
+                    log.add(name);
+                } else {
+                    let value = lock.read().unwrap();
+                    log.add(format!("{name} saw {}", *value));
+                    yield_now();
+                    log.add(name);
+                }
+            })
+        };
+        let mut tasks = [task("w1", true), task("r1", false), task("r2", false), task("w2", true), task("r3", false)];
+        yield_now();
+        assert!(lock.try_read().is_none(), "a writer waits before");
+        drop(first);
+        rounds(3);
+        assert!(log.take().is_empty());
+        drop(second);
+        tasks.iter_mut().for_each(|task| task.join().unwrap());
+    });
+    assert_eq!(log.take(), ["w1", "r1 saw 1", "r2 saw 1", "r1", "r2", "w2", "r3 saw 2", "r3"]);
+}
+
+#[test]
+fn a_writer_that_gives_up_lets_those_in_whom_it_kept_waiting() {
+    Config::new()
+        .paused_clock(true)
+        .run(|| {
+            let lock = Arc::new(RwLock::new(0));
+            let reading = lock.read().unwrap();
+            for deadline in [false, true] {
+                let inner = Arc::clone(&lock);
+                let timeout = if deadline { Duration::from_secs(1) } else { Duration::MAX };
+                let mut writer = spawn(move || inner.write_timeout(timeout).map(drop));
+                let inner = Arc::clone(&lock);
+                let mut reader = spawn(move || inner.read().map(|value| *value));
+                rounds(2);
+                assert_eq!(reader.state(), TaskState::Waiting("an RwLock, to read".into()));
+                if !deadline {
+                    writer.cancel();
+                }
+                assert!(writer.join().unwrap().is_err());
+                assert_eq!(reader.join().unwrap(), Ok(0));
+            }
+            drop(reading);
+            assert!(lock.try_write().is_some());
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_downgrade_lets_readers_in_and_no_writer_in_between() {
+    cede::run(|| {
+        let lock = Arc::new(RwLock::new(0));
+        let mut writer = lock.write().unwrap();
+        let inner = Arc::clone(&lock);
+        let mut reader = spawn(move || inner.read().map(|value| *value));
+        let inner = Arc::clone(&lock);
+        let mut other = spawn(move || inner.write().map(|mut value| *value = 2));
+        yield_now();
+        *writer = 1;
+        let reading = RwLockWriteGuard::downgrade(writer);
+        assert_eq!(reader.join().unwrap(), Ok(1));
+        assert_eq!((other.state(), *reading), (TaskState::Waiting("an RwLock, to write".into()), 1));
+        drop(reading);
+        assert_eq!(other.join().unwrap(), Ok(()));
+        assert_eq!(*lock.read().unwrap(), 2);
+    });
+}
+
+#[test]
+fn who_waits_for_a_read_write_lock_is_reported_with_who_holds_it() {
+    let report = deadlock(|| {
+        let lock = Arc::new(RwLock::new(()));
+        let (reader, writer) = (Arc::clone(&lock), Arc::clone(&lock));
+        let mut reader = named("reader", move || {
+            let _first = reader.read()?;
+            yield_now();
+            reader.read().map(drop) // behind the writer, who waits for the first
+        });
+        let mut writer = named("writer", move || writer.write().map(drop));
+        reader.join().is_ok() && writer.join().is_ok()
+    });
+    let text = report.to_string();
+    assert!(text.contains("task 'reader' waits for an RwLock, to read, held by 'reader'"), "{text}");
+    assert!(text.contains("task 'writer' waits for an RwLock, to write, held by 'reader'"), "{text}");
+    // A reader that has left is not named, though others are in.
+    let report = deadlock(|| {
+        let lock = Arc::new(RwLock::new(()));
+        let first = lock.read().unwrap();
+        let second = lock.read().unwrap();
+        drop(second);
+        let waited = lock.write().map(drop);
+        drop(first);
+        waited
+    });
+    assert!(report.to_string().ends_with("'main' waits for an RwLock, to write"), "{report}");
+}
+
+#[test]
+fn readers_and_writers_exclude_each_other_whoever_they_are() {
+    let each = if emulated() { 50 } else { 1_000 };
+    in_all_worlds(|world| {
+        let lock = Arc::new(RwLock::new((0u64, 0u64)));
+        let spawned: Vec<_> = (0..4u64)
+            .map(|number| {
+                let lock = Arc::clone(&lock);
+                world.spawn(move || {
+                    for turn in 0..each {
+                        if (turn + number) % 3 == 0 {
+                            let mut both = lock.write().unwrap();
+                            both.0 += 1;
+                            pause();
+                            both.1 += 1;
+                        } else {
+                            let both = lock.read().unwrap();
+                            pause();
+                            assert_eq!(both.0, both.1, "a writer was inside");
+                        }
+                    }
+                })
+            })
+            .collect();
+        spawned.into_iter().for_each(|one| one.join());
+        let both = lock.read().unwrap();
+        assert_eq!(both.0, both.1);
+    });
+}
+
+/// Lets others run.
+fn pause() {
+    if cede::task::current().is_some() { yield_now() } else { thread::yield_now() }
+}

@@ -1,0 +1,385 @@
+//! Queues of jobs. The ids are those of the table in ARCHITECTURE.md.
+
+mod common;
+
+use cede::sync::{LifoQueue, PopError, PopTimeoutError, PriorityQueue, PushError, PushTimeoutError, Queue};
+use cede::sync::{TryPopError, TryPushError, WaitTimeoutError};
+use cede::task::{Cancelled, TaskState};
+use cede::{Config, JoinError, JoinHandle, spawn, yield_now};
+use common::witness::{AtEnd, Log};
+use common::worlds::in_all_worlds;
+use common::{caught, emulated, panic_text, rounds};
+use std::cmp::Ordering;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+fn popper<T: Send + 'static>(queue: &Arc<Queue<T>>) -> JoinHandle<Result<T, PopError>> {
+    let queue = Arc::clone(queue);
+    spawn(move || queue.pop().map(|job| job.into_inner()))
+}
+
+fn pusher<T: Send + 'static>(queue: &Arc<Queue<T>>, item: T) -> JoinHandle<Result<(), PushError<T>>> {
+    let queue = Arc::clone(queue);
+    spawn(move || queue.push(item))
+}
+
+// ---- A56: Queue
+
+#[test]
+fn a56_items_and_those_who_wait_for_them_are_served_in_order() {
+    cede::run(|| {
+        let queue = Arc::new(Queue::unbounded());
+        let mut tasks = [popper(&queue), popper(&queue), popper(&queue)];
+        yield_now();
+        "abc".chars().for_each(|item| queue.push(item).unwrap());
+        queue.push('d').unwrap();
+        assert_eq!(*queue.try_pop().unwrap(), 'd', "the others are promised");
+        assert_eq!(tasks.each_mut().map(|task| task.join().unwrap()), [Ok('a'), Ok('b'), Ok('c')]);
+    });
+}
+
+#[test]
+fn a56_a_full_queue_makes_pushers_wait_in_order_and_the_rest_fails_at_once() {
+    cede::run(|| {
+        let queue = Arc::new(Queue::bounded(1));
+        queue.push(1).unwrap();
+        let mut tasks = [pusher(&queue, 2), pusher(&queue, 3)];
+        rounds(2);
+        assert!(tasks.iter().all(|task| matches!(task.state(), TaskState::Waiting(_))));
+        assert_eq!((queue.try_push(9), queue.is_full(), queue.len()), (Err(TryPushError::Full(9)), true, 1));
+        assert_eq!(queue.pop().unwrap().into_inner(), 1);
+        assert_eq!(queue.try_push(9), Err(TryPushError::Full(9)), "the room is that of the first who waits");
+        let rest: Vec<_> = (0..2).map(|_| queue.pop().unwrap().into_inner()).collect();
+        assert_eq!(rest, [2, 3]);
+        assert!(tasks.iter_mut().all(|task| task.join().unwrap() == Ok(())));
+        assert_eq!(queue.try_pop().unwrap_err(), TryPopError::Empty);
+        assert_eq!((queue.is_empty(), queue.capacity()), (true, Some(1)));
+        assert_eq!(Queue::<()>::unbounded().capacity(), None);
+    });
+}
+
+#[test]
+fn a56_deadlines_and_cancels_give_the_item_back() {
+    let second = Duration::from_secs(1);
+    let outcome = Config::new().paused_clock(true).run(|| {
+        let queue = Arc::new(Queue::bounded(1));
+        queue.push("in").unwrap();
+        assert_eq!(queue.push_timeout("late", second), Err(PushTimeoutError::Timeout("late")));
+        let mut task = pusher(&queue, "cancelled");
+        yield_now();
+        task.cancel();
+        assert_eq!(task.join().unwrap(), Err(PushError::Cancelled("cancelled")));
+        assert_eq!(queue.close_now(), ["in"]);
+        assert_eq!(queue.push_timeout("closed", second), Err(PushTimeoutError::Closed("closed")));
+        let queue = Queue::<u32>::bounded(1);
+        assert_eq!(queue.pop_timeout(second).unwrap_err(), PopTimeoutError::Timeout);
+    });
+    outcome.unwrap();
+    let text = PushError::Cancelled(()).to_string() + ", " + &PopError::Closed.to_string();
+    assert_eq!(
+        text,
+        "cannot wait for room in the queue: the task was cancelled, nothing to pop: the queue was closed, and is empty"
+    );
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a56_a_queue_without_room_is_refused() {
+    let text = panic_text(caught(|| Queue::<u32>::bounded(0)));
+    assert_eq!(text, "a queue needs room for an item: for none there is channel::rendezvous");
+}
+
+// ---- A57: join and task_done
+
+#[test]
+fn a57_join_waits_until_every_job_is_done() {
+    cede::run(|| {
+        let queue = Arc::new(Queue::unbounded());
+        assert_eq!(queue.join(), Ok(()), "there is nothing to do");
+        queue.push(1).unwrap();
+        queue.push(2).unwrap();
+        let inner = Arc::clone(&queue);
+        let mut join = spawn(move || inner.join());
+        yield_now();
+        let first = queue.pop().unwrap();
+        let second = queue.pop().unwrap();
+        rounds(3);
+        assert_eq!(
+            (join.state(), queue.len(), queue.unfinished()),
+            (TaskState::Waiting("the jobs of a queue to be done".into()), 0, 2)
+        );
+        assert_eq!(queue.join_deadline(cede::time::now()), Err(WaitTimeoutError::Timeout));
+        drop(first);
+        rounds(3);
+        assert_eq!(
+            (join.state(), queue.unfinished()),
+            (TaskState::Waiting("the jobs of a queue to be done".into()), 1)
+        );
+        assert_eq!(second.into_inner(), 2);
+        assert_eq!(join.join().unwrap(), Ok(()));
+    });
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a57_a_job_that_panics_is_done_and_a_forgotten_one_never() {
+    let config = Config::new().paused_clock(true);
+    let outcome = config.run(|| {
+        let queue = Arc::new(Queue::unbounded());
+        queue.push(1).unwrap();
+        let inner = Arc::clone(&queue);
+        let mut worker: JoinHandle<()> = spawn(move || {
+            let _job = inner.pop().unwrap();
+            panic!("on purpose");
+        });
+        assert!(matches!(worker.join(), Err(JoinError::Panicked(_))));
+        assert_eq!(queue.join(), Ok(()));
+        queue.push(2).unwrap();
+        std::mem::forget(queue.pop());
+        assert_eq!(queue.join_timeout(Duration::from_secs(9)), Err(WaitTimeoutError::Timeout));
+    });
+    outcome.unwrap();
+}
+
+#[test]
+fn a57_the_item_is_dropped_before_its_job_is_done() {
+    let queue: Rc<Queue<Box<dyn std::any::Any>>> = Rc::new(Queue::unbounded());
+    let log = Log::default();
+    let (inner, seen) = (Rc::clone(&queue), log.clone());
+    let dropped = AtEnd(move || seen.add(format!("{} unfinished", inner.unfinished())));
+    assert!(queue.push(Box::new(dropped)).is_ok());
+    drop(queue.pop());
+    assert_eq!((log.take(), queue.unfinished()), (vec!["1 unfinished".to_string()], 0));
+}
+
+// ---- A58: PriorityQueue, LifoQueue
+
+#[test]
+fn a58_the_smallest_comes_first_and_among_equals_the_first_in() {
+    /// Compared by its first half.
+    #[derive(PartialEq, Eq, Debug)]
+    struct Half(u32, u32);
+    impl Ord for Half {
+        fn cmp(&self, other: &Half) -> Ordering {
+            self.0.cmp(&other.0)
+        }
+    }
+    impl PartialOrd for Half {
+        fn partial_cmp(&self, other: &Half) -> Option<Ordering> {
+            Some(self.cmp(other))
+        }
+    }
+    let queue = PriorityQueue::unbounded();
+    let items: Vec<_> = (0..1000).map(|n| (n * 7919 % 10, n)).collect();
+    items.iter().for_each(|&(first, second)| queue.push(Half(first, second)).unwrap());
+    let mut sorted = items.clone();
+    sorted.sort(); // stable, and the second halves ascend
+    let popped: Vec<_> = std::iter::from_fn(|| queue.try_pop().ok()).map(|job| (job.0, job.1)).collect();
+    assert_eq!(popped, sorted);
+    (0..3).for_each(|n| queue.push(Half(1, n)).unwrap());
+    queue.push(Half(0, 9)).unwrap();
+    let rest: Vec<_> = queue.close_now().into_iter().map(|half| (half.0, half.1)).collect();
+    assert_eq!(rest, [(0, 9), (1, 0), (1, 1), (1, 2)]);
+}
+
+#[test]
+fn a58_the_last_in_comes_first_out_of_a_lifo_queue() {
+    let queue = LifoQueue::bounded(3);
+    (1..=3).for_each(|n| queue.push(n).unwrap());
+    assert_eq!(queue.try_push(4), Err(TryPushError::Full(4)));
+    assert_eq!(queue.pop().unwrap().into_inner(), 3);
+    queue.push(5).unwrap();
+    assert_eq!(queue.close_now(), [5, 2, 1]);
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a58_comparing_items_may_panic_but_not_wait() {
+    #[derive(PartialEq, Eq, Debug)]
+    struct Moody(u32);
+    impl Ord for Moody {
+        fn cmp(&self, other: &Moody) -> Ordering {
+            match self.0.max(other.0) {
+                100 => yield_now(),
+                101 => panic!("no comparison"),
+                _ => {}
+            }
+            self.0.cmp(&other.0)
+        }
+    }
+    impl PartialOrd for Moody {
+        fn partial_cmp(&self, other: &Moody) -> Option<Ordering> {
+            Some(self.cmp(other))
+        }
+    }
+    cede::run(|| {
+        let queue = Arc::new(PriorityQueue::bounded(2));
+        queue.push(Moody(1)).unwrap();
+        let text = panic_text(caught(|| queue.push(Moody(100))));
+        assert!(text.contains("cannot wait or yield inside a no_suspend section"), "{text}");
+        assert_eq!((queue.len(), queue.unfinished()), (2, 2), "it is in all the same");
+        // Somebody waits with an item that cannot be compared: it is woken all the same.
+        let inner = Arc::clone(&queue);
+        let mut task = spawn(move || inner.push(Moody(101)));
+        yield_now();
+        assert_eq!(panic_text(caught(|| queue.pop().map(drop))), "no comparison");
+        assert_eq!(task.join().unwrap(), Ok(()));
+        yield_now(); // no section was left open
+    });
+}
+
+// ---- A59: a cancelled getter
+
+#[test]
+fn a59_a_cancelled_getter_loses_no_item() {
+    cede::run(|| {
+        let queue = Arc::new(Queue::unbounded());
+        // Handed over first.
+        let (mut first, mut second) = (popper(&queue), popper(&queue));
+        yield_now();
+        queue.push("x").unwrap();
+        first.cancel();
+        assert_eq!(first.join().unwrap(), Ok("x"));
+        queue.push("y").unwrap();
+        assert_eq!(second.join().unwrap(), Ok("y"));
+        // Cancelled first.
+        let (mut first, mut second) = (popper(&queue), popper(&queue));
+        yield_now();
+        first.cancel();
+        yield_now();
+        queue.push("z").unwrap();
+        assert_eq!((first.join().unwrap(), second.join().unwrap()), (Err(PopError::Cancelled), Ok("z")));
+        assert_eq!(queue.join(), Ok(()));
+    });
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a59_an_item_handed_to_somebody_who_is_unwound_goes_back_to_its_place() {
+    let queue = Arc::new(PriorityQueue::unbounded());
+    let outcome = Config::new().grace(Duration::from_millis(5)).run(|| {
+        let inner = Arc::clone(&queue);
+        // Pushes while it is unwound, to somebody who is unwound next.
+        let _detached = spawn(move || {
+            let _end = AtEnd(move || (0..3).for_each(|n| inner.push((0, n)).unwrap()));
+            cede::task::park_shielded("nothing");
+        });
+        let inner = Arc::clone(&queue);
+        let _detached = spawn(move || cede::shield(|| inner.pop().map(drop)));
+        yield_now();
+    });
+    outcome.unwrap();
+    assert_eq!((queue.len(), queue.unfinished()), (3, 3));
+    let popped: Vec<_> = std::iter::from_fn(|| queue.try_pop().ok()).map(|job| job.1).collect();
+    assert_eq!(popped, [0, 1, 2]);
+}
+
+// ---- A60: shutdown
+
+#[test]
+fn a60_a_closed_queue_is_drained_first() {
+    cede::run(|| {
+        let queue = Arc::new(Queue::bounded(1));
+        queue.push(1).unwrap();
+        let mut waiting = pusher(&queue, 2);
+        yield_now();
+        assert!(queue.close() && !queue.close() && queue.is_closed());
+        assert_eq!(waiting.join().unwrap(), Err(PushError::Closed(2)));
+        assert_eq!((queue.push(3), queue.try_push(4)), (Err(PushError::Closed(3)), Err(TryPushError::Closed(4))));
+        assert_eq!(queue.pop().unwrap().into_inner(), 1);
+        assert_eq!(queue.pop().unwrap_err(), PopError::Closed);
+        assert_eq!(queue.try_pop().unwrap_err(), TryPopError::Closed);
+        assert_eq!(queue.join(), Ok(()));
+        // Those who wait for an item are told.
+        let queue = Arc::new(Queue::<u32>::unbounded());
+        let mut tasks = [popper(&queue), popper(&queue)];
+        yield_now();
+        queue.close();
+        assert!(tasks.iter_mut().all(|task| task.join().unwrap() == Err(PopError::Closed)));
+    });
+}
+
+#[test]
+fn a60_closing_now_returns_what_is_in_it_and_join_does_not_wait_for_that() {
+    cede::run(|| {
+        let queue = Arc::new(Queue::bounded(3));
+        (1..=3).for_each(|n| queue.push(n).unwrap());
+        let mut pushing = pusher(&queue, 4);
+        let inner = Arc::clone(&queue);
+        let mut joining = spawn(move || inner.join());
+        yield_now();
+        let job = queue.pop().unwrap();
+        assert_eq!(queue.close_now(), [2, 3, 4], "the fourth was let in when the first went");
+        assert_eq!(pushing.join().unwrap(), Ok(()));
+        rounds(2);
+        assert_eq!(
+            joining.state(),
+            TaskState::Waiting("the jobs of a queue to be done".into()),
+            "one job is being done"
+        );
+        drop(job);
+        assert_eq!(joining.join().unwrap(), Ok(()));
+        assert_eq!(queue.pop().unwrap_err(), PopError::Closed);
+    });
+}
+
+// ---- whoever they are
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a_destructor_that_pops_while_the_thread_panics_waits_for_nothing() {
+    cede::run(|| {
+        let (queue, log) = (Queue::unbounded(), Log::default());
+        queue.push(1).unwrap();
+        let seen = log.clone();
+        let panic = caught(|| {
+            let _end = AtEnd(|| log.add(format!("{:?} {:?}", queue.pop(), queue.pop())));
+            panic!("on purpose");
+        });
+        assert_eq!((panic_text(panic), seen.take()), ("on purpose".into(), vec!["Ok(Job(1)) Err(Cancelled)".into()]));
+    });
+}
+
+#[test]
+fn every_item_is_popped_once_whoever_pushes_and_pops() {
+    let each = if emulated() { 50 } else { 1_000u64 };
+    in_all_worlds(|world| {
+        for capacity in [1, 16, usize::MAX] {
+            let queue = Arc::new(if capacity == usize::MAX { Queue::unbounded() } else { Queue::bounded(capacity) });
+            let workers: Vec<_> = (0..2)
+                .map(|_| {
+                    let queue = Arc::clone(&queue);
+                    world.spawn(move || {
+                        let mut sum = 0;
+                        while let Ok(job) = queue.pop() {
+                            sum += *job;
+                        }
+                        sum
+                    })
+                })
+                .collect();
+            for n in 0..each {
+                queue.push(n).unwrap();
+            }
+            queue.join().unwrap();
+            queue.close();
+            let sum: u64 = workers.into_iter().map(|worker| worker.join()).sum();
+            assert_eq!(sum, each * (each - 1) / 2, "{world:?}, capacity {capacity}");
+        }
+    });
+}
+
+#[test]
+fn who_waits_for_a_queue_is_reported_in_words() {
+    let outcome = Config::new().closed_world(true).run(|| {
+        let queue = Arc::new(Queue::<u32>::unbounded());
+        let mut task = popper(&queue);
+        task.join()
+            .map_err(|error| error.to_string())
+            .map(|popped| popped.map_err(|error| error == PopError::Cancelled))
+    });
+    let Err(cede::RunError::Deadlock { report, .. }) = outcome else { panic!("no deadlock") };
+    assert!(report.to_string().contains("waits for an item in a queue"), "{report}");
+    assert_eq!(Cancelled.to_string(), "the task was cancelled");
+}
