@@ -199,17 +199,20 @@ impl<Q: Items<Item = T>, T> Core<Q, T> {
     #[inline]
     #[track_caller]
     pub(super) fn push(&self, item: T, deadline: Option<Instant>) -> Result<(), PushTimeoutError<T>> {
-        if self.capacity != usize::MAX {
-            breathe();
-        }
         let place = {
             let mut woken = Woken::default();
             let mut state = self.state.lock();
             match state.try_push(item, &mut woken) {
-                Ok(()) => return Ok(()),
+                Ok(()) => None,
                 Err(TryPushError::Closed(item)) => return Err(PushTimeoutError::Closed(item)),
-                Err(TryPushError::Full(item)) => state.pushers.enlist(Some(item)),
+                Err(TryPushError::Full(item)) => Some(state.pushers.enlist(Some(item))),
             }
+        };
+        let Some(place) = place else {
+            if self.capacity != usize::MAX {
+                breathe();
+            }
+            return Ok(());
         };
         let own = |item: Option<T>| item.expect("nobody took it");
         let wait = Wait { why: "room in a queue", open: true, ..Wait::NOTHING };
@@ -230,7 +233,6 @@ impl<Q: Items<Item = T>, T> Core<Q, T> {
     #[inline]
     #[track_caller]
     pub(super) fn pop(&self, deadline: Option<Instant>) -> Result<T, PopTimeoutError> {
-        breathe();
         let place = {
             let mut woken = Woken::default();
             let mut state = self.state.lock();

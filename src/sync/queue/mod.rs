@@ -40,7 +40,7 @@ use self::core::Core;
 pub use self::error::{PopError, PopTimeoutError, PushError, PushTimeoutError, TryPopError, TryPushError};
 use self::order::{Fifo, Lifo, Smallest};
 use crate::sync::error::WaitTimeoutError;
-use crate::task::wait::Cancelled;
+use crate::task::wait::{Cancelled, breathe};
 use crate::time::now;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -259,7 +259,7 @@ macro_rules! queues {
             #[track_caller]
             pub fn pop(&self) -> Result<Job<'_, T>, PopError> {
                 match self.core.pop(None) {
-                    Ok(item) => Ok(self.job(item)),
+                    Ok(item) => Ok(self.popped(item)),
                     Err(error) => Err(error.without_deadline()),
                 }
             }
@@ -291,7 +291,7 @@ macro_rules! queues {
             /// ```
             #[track_caller]
             pub fn pop_deadline(&self, deadline: Instant) -> Result<Job<'_, T>, PopTimeoutError> {
-                self.core.pop(Some(deadline)).map(|item| self.job(item))
+                self.core.pop(Some(deadline)).map(|item| self.popped(item))
             }
 
             /// As [`pop_deadline`](Self::pop_deadline), `timeout` from now; one that is too long to tell never comes.
@@ -303,12 +303,20 @@ macro_rules! queues {
             /// As [`pop_deadline`](Self::pop_deadline).
             #[track_caller]
             pub fn pop_timeout(&self, timeout: Duration) -> Result<Job<'_, T>, PopTimeoutError> {
-                self.core.pop(now().checked_add(timeout)).map(|item| self.job(item))
+                self.core.pop(now().checked_add(timeout)).map(|item| self.popped(item))
             }
 
             #[inline]
             fn job(&self, item: T) -> Job<'_, T> {
                 Job { item, done: Done::$order(&self.core) }
+            }
+
+            /// For a pop that waits, or may: see `breathe`. Whoever is unwound there has a job, which is done then.
+            #[inline]
+            fn popped(&self, item: T) -> Job<'_, T> {
+                let job = self.job(item);
+                breathe();
+                job
             }
 
             /// Waits until every item that was ever pushed is done: taken out, and its [`Job`] dropped.

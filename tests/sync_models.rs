@@ -1,0 +1,393 @@
+//! Locks and queues against plain models, with random waits, cancels and deadlines: every outcome is what the model says, in
+//! the model's order, and in the end nothing is lost. More than a million operations; the same in every run.
+//!
+//! A model knows who is in line from before the call until it returns. So it also knows that a cancel or a deadline that comes
+//! when something was handed over already comes too late.
+
+use cede::sync::{Mutex, Queue, RwLock, Semaphore, WaitTimeoutError};
+use cede::sync::{PopTimeoutError, PushTimeoutError, TryPopError, TryPushError};
+use cede::task::is_cancelled;
+use cede::time::{now, sleep};
+use cede::{Config, JoinError, JoinHandle, spawn, yield_now};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const OPERATIONS: u64 = if cfg!(feature = "asan") || cfg!(target_arch = "aarch64") { 20_000 } else { 260_000 };
+
+/// Vigna's splitmix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % bound
+    }
+
+    /// Half of the waits have a deadline, some of them one that is over.
+    fn deadline(&mut self) -> Option<Instant> {
+        (self.below(2) == 0).then(|| now() + Duration::from_millis(self.below(4)))
+    }
+
+    /// Lets others run, or time pass, or neither.
+    fn pause(&mut self) {
+        match self.below(4) {
+            0 => {}
+            1 => drop(sleep(Duration::from_millis(self.below(3)))),
+            _ => (0..self.below(3)).for_each(|_| yield_now()),
+        }
+    }
+}
+
+/// Has up to ten tasks do `act`, each with a number that no other call has, and cancels some of them, until there were
+/// enough calls. Then cancels until all have ended.
+fn storm(seed: u64, act: impl Fn(u64, &mut Random) + 'static) {
+    let (act, calls) = (Rc::new(act), Rc::new(Cell::new(0)));
+    let outcome = Config::new().paused_clock(true).run(|| {
+        let mut random = Random(seed);
+        let mut tasks: Vec<JoinHandle<()>> = Vec::new();
+        while calls.get() < OPERATIONS || !tasks.is_empty() {
+            while calls.get() < OPERATIONS && tasks.len() < 10 {
+                let (act, calls, mut random) = (Rc::clone(&act), Rc::clone(&calls), Random(random.below(u64::MAX)));
+                tasks.push(spawn(move || {
+                    for _ in 0..random.below(60) {
+                        if is_cancelled() || calls.get() >= OPERATIONS {
+                            break;
+                        }
+                        calls.set(calls.get() + 1);
+                        act(calls.get(), &mut random);
+                    }
+                }));
+            }
+            match random.below(12) {
+                0 => {
+                    let one = random.below(tasks.len() as u64) as usize;
+                    tasks[one].cancel();
+                }
+                1 => sleep(Duration::from_millis(1)).unwrap(),
+                _ => yield_now(),
+            }
+            let ended = tasks.iter().position(JoinHandle::is_finished);
+            if let Some(mut task) = ended.map(|ended| tasks.swap_remove(ended)) {
+                let result = task.join();
+                assert!(matches!(result, Ok(()) | Err(JoinError::Cancelled)), "{result:?}");
+            }
+        }
+    });
+    outcome.unwrap();
+    assert!(calls.get() >= OPERATIONS);
+}
+
+/// Asserts that a wait was rightly cut short.
+fn check(error: WaitTimeoutError, deadline: Option<Instant>) {
+    match error {
+        WaitTimeoutError::Timeout => assert!(deadline.unwrap() <= now(), "early"),
+        WaitTimeoutError::Cancelled(_) => assert!(is_cancelled(), "nobody cancelled it"),
+    }
+}
+
+fn remove<T>(line: &mut VecDeque<(u64, T)>, call: u64) -> T {
+    let place = line.iter().position(|(other, _)| *other == call).expect("it is still in line");
+    line.remove(place).unwrap().1
+}
+
+#[test]
+fn a_mutex_does_what_the_model_does() {
+    #[derive(Default)]
+    struct Model {
+        holder: Option<u64>,
+        line: VecDeque<(u64, ())>,
+    }
+    let (mutex, model) = (Arc::new(Mutex::new(0u64)), Rc::new(RefCell::new(Model::default())));
+    let (outer, end) = (Arc::clone(&mutex), Rc::clone(&model));
+    let count = Rc::new(Cell::new(0));
+    let inside = Rc::clone(&count);
+    storm(1, move |call, random| {
+        let free = model.borrow().holder.is_none();
+        let guard = if random.below(4) == 0 {
+            let guard = mutex.try_lock();
+            assert_eq!(guard.is_some(), free);
+            if free {
+                model.borrow_mut().holder = Some(call);
+            }
+            guard
+        } else {
+            if free {
+                model.borrow_mut().holder = Some(call);
+            } else {
+                model.borrow_mut().line.push_back((call, ()));
+            }
+            let deadline = random.deadline();
+            let locked = match deadline {
+                Some(deadline) => mutex.lock_deadline(deadline),
+                None => mutex.lock().map_err(WaitTimeoutError::from),
+            };
+            assert!(!free || locked.is_ok(), "it was free");
+            locked.map_err(|error| (check(error, deadline), remove(&mut model.borrow_mut().line, call))).ok()
+        };
+        let Some(mut guard) = guard else { return };
+        assert_eq!(model.borrow().holder, Some(call));
+        let before = *guard;
+        random.pause();
+        assert_eq!(*guard, before, "somebody else was inside");
+        *guard += 1;
+        inside.set(inside.get() + 1);
+        let mut model = model.borrow_mut();
+        model.holder = model.line.pop_front().map(|(next, ())| next);
+        drop(guard);
+    });
+    assert_eq!((*outer.try_lock().unwrap(), end.borrow().holder, end.borrow().line.len()), (count.get(), None, 0));
+    assert!(count.get() > OPERATIONS / 10);
+}
+
+#[test]
+fn a_read_write_lock_does_what_the_model_does() {
+    #[derive(Default)]
+    struct Model {
+        readers: Vec<u64>,
+        writer: Option<u64>,
+        line: VecDeque<(u64, bool)>,
+    }
+    impl Model {
+        fn admits(&self, writes: bool) -> bool {
+            self.writer.is_none() && (!writes || self.readers.is_empty())
+        }
+
+        fn enter(&mut self, call: u64, writes: bool) {
+            if writes {
+                self.writer = Some(call);
+            } else {
+                self.readers.push(call);
+            }
+        }
+
+        fn admit(&mut self) {
+            while let Some(&(call, writes)) = self.line.front().filter(|(_, writes)| self.admits(*writes)) {
+                self.line.pop_front();
+                self.enter(call, writes);
+            }
+        }
+    }
+    enum Guard<'a> {
+        Read(cede::sync::RwLockReadGuard<'a, u64>),
+        Write(cede::sync::RwLockWriteGuard<'a, u64>),
+    }
+    let (lock, model) = (Arc::new(RwLock::new(0u64)), Rc::new(RefCell::new(Model::default())));
+    let (outer, end) = (Arc::clone(&lock), Rc::clone(&model));
+    let writes_done = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&writes_done);
+    storm(2, move |call, random| {
+        let writes = random.below(3) == 0;
+        let free = model.borrow().line.is_empty() && model.borrow().admits(writes);
+        let deadline = random.deadline();
+        let trying = random.below(4) == 0;
+        if free {
+            model.borrow_mut().enter(call, writes);
+        } else if !trying {
+            model.borrow_mut().line.push_back((call, writes));
+        }
+        let guard = match (trying, writes, deadline) {
+            (true, false, _) => lock.try_read().map(Guard::Read).ok_or(None),
+            (true, true, _) => lock.try_write().map(Guard::Write).ok_or(None),
+            (_, false, Some(deadline)) => lock.read_deadline(deadline).map(Guard::Read).map_err(Some),
+            (_, true, Some(deadline)) => lock.write_deadline(deadline).map(Guard::Write).map_err(Some),
+            (_, false, None) => lock.read().map(Guard::Read).map_err(|error| Some(error.into())),
+            (_, true, None) => lock.write().map(Guard::Write).map_err(|error| Some(error.into())),
+        };
+        assert!(!free || guard.is_ok(), "it was free");
+        let guard = match guard {
+            Ok(guard) => guard,
+            Err(None) => return,
+            Err(Some(error)) => {
+                check(error, deadline);
+                let mut model = model.borrow_mut();
+                remove(&mut model.line, call);
+                return model.admit();
+            }
+        };
+        let is_in = if writes { model.borrow().writer == Some(call) } else { model.borrow().readers.contains(&call) };
+        assert!(is_in, "it is not its turn");
+        match guard {
+            Guard::Read(value) => {
+                let before = *value;
+                random.pause();
+                assert_eq!(*value, before, "a writer was inside");
+                model.borrow_mut().readers.retain(|reader| *reader != call);
+            }
+            Guard::Write(mut value) => {
+                let before = *value;
+                random.pause();
+                assert_eq!(*value, before, "somebody else was inside");
+                *value += 1;
+                counted.set(counted.get() + 1);
+                model.borrow_mut().writer = None;
+            }
+        }
+        model.borrow_mut().admit();
+    });
+    assert_eq!(*outer.try_write().unwrap(), writes_done.get());
+    assert!(end.borrow().line.is_empty() && end.borrow().readers.is_empty() && writes_done.get() > OPERATIONS / 20);
+}
+
+#[test]
+fn a_semaphore_does_what_the_model_does() {
+    #[derive(Default)]
+    struct Model {
+        available: usize,
+        had: Vec<u64>,
+        line: VecDeque<(u64, usize)>,
+    }
+    impl Model {
+        fn admit(&mut self) {
+            while let Some(&(call, count)) = self.line.front().filter(|(_, count)| *count <= self.available) {
+                self.line.pop_front();
+                self.available -= count;
+                self.had.push(call);
+            }
+        }
+    }
+    let model = Model { available: 4, ..Model::default() };
+    let (semaphore, model) = (Arc::new(Semaphore::bounded(4)), Rc::new(RefCell::new(model)));
+    let (outer, end) = (Arc::clone(&semaphore), Rc::clone(&model));
+    let taken = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&taken);
+    storm(3, move |call, random| {
+        let count = 1 + random.below(4).min(random.below(4)) as usize;
+        let trying = random.below(4) == 0;
+        let free = model.borrow().line.is_empty() && model.borrow().available >= count;
+        if free || !trying {
+            model.borrow_mut().line.push_back((call, count));
+            model.borrow_mut().admit();
+        }
+        let deadline = random.deadline();
+        let permit = match (trying, deadline) {
+            (true, _) => semaphore.try_acquire_many(count).ok_or(None),
+            (_, Some(deadline)) => semaphore.acquire_deadline(count, deadline).map_err(Some),
+            (_, None) => semaphore.acquire_many(count).map_err(|error| Some(error.into())),
+        };
+        assert!(!free || permit.is_ok(), "there were enough");
+        let permit = match permit {
+            Ok(permit) => permit,
+            Err(None) => return,
+            Err(Some(error)) => {
+                check(error, deadline);
+                let mut model = model.borrow_mut();
+                remove(&mut model.line, call);
+                return model.admit();
+            }
+        };
+        assert!(model.borrow().had.contains(&call), "it is not its turn");
+        counted.set(counted.get() + 1);
+        random.pause();
+        assert!(semaphore.add_permits(1).is_err(), "never more than there may be");
+        let mut model = model.borrow_mut();
+        model.had.retain(|other| *other != call);
+        model.available += count;
+        model.admit();
+        drop(permit);
+        assert_eq!(semaphore.available_permits(), model.available);
+    });
+    assert_eq!((outer.available_permits(), end.borrow().line.len(), end.borrow().had.len()), (4, 0, 0));
+    assert!(taken.get() > OPERATIONS / 10);
+}
+
+#[test]
+fn a_queue_does_what_the_model_does() {
+    #[derive(Default)]
+    struct Model {
+        items: VecDeque<u64>,
+        pushers: VecDeque<(u64, ())>,
+        poppers: VecDeque<(u64, ())>,
+        /// What was handed to whom.
+        promised: Vec<(u64, u64)>,
+    }
+    const CAPACITY: usize = 3;
+    let (queue, model) = (Arc::new(Queue::bounded(CAPACITY)), Rc::new(RefCell::new(Model::default())));
+    let (outer, end) = (Arc::clone(&queue), Rc::clone(&model));
+    let (pushed, returned, popped) = (Rc::new(Cell::new(0u64)), Rc::new(Cell::new(0u64)), Rc::new(Cell::new(0u64)));
+    let (sent, back, received) = (Rc::clone(&pushed), Rc::clone(&returned), Rc::clone(&popped));
+    storm(4, move |call, random| {
+        let deadline = random.deadline();
+        let trying = random.below(4) == 0;
+        if random.below(2) == 0 {
+            sent.set(sent.get() + 1);
+            let mut model_now = model.borrow_mut();
+            let popper = model_now.poppers.pop_front();
+            let free = popper.is_some() || model_now.items.len() < CAPACITY;
+            match popper {
+                Some((popper, ())) => model_now.promised.push((popper, call)),
+                None if free => model_now.items.push_back(call),
+                None if trying => {}
+                None => model_now.pushers.push_back((call, ())),
+            }
+            drop(model_now);
+            let outcome = match (trying, deadline) {
+                (true, _) => queue.try_push(call).map_err(|error| match error {
+                    TryPushError::Full(item) => (item, None),
+                    TryPushError::Closed(_) => unreachable!(),
+                }),
+                (_, Some(deadline)) => queue.push_deadline(call, deadline).map_err(|error| match error {
+                    PushTimeoutError::Timeout(item) => (item, Some(WaitTimeoutError::Timeout)),
+                    error => (error.into_inner(), Some(cede::task::Cancelled.into())),
+                }),
+                (_, None) => queue.push(call).map_err(|error| (error.into_inner(), Some(cede::task::Cancelled.into()))),
+            };
+            assert!(!free || outcome.is_ok(), "there was room");
+            if let Err((item, error)) = outcome {
+                assert_eq!(item, call, "it comes back");
+                back.set(back.get() + 1);
+                if let Some(error) = error {
+                    check(error, deadline);
+                    remove(&mut model.borrow_mut().pushers, call);
+                }
+            }
+        } else {
+            let mut model_now = model.borrow_mut();
+            let expected = model_now.items.pop_front();
+            if expected.is_none() && !trying {
+                model_now.poppers.push_back((call, ()));
+            }
+            if let Some((pusher, ())) = expected.and_then(|_| model_now.pushers.pop_front()) {
+                model_now.items.push_back(pusher);
+            }
+            drop(model_now);
+            let outcome = match (trying, deadline) {
+                (true, _) => queue.try_pop().map_err(|error| (assert_eq!(error, TryPopError::Empty), None).1),
+                (_, Some(deadline)) => queue.pop_deadline(deadline).map_err(|error| match error {
+                    PopTimeoutError::Timeout => Some(WaitTimeoutError::Timeout),
+                    _ => Some(cede::task::Cancelled.into()),
+                }),
+                (_, None) => queue.pop().map_err(|_| Some(cede::task::Cancelled.into())),
+            };
+            assert!(expected.is_none() || outcome.is_ok(), "there was an item");
+            match outcome {
+                Ok(job) => {
+                    let promised = || remove_promise(&mut model.borrow_mut().promised, call);
+                    assert_eq!(*job, expected.unwrap_or_else(promised), "another one's item");
+                    received.set(received.get() + 1);
+                    random.pause();
+                }
+                Err(None) => {}
+                Err(Some(error)) => {
+                    check(error, deadline);
+                    remove(&mut model.borrow_mut().poppers, call);
+                }
+            }
+        }
+    });
+    let left = outer.len() as u64;
+    assert_eq!(outer.unfinished() as u64, left, "every job is done");
+    assert_eq!(outer.close_now(), Vec::from(std::mem::take(&mut end.borrow_mut().items)));
+    assert_eq!(pushed.get(), popped.get() + returned.get() + left, "sent is received and returned");
+    assert!(popped.get() > OPERATIONS / 10);
+}
+
+fn remove_promise(promised: &mut Vec<(u64, u64)>, call: u64) -> u64 {
+    let place = promised.iter().position(|(popper, _)| *popper == call).expect("something was handed to it");
+    promised.swap_remove(place).1
+}
