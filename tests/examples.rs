@@ -38,12 +38,13 @@ transcripts! {
     round_robin tasks nested callbacks deadlock
     sleepers gather cancel_timeout scope_borrow crawler_sim
     ping_pong producer_consumer message_queue pipeline_tasks
+    inventory semaphore_pool
 }
 
 #[test]
 fn every_example_is_tested() {
     // These print figures or need arguments, and have tests of their own.
-    let elsewhere = ["grep", "million", "million_tasks"];
+    let elsewhere = ["grep", "million", "million_tasks", "sync_stress"];
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap();
@@ -66,4 +67,11 @@ fn million_holds_what_it_is_asked_to() {
     let output = command(example("million_tasks")).arg("20000").output().unwrap();
     let text = transcript(&output);
     assert!(text.contains("all joined: every result is there\n"), "{text}");
+}
+
+#[test]
+fn everything_in_sync_at_once_counts_right() {
+    let output = command(example("sync_stress")).args(["--seconds", "1", "--tasks", "600"]).output().unwrap();
+    let text = transcript(&output);
+    assert!(text.ends_with(" s: every count is right\n"), "{text}");
 }

@@ -164,8 +164,10 @@ fn a64_a_condition_is_looked_at_with_the_mutex_held_and_a_deadline_ends_the_wait
         assert!(result.timed_out() && shared.0.is_locked());
         assert_eq!(cede::time::now() - before, Duration::from_secs(60));
         let deadline = cede::time::now() + Duration::from_secs(1);
-        let (guard, result) = shared.1.wait_while_deadline(guard, |number| *number < 100, deadline).unwrap();
+        let (guard, result) = shared.1.wait_deadline_while(guard, deadline, |number| *number < 100).unwrap();
         assert!(result.timed_out() && cede::time::now() == deadline);
+        let (guard, result) = shared.1.wait_timeout_while(guard, Duration::MAX, |number| *number == 100).unwrap();
+        assert!(!result.timed_out());
         drop(guard);
     });
 }

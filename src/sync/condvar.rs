@@ -192,13 +192,10 @@ impl Condvar {
     #[track_caller]
     pub fn wait_while<'a, T: ?Sized>(
         &self,
-        mut guard: MutexGuard<'a, T>,
-        mut condition: impl FnMut(&mut T) -> bool,
+        guard: MutexGuard<'a, T>,
+        condition: impl FnMut(&mut T) -> bool,
     ) -> Result<MutexGuard<'a, T>, WaitCancelled<'a, T>> {
-        while condition(&mut guard) {
-            guard = self.wait(guard)?;
-        }
-        Ok(guard)
+        self.wait_while_until(guard, None, condition).map(|(guard, _)| guard)
     }
 
     /// As [`wait`](Self::wait), but not beyond `deadline`, by the clock of [`time::now`](crate::time::now). Having the mutex again
@@ -246,23 +243,50 @@ impl Condvar {
     /// ```
     /// use cede::sync::{Condvar, Mutex};
     /// let (mutex, condvar) = (Mutex::new(3), Condvar::new());
-    /// let (_, result) = condvar.wait_while_deadline(mutex.lock()?, |n| *n > 3, cede::time::now())?;
+    /// let (_, result) = condvar.wait_deadline_while(mutex.lock()?, cede::time::now(), |n| *n > 3)?;
     /// assert!(!result.timed_out(), "there was nothing to wait for");
     /// # Ok::<(), cede::task::Cancelled>(())
     /// ```
     #[track_caller]
-    pub fn wait_while_deadline<'a, T: ?Sized>(
+    pub fn wait_deadline_while<'a, T: ?Sized>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        deadline: Instant,
+        condition: impl FnMut(&mut T) -> bool,
+    ) -> Waited<'a, T> {
+        self.wait_while_until(guard, Some(deadline), condition)
+    }
+
+    /// As [`wait_deadline_while`](Self::wait_deadline_while), `timeout` from now; one that is too long to tell never comes.
+    ///
+    /// # Errors
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Self::wait).
+    #[track_caller]
+    pub fn wait_timeout_while<'a, T: ?Sized>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        timeout: Duration,
+        condition: impl FnMut(&mut T) -> bool,
+    ) -> Waited<'a, T> {
+        self.wait_while_until(guard, now().checked_add(timeout), condition)
+    }
+
+    #[track_caller]
+    fn wait_while_until<'a, T: ?Sized>(
         &self,
         mut guard: MutexGuard<'a, T>,
+        deadline: Option<Instant>,
         mut condition: impl FnMut(&mut T) -> bool,
-        deadline: Instant,
     ) -> Waited<'a, T> {
         let mut late = false;
         while condition(&mut guard) {
             if late {
                 return Ok((guard, WaitTimeoutResult(true)));
             }
-            let (again, result) = self.wait_until(guard, Some(deadline))?;
+            let (again, result) = self.wait_until(guard, deadline)?;
             (guard, late) = (again, result.timed_out());
         }
         Ok((guard, WaitTimeoutResult(false)))
