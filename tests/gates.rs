@@ -7,16 +7,12 @@ use cede::task::{Cancelled, TaskState};
 use cede::{Builder, Config, JoinHandle, RunError, spawn, yield_now};
 use common::witness::{AtEnd, Log};
 use common::worlds::in_all_worlds;
-use common::{caught, emulated, panic_text, rounds};
+use common::{caught, emulated, panic_text, paused, rounds};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
-
-fn paused<T>(body: impl FnOnce() -> T) -> T {
-    Config::new().paused_clock(true).run(body).unwrap()
-}
 
 // ---- A62, A63: Event
 

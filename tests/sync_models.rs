@@ -4,11 +4,15 @@
 //! A model knows who is in line from before the call until it returns. So it also knows that a cancel or a deadline that comes
 //! when something was handed over already comes too late.
 
+mod common;
+
 use cede::sync::{Mutex, Queue, RwLock, Semaphore, WaitTimeoutError};
 use cede::sync::{PopTimeoutError, PushTimeoutError, TryPopError, TryPushError};
 use cede::task::is_cancelled;
 use cede::time::{now, sleep};
 use cede::{Config, JoinError, JoinHandle, spawn, yield_now};
+use common::random::Random;
+use common::rounds;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -17,30 +21,17 @@ use std::time::{Duration, Instant};
 
 const OPERATIONS: u64 = if cfg!(feature = "asan") || cfg!(target_arch = "aarch64") { 20_000 } else { 260_000 };
 
-/// Vigna's splitmix64.
-struct Random(u64);
+/// Half of the waits have a deadline, some of them one that is over.
+fn deadline(random: &mut Random) -> Option<Instant> {
+    (random.below(2) == 0).then(|| now() + Duration::from_millis(random.below(4) as u64))
+}
 
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % bound
-    }
-
-    /// Half of the waits have a deadline, some of them one that is over.
-    fn deadline(&mut self) -> Option<Instant> {
-        (self.below(2) == 0).then(|| now() + Duration::from_millis(self.below(4)))
-    }
-
-    /// Lets others run, or time pass, or neither.
-    fn pause(&mut self) {
-        match self.below(4) {
-            0 => {}
-            1 => drop(sleep(Duration::from_millis(self.below(3)))),
-            _ => (0..self.below(3)).for_each(|_| yield_now()),
-        }
+/// Lets others run, or time pass, or neither.
+fn pause(random: &mut Random) {
+    match random.below(4) {
+        0 => {}
+        1 => drop(sleep(Duration::from_millis(random.below(3) as u64))),
+        _ => rounds(random.below(3) as u32),
     }
 }
 
@@ -48,12 +39,12 @@ impl Random {
 /// enough calls. Then cancels until all have ended.
 fn storm(seed: u64, act: impl Fn(u64, &mut Random) + 'static) {
     let (act, calls) = (Rc::new(act), Rc::new(Cell::new(0)));
-    let outcome = Config::new().paused_clock(true).run(|| {
-        let mut random = Random(seed);
+    let outcome = Config::new().paused_clock(true).seed(seed).run(|| {
+        let mut random = Random::new(seed);
         let mut tasks: Vec<JoinHandle<()>> = Vec::new();
         while calls.get() < OPERATIONS || !tasks.is_empty() {
             while calls.get() < OPERATIONS && tasks.len() < 10 {
-                let (act, calls, mut random) = (Rc::clone(&act), Rc::clone(&calls), Random(random.below(u64::MAX)));
+                let (act, calls, mut random) = (Rc::clone(&act), Rc::clone(&calls), Random::new(random.next()));
                 tasks.push(spawn(move || {
                     for _ in 0..random.below(60) {
                         if is_cancelled() || calls.get() >= OPERATIONS {
@@ -66,7 +57,7 @@ fn storm(seed: u64, act: impl Fn(u64, &mut Random) + 'static) {
             }
             match random.below(12) {
                 0 => {
-                    let one = random.below(tasks.len() as u64) as usize;
+                    let one = random.below(tasks.len());
                     tasks[one].cancel();
                 }
                 1 => sleep(Duration::from_millis(1)).unwrap(),
@@ -122,18 +113,18 @@ fn a_mutex_does_what_the_model_does() {
             } else {
                 model.borrow_mut().line.push_back((call, ()));
             }
-            let deadline = random.deadline();
-            let locked = match deadline {
-                Some(deadline) => mutex.lock_deadline(deadline),
+            let until = deadline(random);
+            let locked = match until {
+                Some(until) => mutex.lock_deadline(until),
                 None => mutex.lock().map_err(WaitTimeoutError::from),
             };
             assert!(!free || locked.is_ok(), "it was free");
-            locked.map_err(|error| (check(error, deadline), remove(&mut model.borrow_mut().line, call))).ok()
+            locked.map_err(|error| (check(error, until), remove(&mut model.borrow_mut().line, call))).ok()
         };
         let Some(mut guard) = guard else { return };
         assert_eq!(model.borrow().holder, Some(call));
         let before = *guard;
-        random.pause();
+        pause(random);
         assert_eq!(*guard, before, "somebody else was inside");
         *guard += 1;
         inside.set(inside.get() + 1);
@@ -184,18 +175,18 @@ fn a_read_write_lock_does_what_the_model_does() {
     storm(2, move |call, random| {
         let writes = random.below(3) == 0;
         let free = model.borrow().line.is_empty() && model.borrow().admits(writes);
-        let deadline = random.deadline();
+        let until = deadline(random);
         let trying = random.below(4) == 0;
         if free {
             model.borrow_mut().enter(call, writes);
         } else if !trying {
             model.borrow_mut().line.push_back((call, writes));
         }
-        let guard = match (trying, writes, deadline) {
+        let guard = match (trying, writes, until) {
             (true, false, _) => lock.try_read().map(Guard::Read).ok_or(None),
             (true, true, _) => lock.try_write().map(Guard::Write).ok_or(None),
-            (_, false, Some(deadline)) => lock.read_deadline(deadline).map(Guard::Read).map_err(Some),
-            (_, true, Some(deadline)) => lock.write_deadline(deadline).map(Guard::Write).map_err(Some),
+            (_, false, Some(until)) => lock.read_deadline(until).map(Guard::Read).map_err(Some),
+            (_, true, Some(until)) => lock.write_deadline(until).map(Guard::Write).map_err(Some),
             (_, false, None) => lock.read().map(Guard::Read).map_err(|error| Some(error.into())),
             (_, true, None) => lock.write().map(Guard::Write).map_err(|error| Some(error.into())),
         };
@@ -204,7 +195,7 @@ fn a_read_write_lock_does_what_the_model_does() {
             Ok(guard) => guard,
             Err(None) => return,
             Err(Some(error)) => {
-                check(error, deadline);
+                check(error, until);
                 let mut model = model.borrow_mut();
                 remove(&mut model.line, call);
                 return model.admit();
@@ -215,13 +206,13 @@ fn a_read_write_lock_does_what_the_model_does() {
         match guard {
             Guard::Read(value) => {
                 let before = *value;
-                random.pause();
+                pause(random);
                 assert_eq!(*value, before, "a writer was inside");
                 model.borrow_mut().readers.retain(|reader| *reader != call);
             }
             Guard::Write(mut value) => {
                 let before = *value;
-                random.pause();
+                pause(random);
                 assert_eq!(*value, before, "somebody else was inside");
                 *value += 1;
                 counted.set(counted.get() + 1);
@@ -257,17 +248,17 @@ fn a_semaphore_does_what_the_model_does() {
     let taken = Rc::new(Cell::new(0));
     let counted = Rc::clone(&taken);
     storm(3, move |call, random| {
-        let count = 1 + random.below(4).min(random.below(4)) as usize;
+        let count = 1 + random.below(4).min(random.below(4));
         let trying = random.below(4) == 0;
         let free = model.borrow().line.is_empty() && model.borrow().available >= count;
         if free || !trying {
             model.borrow_mut().line.push_back((call, count));
             model.borrow_mut().admit();
         }
-        let deadline = random.deadline();
-        let permit = match (trying, deadline) {
+        let until = deadline(random);
+        let permit = match (trying, until) {
             (true, _) => semaphore.try_acquire_many(count).ok_or(None),
-            (_, Some(deadline)) => semaphore.acquire_deadline(count, deadline).map_err(Some),
+            (_, Some(until)) => semaphore.acquire_deadline(count, until).map_err(Some),
             (_, None) => semaphore.acquire_many(count).map_err(|error| Some(error.into())),
         };
         assert!(!free || permit.is_ok(), "there were enough");
@@ -275,7 +266,7 @@ fn a_semaphore_does_what_the_model_does() {
             Ok(permit) => permit,
             Err(None) => return,
             Err(Some(error)) => {
-                check(error, deadline);
+                check(error, until);
                 let mut model = model.borrow_mut();
                 remove(&mut model.line, call);
                 return model.admit();
@@ -283,7 +274,7 @@ fn a_semaphore_does_what_the_model_does() {
         };
         assert!(model.borrow().had.contains(&call), "it is not its turn");
         counted.set(counted.get() + 1);
-        random.pause();
+        pause(random);
         assert!(semaphore.add_permits(1).is_err(), "never more than there may be");
         let mut model = model.borrow_mut();
         model.had.retain(|other| *other != call);
@@ -312,7 +303,7 @@ fn a_queue_does_what_the_model_does() {
     let (pushed, returned, popped) = (Rc::new(Cell::new(0u64)), Rc::new(Cell::new(0u64)), Rc::new(Cell::new(0u64)));
     let (sent, back, received) = (Rc::clone(&pushed), Rc::clone(&returned), Rc::clone(&popped));
     storm(4, move |call, random| {
-        let deadline = random.deadline();
+        let until = deadline(random);
         let trying = random.below(4) == 0;
         if random.below(2) == 0 {
             sent.set(sent.get() + 1);
@@ -326,12 +317,12 @@ fn a_queue_does_what_the_model_does() {
                 None => model_now.pushers.push_back((call, ())),
             }
             drop(model_now);
-            let outcome = match (trying, deadline) {
+            let outcome = match (trying, until) {
                 (true, _) => queue.try_push(call).map_err(|error| match error {
                     TryPushError::Full(item) => (item, None),
                     TryPushError::Closed(_) => unreachable!(),
                 }),
-                (_, Some(deadline)) => queue.push_deadline(call, deadline).map_err(|error| match error {
+                (_, Some(until)) => queue.push_deadline(call, until).map_err(|error| match error {
                     PushTimeoutError::Timeout(item) => (item, Some(WaitTimeoutError::Timeout)),
                     error => (error.into_inner(), Some(cede::task::Cancelled.into())),
                 }),
@@ -342,7 +333,7 @@ fn a_queue_does_what_the_model_does() {
                 assert_eq!(item, call, "it comes back");
                 back.set(back.get() + 1);
                 if let Some(error) = error {
-                    check(error, deadline);
+                    check(error, until);
                     remove(&mut model.borrow_mut().pushers, call);
                 }
             }
@@ -356,9 +347,9 @@ fn a_queue_does_what_the_model_does() {
                 model_now.items.push_back(pusher);
             }
             drop(model_now);
-            let outcome = match (trying, deadline) {
+            let outcome = match (trying, until) {
                 (true, _) => queue.try_pop().map_err(|error| (assert_eq!(error, TryPopError::Empty), None).1),
-                (_, Some(deadline)) => queue.pop_deadline(deadline).map_err(|error| match error {
+                (_, Some(until)) => queue.pop_deadline(until).map_err(|error| match error {
                     PopTimeoutError::Timeout => Some(WaitTimeoutError::Timeout),
                     _ => Some(cede::task::Cancelled.into()),
                 }),
@@ -370,11 +361,11 @@ fn a_queue_does_what_the_model_does() {
                     let promised = || remove_promise(&mut model.borrow_mut().promised, call);
                     assert_eq!(*job, expected.unwrap_or_else(promised), "another one's item");
                     received.set(received.get() + 1);
-                    random.pause();
+                    pause(random);
                 }
                 Err(None) => {}
                 Err(Some(error)) => {
-                    check(error, deadline);
+                    check(error, until);
                     remove(&mut model.borrow_mut().poppers, call);
                 }
             }
