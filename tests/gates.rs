@@ -169,6 +169,38 @@ fn a64_a_condition_is_looked_at_with_the_mutex_held_and_a_deadline_ends_the_wait
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a64_a_notification_for_somebody_who_is_unwound_is_passed_on() {
+    let shared = Arc::new((Mutex::new(0), Condvar::new()));
+    let mut thread = None;
+    let outcome = Config::new().grace(Duration::from_millis(5)).run(|| {
+        let inner = Arc::clone(&shared);
+        // When it is unwound it notifies the next, who is unwound too.
+        let _detached = spawn(move || {
+            let _end = AtEnd(|| assert!(inner.1.notify_one()));
+            cede::task::park_shielded("nothing");
+        });
+        let inner = Arc::clone(&shared);
+        let _detached = spawn(move || cede::shield(|| drop(inner.1.wait(inner.0.lock().unwrap()))));
+        yield_now();
+        // A thread waits behind it.
+        let (inner, waits) = (Arc::clone(&shared), Arc::new(AtomicUsize::new(0)));
+        let says = Arc::clone(&waits);
+        thread = Some(std::thread::spawn(move || {
+            let guard = inner.0.lock().unwrap();
+            says.store(1, Relaxed);
+            let (_guard, result) = inner.1.wait_timeout(guard, Duration::from_secs(20)).unwrap();
+            result.timed_out()
+        }));
+        while waits.load(Relaxed) == 0 || shared.0.try_lock().is_none() {
+            yield_now();
+        }
+    });
+    outcome.unwrap();
+    assert!(!thread.unwrap().join().unwrap(), "it was notified in the end");
+}
+
+#[test]
 fn a64_a_deadlock_breaks_also_the_wait_for_the_mutex() {
     let shared = Arc::new((Mutex::new(0), Condvar::new()));
     let outcome = Config::new().closed_world(true).run(|| {

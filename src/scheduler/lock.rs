@@ -16,7 +16,8 @@
 //! Either the owner sees `SHARED` and turns back, or the other sees `inside`: see `fence`. The owner pays two plain writes and
 //! two reads (about 1 ns); the other one system call (some microseconds) in a lock's life. Before a run has locked it plain
 //! threads take `shared` and leave the bias alone: who makes a channel often does so before the run. Where there is no heavy
-//! fence no lock ever has an owner.
+//! fence no lock ever has an owner. A process that forbids it later, by seccomp, when locks have owners already, is ended when
+//! one is taken away: there would be no way to know whether its owner is inside.
 //!
 //! Nobody suspends while holding one, and no code of a user's runs under one.
 
@@ -27,7 +28,8 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::yield_now;
+use std::thread::{sleep, yield_now};
+use std::time::Duration;
 
 /// No run has locked it.
 const NOBODY: u64 = 0;
@@ -107,20 +109,21 @@ impl<T> Lock<T> {
             _ => {
                 self.bias.store(SHARED, Ordering::Relaxed);
                 fence::heavy();
-                while self.inside.load(Ordering::Acquire) {
-                    yield_now();
-                }
+                self.wait_for_owner();
             }
         }
         Guard { lock: self, shared: Some(shared), _not_send: PhantomData }
     }
 
-    pub(crate) fn get_mut(&mut self) -> &mut T {
-        self.value.get_mut()
-    }
-
-    pub(crate) fn into_inner(self) -> T {
-        self.value.into_inner()
+    /// Waits until the owner, which may have been inside when its bias was taken away, has left. That takes nanoseconds, unless
+    /// its thread does not run; and a thread of real-time priority that only yielded could keep it from running for ever.
+    #[cold]
+    fn wait_for_owner(&self) {
+        let mut looks = 0;
+        while self.inside.load(Ordering::Acquire) {
+            looks += 1;
+            if looks < 100 { yield_now() } else { sleep(Duration::from_micros(100)) }
+        }
     }
 }
 
@@ -176,3 +179,7 @@ impl<T> Drop for Guard<'_, T> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "lock_tests.rs"]
+mod tests;

@@ -169,7 +169,10 @@ impl Condvar {
     /// cede::run(|| {
     ///     let shared = Arc::new((Mutex::new(0), Condvar::new()));
     ///     let inner = Arc::clone(&shared);
-    ///     let mut task = cede::spawn(move || inner.1.wait(inner.0.lock()?).map(|number| *number).map_err(Into::into));
+    ///     let mut task = cede::spawn(move || {
+    ///         let number = inner.1.wait(inner.0.lock()?)?;
+    ///         Ok::<u32, cede::task::Cancelled>(*number)
+    ///     });
     ///     cede::yield_now();
     ///     *shared.0.lock()? = 7;
     ///     shared.1.notify_one();

@@ -1,0 +1,267 @@
+//! The lock that everything in `sync` lies under belongs to one run until somebody else wants it: that this is right, as a model
+//! whose every interleaving is tried, and in processes that are not like others: without membarrier(2), and forked.
+
+mod common;
+
+use cede::sync::Mutex;
+use common::child::in_child;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::thread;
+
+/// One of the two threads' processor, as weak as aarch64's: what is written waits in a buffer and becomes visible in any order,
+/// but in order for one place, and a releasing write after all that came before; and what is read may be read early.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+struct Processor {
+    /// The next step of its program.
+    at: u8,
+    /// Written, and not visible to the other yet: place, value, and whether it releases.
+    buffer: Vec<(usize, u8, bool)>,
+    /// Whether the bias was read ahead of time, and what it was.
+    early: Option<u8>,
+    /// How often it will go in.
+    left: u8,
+}
+
+/// Places in memory.
+const BIAS: usize = 0;
+const INSIDE: usize = 1;
+
+/// Values of the bias.
+const OWNER: u8 = 0;
+const SHARED: u8 = 1;
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Machine {
+    memory: [u8; 2],
+    owner: Processor,
+    other: Processor,
+}
+
+impl Processor {
+    /// The newest value that it sees itself.
+    fn read(&self, memory: &[u8; 2], place: usize) -> u8 {
+        let own = self.buffer.iter().rev().find(|(at, _, _)| *at == place);
+        own.map_or(memory[place], |(_, value, _)| *value)
+    }
+
+    /// All ways in which one write becomes visible.
+    fn drains(&self) -> Vec<usize> {
+        let may_be_next = |n: &usize| {
+            let (place, _, releases) = self.buffer[*n];
+            !(releases && *n > 0) && !self.buffer[..*n].iter().any(|(other, _, _)| *other == place)
+        };
+        (0..self.buffer.len()).filter(may_be_next).collect()
+    }
+}
+
+/// Steps of the owner's program in which it is at the value, and of the other's.
+const OWNER_INSIDE: u8 = 3;
+const OTHER_INSIDE: u8 = 4;
+
+impl Machine {
+    fn drain(&mut self, owner: bool, n: usize) {
+        let processor = if owner { &mut self.owner } else { &mut self.other };
+        let (place, value, _) = processor.buffer.remove(n);
+        self.memory[place] = value;
+    }
+
+    /// The owner: inside = true; is the bias still mine?; the value; inside = false. Twice; or it finds that it is not.
+    fn owner(&self) -> Option<Machine> {
+        let mut next = self.clone();
+        let p = &mut next.owner;
+        match p.at {
+            0 if p.left == 0 => return None,
+            0 => {
+                p.left -= 1;
+                p.early = None;
+                p.at = 1;
+            }
+            1 => {
+                p.buffer.push((INSIDE, 1, false));
+                p.at = 2;
+            }
+            2 => {
+                let bias = p.early.unwrap_or(p.read(&self.memory, BIAS));
+                p.at = if bias == OWNER { OWNER_INSIDE } else { 5 };
+            }
+            OWNER_INSIDE => {
+                p.buffer.push((INSIDE, 0, true));
+                p.at = 0;
+            }
+            // Turned back: from here on it takes the shared lock, which the other one has.
+            5 => {
+                p.buffer.push((INSIDE, 0, true));
+                p.at = 6;
+            }
+            _ => return None,
+        }
+        Some(next)
+    }
+
+    /// The bias may be read at any time between the begin of an attempt and its use.
+    fn owner_reads_early(&self) -> Option<Machine> {
+        let mut next = self.clone();
+        next.owner.early = Some(self.owner.read(&self.memory, BIAS));
+        (self.owner.at == 1 && self.owner.early.is_none()).then_some(next)
+    }
+
+    /// The other: bias = SHARED; the heavy fence; wait until inside is false; the value.
+    fn other(&self, fence: bool) -> Option<Machine> {
+        let mut next = self.clone();
+        match self.other.at {
+            0 => next.other.buffer.push((BIAS, SHARED, false)),
+            1 if fence => {
+                // Every processor passes a full fence: what was written is visible, what was read ahead is read anew.
+                while let Some(n) = next.owner.drains().first().copied() {
+                    next.drain(true, n);
+                }
+                while let Some(n) = next.other.drains().first().copied() {
+                    next.drain(false, n);
+                }
+                if next.owner.at == 1 {
+                    next.owner.early = None;
+                }
+            }
+            1 => {}
+            2 if next.other.read(&self.memory, INSIDE) == 1 => return None,
+            2 => {}
+            3 => {}
+            _ => return None,
+        }
+        next.other.at += 1;
+        Some(next)
+    }
+
+    fn successors(&self, fence: bool) -> Vec<Machine> {
+        let mut all: Vec<Machine> =
+            [self.owner(), self.owner_reads_early(), self.other(fence)].into_iter().flatten().collect();
+        for owner in [true, false] {
+            let processor = if owner { &self.owner } else { &self.other };
+            for n in processor.drains() {
+                let mut next = self.clone();
+                next.drain(owner, n);
+                all.push(next);
+            }
+        }
+        all
+    }
+}
+
+/// Tries every interleaving. Returns how many states there are, and whether both are at the value in one of them.
+fn explore(fence: bool) -> (usize, bool) {
+    let owner = Processor { left: 3, ..Processor::default() };
+    let start = Machine { memory: [OWNER, 0], owner, other: Processor::default() };
+    let (mut seen, mut open, mut both) = (HashSet::from([start.clone()]), vec![start], false);
+    while let Some(machine) = open.pop() {
+        both |= machine.owner.at == OWNER_INSIDE && machine.other.at == OTHER_INSIDE;
+        open.extend(machine.successors(fence).into_iter().filter(|next| seen.insert(next.clone())));
+    }
+    let ends = seen.iter().filter(|machine| machine.successors(fence).is_empty());
+    assert!(ends.clone().all(|end| end.other.at == OTHER_INSIDE), "the other one waits for ever");
+    (seen.len(), both)
+}
+
+#[test]
+fn in_no_interleaving_are_two_inside() {
+    let (states, both) = explore(true);
+    assert!(states > 200 && !both, "{states} states");
+}
+
+#[test]
+fn without_the_heavy_fence_the_model_finds_two_inside() {
+    assert!(explore(false).1);
+}
+
+/// A run and a plain thread go in and out of mutexes that belonged to the run first. Returns how often they were in.
+fn use_from_a_run_and_a_thread() -> u64 {
+    let mutexes: Arc<Vec<Mutex<u64>>> = Arc::new((0..20).map(|_| Mutex::new(0)).collect());
+    let step = |mutexes: &[Mutex<u64>]| mutexes.iter().for_each(|mutex| *mutex.lock().unwrap() += 1);
+    cede::run(|| {
+        step(&mutexes);
+        let other = Arc::clone(&mutexes);
+        let thread = thread::spawn(move || (0..10).for_each(|_| step(&other)));
+        (0..10).for_each(|_| step(&mutexes));
+        thread.join().unwrap();
+    });
+    mutexes.iter().map(|mutex| *mutex.try_lock().unwrap()).sum()
+}
+
+#[test]
+fn a_run_and_a_thread_share_what_belonged_to_the_run() {
+    assert_eq!(use_from_a_run_and_a_thread(), 20 * 21);
+}
+
+#[test]
+fn a_forked_child_takes_locks_away_from_the_run_that_it_inherited() {
+    let told = in_child("a_forked_child_takes_locks_away_from_the_run_that_it_inherited", || {
+        static OWNED: Mutex<u64> = Mutex::new(0);
+        cede::run(|| {
+            *OWNED.lock().unwrap() += 1;
+            // SAFETY: this process has one thread besides the harness's, which waits, and the child ends by _exit.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                // A thread of its own takes away what the inherited run owns; and whole runs work.
+                let other = thread::spawn(|| *OWNED.lock().unwrap() += 1);
+                let fine = other.join().is_ok() && *OWNED.lock().unwrap() == 2;
+                let runs = thread::spawn(use_from_a_run_and_a_thread).join();
+                let code = i32::from(!(fine && runs.is_ok_and(|count| count == 20 * 21)));
+                // SAFETY: ends the child without the parent's clean-up.
+                unsafe { libc::_exit(code) };
+            }
+            let mut status = -1;
+            // SAFETY: waits for the child made above.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            assert_eq!(status, 0, "the child failed");
+            assert_eq!(*OWNED.lock().unwrap(), 1);
+        });
+    });
+    assert!(told.ends_with("exit code Some(0)"), "{told}");
+}
+
+/// From now on membarrier(2) fails in this thread and those that it starts.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn forbid_membarrier() {
+    let code = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+    let errno = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+    let mut filter = [
+        code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0), // the number of the system call
+        code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_membarrier as u32),
+        code(libc::BPF_RET | libc::BPF_K, 0, 0, errno),
+        code(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: the program outlives the calls, which copy it.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program), 0);
+        assert_eq!(libc::syscall(libc::SYS_membarrier, 0, 0, 0), -1);
+    }
+}
+
+#[test]
+fn without_membarrier_locks_belong_to_nobody_and_work() {
+    if common::emulated() {
+        return; // its seccomp is the host's, with the host's numbers
+    }
+    let told = in_child("without_membarrier_locks_belong_to_nobody_and_work", || {
+        forbid_membarrier();
+        assert_eq!(use_from_a_run_and_a_thread(), 20 * 21);
+    });
+    assert!(told.ends_with("exit code Some(0)"), "{told}");
+}
+
+#[test]
+fn who_forbids_membarrier_too_late_is_told_and_ended() {
+    if common::emulated() {
+        return; // as above
+    }
+    let told = in_child("who_forbids_membarrier_too_late_is_told_and_ended", || {
+        static OWNED: Mutex<u64> = Mutex::new(0);
+        cede::run(|| *OWNED.lock().unwrap() += 1);
+        forbid_membarrier();
+        *OWNED.lock().unwrap() += 1;
+    });
+    assert!(told.contains("cede: the kernel refused membarrier(2), which it had granted before"), "{told}");
+    assert!(told.ends_with("exit code None"), "{told}");
+}
