@@ -138,7 +138,7 @@ impl Turn {
     fn give_up(&self) {
         let mut state = self.state.lock();
         let Some(place) = state.waiters.claim() else {
-            self.holder.clear();
+            // Nobody asks who holds it before the next one has taken it, and told.
             state.locked = false;
             return;
         };

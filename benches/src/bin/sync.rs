@@ -239,7 +239,8 @@ fn hand_over(threads: bool) -> Vec<Case> {
             *guard += 1;
         };
         cases.push(case("Mutex, threads", move || two_threads(Mutex::new(0), lock)));
-        cases.push(case("std::sync::Mutex, threads (barging)", move || two_threads(std::sync::Mutex::new(0), std_lock)));
+        cases
+            .push(case("std::sync::Mutex, threads (barging)", move || two_threads(std::sync::Mutex::new(0), std_lock)));
         cases.push(case("std Condvar and Mutex, threads", condvar_std));
         cases.push(case("Queue of 64, threads", queue_threads));
         cases.push(case("std sync_channel(64), threads", std_channel_threads));
