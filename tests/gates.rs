@@ -222,17 +222,21 @@ fn a64_a_deadlock_breaks_also_the_wait_for_the_mutex() {
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a64_while_the_thread_panics_a_wait_keeps_the_mutex_and_returns_at_once() {
     cede::run(|| {
-        let log = Log::default();
-        let outer = log.clone();
-        let panic = caught(move || {
-            let (mutex, condvar) = (Mutex::new(0), Condvar::new());
+        let (shared, log) = (Arc::new((Mutex::new(0), Condvar::new())), Log::default());
+        let (inner, outer) = (Arc::clone(&shared), log.clone());
+        let mut held = Some(shared.0.lock().unwrap());
+        // Would have the mutex if it were given up.
+        let mut next = spawn(move || inner.0.lock().map(|number| *number));
+        yield_now();
+        let panic = caught(|| {
             let _end = AtEnd(|| {
-                let guard = condvar.wait(mutex.lock().unwrap()).unwrap_err().into_guard();
-                log.add(format!("{} {}", guard.is_some(), mutex.is_locked()));
+                let guard = shared.1.wait(held.take().unwrap()).unwrap_err().into_guard();
+                log.add(format!("{} {}", guard.is_some(), shared.0.is_locked()));
             });
             panic!("on purpose");
         });
         assert_eq!((panic_text(panic), outer.take()), ("on purpose".into(), vec!["true true".into()]));
+        assert_eq!(next.join().unwrap(), Ok(0));
     });
 }
 
