@@ -2,7 +2,7 @@
 
 mod common;
 
-use cede::sync::{Mutex, RwLock, RwLockWriteGuard, WaitTimeoutError};
+use cede::sync::{Mutex, RwLock, RwLockWriteGuard, WaitTimeoutError, channel};
 use cede::task::{Cancelled, DeadlockReport, TaskState};
 use cede::{Builder, Config, JoinError, JoinHandle, RunError, spawn, yield_now};
 use common::witness::{AtEnd, Log};
@@ -287,6 +287,32 @@ fn a_guard_may_be_given_to_another_task_of_the_run() {
         assert_eq!(*MUTEX.lock().unwrap(), 2);
         task.join().unwrap();
     });
+}
+
+#[test]
+fn a_thread_that_is_about_to_end_may_wait() {
+    thread_local! {
+        static FIRST: Cell<Option<AtEnd<Box<dyn FnMut()>>>> = const { Cell::new(None) };
+    }
+    let (mutex, (say, heard)) = (Arc::new(Mutex::new(0)), channel::unbounded());
+    let held = mutex.lock().unwrap();
+    let inner = Arc::clone(&mutex);
+    let ending = thread::spawn(move || {
+        // Made before the thread's first wait, and so dropped after what it waits with.
+        FIRST.set(Some(AtEnd(Box::new(move || {
+            say.send(()).unwrap();
+            *inner.lock().unwrap() += 1;
+        }))));
+        assert!(Mutex::new(0).lock_timeout(Duration::ZERO).is_ok());
+        let own = Mutex::new(());
+        let _held = own.lock().unwrap();
+        assert!(own.lock_timeout(Duration::ZERO).is_err());
+    });
+    heard.recv().unwrap();
+    thread::sleep(Duration::from_millis(2));
+    drop(held);
+    ending.join().unwrap();
+    assert_eq!(*mutex.lock().unwrap(), 1);
 }
 
 #[test]

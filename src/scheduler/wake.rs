@@ -3,6 +3,7 @@
 use super::inbox::{Inbox, Open, Wake};
 use super::table::Block;
 use super::{Phase, attention, worker};
+use std::cell::Cell;
 use std::ptr::null;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
@@ -21,20 +22,27 @@ pub(crate) struct WakeKey {
 thread_local! {
     /// Where a plain thread waits. Made when first asked for.
     static THREAD: Open = Open::new();
+    /// The same for one that waits in the destructor of another thread-local, when that one is gone. It is never closed.
+    static LATE: Cell<Option<&'static Open>> = const { Cell::new(None) };
+}
+
+/// Calls `f` with the inbox of this plain thread.
+fn with_thread<R>(f: impl Fn(&Open) -> R) -> R {
+    THREAD.try_with(&f).unwrap_or_else(|_| {
+        let late = LATE.get().unwrap_or_else(|| Box::leak(Box::new(Open::new())));
+        LATE.set(Some(late));
+        f(late)
+    })
 }
 
 impl WakeKey {
     /// The one that this code is part of: a task, or the thread if there is no run.
-    ///
-    /// # Panics
-    ///
-    /// On a plain thread that is about to end, in destructors of its thread-locals.
     #[inline]
     pub(crate) fn current() -> WakeKey {
         match worker() {
             Some(worker) => WakeKey::of(worker, worker.current()),
             None => {
-                THREAD.with(|open| WakeKey { inbox: open.inbox(), run: open.run(), wake: Wake { key: 0, address: 0 } })
+                with_thread(|open| WakeKey { inbox: open.inbox(), run: open.run(), wake: Wake { key: 0, address: 0 } })
             }
         }
     }
@@ -104,7 +112,7 @@ fn is_there(block: &Block, address: u64) -> bool {
 
 /// Blocks a plain thread until it is woken, or until `deadline`. Returns at once if a wake came before.
 pub(crate) fn block_thread(deadline: Option<Instant>) {
-    THREAD.with(|open| {
+    with_thread(|open| {
         open.sleep(deadline);
         open.take();
     });
@@ -155,7 +163,7 @@ impl Holder {
         self.id.store(key.wake.address, Relaxed);
     }
 
-    /// It is held by whoever runs this now. Plain threads have no names, and may be about to end.
+    /// It is held by whoever runs this now. Plain threads have no names.
     #[inline]
     pub(crate) fn set_current(&self) {
         match worker() {
