@@ -18,7 +18,8 @@ pub(super) fn light() {
 #[cold]
 pub(super) fn heavy() {
     // In a child of fork the registration may be gone.
-    if !membarrier(PRIVATE_EXPEDITED) && !(membarrier(REGISTER_PRIVATE_EXPEDITED) && membarrier(PRIVATE_EXPEDITED)) {
+    let again = || membarrier(REGISTER_PRIVATE_EXPEDITED) && membarrier(PRIVATE_EXPEDITED);
+    if !(membarrier(PRIVATE_EXPEDITED) || again()) {
         // Going on would be a race.
         eprintln!("cede: the kernel refused membarrier(2), which it had granted before");
         std::process::abort();
