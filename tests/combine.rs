@@ -410,21 +410,19 @@ fn dropping_what_waits_detaches_and_nobody_is_woken_in_vain() {
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a_task_that_was_left_behind_by_its_run_counts_as_cancelled() {
-    let left = || {
-        let config = Config::new().grace(std::time::Duration::from_millis(1));
-        config
-            .run(|| {
-                let left = spawn(|| {
-                    loop {
-                        let _ = common::caught(yield_now);
-                    }
-                });
-                yield_now();
-                left
+    let config = Config::new().grace(std::time::Duration::from_millis(1));
+    let left = config.run(|| {
+        let left = [(); 3].map(|()| {
+            spawn(|| {
+                loop {
+                    let _ = common::caught(yield_now);
+                }
             })
-            .unwrap()
-    };
-    let (mut a, b, c) = (left(), left(), left());
+        });
+        yield_now();
+        left
+    });
+    let [mut a, b, c] = left.unwrap();
     assert_eq!(a.state(), TaskState::Pending);
     paused(|| {
         assert!(matches!(a.join(), Err(JoinError::Cancelled)));
