@@ -5,7 +5,7 @@ mod common;
 
 use cede::task::{self, Cancelled, TaskState, Unparker, park, park_shielded};
 use cede::time::{now, sleep};
-use cede::{Builder, Config, JoinError, RunError, gather, run, scope, shield, spawn, timeout, yield_now};
+use cede::{Builder, Config, JoinError, gather, run, scope, shield, spawn, timeout, yield_now};
 use common::child::in_child;
 use common::witness::{AtEnd, Drops, Log};
 use common::{caught, panic_text, paused, rounds, s, since, sleeper};
@@ -219,34 +219,6 @@ fn a_shield_that_a_panic_leaves_is_closed() {
         task.cancel();
         assert_eq!(task.join().unwrap(), Err(Cancelled));
     });
-}
-
-#[test]
-fn a_shielded_wait_in_a_certain_deadlock_ends() {
-    let result = Config::new().run(|| {
-        let mut task = Builder::new().name("shielded").spawn(|| shield(|| park("nobody"))).unwrap();
-        let mut other = Builder::new().name("stubborn").spawn(|| park_shielded("nobody either")).unwrap();
-        let told = shield(|| task.join());
-        assert_eq!(task::cancelled().unwrap().to_string(), "cancelled: the run is deadlocked");
-        rounds(2);
-        (matches!(told, Err(JoinError::Interrupted(Cancelled))), task.join().unwrap(), other.join().is_ok())
-    });
-    let Err(RunError::Deadlock { report, outcome }) = result else { panic!("no deadlock") };
-    let names: Vec<_> = report.tasks.iter().map(|stuck| stuck.task.to_string()).collect();
-    assert_eq!(names, ["'main'", "'shielded'", "'stubborn'"]);
-    assert_eq!(outcome.unwrap(), (true, Err(Cancelled), true));
-}
-
-#[test]
-fn a80_a_wait_of_everybody_is_an_error_and_main_is_told_by_value() {
-    let result = Config::new().run(|| (park("nobody"), sleep(s(3600)), 7));
-    let Err(RunError::Deadlock { report, outcome }) = result else { panic!("no deadlock") };
-    assert_eq!(report.to_string(), "1 task waits and nobody is left to wake them:\n  task 'main' waits for nobody");
-    assert_eq!(
-        outcome.unwrap(),
-        (Err(Cancelled), Err(Cancelled), 7),
-        "every wait is told, and what main returned is kept"
-    );
 }
 
 // ---- what will not end

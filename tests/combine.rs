@@ -3,11 +3,10 @@
 
 mod common;
 
-use cede::task::{self, Cancelled, TaskError, TaskState, WaitError, When, park, wait};
+use cede::task::{self, Cancelled, TaskError, WaitError, When, park, wait};
 use cede::time::{now, sleep};
 use cede::{
-    Config, JoinError, JoinHandle, as_completed, gather, join, join_all, race, shield, spawn, timeout, try_join_all,
-    yield_now,
+    JoinError, JoinHandle, as_completed, gather, join, join_all, race, shield, spawn, timeout, try_join_all, yield_now,
 };
 use common::witness::{Drops, Log};
 use common::{paused, rounds, s, since, sleeper};
@@ -404,30 +403,5 @@ fn dropping_what_waits_detaches_and_nobody_is_woken_in_vain() {
         assert_eq!(drops.count(), 0, "they go on");
         sleep(s(4)).unwrap();
         assert_eq!(drops.count(), 2);
-    });
-}
-
-#[test]
-#[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_task_that_was_left_behind_by_its_run_counts_as_cancelled() {
-    let config = Config::new().grace(std::time::Duration::from_millis(1));
-    let left = config.run(|| {
-        let left = [(); 3].map(|()| {
-            spawn(|| {
-                loop {
-                    let _ = common::caught(yield_now);
-                }
-            })
-        });
-        yield_now();
-        left
-    });
-    let [mut a, b, c] = left.unwrap();
-    assert_eq!(a.state(), TaskState::Pending);
-    paused(|| {
-        assert!(matches!(a.join(), Err(JoinError::Cancelled)));
-        assert!(matches!(gather([a])[..], [Err(JoinError::Cancelled)]));
-        assert!(matches!(join_all([b]), Err(JoinError::Cancelled)));
-        assert!(matches!(race([c]).result, Err(JoinError::Cancelled)));
     });
 }

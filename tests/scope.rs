@@ -3,13 +3,10 @@
 
 mod common;
 
-use cede::task::{self, Cancelled, Failure, Scope, ScopeError, park};
+use cede::task::{self, Cancelled, Failure, Scope, ScopeError};
 use cede::time::{now, sleep};
-use cede::{
-    Builder, Config, JoinError, RunError, as_completed, gather, join_all, race, run, scope, shield, spawn, timeout,
-    yield_now,
-};
-use common::witness::{AtEnd, Drops, Log};
+use cede::{Builder, Config, JoinError, as_completed, gather, join_all, race, run, scope, shield, yield_now};
+use common::witness::{Drops, Log};
 use common::{caught, panic_text, paused, rounds, s, since};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -315,159 +312,6 @@ fn failures_beside_a_panic_of_the_body_are_told_to_the_hook() {
         })
         .unwrap();
     assert_eq!(*told.borrow(), ["the child"]);
-}
-
-// ---- cancelled from outside
-
-/// Runs a scope in a task of its own that is cancelled after a second. Returns when everything had ended, and what was told.
-fn cancelled_after_a_second(body: impl Fn(&Scope<'_, '_>) -> Result<(), Cancelled> + 'static) -> (u64, Vec<String>) {
-    paused(|| {
-        let (log, start) = (Log::default(), now());
-        let inner = log.clone();
-        let mut parent = spawn(move || {
-            let _end = inner.at_end("the parent's end");
-            let local = String::from("borrowed");
-            let outcome = scope(|scope| {
-                for _ in 0..2 {
-                    scope.spawn(|| {
-                        let told = sleep(s(9));
-                        shield(|| sleep(s(2))).unwrap();
-                        inner.add(format!("{local}: {told:?}"));
-                    });
-                }
-                body(scope)
-            });
-            inner.add(format!("{:?} {:?}", outcome.unwrap(), sleep(s(1))));
-        });
-        sleep(s(1)).unwrap();
-        parent.cancel();
-        parent.join().unwrap();
-        (since(start), log.take())
-    })
-}
-
-#[test]
-fn a_parent_that_is_cancelled_waits_for_its_children_all_the_same() {
-    let told = |body: &str| {
-        let child = "borrowed: Err(Cancelled)".to_string();
-        vec![child.clone(), child, format!("{body} Err(Cancelled)"), "the parent's end".to_string()]
-    };
-    // In the closing wait, in the body, and in a body that pays no attention.
-    assert_eq!(cancelled_after_a_second(|_| Ok(())), (3, told("Ok(())")));
-    assert_eq!(cancelled_after_a_second(|_| sleep(s(5))), (3, told("Err(Cancelled)")));
-    let deaf = |_: &Scope<'_, '_>| {
-        let _ = sleep(s(5));
-        shield(|| sleep(s(4)))
-    };
-    // The body goes on for four seconds; only then does the scope look, and the children take two.
-    assert_eq!(cancelled_after_a_second(deaf), (7, told("Ok(())")));
-    // A second cancel changes nothing: they were told at once, and clean up for two seconds.
-    let (ended, told) = cancelled_after_a_second(|scope| {
-        yield_now();
-        scope.cancel();
-        Ok(())
-    });
-    assert_eq!((ended, told.len()), (2, 4));
-}
-
-#[test]
-fn a_deadline_around_a_scope_cancels_its_children_and_is_told() {
-    paused(|| {
-        let (log, start) = (Log::default(), now());
-        let outcome = timeout(s(1), || {
-            scope(|scope| {
-                scope.spawn(|| {
-                    log.add(format!("{:?} {}", sleep(s(9)), task::is_cancelled()));
-                    shield(|| sleep(s(1))).unwrap();
-                });
-            })
-        });
-        assert!(outcome.unwrap_err().value.is_ok());
-        assert_eq!((log.take(), since(start)), (vec!["Err(Cancelled) true".to_string()], 2));
-        // Inside of a shield nothing of that is heard.
-        let outcome = timeout(s(1), || shield(|| scope(|scope| scope.spawn(|| sleep(s(3))).join().unwrap())));
-        assert_eq!((outcome.unwrap().unwrap(), since(start)), (Ok(()), 5));
-    });
-}
-
-#[test]
-fn cancelling_a_scope_tells_the_children_and_the_body_and_nobody_else() {
-    paused(|| {
-        let outcome = scope(|outer| {
-            let mut bystander = outer.spawn(|| sleep(s(2)));
-            let inner = scope(|inner| {
-                let mut child = inner.spawn(|| (sleep(s(9)), task::cancelled().map(|why| why.to_string())));
-                inner.spawn(|| {
-                    sleep(s(1)).unwrap();
-                    inner.cancel();
-                });
-                (
-                    sleep(s(9)),
-                    loop {
-                        if let Some(told) = child.try_join() {
-                            break told.unwrap();
-                        }
-                        yield_now();
-                    },
-                )
-            });
-            let (body, child) = inner.unwrap();
-            assert_eq!((body, child), (Err(Cancelled), (Err(Cancelled), Some("cancelled".into()))));
-            bystander.join().unwrap()
-        });
-        assert_eq!(outcome.unwrap(), Ok(()));
-    });
-}
-
-// ---- where it cannot be opened
-
-#[test]
-#[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_scope_is_refused_while_panicking_in_callbacks_and_in_no_suspend_before_there_is_a_child() {
-    let log = Log::default();
-    let inner = log.clone();
-    run(move || {
-        let log = inner.clone();
-        let mut task = spawn(move || {
-            let _end = AtEnd(|| {
-                let refused = scope(|_| log.add("called"));
-                log.add(refused.unwrap_err().to_string());
-            });
-            panic!("on purpose");
-        });
-        assert!(task.join().is_err());
-        let log = inner.clone();
-        task = spawn(|| ());
-        task.on_done(move |_| log.add(panic_text(caught(|| scope(|_| ())))));
-        task.join().unwrap();
-        rounds(2);
-        inner.add(panic_text(caught(|| cede::no_suspend(|| scope(|_| ())))).split(" (").next().unwrap());
-    });
-    let expected = [
-        "cannot open a scope while the thread panics: nothing may wait there",
-        "cannot wait in a callback: spawn a task from it instead",
-        "cannot wait or yield inside a no_suspend section",
-    ];
-    assert_eq!(log.take(), expected);
-}
-
-#[test]
-fn a_scope_whose_children_wait_for_each_other_is_a_deadlock_that_ends() {
-    let result = Config::new().run(|| {
-        let waited = Cell::new(0);
-        let outcome = scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| {
-                    let _ = shield(|| park("the other"));
-                    waited.set(waited.get() + 1);
-                });
-            }
-        });
-        (outcome.is_ok(), waited.get())
-    });
-    let Err(RunError::Deadlock { report, outcome }) = result else { panic!("no deadlock") };
-    assert_eq!(report.tasks[0].reason.to_string(), "the tasks of its scope");
-    assert_eq!(outcome.unwrap(), (true, 2));
 }
 
 // ---- dropping

@@ -4,10 +4,10 @@
 mod common;
 
 use cede::task::{self, TaskState, Unparker, park, park_shielded, park_until};
-use cede::{Builder, Config, Generator, JoinError, JoinHandle, Yielder, run, spawn, yield_now};
+use cede::{Builder, Config, Generator, JoinError, JoinHandle, Yielder, gather, join_all, race, run, spawn, yield_now};
 use common::child::in_child;
 use common::witness::{AtEnd, Counted, Drops, Log};
-use common::{caught, rounds};
+use common::{caught, paused, rounds};
 use std::cell::RefCell;
 use std::panic::resume_unwind;
 use std::rc::Rc;
@@ -276,4 +276,29 @@ fn what_the_last_callbacks_spawn_is_dropped_like_all_that_is_spawned_at_the_end(
         })
         .unwrap();
     assert_eq!(drops.count(), 1);
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a_task_that_was_left_behind_by_its_run_counts_as_cancelled() {
+    let config = Config::new().grace(std::time::Duration::from_millis(1));
+    let left = config.run(|| {
+        let left = [(); 3].map(|()| {
+            spawn(|| {
+                loop {
+                    let _ = common::caught(yield_now);
+                }
+            })
+        });
+        yield_now();
+        left
+    });
+    let [mut a, b, c] = left.unwrap();
+    assert_eq!(a.state(), TaskState::Pending);
+    paused(|| {
+        assert!(matches!(a.join(), Err(JoinError::Cancelled)));
+        assert!(matches!(gather([a])[..], [Err(JoinError::Cancelled)]));
+        assert!(matches!(join_all([b]), Err(JoinError::Cancelled)));
+        assert!(matches!(race([c]).result, Err(JoinError::Cancelled)));
+    });
 }

@@ -139,7 +139,7 @@ impl Config {
         self
     }
 
-    /// Runs `main` and the tasks that it spawns: see [`run`].
+    /// Runs `main` and the tasks that it spawns: see [`run`](crate::run()).
     ///
     /// # Errors
     ///

@@ -158,7 +158,7 @@ fn state_of(worker: Option<&Worker>, block: &Block) -> TaskState {
 ///
 /// # Panics
 ///
-/// In a callback of [`JoinHandle::on_done`]; in debug builds inside [`no_suspend`](crate::no_suspend).
+/// In a callback of [`JoinHandle::on_done`], and inside [`no_suspend`].
 ///
 /// ```
 /// use std::{cell::RefCell, rc::Rc};
