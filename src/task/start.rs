@@ -102,21 +102,23 @@ where
     let block = worker.current();
     // SAFETY: the caller's.
     let f = unsafe { (f as *const F).read() };
-    let mut result = if block.has_attention(attention::CANCEL) {
+    let outcome = if block.has_attention(attention::CANCEL) {
         discard(f).map_err(failure).and(Err(JoinError::Cancelled))
     } else {
         block.phase.set(Phase::Ready);
         catch_unwind(AssertUnwindSafe(f)).map_err(failure)
     };
-    let given = if let Err(error) = &mut result { give_to_parent(block, error) } else { false };
-    let panicked = matches!(result, Err(JoinError::Panicked(_)));
-    let phase = if matches!(result, Err(JoinError::Cancelled)) { Phase::Cancelled } else { Phase::Ended };
-    // SAFETY: the block is ours until `release`, and holds no result yet.
-    unsafe { put_result(block, result) };
-    if given {
-        // SAFETY: just put.
-        unsafe { keep_quiet::<T>(block) };
-    }
+    // SAFETY: the block is ours until `finish`, and holds no result yet.
+    let (phase, panicked) = unsafe {
+        match outcome {
+            Err(error) => put_error::<T>(block, error),
+            Ok(_) => {
+                // Whole: unoptimised code would copy a value once more, and it may be large.
+                put_result(block, outcome);
+                (Phase::Ended, false)
+            }
+        }
+    };
     finish(worker, block, phase, panicked);
     worker.end()
 }
@@ -126,9 +128,28 @@ fn failure(payload: Payload) -> JoinError {
     if payload.is::<TaskUnwound>() { JoinError::Cancelled } else { JoinError::Panicked(payload) }
 }
 
+/// Puts an error where the value would be. Apart from `entry`, so that there a value goes from registers straight into the block
+/// (through memory it waits for itself: 4 ns). Returns how the task stands, and whether it panicked.
+///
+/// # Safety
+///
+/// As `put_result`.
+#[cold]
+unsafe fn put_error<T>(block: &Block, mut error: JoinError) -> (Phase, bool) {
+    let given = give_to_parent(block, &mut error);
+    let panicked = matches!(error, JoinError::Panicked(_));
+    // SAFETY: the caller's.
+    unsafe {
+        put_result::<T>(block, Err(error));
+        if given {
+            keep_quiet::<T>(block);
+        }
+    }
+    (if panicked { Phase::Ended } else { Phase::Cancelled }, panicked)
+}
+
 /// The panic of a scope's child that nobody holds a handle to is the scope's. What callbacks see is a copy of its text. Returns
 /// whether it was.
-#[cold]
 fn give_to_parent(block: &Block, error: &mut JoinError) -> bool {
     let JoinError::Panicked(payload) = error else { return false };
     if block.refs.get() != 1 {
@@ -154,7 +175,8 @@ fn finish(worker: &Worker, block: &Block, phase: Phase, panicked: bool) {
         watcher.ended(worker, block.places.get().0, panicked);
     }
     done::schedule(worker, block);
-    if block.refs.get() == 1 {
+    let last = block.refs.get() == 1;
+    if last {
         // Nobody will ask what it came to. The destructors of that are the task's code still: they may wait, and be woken,
         // told to end and left behind like the rest of it.
         block.phase.set(Phase::Ready);
@@ -164,7 +186,11 @@ fn finish(worker: &Worker, block: &Block, phase: Phase, panicked: bool) {
     let parent = block.parent.take();
     let in_scope = block.places.get().1;
     // The block may be another's after this, but the stack is ours until `end`.
-    release(&worker.table, block);
+    if last {
+        free(&worker.table, block);
+    } else {
+        block.refs.set(block.refs.get() - 1);
+    }
     if let Some(parent) = parent {
         // Only now: what the task borrowed may go from here on, and its result, if nobody wants it, is gone.
         parent.ended(worker, in_scope, panicked);
@@ -178,10 +204,15 @@ pub(super) fn release(table: &Rc<Table>, block: &Block) {
     block.refs.set(refs);
     if refs == 0 {
         drop_what_is_left(block);
-        drop(block.name.take());
-        // SAFETY: nobody has to do with it any more.
-        unsafe { table.give_back(block) };
+        free(table, block);
     }
+}
+
+/// Nobody has to do with the block any more, and nothing is left in it.
+fn free(table: &Rc<Table>, block: &Block) {
+    drop(block.name.take());
+    // SAFETY: as said.
+    unsafe { table.give_back(block) };
 }
 
 /// The result, and what few tasks have. Code of anybody's runs here.
