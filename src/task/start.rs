@@ -65,7 +65,8 @@ where
         wait::refuse(worker);
     }
     let name: Option<Arc<str>> = name.map(Into::into);
-    // SAFETY: the block keeps the name until the task has ended and been left, so until after the stack is given back.
+    // SAFETY: the block keeps the name until the last code that may be anybody's has run on the stack; after that nobody asks
+    // for the label.
     let tag = name.as_ref().map(|name| unsafe { std::mem::transmute::<&str, &'static str>(name) }).map(Cow::Borrowed);
     let stack = Stack::acquire(shape, Kind::Task, tag, clear)?;
     let top = (stack.top() - size_of::<F>()) & !(align_of::<F>().max(16) - 1);
