@@ -44,6 +44,9 @@ const LOCK: File = File {
     ],
 };
 
+const MUTEX: File = File { name: "sync/mutex.rs", for_loom: &[("const fn new", "fn new")] };
+const WAIT_ERROR: File = File { name: "sync/error.rs", for_loom: &[] };
+
 const WAITERS: File =
     File { name: "sync/waiters.rs", for_loom: &[("use std::sync::atomic::", "use loom::sync::atomic::")] };
 
@@ -76,6 +79,13 @@ const FAULTS: &[Fault] = &[
         file: WAITERS.name,
         instead_of: "Status::Handed => Ended::Handed,",
         what: "Status::Handed if outcome.is_ok() => Ended::Handed,",
+    },
+    Fault { name: "the_next_is_not_woken", file: MUTEX.name, instead_of: "let _ = key.wake();", what: "" },
+    Fault {
+        name: "handed_over_and_free",
+        file: MUTEX.name,
+        instead_of: "self.holder.set(key);",
+        what: "state.locked = false;",
     },
     Fault { name: "no_light_fence", file: LOCK.name, instead_of: "fence::light();", what: "" },
     Fault { name: "no_heavy_fence", file: LOCK.name, instead_of: "fence::heavy();", what: "" },
@@ -126,6 +136,8 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
             }}
             pub mod sync {{
                 pub mod waiters {{ {} }}
+                pub mod error {{ {} }}
+                pub mod mutex {{ {} }}
                 pub mod channel {{
                     pub mod core {{ {} }}
                     pub mod error {{ {} }}
@@ -138,6 +150,8 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
         part(&LOCK),
         around("src/scheduler.rs"),
         part(&WAITERS),
+        part(&WAIT_ERROR),
+        part(&MUTEX),
         part(&CHANNEL),
         part(&ERROR),
         around("src/channel.rs"),

@@ -1,5 +1,5 @@
 //! Models of what happens between threads, checked by loom in every order that threads can run in, on the library's own
-//! files: the inbox (park and wake), the lock, the lines of waiters and the channel. `.ci/models` runs them.
+//! files: the inbox (park and wake), the lock, the lines of waiters, the channel and the mutex. `.ci/models` runs them.
 //!
 //! `build.rs` makes the modules. A type that is to be modelled too is added there: its file, and what loom needs replaced.
 //! Each planted fault must be found.
@@ -40,6 +40,7 @@ macro_rules! models {
             use crate::modules::$module::scheduler::lock::Lock;
             use crate::modules::$module::scheduler::wake::{Canceller, ME};
             use crate::modules::$module::sync::channel::Chan;
+            use crate::modules::$module::sync::mutex::Mutex;
             use loom::cell::Cell;
 
             /// This thread has a run from now on.
@@ -120,6 +121,49 @@ macro_rules! models {
                 });
             }
 
+            /// A mutex goes from one to the next; one of them may have a run.
+            pub(crate) fn a_mutex_is_handed_over(others: usize) {
+                explore(3, move || {
+                    let mutex = Arc::new(Mutex::new(Cell::new(0)));
+                    let add = |mutex: &Mutex<Cell<usize>>| {
+                        let count = mutex.lock().unwrap();
+                        count.set(count.get() + 1);
+                    };
+                    let locking: Vec<_> = (0..others)
+                        .map(|other| {
+                            let mutex = Arc::clone(&mutex);
+                            thread::spawn(move || {
+                                if other == 0 {
+                                    run();
+                                }
+                                add(&mutex);
+                            })
+                        })
+                        .collect();
+                    add(&mutex);
+                    locking.into_iter().for_each(|one| one.join().unwrap());
+                    assert_eq!(mutex.try_lock().unwrap().get(), 1 + others);
+                });
+            }
+
+            /// E3: whoever waits for a mutex is cancelled while it is handed over.
+            pub(crate) fn a_cancel_hits_a_mutex() {
+                explore(3, || {
+                    let mutex = Arc::new(Mutex::new(()));
+                    let held = mutex.lock().unwrap();
+                    let inner = Arc::clone(&mutex);
+                    let waiting = thread::spawn(move || {
+                        let canceller = Canceller::of_this_thread();
+                        let cancelling = thread::spawn(move || canceller.cancel());
+                        drop(inner.lock());
+                        cancelling.join().unwrap();
+                    });
+                    drop(held);
+                    waiting.join().unwrap();
+                    assert!(!mutex.is_locked(), "nobody has it");
+                });
+            }
+
             /// One sends and one receives, at capacity 0 or 1; one of them may have a run.
             pub(crate) fn hand_over(capacity: usize) {
                 explore(3, move || {
@@ -172,6 +216,8 @@ mod check {
     models!(sleeps_without_looking);
     models!(enlists_too_late);
     models!(a_cancel_drops_what_was_handed);
+    models!(the_next_is_not_woken);
+    models!(handed_over_and_free);
     models!(no_light_fence);
     models!(no_heavy_fence);
     models!(the_owner_is_not_waited_for);
@@ -208,6 +254,17 @@ mod models {
     }
 
     #[test]
+    fn a_mutex_is_one_after_the_others() {
+        as_it_is::a_mutex_is_handed_over(1);
+        as_it_is::a_mutex_is_handed_over(2);
+    }
+
+    #[test]
+    fn e3_a_cancel_that_hits_a_mutex_loses_nothing() {
+        as_it_is::a_cancel_hits_a_mutex();
+    }
+
+    #[test]
     fn closing_ends_the_waits() {
         as_it_is::closing_meets_waiting();
     }
@@ -225,6 +282,8 @@ mod faults {
             "sleeps_without_looking" => check::sleeps_without_looking::park_and_wake(),
             "enlists_too_late" => check::enlists_too_late::hand_over(1),
             "a_cancel_drops_what_was_handed" => check::a_cancel_drops_what_was_handed::a_cancel_hits_a_hand_over(),
+            "the_next_is_not_woken" => check::the_next_is_not_woken::a_mutex_is_handed_over(1),
+            "handed_over_and_free" => check::handed_over_and_free::a_mutex_is_handed_over(2),
             "no_light_fence" => check::no_light_fence::one_at_a_time(1),
             "no_heavy_fence" => check::no_heavy_fence::one_at_a_time(1),
             "the_owner_is_not_waited_for" => check::the_owner_is_not_waited_for::one_at_a_time(1),
@@ -257,6 +316,16 @@ mod faults {
     #[test]
     fn a_cancel_that_drops_what_was_handed() {
         is_found("a_cancel_drops_what_was_handed", "the message is somewhere, once");
+    }
+
+    #[test]
+    fn a_mutex_whose_next_is_not_woken() {
+        is_found("the_next_is_not_woken", "deadlock");
+    }
+
+    #[test]
+    fn a_mutex_that_is_handed_over_and_free() {
+        is_found("handed_over_and_free", "Causality violation");
     }
 
     #[test]

@@ -4,6 +4,10 @@ pub mod task {
     pub mod wait {
         use crate::scheduler::wake::{Wait, block, is_cancelled};
 
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+        #[error("cancelled")]
+        pub struct Cancelled;
+
         pub fn wait_anywhere(_: Wait, _: Option<std::time::Instant>) -> Result<(), ()> {
             if is_cancelled() {
                 return Err(());

@@ -72,10 +72,25 @@ pub mod wake {
     pub struct Wait {
         pub why: &'static str,
         pub open: bool,
+        pub stubborn: bool,
+        pub holder: *const Holder,
     }
 
     impl Wait {
-        pub const NOTHING: Wait = Wait { why: "", open: false };
+        pub const NOTHING: Wait = Wait { why: "", open: false, stubborn: false, holder: std::ptr::null() };
+    }
+
+    /// Only people read it.
+    pub struct Holder;
+
+    impl Holder {
+        pub fn nobody() -> Holder {
+            Holder
+        }
+
+        pub fn set(&self, _: WakeKey) {}
+
+        pub fn set_current(&self) {}
     }
 
     /// Sleeps until there is a letter.
