@@ -9,29 +9,37 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Takes one out if there is one, as a database would: read, wait for the disk, write.
-fn buy(stock: &Mutex<i32>) -> Result<bool, Cancelled> {
+fn buy(stock: &Mutex<i32>, with_lock: bool) -> Result<bool, Cancelled> {
     let mut row = stock.lock()?;
     let left = *row;
-    time::sleep(Duration::from_millis(1))?; // others run now; without the lock they would read the same number
-    if left > 0 {
-        *row = left - 1;
+    if with_lock {
+        time::sleep(Duration::from_millis(1))?; // all others wait in line
+    } else {
+        drop(row);
+        time::sleep(Duration::from_millis(1))?; // all others read the same number
+        row = stock.lock()?;
     }
+    *row = (left - 1).max(0);
     Ok(left > 0)
+}
+
+/// A thousand want one of 600: how many got one, and how many are left.
+fn sale(with_lock: bool) -> (usize, i32) {
+    let stock = Arc::new(Mutex::new(600));
+    let buyers: Vec<_> = (0..1000)
+        .map(|_| {
+            let stock = Arc::clone(&stock);
+            spawn(move || buy(&stock, with_lock))
+        })
+        .collect();
+    let served = buyers.into_iter().filter_map(|mut buyer| buyer.join().ok()).filter(|got| *got == Ok(true));
+    (served.count(), *stock.try_lock().unwrap())
 }
 
 fn main() {
     // The clock is set forward whenever all wait, so that a thousand milliseconds take none.
-    let outcome = Config::new().paused_clock(true).run(|| {
-        let stock = Arc::new(Mutex::new(600));
-        let buyers: Vec<_> = (0..1000)
-            .map(|_| {
-                let stock = Arc::clone(&stock);
-                spawn(move || buy(&stock))
-            })
-            .collect();
-        let served = buyers.into_iter().map(|mut buyer| buyer.join().unwrap()).filter(|got| *got == Ok(true)).count();
-        (served, *stock.lock().unwrap())
-    });
-    let (served, left) = outcome.unwrap();
-    println!("1000 tasks wanted one of 600: {served} got one, {} did not, {left} are left", 1000 - served);
+    for with_lock in [true, false] {
+        let (served, left) = Config::new().paused_clock(true).run(|| sale(with_lock)).unwrap();
+        println!("locked over the wait: {with_lock}; of 600 there went {served}, and {left} are left");
+    }
 }
