@@ -196,7 +196,9 @@ fn worker(number: u64, tasks: u64, far: &Arc<Things>, stop: &AtomicBool) -> u64 
             let mut ended = std::mem::replace(&mut tasks[one], start(seed));
             assert!(matches!(ended.join(), Ok(()) | Err(cede::JoinError::Cancelled)));
         }
-        tasks.iter().for_each(|task| drop(task.cancel()));
+        for task in &tasks {
+            task.cancel();
+        }
         tasks.iter_mut().for_each(|task| assert!(matches!(task.join(), Ok(()) | Err(cede::JoinError::Cancelled))));
     });
     near.check();

@@ -291,8 +291,9 @@ fn a_guard_may_be_given_to_another_task_of_the_run() {
 
 #[test]
 fn a_thread_that_is_about_to_end_may_wait() {
+    type Last = AtEnd<Box<dyn FnMut()>>;
     thread_local! {
-        static FIRST: Cell<Option<AtEnd<Box<dyn FnMut()>>>> = const { Cell::new(None) };
+        static FIRST: Cell<Option<Last>> = const { Cell::new(None) };
     }
     let (mutex, (say, heard)) = (Arc::new(Mutex::new(0)), channel::unbounded());
     let held = mutex.lock().unwrap();
