@@ -15,7 +15,7 @@
 //! d15 too), the predicates and the flags; x20 to x28 are named. Return addresses that were signed (PAC) were signed with
 //! their own stack pointer and come back with it, so nothing is to be done for them.
 
-use super::Context;
+use super::{Context, Registers};
 use std::arch::{asm, naked_asm};
 
 /// Where a fresh context begins: one past the root's first instruction, because unwinders look up the address before the one
@@ -126,6 +126,80 @@ pub(super) unsafe extern "C" fn unwind_from(context: *const Context, f: unsafe e
         "ret",
         ".cfi_endproc",
     )
+}
+
+/// As [`super::unwind_from`], with a caller that was interrupted instead of suspended.
+///
+/// The difference is the link register: code that was interrupted may not have saved it, so it must have its own value
+/// and not that of the program counter. So this frame's return address is in a column of its own, 96, as it is in the
+/// frames of signals.
+///
+/// # Safety
+///
+/// As [`super::unwind_from`]: the stack that the registers point to is still there, unchanged.
+pub(crate) unsafe fn unwind_from_registers(
+    registers: &Registers,
+    f: unsafe extern "C" fn(*mut u8),
+    arg: *mut u8,
+) -> bool {
+    // One past the interrupted instruction: unwinders look up the address before the one they are given.
+    let words = [registers.sp, registers.pc + 4, registers.fp, registers.bx, registers.link];
+    // SAFETY: the caller's; the words are those that the tables name.
+    unsafe { unwind_from_words(words.as_ptr(), f, arg) };
+    true
+}
+
+/// # Safety
+///
+/// As [`unwind_from_registers`].
+#[unsafe(naked)]
+unsafe extern "C" fn unwind_from_words(words: *const usize, f: unsafe extern "C" fn(*mut u8), arg: *mut u8) {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_return_column 96",
+        "hint #34", // bti c
+        "stp x19, x30, [sp, #-16]!",
+        ".cfi_adjust_cfa_offset 16",
+        ".cfi_rel_offset x19, 0",
+        ".cfi_rel_offset x30, 8",
+        "mov x19, x0",
+        ".cfi_remember_state",
+        ".cfi_escape 0x0f, 3, 0x83, 0, 0x06",
+        ".cfi_escape 0x10, 96, 2, 0x83, 8",
+        ".cfi_escape 0x10, 30, 2, 0x83, 32",
+        ".cfi_escape 0x10, 29, 2, 0x83, 16",
+        ".cfi_escape 0x10, 19, 2, 0x83, 24",
+        "mov x0, x2",
+        "blr x1",
+        ".cfi_restore_state",
+        "ldp x19, x30, [sp], #16",
+        ".cfi_adjust_cfa_offset -16",
+        ".cfi_restore x19",
+        ".cfi_restore x30",
+        "ret",
+        ".cfi_endproc",
+    )
+}
+
+#[cfg(target_os = "linux")]
+pub(super) fn interrupted(context: &libc::ucontext_t) -> Registers {
+    let machine = &context.uc_mcontext;
+    Registers {
+        sp: machine.sp as usize,
+        pc: machine.pc as usize,
+        fp: machine.regs[29] as usize,
+        bx: machine.regs[19] as usize,
+        link: machine.regs[30] as usize,
+    }
+}
+
+impl Registers {
+    /// Whether the next instruction is the last of a switch: the stack is the next one's by then, the code not yet, and
+    /// what the tables say of the one is nonsense for the other. `pc` is in code. Other jumps by x16 are taken for one too.
+    pub(crate) fn is_switching(&self) -> bool {
+        // SAFETY: one instruction of code.
+        unsafe { (self.pc as *const u32).read_unaligned() == 0xd61f_0200 } // br x16
+    }
 }
 
 /// What tells this thread from all others that live, without a call: the thread pointer. 0 where it is not readable so.

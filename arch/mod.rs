@@ -44,7 +44,9 @@ mod native;
     not(cede_portable_switch),
     any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little"))
 ))]
-pub(crate) use native::{Context, clock, fresh_address, prefetch, switch, thread_pointer, unwind_from};
+pub(crate) use native::{
+    Context, clock, fresh_address, interrupted, prefetch, switch, thread_pointer, unwind_from, unwind_from_registers,
+};
 
 #[cfg(not(all(
     not(cede_portable_switch),
@@ -55,10 +57,12 @@ mod portable;
     not(cede_portable_switch),
     any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little"))
 )))]
-pub(crate) use portable::{Context, clock, fresh_address, prefetch, switch, thread_pointer, unwind_from};
+pub(crate) use portable::{
+    Context, clock, fresh_address, interrupted, prefetch, switch, thread_pointer, unwind_from, unwind_from_registers,
+};
 
-#[cfg(test)]
-const NATIVE: bool = cfg!(all(
+/// Whether the switch is hand-written.
+pub(crate) const NATIVE: bool = cfg!(all(
     not(cede_portable_switch),
     any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little"))
 ));
@@ -66,6 +70,26 @@ const NATIVE: bool = cfg!(all(
 mod tests;
 #[cfg(all(test, target_arch = "aarch64", target_os = "linux", not(cede_portable_switch)))]
 mod bti;
+
+/// What an unwinder needs of code that was interrupted by a signal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Registers {
+    pub(crate) sp: usize,
+    pub(crate) pc: usize,
+    /// rbp or x29.
+    pub(crate) fp: usize,
+    /// rbx or x19.
+    pub(crate) bx: usize,
+    /// The link register, where there is one.
+    pub(crate) link: usize,
+}
+
+impl Registers {
+    /// The same, with all that may point to a stack translated.
+    pub(crate) fn map(self, f: impl Fn(usize) -> usize) -> Registers {
+        Registers { sp: f(self.sp), pc: self.pc, fp: f(self.fp), bx: f(self.bx), link: f(self.link) }
+    }
+}
 
 /// What a fresh context calls. What it returns is entered next.
 pub(crate) type Entry = unsafe extern "C" fn(arg: usize) -> *const Context;

@@ -4,9 +4,9 @@
 #[cfg_attr(target_arch = "aarch64", path = "aarch64.rs")]
 mod imp;
 
-pub(crate) use imp::{clock, fresh_address, prefetch, thread_pointer};
+pub(crate) use imp::{clock, fresh_address, prefetch, thread_pointer, unwind_from_registers};
 
-use super::Entry;
+use super::{Entry, Registers};
 use std::cell::Cell;
 use std::mem::offset_of;
 
@@ -117,6 +117,19 @@ pub(crate) unsafe fn unwind_from(context: *const Context, f: unsafe extern "C" f
         imp::unwind_from(context, f, arg);
     }
     true
+}
+
+/// The registers of the code that a signal interrupted; `None` where the place of them is not known.
+///
+/// # Safety
+///
+/// `context` is what the kernel passed to a SA_SIGINFO handler.
+pub(crate) unsafe fn interrupted(context: *mut libc::c_void) -> Option<Registers> {
+    #[cfg(target_os = "linux")]
+    // SAFETY: the caller's.
+    return Some(unsafe { imp::interrupted(&*context.cast::<libc::ucontext_t>()) });
+    #[cfg(not(target_os = "linux"))]
+    return None;
 }
 
 /// Announcing switches to AddressSanitizer, which keeps a fake stack for each real one.

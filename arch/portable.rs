@@ -9,7 +9,7 @@
 //! suspend while on an inner coroutine's stack (a task that switches away from inside a generator). The outer then remembers
 //! the inner stack.
 
-use super::Entry;
+use super::{Entry, Registers};
 use corosensei::stack::{Stack, StackPointer};
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use std::cell::Cell;
@@ -121,6 +121,31 @@ unsafe fn hub(me: *const Context, mut next: *const Context) {
 /// None.
 pub(crate) unsafe fn unwind_from(_: *const Context, _: unsafe extern "C" fn(*mut u8), _: *mut u8) -> bool {
     false
+}
+
+/// Not known here.
+///
+/// # Safety
+///
+/// None.
+pub(crate) unsafe fn interrupted(_: *mut libc::c_void) -> Option<Registers> {
+    None
+}
+
+/// Cannot be done here. Returns false.
+///
+/// # Safety
+///
+/// None.
+pub(crate) unsafe fn unwind_from_registers(_: &Registers, _: unsafe extern "C" fn(*mut u8), _: *mut u8) -> bool {
+    false
+}
+
+impl Registers {
+    /// Never: there are none.
+    pub(crate) fn is_switching(&self) -> bool {
+        false
+    }
 }
 
 /// Not known here.

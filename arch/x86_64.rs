@@ -14,7 +14,7 @@
 //! clobbered: `clobber_abi("sysv64")` covers rax, rcx, rdx, rsi, rdi, r8 to r11, the vector registers whole (also the upper
 //! halves of ymm and zmm), the mask registers, x87, mmx and the flags; r12 to r15 are named.
 
-use super::Context;
+use super::{Context, Registers};
 use std::arch::{asm, naked_asm};
 
 /// Where a fresh context begins: one past the root's first instruction, because unwinders look up the address before the one
@@ -118,6 +118,46 @@ pub(super) unsafe extern "C" fn unwind_from(context: *const Context, f: unsafe e
         "ret",
         ".cfi_endproc",
     )
+}
+
+/// As [`super::unwind_from`], with a caller that was interrupted instead of suspended.
+///
+/// # Safety
+///
+/// As [`super::unwind_from`]: the stack that the registers point to is still there, unchanged.
+pub(crate) unsafe fn unwind_from_registers(
+    registers: &Registers,
+    f: unsafe extern "C" fn(*mut u8),
+    arg: *mut u8,
+) -> bool {
+    // One past the interrupted instruction: unwinders look up the address before the one they are given.
+    let context = [registers.sp, registers.pc + 1, registers.fp, registers.bx];
+    // SAFETY: the caller's; the four words are those that the tables of `unwind_from` name.
+    unsafe { unwind_from(context.as_ptr().cast(), f, arg) };
+    true
+}
+
+#[cfg(target_os = "linux")]
+pub(super) fn interrupted(context: &libc::ucontext_t) -> Registers {
+    let register = |at: libc::c_int| context.uc_mcontext.gregs[at as usize] as usize;
+    Registers {
+        sp: register(libc::REG_RSP),
+        pc: register(libc::REG_RIP),
+        fp: register(libc::REG_RBP),
+        bx: register(libc::REG_RBX),
+        link: 0,
+    }
+}
+
+impl Registers {
+    /// Whether the next instruction is the last of a switch: the stack is the next one's by then, the code not yet, and
+    /// what the tables say of the one is nonsense for the other. `pc` is in code.
+    pub(crate) fn is_switching(&self) -> bool {
+        // SAFETY: three bytes of code: no function ends within them, so the mapping does not either.
+        let bytes = unsafe { (self.pc as *const [u8; 3]).read_unaligned() };
+        // jmp [rsi + 8] and jmp [rax + 8]
+        bytes == [0xff, 0x66, 0x08] || bytes == [0xff, 0x60, 0x08]
+    }
 }
 
 /// What tells this thread from all others that live, without a call: the thread's control block, whose first word is its own

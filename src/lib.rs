@@ -23,6 +23,8 @@ pub use generator::{CloseError, Generator, Interrupt, SendError, Step, ThrowErro
 pub use pipeline::{Inbox, Sink};
 pub use runtime::{Config, RunError, run};
 pub use stack::StackError;
+pub use task::dump::dump;
+pub use task::metrics::metrics;
 pub use task::{
     JoinError, JoinHandle, as_completed, gather, join_all, no_suspend, race, scope, shield, spawn, spawn_each, timeout,
     try_join_all, yield_now,

@@ -3,17 +3,19 @@
 
 use super::RunError;
 use super::end::{self, sweep};
+use super::service::{Wishes, watched};
 use super::stall::stalled;
 use crate::scheduler::timers::Clock;
 use crate::scheduler::{Unhandled, Worker};
 use crate::stack::{DEFAULT_SIZE, Shape};
-use crate::task::{DeadlockReport, report_unhandled};
+use crate::task::{DeadlockReport, SlowTurn, report_unhandled};
 use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How a run is to be.
@@ -32,6 +34,7 @@ pub struct Config {
     unhandled: Rc<Unhandled>,
     paused_clock: bool,
     seed: Option<u64>,
+    wishes: Wishes,
 }
 
 impl fmt::Debug for Config {
@@ -43,6 +46,8 @@ impl fmt::Debug for Config {
             .field("closed_world", &self.closed_world)
             .field("paused_clock", &self.paused_clock)
             .field("seed", &self.seed)
+            .field("dump_on_signal", &self.wishes.dump_on)
+            .field("watch", &self.wishes.watch)
             .finish_non_exhaustive()
     }
 }
@@ -64,6 +69,7 @@ impl Config {
             unhandled: Rc::new(report_unhandled),
             paused_clock: false,
             seed: None,
+            wishes: Wishes::default(),
         }
     }
 
@@ -139,12 +145,66 @@ impl Config {
         self
     }
 
+    /// Prints a [`dump`](crate::dump()) of the run on stderr whenever this signal arrives, as `libc::SIGUSR1`.
+    ///
+    /// The worker makes the dump when it looks around, which it does at least once a round, and at once when it sleeps; a
+    /// thread of the library's own looks up the names and prints. If a task keeps the worker for more than a second, that
+    /// one is named instead, with its stack, and the dump follows when its turn is over. Several runs print one each. A
+    /// handler that was there before is called too, and put back at the end of the run. As with any signal, system calls
+    /// that wait may fail with `Interrupted`.
+    ///
+    /// ```no_run
+    /// # const SIGUSR1: i32 = 10;
+    /// cede::Config::new().dump_on_signal(SIGUSR1).run(|| { /* kill -USR1 says what it does */ })?;
+    /// # Ok::<(), cede::RunError<()>>(())
+    /// ```
+    pub fn dump_on_signal(mut self, signal: i32) -> Self {
+        self.wishes.dump_on = Some(signal);
+        self
+    }
+
+    /// Reports a task that keeps the worker for longer than `allowed`, while it does: its name and where it is, on stderr,
+    /// once for each such turn, and once more how long it took in all.
+    ///
+    /// A thread of the library's own looks four times in `allowed` whether the worker gets on; turns cost nothing more. Only
+    /// to see a slow task's stack does it interrupt the worker, by SIGURG, which nobody else may need to notice: a handler
+    /// that was there before is called for those that are not the watcher's. A worker that sleeps is not slow.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// cede::Config::new().watch(Duration::from_millis(5)).run(|| {
+    ///     let start = Instant::now();
+    ///     while start.elapsed() < Duration::from_millis(20) {} // is named on stderr
+    /// })?;
+    /// # Ok::<(), cede::RunError<()>>(())
+    /// ```
+    pub fn watch(mut self, allowed: Duration) -> Self {
+        self.wishes.watch = Some(allowed);
+        self
+    }
+
+    /// What is told of a slow turn instead of stderr: see [`watch`](Self::watch), without which there are none. It is
+    /// called on the watching thread.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// cede::Config::new()
+    ///     .watch(Duration::from_millis(100))
+    ///     .on_slow_turn(|slow| eprintln!("too long: {:?}", slow.task))
+    ///     .run(|| ())?;
+    /// # Ok::<(), cede::RunError<()>>(())
+    /// ```
+    pub fn on_slow_turn(mut self, f: impl Fn(&SlowTurn) + Send + Sync + 'static) -> Self {
+        self.wishes.on_slow_turn = Some(Arc::new(f));
+        self
+    }
+
     /// Runs `main` and the tasks that it spawns: see [`run`](crate::run()).
     ///
     /// # Errors
     ///
-    /// [`RunError::Deadlock`] with the report and with what main came to; [`RunError::AlreadyRunning`] and
-    /// [`RunError::Stack`] before main is called.
+    /// [`RunError::Deadlock`] with the report and with what main came to; [`RunError::AlreadyRunning`],
+    /// [`RunError::Stack`] and [`RunError::Io`] before main is called.
     ///
     /// # Panics
     ///
@@ -169,12 +229,16 @@ impl Config {
         if let Some(seed) = self.seed {
             worker.permute(seed);
         }
-        let outcome = worker.with_thread(|worker| {
+        let go = |worker: &Worker| {
             let outcome = catch_unwind(AssertUnwindSafe(main));
             worker.insist_on_main();
             sweep(worker, self.grace);
             outcome
-        })?;
+        };
+        let outcome = match self.wishes.is_empty() {
+            true => worker.with_thread(go)?,
+            false => watched(&worker, self.wishes, go)?,
+        };
         let Some(outcome) = outcome else { return Err(RunError::AlreadyRunning) };
         let report = deadlock.borrow_mut().take();
         if report.is_some() || outcome.is_err() {

@@ -3,6 +3,7 @@
 
 mod config;
 mod end;
+mod service;
 mod stall;
 
 use crate::stack::StackError;
@@ -57,6 +58,9 @@ pub enum RunError<T> {
     /// There is no stack for the scheduler. Main was not called.
     #[error(transparent)]
     Stack(#[from] StackError),
+    /// The system refused what the configuration asks for: a signal's handler, or a thread that watches. Main was not called.
+    #[error("cannot watch the run: {0}")]
+    Io(#[from] std::io::Error),
 }
 
 // By hand, so that T need not be Debug.
@@ -68,6 +72,7 @@ impl<T> fmt::Debug for RunError<T> {
             }
             RunError::AlreadyRunning => f.write_str("AlreadyRunning"),
             RunError::Stack(error) => f.debug_tuple("Stack").field(error).finish(),
+            RunError::Io(error) => f.debug_tuple("Io").field(error).finish(),
         }
     }
 }

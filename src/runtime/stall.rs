@@ -1,6 +1,7 @@
 //! What it means that nobody is ready and no timer is armed: a deadlock for certain, or a wait for another thread.
 #![forbid(unsafe_code)]
 
+use super::service::is_only_thread;
 use crate::scheduler::{Verdict, Worker};
 use crate::task::{DeadlockReport, inspect};
 use std::cell::{Cell, RefCell};
@@ -60,9 +61,4 @@ pub(super) fn stalled(
             }
         }
     })
-}
-
-/// Whether the process has no thread but this one. In doubt it has.
-fn is_only_thread() -> bool {
-    std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
 }

@@ -4,6 +4,7 @@ use super::inbox::Inbox;
 use super::{Verdict, Worker, worker};
 use crate::arch::Context;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 /// The hub's entry. Returns when the run is over, to main.
 ///
@@ -76,7 +77,7 @@ impl Worker {
 
     /// Keeps a job until it is released, by this worker or from another thread. It is dropped if the run ends before.
     pub(crate) fn hold(&self, job: Box<dyn FnOnce()>) -> Held {
-        let number = self.next_id.replace(self.next_id.get() + 1);
+        let number = self.next_held.replace(self.next_held.get() + 1);
         self.held.borrow_mut().insert(number, job);
         Held { inbox: self.inbox.inbox(), run: self.run(), number }
     }
@@ -126,12 +127,19 @@ impl Worker {
         let timer = self.timers.next(|block, ticket| unsafe { (*block).ticket.get() != ticket });
         if let Some(next) = timer {
             if !self.clock.jump(next) {
-                self.inbox.sleep(Some(self.doom.get().map_or(next, |doom| doom.min(next))));
+                self.sleep_until(Some(self.doom.get().map_or(next, |doom| doom.min(next))));
             }
             return;
         }
         if let Verdict::Sleep(until) = (self.stalled)(self) {
-            self.inbox.sleep([until, self.doom.get()].into_iter().flatten().min());
+            self.sleep_until([until, self.doom.get()].into_iter().flatten().min());
         }
+    }
+
+    /// Sleeps until there is a letter, or until `deadline`.
+    fn sleep_until(&self, deadline: Option<Instant>) {
+        self.sleep.begin();
+        self.inbox.sleep(deadline);
+        self.sleep.end();
     }
 }

@@ -1,7 +1,7 @@
 //! How a thread gets its worker, and loses it again.
 
 use super::current::{set_worker, worker};
-use super::{Phase, Worker, hub};
+use super::{Phase, Worker, debug, hub};
 use crate::section::Section;
 use crate::stack::arena::Kind;
 use crate::stack::pool::Stack;
@@ -42,6 +42,7 @@ impl Worker {
         self.hub.set(hub);
         self.current.set(main.context());
         set_worker(self);
+        debug::enter(self);
         Ok(())
     }
 
@@ -50,6 +51,7 @@ impl Worker {
         self.stop.set(true);
         // SAFETY: the hub is suspended, since main runs.
         unsafe { self.switch_to((*self.hub.get()).context()) };
+        debug::leave(self);
         self.inbox.close();
         self.release_left_behind();
         set_worker(null());

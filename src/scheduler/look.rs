@@ -1,15 +1,58 @@
 //! What is looked at now and then, between turns: timers, letters from other threads, and whether the run is to end.
 
+use super::pulse::Pulse;
 use super::table::Block;
 use super::{Mode, Phase, TaskUnwound, Worker, attention};
 use crate::section;
 use std::panic::resume_unwind;
 use std::thread::panicking;
+use std::time::{Duration, Instant};
 
 /// How many turns pass between two looks at timers and letters, at least and at most. Within that, a round.
 const TICKS: (usize, usize) = (64, 1024);
 
 impl Worker {
+    /// A task gives up its turn: counts it, and looks around when it is time.
+    #[inline(always)]
+    #[track_caller]
+    pub(super) fn tick(&self) {
+        if !self.ticks.count() {
+            self.time_to_look();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    #[track_caller]
+    fn time_to_look(&self) {
+        self.ticks.count_late();
+        self.look_around();
+    }
+
+    /// What time it was at most one look around ago: nanoseconds by the run's clock, plus one, for `waits_since`. A look at the clock
+    /// itself would cost more than the rest of a wait.
+    #[inline]
+    pub(super) fn about_now(&self) -> u64 {
+        match self.stamp.get() {
+            0 => self.stamp_now(),
+            then => then,
+        }
+    }
+
+    #[cold]
+    fn stamp_now(&self) -> u64 {
+        let nanos = self.clock.now().saturating_duration_since(self.began).as_nanos();
+        // Of 584 years.
+        let stamp = u64::try_from(nanos).map_or(u64::MAX, |nanos| nanos + 1);
+        self.stamp.set(stamp);
+        stamp
+    }
+
+    /// Since when a parked task waits, by the run's clock: at most one look around too early.
+    pub(crate) fn waits_since(&self, block: &Block) -> Instant {
+        self.began + Duration::from_nanos(block.since.get().saturating_sub(1))
+    }
+
     /// What has to be done now and then: at least once a round, or every 64 turns where rounds are shorter.
     #[cold]
     #[inline(never)]
@@ -23,6 +66,7 @@ impl Worker {
             section::refuse_to_wait();
         }
         self.ticks.set(self.ring.len().clamp(TICKS.0, TICKS.1) as u32);
+        self.stamp.set(0);
         self.ring.consider_fetching();
         self.read_letters();
         self.fire_timers();
@@ -61,6 +105,18 @@ impl Worker {
         self.ring.prefer(x >> 16);
     }
 
+    /// What was counted: tasks spawned and live, turns, waits, wakes from other threads, deadlines, and who is ready.
+    pub(crate) fn counts(&self) -> [u64; 7] {
+        let ready = self.ring.len() - usize::from(self.hub_queued.get());
+        let (live, timers) = (self.live.get() as u64, self.timers.armed() as u64);
+        [self.spawned.get(), live, self.ticks.total(), self.parks.get(), self.letters.get(), timers, ready as u64]
+    }
+
+    /// Its progress, for other threads.
+    pub(crate) fn pulse(&self) -> Pulse<'_> {
+        Pulse { current: &self.current, ticks: &self.ticks, sleep: &self.sleep }
+    }
+
     /// Unwinds the running task if that is what is left to do with it.
     #[inline]
     pub(crate) fn unwind_if_told(&self) {
@@ -93,6 +149,7 @@ impl Worker {
             return;
         }
         let (wakes, jobs) = self.inbox.take();
+        self.letters.set(self.letters.get() + wakes.len() as u64);
         for wake in wakes {
             // SAFETY: the key came from a block of this table, and blocks stay in place as long as the worker.
             let block = unsafe { &*(wake.key as *const Block) };

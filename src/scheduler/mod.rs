@@ -25,17 +25,22 @@
 
 mod current;
 mod fence;
+mod debug;
 pub(crate) mod hub;
 pub(crate) mod inbox;
 mod life;
 pub(crate) mod lock;
 mod look;
+pub(crate) mod pulse;
 pub(crate) mod ready;
+pub(crate) mod sample;
+pub(crate) mod signals;
 pub(crate) mod table;
 pub(crate) mod timers;
 pub(crate) mod wake;
 
 pub(crate) use self::current::worker;
+use self::pulse::{Current, Sleep, Ticks};
 use self::ready::Ring;
 use self::table::{Block, Table, block_of};
 use self::timers::{Clock, Timers};
@@ -51,8 +56,9 @@ use std::ptr::null;
 use std::rc::Rc;
 use std::time::Instant;
 
-/// Where a task stands, as far as the scheduler cares.
+/// Where a task stands, as far as the scheduler cares. The order is known to `tools/cede-gdb.py`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Phase {
     /// The block is nobody's.
     Free,
@@ -114,9 +120,9 @@ pub(crate) struct TaskUnwound;
 /// The worker of a run. What every turn touches comes first.
 #[repr(C)]
 pub(crate) struct Worker {
-    current: Cell<*const Context>,
+    current: Current,
     /// Turns until timers and letters are looked at.
-    ticks: Cell<u32>,
+    ticks: Ticks,
     ring: Ring,
     left_behind: Cell<Option<Stack>>,
     hub: Cell<*const Block>,
@@ -161,6 +167,17 @@ pub(crate) struct Worker {
     /// Where the next random number comes from, in a run whose order is permuted; else 0.
     dice: Cell<u64>,
     stop: Cell<bool>,
+    sleep: Sleep,
+    /// How many tasks were started, how often tasks have waited, and how many wakes came from other threads.
+    spawned: Cell<u64>,
+    parks: Cell<u64>,
+    letters: Cell<u64>,
+    /// The number of the next job that is held.
+    next_held: Cell<u64>,
+    /// The time of the last look around, if somebody has waited since: nanoseconds by the run's clock since `began`, plus one;
+    /// else 0.
+    stamp: Cell<u64>,
+    began: Instant,
 }
 
 impl Worker {
@@ -172,11 +189,11 @@ impl Worker {
         clock: Clock,
         overdue: Box<dyn Fn(&Worker)>,
     ) -> Worker {
-        let inbox = inbox::Open::new();
+        let (inbox, began) = (inbox::Open::new(), clock.now());
         Worker {
             run: inbox.run(),
-            current: Cell::new(null()),
-            ticks: Cell::new(0),
+            current: Current::new(),
+            ticks: Ticks::new(),
             ring: Ring::new(),
             left_behind: Cell::new(None),
             hub: Cell::new(null()),
@@ -204,6 +221,13 @@ impl Worker {
             ended: Cell::new(0),
             dice: Cell::new(0),
             stop: Cell::new(false),
+            sleep: Sleep::new(),
+            spawned: Cell::new(0),
+            parks: Cell::new(0),
+            letters: Cell::new(0),
+            next_held: Cell::new(0),
+            stamp: Cell::new(0),
+            began,
         }
     }
 
@@ -240,6 +264,7 @@ impl Worker {
         block.stack.set(Some(stack));
         block.phase.set(Phase::Fresh);
         self.live.set(self.live.get() + 1);
+        self.spawned.set(self.spawned.get() + 1);
         // SAFETY: invariant 2.
         unsafe { self.ring.put(block.context()) };
     }
@@ -268,12 +293,7 @@ impl Worker {
     #[inline(always)]
     #[track_caller]
     pub(crate) fn turn(&self) {
-        let ticks = self.ticks.get();
-        if ticks == 0 {
-            self.look_around();
-        } else {
-            self.ticks.set(ticks - 1);
-        }
+        self.tick();
         let me = self.current.get();
         if let Some(next) = self.ring.take() {
             let open = section::leave();
@@ -302,10 +322,12 @@ impl Worker {
     /// came before.
     #[inline(always)]
     pub(crate) fn park(&self, wait: Wait, deadline: Option<Instant>) -> bool {
+        self.parks.set(self.parks.get() + 1);
         let block = self.current();
         if block.token.replace(false) {
             return false;
         }
+        block.since.set(self.about_now());
         block.wait.set(Wait { timed: deadline.is_some(), ..wait });
         block.phase.set(Phase::Parked);
         let ticket = block.ticket.get().wrapping_add(1);
@@ -313,7 +335,7 @@ impl Worker {
         if let Some(deadline) = deadline {
             self.timers.arm(deadline, block, ticket);
         }
-        let next = self.next();
+        let next = if self.ticks.count() { self.next() } else { self.next_late() };
         // SAFETY: invariants 2 and 3; the block is parked, so a wake will put it into the ring, once.
         unsafe { self.switch_to(next) };
         // A timer that fires counts its ticket up.
@@ -343,6 +365,18 @@ impl Worker {
             worker().is_some_and(|own| std::ptr::eq(own, self)),
             "a task was resumed by a thread that is not its own"
         );
+    }
+
+    /// Whose turn is next when it is time to look around: the hub's, which does so, unless it is in the ring. Not to be done
+    /// by the task that waits or has ended: a wake would come before it has parked, and a stack that is nobody's is no place.
+    #[cold]
+    fn next_late(&self) -> *const Context {
+        self.ticks.count_late();
+        if self.hub_queued.get() {
+            return self.next();
+        }
+        // SAFETY: the hub was set by `enter`, and is suspended: a task runs.
+        unsafe { (*self.hub.get()).context() }
     }
 
     /// Whose turn is next: the first in the ring, or the hub.
@@ -391,7 +425,7 @@ impl Worker {
         if self.live.get() == 0 && self.sweeping.get() {
             self.wake(self.main());
         }
-        let next = self.next();
+        let next = if self.ticks.count() { self.next() } else { self.next_late() };
         self.current.set(next);
         next
     }

@@ -22,13 +22,17 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::any::Any;
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::collections::VecDeque;
-use std::mem::MaybeUninit;
+use std::mem::{MaybeUninit, offset_of};
 use std::ptr::null;
 use std::rc::Rc;
 use std::sync::Arc;
 
 /// Slots in a chunk. The first holds the header.
-const SLOTS: usize = 1024;
+pub(super) const SLOTS: usize = 1024;
+/// For a debugger: the size of a context, where a table keeps its newest chunk, and a chunk the one before it.
+pub(super) const CONTEXT_SIZE: usize = size_of::<Context>();
+pub(super) const FIRST: usize = offset_of!(Table, newest);
+pub(super) const NEXT: usize = offset_of!(Header, before);
 /// Bytes of a chunk's contexts, and their alignment: a power of two, because a context's size is.
 const BYTES: usize = SLOTS * size_of::<Context>();
 const _: () = assert!(BYTES.is_power_of_two());
@@ -57,6 +61,8 @@ pub(crate) struct Block {
     pub(crate) ticket: Cell<u32>,
     /// What it waits for. Meaningful while parked.
     pub(crate) wait: Cell<Wait>,
+    /// Since when it waits: see `Worker::waits_since`.
+    pub(crate) since: Cell<u64>,
     /// Who waits in `join` for it to end.
     pub(crate) joiner: Cell<*const Block>,
     /// Who waits for it together with others.
@@ -89,6 +95,7 @@ impl Block {
             lent: Cell::new(false),
             ticket: Cell::new(0),
             wait: Cell::new(Wait::NOTHING),
+            since: Cell::new(0),
             joiner: Cell::new(null()),
             watcher: Cell::new(None),
             parent: Cell::new(None),
@@ -130,8 +137,11 @@ pub(crate) trait Watcher {
 }
 
 /// The first slot of a chunk.
+#[repr(C)]
 struct Header {
     blocks: *const Block,
+    /// The chunk that was made before this one.
+    before: *const Header,
 }
 
 const _: () = assert!(size_of::<Header>() <= size_of::<Context>());
@@ -160,7 +170,7 @@ impl Chunk {
         (contexts, Layout::array::<Block>(SLOTS).expect("small"))
     }
 
-    fn new() -> Chunk {
+    fn new(before: *const Header) -> Chunk {
         let (contexts_layout, blocks_layout) = Chunk::layouts();
         // SAFETY: both layouts have a size; every slot is written before it is used.
         unsafe {
@@ -169,7 +179,7 @@ impl Chunk {
             if contexts.is_null() || blocks.is_null() {
                 handle_alloc_error(contexts_layout);
             }
-            contexts.cast::<Header>().write(Header { blocks });
+            contexts.cast::<Header>().write(Header { blocks, before });
             blocks.write(Block::new(null()));
             for i in 1..SLOTS {
                 contexts.add(i).write(Context::new());
@@ -202,12 +212,14 @@ impl Drop for Chunk {
 /// All control blocks of one run. Lives as long as a handle to one of its tasks does.
 pub(crate) struct Table {
     chunks: RefCell<Vec<Chunk>>,
+    /// The chunk that was made last, for a debugger to begin with.
+    newest: Cell<*const Header>,
     free: RefCell<VecDeque<*const Block>>,
 }
 
 impl Table {
     pub(crate) fn new() -> Table {
-        Table { chunks: RefCell::default(), free: RefCell::default() }
+        Table { chunks: RefCell::default(), newest: Cell::new(null()), free: RefCell::default() }
     }
 
     /// A free block, the one freed last first.
@@ -221,7 +233,8 @@ impl Table {
 
     #[cold]
     fn grow(&self) -> *const Block {
-        let chunk = Chunk::new();
+        let chunk = Chunk::new(self.newest.get());
+        self.newest.set(chunk.contexts.cast());
         let mut free = self.free.borrow_mut();
         free.extend(chunk.blocks()[1..].iter().rev().map(std::ptr::from_ref));
         self.chunks.borrow_mut().push(chunk);

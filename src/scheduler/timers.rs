@@ -67,6 +67,11 @@ impl Timers {
         self.heap.borrow().is_empty()
     }
 
+    /// How many wait for their time: those whose wait ended early are not counted.
+    pub(crate) fn armed(&self) -> usize {
+        self.heap.borrow().len().saturating_sub(self.stale.get())
+    }
+
     pub(crate) fn arm(&self, deadline: Instant, block: *const Block, ticket: u32) {
         let sequence = self.sequence.replace(self.sequence.get() + 1);
         self.heap.borrow_mut().push(Reverse((deadline, sequence, block, ticket)));

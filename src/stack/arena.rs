@@ -9,6 +9,7 @@ use super::{Limit, Shape, StackError, page_size};
 use memmap2::{Advice, MmapMut, MmapOptions};
 use std::borrow::Cow;
 use std::io;
+use std::mem::offset_of;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
@@ -371,6 +372,15 @@ impl Quarry {
         }
     }
 }
+
+/// For a debugger: in a slot its slab and index, in a slab its start, and the sizes of a stack and of a guard.
+pub(crate) const OFFSETS: [usize; 5] = [
+    offset_of!(Slot, slab),
+    offset_of!(Slot, index),
+    offset_of!(Slab, start),
+    offset_of!(Slab, shape) + offset_of!(Shape, size),
+    offset_of!(Slab, shape) + offset_of!(Shape, guard),
+];
 
 /// Where an address lies.
 pub(crate) enum Place {

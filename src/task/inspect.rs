@@ -1,120 +1,14 @@
-//! Seeing inside: who waits for what, and whether that can ever end.
+//! Reaching every task of a run: to look at it, to tell it something, to give it up.
 
-use super::wait::{self, can_be_unparked};
-use super::{Reason, Task};
+pub(crate) use super::deadlock::{break_waits, is_closed, report};
+use super::{Task, wait};
 use crate::arch::unwind_from;
 use crate::scheduler::table::Block;
 use crate::scheduler::{Phase, Worker, attention};
 use crate::stack::arena::Kind;
 use crate::stack::overflow::abort_naming;
 use std::backtrace::Backtrace;
-use std::collections::HashMap;
-use std::fmt;
 use std::io::Write as _;
-
-/// A task that waits, in the report of a deadlock.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stuck {
-    /// Who waits.
-    pub task: Task,
-    /// What for, in words.
-    pub reason: Reason,
-    /// For whom, if it is a task.
-    pub on: Option<Task>,
-    /// Who holds what it waits for, if it is a lock or the like and a task of this run holds it.
-    pub held_by: Option<Task>,
-}
-
-/// Who waits for what when nobody can go on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadlockReport {
-    /// Everybody who waits, in the order of their numbers.
-    pub tasks: Vec<Stuck>,
-    /// Tasks that wait for each other in a circle, each for the next and the last for the first; empty if there is none.
-    pub cycle: Vec<Task>,
-}
-
-impl fmt::Display for DeadlockReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.tasks.len();
-        write!(f, "{count} {} and nobody is left to wake them:", if count == 1 { "task waits" } else { "tasks wait" })?;
-        for Stuck { task, reason, on, held_by } in &self.tasks {
-            write!(f, "\n  task {task} waits for {reason}")?;
-            if let Some(on) = on {
-                write!(f, ": {on}")?;
-            }
-            if let Some(holder) = held_by {
-                write!(f, ", held by {holder}")?;
-            }
-        }
-        if let Some(first) = self.cycle.first() {
-            write!(f, "\n  in a circle: ")?;
-            for task in &self.cycle {
-                write!(f, "{task} -> ")?;
-            }
-            write!(f, "{first}")?;
-        }
-        Ok(())
-    }
-}
-
-fn for_each_parked(worker: &Worker, mut f: impl FnMut(&Block)) {
-    worker.table.for_each(|block| {
-        if block.phase.get() == Phase::Parked {
-            f(block);
-        }
-    });
-}
-
-/// Everybody who waits.
-pub(crate) fn report(worker: &Worker) -> DeadlockReport {
-    let mut parked: Vec<*const Block> = Vec::new();
-    let mut everybody: HashMap<u64, *const Block> = HashMap::new();
-    for_each_parked(worker, |block| parked.push(block));
-    worker.table.for_each(|block| {
-        everybody.insert(block.id.get(), block);
-    });
-    let holds = |block: &Block| holder(worker, &everybody, block);
-    // SAFETY: blocks of the table, which stands.
-    let mut parked: Vec<&Block> = parked.into_iter().map(|block| unsafe { &*block }).collect();
-    parked.sort_by_key(|block| block.id.get());
-    let stuck = |block: &&Block| {
-        let wait = block.wait.get();
-        // SAFETY: whoever waits for a task holds a handle to it.
-        let on = unsafe { wait.on.as_ref() }.map(Task::of);
-        Stuck { task: Task::of(block), reason: Reason::new(wait.why), on, held_by: holds(block).map(Task::of) }
-    };
-    let cycle = parked.iter().find_map(|block| cycle_from(block, holds)).unwrap_or_default();
-    DeadlockReport { tasks: parked.iter().map(stuck).collect(), cycle }
-}
-
-/// Who holds what a parked task waits for, if that is a task of this run that has not ended.
-fn holder<'a>(worker: &'a Worker, everybody: &HashMap<u64, *const Block>, block: &Block) -> Option<&'a Block> {
-    // SAFETY: whoever waits borrows what it waits for.
-    let holder = unsafe { block.wait.get().holder.as_ref() }?.task_of(worker.run())?;
-    // SAFETY: a block of the table, which stands.
-    everybody.get(&holder).map(|block| unsafe { &**block })
-}
-
-/// The circle that leads back to `start`, if there is one.
-fn cycle_from<'a>(start: &'a Block, holder: impl Fn(&Block) -> Option<&'a Block>) -> Option<Vec<Task>> {
-    let mut cycle = vec![Task::of(start)];
-    let mut at = start;
-    loop {
-        // SAFETY: whoever waits for a task holds a handle to it.
-        let next = unsafe { at.wait.get().on.as_ref() }.or_else(|| holder(at));
-        let next = next.filter(|next| next.phase.get() == Phase::Parked)?;
-        if std::ptr::eq(next, start) {
-            return Some(cycle);
-        }
-        let task = Task::of(next);
-        if cycle.contains(&task) {
-            return None; // a circle, but without `start`
-        }
-        cycle.push(task);
-        at = next;
-    }
-}
 
 /// Where a suspended task stands: a backtrace of its own stack, which ends at its first function. `None` for one that runs
 /// or has ended, and where the switch is not hand-written.
@@ -131,28 +25,6 @@ pub(super) fn backtrace(worker: &Worker, block: &Block) -> Option<Backtrace> {
     // SAFETY: the task is suspended, on this thread, and nothing here switches.
     unsafe { unwind_from(block.context(), capture, (&raw mut trace).cast()) };
     trace
-}
-
-/// Whether every wait is of a kind that only a task of this run can end.
-pub(crate) fn is_closed(worker: &Worker) -> bool {
-    let mut closed = true;
-    for_each_parked(worker, |block| {
-        let wait = block.wait.get();
-        closed &= wait.closed || !wait.open && !can_be_unparked(block);
-    });
-    closed
-}
-
-/// Ends every wait, so that whoever is left can end: nobody else will.
-pub(crate) fn break_waits(worker: &Worker) {
-    let mut parked: Vec<*const Block> = Vec::new();
-    for_each_parked(worker, |block| parked.push(block));
-    for block in parked {
-        // SAFETY: a block of the table, which stands.
-        let block = unsafe { &*block };
-        block.add_attention(attention::CANCEL | attention::BROKEN);
-        wait::cut_short(worker, block);
-    }
 }
 
 /// Sets bits of every task that is neither main nor the hub, and ends the waits that this ends. Returns how many there are.

@@ -5,14 +5,18 @@
 
 pub(crate) mod inspect;
 mod combine;
+mod deadlock;
 mod done;
+pub(crate) mod dump;
 mod group;
 mod handle;
 mod join_macro;
 mod limits;
 mod local;
+pub(crate) mod metrics;
 mod result;
 mod scope;
+pub(crate) mod slow;
 mod start;
 pub(crate) mod wait;
 
@@ -31,17 +35,20 @@ pub use self::combine::{
     AsCompleted, Completed, Race, TaskError, TryJoinError, WaitError, Waited, When, as_completed, gather, join_all,
     race, try_join_all, wait,
 };
+pub use self::deadlock::{DeadlockReport, Stuck};
 pub use self::done::{CallbackId, Done};
+pub use self::dump::{Dump, TaskDump};
 pub use self::group::Joinable;
 pub use self::handle::{CancelOnDrop, JoinError, JoinHandle};
-pub use self::inspect::{DeadlockReport, Stuck};
 pub use self::join_macro::JoinTuple;
 pub use self::limits::{Deadline, Elapsed, check, deadline, no_suspend, shield, timeout};
 pub use self::local::LocalKey;
 #[doc(hidden)]
 pub use self::local::new_key;
+pub use self::metrics::Metrics;
 pub(crate) use self::result::report_unhandled;
 pub use self::scope::{Failure, Scope, ScopeError, ScopedJoinHandle, scope};
+pub use self::slow::SlowTurn;
 pub use self::wait::{
     Cancellation, Cancelled, Reason, Unparker, cancelled, is_cancelled, park, park_shielded, park_until,
 };

@@ -1,0 +1,336 @@
+//! The watcher of a run: a thread of the library's own, for what cannot be done from within.
+//!
+//! There is one only where a run asks to be watched or dumped. It reads no task's memory: it asks the worker, which answers
+//! when it looks around, or looks at the copy that a signal handler makes of the running task's stack. It does not count
+//! among the threads that may wake a task.
+#![forbid(unsafe_code)]
+
+use super::RunError;
+use crate::scheduler::hub::Held;
+use crate::scheduler::pulse::{Moment, Pulse};
+use crate::scheduler::sample::{Look, Sampler};
+use crate::scheduler::signals::{Doorbell, Handled, SAMPLE};
+use crate::scheduler::{self, Worker};
+use crate::task::dump::dump;
+use crate::task::{Dump, SlowTurn};
+use std::cell::Cell;
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{self, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What is called for a slow turn.
+pub(super) type OnSlowTurn = dyn Fn(&SlowTurn) + Send + Sync;
+
+/// After how long a dump that does not come is explained.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a run wants of its watcher.
+#[derive(Clone, Default)]
+pub(super) struct Wishes {
+    pub(super) dump_on: Option<i32>,
+    pub(super) watch: Option<Duration>,
+    pub(super) on_slow_turn: Option<Arc<OnSlowTurn>>,
+}
+
+impl Wishes {
+    pub(super) fn is_empty(&self) -> bool {
+        self.dump_on.is_none() && self.watch.is_none()
+    }
+}
+
+/// Makes `worker` this thread's and calls `f`, as `Worker::with_thread` does, with a watcher beside it.
+///
+/// # Errors
+///
+/// Those of `with_thread`; if a signal cannot be handled; without a thread. `f` is not called then.
+pub(super) fn watched<R, T>(
+    worker: &Worker,
+    wishes: Wishes,
+    f: impl FnOnce(&Worker) -> R,
+) -> Result<Option<R>, RunError<T>> {
+    let desk = Desk::open(wishes)?;
+    let (sampler, (sender, dumps)) = (Sampler::new(worker), mpsc::channel());
+    let request = Cell::new(hold_dump(worker, sender, Arc::clone(&desk.bell)));
+    let watched = Watched { pulse: worker.pulse(), sampler: &sampler, request, dumps };
+    std::thread::scope(|scope| {
+        let (started, starts) = mpsc::channel();
+        let serve = || desk.serve(watched, move || drop(started));
+        std::thread::Builder::new().name("cede-watch".into()).spawn_scoped(scope, serve)?;
+        // Until it is known for one of the library's own, it is taken for somebody who may wake a task.
+        let _ = starts.recv() as Result<(), _>;
+        let outcome = worker.with_thread(|worker| sampler.while_open(|| f(worker)));
+        desk.close();
+        Ok(outcome?)
+    })
+}
+
+/// Has the worker hold a job that sends the watcher a dump, and with it what is to be released for the next one.
+fn hold_dump(worker: &Worker, sender: Sender<(Dump, Held)>, bell: Arc<Doorbell>) -> Held {
+    worker.hold(Box::new(move || {
+        let Some(worker) = scheduler::worker() else { return };
+        let next = hold_dump(worker, sender.clone(), Arc::clone(&bell));
+        // The watcher waits for it.
+        let _ = sender.send((dump(), next));
+        bell.wake();
+    }))
+}
+
+/// The signals' handlers and the bell, for as long as the run lasts.
+struct Desk {
+    wishes: Wishes,
+    bell: Arc<Doorbell>,
+    stop: AtomicBool,
+    /// Which run this is, for people.
+    thread: String,
+    _handled: Vec<Handled>,
+}
+
+impl Desk {
+    /// # Errors
+    ///
+    /// If a signal cannot be handled, or there are no descriptors for a pipe.
+    fn open(wishes: Wishes) -> io::Result<Desk> {
+        let bell = Arc::new(Doorbell::new()?);
+        let mut handled = vec![Handled::install(SAMPLE)?];
+        if let Some(signal) = wishes.dump_on {
+            bell.listen(signal);
+            handled
+                .push(Handled::install(signal).map_err(|error| {
+                    io::Error::new(error.kind(), format!("cannot handle signal {signal}: {error}"))
+                })?);
+        }
+        let thread = std::thread::current();
+        let thread = thread.name().map_or_else(|| format!("{:?}", thread.id()), |name| format!("'{name}'"));
+        Ok(Desk { wishes, bell, stop: AtomicBool::new(false), thread, _handled: handled })
+    }
+
+    /// Has the watcher end.
+    fn close(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.bell.wake();
+    }
+
+    /// The watcher's whole life.
+    fn serve(&self, worker: Watched<'_>, started: impl FnOnce()) {
+        let _own = Own::register();
+        started();
+        let mut asked: Option<(Instant, Moment)> = None;
+        // A dump is under way; another one was asked for meanwhile.
+        let (mut under_way, mut again) = (false, false);
+        let mut watch = self.wishes.watch.map(Watch::new);
+        loop {
+            let rest = asked.map(|(asked, _)| PATIENCE.saturating_sub(asked.elapsed()));
+            self.bell.wait([rest, watch.as_ref().map(|watch| watch.allowed / 4)].into_iter().flatten().min());
+            // Whatever has come is printed, also at the end.
+            let stop = self.stop.load(Ordering::Acquire);
+            for (dump, next) in worker.dumps.try_iter() {
+                worker.request.set(next);
+                (asked, under_way) = (None, false);
+                self.print(&format_args!("dump of the run on thread {}: {dump}", self.thread));
+            }
+            if stop {
+                return;
+            }
+            again |= self.wishes.dump_on.is_some() && self.bell.was_rung();
+            if again && !under_way {
+                (again, under_way) = (false, true);
+                worker.request.get().release();
+                asked = Some((Instant::now(), worker.pulse.look()));
+            }
+            if let Some((when, moment)) = asked
+                && when.elapsed() >= PATIENCE
+            {
+                asked = None;
+                self.explain(&worker, moment);
+            }
+            if let Some(watch) = &mut watch
+                && let Some(slow) = watch.look(&worker)
+            {
+                self.tell(&slow);
+            }
+        }
+    }
+
+    /// A dump was asked for, and the worker has not looked around: says so if one turn is all that it has done since.
+    fn explain(&self, worker: &Watched<'_>, moment: Moment) {
+        if let Look::Seen(seen) = worker.sampler.look(Some(moment)) {
+            let slow = SlowTurn::new(Some(seen), PATIENCE);
+            let thread = &self.thread;
+            self.print(&format_args!("the dump of the run on thread {thread} comes when this turn is over: {slow}"));
+        }
+    }
+
+    fn tell(&self, slow: &SlowTurn) {
+        match &self.wishes.on_slow_turn {
+            // Its panic has been reported by the hook.
+            Some(f) => drop(catch_unwind(AssertUnwindSafe(|| f(slow)))),
+            None => self.print(slow),
+        }
+    }
+
+    /// In one piece, since several may print.
+    fn print(&self, what: &dyn Display) {
+        // Where stderr cannot be written there is nobody to tell.
+        let _ = io::stderr().write_all(format!("cede: {what}\n").as_bytes());
+    }
+}
+
+/// What the watcher sees of a worker.
+struct Watched<'a> {
+    pulse: Pulse<'a>,
+    sampler: &'a Sampler,
+    /// What is to be released for a dump.
+    request: Cell<Held>,
+    dumps: Receiver<(Dump, Held)>,
+}
+
+/// Looks for turns that take too long.
+struct Watch {
+    allowed: Duration,
+    /// What was seen last, and when first.
+    seen: Option<(Moment, Instant)>,
+    told: Option<SlowTurn>,
+}
+
+impl Watch {
+    fn new(allowed: Duration) -> Watch {
+        Watch { allowed, seen: None, told: None }
+    }
+
+    /// What there is to tell: that a turn takes too long, once, or that such a one is over.
+    fn look(&mut self, worker: &Watched<'_>) -> Option<SlowTurn> {
+        let (moment, now) = (worker.pulse.look(), Instant::now());
+        let since = match self.seen {
+            Some((seen, since)) if seen == moment => since,
+            before => {
+                self.seen = Some((moment, now));
+                return self.told.take().zip(before).map(|(told, (_, since))| told.ended(now - since));
+            }
+        };
+        let lasted = now - since;
+        if moment.is_asleep() || self.told.is_some() || lasted < self.allowed {
+            return None;
+        }
+        let slow = match worker.sampler.look(Some(moment)) {
+            Look::Over => return None,
+            Look::Deaf => SlowTurn::new(None, lasted),
+            Look::Seen(seen) => SlowTurn::new(Some(seen), lasted),
+        };
+        self.told = Some(slow.ended(lasted));
+        Some(slow)
+    }
+}
+
+/// The threads of the library's own, by the system's numbers.
+static OWN: Mutex<Vec<OsString>> = Mutex::new(Vec::new());
+
+fn own() -> MutexGuard<'static, Vec<OsString>> {
+    OWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Counts this thread among the library's own.
+struct Own(Option<OsString>);
+
+impl Own {
+    fn register() -> Own {
+        let link = std::fs::read_link("/proc/thread-self").ok();
+        let number = link.and_then(|link| link.file_name().map(OsString::from));
+        own().extend(number.clone());
+        Own(number)
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        own().retain(|number| Some(number) != self.0.as_ref());
+    }
+}
+
+/// Whether the process has no thread but this one and the library's own. In doubt it has.
+pub(super) fn is_only_thread() -> bool {
+    // Held, so that none of them ends meanwhile and gives its number to somebody else.
+    let own = own();
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return false };
+    let mut others = threads.filter(|thread| thread.as_ref().map_or(true, |thread| !own.contains(&thread.file_name())));
+    others.next().is_some() && others.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Generator, Yielder, spawn, yield_now};
+    use std::collections::BTreeMap;
+    use std::hint::black_box;
+    use std::rc::Rc;
+
+    /// Code of many kinds: allocation, formatting, system calls, recursion, unwinding, nested stacks, switches.
+    fn some_of_everything(n: usize) {
+        let mut map = BTreeMap::new();
+        (0..n % 50).for_each(|i| drop(map.insert(format!("{i}-{n}"), vec![i as f64 / 3.0; i])));
+        let mut text: Vec<_> = map.iter().map(|(key, value)| format!("{key}{value:?}")).collect();
+        text.sort();
+        black_box(text);
+        if n % 20 == 0 && cfg!(panic = "unwind") {
+            drop(black_box(catch_unwind(|| std::panic::resume_unwind(Box::new(n)))));
+        }
+        fn walk(depth: usize, y: &Yielder<usize>) {
+            if depth > 0 {
+                y.yield_(depth);
+                yield_now();
+                walk(black_box(depth - 1), y);
+            }
+        }
+        let outer = Generator::new(move |y: &Yielder<usize>| {
+            Generator::new(move |z| walk(n % 10, z)).for_each(|i| y.yield_(i))
+        });
+        black_box(outer.sum::<usize>());
+        black_box(std::fs::metadata("/").is_ok());
+        yield_now();
+    }
+
+    #[test]
+    fn a_look_at_any_instruction_of_anything_does_no_harm() {
+        let stacks = Mutex::new((0, 0, 0));
+        let wishes = Wishes { watch: Some(Duration::from_secs(3600)), ..Wishes::default() };
+        let desk = Desk::open(wishes).unwrap();
+        let stalled = |_: &Worker| crate::scheduler::Verdict::Sleep(None);
+        let clock = crate::scheduler::timers::Clock::real();
+        let shape = crate::stack::Shape::new(64 * 1024, 0).unwrap();
+        let worker = Worker::new(shape, Box::new(stalled), Rc::new(|_, _| ()), clock, Box::new(|_| ()));
+        let sampler = Sampler::new(&worker);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !desk.stop.load(Ordering::Acquire) {
+                    let Look::Seen(seen) = sampler.look(None) else { continue };
+                    let mut stacks = stacks.lock().unwrap();
+                    stacks.0 += 1;
+                    let Some(trace) = seen.trace else { continue };
+                    stacks.1 += 1;
+                    if stacks.1 % 64 == 0 {
+                        let text = trace.to_string();
+                        stacks.2 += usize::from(text.contains("some_of_everything") || text.contains("imp::root"));
+                    }
+                }
+            });
+            let done = worker.with_thread(|worker| {
+                sampler.while_open(|| {
+                    let end = Instant::now() + Duration::from_secs(2);
+                    let mut tasks: Vec<_> = (0..4)
+                        .map(|k| spawn(move || (k..).take_while(|_| Instant::now() < end).for_each(some_of_everything)))
+                        .collect();
+                    tasks.iter_mut().for_each(|task| task.join().unwrap());
+                    desk.close();
+                    worker.live.get()
+                })
+            });
+            assert_eq!(done.unwrap(), Some(0));
+        });
+        let (looks, traces, whole) = *stacks.lock().unwrap();
+        eprintln!("{looks} looks, {traces} traces, of every 64th {whole} whole");
+    }
+}

@@ -1,0 +1,108 @@
+//! Where a debugger finds the tasks: `tools/cede-gdb.py` reads this in a live process or a core file.
+//!
+//! It is filled when the first run begins, with offsets and not with types, so that it can be read where the program has line
+//! tables only.
+
+use super::Worker;
+use super::table::{self, Block};
+use crate::stack::arena;
+use std::mem::offset_of;
+use std::ptr::null_mut;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
+
+/// A run that goes on.
+#[repr(C)]
+struct Run {
+    worker: AtomicPtr<Worker>,
+    table: AtomicUsize,
+}
+
+/// How many runs at once can be seen.
+const RUNS: usize = 64;
+/// "cede" and the version of this layout.
+const MAGIC: usize = 0x6365_6465_0000_0001;
+
+/// All of it machine words. The order is the script's too.
+#[repr(C)]
+struct Layout {
+    magic: AtomicUsize,
+    runs: AtomicUsize,
+    offsets: [AtomicUsize; 20],
+    run: [Run; RUNS],
+}
+
+/// The script looks for this name.
+static CEDE_DEBUG_LAYOUT: Layout = Layout {
+    magic: AtomicUsize::new(0),
+    runs: AtomicUsize::new(RUNS),
+    offsets: [const { AtomicUsize::new(0) }; 20],
+    run: [const { Run { worker: AtomicPtr::new(null_mut()), table: AtomicUsize::new(0) } }; RUNS],
+};
+
+/// Makes a run visible.
+pub(super) fn enter(worker: &Worker) {
+    if CEDE_DEBUG_LAYOUT.magic.load(Relaxed) == 0 {
+        let offsets = offsets(worker.main());
+        CEDE_DEBUG_LAYOUT.offsets.iter().zip(offsets).for_each(|(place, offset)| place.store(offset, Relaxed));
+        CEDE_DEBUG_LAYOUT.magic.store(MAGIC, Relaxed);
+    }
+    let me = std::ptr::from_ref(worker).cast_mut();
+    let free = |run: &&Run| run.worker.compare_exchange(null_mut(), me, Relaxed, Relaxed).is_ok();
+    // Those beyond the last are not seen.
+    if let Some(run) = CEDE_DEBUG_LAYOUT.run.iter().find(free) {
+        run.table.store(std::ptr::from_ref(&*worker.table) as usize, Relaxed);
+    }
+}
+
+/// The run is over.
+pub(super) fn leave(worker: &Worker) {
+    let me = std::ptr::from_ref(worker).cast_mut();
+    if let Some(run) = CEDE_DEBUG_LAYOUT.run.iter().find(|run| run.worker.load(Relaxed) == me) {
+        run.worker.store(null_mut(), Relaxed);
+    }
+}
+
+/// In the order in which the script names them. What std keeps to itself is measured.
+fn offsets(block: &Block) -> [usize; 20] {
+    let address = std::ptr::from_ref(block) as usize;
+    let why = words_of(&block.wait.get().why, block.wait.get().why.as_ptr() as usize);
+    let sample: Arc<str> = "sample".into();
+    let pointer = sample.as_ptr() as usize;
+    // SAFETY: two words, which any `Arc<str>` has.
+    let inner = unsafe { std::mem::transmute_copy::<Arc<str>, [usize; 2]>(&sample) };
+    let name = usize::from(inner[1] > inner[0]);
+    let name_at = block.name.as_ptr() as usize - address;
+    let wait = offset_of!(Block, wait) + offset_of!(super::Wait, why);
+    let [slab, index, start, size, guard] = arena::OFFSETS;
+    let stack = offset_of!(Block, stack);
+    [
+        usize::from(crate::arch::NATIVE),
+        table::CONTEXT_SIZE,
+        table::SLOTS,
+        table::FIRST,
+        table::NEXT,
+        size_of::<Block>(),
+        offset_of!(Block, id),
+        offset_of!(Block, phase),
+        wait + 8 * why,
+        wait + 8 * (1 - why),
+        name_at + 8 * name,
+        name_at + 8 * (1 - name),
+        pointer - inner[name],
+        stack + slab,
+        stack + index,
+        start,
+        size,
+        guard,
+        offset_of!(Worker, current),
+        offset_of!(Worker, hub),
+    ]
+}
+
+/// Which of the two words of a `&str` is the pointer.
+fn words_of(text: &&'static str, pointer: usize) -> usize {
+    // SAFETY: a `&str` is two words.
+    let words = unsafe { std::mem::transmute_copy::<&str, [usize; 2]>(text) };
+    usize::from(words[0] != pointer)
+}

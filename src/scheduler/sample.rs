@@ -1,0 +1,418 @@
+//! Seeing where a worker is while it runs, from another thread.
+//!
+//! A backtrace cannot be taken in a signal handler: unwinding takes locks and allocates. So the handler, on the worker's
+//! thread, only copies: the registers, the task's number and name, and the stack from where it stands to its top, with
+//! the stacks below it if it is that of a generator. The watcher then unwinds the copy on its own thread.
+//!
+//! The copy lies elsewhere, so every word in it that points into an original is made to point to the same place in the copy.
+//! An unwinder believes what it reads, and where its tables are wrong for a place (hand-written code) it would follow
+//! whatever lies there. So a word that points neither into a copied stack nor into code is replaced by the address of zeros:
+//!
+//! ```text
+//! +---------+----------------------+---------+
+//! | zeros   | stack 1 | stack 2 .. | zeros   |   one allocation; only what is copied becomes resident
+//! +---------+----------------------+---------+
+//!      ^ what points nowhere known
+//! ```
+//!
+//! Then a return address is code or the address of zeros, a frame lies in a copy or in zeros, and the walk ends at the first
+//! return address that is not code, wherever it has come to. What a frame names as saved may lie just below what was copied;
+//! so there the address of zeros stands too: as a frame pointer, zero itself would lead to address 8. And the seam of a
+//! coroutine follows a pointer to its caller's frame; so the first of the zeros is the address of more of them.
+
+use super::pulse::Moment;
+use super::table::{Block, block_of};
+use super::{Phase, Worker, signals};
+use crate::arch::{Registers, interrupted, unwind_from_registers};
+use crate::stack::arena::{self, Kind, Place};
+use std::backtrace::Backtrace;
+use std::cell::{Cell, UnsafeCell};
+use std::ptr::null;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// How much of stacks is copied, in bytes.
+const MOST: usize = 1 << 20;
+/// How many stacks.
+const STACKS: usize = 8;
+/// How many zeros lie on both sides, in bytes: more than the frame of any function.
+const ZEROS: usize = 1 << 20;
+/// How much is copied from below the stack pointer, in bytes: what the ABI of x86-64 keeps signals from writing to.
+const BELOW: usize = 128;
+/// How many words below the copy are not zero: more than a frame saves.
+const MARGIN: usize = 512;
+/// How much of a name is kept, in bytes.
+const NAME: usize = 128;
+
+/// A stack that was copied.
+#[derive(Clone, Copy, Default)]
+struct Piece {
+    /// The top of the stack, by which it is known.
+    top: usize,
+    /// Where it lay.
+    from: usize,
+    /// Where it lies, counted from the first copied byte.
+    at: usize,
+    /// In bytes; 0 if it was not copied yet.
+    len: usize,
+}
+
+/// What the handler leaves for the watcher.
+struct Copied {
+    /// The turn that is wanted, or any; then the one that was found.
+    moment: Option<Moment>,
+    id: u64,
+    is_hub: bool,
+    name: [u8; NAME],
+    name_len: usize,
+    has_name: bool,
+    registers: Option<Registers>,
+    pieces: [Piece; STACKS],
+    count: usize,
+    /// How many bytes were copied.
+    end: usize,
+    words: Vec<usize>,
+}
+
+const NOBODY: u32 = 0;
+const ASKED: u32 = 1;
+const COPYING: u32 = 2;
+const COPIED: u32 = 3;
+
+/// One worker's, shared with its watcher.
+pub(crate) struct Sampler {
+    state: AtomicU32,
+    thread: libc::pthread_t,
+    /// The thread's own stack.
+    bounds: (usize, usize),
+    worker: *const Worker,
+    /// The handler's from `ASKED` to `COPIED`, else the watcher's.
+    copied: UnsafeCell<Copied>,
+}
+
+// SAFETY: the state says whose the cell is; the worker is followed only by the handler, on the worker's own thread.
+unsafe impl Sync for Sampler {}
+// SAFETY: as above; a pthread_t is a name.
+unsafe impl Send for Sampler {}
+
+thread_local! {
+    /// The sampler of the run on this thread, for the handler. Needs no registration and no destructor.
+    static SAMPLER: Cell<*const Sampler> = const { Cell::new(null()) };
+}
+
+/// Who runs, and where.
+pub(crate) struct Seen {
+    /// 0 if there is none: a task that has ended.
+    pub(crate) id: u64,
+    pub(crate) name: Option<String>,
+    pub(crate) is_hub: bool,
+    pub(crate) trace: Option<Backtrace>,
+}
+
+/// What came of a look.
+pub(crate) enum Look {
+    Seen(Seen),
+    /// The turn was over.
+    Over,
+    /// The thread takes no signals.
+    Deaf,
+}
+
+impl Sampler {
+    /// For the run of `worker`, on the thread that calls.
+    pub(crate) fn new(worker: &Worker) -> Sampler {
+        let copied = Copied {
+            moment: None,
+            id: 0,
+            is_hub: false,
+            name: [0; NAME],
+            name_len: 0,
+            has_name: false,
+            registers: None,
+            pieces: [Piece::default(); STACKS],
+            count: 0,
+            end: 0,
+            words: vec![0; (ZEROS + MOST + ZEROS) / size_of::<usize>()],
+        };
+        Sampler {
+            state: AtomicU32::new(NOBODY),
+            // SAFETY: it has no preconditions.
+            thread: unsafe { libc::pthread_self() },
+            bounds: thread_bounds(),
+            worker,
+            copied: UnsafeCell::new(copied),
+        }
+    }
+
+    /// Lets the worker be looked at while `f` runs.
+    pub(crate) fn while_open<R>(&self, f: impl FnOnce() -> R) -> R {
+        struct Closed(*const Sampler);
+        impl Drop for Closed {
+            fn drop(&mut self) {
+                SAMPLER.set(self.0);
+            }
+        }
+        let _closed = Closed(SAMPLER.replace(self));
+        f()
+    }
+
+    /// From the watcher: who keeps the worker at this moment, if that is still the turn that was seen, or whoever it is.
+    pub(crate) fn look(&self, moment: Option<Moment>) -> Look {
+        // SAFETY: nobody has been asked, so the cell is ours; the thread lives, since it waits for this one before it ends.
+        unsafe {
+            (*self.copied.get()).moment = moment;
+            self.state.store(ASKED, Ordering::Release);
+            libc::pthread_kill(self.thread, signals::SAMPLE);
+        }
+        let asked = Instant::now();
+        while self.state.load(Ordering::Acquire) != COPIED {
+            let late = asked.elapsed() > Duration::from_secs(1);
+            if late && self.state.compare_exchange(ASKED, NOBODY, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                return Look::Deaf;
+            }
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        self.state.store(NOBODY, Ordering::Relaxed);
+        // SAFETY: the handler is done, so the cell is ours again.
+        let copied = unsafe { &mut *self.copied.get() };
+        let seen = if moment.is_none() || copied.moment == moment { Look::Seen(copied.seen()) } else { Look::Over };
+        copied.wipe();
+        seen
+    }
+}
+
+/// From the signal handler: copies, if this thread was asked. False if it was not.
+///
+/// # Safety
+///
+/// `context` is what the kernel passed.
+pub(super) unsafe fn answer(context: *mut libc::c_void) -> bool {
+    let sampler = SAMPLER.get();
+    // SAFETY: the run that set it still stands, since it takes it back at its end.
+    let Some(sampler) = (unsafe { sampler.as_ref() }) else { return false };
+    if sampler.state.compare_exchange(ASKED, COPYING, Ordering::AcqRel, Ordering::Acquire).is_err() {
+        return false;
+    }
+    // SAFETY: the state makes the cell ours, the worker is this thread's and stands, and the context is the caller's.
+    unsafe {
+        let (copied, worker) = (&mut *sampler.copied.get(), &*sampler.worker);
+        copied.fill(worker, sampler.bounds, interrupted(context));
+    }
+    sampler.state.store(COPIED, Ordering::Release);
+    true
+}
+
+impl Copied {
+    /// Neither allocates nor locks. Runs between any two instructions of the worker's.
+    ///
+    /// # Safety
+    ///
+    /// The registers are those of the interrupted code, on this thread, whose stack lies in `bounds`.
+    unsafe fn fill(&mut self, worker: &Worker, bounds: (usize, usize), registers: Option<Registers>) {
+        let found = Some(worker.pulse().look());
+        if self.moment.is_some() && found != self.moment {
+            self.moment = found;
+            return;
+        }
+        // SAFETY: contexts in use lie in the table. The name changes only before the task's first turn and after its end.
+        let block: &Block = unsafe { &*block_of(worker.current.get()) };
+        let ended = matches!(block.phase.get(), Phase::Free | Phase::Ended | Phase::Cancelled);
+        self.id = if ended { 0 } else { block.id.get() };
+        self.is_hub = worker.is_hub(block);
+        // SAFETY: as above, so nobody borrows it mutably.
+        let name = unsafe { &*block.name.as_ptr() }.as_deref().filter(|_| !ended);
+        self.has_name = name.is_some();
+        let name = name.unwrap_or("");
+        self.name_len = (0..=name.len().min(NAME)).rev().find(|&at| name.is_char_boundary(at)).unwrap_or(0);
+        self.name[..self.name_len].copy_from_slice(&name.as_bytes()[..self.name_len]);
+        self.registers = registers;
+        let Some(registers) = registers else { return };
+        // At the end of a function the tables name places just below the stack pointer for what was popped from there.
+        let sp = registers.sp & !7;
+        let below = sp.saturating_sub(BELOW);
+        let from = if top_of(below, bounds) == top_of(sp, bounds) { below } else { sp };
+        self.plan(from, bounds);
+        // Coroutines first: each may say more of where the one below it was left.
+        let next = |pieces: &[Piece]| {
+            let rest = |piece: &&Piece| piece.len == 0;
+            let coroutine = pieces.iter().filter(rest).find(|piece| is_coroutine(piece.from));
+            coroutine.or_else(|| pieces.iter().find(rest)).map(|piece| piece.top)
+        };
+        while let Some(top) = next(&self.pieces[..self.count]) {
+            // SAFETY: the stack pointer, and addresses on stacks that are in use.
+            if !unsafe { self.copy(top, bounds) } {
+                break;
+            }
+        }
+    }
+
+    /// Has a stack copied from this address on, if it lies on one that was not copied.
+    fn plan(&mut self, from: usize, bounds: (usize, usize)) {
+        let Some(top) = top_of(from, bounds) else { return };
+        let from = from & !7;
+        match self.pieces[..self.count].iter_mut().find(|piece| piece.top == top) {
+            Some(piece) if piece.len == 0 => piece.from = piece.from.min(from),
+            Some(_) => {}
+            None if self.count < STACKS => {
+                self.pieces[self.count] = Piece { top, from, at: 0, len: 0 };
+                self.count += 1;
+            }
+            None => {}
+        }
+    }
+
+    /// Copies the stack with this top, and plans to copy those that a coroutine's links lead to. False if there is no room.
+    ///
+    /// # Safety
+    ///
+    /// The stack is in use, and its piece begins in its mapped part.
+    unsafe fn copy(&mut self, top: usize, bounds: (usize, usize)) -> bool {
+        let Some(piece) = self.pieces[..self.count].iter_mut().find(|piece| piece.top == top) else { return false };
+        piece.at = self.end;
+        piece.len = (top - piece.from).min(MOST - self.end) & !7;
+        let Piece { from, at, len, .. } = *piece;
+        if len == 0 {
+            return false;
+        }
+        self.end += len;
+        let first = (ZEROS + at) / size_of::<usize>();
+        let count = len / size_of::<usize>();
+        // SAFETY: from `from` to the top the stack is mapped and readable, and the buffer has room.
+        unsafe { copy_words(from, self.words.as_mut_ptr().add(first), count) };
+        if is_coroutine(from) {
+            // The link to where it was resumed lies near its top, next to what it captured, which may point to the same
+            // stack or to others. Copying too much does no harm.
+            for at in first + count.saturating_sub(256)..first + count {
+                self.plan(self.words[at], bounds);
+            }
+        }
+        true
+    }
+
+    fn seen(&mut self) -> Seen {
+        let name = std::str::from_utf8(&self.name[..self.name_len]).ok().filter(|_| self.has_name);
+        let (id, name, is_hub) = (self.id, name.map(Into::into), self.is_hub);
+        Seen { id, name, is_hub, trace: self.unwind() }
+    }
+
+    /// The backtrace of what was copied.
+    fn unwind(&mut self) -> Option<Backtrace> {
+        unsafe extern "C" fn capture(place: *mut u8) {
+            // SAFETY: `place` is the option below.
+            unsafe { *place.cast::<Option<Backtrace>>() = Some(Backtrace::force_capture()) };
+        }
+        let registers = self.registers?;
+        let code = code();
+        if self.end == 0 || !is_code(&code, registers.pc + 2) || registers.is_switching() {
+            return None;
+        }
+        let (base, pieces) = (self.words.as_ptr() as usize, &self.pieces[..self.count]);
+        let translate = |word: usize| {
+            let piece = pieces.iter().find(|piece| piece.len > 0 && word.wrapping_sub(piece.from) <= piece.len);
+            match piece {
+                Some(piece) => base + ZEROS + piece.at + (word - piece.from),
+                None if is_code(&code, word) => word,
+                None => base + ZEROS / 2,
+            }
+        };
+        let registers = registers.map(translate);
+        let first = ZEROS / size_of::<usize>();
+        self.words[first..first + self.end / size_of::<usize>()].iter_mut().for_each(|word| *word = translate(*word));
+        self.words[first - MARGIN..first].fill(base + ZEROS / 2);
+        self.words[first / 2] = base + ZEROS / 2 + ZEROS / 4;
+        let mut trace = None;
+        // SAFETY: the registers point into the copy, to zeros or to code, and so does everything that they lead to.
+        unsafe { unwind_from_registers(&registers, capture, (&raw mut trace).cast()) };
+        trace
+    }
+
+    /// Makes everything zero again.
+    fn wipe(&mut self) {
+        let first = ZEROS / size_of::<usize>();
+        self.words[first - MARGIN..first + self.end / size_of::<usize>()].fill(0);
+        self.words[first / 2] = 0;
+        self.count = 0;
+        self.end = 0;
+        self.registers = None;
+    }
+}
+
+/// The top of the stack on which an address lies, if it is one of ours or the thread's own.
+fn top_of(address: usize, bounds: (usize, usize)) -> Option<usize> {
+    match arena::find(address) {
+        Some(Place::Stack(slot, _)) => Some(slot.top()).filter(|top| address < *top),
+        Some(Place::Guard(_)) => None,
+        None => (bounds.0 <= address && address < bounds.1).then_some(bounds.1),
+    }
+}
+
+/// Whether an address lies on the stack of something that is resumed.
+fn is_coroutine(address: usize) -> bool {
+    match arena::find(address) {
+        Some(Place::Stack(slot, _)) => matches!(slot.label().0, Kind::Coroutine | Kind::Generator | Kind::Sink),
+        _ => false,
+    }
+}
+
+/// Copies words in a way that AddressSanitizer does not see: most of a stack is not for others to read.
+///
+/// # Safety
+///
+/// Both sides are mapped, and the target is ours.
+unsafe fn copy_words(from: usize, to: *mut usize, count: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the caller's; the direction flag is clear, by the ABI, also in a signal handler.
+    unsafe {
+        std::arch::asm!("rep movsq", inout("rcx") count => _, inout("rsi") from => _, inout("rdi") to => _,
+            options(nostack, preserves_flags));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    // SAFETY: the caller's.
+    unsafe {
+        std::ptr::copy_nonoverlapping(from as *const usize, to, count);
+    }
+}
+
+/// The lowest and the highest address of the calling thread's own stack; both 0 where that is not known.
+fn thread_bounds() -> (usize, usize) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: the attributes are initialised by the first call if it succeeds, and destroyed after their last use.
+    unsafe {
+        let mut attributes: libc::pthread_attr_t = std::mem::zeroed();
+        if libc::pthread_getattr_np(libc::pthread_self(), &mut attributes) == 0 {
+            let (mut start, mut size) = (std::ptr::null_mut(), 0);
+            libc::pthread_attr_getstack(&attributes, &mut start, &mut size);
+            libc::pthread_attr_destroy(&mut attributes);
+            return (start as usize, start as usize + size);
+        }
+    }
+    (0, 0)
+}
+
+/// Where the program and its libraries have code.
+fn code() -> Vec<(usize, usize)> {
+    let mut ranges = Vec::new();
+    #[cfg(target_os = "linux")]
+    // SAFETY: the callback gets what is passed on here, and valid headers.
+    unsafe {
+        unsafe extern "C" fn add(info: *mut libc::dl_phdr_info, _: usize, ranges: *mut libc::c_void) -> libc::c_int {
+            // SAFETY: the loader passes a valid entry with as many headers as it says, and our own vector.
+            unsafe {
+                let (info, ranges) = (&*info, &mut *ranges.cast::<Vec<(usize, usize)>>());
+                for header in std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) {
+                    if header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0 {
+                        let start = info.dlpi_addr as usize + header.p_vaddr as usize;
+                        ranges.push((start, start + header.p_memsz as usize));
+                    }
+                }
+            }
+            0
+        }
+        libc::dl_iterate_phdr(Some(add), (&raw mut ranges).cast());
+    }
+    ranges
+}
+
+fn is_code(ranges: &[(usize, usize)], address: usize) -> bool {
+    ranges.iter().any(|&(start, end)| start <= address && address < end)
+}

@@ -1,0 +1,311 @@
+//! Signals that a run asks for, and the bell by which the handler calls the run's watcher.
+//!
+//! A handler is installed for as long as some run wants the signal; then what was there before is put back. What was a
+//! handler before is called too. The handler itself only counts and writes a byte to a pipe: bells are never freed and their
+//! pipes never closed, so it may find one at any moment, without a lock.
+
+use super::sample;
+use std::io;
+use std::mem::zeroed;
+use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// What interrupts a worker to see what it does. Ignored by default, so one that comes late harms nobody.
+pub(crate) const SAMPLE: libc::c_int = libc::SIGURG;
+
+/// Signals are numbers below this.
+const MOST: usize = 65;
+
+/// What handled a signal before us, for the handler to call: in either of the two forms, or 0.
+struct Before {
+    plain: AtomicUsize,
+    with_info: AtomicUsize,
+}
+
+static BEFORE: [Before; MOST] = [const { Before { plain: AtomicUsize::new(0), with_info: AtomicUsize::new(0) } }; MOST];
+
+/// One signal's installation.
+#[derive(Clone, Copy)]
+struct Installed {
+    users: usize,
+    /// What is to be put back; none if our handler does not stand.
+    old: Option<libc::sigaction>,
+}
+
+static INSTALLED: Mutex<[Installed; MOST]> = Mutex::new([const { Installed { users: 0, old: None } }; MOST]);
+
+fn lock() -> MutexGuard<'static, [Installed; MOST]> {
+    // Nothing panics half-way.
+    INSTALLED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Our handler for one signal. Dropping the last one puts back what was there before.
+pub(crate) struct Handled(libc::c_int);
+
+impl Handled {
+    /// # Errors
+    ///
+    /// If the signal cannot be handled, or is one by which the machine reports a fault, after which nothing can go on.
+    pub(crate) fn install(signal: libc::c_int) -> io::Result<Handled> {
+        let faults =
+            [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGABRT, libc::SIGSYS];
+        if faults.contains(&signal) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it reports a fault, from which nothing goes on"));
+        }
+        let at = usize::try_from(signal).ok().filter(|at| (1..MOST).contains(at));
+        let at = at.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "there is no such signal"))?;
+        let mut installed = lock();
+        let this = &mut installed[at];
+        if this.users == 0 && !(this.old.is_some() && is_handled(signal)) {
+            this.old = Some(put_handler(signal)?);
+        }
+        this.users += 1;
+        Ok(Handled(signal))
+    }
+}
+
+impl Drop for Handled {
+    fn drop(&mut self) {
+        let mut installed = lock();
+        let this = &mut installed[self.0 as usize];
+        this.users -= 1;
+        // Somebody who came after us and calls us in turn keeps doing so: what they put there is not ours to remove.
+        if this.users == 0
+            && handler_of(self.0) == ours()
+            && let Some(old) = this.old.take()
+        {
+            // SAFETY: the action is what the system gave us for this signal.
+            unsafe { libc::sigaction(self.0, &old, null_mut()) };
+        }
+    }
+}
+
+fn ours() -> usize {
+    let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = on_signal;
+    handler as usize
+}
+
+fn handler_of(signal: libc::c_int) -> usize {
+    // SAFETY: the struct is plain data that may be zero, and is written by the call.
+    unsafe {
+        let mut now: libc::sigaction = zeroed();
+        libc::sigaction(signal, null(), &mut now);
+        now.sa_sigaction
+    }
+}
+
+/// Whether anybody's handler stands.
+fn is_handled(signal: libc::c_int) -> bool {
+    !matches!(handler_of(signal), libc::SIG_DFL | libc::SIG_IGN)
+}
+
+fn put_handler(signal: libc::c_int) -> io::Result<libc::sigaction> {
+    // SAFETY: both structs are plain data that may be zero; the handler keeps to what a signal handler may do.
+    let old = unsafe {
+        let (mut new, mut old): (libc::sigaction, libc::sigaction) = (zeroed(), zeroed());
+        if libc::sigaction(signal, null(), &mut old) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // Before ours stands, so that it finds them.
+        let handler = if matches!(old.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN) { 0 } else { old.sa_sigaction };
+        let info = old.sa_flags & libc::SA_SIGINFO != 0;
+        BEFORE[signal as usize].plain.store(if info { 0 } else { handler }, Ordering::Release);
+        BEFORE[signal as usize].with_info.store(if info { handler } else { 0 }, Ordering::Release);
+        new.sa_sigaction = ours();
+        new.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
+        libc::sigemptyset(&mut new.sa_mask);
+        if libc::sigaction(signal, &new, null_mut()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        old
+    };
+    Ok(old)
+}
+
+extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    let errno = Errno::save();
+    // SAFETY: the kernel passes a valid context to a SA_SIGINFO handler.
+    if signal == SAMPLE && unsafe { sample::answer(context) } {
+        return errno.restore();
+    }
+    let mut bell = BELLS.load(Ordering::Acquire);
+    // SAFETY: bells are published complete and never freed.
+    while let Some(this) = unsafe { bell.as_ref() } {
+        if this.signal.load(Ordering::Acquire) == signal {
+            this.ring();
+        }
+        bell = this.next.cast_mut();
+    }
+    let before = &BEFORE[signal as usize];
+    // SAFETY: each was installed as a handler of its form, and is called with the kernel's own arguments.
+    unsafe {
+        match (before.plain.load(Ordering::Acquire), before.with_info.load(Ordering::Acquire)) {
+            (0, 0) => {}
+            (0, handler) => {
+                let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
+                    std::mem::transmute(handler);
+                handler(signal, info, context);
+            }
+            (handler, _) => {
+                let handler: extern "C" fn(libc::c_int) = std::mem::transmute(handler);
+                handler(signal);
+            }
+        }
+    }
+    errno.restore();
+}
+
+/// The interrupted code's `errno`, which it may be about to read.
+struct Errno(libc::c_int);
+
+impl Errno {
+    #[cfg(target_os = "linux")]
+    fn place() -> *mut libc::c_int {
+        // SAFETY: it has no preconditions.
+        unsafe { libc::__errno_location() }
+    }
+
+    #[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
+    fn place() -> *mut libc::c_int {
+        // SAFETY: it has no preconditions.
+        unsafe { libc::__error() }
+    }
+
+    #[cfg(not(any(target_os = "linux", target_vendor = "apple", target_os = "freebsd")))]
+    fn place() -> *mut libc::c_int {
+        static NOT_KNOWN: AtomicI32 = AtomicI32::new(0);
+        NOT_KNOWN.as_ptr()
+    }
+
+    fn save() -> Errno {
+        // SAFETY: this thread's own.
+        Errno(unsafe { *Errno::place() })
+    }
+
+    fn restore(self) {
+        // SAFETY: this thread's own.
+        unsafe { *Errno::place() = self.0 };
+    }
+}
+
+/// What a watcher sleeps on. Rung by the signal handler, by the worker, and by whoever ends the run.
+struct Bell {
+    /// Which signal rings it; 0 for none.
+    signal: AtomicI32,
+    taken: AtomicBool,
+    rung: AtomicU32,
+    read: libc::c_int,
+    write: libc::c_int,
+    next: *const Bell,
+}
+
+// SAFETY: `next` is written once, before the bell is published, and points to another that lives for ever.
+unsafe impl Sync for Bell {}
+
+/// All bells. Only ever grows, to as many as were ever used at once.
+static BELLS: AtomicPtr<Bell> = AtomicPtr::new(null_mut());
+
+impl Bell {
+    fn ring(&self) {
+        self.rung.fetch_add(1, Ordering::AcqRel);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        // SAFETY: the pipe is never closed. If it is full there is enough in it.
+        unsafe { libc::write(self.write, [0u8].as_ptr().cast(), 1) };
+    }
+
+    fn new() -> io::Result<&'static Bell> {
+        let mut ends = [0; 2];
+        // SAFETY: pipe writes two descriptors, which are ours from then on; fcntl sets their flags.
+        unsafe {
+            if libc::pipe(ends.as_mut_ptr()) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            for end in ends {
+                libc::fcntl(end, libc::F_SETFD, libc::FD_CLOEXEC);
+                libc::fcntl(end, libc::F_SETFL, libc::O_NONBLOCK);
+            }
+        }
+        let bell = Box::leak(Box::new(Bell {
+            signal: AtomicI32::new(0),
+            taken: AtomicBool::new(true),
+            rung: AtomicU32::new(0),
+            read: ends[0],
+            write: ends[1],
+            next: BELLS.load(Ordering::Acquire),
+        }));
+        while let Err(now) = BELLS.compare_exchange(bell.next.cast_mut(), bell, Ordering::AcqRel, Ordering::Acquire) {
+            bell.next = now;
+        }
+        Ok(bell)
+    }
+
+    /// An unused one, or a new one.
+    fn take() -> io::Result<&'static Bell> {
+        let mut bell = BELLS.load(Ordering::Acquire);
+        // SAFETY: bells are published complete and never freed.
+        while let Some(this) = unsafe { bell.as_ref() } {
+            if !this.taken.swap(true, Ordering::AcqRel) {
+                return Ok(this);
+            }
+            bell = this.next.cast_mut();
+        }
+        Bell::new()
+    }
+}
+
+/// The use of a bell, for one run.
+pub(crate) struct Doorbell {
+    bell: &'static Bell,
+    /// How often it had been rung when that was last asked.
+    seen: AtomicU32,
+}
+
+impl Doorbell {
+    /// # Errors
+    ///
+    /// Without descriptors for a pipe.
+    pub(crate) fn new() -> io::Result<Doorbell> {
+        let bell = Bell::take()?;
+        Ok(Doorbell { bell, seen: AtomicU32::new(bell.rung.load(Ordering::Acquire)) })
+    }
+
+    /// From now on `signal` rings it.
+    pub(crate) fn listen(&self, signal: libc::c_int) {
+        self.bell.signal.store(signal, Ordering::Release);
+    }
+
+    /// Ends the sleep of whoever waits.
+    pub(crate) fn wake(&self) {
+        self.bell.wake();
+    }
+
+    /// Whether the signal has come since this was last asked.
+    pub(crate) fn was_rung(&self) -> bool {
+        let now = self.bell.rung.load(Ordering::Acquire);
+        self.seen.swap(now, Ordering::AcqRel) != now
+    }
+
+    /// Sleeps until it is woken or rung, or for `limit`.
+    pub(crate) fn wait(&self, limit: Option<Duration>) {
+        let millis = limit.map_or(-1, |limit| limit.as_millis().clamp(1, 60_000) as libc::c_int);
+        let mut poll = libc::pollfd { fd: self.bell.read, events: libc::POLLIN, revents: 0 };
+        let mut bytes = [0u8; 64];
+        // SAFETY: one descriptor, which is never closed, and a buffer of the given size. An interrupted wait is a short one.
+        unsafe {
+            libc::poll(&mut poll, 1, millis);
+            while libc::read(self.bell.read, bytes.as_mut_ptr().cast(), bytes.len()) > 0 {}
+        }
+    }
+}
+
+impl Drop for Doorbell {
+    fn drop(&mut self) {
+        self.bell.signal.store(0, Ordering::Release);
+        self.bell.taken.store(false, Ordering::Release);
+    }
+}
