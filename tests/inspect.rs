@@ -1,0 +1,699 @@
+//! Seeing inside: dumps, counts, and the watcher. What cannot be seen without the functions' names is in the examples.
+
+mod common;
+
+use cede::task::{Task, Unparker, park, park_until};
+use cede::{Builder, Config, Generator, JoinHandle, RunError, Yielder, dump, metrics, run, spawn, yield_now};
+use common::{command, emulated};
+use std::cell::{Cell, RefCell};
+use std::hint::black_box;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Stdio};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+/// Where the stack of a suspended task can be seen.
+const BACKTRACES: bool = cfg!(not(cede_portable_switch));
+/// Where that of a running one can.
+const SAMPLES: bool = BACKTRACES && cfg!(target_os = "linux");
+
+fn named<T: 'static>(name: impl Into<String>, f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
+    Builder::new().name(name.into()).spawn(f).unwrap()
+}
+
+// ---- dump
+
+#[test]
+fn a_dump_names_everybody_once_with_state_reason_time_and_whom_it_waits_for() {
+    Config::new()
+        .paused_clock(true)
+        .run(|| {
+            let mut sleeper = named("sleeper", || cede::time::sleep(Duration::from_secs(100)));
+            let mut first = named("first", move || sleeper.join().is_ok());
+            // Who is waited for, and waits too, is there once.
+            let second = named("second", move || first.join().is_ok());
+            let third = spawn(|| park("nothing in particular").is_err());
+            cede::time::sleep(Duration::from_secs(7)).unwrap();
+            let pending = named("pending", || ());
+            let ended = named("ended", || ());
+            yield_now();
+            let fresh = named("fresh", || ());
+            let dump = dump();
+            let seen: Vec<_> = dump
+                .tasks
+                .iter()
+                .map(|one| {
+                    let on = one.on.as_ref().and_then(Task::name);
+                    (one.task.to_string(), one.state.to_string(), one.waited.map(|time| time.as_secs()), on)
+                })
+                .collect();
+            let expected = [
+                ("'main'", "running", None, None),
+                ("'sleeper'", "waiting: its time to come", Some(7), None),
+                ("'first'", "waiting: a task to end", Some(7), Some("sleeper")),
+                ("'second'", "waiting: a task to end", Some(7), Some("first")),
+                ("#6", "waiting: nothing in particular", Some(7), None),
+                ("'fresh'", "pending", None, None),
+            ];
+            let expected = expected.map(|(task, state, waited, on)| (task.to_string(), state.to_string(), waited, on));
+            assert_eq!(seen, expected);
+            let text = dump.to_string();
+            assert!(
+                text.starts_with(
+                    "6 tasks\ntask 'main' (#1), running\ntask 'sleeper' (#3), waiting: its time to come, for 7.0s"
+                ),
+                "{text}"
+            );
+            assert!(text.contains("\ntask 'second' (#5), waiting: a task to end: 'first' (#4), for 7.0s"), "{text}");
+            third.cancel();
+            drop((second, third, pending, ended, fresh));
+        })
+        .unwrap();
+    assert!(dump().tasks.is_empty(), "outside of a run");
+}
+
+#[test]
+fn the_time_of_a_wait_is_that_of_the_last_look_at_the_clock_before_it() {
+    Config::new()
+        .paused_clock(true)
+        .run(|| {
+            let early = spawn(|| park("since the beginning").is_err());
+            cede::time::sleep(Duration::from_secs(1)).unwrap();
+            let late = spawn(|| park("since a second later").is_err());
+            cede::time::sleep(Duration::from_secs(1)).unwrap();
+            let waited: Vec<_> = dump().tasks.iter().filter_map(|one| one.waited).collect();
+            assert_eq!(waited, [Duration::from_secs(2), Duration::from_secs(1)]);
+            early.cancel();
+            late.cancel();
+        })
+        .unwrap();
+}
+
+#[test]
+fn ten_thousand_tasks_are_dumped_within_a_second_with_exact_names() {
+    let count = if emulated() { 500 } else { 10_000 };
+    run(|| {
+        let tasks: Vec<_> = (0..count).map(|n| named(format!("task-{n}"), || park("the end").is_err())).collect();
+        yield_now();
+        let start = Instant::now();
+        let dump = dump();
+        let took = start.elapsed();
+        let names: Vec<_> = dump.tasks[1..].iter().map(|one| one.task.name().unwrap().to_string()).collect();
+        assert!(names.iter().enumerate().all(|(n, name)| *name == format!("task-{n}")), "{names:?}");
+        assert_eq!(dump.tasks.len(), count + 1);
+        assert_eq!(
+            dump.tasks[1..].iter().filter(|one| one.backtrace.is_some()).count(),
+            if BACKTRACES { count } else { 0 }
+        );
+        eprintln!("{count} tasks dumped in {took:?}");
+        // No time is asserted but the one that was promised, and not where everything is slow.
+        assert!(emulated() || cfg!(feature = "asan") || took < Duration::from_secs(1), "{took:?}");
+        tasks.iter().for_each(|task| assert!(task.cancel()));
+    });
+}
+
+#[inline(never)]
+fn innermost() -> bool {
+    black_box(park("a look").is_err())
+}
+
+#[inline(never)]
+fn inside_the_generator(y: &Yielder<bool>) {
+    y.yield_(black_box(innermost()));
+}
+
+#[inline(never)]
+fn around_the_generator() -> bool {
+    let inner = || Generator::new(|y: &Yielder<bool>| inside_the_generator(y)).next();
+    let outer = Generator::new(move |y: &Yielder<bool>| y.yield_(black_box(inner().unwrap())));
+    black_box(outer.last().unwrap())
+}
+
+#[test]
+fn the_backtrace_of_a_task_in_a_generator_goes_through_to_the_tasks_root() {
+    run(|| {
+        let task = spawn(|| black_box(around_the_generator()));
+        let fresh = spawn(|| ());
+        assert!(
+            !BACKTRACES || dump().tasks[1].functions().last().unwrap().ends_with("::root"),
+            "before the first turn"
+        );
+        yield_now();
+        let functions = dump().tasks[1].functions();
+        if BACKTRACES {
+            let at = |name: &str| {
+                functions
+                    .iter()
+                    .position(|function| function.ends_with(name))
+                    .unwrap_or_else(|| panic!("no {name} in {functions:#?}"))
+            };
+            assert!(at("innermost") < at("inside_the_generator"), "{functions:#?}");
+            assert!(at("inside_the_generator") < at("around_the_generator"), "{functions:#?}");
+            assert!(functions.last().unwrap().ends_with("::root"), "{functions:#?}");
+        } else {
+            assert!(functions.is_empty());
+        }
+        task.cancel();
+        drop(fresh);
+    });
+}
+
+// ---- metrics
+
+#[test]
+fn the_counts_of_a_known_program_are_exact() {
+    let before = metrics();
+    assert_eq!((before.spawned, before.switches, before.parks, before.timers), (0, 0, 0, 0), "outside of a run");
+    Config::new()
+        .paused_clock(true)
+        .run(|| {
+            let start = metrics();
+            assert_eq!((start.spawned, start.live, start.ended, start.switches, start.ready), (0, 0, 0, 0, 0));
+            // 100 yields each, and one end each: 1,010 turns.
+            let tasks: Vec<_> = (0..10).map(|_| spawn(|| (0..100).for_each(|_| yield_now()))).collect();
+            assert_eq!(metrics().ready, 10);
+            let stacks = metrics().stacks.live;
+            tasks.into_iter().for_each(|mut task| task.join().unwrap());
+            let after = metrics();
+            // Main waited once: by then all of them had ended, since turns are round robin.
+            assert_eq!((after.spawned, after.live, after.ended), (10, 0, 10));
+            assert_eq!((after.parks, after.switches), (1, 1 + 1010));
+            assert!(stacks >= 10 && after.stacks.slabs > 0);
+            let sleepers: Vec<_> = (1..=5).map(|n| spawn(move || cede::time::sleep(Duration::from_secs(n)))).collect();
+            yield_now();
+            assert_eq!((metrics().timers, metrics().parks, metrics().live), (5, 6, 5));
+            cede::time::sleep(Duration::from_millis(2500)).unwrap();
+            assert_eq!((metrics().timers, metrics().live), (3, 3));
+            sleepers[4].cancel();
+            yield_now();
+            assert_eq!((metrics().timers, metrics().live), (2, 2));
+        })
+        .unwrap();
+}
+
+#[test]
+fn wakes_from_other_threads_are_counted() {
+    run(|| {
+        for _ in 0..3 {
+            let me = Unparker::current();
+            let thread = std::thread::spawn(move || me.unpark());
+            park("the thread").unwrap();
+            thread.join().unwrap();
+        }
+        let (seen, me) = (Rc::new(Cell::new(false)), Unparker::current());
+        let inner = Rc::clone(&seen);
+        spawn(move || {
+            inner.set(true);
+            me.unpark();
+        });
+        while !seen.get() {
+            park("a task").unwrap();
+        }
+        let metrics = metrics();
+        assert_eq!(metrics.wakes_from_threads, 3);
+        assert!(metrics.parks >= 4);
+    });
+}
+
+// ---- looking around
+
+#[test]
+fn waits_and_ends_alone_do_not_keep_timers_from_firing() {
+    // Two that do nothing but wake each other.
+    run(|| {
+        let stop = Rc::new(Cell::new(false));
+        let peer: Rc<RefCell<Vec<Unparker>>> = Rc::default();
+        for k in 0..2 {
+            let (stop, peers) = (Rc::clone(&stop), Rc::clone(&peer));
+            spawn(move || {
+                peers.borrow_mut().push(Unparker::current());
+                yield_now();
+                while !stop.get() {
+                    peers.borrow()[1 - k].unpark();
+                    let _ = park("the other one");
+                }
+                peers.borrow()[1 - k].unpark();
+            });
+        }
+        cede::time::sleep(Duration::from_millis(5)).unwrap();
+        stop.set(true);
+    });
+    // A chain of tasks, each of which starts the next and ends.
+    fn chain(stop: Rc<Cell<bool>>) {
+        if !stop.get() {
+            drop(spawn(move || chain(stop)));
+        }
+    }
+    run(|| {
+        let stop = Rc::new(Cell::new(false));
+        chain(Rc::clone(&stop));
+        cede::time::sleep(Duration::from_millis(5)).unwrap();
+        stop.set(true);
+    });
+}
+
+// ---- children
+
+/// A process that runs the body of one test and prints to stderr, while this one watches.
+struct Subject {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    seen: String,
+}
+
+impl Subject {
+    /// The test `name` in a process of its own. `None` in that process.
+    fn start(name: &str) -> Option<Subject> {
+        if std::env::var("CEDE_CHILD").as_deref() == Ok(name) {
+            return None;
+        }
+        let mut child = command(std::env::current_exe().unwrap());
+        if cfg!(panic = "abort") {
+            // The harness would start yet another process.
+            child.env("__RUST_TEST_INVOKE", name);
+        }
+        child.args(["--exact", name, "--nocapture"]).env("CEDE_CHILD", name);
+        let mut child = child.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let (send, lines) = mpsc::channel();
+        let errors = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || errors.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+        Some(Subject { child, lines, seen: String::new() })
+    }
+
+    /// Waits until all of `texts` have been printed, each in one line, in any order, since the last call.
+    fn prints(&mut self, texts: &[&str]) {
+        let mut missing = texts.to_vec();
+        while !missing.is_empty() {
+            let Ok(line) = self.lines.recv_timeout(Duration::from_secs(30)) else {
+                let _ = self.child.kill();
+                panic!("never printed: {missing:#?}\n{}", self.seen);
+            };
+            missing.retain(|text| !line.contains(text));
+            self.seen += &format!("{line}\n");
+        }
+    }
+
+    fn signal(&self, signal: i32) {
+        // SAFETY: a child of ours, not yet waited for.
+        assert_eq!(unsafe { libc::kill(self.child.id() as i32, signal) }, 0);
+    }
+
+    /// Tells it to end, and returns everything that it printed.
+    fn finish(mut self) -> String {
+        drop(self.child.stdin.take());
+        for line in self.lines.iter() {
+            self.seen += &format!("{line}\n");
+        }
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{status}\n{}", self.seen);
+        self.seen
+    }
+}
+
+/// In the child: until it is told to end.
+fn wait_for_the_end() {
+    let _ = std::io::stdin().read(&mut [0]);
+}
+
+// ---- dumps on a signal
+
+#[test]
+fn a_signal_has_every_run_dump_itself_asleep_and_at_work() {
+    let subject = Subject::start("a_signal_has_every_run_dump_itself_asleep_and_at_work");
+    if let Some(mut subject) = subject {
+        subject.prints(&["busy is ready", "asleep is ready"]);
+        // The first may come before main waits.
+        subject.signal(libc::SIGUSR1);
+        subject.prints(&["dump of the run on thread 'asleep'", "dump of the run on thread 'busy'"]);
+        for _ in 0..3 {
+            subject.signal(libc::SIGUSR1);
+            subject.prints(&[
+                "cede: dump of the run on thread 'asleep': 2 tasks",
+                "task 'main' (#1), waiting: a task to end: 'patient' (#3), for ",
+                "task 'patient' (#3), waiting: the end, for ",
+                "cede: dump of the run on thread 'busy': 4 tasks",
+                "task 'turning' (#4), pending",
+            ]);
+        }
+        subject.finish();
+        return;
+    }
+    let config = || Config::new().dump_on_signal(libc::SIGUSR1);
+    let (stop, (send, receive)) = (Arc::new(AtomicBool::new(false)), mpsc::channel());
+    let stopped = Arc::clone(&stop);
+    let asleep = move || {
+        config().run(|| {
+            let mut patient = named("patient", move || {
+                send.send(Unparker::current()).unwrap();
+                park("the end").unwrap();
+            });
+            yield_now();
+            eprintln!("asleep is ready");
+            patient.join().unwrap();
+        })
+    };
+    let turn = |stop: Arc<AtomicBool>| {
+        while !stop.load(Relaxed) {
+            yield_now();
+        }
+    };
+    let busy = move || {
+        config().run(|| {
+            for _ in 0..3 {
+                let stop = Arc::clone(&stopped);
+                drop(named("turning", move || turn(stop)));
+            }
+            eprintln!("busy is ready");
+            turn(stopped);
+        })
+    };
+    let asleep = std::thread::Builder::new().name("asleep".into()).spawn(move || asleep().unwrap()).unwrap();
+    let busy = std::thread::Builder::new().name("busy".into()).spawn(move || busy().unwrap()).unwrap();
+    wait_for_the_end();
+    stop.store(true, Relaxed);
+    receive.recv().unwrap().unpark();
+    asleep.join().and(busy.join()).unwrap();
+}
+
+#[test]
+fn a_dump_that_cannot_come_names_the_task_that_is_in_its_way() {
+    if let Some(mut subject) = Subject::start("a_dump_that_cannot_come_names_the_task_that_is_in_its_way") {
+        subject.prints(&["ready"]);
+        subject.signal(libc::SIGUSR1);
+        subject.prints(&["comes when this turn is over: task 'stubborn' (#3) has kept all others waiting for 1.0s"]);
+        if SAMPLES {
+            subject.prints(&["read"]);
+        }
+        let seen = subject.finish();
+        assert!(seen.contains("dump of the run on thread") && seen.contains("task 'stubborn' (#3), pending"), "{seen}");
+        return;
+    }
+    Config::new()
+        .dump_on_signal(libc::SIGUSR1)
+        .run(|| {
+            let mut stubborn = named("stubborn", || {
+                eprintln!("ready");
+                wait_for_the_end();
+                // The worker looks around once in a while only.
+                (0..100).for_each(|_| yield_now());
+            });
+            stubborn.join().unwrap();
+        })
+        .unwrap();
+}
+
+static CALLS: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn count_call(_: i32) {
+    CALLS.fetch_add(1, Relaxed);
+}
+
+fn handler_of(signal: i32) -> usize {
+    // SAFETY: the struct is plain data that may be zero, and is written by the call.
+    unsafe {
+        let mut now: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &mut now);
+        now.sa_sigaction
+    }
+}
+
+#[test]
+fn handlers_are_called_too_and_put_back_at_the_end_of_the_run() {
+    let own = count_call as extern "C" fn(i32) as usize;
+    // SAFETY: the handler keeps to what one may do.
+    unsafe { libc::signal(libc::SIGUSR2, own) };
+    let before = handler_of(libc::SIGURG);
+    for round in 1..=2 {
+        // The second run begins and ends inside of the first one's time.
+        Config::new()
+            .dump_on_signal(libc::SIGUSR2)
+            .run(|| {
+                assert_ne!(handler_of(libc::SIGUSR2), own);
+                std::thread::spawn(|| Config::new().dump_on_signal(libc::SIGUSR2).run(|| ()).unwrap()).join().unwrap();
+                assert_ne!(handler_of(libc::SIGUSR2), own, "the inner run took it away");
+                // SAFETY: the signal is handled.
+                unsafe { libc::raise(libc::SIGUSR2) };
+                assert_eq!(CALLS.load(Relaxed), round);
+            })
+            .unwrap();
+        assert_eq!(handler_of(libc::SIGUSR2), own);
+    }
+    assert!(SHARED_URG || handler_of(libc::SIGURG) == before);
+}
+
+/// Other tests of this process watch at the same time.
+const SHARED_URG: bool = true;
+
+#[test]
+fn signals_that_cannot_be_handled_are_errors_and_nothing_is_left_of_them() {
+    for signal in [-1, 0, libc::SIGKILL, libc::SIGSTOP, libc::SIGSEGV, libc::SIGBUS, libc::SIGABRT, 65, 1000, i32::MAX]
+    {
+        let mut ran = false;
+        let error = Config::new().dump_on_signal(signal).run(|| ran = true).unwrap_err();
+        assert!(matches!(error, RunError::Io(_)) && !ran, "{signal}: {error}");
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("cannot watch the run: cannot handle signal {signal}: ")), "{text}");
+    }
+    assert_eq!(Config::new().dump_on_signal(libc::SIGUSR1).run(|| 7).unwrap(), 7);
+    let nested = run(|| Config::new().dump_on_signal(libc::SIGUSR1).run(|| ()));
+    assert!(matches!(nested, Err(RunError::AlreadyRunning)));
+}
+
+// ---- the watcher
+
+/// What a watcher told.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<Turn>>>);
+
+/// Who, whether it was over, and in which functions.
+type Turn = (String, bool, Vec<String>);
+
+impl Told {
+    fn config(&self, allowed: Duration) -> Config {
+        let told = Arc::clone(&self.0);
+        Config::new().watch(allowed).on_slow_turn(move |slow| {
+            let task = slow.task.as_ref().map_or("nobody".into(), Task::to_string);
+            assert_eq!(slow.over, slow.backtrace.is_none() || !SAMPLES);
+            assert!(slow.lasted >= Duration::from_millis(20), "{slow}");
+            told.lock().unwrap().push((task, slow.over, slow.functions()));
+        })
+    }
+
+    fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    /// Who was told of, and whether the turn was over.
+    fn turns(&self) -> Vec<(String, bool)> {
+        self.0.lock().unwrap().iter().map(|(task, over, _)| (task.clone(), *over)).collect()
+    }
+}
+
+const ALLOWED: Duration = Duration::from_millis(20);
+
+#[inline(never)]
+fn spin(until: impl Fn() -> bool) {
+    while !until() {
+        black_box(());
+    }
+}
+
+#[test]
+fn a_task_that_spins_is_named_while_it_does_and_once_when_it_is_over() {
+    let told = Told::default();
+    let inner = told.clone();
+    told.config(ALLOWED)
+        .run(|| {
+            // Each spins until it has been told of, and then for another few times as long.
+            for name in ["one", "two"] {
+                let told = inner.clone();
+                let before = told.len();
+                let mut task = named(name, move || {
+                    spin(|| told.len() > before);
+                    let later = Instant::now() + 5 * ALLOWED;
+                    spin(|| Instant::now() > later);
+                });
+                task.join().unwrap();
+                while inner.len() < before + 2 {
+                    cede::time::sleep(Duration::from_millis(1)).unwrap();
+                }
+            }
+            // Main too.
+            spin(|| inner.len() > 4);
+        })
+        .unwrap();
+    let turns = told.turns();
+    let expected = [("'one'", false), ("'one'", true), ("'two'", false), ("'two'", true), ("'main'", false)];
+    assert_eq!(turns, expected.map(|(task, over)| (task.to_string(), over)));
+    for (task, over, functions) in told.0.lock().unwrap().iter().filter(|(_, over, _)| SAMPLES && !over) {
+        let root = if task == "'main'" { "::run" } else { "::root" };
+        let spins = functions.iter().any(|name| name.contains("spin"));
+        assert!(spins && (functions.iter().any(|name| name.contains(root))), "{task} {over} {functions:#?}");
+    }
+}
+
+#[test]
+fn a_task_that_spins_in_a_generator_shows_the_generators_stack_and_its_own() {
+    let told = Told::default();
+    let inner = told.clone();
+    told.config(ALLOWED)
+        .run(|| {
+            let task = || {
+                #[inline(never)]
+                fn outer(told: Told) {
+                    let told = Rc::new(told);
+                    let numbers = move |y: &Yielder<u32>| {
+                        let deep = Rc::clone(&told);
+                        y.yield_(1);
+                        y.yield_from(Generator::new(move |y: &Yielder<u32>| {
+                            spin(|| deep.len() > 0);
+                            y.yield_(2);
+                        }));
+                    };
+                    assert_eq!(Generator::new(numbers).sum::<u32>(), 3);
+                    black_box(());
+                }
+                outer(inner.clone());
+            };
+            task();
+        })
+        .unwrap();
+    let told = told.0.lock().unwrap();
+    let functions = &told[0].2;
+    // Where functions are known by their lines only, their names have no path before them.
+    let at = |name: &str| {
+        let is = |function: &String| function.split('<').next().unwrap().ends_with(name);
+        functions.iter().position(is).unwrap_or_else(|| panic!("no {name} in {functions:#?}"))
+    };
+    assert!(!SAMPLES || at("spin") < at("outer"), "{functions:#?}");
+    assert!(!SAMPLES || functions.iter().any(|function| function.contains("with_thread")), "{functions:#?}");
+}
+
+/// FAILURES.md, B5.
+#[test]
+fn a_mutex_that_is_held_over_a_wait_and_hangs_the_worker_is_named() {
+    if let Some(mut subject) = Subject::start("a_mutex_that_is_held_over_a_wait_and_hangs_the_worker_is_named") {
+        subject.prints(&["cede: task 'second' (#4) has kept all others waiting for "]);
+        if SAMPLES {
+            subject.prints(&["lock"]);
+        }
+        // It hangs for ever.
+        subject.child.kill().unwrap();
+        subject.child.wait().unwrap();
+        return;
+    }
+    let mutex = Arc::new(Mutex::new(()));
+    let _ = Config::new().watch(Duration::from_millis(100)).run(|| {
+        let tasks = ["first", "second"].map(|name| {
+            let mutex = Arc::clone(&mutex);
+            named(name, move || {
+                let guard = mutex.lock().unwrap();
+                yield_now();
+                drop(guard);
+            })
+        });
+        tasks.into_iter().for_each(|mut task| task.join().unwrap());
+    });
+}
+
+#[test]
+fn a_run_that_sleeps_or_takes_turns_is_not_slow() {
+    let told = Told::default();
+    told.config(ALLOWED)
+        .run(|| {
+            let end = Instant::now() + 8 * ALLOWED;
+            let turning = spawn(move || {
+                while Instant::now() < end {
+                    yield_now();
+                }
+            });
+            let waking: Vec<_> = (0..2)
+                .map(|_| {
+                    spawn(move || {
+                        while Instant::now() < end {
+                            park_until("a moment", Instant::now() + Duration::from_micros(10)).unwrap();
+                        }
+                    })
+                })
+                .collect();
+            fn chain(end: Instant) {
+                if Instant::now() < end {
+                    drop(spawn(move || chain(end)));
+                }
+            }
+            chain(end);
+            drop((turning, waking));
+            cede::time::sleep(8 * ALLOWED).unwrap();
+            // Nobody is left: this is the hub's sleep.
+            cede::time::sleep(8 * ALLOWED).unwrap();
+            let me = Unparker::current();
+            let thread = std::thread::spawn(move || {
+                std::thread::sleep(8 * ALLOWED);
+                me.unpark();
+            });
+            park("the thread").unwrap();
+            thread.join().unwrap();
+        })
+        .unwrap();
+    // On a machine that does nothing else for 20 ms any turn is slow.
+    assert!(told.len() <= 2, "{:?}", told.turns());
+}
+
+#[test]
+fn a_slow_callback_is_told_from_a_task() {
+    let told = Told::default();
+    let inner = told.clone();
+    told.config(ALLOWED)
+        .run(|| {
+            let seen = inner.clone();
+            let mut task = spawn(|| ());
+            task.on_done(move |_| spin(|| seen.len() > 0));
+            task.join().unwrap();
+            yield_now();
+        })
+        .unwrap();
+    assert_eq!(told.turns()[0], ("nobody".to_string(), false));
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a_hook_that_panics_harms_nobody() {
+    let calls = Arc::new(AtomicU32::new(0));
+    let inner = Arc::clone(&calls);
+    let config = Config::new().watch(Duration::from_millis(5)).on_slow_turn(move |_| {
+        inner.fetch_add(1, Relaxed);
+        std::panic::resume_unwind(Box::new("no"));
+    });
+    config.run(|| spin(|| calls.load(Relaxed) > 0)).unwrap();
+}
+
+#[test]
+fn the_librarys_own_thread_is_nobody_who_could_wake_a_task() {
+    if emulated() {
+        return; // the emulator has threads of its own
+    }
+    if let Some(subject) = Subject::start("the_librarys_own_thread_is_nobody_who_could_wake_a_task") {
+        let seen = subject.finish();
+        assert!(seen.contains("deadlock: 1 task waits"), "{seen}");
+        return;
+    }
+    // The harness has a thread of its own; a forked process has none but the one that forked.
+    // SAFETY: the child runs only this, and leaves by _exit.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let kept: RefCell<Option<Unparker>> = RefCell::default();
+        let result = Config::new().watch(Duration::from_secs(1)).stall_report(Duration::from_secs(3600)).run(|| {
+            *kept.borrow_mut() = Some(Unparker::current());
+            park("nobody").is_err()
+        });
+        eprintln!("{}", result.err().map_or("no deadlock".into(), |error| error.to_string()));
+        // SAFETY: it has no preconditions.
+        unsafe { libc::_exit(0) };
+    }
+    let mut status = 0;
+    // SAFETY: a child of ours.
+    unsafe { libc::waitpid(child, &mut status, 0) };
+    assert_eq!(status, 0);
+}
