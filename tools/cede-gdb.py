@@ -1,0 +1,248 @@
+"""The tasks of a program that uses cede, in gdb: in a live process and in a core file.
+
+    (gdb) source tools/cede-gdb.py
+    (gdb) cede tasks            every task of every run: number, name, state, what it waits for, stack, function
+    (gdb) cede bt 5             the backtrace of a suspended task; `cede bt 2.5` is task 5 of the second run
+
+Nothing is called in the program and nothing is written to it. It needs the program's symbols (not stripped) to find the
+tasks, and for `bt` its unwind tables, which every Rust program has. Lines need `debug = "line-tables-only"` or more.
+
+A core file must hold the stacks. The kernel's do (`kill -ABRT`, with `ulimit -c unlimited`). gdb's own `gcore` leaves out every
+mapping of which it cannot read a page, and the guards of the stacks cannot be read where they are made without mappings of
+their own (Linux 6.13 and later).
+"""
+
+import re
+import struct
+
+import gdb
+import gdb.unwinder
+
+MAGIC = 0x6365646500000001
+PHASES = ["free", "pending", "ready", "waiting", "done", "cancelled"]
+# The order of src/scheduler/debug.rs.
+NAMES = """native context_size slots first before block_size id phase why_at why_len name_at name_len name_data
+slab index slab_start stack_size guard_size current hub""".split()
+SYMBOL = "cede::scheduler::debug::CEDE_DEBUG_LAYOUT"
+
+
+def words(address, count=1):
+    data = bytes(gdb.selected_inferior().read_memory(address, 8 * count))
+    return struct.unpack("<%dQ" % count, data)
+
+
+def word(address):
+    return words(address)[0]
+
+
+def text(address, length):
+    if not address or length > 4096:
+        return ""
+    return bytes(gdb.selected_inferior().read_memory(address, length)).decode("utf-8", "replace")
+
+
+# Lines of a backtrace that are in every wait. By files, since names have no paths where there are line tables only.
+OWN = re.compile(r"arch/(x86_64|aarch64|native)\.rs:|src/scheduler/\w+\.rs:|src/task/(wait|handle)\.rs:|src/time\.rs:")
+
+
+class InC:
+    """Expressions mean the same whatever language the program's frames are in."""
+
+    def __enter__(self):
+        self.language = gdb.parameter("language")
+        gdb.execute("set language c", to_string=True)
+
+    def __exit__(self, *_):
+        gdb.execute("set language " + self.language, to_string=True)
+
+
+class Task:
+    def __init__(self, layout, block, context, worker):
+        self.block, self.context = block, context
+        self.id = word(block + layout["id"])
+        self.phase = bytes(gdb.selected_inferior().read_memory(block + layout["phase"], 1))[0]
+        self.running = context == word(worker + layout["current"])
+        self.is_hub = block == word(worker + layout["hub"])
+        name = word(block + layout["name_at"])
+        self.name = text(name and name + layout["name_data"], word(block + layout["name_len"]))
+        self.why = ""
+        if PHASES[self.phase] == "waiting":
+            self.why = text(word(block + layout["why_at"]), word(block + layout["why_len"]))
+        slab = word(block + layout["slab"])
+        self.stack = None
+        if slab:
+            index = word(block + layout["index"]) & 0xFFFFFFFF
+            size, guard = word(slab + layout["stack_size"]), word(slab + layout["guard_size"])
+            start = word(slab + layout["slab_start"]) + index * (size + guard)
+            self.stack = (start + guard, start + guard + size - index % 32 * 64)
+
+    def state(self):
+        if self.running:
+            return "running"
+        state = PHASES[self.phase]
+        return "pending" if state == "ready" else state
+
+    def is_suspended(self):
+        return not self.running and PHASES[self.phase] in ("pending", "ready", "waiting")
+
+
+def layout_address():
+    # With line tables only there is no such variable for gdb, but a symbol, with a hash at the end of its name.
+    for line in gdb.execute("info variables CEDE_DEBUG_LAYOUT", to_string=True).splitlines():
+        if line.startswith("0x") and SYMBOL in line:
+            return int(line.split()[0], 16)
+    with InC():
+        try:
+            return int(gdb.parse_and_eval("(unsigned long)&'%s'" % SYMBOL))
+        except gdb.error:
+            raise gdb.GdbError("no symbol %s: the program does not use cede, or it was stripped (the symbols are needed; of "
+                               "debug information only lines, by `debug = \"line-tables-only\"`)" % SYMBOL)
+
+
+def layout_of_program():
+    address = layout_address()
+    magic, runs = words(address, 2)
+    if magic == 0:
+        raise gdb.GdbError("no run has begun yet")
+    if magic != MAGIC:
+        raise gdb.GdbError("this script is for another version of cede: take the one of the version that the program uses")
+    layout = dict(zip(NAMES, words(address + 16, len(NAMES))))
+    all_runs = [words(address + 16 + 8 * len(NAMES) + 16 * i, 2) for i in range(runs)]
+    return layout, [run for run in all_runs if run[0]]
+
+
+def tasks_of(layout, worker, table):
+    tasks = []
+    chunk = word(table + layout["first"])
+    while chunk:
+        blocks = word(chunk)
+        for slot in range(1, layout["slots"]):
+            block = blocks + slot * layout["block_size"]
+            if bytes(gdb.selected_inferior().read_memory(block + layout["phase"], 1))[0]:
+                tasks.append(Task(layout, block, chunk + slot * layout["context_size"], worker))
+        chunk = word(chunk + layout["before"])
+    return sorted((task for task in tasks if not task.is_hub), key=lambda task: task.id)
+
+
+class SwitchedUnwinder(gdb.unwinder.Unwinder):
+    """While `context` is set: the caller of the innermost frame is that suspended task."""
+
+    context = None
+    here = None
+
+    def __init__(self):
+        super().__init__("cede")
+
+    def __call__(self, pending):
+        if self.context is None:
+            return None
+        pc, sp = int(pending.read_register("pc")), int(pending.read_register("sp"))
+        if (pc, sp) != self.here:
+            return None
+
+        class Id:
+            pass
+
+        # Below every stack, so that gdb finds the next frame where it must be.
+        Id.sp, Id.pc = gdb.Value(0), gdb.Value(pc)
+        info = pending.create_unwind_info(Id)
+        arm = "aarch64" in gdb.selected_inferior().architecture().name()
+        registers = ("sp", "pc", "x29", "x19") if arm else ("rsp", "rip", "rbp", "rbx")
+        kind = gdb.lookup_type("unsigned long")
+        for register, value in zip(registers, words(self.context, 4)):
+            info.add_saved_register(register, gdb.Value(value).cast(kind))
+        return info
+
+
+UNWINDER = SwitchedUnwinder()
+gdb.unwinder.register_unwinder(None, UNWINDER, replace=True)
+
+
+def backtrace(context, limit=1000000):
+    """The lines of gdb's own backtrace, from the suspended context on."""
+    with InC():
+        frame = gdb.selected_frame()
+        gdb.newest_frame().select()
+        newest = gdb.newest_frame()
+        UNWINDER.here = (int(newest.read_register("pc")), int(newest.read_register("sp")))
+        try:
+            UNWINDER.context = context
+            gdb.invalidate_cached_frames()
+            lines = gdb.execute("bt %d" % (limit + 1), to_string=True).splitlines()
+        finally:
+            UNWINDER.context = None
+            gdb.invalidate_cached_frames()
+            gdb.newest_frame().select()
+    return [line for line in lines if line.startswith("#") and not line.startswith("#0 ")]
+
+
+def own_function(context):
+    """The innermost function that is not the library's, among the first few."""
+    name = ""
+    for line in backtrace(context, 12):
+        name = line.split(" in ", 1)[-1].split(" (", 1)[0].lstrip("#0123456789 ")
+        if not OWN.search(line):
+            break
+    return name
+
+
+class Cede(gdb.Command):
+    """Tasks of cede: `cede tasks`, `cede bt ID`."""
+
+    def __init__(self):
+        super().__init__("cede", gdb.COMMAND_STACK, prefix=True)
+
+
+class CedeTasks(gdb.Command):
+    """cede tasks: every task of every run."""
+
+    def __init__(self):
+        super().__init__("cede tasks", gdb.COMMAND_STACK)
+
+    def invoke(self, argument, tty):
+        layout, runs = layout_of_program()
+        if not runs:
+            print("no run is under way")
+        for number, (worker, table) in enumerate(runs, 1):
+            tasks = tasks_of(layout, worker, table)
+            print("run %d: %d task%s" % (number, len(tasks), "" if len(tasks) == 1 else "s"))
+            for task in tasks:
+                line = "  %d %s %s" % (task.id, repr(task.name) if task.name else "(unnamed)", task.state())
+                if task.why:
+                    line += ": " + task.why
+                if task.stack:
+                    line += ", stack %#x..%#x" % task.stack
+                if layout["native"] and task.is_suspended():
+                    line += ", in " + own_function(task.context)
+                print(line)
+
+
+class CedeBt(gdb.Command):
+    """cede bt ID, or cede bt RUN.ID: the backtrace of a suspended task."""
+
+    def __init__(self):
+        super().__init__("cede bt", gdb.COMMAND_STACK)
+
+    def invoke(self, argument, tty):
+        layout, runs = layout_of_program()
+        run, _, number = argument.strip().rpartition(".")
+        if not number.isdigit() or (run and not run.isdigit()):
+            raise gdb.GdbError("which? `cede bt ID`, with the number that `cede tasks` shows")
+        if not layout["native"]:
+            raise gdb.GdbError("the program was built with the portable switch, whose tasks cannot be unwound")
+        chosen = runs[int(run) - 1:int(run)] if run else runs
+        for worker, table in chosen:
+            for task in tasks_of(layout, worker, table):
+                if task.id != int(number):
+                    continue
+                if not task.is_suspended():
+                    raise gdb.GdbError("task %s is %s, so it has no suspended stack: use bt in its thread"
+                                       % (number, task.state()))
+                print("\n".join(backtrace(task.context)))
+                return
+        raise gdb.GdbError("there is no task %s" % argument)
+
+
+Cede()
+CedeTasks()
+CedeBt()
