@@ -3,7 +3,10 @@
 //! On a shared machine the same code takes 20 to 50 % more from one minute to the next, so figures of two runs say little
 //! about each other. Here every round measures every case once, in turn, and a ratio is that of two medians of one run.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+mod threads;
+
+pub use threads::{condvar_hand_over, futex_hand_over, pipe_hand_over};
+
 use std::time::Instant;
 
 /// One thing that is measured: a name and a function that does it `n` times.
@@ -81,48 +84,26 @@ pub fn print(title: &str, figures: &[Figures]) {
     println!();
 }
 
-/// A turn that two threads pass to and fro by futex.
-struct Turn(AtomicU32);
-
-impl Turn {
-    /// Waits until it is `mine`; false when it is over.
-    fn wait(&self, mine: u32) -> bool {
-        loop {
-            match self.0.load(Ordering::Acquire) {
-                now if now == mine => return true,
-                2 => return false,
-                now => {
-                    let (operation, timeout) = (libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG, std::ptr::null::<u8>());
-                    // SAFETY: the word outlives the call; no timeout.
-                    unsafe { libc::syscall(libc::SYS_futex, self.0.as_ptr(), operation, now, timeout) };
-                }
-            }
-        }
-    }
-
-    fn pass(&self, to: u32) {
-        self.0.store(to, Ordering::Release);
-        // SAFETY: the word outlives the call.
-        unsafe { libc::syscall(libc::SYS_futex, self.0.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1) };
+/// Puts the items into a random order, the same in every run.
+pub fn shuffle<T>(items: &mut [T]) {
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    for i in (1..items.len()).rev() {
+        // xorshift64, Marsaglia 2003
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        items.swap(i, (state % (i as u64 + 1)) as usize);
     }
 }
 
-/// Nanoseconds for a round trip between two OS threads that hand a futex over to each other: two switches of threads.
-pub fn futex_hand_over(round_trips: u32) -> f64 {
-    let turn = Turn(AtomicU32::new(0));
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while turn.wait(1) {
-                turn.pass(0);
-            }
-        });
-        let start = Instant::now();
-        for _ in 0..round_trips {
-            turn.pass(1);
-            turn.wait(0);
-        }
-        let each = start.elapsed().as_nanos() as f64 / f64::from(round_trips);
-        turn.pass(2);
-        each
-    })
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn shuffling_keeps_everybody_and_moves_most() {
+        let mut items: Vec<usize> = (0..1000).collect();
+        super::shuffle(&mut items);
+        assert!(items.iter().enumerate().filter(|(place, item)| place == *item).count() < 20);
+        items.sort_unstable();
+        assert_eq!(items, (0..1000).collect::<Vec<_>>());
+    }
 }

@@ -84,14 +84,7 @@ fn turn(n: usize, body: fn(), shuffle: bool) -> f64 {
 }
 
 fn wake_shuffled(mut parked: Vec<Unparker>) {
-    let mut state = 0x9e37_79b9_7f4a_7c15u64;
-    for i in (1..parked.len()).rev() {
-        // xorshift64, Marsaglia 2003
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        parked.swap(i, (state % (i as u64 + 1)) as usize);
-    }
+    cede_benches::shuffle(&mut parked);
     parked.iter().for_each(Unparker::unpark);
 }
 

@@ -1,0 +1,121 @@
+//! What is measured, and the words for it on the command line, in the JSON lines and between parent and child.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// One kind of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Area {
+    /// Resume and suspend: a round trip with a u64 in and out.
+    Switch,
+    /// N tasks that take turns.
+    Yield,
+    /// Spawn, run and join.
+    Spawn,
+    /// What a suspended task keeps.
+    Memory,
+    /// Messages between tasks.
+    Channel,
+    /// 64 bytes there and back over connections.
+    Echo,
+}
+
+impl Area {
+    pub(crate) const ALL: [Area; 6] = [Area::Switch, Area::Yield, Area::Spawn, Area::Memory, Area::Channel, Area::Echo];
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Area::Switch => "switch",
+            Area::Yield => "yield",
+            Area::Spawn => "spawn",
+            Area::Memory => "memory",
+            Area::Channel => "channel",
+            Area::Echo => "echo",
+        }
+    }
+
+    /// What one operation is.
+    pub(crate) fn operation(self) -> &'static str {
+        match self {
+            Area::Switch => "resume + suspend, a u64 in and out",
+            Area::Yield => "one turn of one of N tasks",
+            Area::Spawn => "spawn + run + join",
+            Area::Memory => "resident memory and page tables of one suspended task",
+            Area::Channel => "one message",
+            Area::Echo => "64 bytes there and back",
+        }
+    }
+
+    pub(crate) fn unit(self) -> &'static str {
+        if self == Area::Memory { "bytes" } else { "ns" }
+    }
+}
+
+impl fmt::Display for Area {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl FromStr for Area {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        let words = Area::ALL.map(Area::word).join(", ");
+        Area::ALL
+            .into_iter()
+            .find(|area| area.word() == word)
+            .ok_or(format!("no area {word:?}; there are {words}, all"))
+    }
+}
+
+/// What a task does in its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    /// There is only one.
+    Plain,
+    /// Counts its turns in a variable that the compiler is free to keep in a register.
+    Registers,
+    /// Counts them in a volatile local: one line of its stack, or of what its rival keeps instead of one.
+    Stack,
+    /// The same, the ready queue in random order.
+    Shuffled,
+}
+
+impl Body {
+    pub(crate) const ALL: [Body; 4] = [Body::Plain, Body::Registers, Body::Stack, Body::Shuffled];
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Body::Plain => "plain",
+            Body::Registers => "registers",
+            Body::Stack => "stack",
+            Body::Shuffled => "shuffled",
+        }
+    }
+}
+
+impl FromStr for Body {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        Body::ALL.into_iter().find(|body| body.word() == word).ok_or(format!("no body {word:?}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_lead_back_to_what_they_name() {
+        for area in Area::ALL {
+            assert_eq!(area.word().parse(), Ok(area));
+        }
+        for body in Body::ALL {
+            assert_eq!(body.word().parse(), Ok(body));
+        }
+        let error = "yeild".parse::<Area>().unwrap_err();
+        assert!(error.contains("\"yeild\"") && error.contains("switch, yield"), "{error}");
+    }
+}

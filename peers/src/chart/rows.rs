@@ -1,0 +1,151 @@
+//! A row for each case and a dot for each figure, the fastest on top; the figures themselves stand in columns at the right.
+
+use super::{FLOOR, GRID, INK, MUTED, Outcome, PAGE, Plane, Scale, colour, dashed, line, role, sheet, short, write};
+use crate::area::{Area, Body};
+use crate::record::Record;
+use crate::rivals::Role;
+use crate::table::thousands;
+use plotters::prelude::*;
+use plotters::style::text_anchor::HPos;
+
+const WIDTH: i32 = 900;
+const ROW: i32 = 26;
+const TOP: i32 = 112;
+const NAMES: i32 = 236;
+const COLUMN: i32 = 82;
+
+struct Row {
+    case: String,
+    role: Role,
+    /// One for each series; an error where it failed.
+    figures: Vec<Option<Result<f64, String>>>,
+}
+
+/// The groups of an area that are drawn, and what their columns are called.
+fn series(record: &Record, area: Area) -> Vec<(u64, String)> {
+    let name = |n: u64| match (area, n) {
+        (Area::Spawn, 1) => "one by one".to_string(),
+        (Area::Channel, 2) => "to and fro".to_string(),
+        (Area::Channel, n) => format!("{n} to one"),
+        (Area::Switch, _) => "median".to_string(),
+        (_, n) => format!("{} tasks", thousands(n)).replace(",000,000 tasks", " million").replace(",000 tasks", "k"),
+    };
+    record.groups(area).into_iter().map(|(n, _)| (n, name(n))).collect()
+}
+
+fn rows(record: &Record, area: Area, series: &[(u64, String)]) -> Vec<Row> {
+    let mut cases: Vec<&str> = Vec::new();
+    for line in record.lines.iter().filter(|line| line.area == area.word()) {
+        if !cases.contains(&line.case.as_str()) {
+            cases.push(&line.case);
+        }
+    }
+    let row = |case: &str| {
+        let figure = |(n, _): &(u64, String)| {
+            let line = record.find(area, case, *n, Body::Plain)?;
+            Some(line.median.ok_or_else(|| line.error.clone().unwrap_or_default()))
+        };
+        Row { case: case.into(), role: role(case), figures: series.iter().map(figure).collect() }
+    };
+    let mut rows: Vec<Row> = cases.into_iter().map(row).collect();
+    rows.retain(|row| row.figures.iter().flatten().any(Result::is_ok));
+    rows.sort_by(|a, b| a.least().total_cmp(&b.least()));
+    rows
+}
+
+impl Row {
+    fn measured(&self) -> impl Iterator<Item = f64> + Clone {
+        self.figures.iter().filter_map(|figure| figure.as_ref()?.as_ref().ok().copied())
+    }
+
+    fn least(&self) -> f64 {
+        self.measured().next().unwrap_or(f64::INFINITY)
+    }
+}
+
+pub(super) fn draw(record: &Record, area: Area, text: &mut String) -> Outcome {
+    let series = series(record, area);
+    let rows = rows(record, area, &series);
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let below = match area {
+        Area::Memory => "further left is less; × failed before it held so many",
+        _ => "medians of one interleaved run; further left is faster, from line to line ten times",
+    };
+    let height = TOP + ROW * rows.len() as i32 + 16;
+    let title = format!("{}: {}", area.word(), area.operation());
+    let plane = sheet(text, (WIDTH as u32, height as u32), &title, below)?;
+    let columns = WIDTH - 8 - COLUMN * series.len() as i32;
+    let all = rows.iter().flat_map(|row| row.measured());
+    let scale = Scale::around(all.collect::<Vec<_>>().into_iter(), (NAMES + 12, columns - 8));
+    let unit = area.unit();
+    for decade in decades(&scale, unit) {
+        let x = scale.at(decade);
+        line(&plane, (x, TOP - 8), (x, height - 14), GRID.0, 1)?;
+        write(&plane, (x, TOP - 20), &short(decade, unit).replace(".0", ""), 13, MUTED.0, HPos::Center, false)?;
+    }
+    for (k, (_, name)) in series.iter().enumerate() {
+        let x = columns + COLUMN * (k as i32 + 1);
+        write(&plane, (x, TOP - 20), name, 13, MUTED.0, HPos::Right, false)?;
+        if series.len() > 1 {
+            mark(&plane, (x - 7 * name.chars().count() as i32 - 10, TOP - 20), k, MUTED.0)?;
+        }
+    }
+    let floor = rows.iter().filter(|row| row.role == Role::Floor).map(Row::least).fold(f64::INFINITY, f64::min);
+    if floor.is_finite() {
+        dashed(&plane, (scale.at(floor), TOP - 8), (scale.at(floor), height - 14), FLOOR.0)?;
+        write(&plane, (scale.at(floor), TOP - 36), "floor", 13, FLOOR.0, HPos::Center, false)?;
+    }
+    for (k, row) in rows.iter().enumerate() {
+        let y = TOP + ROW * k as i32 + ROW / 2;
+        draw_row(&plane, row, y, &scale, columns, unit)?;
+    }
+    plane.present()
+}
+
+/// Powers of ten; of bytes, powers of four that are whole KiB.
+fn decades(scale: &Scale, unit: &str) -> Vec<f64> {
+    if unit == "bytes" {
+        let all = (2..20).map(|power| 4f64.powi(power));
+        return all.filter(|value| (scale.values.0..=scale.values.1).contains(value)).collect();
+    }
+    scale.decades()
+}
+
+fn draw_row(plane: &Plane<'_>, row: &Row, y: i32, scale: &Scale, columns: i32, unit: &str) -> Outcome {
+    let own = row.role == Role::Cede;
+    let colour = colour(row.role);
+    if own {
+        let band = [(8, y - ROW / 2 + 1), (WIDTH - 4, y + ROW / 2 - 1)];
+        plane.draw(&Rectangle::new(band, colour.mix(0.14).filled()))?;
+    }
+    let ink = if matches!(row.role, Role::Rival) { INK.0 } else { colour };
+    write(plane, (NAMES, y), &row.case, 15, ink, HPos::Right, own)?;
+    let last = row.measured().fold(0.0, f64::max);
+    line(plane, (NAMES + 12, y), (scale.at(last), y), colour, if own { 4 } else { 2 })?;
+    for (k, figure) in row.figures.iter().enumerate() {
+        let x = columns + COLUMN * (k as i32 + 1);
+        match figure {
+            Some(Ok(value)) => {
+                mark(plane, (scale.at(*value), y), k, colour)?;
+                write(plane, (x, y), &short(*value, unit), 15, ink, HPos::Right, own)?;
+            }
+            Some(Err(_)) => write(plane, (x, y), "×", 17, ink, HPos::Right, false)?,
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// A disc, a ring, a square: one for each series.
+fn mark(plane: &Plane<'_>, at: (i32, i32), series: usize, colour: RGBColor) -> Outcome {
+    match series {
+        0 => plane.draw(&Circle::new(at, 6, colour.filled())),
+        1 => {
+            plane.draw(&Circle::new(at, 6, PAGE.0.filled()))?;
+            plane.draw(&Circle::new(at, 6, colour.stroke_width(2)))
+        }
+        _ => plane.draw(&Rectangle::new([(at.0 - 5, at.1 - 5), (at.0 + 5, at.1 + 5)], colour.filled())),
+    }
+}

@@ -1,0 +1,305 @@
+//! The parent's side: a rival in a process of its own, pinned, watched, and asked for one round at a time.
+//!
+//! A child that holds more than `MOST_MEMORY`, or leaves the machine less than `LEAST_LEFT`, is ended; so is one that is
+//! silent for too long. A child dies with its parent, however that ends.
+
+use crate::area::{Area, Body};
+use crate::foreign::{Found, Tools};
+use crate::rivals::{Rival, Start};
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child as Process, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const GIB: u64 = 1 << 30;
+const MOST_MEMORY: u64 = 8 * GIB;
+const LEAST_LEFT: u64 = 2 * GIB;
+/// How long a child may take for what it is told.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often it is looked at while it may be filling the memory.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// A rival that runs.
+#[derive(Debug)]
+pub(crate) struct Child {
+    process: Process,
+    input: Option<ChildStdin>,
+    lines: Receiver<String>,
+    words: Option<thread::JoinHandle<String>>,
+}
+
+/// What a process has of the machine's memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Memory {
+    /// Resident bytes.
+    pub(crate) resident: u64,
+    /// Bytes of page tables.
+    pub(crate) page_tables: u64,
+    /// Mappings.
+    pub(crate) mappings: u64,
+}
+
+/// How a rival is to be started, or why it cannot.
+pub(crate) fn find(rival: &Rival, tools: &Tools) -> Result<Found, String> {
+    match rival.start {
+        Start::Foreign(find) => find(tools),
+        Start::Own(_) => {
+            let own = std::env::current_exe().map_err(|error| format!("this program cannot find itself: {error}"))?;
+            let command = vec![own.into_os_string(), OsString::from("child"), rival.name.into()];
+            Ok(Found { command, version: String::new() })
+        }
+    }
+}
+
+impl Child {
+    /// Starts a rival and waits until it is ready.
+    pub(crate) fn start(found: &Found, area: Area, n: u64, core: Option<usize>) -> Result<Self, String> {
+        let mut command = Command::new(&found.command[0]);
+        command.args(&found.command[1..]).args([area.word(), &n.to_string()]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A backtrace wants memory, of which one that stops for lack of it has none: it would wait for ever.
+        command.env("RUST_BACKTRACE", "0");
+        // SAFETY: two system calls, which may be made between fork and exec.
+        unsafe { command.pre_exec(move || prepare(core)) };
+        let mut process = command.spawn().map_err(|error| format!("it cannot be started: {error}"))?;
+        let (input, output, errors) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
+        let (sender, lines) = channel();
+        let output = BufReader::new(output.expect("piped"));
+        thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let mut errors = errors.expect("piped");
+        let words = thread::spawn(move || last_words(&mut errors));
+        let mut child = Child { process, input, lines, words: Some(words) };
+        match child.line()?.as_str() {
+            "ready" => Ok(child),
+            line => Err(line.strip_prefix("error ").unwrap_or(line).to_string()),
+        }
+    }
+
+    /// Nanoseconds that `count` rounds of operations took, and how many operations they were.
+    pub(crate) fn ask(&mut self, body: Body, count: u64) -> Result<(f64, f64), String> {
+        self.tell(&format!("{} {count}", body.word()))?;
+        let line = self.line()?;
+        parse_answer(&line)
+    }
+
+    /// Has it hold n suspended tasks. What they cost it, how many they are, and why not more.
+    pub(crate) fn hold(&mut self, n: u64) -> Result<(Memory, u64, Option<String>), String> {
+        let before = self.memory();
+        self.tell("hold")?;
+        let mut at = 0;
+        loop {
+            let line = self.line().map_err(|why| format!("after {at} or more: {why}"))?;
+            if let Some(k) = line.strip_prefix("at ") {
+                at = k.trim().parse().unwrap_or(at);
+            } else if let Some(held) = line.strip_prefix("held ") {
+                let (held, why) = held.split_once(' ').unwrap_or((held, ""));
+                let held = held.parse().map_err(|_| format!("it answered {line:?}"))?;
+                let after = self.memory();
+                let why = (held < n).then(|| if why.is_empty() { "no word why".into() } else { why.to_string() });
+                return Ok((after.beyond(before), held, why));
+            } else {
+                return Err(line.strip_prefix("error ").unwrap_or(&line).to_string());
+            }
+        }
+    }
+
+    fn memory(&self) -> Memory {
+        let about = |name| std::fs::read_to_string(format!("/proc/{}/{name}", self.process.id())).unwrap_or_default();
+        memory(&about("status"), &about("maps"))
+    }
+
+    fn tell(&mut self, line: &str) -> Result<(), String> {
+        let input = self.input.as_mut().expect("open until it is dropped");
+        // If it is dead, the next line of it says why.
+        let _ = writeln!(input, "{line}").and_then(|()| input.flush());
+        Ok(())
+    }
+
+    /// What it says next; if it dies instead, or has to be ended, why.
+    fn line(&mut self) -> Result<String, String> {
+        let since = Instant::now();
+        loop {
+            match self.lines.recv_timeout(GLANCE) {
+                Ok(line) => return Ok(line),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.cause_of_death()),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let left = memory_available();
+            if resident(self.process.id()) > MOST_MEMORY {
+                return Err(format!("ended when it had {} GiB of memory", MOST_MEMORY / GIB));
+            } else if left < LEAST_LEFT {
+                return Err(format!("ended when {} MiB of the machine's memory were left", left >> 20));
+            } else if since.elapsed() > PATIENCE {
+                return Err(format!("ended when it had not answered for {} s", PATIENCE.as_secs()));
+            }
+        }
+    }
+
+    fn cause_of_death(&mut self) -> String {
+        let status = self.process.wait();
+        let words = self.words.take().and_then(|words| words.join().ok()).unwrap_or_default();
+        let how = match status {
+            Ok(status) => match (status.signal(), status.code()) {
+                (Some(signal), _) => format!("died of signal {signal}"),
+                (None, code) => format!("ended with status {}", code.unwrap_or(0)),
+            },
+            Err(error) => format!("ended: {error}"),
+        };
+        if words.is_empty() { how } else { format!("{how}: {words}") }
+    }
+}
+
+impl Drop for Child {
+    /// It is asked to end by the end of its input, and made to: what it holds need not be taken apart.
+    fn drop(&mut self) {
+        self.input.take();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// In the child, before it becomes the rival: pins it, and has it die with its parent.
+fn prepare(core: Option<usize>) -> std::io::Result<()> {
+    // SAFETY: plain system calls; the set is a local.
+    unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        if let Some(core) = core {
+            let mut set: libc::cpu_set_t = std::mem::zeroed();
+            libc::CPU_SET(core, &mut set);
+            // Where that is not allowed, it runs unpinned.
+            libc::sched_setaffinity(0, size_of_val(&set), &raw const set);
+        }
+    }
+    Ok(())
+}
+
+/// The core that children are pinned to: the last of those that this process may use.
+pub(crate) fn core_to_pin() -> Option<usize> {
+    // SAFETY: a zeroed set is a set, and the call fills it.
+    let allowed = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        (libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) == 0).then_some(set)
+    }?;
+    // SAFETY: within the set.
+    (0..libc::CPU_SETSIZE as usize).rev().find(|&core| unsafe { libc::CPU_ISSET(core, &allowed) })
+}
+
+/// The line of its errors that says most: the last one that is no backtrace.
+fn last_words(errors: &mut impl Read) -> String {
+    let mut text = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(length @ 1..) = errors.read(&mut buffer) {
+        text.extend_from_slice(&buffer[..length]);
+        let surplus = text.len().saturating_sub(16 * 1024);
+        text.drain(..surplus);
+    }
+    said(&String::from_utf8_lossy(&text))
+}
+
+fn said(text: &str) -> String {
+    let telling = |line: &&str| !line.trim().is_empty() && !line.starts_with("note: ");
+    let panicked = text.lines().skip_while(|line| !line.contains("panicked at")).nth(1);
+    let line = panicked.or(text.lines().rev().find(telling)).unwrap_or_default().trim();
+    line.chars().take(160).collect()
+}
+
+fn parse_answer(line: &str) -> Result<(f64, f64), String> {
+    let figures = line.split_once(' ').and_then(|(nanos, operations)| {
+        let figures = (nanos.parse::<f64>().ok()?, operations.trim().parse::<f64>().ok()?);
+        (figures.1 > 0.0).then_some(figures)
+    });
+    figures.ok_or_else(|| line.strip_prefix("error ").map_or(format!("it answered {line:?}"), str::to_string))
+}
+
+fn memory(status: &str, maps: &str) -> Memory {
+    let bytes = |name| figure(status, name) * 1024;
+    Memory { resident: bytes("VmRSS:"), page_tables: bytes("VmPTE:"), mappings: maps.lines().count() as u64 }
+}
+
+impl Memory {
+    fn beyond(self, before: Memory) -> Memory {
+        Memory {
+            resident: self.resident.saturating_sub(before.resident),
+            page_tables: self.page_tables.saturating_sub(before.page_tables),
+            mappings: self.mappings.saturating_sub(before.mappings),
+        }
+    }
+}
+
+/// The figure behind a name in a file of /proc, or 0.
+fn figure(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+fn resident(pid: u32) -> u64 {
+    figure(&std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default(), "VmRSS:") * 1024
+}
+
+/// Bytes that processes can still have. Where that is not told, it is not what ends a child.
+fn memory_available() -> u64 {
+    match std::fs::read_to_string("/proc/meminfo") {
+        Ok(text) => figure(&text, "MemAvailable:") * 1024,
+        Err(_) => u64::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Found {
+        Found { command: ["sh", "-c", script].map(OsString::from).to_vec(), version: String::new() }
+    }
+
+    #[test]
+    fn a_child_answers_or_says_why_not() {
+        let found = shell("echo ready; read a; echo 500 10; read a; echo error no more");
+        let mut child = Child::start(&found, Area::Switch, 1, core_to_pin()).unwrap();
+        assert_eq!(child.ask(Body::Plain, 10), Ok((500.0, 10.0)));
+        assert_eq!(child.ask(Body::Plain, 10), Err("no more".into()));
+        let error = Child::start(&shell("echo error no such area"), Area::Echo, 1, None).unwrap_err();
+        assert_eq!(error, "no such area");
+    }
+
+    #[test]
+    fn the_death_of_a_child_is_told_with_its_last_words() {
+        let error = Child::start(&shell("echo out of stacks >&2; kill -9 $$"), Area::Switch, 1, None).unwrap_err();
+        assert_eq!(error, "died of signal 9: out of stacks");
+        let error = Child::start(&shell("exit 3"), Area::Switch, 1, None).unwrap_err();
+        assert_eq!(error, "ended with status 3");
+        let panic = "\nthread 'main' panicked at src/main.rs:1:1:\nno stack\nnote: run with `RUST_BACKTRACE=1`\n";
+        assert_eq!(said(panic), "no stack");
+    }
+
+    #[test]
+    fn holding_fewer_than_asked_has_a_reason() {
+        let held = |script: &str| Child::start(&shell(script), Area::Memory, 10, None).unwrap().hold(10);
+        let (_, k, why) = held("echo ready; read a; echo at 0; echo held 7 no memory; read a").unwrap();
+        assert_eq!((k, why.as_deref()), (7, Some("no memory")));
+        let (_, k, why) = held("echo ready; read a; echo 'held 10 '; read a").unwrap();
+        assert_eq!((k, why), (10, None));
+        let error = held("echo ready; read a; echo at 4000; exit 1").unwrap_err();
+        assert_eq!(error, "after 4000 or more: ended with status 1");
+    }
+
+    #[test]
+    fn a_dropped_child_is_gone() {
+        let child = Child::start(&shell("echo ready; sleep 1000"), Area::Switch, 1, None).unwrap();
+        let pid = child.process.id();
+        drop(child);
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+    }
+
+    #[test]
+    fn figures_of_proc_are_read_in_bytes() {
+        let status = "Name:\tx\nVmRSS:\t     100 kB\nVmPTE:\t       8 kB\n";
+        assert_eq!(memory(status, "a\nb\n"), Memory { resident: 102_400, page_tables: 8192, mappings: 2 });
+        assert_eq!(figure(status, "VmLck:"), 0);
+        assert_eq!(parse_answer("1200 12"), Ok((1200.0, 12.0)));
+        assert!(parse_answer("1200").is_err() && parse_answer("12 0").is_err() && parse_answer("a b").is_err());
+    }
+}

@@ -1,0 +1,115 @@
+//! Rivals of other languages: which tools this machine has, and programs built with them. Nothing is installed.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// How a rival is started (the area and n follow), and the version that it is of.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) command: Vec<OsString>,
+    pub(crate) version: String,
+}
+
+/// What was looked for, so that it is looked for once.
+#[derive(Debug)]
+pub(crate) struct Tools {
+    sources: PathBuf,
+    builds: PathBuf,
+    built: RefCell<HashMap<PathBuf, Result<PathBuf, String>>>,
+}
+
+impl Tools {
+    /// Programs are built beside this one, and kept for the next run.
+    pub(crate) fn new() -> Self {
+        let beside = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_path_buf));
+        let builds = beside.unwrap_or_else(std::env::temp_dir).join("peers-foreign");
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("foreign");
+        Tools { sources, builds, built: RefCell::default() }
+    }
+
+    pub(crate) fn source(&self, name: &str) -> PathBuf {
+        self.sources.join(name)
+    }
+
+    /// The first line that matches `wanted` of what a command prints, on either stream.
+    pub(crate) fn ask(&self, command: &[&str], wanted: &str) -> Result<String, String> {
+        let output = Command::new(command[0]).args(&command[1..]).output();
+        let output = output.map_err(|error| format!("{} cannot be run: {error}", command[0]))?;
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.push_str(&String::from_utf8_lossy(&output.stderr));
+        if !output.status.success() {
+            let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no word why");
+            return Err(format!("{} fails: {}", command.join(" "), last.trim()));
+        }
+        let line = text.lines().find(|line| line.contains(wanted)).unwrap_or("of an unknown version");
+        Ok(line.trim().to_string())
+    }
+
+    /// Builds a program, unless one is there that is newer than every source. `command` gets the path of what it makes.
+    pub(crate) fn build(
+        &self,
+        name: &str,
+        sources: &[&str],
+        command: impl FnOnce(&Path) -> Command,
+    ) -> Result<PathBuf, String> {
+        let target = self.builds.join(name);
+        if let Some(known) = self.built.borrow().get(&target) {
+            return known.clone();
+        }
+        let result = self.build_anew(&target, sources, command);
+        self.built.borrow_mut().insert(target, result.clone());
+        result
+    }
+
+    fn build_anew(
+        &self,
+        target: &Path,
+        sources: &[&str],
+        command: impl FnOnce(&Path) -> Command,
+    ) -> Result<PathBuf, String> {
+        let changed = |path: &Path| path.metadata().and_then(|meta| meta.modified()).ok();
+        let newest = sources.iter().filter_map(|source| changed(&self.source(source))).max();
+        if changed(target).is_some_and(|built| Some(built) > newest) {
+            return Ok(target.to_path_buf());
+        }
+        std::fs::create_dir_all(&self.builds).map_err(|error| format!("{}: {error}", self.builds.display()))?;
+        let mut command = command(target);
+        let tool = command.get_program().to_string_lossy().into_owned();
+        let output = command.output().map_err(|error| format!("{tool} cannot be run: {error}"))?;
+        if output.status.success() {
+            return Ok(target.to_path_buf());
+        }
+        let text = String::from_utf8_lossy(&output.stderr);
+        let line = text.lines().find(|line| line.contains("error")).or(text.lines().next()).unwrap_or("no word why");
+        Err(format!("{tool} fails: {}", line.trim()))
+    }
+}
+
+/// The number in front of the first dot of the first word that begins with a digit: `openjdk version "21.0.8"` is 21.
+pub(crate) fn major(version: &str) -> u32 {
+    let word = version.split([' ', '"']).find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+    word.and_then(|word| word.split('.').next()?.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_that_is_not_there_is_an_error_that_names_it() {
+        let error = Tools::new().ask(&["no-such-tool-anywhere", "--version"], "").unwrap_err();
+        assert!(error.starts_with("no-such-tool-anywhere cannot be run"), "{error}");
+        let error = Tools::new().ask(&["sh", "-c", "echo that is why >&2; exit 3"], "").unwrap_err();
+        assert!(error.ends_with("that is why"), "{error}");
+    }
+
+    #[test]
+    fn versions_begin_with_a_digit() {
+        assert_eq!(major("openjdk version \"21.0.8\" 2025-07-15 LTS"), 21);
+        assert_eq!(major("javac 17.0.15"), 17);
+        assert_eq!(major("no digits"), 0);
+    }
+}

@@ -1,0 +1,39 @@
+//! Boost.Context and Boost.Fiber, from Debian's packages (libboost-context-dev, libboost-fiber-dev), by g++ -O2.
+
+use super::Rival;
+use crate::area::Area;
+use crate::foreign::{Found, Tools};
+use std::process::Command;
+
+pub(super) static RIVALS: [Rival; 3] = [
+    Rival::foreign("Boost.Context", &[Area::Switch, Area::Memory], context),
+    Rival::foreign("Boost.Fiber", &[Area::Yield, Area::Spawn, Area::Memory, Area::Channel], fiber),
+    Rival::foreign("Boost.Fiber, guarded stacks", &[Area::Yield, Area::Spawn, Area::Memory], guarded),
+];
+
+fn build(tools: &Tools, name: &str, source: &str, flags: &[&str]) -> Result<Found, String> {
+    let version = tools.ask(
+        &["g++", "-dM", "-E", "-include", "boost/version.hpp", "-x", "c++", "/dev/null"],
+        "define BOOST_LIB_VERSION",
+    )?;
+    let program = tools.build(name, &[source, "peer.hpp"], |target| {
+        let mut command = Command::new("g++");
+        command.args(["-std=c++17", "-O2", "-DNDEBUG"]).arg(tools.source(source)).arg("-o").arg(target).args(flags);
+        command
+    })?;
+    let version = version.split('"').nth(1).unwrap_or("of an unknown version").replace('_', ".");
+    Ok(Found { command: vec![program.into()], version: format!("Boost {version}") })
+}
+
+fn context(tools: &Tools) -> Result<Found, String> {
+    build(tools, "boost_context", "boost_context.cpp", &["-lboost_context"])
+}
+
+fn fiber(tools: &Tools) -> Result<Found, String> {
+    build(tools, "boost_fiber", "boost_fiber.cpp", &["-lboost_fiber", "-lboost_context", "-pthread"])
+}
+
+fn guarded(tools: &Tools) -> Result<Found, String> {
+    let flags = ["-DPROTECTED", "-lboost_fiber", "-lboost_context", "-pthread"];
+    build(tools, "boost_fiber_guarded", "boost_fiber.cpp", &flags)
+}

@@ -1,0 +1,125 @@
+//! cede itself. Stacks from its pool, guarded, of the size that all have.
+
+use super::{CAPACITY, Rival, Role, ring, stack_size};
+use crate::area::Area;
+use crate::serve::{self, serve};
+use cede::task::{Unparker, park};
+use cede::{Builder, Config, Coroutine, CoroutineState, Generator, Suspender, Yielder, spawn, yield_now};
+use std::hint::black_box;
+
+pub(super) static RIVALS: [Rival; 3] = [
+    Rival::own("cede", Role::Cede, &[Area::Switch, Area::Yield, Area::Spawn, Area::Memory, Area::Channel], cede),
+    Rival::own("cede Generator", Role::Variant, &[Area::Switch, Area::Memory], generator),
+    Rival::own("cede, pool of 100,000 stacks", Role::Variant, &[Area::Spawn], large_pool),
+];
+
+fn cede(area: Area, n: u64) {
+    match area {
+        Area::Switch => switch(),
+        Area::Yield => turns(n),
+        Area::Spawn => spawns(n),
+        Area::Memory => memory(n),
+        Area::Channel | Area::Echo => channel(n),
+    }
+}
+
+/// In the loop: `Coroutine::resume`.
+fn switch() {
+    let mut coroutine = Coroutine::new(|s: &Suspender<u64, u64>, mut i| {
+        while i < u64::MAX {
+            i = s.suspend(i + 1);
+        }
+    });
+    serve(1, |count| {
+        for i in 0..count {
+            if let CoroutineState::Yielded(value) = coroutine.resume(i) {
+                black_box(value);
+            }
+        }
+    });
+}
+
+/// In the loop: `Generator::send`.
+fn generator(area: Area, n: u64) {
+    fn counting(y: &Yielder<u64, u64>) {
+        let mut i = 0;
+        while i < u64::MAX {
+            i = y.yield_(i + 1);
+        }
+    }
+    if area == Area::Memory {
+        return serve::hold(n, |_| {
+            let builder = Builder::new().stack_size(stack_size(area, n));
+            let mut generator = builder.generator(counting).map_err(|error| error.to_string())?;
+            generator.start();
+            Ok(generator)
+        });
+    }
+    let mut generator = Generator::new(counting);
+    generator.start();
+    serve(1, |count| {
+        for i in 0..count {
+            if let Ok(CoroutineState::Yielded(value)) = generator.send(i) {
+                black_box(value);
+            }
+        }
+    });
+}
+
+fn wait() {
+    let _ = park("a request");
+}
+
+/// In the loop: `yield_now` in n tasks, of which one is the keeper; main waits.
+fn turns(n: u64) {
+    let run = Config::new().stack_size(stack_size(Area::Yield, n)).run(|| {
+        let wakers = ring::Wakers::default();
+        for _ in 1..n {
+            let wakers = ring::Wakers::clone(&wakers);
+            spawn(move || ring::task(&wakers, Unparker::current(), yield_now, wait));
+        }
+        let keeper = spawn(move || ring::keep(&wakers, n - 1, yield_now, Unparker::unpark)).join();
+        keeper.expect("it returns");
+    });
+    run.expect("no deadlock, and stacks enough");
+}
+
+/// In the loop: `spawn` and `join`; with n above 1, n times spawn and then n times join.
+fn spawns(n: u64) {
+    cede::run(|| {
+        serve(n, |count| {
+            for i in 0..count {
+                if n == 1 {
+                    black_box(spawn(move || i + 1).join().expect("it returns"));
+                } else {
+                    let mut all: Vec<_> = (0..n).map(|k| spawn(move || i + k)).collect();
+                    for task in &mut all {
+                        black_box(task.join().expect("it returns"));
+                    }
+                }
+            }
+        });
+    });
+}
+
+/// The same with a pool that keeps the memory of as many stacks, by `set_pool_cap`.
+fn large_pool(_: Area, n: u64) {
+    cede::stack::set_pool_cap(usize::try_from(n).expect("64 bits"));
+    spawns(n);
+}
+
+fn memory(n: u64) {
+    cede::run(|| {
+        serve::hold(n, |_| {
+            let builder = Builder::new().stack_size(stack_size(Area::Memory, n));
+            let task = builder.spawn(wait).map_err(|error| error.to_string())?;
+            yield_now();
+            Ok(task)
+        });
+    });
+}
+
+fn channel(_n: u64) {
+    let _ = CAPACITY;
+    serve::say("error cede has no channel yet");
+}

@@ -1,0 +1,269 @@
+//! A run: the cases of each group in turn, A B C A B C, one round at a time.
+
+use crate::area::{Area, Body};
+use crate::child::{Child, Memory, core_to_pin, find};
+use crate::foreign::{Found, Tools};
+use crate::machine;
+use crate::record::{Line, Record};
+use crate::rivals::{self, Rival, Role, Start};
+use crate::stats::Samples;
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write, stderr};
+use std::time::Duration;
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scale {
+    /// Everything, in less than ten minutes.
+    Full,
+    /// Fewer tasks and rounds, in less than a minute.
+    Quick,
+    /// Next to nothing, and rivals in Rust only: whether it works at all.
+    Smoke,
+}
+
+impl Scale {
+    fn rounds(self, n: u64) -> usize {
+        match (self, n) {
+            (Scale::Smoke, _) => 1,
+            (Scale::Quick, _) => 3,
+            (_, 1_000_000..) => 5,
+            (_, 100_000..) => 7,
+            _ => 15,
+        }
+    }
+
+    /// How long a case may take in one round: a multiple of what a cold cache or a timer's interrupt costs.
+    fn slice(self) -> Duration {
+        Duration::from_micros(match self {
+            Scale::Smoke => 200,
+            Scale::Quick => 2_000,
+            Scale::Full => 10_000,
+        })
+    }
+
+    /// A case that takes longer than this at the least sits out all rounds but the first three.
+    fn patience(self) -> Duration {
+        self.slice() * 50
+    }
+
+    fn groups(self, area: Area) -> Vec<(u64, Vec<Body>)> {
+        let most = match self {
+            Scale::Full => 1_000_000,
+            Scale::Quick => 10_000,
+            Scale::Smoke => 100,
+        };
+        let plain = |n| (n, vec![Body::Plain]);
+        let groups = match area {
+            Area::Switch => vec![plain(1)],
+            Area::Yield => [2, 100, 10_000, 100_000, 1_000_000]
+                .map(|n| (n, if n == 2 { vec![Body::Registers, Body::Stack] } else { Body::ALL[1..].to_vec() }))
+                .into(),
+            Area::Spawn => vec![plain(1), plain(if self == Scale::Smoke { 100 } else { 100_000 })],
+            Area::Memory if self == Scale::Smoke => vec![plain(100)],
+            Area::Memory if self == Scale::Quick => vec![plain(10_000), plain(100_000)],
+            Area::Memory => vec![plain(10_000), plain(100_000), plain(1_000_000)],
+            Area::Channel => vec![plain(2), plain(100)],
+            Area::Echo => Vec::new(),
+        };
+        groups.into_iter().filter(|(n, _)| area != Area::Yield || *n <= most).collect()
+    }
+}
+
+/// A rival that takes part in a group, or why it does not.
+struct Seat {
+    rival: &'static Rival,
+    child: Result<Child, String>,
+    count: u64,
+    slow: bool,
+    samples: Samples,
+}
+
+/// Everything that a run needs.
+pub(crate) struct Run {
+    scale: Scale,
+    tools: Tools,
+    core: Option<usize>,
+    found: BTreeMap<&'static str, Result<Found, String>>,
+    lines: Vec<Line>,
+}
+
+impl Run {
+    pub(crate) fn new(scale: Scale) -> Self {
+        Run { scale, tools: Tools::new(), core: core_to_pin(), found: BTreeMap::new(), lines: Vec::new() }
+    }
+
+    /// Measures one area.
+    pub(crate) fn area(&mut self, area: Area) {
+        for (n, bodies) in self.scale.groups(area) {
+            match area {
+                Area::Memory => self.weigh(n),
+                _ => self.measure(area, n, &bodies),
+            }
+        }
+        if area == Area::Echo {
+            let why = "there is nothing to measure yet: cede has no sockets before the module net";
+            self.lines.push(Line::failed(area, "cede", 50, Body::Plain, why));
+        }
+        progress("");
+    }
+
+    pub(crate) fn finish(self, command: String) -> Record {
+        let found = self.found.into_iter().filter_map(|(name, found)| Some((name.to_string(), found.ok()?.version)));
+        let tools = found.filter(|(_, version)| !version.is_empty()).collect();
+        Record { machine: machine::look(command, self.core, tools), lines: self.lines }
+    }
+
+    /// Those who are measured in this area, and how they are started.
+    fn rivals(&mut self, area: Area, n: u64) -> Vec<(&'static Rival, Result<Found, String>)> {
+        let smoke = self.scale == Scale::Smoke;
+        let wanted =
+            |rival: &&Rival| rival.areas.contains(&area) && !(smoke && matches!(rival.start, Start::Foreign(_)));
+        let rivals: Vec<_> = rivals::all().into_iter().filter(wanted).collect();
+        let with_command = rivals.into_iter().map(|rival| {
+            let found = self.found.entry(rival.name).or_insert_with(|| {
+                progress(&format!("looking for {}", rival.name));
+                find(rival, &self.tools)
+            });
+            let found = match rival.most {
+                Some((most, why)) if n > most => Err(format!("not asked for more than {most}: {why}")),
+                _ => found.clone(),
+            };
+            (rival, found)
+        });
+        with_command.collect()
+    }
+
+    fn measure(&mut self, area: Area, n: u64, bodies: &[Body]) {
+        let core = self.core;
+        let seat = |(rival, found): (&'static Rival, Result<Found, String>)| {
+            progress(&format!("{area}, {n}: setting up {}", rival.name));
+            let core = if rival.all_cores { None } else { core };
+            let child = found.and_then(|found| Child::start(&found, area, n, core));
+            Seat { rival, child, count: 1, slow: false, samples: Samples::default() }
+        };
+        let mut seats: Vec<Seat> = self.rivals(area, n).into_iter().map(seat).collect();
+        for &body in bodies {
+            let rounds = self.scale.rounds(n);
+            progress(&format!("{area}, {n}, {}: how many are a round", body.word()));
+            seats.iter_mut().for_each(|seat| seat.calibrate(body, self.scale));
+            for round in 0..rounds {
+                progress(&format!("{area}, {n}, {}: round {} of {rounds}", body.word(), round + 1));
+                seats.iter_mut().for_each(|seat| seat.take(body, round));
+            }
+            let cede = seats.iter().find(|seat| seat.rival.role == Role::Cede).map(|seat| seat.samples.clone());
+            self.lines.extend(seats.iter().map(|seat| seat.line(area, n, body, cede.as_ref())));
+        }
+    }
+
+    /// One rival after another, each in a process of its own that ends before the next one begins.
+    fn weigh(&mut self, n: u64) {
+        for (rival, found) in self.rivals(Area::Memory, n) {
+            progress(&format!("memory, {n}: {}", rival.name));
+            let child = found.and_then(|found| Child::start(&found, Area::Memory, n, self.core));
+            let line = match child.and_then(|mut child| child.hold(n)) {
+                Ok((memory, held, why)) => weighed(rival.name, n, memory, held, why),
+                Err(why) => Line::failed(Area::Memory, rival.name, n, Body::Plain, &why),
+            };
+            self.lines.push(line);
+        }
+        let cede = self.lines.iter().rev().find(|line| line.is(Area::Memory, n, Body::Plain) && line.case == "cede");
+        let cede = cede.and_then(|line| line.median);
+        for line in self.lines.iter_mut().filter(|line| line.is(Area::Memory, n, Body::Plain)) {
+            line.ratio = line.median.zip(cede).map(|(own, cede)| crate::record::round(own / cede));
+        }
+    }
+}
+
+fn weighed(case: &str, n: u64, memory: Memory, held: u64, why: Option<String>) -> Line {
+    let each = |bytes: u64| bytes as f64 / held.max(1) as f64;
+    let all = each(memory.resident + memory.page_tables);
+    if let Some(why) = why {
+        let kib = all / 1024.0;
+        let why = format!("stopped at {held} ({kib:.1} KiB each, {} mappings): {why}", memory.mappings);
+        return Line::failed(Area::Memory, case, n, Body::Plain, &why);
+    }
+    Line {
+        resident: Some(each(memory.resident).round()),
+        page_tables: Some(each(memory.page_tables).round()),
+        mappings: Some(memory.mappings),
+        ..Line::weighed(case, n, all)
+    }
+}
+
+impl Seat {
+    /// Asks; a child that fails is out from then on.
+    fn ask(&mut self, body: Body) -> Option<(f64, f64)> {
+        let answer = self.child.as_mut().ok()?.ask(body, self.count);
+        match answer {
+            Ok(answer) => Some(answer),
+            Err(why) => {
+                self.child = Err(why);
+                None
+            }
+        }
+    }
+
+    /// Finds the count that takes a slice, which is also what warms it up.
+    fn calibrate(&mut self, body: Body, scale: Scale) {
+        let slice = scale.slice().as_nanos() as f64;
+        (self.count, self.samples) = (1, Samples::default());
+        while let Some((nanos, _)) = self.ask(body) {
+            self.slow = self.count == 1 && nanos > scale.patience().as_nanos() as f64;
+            if nanos > 0.7 * slice {
+                break;
+            }
+            let factor = (slice / nanos.max(1.0)).clamp(1.5, 16.0);
+            self.count = (self.count as f64 * factor).ceil() as u64;
+        }
+    }
+
+    fn take(&mut self, body: Body, round: usize) {
+        let sample = if self.slow && round >= 3 { None } else { self.ask(body) };
+        self.samples.push(sample.map(|(nanos, operations)| nanos / operations));
+    }
+
+    fn line(&self, area: Area, n: u64, body: Body, cede: Option<&Samples>) -> Line {
+        match &self.child {
+            Ok(_) => Line::measured(area, self.rival.name, n, body, &self.samples, cede),
+            Err(why) => Line::failed(area, self.rival.name, n, body, why),
+        }
+    }
+}
+
+/// Says on stderr what is going on: over what it said before on a terminal, and a line now and then elsewhere.
+fn progress(text: &str) {
+    if stderr().is_terminal() {
+        eprint!("\r\x1b[K{text}");
+        let _ = stderr().flush();
+    } else if text.contains("round 1 of") || text.starts_with("memory") {
+        eprintln!("{text}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fewer_than_asked_is_a_failure_with_its_figures() {
+        let memory = Memory { resident: 4096 * 90, page_tables: 1024 * 90, mappings: 180 };
+        let line = weighed("x", 100, memory, 90, Some("no memory".into()));
+        assert_eq!(line.error.as_deref(), Some("stopped at 90 (5.0 KiB each, 180 mappings): no memory"));
+        assert_eq!((line.median, line.mappings), (None, None));
+        let line = weighed("x", 90, memory, 90, None);
+        let figures = (line.median, line.resident, line.page_tables, line.mappings);
+        assert_eq!(figures, (Some(5120.0), Some(4096.0), Some(1024.0), Some(180)));
+    }
+
+    #[test]
+    fn small_scales_are_parts_of_the_full_one() {
+        for area in [Area::Switch, Area::Yield, Area::Channel] {
+            let full = Scale::Full.groups(area);
+            let all = |scale: Scale| scale.groups(area).iter().all(|group| full.contains(group));
+            assert!(all(Scale::Quick) && all(Scale::Smoke), "{area}");
+        }
+        let turns: Vec<u64> = Scale::Full.groups(Area::Yield).into_iter().map(|(n, _)| n).collect();
+        assert_eq!(turns, [2, 100, 10_000, 100_000, 1_000_000]);
+    }
+}

@@ -1,0 +1,102 @@
+//! Tables for the terminal.
+
+use crate::area::{Area, Body};
+use crate::record::Line;
+
+/// What a group is called.
+pub(crate) fn title(area: Area, n: u64, body: Body) -> String {
+    let body = match body {
+        Body::Plain => "",
+        Body::Registers => ", bodies that keep their state in registers",
+        Body::Stack => ", bodies that touch their stack, in memory order",
+        Body::Shuffled => ", bodies that touch their stack, shuffled",
+    };
+    let many = thousands(n);
+    match (area, n) {
+        (Area::Switch | Area::Echo, _) => area.operation().to_string(),
+        (Area::Yield, _) => format!("one turn of one of {many} tasks{body}"),
+        (Area::Spawn, 1) => "spawn + join, one after another".into(),
+        (Area::Spawn, _) => format!("spawn + join, {many} outstanding"),
+        (Area::Memory, _) => format!("memory of one of {many} suspended tasks"),
+        (Area::Channel, 2) => "a message between two tasks, to and fro, a channel of one each way".into(),
+        (Area::Channel, _) => format!("a message from one of {many} producers to one consumer, a channel of 1,024"),
+    }
+}
+
+/// 1,000,000.
+pub(crate) fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let parts: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().map(|part| std::str::from_utf8(part).unwrap_or("")).collect();
+    parts.join(",")
+}
+
+/// A figure with three digits and its unit, as one reads it: `2.21 ns`, `1.74 µs`, `4.2 KiB`.
+pub(crate) fn amount(value: f64, unit: &str) -> String {
+    let step = if unit == "bytes" { 1024.0 } else { 1000.0 };
+    let names = if unit == "bytes" { ["B", "KiB", "MiB", "GiB"] } else { ["ns", "µs", "ms", "s"] };
+    let power = (0..3).take_while(|power| value >= 0.9995 * f64::powi(step, power + 1)).count();
+    format!("{} {}", digits(value / f64::powi(step, power as i32)), names[power])
+}
+
+/// Three digits.
+pub(crate) fn digits(value: f64) -> String {
+    let decimals = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
+    format!("{value:.decimals$}")
+}
+
+/// A group as a table, the fastest first, and then who failed and why.
+pub(crate) fn table(area: Area, n: u64, body: Body, lines: &[&Line]) -> String {
+    let (mut measured, failed): (Vec<&Line>, Vec<&Line>) = lines.iter().partition(|line| line.error.is_none());
+    measured.sort_by(|a, b| a.median.unwrap_or(0.0).total_cmp(&b.median.unwrap_or(0.0)));
+    let mut text = format!("{}: {}\n", area, title(area, n, body));
+    let heads = if area == Area::Memory { ["resident", "in all", "cede x"] } else { ["min", "median", "cede x"] };
+    text.push_str(&format!("  {:34} {:>10} {:>10} {:>8} {:>7}\n", "", heads[0], heads[1], heads[2], "rounds"));
+    for line in measured {
+        let show = |value: Option<f64>| value.map_or(String::new(), |value| amount(value, &line.unit));
+        let first = if area == Area::Memory { line.resident } else { line.min };
+        let ratio = line.ratio.map_or(String::new(), digits);
+        let rest = match line.mappings {
+            Some(mappings) => format!("{} mappings", thousands(mappings)),
+            None => line.rounds.unwrap_or(0).to_string(),
+        };
+        let (first, median) = (show(first), show(line.median));
+        text.push_str(&format!("  {:34} {first:>10} {median:>10} {ratio:>8} {rest:>7}\n", line.case));
+    }
+    for line in failed {
+        text.push_str(&format!("  {:34} {}\n", line.case, line.error.as_deref().unwrap_or("")));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_as_one_reads_them() {
+        assert_eq!(amount(2.213, "ns"), "2.21 ns");
+        assert_eq!(amount(36.04, "ns"), "36.0 ns");
+        assert_eq!(amount(999.4, "ns"), "999 ns");
+        assert_eq!(amount(999.7, "ns"), "1.00 µs");
+        assert_eq!(amount(4_301.0, "bytes"), "4.20 KiB");
+        assert_eq!(amount(3e9, "ns"), "3.00 s");
+        assert_eq!([2, 100, 10_000, 1_000_000].map(thousands), ["2", "100", "10,000", "1,000,000"]);
+    }
+
+    #[test]
+    fn the_fastest_stands_first_and_failures_last() {
+        let line = |case: &str, median: Option<f64>, error: Option<&str>| Line {
+            case: case.into(),
+            unit: "ns".into(),
+            median,
+            error: error.map(str::to_string),
+            ..Line::default()
+        };
+        let lines =
+            [line("gone", None, Some("no stack")), line("slow", Some(20.0), None), line("quick", Some(3.0), None)];
+        let text = table(Area::Switch, 1, Body::Plain, &lines.iter().collect::<Vec<_>>());
+        let order: Vec<_> = ["quick", "slow", "gone", "no stack"].map(|word| text.find(word).unwrap()).into();
+        assert!(order.is_sorted(), "{text}");
+    }
+}
