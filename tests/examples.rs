@@ -49,7 +49,7 @@ transcripts! {
 #[test]
 fn every_example_is_tested() {
     // These print figures or need arguments, and have tests of their own.
-    let elsewhere = ["grep", "million", "million_tasks", "sync_stress"];
+    let elsewhere = ["grep", "million", "million_tasks", "sync_stress", "thread_vs_coroutine"];
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap();
@@ -79,4 +79,16 @@ fn everything_in_sync_at_once_counts_right() {
     let output = command(example("sync_stress")).args(["--seconds", "1", "--tasks", "600"]).output().unwrap();
     let text = transcript(&output);
     assert!(text.ends_with(" s: every count is right\n"), "{text}");
+fn thread_vs_coroutine_says_what_both_cost_and_how_many_times_as_much() {
+    let output = command(example("thread_vs_coroutine")).arg("500").output().unwrap();
+    let text = transcript(&output);
+    let lines: Vec<&str> = text.lines().collect();
+    let figure = |line: &str, before: &str, after: &str| -> f64 {
+        let figure = line.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+        figure.and_then(|figure| figure.parse().ok()).unwrap_or_else(|| panic!("{line:?} in {text}"))
+    };
+    let threads = figure(lines[0], "from one thread to another: ", " ns");
+    let tasks = figure(lines[1], "from one coroutine to another: ", " ns");
+    let times = figure(lines[2], "In the time of one switch of threads, coroutines switch ", " times.");
+    assert!((threads / tasks / times - 1.0).abs() < 0.5, "{text}");
 }

@@ -152,7 +152,7 @@ static void channel(std::uint64_t n) {
 int main(int, char **arguments) {
   const std::string area = arguments[1];
   const std::uint64_t n = std::stoull(arguments[2]);
-  stack_size = area == "yield" && n >= 1000000 ? 16 * 1024 : 64 * 1024;
+  stack_size = area == "yield" && n >= 100000 ? 16 * 1024 : 64 * 1024;
   if (area == "yield") turns(n);
   if (area == "spawn") spawns(n);
   if (area == "memory") memory(n);

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 const GIB: u64 = 1 << 30;
 const MOST_MEMORY: u64 = 8 * GIB;
-const LEAST_LEFT: u64 = 2 * GIB;
+const LEAST_LEFT: u64 = 3 * GIB;
 /// How long a child may take for what it is told.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often it is looked at while it may be filling the memory.

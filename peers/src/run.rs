@@ -9,7 +9,7 @@ use crate::rivals::{self, Rival, Role, Start};
 use crate::stats::Samples;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write, stderr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,16 @@ impl Scale {
         })
     }
 
+    /// How long a group may take. Where that is over, rounds are left out, but not the first three.
+    fn budget(self, n: u64) -> Duration {
+        let full = match n {
+            1_000_000.. => 120,
+            10_000.. => 50,
+            _ => 25,
+        };
+        Duration::from_secs(if self == Scale::Full { full } else { full / 8 })
+    }
+
     /// A case that takes longer than this at the least sits out all rounds but the first three.
     fn patience(self) -> Duration {
         self.slice() * 50
@@ -61,7 +71,7 @@ impl Scale {
                 .into(),
             Area::Spawn => vec![plain(1), plain(if self == Scale::Smoke { 100 } else { 100_000 })],
             Area::Memory if self == Scale::Smoke => vec![plain(100)],
-            Area::Memory if self == Scale::Quick => vec![plain(10_000), plain(100_000)],
+            Area::Memory if self == Scale::Quick => vec![plain(10_000)],
             Area::Memory => vec![plain(10_000), plain(100_000), plain(1_000_000)],
             Area::Channel => vec![plain(2), plain(100)],
             Area::Echo => Vec::new(),
@@ -135,7 +145,7 @@ impl Run {
     }
 
     fn measure(&mut self, area: Area, n: u64, bodies: &[Body]) {
-        let core = self.core;
+        let (core, start) = (self.core, Instant::now());
         let seat = |(rival, found): (&'static Rival, Result<Found, String>)| {
             progress(&format!("{area}, {n}: setting up {}", rival.name));
             let core = if rival.all_cores { None } else { core };
@@ -143,11 +153,15 @@ impl Run {
             Seat { rival, child, count: 1, slow: false, samples: Samples::default() }
         };
         let mut seats: Vec<Seat> = self.rivals(area, n).into_iter().map(seat).collect();
-        for &body in bodies {
+        for (&body, part) in bodies.iter().zip(1..) {
+            let until = start + self.scale.budget(n) * part / bodies.len() as u32;
             let rounds = self.scale.rounds(n);
             progress(&format!("{area}, {n}, {}: how many are a round", body.word()));
             seats.iter_mut().for_each(|seat| seat.calibrate(body, self.scale));
             for round in 0..rounds {
+                if round >= 3 && Instant::now() > until {
+                    break;
+                }
                 progress(&format!("{area}, {n}, {}: round {} of {rounds}", body.word(), round + 1));
                 seats.iter_mut().for_each(|seat| seat.take(body, round));
             }

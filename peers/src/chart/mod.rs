@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn tenfold_is_always_as_far() {
         let scale = Scale::around([2.0, 5000.0].into_iter(), (0, 400));
-        assert_eq!(scale.decades(), [10.0, 100.0, 1000.0, 10_000.0]);
+        assert_eq!(scale.decades(), [1.0, 10.0, 100.0, 1000.0, 10_000.0]);
         assert_eq!(scale.at(100.0) - scale.at(10.0), scale.at(1000.0) - scale.at(100.0));
         assert!(scale.at(2.0) > 0 && scale.at(5000.0) < 400);
     }

@@ -5,9 +5,12 @@ use crate::area::Area;
 use crate::foreign::{Found, Tools};
 use std::process::Command;
 
-pub(super) static RIVALS: [Rival; 3] = [
+const HEAVY: (u64, &str) = (100_000, "with 8 KiB each, a million would leave the others too little memory");
+
+pub(super) static RIVALS: [Rival; 4] = [
     Rival::foreign("Boost.Context", &[Area::Switch, Area::Memory], context),
-    Rival::foreign("Boost.Fiber", &[Area::Yield, Area::Spawn, Area::Memory, Area::Channel], fiber),
+    Rival::foreign("Boost.Fiber", &[Area::Yield], fiber).at_most(HEAVY.0, HEAVY.1),
+    Rival::foreign("Boost.Fiber", &[Area::Spawn, Area::Memory, Area::Channel], fiber),
     Rival::foreign("Boost.Fiber, guarded stacks", &[Area::Yield, Area::Spawn, Area::Memory], guarded),
 ];
 

@@ -1,6 +1,7 @@
 //! cede itself. Stacks from its pool, guarded, of the size that all have.
 
-use super::{CAPACITY, Rival, Role, ring, stack_size};
+use super::ring::{self, Tasks};
+use super::{CAPACITY, Rival, Role, stack_size};
 use crate::area::Area;
 use crate::serve::{self, serve};
 use cede::task::{Unparker, park};
@@ -66,8 +67,27 @@ fn generator(area: Area, n: u64) {
     });
 }
 
-fn wait() {
-    let _ = park("a request");
+struct OwnTasks;
+
+impl Tasks for OwnTasks {
+    type Waker = Unparker;
+
+    fn waker() -> Unparker {
+        Unparker::current()
+    }
+
+    #[inline(always)]
+    fn yield_now() {
+        yield_now();
+    }
+
+    fn park() {
+        let _ = park("a request");
+    }
+
+    fn wake(waker: &Unparker) {
+        waker.unpark();
+    }
 }
 
 /// In the loop: `yield_now` in n tasks, of which one is the keeper; main waits.
@@ -76,9 +96,9 @@ fn turns(n: u64) {
         let wakers = ring::Wakers::default();
         for _ in 1..n {
             let wakers = ring::Wakers::clone(&wakers);
-            spawn(move || ring::task(&wakers, Unparker::current(), yield_now, wait));
+            spawn(move || ring::task::<OwnTasks>(&wakers));
         }
-        let keeper = spawn(move || ring::keep(&wakers, n - 1, yield_now, Unparker::unpark)).join();
+        let keeper = spawn(move || ring::keep::<OwnTasks>(&wakers, n - 1)).join();
         keeper.expect("it returns");
     });
     run.expect("no deadlock, and stacks enough");
@@ -112,7 +132,7 @@ fn memory(n: u64) {
     cede::run(|| {
         serve::hold(n, |_| {
             let builder = Builder::new().stack_size(stack_size(Area::Memory, n));
-            let task = builder.spawn(wait).map_err(|error| error.to_string())?;
+            let task = builder.spawn(OwnTasks::park).map_err(|error| error.to_string())?;
             yield_now();
             Ok(task)
         });

@@ -1,7 +1,8 @@
 //! may: stackful coroutines over worker threads. One worker, not pinned anew, so that it stays on the core that all share; a
 //! pool of as many stacks as there are tasks that take turns, and of its usual 1,000 elsewhere. Its channels are unbounded: `mpsc` is the one for many producers.
 
-use super::{Rival, Role, ring, stack_size};
+use super::ring::{self, Tasks};
+use super::{Rival, Role, stack_size};
 use crate::area::Area;
 use crate::serve::{self, serve};
 use ::may::coroutine::{self, Coroutine};
@@ -27,6 +28,29 @@ fn may(area: Area, n: u64) {
     }
 }
 
+struct Coroutines;
+
+impl Tasks for Coroutines {
+    type Waker = Coroutine;
+
+    fn waker() -> Coroutine {
+        coroutine::current()
+    }
+
+    #[inline(always)]
+    fn yield_now() {
+        coroutine::yield_now();
+    }
+
+    fn park() {
+        coroutine::park();
+    }
+
+    fn wake(waker: &Coroutine) {
+        waker.unpark();
+    }
+}
+
 /// In the loop: `yield_now` in n coroutines. They are spawned by the main thread, and the keeper when all have run: a worker
 /// looks for new coroutines only when none is ready, so a keeper that yields would keep them from ever beginning.
 fn turns(n: u64) {
@@ -36,14 +60,14 @@ fn turns(n: u64) {
         // SAFETY: as above.
         unsafe {
             coroutine::spawn(move || {
-                ring::task(&wakers, coroutine::current(), coroutine::yield_now, coroutine::park);
+                ring::task::<Coroutines>(&wakers);
             });
         }
     }
     while ring::waiting() < n - 1 {
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
-    let keep = move || ring::keep(&wakers, n - 1, coroutine::yield_now, Coroutine::unpark);
+    let keep = move || ring::keep::<Coroutines>(&wakers, n - 1);
     // SAFETY: as above.
     let _ = unsafe { coroutine::spawn(keep) }.join();
 }
@@ -69,7 +93,7 @@ fn spawns(n: u64) {
 fn memory(n: u64) {
     serve::hold(n, |k| {
         // SAFETY: as above.
-        let task = unsafe { coroutine::spawn(ring::park_for_ever(coroutine::park)) };
+        let task = unsafe { coroutine::spawn(ring::park_for_ever::<Coroutines>) };
         // Not more than a thousand that have not run yet; at the end none.
         while ring::waiting() + (if k + 1 == n { 0 } else { 1000 }) <= k {
             std::thread::sleep(std::time::Duration::from_millis(1));

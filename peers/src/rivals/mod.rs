@@ -1,7 +1,7 @@
 //! The rivals, each in a file of its own. All are set up in the same way and do the same work.
 //!
 //! Inside the timed loops is what the area says and nothing else; making coroutines, executors, threads and channels is
-//! outside. Stacks are of 64 KiB, and of 16 KiB where a million take turns; where that cannot be chosen, the file says so.
+//! outside. Stacks are of 64 KiB, and of 16 KiB where 100,000 or more take turns; where that cannot be chosen, the file says so.
 
 mod boost;
 mod cede;
@@ -114,7 +114,7 @@ pub(crate) fn run(name: &str, area: Area, n: u64) -> Result<(), String> {
 
 /// The size of a stack where n tasks take turns, in bytes.
 fn stack_size(area: Area, n: u64) -> usize {
-    if area == Area::Yield && n >= 1_000_000 { 16 * 1024 } else { 64 * 1024 }
+    if area == Area::Yield && n >= 100_000 { 16 * 1024 } else { 64 * 1024 }
 }
 
 /// How many messages the channel of many producers holds.

@@ -26,6 +26,18 @@ static IDLE: AtomicU64 = AtomicU64::new(0);
 /// The turns of all tasks that have been parked since the request.
 static TURNS: AtomicU64 = AtomicU64::new(0);
 
+/// What tasks on stacks do, in a rival's own words. A trait, because what it says is inlined where a function value is not, and
+/// a turn that ends with a return costs more than one that does not.
+pub(crate) trait Tasks {
+    /// What wakes one.
+    type Waker;
+    /// That of the one that runs.
+    fn waker() -> Self::Waker;
+    fn yield_now();
+    fn park();
+    fn wake(waker: &Self::Waker);
+}
+
 /// What wakes the tasks, in the order in which they were made.
 pub(crate) type Wakers<W> = Arc<Mutex<Vec<W>>>;
 
@@ -42,30 +54,38 @@ fn touch(turns: &mut u64) {
     unsafe { turns.write_volatile(turns.read_volatile() + 1) };
 }
 
+/// Functions of their own, so that nothing but the count is alive over a turn: the compiler would read again from the stack
+/// what the rest of the task needs.
+#[inline(never)]
+fn registers<T: Tasks>() -> u64 {
+    let mut turns = 0;
+    while MODE.load(Relaxed) == REGISTERS {
+        turns += 1;
+        T::yield_now();
+    }
+    turns
+}
+
+#[inline(never)]
+fn stack<T: Tasks>() -> u64 {
+    let mut turns = 0;
+    while MODE.load(Relaxed) == STACK {
+        touch(&mut turns);
+        T::yield_now();
+    }
+    turns
+}
+
 /// The body of a task on a stack.
 #[inline(always)]
-pub(crate) fn task<W>(wakers: &Wakers<W>, own: W, yield_now: impl Fn(), park: impl Fn()) {
-    wakers.lock().expect("nobody panics").push(own);
+pub(crate) fn task<T: Tasks>(wakers: &Wakers<T::Waker>) {
+    wakers.lock().expect("nobody panics").push(T::waker());
     park_with(0);
     loop {
-        park();
+        T::park();
         match MODE.load(Relaxed) {
-            REGISTERS => {
-                let mut turns = 0;
-                while MODE.load(Relaxed) == REGISTERS {
-                    turns += 1;
-                    yield_now();
-                }
-                park_with(turns);
-            }
-            STACK => {
-                let mut turns = 0;
-                while MODE.load(Relaxed) == STACK {
-                    touch(&mut turns);
-                    yield_now();
-                }
-                park_with(turns);
-            }
+            REGISTERS => park_with(registers::<T>()),
+            STACK => park_with(stack::<T>()),
             ENDED => return,
             // Woken for nothing.
             _ => {}
@@ -154,34 +174,34 @@ fn all_parked(others: u64) -> bool {
 
 /// The keeper of `others` tasks on stacks; itself a task. Returns when they have been told to end.
 #[inline(always)]
-pub(crate) fn keep<W>(wakers: &Wakers<W>, others: u64, yield_now: impl Fn(), wake: impl Fn(&W)) {
+pub(crate) fn keep<T: Tasks>(wakers: &Wakers<T::Waker>, others: u64) {
     while !all_parked(others) {
-        yield_now();
+        T::yield_now();
     }
     let mut keeper = Keeper::new(wakers, others);
-    while let Some(request) = keeper.begin(&wake) {
-        yield_now();
+    while let Some(request) = keeper.begin(&T::wake) {
+        T::yield_now();
         let start = Instant::now();
         if request.body == Body::Registers {
             for _ in 0..request.count {
-                yield_now();
+                T::yield_now();
             }
         } else {
             let mut turns = 0;
             for _ in 0..request.count {
                 touch(&mut turns);
-                yield_now();
+                T::yield_now();
             }
         }
         let elapsed = start.elapsed();
         MODE.store(PARKED, Relaxed);
         while !all_parked(others) {
-            yield_now();
+            T::yield_now();
         }
         keeper.answer(elapsed, request.count);
     }
     MODE.store(ENDED, Relaxed);
-    keeper.wake_all(&wake);
+    keeper.wake_all(&T::wake);
 }
 
 /// The same without a stack.
@@ -268,12 +288,10 @@ macro_rules! hold_async {
 pub(crate) use hold_async;
 
 /// A task on a stack that does nothing but wait.
-pub(crate) fn park_for_ever(park: impl Fn()) -> impl FnOnce() {
-    move || {
-        IDLE.fetch_add(1, Relaxed);
-        loop {
-            park();
-        }
+pub(crate) fn park_for_ever<T: Tasks>() {
+    IDLE.fetch_add(1, Relaxed);
+    loop {
+        T::park();
     }
 }
 

@@ -1,7 +1,8 @@
 //! Threads of the operating system. On one core like all others, where a switch is cheapest, unless the name says otherwise.
 //! Their stacks are of 64 KiB too; std gives them a guard.
 
-use super::{Rival, Role, ring, stack_size};
+use super::ring::{self, Tasks};
+use super::{Rival, Role, stack_size};
 use crate::area::Area;
 use crate::serve::{self, serve, serve_each};
 use std::hint::black_box;
@@ -43,17 +44,40 @@ fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Result<Jo
     Builder::new().stack_size(stack_size(Area::Spawn, 1)).spawn(f).map_err(|error| error.to_string())
 }
 
+struct OsThreads;
+
+impl Tasks for OsThreads {
+    type Waker = Thread;
+
+    fn waker() -> Thread {
+        thread::current()
+    }
+
+    #[inline(always)]
+    fn yield_now() {
+        thread::yield_now();
+    }
+
+    fn park() {
+        thread::park();
+    }
+
+    fn wake(waker: &Thread) {
+        waker.unpark();
+    }
+}
+
 /// In the loop: `sched_yield` in n threads.
 fn turns(_: Area, n: u64) {
     let wakers = ring::Wakers::<Thread>::default();
     for _ in 1..n {
         let wakers = ring::Wakers::clone(&wakers);
-        let thread = spawn(move || ring::task(&wakers, thread::current(), thread::yield_now, thread::park));
+        let thread = spawn(move || ring::task::<OsThreads>(&wakers));
         if let Err(why) = thread {
             return serve::say(&format!("error {why}"));
         }
     }
-    ring::keep(&wakers, n - 1, thread::yield_now, Thread::unpark);
+    ring::keep::<OsThreads>(&wakers, n - 1);
 }
 
 /// In the loop: spawn and join.
