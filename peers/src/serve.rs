@@ -57,9 +57,15 @@ pub(crate) fn say(line: &str) {
 }
 
 /// Answers all requests by calling `run(count)`, which does `n` operations `count` times and nothing else.
-pub(crate) fn serve(n: u64, mut run: impl FnMut(u64)) {
+pub(crate) fn serve(n: u64, run: impl FnMut(u64)) {
+    serve_prepared(n, |_| (), run);
+}
+
+/// The same with `prepare(count)` before the clock starts.
+pub(crate) fn serve_prepared(n: u64, mut prepare: impl FnMut(u64), mut run: impl FnMut(u64)) {
     let mut requests = Requests::ready();
     while let Some(request) = requests.next() {
+        prepare(request.count);
         let start = Instant::now();
         run(request.count);
         requests.answer(start.elapsed(), request.count * n);

@@ -4,7 +4,7 @@
 use super::ring::{self, Tasks};
 use super::{Rival, Role, stack_size};
 use crate::area::Area;
-use crate::serve::{self, serve};
+use crate::serve::{self, serve, serve_prepared};
 use ::may::coroutine::{self, Coroutine};
 use ::may::sync::mpsc;
 use std::hint::black_box;
@@ -117,12 +117,14 @@ fn channel(n: u64) {
         });
     }
     let (to, from) = mpsc::channel::<u64>();
-    serve(n, |count| {
+    let produce = |count| {
         for _ in 0..n {
             let to = to.clone();
             // SAFETY: as above.
             unsafe { coroutine::spawn(move || (0..count).for_each(|i| to.send(i).expect("it receives"))) };
         }
+    };
+    serve_prepared(n, produce, |count| {
         for _ in 0..n * count {
             black_box(from.recv().expect("somebody sends"));
         }
