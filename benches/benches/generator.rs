@@ -1,19 +1,22 @@
 //! Coroutines and generators, one by one. For ratios use `cargo run --release -p cede-benches`, which interleaves.
+//!
+//! What is made once is made before the loop. Inside it is what the function says; values go in and out through `black_box`.
+//! Names are `area/case/parameter`.
 
 use cede::{Builder, Coroutine, Generator, Suspender, Yielder};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 
-/// One round trip: resume, suspend, a u64 out.
-fn resume(c: &mut Criterion) {
-    let mut group = c.benchmark_group("resume");
+/// In the loop: one round trip, resume and suspend, with a u64 out, or one each way.
+fn switch(c: &mut Criterion) {
+    let mut group = c.benchmark_group("switch");
     let mut raw = corosensei::Coroutine::<(), u64, ()>::new(|y, ()| (0..u64::MAX).for_each(|i| y.suspend(i)));
-    group.bench_function("corosensei", |b| b.iter(|| raw.resume(())));
+    group.bench_function("corosensei/out", |b| b.iter(|| black_box(raw.resume(()))));
     std::mem::forget(raw);
     let mut coroutine = Coroutine::new(|s: &Suspender<(), u64>, ()| (0..u64::MAX).for_each(|i| s.suspend(i)));
-    group.bench_function("coroutine", |b| b.iter(|| coroutine.resume(())));
+    group.bench_function("coroutine/out", |b| b.iter(|| black_box(coroutine.resume(()))));
     let mut generator = Generator::new(|y: &Yielder<u64>| (0..u64::MAX).for_each(|i| y.yield_(i)));
-    group.bench_function("generator-next", |b| b.iter(|| generator.next()));
+    group.bench_function("generator/out", |b| b.iter(|| black_box(generator.next())));
     let mut generator = Generator::new(|y: &Yielder<u64, u64>| {
         let mut i = 0;
         while i < u64::MAX {
@@ -21,13 +24,13 @@ fn resume(c: &mut Criterion) {
         }
     });
     generator.start();
-    group.bench_function("generator-send", |b| b.iter(|| generator.send(black_box(1)).is_ok()));
+    group.bench_function("generator/in-and-out", |b| b.iter(|| black_box(generator.send(black_box(1))).is_ok()));
     let mut iterator = black_box(Box::new(0..u64::MAX) as Box<dyn Iterator<Item = u64>>);
-    group.bench_function("dyn-iterator", |b| b.iter(|| iterator.next()));
+    group.bench_function("dyn-iterator/out", |b| b.iter(|| black_box(iterator.next())));
     group.finish();
 }
 
-/// One item by `next`, from a recursion of this depth, or through this many generators.
+/// In the loop: one item by `next`, from a recursion of this depth, or through this many generators.
 fn depth(c: &mut Criterion) {
     fn walk(y: &Yielder<u64>, depth: u32) -> u64 {
         if depth > 1 {
@@ -48,21 +51,21 @@ fn depth(c: &mut Criterion) {
             black_box(walk(y, depth));
         };
         let mut generator = Builder::new().stack_size(1 << 20).generator(body).expect("a stack of 1 MiB");
-        group.bench_function(BenchmarkId::new("recursion", depth), |b| b.iter(|| generator.next()));
+        group.bench_function(BenchmarkId::new("recursion", depth), |b| b.iter(|| black_box(generator.next())));
         let mut generator = nest(depth);
         generator.next();
-        group.bench_function(BenchmarkId::new("yield_from", depth), |b| b.iter(|| generator.next()));
+        group.bench_function(BenchmarkId::new("yield_from", depth), |b| b.iter(|| black_box(generator.next())));
     }
     group.finish();
 }
 
-/// A coroutine made, run to its end and dropped: with a stack from the pool, and with one whose memory is fresh.
+/// In the loop: a coroutine made, run to its end and dropped, with a stack from the pool, or one whose memory is fresh.
 fn create(c: &mut Criterion) {
     let mut group = c.benchmark_group("create");
-    group.bench_function("pooled", |b| {
+    group.bench_function("coroutine/pooled", |b| {
         b.iter(|| Coroutine::new(|_: &Suspender<u64, ()>, n| n + 1).resume(black_box(1)));
     });
-    group.bench_function("fresh", |b| {
+    group.bench_function("coroutine/fresh", |b| {
         b.iter(|| {
             let c = Builder::new().clear_stack(true).coroutine(|_: &Suspender<u64, ()>, n| n + 1);
             c.expect("a stack").resume(black_box(1))
@@ -71,5 +74,5 @@ fn create(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, resume, depth, create);
+criterion_group!(benches, switch, depth, create);
 criterion_main!(benches);

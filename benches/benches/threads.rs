@@ -1,6 +1,7 @@
 //! Two operating-system threads handing over to each other: what a coroutine's round trip is to be compared with.
 //!
-//! One iteration is one round trip: a u64 there and back, two switches of threads. Starting the second thread is outside.
+//! In the loop: one round trip, a u64 there and back, which is two switches of threads. Starting the second thread is outside.
+//! Names are `area/case/parameter`.
 
 use cede_benches::{condvar_hand_over, futex_hand_over, pipe_hand_over};
 use criterion::{Criterion, criterion_group, criterion_main};

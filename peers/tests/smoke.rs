@@ -1,0 +1,74 @@
+//! The whole program, doing next to nothing: every area, every rival in Rust, and what it leaves.
+
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+fn peers() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_peers"))
+}
+
+#[test]
+fn every_area_has_its_lines_and_its_picture() {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("smoke");
+    let json = place.join("smoke.json");
+    let output = peers().args(["all", "--smoke", "--json"]).arg(&json).arg("--svg").arg(&place).output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{words}");
+
+    let text = std::fs::read_to_string(&json).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let machine = &lines[0]["machine"];
+    for key in ["cpu", "cores", "kernel", "rustc", "versions"] {
+        assert!(!machine[key].is_null(), "{machine}");
+    }
+    for area in ["switch", "yield", "spawn", "memory", "channel", "echo"] {
+        let of_area: Vec<&Value> = lines[1..].iter().filter(|line| line["area"] == area).collect();
+        let cede: Vec<&&Value> = of_area.iter().filter(|line| line["case"] == "cede").collect();
+        assert!(!cede.is_empty(), "{area}: {text}");
+        for line in cede {
+            assert!(area == "echo" || line["median"].as_f64().is_some_and(|median| median > 0.0), "{line}");
+        }
+        assert!(area == "echo" || of_area.len() > 8, "{area} has rivals: {of_area:?}");
+        let picture = std::fs::read_to_string(place.join(format!("{area}.svg"))).unwrap_or_default();
+        assert_eq!(picture.contains("cede"), area != "echo", "{area}");
+    }
+    for line in &lines[1..] {
+        let figures = ["min", "median", "rounds"].map(|key| line[key].as_f64().is_some());
+        assert_eq!(figures, [line["error"].is_null(); 3], "either figures or an error: {line}");
+        // Nothing fails here but what says so beforehand.
+        let failed = line["error"].as_str().filter(|_| line["area"] != "echo");
+        assert!(failed.is_none_or(|why| why.starts_with("one stack can be used again")), "{line}");
+    }
+}
+
+#[test]
+fn nothing_is_left_running_when_it_is_killed() {
+    // Without the tools of other languages there is nothing to build first.
+    let mut parent =
+        peers().args(["yield"]).env("PATH", "/nowhere").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let list = format!("/proc/{0}/task/{0}/children", parent.id());
+    let children = || std::fs::read_to_string(&list).unwrap_or_default();
+    let patience = Instant::now() + Duration::from_secs(30);
+    while children().split_whitespace().count() < 3 {
+        assert!(Instant::now() < patience, "it has no children");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let children = children();
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    let alive = || children.split_whitespace().filter(|pid| Path::new(&format!("/proc/{pid}/exe")).exists()).count();
+    while alive() > 0 {
+        assert!(Instant::now() < patience, "{} of its children live on", alive());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn an_order_that_cannot_be_understood_ends_with_the_usage() {
+    let output = peers().arg("yeild").output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(words.contains("\"yeild\"") && words.contains("usage: peers"), "{words}");
+}
