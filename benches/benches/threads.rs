@@ -7,9 +7,10 @@ use cede_benches::{condvar_hand_over, futex_hand_over, pipe_hand_over};
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::time::Duration;
 
+type Way = fn(u32) -> f64;
+
 fn hand_over(c: &mut Criterion) {
-    let ways: [(&str, fn(u32) -> f64); 3] =
-        [("futex", futex_hand_over), ("condvar", condvar_hand_over), ("pipe", pipe_hand_over)];
+    let ways = [("futex", futex_hand_over as Way), ("condvar", condvar_hand_over), ("pipe", pipe_hand_over)];
     let mut group = c.benchmark_group("threads");
     for (way, hand_over) in ways {
         group.bench_function(format!("{way}/round-trip"), |b| {

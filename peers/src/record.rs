@@ -170,7 +170,7 @@ mod tests {
 
     fn record() -> Record {
         let mut samples = Samples::default();
-        [2.1, 2.3, 2.5].map(|sample| samples.push(Some(sample)));
+        [2.1, 2.3, 2.5].into_iter().for_each(|sample| samples.push(Some(sample)));
         let lines = vec![
             Line::measured(Area::Yield, "cede", 2, Body::Stack, &samples, Some(&samples)),
             Line::measured(Area::Switch, "cede", 1, Body::Plain, &samples, None),
