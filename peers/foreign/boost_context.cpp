@@ -22,7 +22,7 @@ int main(int, char **arguments) {
   };
   if (area == "memory") {
     std::list<context::fiber> all;
-    hold(n, [&] { all.push_back(make().resume()); });
+    hold(n, true, [&] { all.push_back(make().resume()); });
   }
   // In the loop: resume.
   context::fiber fiber = make();

@@ -108,7 +108,12 @@ static void spawns(std::uint64_t n) {
 }
 
 static void memory(std::uint64_t n) {
-  hold(n, [] {
+#ifdef PROTECTED
+  const bool guarded = true;
+#else
+  const bool guarded = false;
+#endif
+  hold(n, guarded, [] {
     start([] { fibers::context::active()->suspend(); }).detach();
     boost::this_fiber::yield();
   });

@@ -52,6 +52,11 @@ impl Scale {
         Duration::from_secs(if self == Scale::Full { full } else { full / 8 })
     }
 
+    /// When the whole run begins to leave out whatever it can, so that it ends in time on a busy machine too.
+    fn most(self) -> Duration {
+        Duration::from_secs(if self == Scale::Full { 480 } else { 45 })
+    }
+
     /// A case that takes longer than this at the least sits out all rounds but the first three.
     fn patience(self) -> Duration {
         self.slice() * 50
@@ -96,11 +101,13 @@ pub(crate) struct Run {
     core: Option<usize>,
     found: BTreeMap<&'static str, Result<Found, String>>,
     lines: Vec<Line>,
+    deadline: Instant,
 }
 
 impl Run {
     pub(crate) fn new(scale: Scale) -> Self {
-        Run { scale, tools: Tools::new(), core: core_to_pin(), found: BTreeMap::new(), lines: Vec::new() }
+        let deadline = Instant::now() + scale.most();
+        Run { scale, tools: Tools::new(), core: core_to_pin(), found: BTreeMap::new(), lines: Vec::new(), deadline }
     }
 
     /// Measures one area.
@@ -136,6 +143,7 @@ impl Run {
                 find(rival, &self.tools)
             });
             let found = match rival.most {
+                _ if Instant::now() > self.deadline => Err("left out: the run had taken too long by then".into()),
                 Some((most, why)) if n > most => Err(format!("not asked for more than {most}: {why}")),
                 _ => found.clone(),
             };
@@ -159,7 +167,8 @@ impl Run {
             progress(&format!("{area}, {n}, {}: how many are a round", body.word()));
             seats.iter_mut().for_each(|seat| seat.calibrate(body, self.scale));
             for round in 0..rounds {
-                if round >= 3 && Instant::now() > until {
+                let now = Instant::now();
+                if (round >= 3 && now > until) || (round >= 1 && now > self.deadline) {
                     break;
                 }
                 progress(&format!("{area}, {n}, {}: round {} of {rounds}", body.word(), round + 1));

@@ -28,7 +28,7 @@ fn series(record: &Record, area: Area) -> Vec<(u64, String)> {
         (Area::Channel, 2) => "to and fro".to_string(),
         (Area::Channel, n) => format!("{n} to one"),
         (Area::Switch, _) => "median".to_string(),
-        (_, n) => format!("{} tasks", thousands(n)).replace(",000,000 tasks", " million").replace(",000 tasks", "k"),
+        (_, n) => format!("{} tasks", thousands(n)).replace(",000,000 tasks", "M").replace(",000 tasks", "k"),
     };
     record.groups(area).into_iter().map(|(n, _)| (n, name(n))).collect()
 }
@@ -83,6 +83,9 @@ pub(super) fn draw(record: &Record, area: Area, text: &mut String) -> Outcome {
     for decade in decades(&scale, unit) {
         let x = scale.at(decade);
         line(&plane, (x, TOP - 8), (x, height - 14), GRID.0, 1)?;
+        if x > columns - 30 {
+            continue; // its figure would run into the names of the columns
+        }
         write(&plane, (x, TOP - 20), &short(decade, unit).replace(".0", ""), 13, MUTED.0, HPos::Center, false)?;
     }
     for (k, (_, name)) in series.iter().enumerate() {

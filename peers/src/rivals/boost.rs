@@ -5,13 +5,15 @@ use crate::area::Area;
 use crate::foreign::{Found, Tools};
 use std::process::Command;
 
+const GUARDS: (u64, &str) = (30_000, "a guard takes two mappings, and where there are no more it fails unnoticed");
 const HEAVY: (u64, &str) = (100_000, "with 8 KiB each, a million would leave the others too little memory");
 
-pub(super) static RIVALS: [Rival; 4] = [
+pub(super) static RIVALS: [Rival; 5] = [
     Rival::foreign("Boost.Context", &[Area::Switch, Area::Memory], context),
     Rival::foreign("Boost.Fiber", &[Area::Yield], fiber).at_most(HEAVY.0, HEAVY.1),
     Rival::foreign("Boost.Fiber", &[Area::Spawn, Area::Memory, Area::Channel], fiber),
-    Rival::foreign("Boost.Fiber, guarded stacks", &[Area::Yield, Area::Spawn, Area::Memory], guarded),
+    Rival::foreign("Boost.Fiber, guarded stacks", &[Area::Yield, Area::Spawn], guarded).at_most(GUARDS.0, GUARDS.1),
+    Rival::foreign("Boost.Fiber, guarded stacks", &[Area::Memory], guarded),
 ];
 
 fn build(tools: &Tools, name: &str, source: &str, flags: &[&str]) -> Result<Found, String> {
