@@ -79,6 +79,9 @@ fn everything_in_sync_at_once_counts_right() {
     let output = command(example("sync_stress")).args(["--seconds", "1", "--tasks", "600"]).output().unwrap();
     let text = transcript(&output);
     assert!(text.ends_with(" s: every count is right\n"), "{text}");
+}
+
+#[test]
 fn thread_vs_coroutine_says_what_both_cost_and_how_many_times_as_much() {
     let output = command(example("thread_vs_coroutine")).arg("500").output().unwrap();
     let text = transcript(&output);
