@@ -3,13 +3,15 @@
 use super::ring::{self, Tasks};
 use super::{CAPACITY, Rival, Role, stack_size};
 use crate::area::Area;
-use crate::serve::{self, serve};
+use crate::serve::{self, serve, serve_prepared};
+use cede::sync::channel::{Receiver, Sender, bounded, unbounded};
 use cede::task::{Unparker, park};
 use cede::{Builder, Config, Coroutine, CoroutineState, Generator, Suspender, Yielder, spawn, yield_now};
 use std::hint::black_box;
 
-pub(super) static RIVALS: [Rival; 3] = [
+pub(super) static RIVALS: [Rival; 4] = [
     Rival::own("cede", Role::Cede, &[Area::Switch, Area::Yield, Area::Spawn, Area::Memory, Area::Channel], cede),
+    Rival::own("cede, unbounded", Role::Variant, &[Area::Channel], unbounded_channel),
     Rival::own("cede Generator", Role::Variant, &[Area::Switch, Area::Memory], generator),
     Rival::own("cede, pool of 100,000 stacks", Role::Variant, &[Area::Spawn], large_pool),
 ];
@@ -139,7 +141,40 @@ fn memory(n: u64) {
     });
 }
 
-fn channel(_n: u64) {
-    let _ = CAPACITY;
-    serve::say("error cede has no channel yet");
+/// In the loop: n == 2: a message there and one back. Otherwise: one from each of n producers. Each by `channel`, which makes
+/// a channel of so many messages.
+fn messages(n: u64, channel: fn(usize) -> (Sender<u64>, Receiver<u64>)) {
+    let main = || {
+        if n == 2 {
+            let ((to, from_us), (to_us, from)) = (channel(1), channel(1));
+            spawn(move || from_us.iter().try_for_each(|value| to_us.send(value + 1)));
+            return serve(n, |count| {
+                for i in 0..count {
+                    to.send(i).expect("it receives");
+                    black_box(from.recv().expect("it sends"));
+                }
+            });
+        }
+        let (to, from) = channel(CAPACITY);
+        let produce = |count| {
+            for _ in 0..n {
+                let to = to.clone();
+                spawn(move || (0..count).try_for_each(|i| to.send(i)));
+            }
+        };
+        serve_prepared(n, produce, |count| {
+            for _ in 0..n * count {
+                black_box(from.recv().expect("somebody sends"));
+            }
+        });
+    };
+    cede::run(main);
+}
+
+fn channel(n: u64) {
+    messages(n, bounded);
+}
+
+fn unbounded_channel(_: Area, n: u64) {
+    messages(n, |_| unbounded());
 }
