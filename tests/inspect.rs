@@ -19,6 +19,18 @@ const BACKTRACES: bool = cfg!(not(cede_portable_switch));
 /// Where that of a running one can.
 const SAMPLES: bool = BACKTRACES && cfg!(target_os = "linux");
 
+/// Where a backtrace goes on from a generator to who resumed it: not with corosensei's announcements to the sanitizer.
+const SEAMS: bool = cfg!(not(feature = "asan"));
+
+/// The place of a function. Its type arguments do not count, nor, where functions are known by lines only, its path.
+fn place(functions: &[String], name: &str) -> usize {
+    let is = |function: &String| {
+        let generic = function.char_indices().find(|(at, c)| *at > 0 && *c == '<').map_or(function.len(), |(at, _)| at);
+        function[..generic].trim_end_matches("::").ends_with(name)
+    };
+    functions.iter().position(is).unwrap_or_else(|| panic!("no {name} in {functions:#?}"))
+}
+
 fn named<T: 'static>(name: impl Into<String>, f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
     Builder::new().name(name.into()).spawn(f).unwrap()
 }
@@ -143,16 +155,14 @@ fn the_backtrace_of_a_task_in_a_generator_goes_through_to_the_tasks_root() {
         yield_now();
         let functions = dump().tasks[1].functions();
         if BACKTRACES {
-            let at = |name: &str| {
-                functions
-                    .iter()
-                    .position(|function| function.ends_with(name))
-                    .unwrap_or_else(|| panic!("no {name} in {functions:#?}"))
-            };
-            assert!(at("innermost") < at("inside_the_generator"), "{functions:#?}");
-            assert!(at("inside_the_generator") < at("around_the_generator"), "{functions:#?}");
+            assert!(place(&functions, "innermost") < place(&functions, "inside_the_generator"), "{functions:#?}");
+        }
+        if BACKTRACES && SEAMS {
+            let around = place(&functions, "around_the_generator");
+            assert!(place(&functions, "inside_the_generator") < around, "{functions:#?}");
             assert!(functions.last().unwrap().ends_with("::root"), "{functions:#?}");
-        } else {
+        }
+        if !BACKTRACES {
             assert!(functions.is_empty());
         }
         task.cancel();
@@ -563,13 +573,11 @@ fn a_task_that_spins_in_a_generator_shows_the_generators_stack_and_its_own() {
         .unwrap();
     let told = told.0.lock().unwrap();
     let functions = &told[0].2;
-    // Where functions are known by their lines only, their names have no path before them.
-    let at = |name: &str| {
-        let is = |function: &String| function.split('<').next().unwrap().ends_with(name);
-        functions.iter().position(is).unwrap_or_else(|| panic!("no {name} in {functions:#?}"))
-    };
-    assert!(!SAMPLES || at("spin") < at("outer"), "{functions:#?}");
-    assert!(!SAMPLES || functions.iter().any(|function| function.contains("with_thread")), "{functions:#?}");
+    if SAMPLES {
+        let spins = place(functions, "spin");
+        assert!(!SEAMS || spins < place(functions, "outer"), "{functions:#?}");
+        assert!(!SEAMS || functions.iter().any(|function| function.contains("with_thread")), "{functions:#?}");
+    }
 }
 
 /// FAILURES.md, B5.
