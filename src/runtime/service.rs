@@ -275,7 +275,7 @@ mod tests {
         let mut text: Vec<_> = map.iter().map(|(key, value)| format!("{key}{value:?}")).collect();
         text.sort();
         black_box(text);
-        if n % 20 == 0 && cfg!(panic = "unwind") {
+        if n.is_multiple_of(20) && cfg!(panic = "unwind") {
             drop(black_box(catch_unwind(|| std::panic::resume_unwind(Box::new(n)))));
         }
         fn walk(depth: usize, y: &Yielder<usize>) {
@@ -311,7 +311,7 @@ mod tests {
                     stacks.0 += 1;
                     let Some(trace) = seen.trace else { continue };
                     stacks.1 += 1;
-                    if stacks.1 % 64 == 0 {
+                    if u64::is_multiple_of(stacks.1, 64) {
                         let text = trace.to_string();
                         stacks.2 += usize::from(text.contains("some_of_everything") || text.contains("imp::root"));
                     }
