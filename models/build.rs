@@ -87,6 +87,12 @@ const FAULTS: &[Fault] = &[
         instead_of: "self.holder.set(key);",
         what: "state.locked = false;",
     },
+    Fault {
+        name: "two_may_claim",
+        file: WAITERS.name,
+        instead_of: "self.0.compare_exchange(0, index, Ordering::Relaxed, Ordering::Relaxed).is_ok()",
+        what: "{ self.0.store(index, Ordering::Relaxed); true }",
+    },
     Fault { name: "no_light_fence", file: LOCK.name, instead_of: "fence::light();", what: "" },
     Fault { name: "no_heavy_fence", file: LOCK.name, instead_of: "fence::heavy();", what: "" },
     Fault {

@@ -39,7 +39,7 @@ macro_rules! models {
             use crate::modules::$module::scheduler::inbox::{Open, Wake};
             use crate::modules::$module::scheduler::lock::Lock;
             use crate::modules::$module::scheduler::wake::{Canceller, ME};
-            use crate::modules::$module::sync::channel::Chan;
+            use crate::modules::$module::sync::channel::{Chan, receive_from_either};
             use crate::modules::$module::sync::mutex::Mutex;
             use loom::cell::Cell;
 
@@ -195,6 +195,24 @@ macro_rules! models {
                 });
             }
 
+            /// One that stands in two lines is handed one message at most, and the other one is not lost.
+            pub(crate) fn one_of_two() {
+                explore(3, || {
+                    let channels = [Arc::new(Chan::new(1)), Arc::new(Chan::new(1))];
+                    let sending: Vec<_> = (0..2)
+                        .map(|i| {
+                            let channel = Arc::clone(&channels[i]);
+                            thread::spawn(move || channel.send(i as u32 + 1).map_err(drop).unwrap())
+                        })
+                        .collect();
+                    let received = receive_from_either([&channels[0], &channels[1]]);
+                    sending.into_iter().for_each(|one| one.join().unwrap());
+                    let left = channels.iter().filter_map(|channel| channel.try_recv().ok());
+                    assert_eq!(received.into_iter().chain(left).sum::<u32>(), 1 + 2, "a message is lost");
+                    assert!(channels.iter().all(|channel| channel.try_recv().is_err()));
+                });
+            }
+
             /// Whoever waits is told when the channel is closed.
             pub(crate) fn closing_meets_waiting() {
                 explore(3, || {
@@ -218,6 +236,7 @@ mod check {
     models!(a_cancel_drops_what_was_handed);
     models!(the_next_is_not_woken);
     models!(handed_over_and_free);
+    models!(two_may_claim);
     models!(no_light_fence);
     models!(no_heavy_fence);
     models!(the_owner_is_not_waited_for);
@@ -265,6 +284,11 @@ mod models {
     }
 
     #[test]
+    fn one_that_stands_in_two_lines_is_handed_one_message() {
+        as_it_is::one_of_two();
+    }
+
+    #[test]
     fn closing_ends_the_waits() {
         as_it_is::closing_meets_waiting();
     }
@@ -284,6 +308,7 @@ mod faults {
             "a_cancel_drops_what_was_handed" => check::a_cancel_drops_what_was_handed::a_cancel_hits_a_hand_over(),
             "the_next_is_not_woken" => check::the_next_is_not_woken::a_mutex_is_handed_over(1),
             "handed_over_and_free" => check::handed_over_and_free::a_mutex_is_handed_over(2),
+            "two_may_claim" => check::two_may_claim::one_of_two(),
             "no_light_fence" => check::no_light_fence::one_at_a_time(1),
             "no_heavy_fence" => check::no_heavy_fence::one_at_a_time(1),
             "the_owner_is_not_waited_for" => check::the_owner_is_not_waited_for::one_at_a_time(1),
@@ -326,6 +351,11 @@ mod faults {
     #[test]
     fn a_mutex_that_is_handed_over_and_free() {
         is_found("handed_over_and_free", "Causality violation");
+    }
+
+    #[test]
+    fn two_that_claim_the_same_select() {
+        is_found("two_may_claim", "it was handed something twice");
     }
 
     #[test]
