@@ -49,7 +49,8 @@ impl Processor {
     fn drains(&self) -> Vec<usize> {
         let may_be_next = |n: &usize| {
             let (place, _, releases) = self.buffer[*n];
-            !(releases && *n > 0) && !self.buffer[..*n].iter().any(|(other, _, _)| *other == place)
+            let waits_for = |(other, _, _): &(usize, u8, bool)| releases || *other == place;
+            !self.buffer[..*n].iter().any(waits_for)
         };
         (0..self.buffer.len()).filter(may_be_next).collect()
     }
