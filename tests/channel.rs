@@ -751,6 +751,7 @@ fn a_wait_inside_no_suspend_panics_before_anything_is_lost() {
 }
 
 #[test]
+#[allow(clippy::forget_non_drop, reason = "whether one has a destructor is not its user's to know")]
 fn forgotten_ends_keep_the_channel_open_and_harm_nobody() {
     let (sender, receiver) = unbounded();
     std::mem::forget(sender.clone());

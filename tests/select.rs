@@ -489,6 +489,7 @@ fn arms_may_break_return_and_borrow_what_the_cases_borrow() {
 }
 
 #[test]
+#[allow(clippy::forget_non_drop, reason = "whether one has a destructor is not its user's to know")]
 fn forgotten_cases_and_selects_do_nothing() {
     let (sender, receiver) = bounded(1);
     let mut case = receiver.case();
