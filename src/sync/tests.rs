@@ -160,7 +160,7 @@ fn a_deadlock_is_reported_with_who_holds_what_and_in_which_circle() {
             let name = if tasks.is_empty() { "a" } else { "b" };
             tasks.push(cede::Builder::new().name(name).spawn(body).unwrap());
         }
-        tasks.iter_mut().map(|task| task.join().is_ok()).all(|ok| ok)
+        tasks.iter_mut().all(|task| task.join().is_ok())
     });
     let Err(RunError::Deadlock { report, .. }) = outcome else { panic!("no deadlock") };
     let text = report.to_string();
