@@ -311,7 +311,7 @@ mod tests {
                     stacks.0 += 1;
                     let Some(trace) = seen.trace else { continue };
                     stacks.1 += 1;
-                    if stacks.1.is_multiple_of(64) {
+                    if usize::is_multiple_of(stacks.1, 64) {
                         let text = trace.to_string();
                         stacks.2 += usize::from(text.contains("some_of_everything") || text.contains("imp::root"));
                     }
