@@ -4,7 +4,7 @@
 //! the first line of each table is what the others are multiples of.
 //!
 //! In `hand-over` two hold a thing in turn, and each waits for the other: every time it is handed to somebody who waits, which
-//! between tasks costs one switch. *Shared* locks have been used by another thread before.
+//! between tasks costs one switch. *Shared* locks have been used by another run before.
 
 use cede::sync::{Condvar, Mutex, PriorityQueue, Queue, RwLock, Semaphore};
 use cede_benches::{Figures, futex_hand_over};
@@ -49,9 +49,9 @@ fn corosensei() -> f64 {
     each
 }
 
-/// Has another thread use a thing once, so that its own lock belongs to no run any more.
+/// Has a run on another thread use a thing once, so that the lock under it belongs to that, and to no run from the next on.
 fn shared<T: Send + Sync>(thing: T, touch: impl FnOnce(&T) + Send) -> T {
-    std::thread::scope(|scope| scope.spawn(|| touch(&thing)).join().expect("it touches it"));
+    std::thread::scope(|scope| scope.spawn(|| cede::run(|| touch(&thing))).join().expect("it touches it"));
     thing
 }
 
