@@ -22,13 +22,16 @@ const SAMPLES: bool = BACKTRACES && cfg!(target_os = "linux");
 /// Where a backtrace goes on from a generator to who resumed it: not with corosensei's announcements to the sanitizer.
 const SEAMS: bool = cfg!(not(feature = "asan"));
 
-/// The place of a function. Its type arguments do not count, nor, where functions are known by lines only, its path.
+/// Whether this is that function. Its type arguments do not count, nor, where functions are known by lines only, its path.
+fn is_called(function: &str, name: &str) -> bool {
+    let generic = function.char_indices().find(|(at, c)| *at > 0 && *c == '<').map_or(function.len(), |(at, _)| at);
+    function[..generic].trim_end_matches("::").ends_with(name)
+}
+
+/// The place of a function.
 fn place(functions: &[String], name: &str) -> usize {
-    let is = |function: &String| {
-        let generic = function.char_indices().find(|(at, c)| *at > 0 && *c == '<').map_or(function.len(), |(at, _)| at);
-        function[..generic].trim_end_matches("::").ends_with(name)
-    };
-    functions.iter().position(is).unwrap_or_else(|| panic!("no {name} in {functions:#?}"))
+    let place = functions.iter().position(|function| is_called(function, name));
+    place.unwrap_or_else(|| panic!("no {name} in {functions:#?}"))
 }
 
 fn named<T: 'static>(name: impl Into<String>, f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
@@ -317,7 +320,9 @@ impl Subject {
             self.seen += &format!("{line}\n");
         }
         let status = self.child.wait().unwrap();
-        assert!(status.success(), "{status}\n{}", self.seen);
+        // 50 is a harness's word for success where each test is a process.
+        let ended_well = status.success() || cfg!(panic = "abort") && status.code() == Some(50);
+        assert!(ended_well, "{status}\n{}", self.seen);
         self.seen
     }
 }
@@ -498,10 +503,8 @@ impl Told {
     /// Where somebody was who was told of while in this function.
     fn shows(&self, name: &str) -> Option<Vec<String>> {
         let told = self.0.lock().unwrap();
-        told.iter()
-            .find(|(_, _, functions)| functions.iter().any(|function| function.contains(name)))
-            .cloned()
-            .map(|turn| turn.2)
+        let mut all = told.iter().map(|(_, _, functions)| functions);
+        all.find(|functions| functions.iter().any(|function| is_called(function, name))).cloned()
     }
 
     /// Who was told of, and whether the turn was over.
@@ -620,9 +623,10 @@ fn a_mutex_that_is_held_over_a_wait_and_hangs_the_worker_is_named() {
 #[test]
 fn a_run_that_sleeps_or_takes_turns_is_not_slow() {
     let told = Told::default();
-    told.config(ALLOWED)
+    let allowed = Duration::from_millis(150);
+    told.config(allowed)
         .run(|| {
-            let end = Instant::now() + 8 * ALLOWED;
+            let end = Instant::now() + 3 * allowed;
             let turning = spawn(move || {
                 while Instant::now() < end {
                     yield_now();
@@ -644,19 +648,19 @@ fn a_run_that_sleeps_or_takes_turns_is_not_slow() {
             }
             chain(end);
             drop((turning, waking));
-            cede::time::sleep(8 * ALLOWED).unwrap();
+            cede::time::sleep(3 * allowed).unwrap();
             // Nobody is left: this is the hub's sleep.
-            cede::time::sleep(8 * ALLOWED).unwrap();
+            cede::time::sleep(3 * allowed).unwrap();
             let me = Unparker::current();
             let thread = std::thread::spawn(move || {
-                std::thread::sleep(8 * ALLOWED);
+                std::thread::sleep(3 * allowed);
                 me.unpark();
             });
             park("the thread").unwrap();
             thread.join().unwrap();
         })
         .unwrap();
-    // On a machine that does nothing else for 20 ms any turn is slow.
+    // On a machine that does something else for that long any turn is slow.
     assert!(told.len() <= 2, "{:?}", told.turns());
 }
 
