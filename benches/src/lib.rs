@@ -7,6 +7,7 @@ mod threads;
 
 pub use threads::{condvar_hand_over, futex_hand_over, pipe_hand_over};
 
+use std::hint::black_box;
 use std::time::Instant;
 
 /// One thing that is measured: a name and a function that does it `n` times.
@@ -72,6 +73,47 @@ pub fn interleave(mut cases: Vec<Case<'_>>, rounds: usize) -> Vec<Figures> {
         Figures { name: case.name.to_string(), min: samples[0], median: samples[samples.len() / 2] }
     });
     figures.collect()
+}
+
+/// A name, and what measures it once: in nanoseconds for one of whatever it does.
+pub type Timed = (String, Box<dyn FnMut() -> f64>);
+
+/// One that measures itself, because what is set up for it has to be set up anew each time.
+pub fn timed(name: &str, once: impl FnMut() -> f64 + 'static) -> Timed {
+    (name.to_string(), Box::new(once))
+}
+
+/// Runs all of them in turn, `rounds` times.
+pub fn take_turns(rounds: usize, mut cases: Vec<Timed>) -> Vec<Figures> {
+    let mut samples = vec![Vec::new(); cases.len()];
+    for _ in 0..rounds {
+        for ((_, case), samples) in cases.iter_mut().zip(&mut samples) {
+            samples.push(case());
+        }
+    }
+    let figures = cases.into_iter().zip(samples).map(|((name, _), mut samples)| {
+        samples.sort_by(f64::total_cmp);
+        Figures { name, min: samples[0], median: samples[samples.len() / 2] }
+    });
+    figures.collect()
+}
+
+/// One resume and one suspension of corosensei's, a u64 out: what the others are multiples of.
+pub fn round_trip() -> Timed {
+    timed("corosensei resume + suspend", || {
+        const N: u32 = 300_000;
+        let mut c = corosensei::Coroutine::<(), u64, ()>::new(|y, ()| (0..u64::MAX).for_each(|i| y.suspend(i)));
+        let start = Instant::now();
+        for _ in 0..N {
+            if let corosensei::CoroutineResult::Yield(value) = c.resume(()) {
+                black_box(value);
+            }
+        }
+        let each = start.elapsed().as_nanos() as f64 / f64::from(N);
+        // Never ended: its body would have to be unwound.
+        std::mem::forget(c);
+        each
+    })
 }
 
 /// Prints a table, with each median as a multiple of the first case's.

@@ -88,8 +88,14 @@ impl Worker {
 
     /// Permutes whose turn it is, from now on, in an order that depends on nothing but the seed.
     pub(crate) fn permute(&self, seed: u64) {
-        // Spread over all bits, and never 0: see `throw_dice`.
-        self.dice.set((seed.wrapping_mul(2).wrapping_add(1)).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        // Spread over all bits, no two seeds alike: the finalizer of splitmix64 (Steele, Lea and Flood, "Fast splittable
+        // pseudorandom number generators", 2014). And never 0, where `throw_dice` would stay.
+        let x = (seed ^ seed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        self.dice.set(match x ^ x >> 31 {
+            0 => 0x9e37_79b9_7f4a_7c15,
+            spread => spread,
+        });
         self.hurry();
     }
 

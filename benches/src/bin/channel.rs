@@ -8,25 +8,9 @@
 //! last; tasks, threads and channels are made outside of that.
 
 use cede::sync::channel::{self, Receiver, Sender};
-use cede_benches::{Figures, futex_hand_over};
+use cede_benches::{futex_hand_over, round_trip, take_turns, timed};
 use std::hint::black_box;
 use std::time::Instant;
-
-/// One resume and one suspension of corosensei's, a u64 out.
-fn corosensei() -> f64 {
-    const N: u32 = 300_000;
-    let mut c = corosensei::Coroutine::<(), u64, ()>::new(|y, ()| (0..u64::MAX).for_each(|i| y.suspend(i)));
-    let start = Instant::now();
-    for _ in 0..N {
-        if let corosensei::CoroutineResult::Yield(value) = c.resume(()) {
-            black_box(value);
-        }
-    }
-    let each = start.elapsed().as_nanos() as f64 / f64::from(N);
-    // Never ended: its body would have to be unwound.
-    std::mem::forget(c);
-    each
-}
 
 /// A message to and a message fro, `n` times; nanoseconds for one message.
 fn ping_pong(n: u32, make: fn() -> (Sender<u32>, Receiver<u32>)) -> f64 {
@@ -215,61 +199,42 @@ fn std_to_one(messages: u64) -> f64 {
     threads_to_one(sender, messages, send, || receiver.into_iter().map(black_box).count() as u64)
 }
 
-/// A name, and what measures it once.
-type Case = (String, Box<dyn FnMut() -> f64>);
-
-/// Runs all cases in turn, `rounds` times.
-fn interleave(rounds: usize, cases: &mut [Case]) -> Vec<Figures> {
-    let mut samples = vec![Vec::new(); cases.len()];
-    for _ in 0..rounds {
-        for ((_, case), samples) in cases.iter_mut().zip(&mut samples) {
-            samples.push(case());
-        }
-    }
-    let figures = cases.iter().zip(samples).map(|((name, _), mut samples)| {
-        samples.sort_by(f64::total_cmp);
-        Figures { name: name.clone(), min: samples[0], median: samples[samples.len() / 2] }
-    });
-    figures.collect()
-}
-
 fn main() {
     let quick = std::env::args().any(|arg| arg == "--quick");
     let rounds = if quick { 9 } else { 25 };
-    let case = |name: &str, f: Box<dyn FnMut() -> f64>| -> Case { (name.to_string(), f) };
     let mut cases = vec![
-        case("corosensei resume + suspend", Box::new(corosensei)),
-        case("tasks, capacity 1", Box::new(|| ping_pong(100_000, || channel::bounded(1)))),
-        case("tasks, rendezvous", Box::new(|| ping_pong(100_000, channel::rendezvous))),
-        case("tasks, unbounded", Box::new(|| ping_pong(100_000, channel::unbounded))),
+        round_trip(),
+        timed("tasks, capacity 1", || ping_pong(100_000, || channel::bounded(1))),
+        timed("tasks, rendezvous", || ping_pong(100_000, channel::rendezvous)),
+        timed("tasks, unbounded", || ping_pong(100_000, channel::unbounded)),
     ];
     if !quick {
-        cases.push(case("threads, this library", Box::new(|| own_between_threads(2_000))));
-        cases.push(case("threads, std sync_channel(1)", Box::new(|| std_ping_pong(2_000))));
-        cases.push(case("threads, crossbeam bounded(1)", Box::new(|| crossbeam_ping_pong(2_000))));
-        cases.push(case("threads, a futex by hand", Box::new(|| futex_hand_over(2_000) / 2.0)));
+        cases.push(timed("threads, this library", || own_between_threads(2_000)));
+        cases.push(timed("threads, std sync_channel(1)", || std_ping_pong(2_000)));
+        cases.push(timed("threads, crossbeam bounded(1)", || crossbeam_ping_pong(2_000)));
+        cases.push(timed("threads, a futex by hand", || futex_hand_over(2_000) / 2.0));
     }
-    cede_benches::print("ping-pong, one message", &interleave(rounds, &mut cases));
+    cede_benches::print("ping-pong, one message", &take_turns(rounds, cases));
 
-    let mut cases = vec![case("corosensei resume + suspend", Box::new(corosensei))];
+    let mut cases = vec![round_trip()];
     for capacity in [64, 1024] {
         for producers in [1, 4, 64] {
             let name = format!("{producers} to 1, capacity {capacity}, tasks");
-            cases.push(case(&name, Box::new(move || many_to_one(producers, capacity, 256_000))));
+            cases.push(timed(&name, move || many_to_one(producers, capacity, 256_000)));
         }
     }
     if !quick {
-        cases.push(case("thread to task, capacity 1024", Box::new(|| thread_to_task(50_000))));
-        cases.push(case("2 threads to 1, std, capacity 1024", Box::new(|| std_to_one(50_000))));
-        cases.push(case("2 threads to 1, crossbeam, capacity 1024", Box::new(|| crossbeam_to_one(50_000))));
+        cases.push(timed("thread to task, capacity 1024", || thread_to_task(50_000)));
+        cases.push(timed("2 threads to 1, std, capacity 1024", || std_to_one(50_000)));
+        cases.push(timed("2 threads to 1, crossbeam, capacity 1024", || crossbeam_to_one(50_000)));
     }
-    cede_benches::print("many to one, one message", &interleave(rounds, &mut cases));
+    cede_benches::print("many to one, one message", &take_turns(rounds, cases));
 
-    let mut cases = vec![
-        case("corosensei resume + suspend", Box::new(corosensei)),
-        case("send, then select that has to wait, tasks", Box::new(|| select_of_8(50_000, true))),
-        case("send, then select, no wait", Box::new(|| select_of_8(50_000, false))),
-        case("the same, crossbeam", Box::new(|| crossbeam_select_of_8(50_000))),
+    let cases = vec![
+        round_trip(),
+        timed("send, then select that has to wait, tasks", || select_of_8(50_000, true)),
+        timed("send, then select, no wait", || select_of_8(50_000, false)),
+        timed("the same, crossbeam", || crossbeam_select_of_8(50_000)),
     ];
-    cede_benches::print("select over 8 channels, one message", &interleave(rounds, &mut cases));
+    cede_benches::print("select over 8 channels, one message", &take_turns(rounds, cases));
 }

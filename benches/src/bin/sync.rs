@@ -7,7 +7,7 @@
 //! between tasks costs one switch. *Shared* locks have been used by another run before.
 
 use cede::sync::{Condvar, Mutex, PriorityQueue, Queue, RwLock, Semaphore};
-use cede_benches::{Figures, futex_hand_over};
+use cede_benches::{Timed, futex_hand_over, round_trip, take_turns, timed};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,13 +19,6 @@ const TASKS: u32 = 100_000;
 /// The same between threads.
 const THREADS: u32 = 2_000;
 
-/// A name, and what measures it once, for `n` times.
-type Case = (&'static str, Box<dyn FnMut() -> f64>);
-
-fn case(name: &'static str, f: impl FnMut() -> f64 + 'static) -> Case {
-    (name, Box::new(f))
-}
-
 /// Nanoseconds for one of `n` times.
 fn time(n: u32, mut f: impl FnMut()) -> f64 {
     let start = Instant::now();
@@ -36,17 +29,6 @@ fn time(n: u32, mut f: impl FnMut()) -> f64 {
 /// As `time`, in a run.
 fn time_in_run(n: u32, f: impl FnMut()) -> f64 {
     cede::run(|| time(n, f))
-}
-
-/// One resume and one suspension of corosensei's.
-fn corosensei() -> f64 {
-    let mut c = corosensei::Coroutine::<(), u64, ()>::new(|y, ()| (0..u64::MAX).for_each(|i| y.suspend(i)));
-    let each = time(MANY, || {
-        black_box(c.resume(()).as_yield());
-    });
-    // Never ended: its body would have to be unwound.
-    std::mem::forget(c);
-    each
 }
 
 /// Has a run on another thread use a thing once, so that the lock under it belongs to that, and to no run from the next on.
@@ -166,42 +148,42 @@ fn std_channel_threads() -> f64 {
     })
 }
 
-fn uncontended() -> Vec<Case> {
+fn uncontended() -> Vec<Timed> {
     let lock = |mutex: &Mutex<u32>| *mutex.lock().expect("nobody holds it") += 1;
     vec![
-        case("corosensei resume + suspend", corosensei),
-        case("Mutex lock + unlock, in a run", move || {
+        round_trip(),
+        timed("Mutex lock + unlock, in a run", move || {
             let mutex = Mutex::new(0);
             time_in_run(MANY, || lock(black_box(&mutex)))
         }),
-        case("the same, shared", move || {
+        timed("the same, shared", move || {
             let mutex = shared(Mutex::new(0), lock);
             time_in_run(MANY, || lock(black_box(&mutex)))
         }),
-        case("std::sync::Mutex", || {
+        timed("std::sync::Mutex", || {
             let mutex = std::sync::Mutex::new(0);
             time(MANY, || *black_box(&mutex).lock().expect("not poisoned") += 1)
         }),
-        case("RwLock read + unlock, in a run", || {
+        timed("RwLock read + unlock, in a run", || {
             let lock = RwLock::new(0);
             time_in_run(MANY, || _ = black_box(*black_box(&lock).read().expect("nobody holds it")))
         }),
-        case("std::sync::RwLock read", || {
+        timed("std::sync::RwLock read", || {
             let lock = std::sync::RwLock::new(0);
             time(MANY, || _ = black_box(*black_box(&lock).read().expect("not poisoned")))
         }),
-        case("Semaphore acquire + release, in a run", || {
+        timed("Semaphore acquire + release, in a run", || {
             let semaphore = Semaphore::new(1);
             time_in_run(MANY, || drop(black_box(&semaphore).acquire()))
         }),
-        case("Queue push + pop, in a run", || {
+        timed("Queue push + pop, in a run", || {
             let queue = Queue::bounded(4);
             time_in_run(MANY, || {
                 let _ = black_box(&queue).push(1);
                 drop(black_box(&queue).pop());
             })
         }),
-        case("PriorityQueue of 1000, push + pop", || {
+        timed("PriorityQueue of 1000, push + pop", || {
             let queue = PriorityQueue::unbounded();
             (0..1000).try_for_each(|n| queue.push(n * 7919 % 1000)).expect("it is open");
             time_in_run(MANY, || {
@@ -212,20 +194,20 @@ fn uncontended() -> Vec<Case> {
     ]
 }
 
-fn hand_over(threads: bool) -> Vec<Case> {
+fn hand_over(threads: bool) -> Vec<Timed> {
     let mut cases = vec![
-        case("corosensei resume + suspend", corosensei),
-        case("a turn of 2 tasks", || two_tasks((), |()| cede::yield_now())),
-        case("Mutex, tasks", || two_tasks(Mutex::new(0), lock_over_a_turn)),
-        case("Mutex, tasks, shared", || {
+        round_trip(),
+        timed("a turn of 2 tasks", || two_tasks((), |()| cede::yield_now())),
+        timed("Mutex, tasks", || two_tasks(Mutex::new(0), lock_over_a_turn)),
+        timed("Mutex, tasks, shared", || {
             let mutex = shared(Mutex::new(0), |mutex| drop(mutex.lock()));
             two_tasks(mutex, lock_over_a_turn)
         }),
-        case("RwLock write, tasks", || two_tasks(RwLock::new(0), write_over_a_turn)),
-        case("Semaphore, tasks", || two_tasks(Semaphore::new(1), permit_over_a_turn)),
-        case("Condvar and Mutex, tasks", condvar_tasks),
-        case("Queue of 1, tasks", || queue_tasks(1)),
-        case("Queue of 64, tasks", || queue_tasks(64)),
+        timed("RwLock write, tasks", || two_tasks(RwLock::new(0), write_over_a_turn)),
+        timed("Semaphore, tasks", || two_tasks(Semaphore::new(1), permit_over_a_turn)),
+        timed("Condvar and Mutex, tasks", condvar_tasks),
+        timed("Queue of 1, tasks", || queue_tasks(1)),
+        timed("Queue of 64, tasks", || queue_tasks(64)),
     ];
     if threads {
         let lock = |mutex: &Mutex<u32>| {
@@ -238,30 +220,16 @@ fn hand_over(threads: bool) -> Vec<Case> {
             std::thread::yield_now();
             *guard += 1;
         };
-        cases.push(case("Mutex, threads", move || two_threads(Mutex::new(0), lock)));
-        cases
-            .push(case("std::sync::Mutex, threads (barging)", move || two_threads(std::sync::Mutex::new(0), std_lock)));
-        cases.push(case("std Condvar and Mutex, threads", condvar_std));
-        cases.push(case("Queue of 64, threads", queue_threads));
-        cases.push(case("std sync_channel(64), threads", std_channel_threads));
-        cases.push(case("threads, a futex by hand", || futex_hand_over(THREADS) / 2.0));
+        cases.push(timed("Mutex, threads", move || two_threads(Mutex::new(0), lock)));
+        cases.push(timed("std::sync::Mutex, threads (barging)", move || {
+            two_threads(std::sync::Mutex::new(0), std_lock)
+        }));
+        cases.push(timed("std Condvar and Mutex, threads", condvar_std));
+        cases.push(timed("Queue of 64, threads", queue_threads));
+        cases.push(timed("std sync_channel(64), threads", std_channel_threads));
+        cases.push(timed("threads, a futex by hand", || futex_hand_over(THREADS) / 2.0));
     }
     cases
-}
-
-/// Runs all cases in turn, `rounds` times.
-fn interleave(rounds: usize, mut cases: Vec<Case>) -> Vec<Figures> {
-    let mut samples = vec![Vec::new(); cases.len()];
-    for _ in 0..rounds {
-        for ((_, case), samples) in cases.iter_mut().zip(&mut samples) {
-            samples.push(case());
-        }
-    }
-    let figures = cases.iter().zip(samples).map(|((name, _), mut samples)| {
-        samples.sort_by(f64::total_cmp);
-        Figures { name: name.to_string(), min: samples[0], median: samples[samples.len() / 2] }
-    });
-    figures.collect()
 }
 
 fn main() {
@@ -271,7 +239,7 @@ fn main() {
     for (title, mut cases) in [("uncontended, once", uncontended()), ("hand-over, once", hand_over(!quick))] {
         cases.retain(|(name, _)| name.contains(&only));
         if !cases.is_empty() {
-            cede_benches::print(title, &interleave(rounds, cases));
+            cede_benches::print(title, &take_turns(rounds, cases));
         }
     }
 }

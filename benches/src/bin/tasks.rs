@@ -9,7 +9,7 @@
 
 use cede::task::{Unparker, park};
 use cede::{Config, yield_now};
-use cede_benches::{Figures, futex_hand_over};
+use cede_benches::{futex_hand_over, round_trip, take_turns, timed};
 use std::cell::RefCell;
 use std::hint::black_box;
 use std::rc::Rc;
@@ -88,22 +88,6 @@ fn wake_shuffled(mut parked: Vec<Unparker>) {
     parked.iter().for_each(Unparker::unpark);
 }
 
-/// One resume and one suspension of corosensei's, a u64 out.
-fn corosensei() -> f64 {
-    const N: u32 = 300_000;
-    let mut c = corosensei::Coroutine::<(), u64, ()>::new(|y, ()| (0..u64::MAX).for_each(|i| y.suspend(i)));
-    let start = Instant::now();
-    for _ in 0..N {
-        if let corosensei::CoroutineResult::Yield(value) = c.resume(()) {
-            black_box(value);
-        }
-    }
-    let each = start.elapsed().as_nanos() as f64 / f64::from(N);
-    // Never ended: its body would have to be unwound.
-    std::mem::forget(c);
-    each
-}
-
 /// An empty task spawned and joined, one after another.
 fn spawn_join() -> f64 {
     const N: u32 = 100_000;
@@ -131,28 +115,8 @@ fn spawn_outstanding(kept: usize) -> f64 {
     each
 }
 
-fn figures(name: String, mut samples: Vec<f64>) -> Figures {
-    samples.sort_by(f64::total_cmp);
-    Figures { name, min: samples[0], median: samples[samples.len() / 2] }
-}
-
-/// A name, and what measures it once.
-type Case = (String, Box<dyn FnMut() -> f64>);
-
-/// Runs all cases in turn, `rounds` times.
-fn interleave(rounds: usize, cases: &mut [Case]) -> Vec<Figures> {
-    let mut samples = vec![Vec::new(); cases.len()];
-    for _ in 0..rounds {
-        for ((_, case), samples) in cases.iter_mut().zip(&mut samples) {
-            samples.push(case());
-        }
-    }
-    cases.iter().zip(samples).map(|((name, _), samples)| figures(name.clone(), samples)).collect()
-}
-
 fn main() {
     let quick = std::env::args().any(|arg| arg == "--quick");
-    let boxed = |name: &str, f: Box<dyn FnMut() -> f64>| -> Case { (name.to_string(), f) };
     for n in [2, 100, 10_000, 100_000, 1_000_000] {
         let rounds = match n {
             1_000_000 => 5,
@@ -163,29 +127,26 @@ fn main() {
             continue;
         }
         let mut cases = vec![
-            boxed("corosensei resume + suspend", Box::new(corosensei)),
-            boxed("registers", Box::new(move || turn(n, registers, false))),
-            boxed("stack", Box::new(move || turn(n, stack, false))),
-            boxed("three deep", Box::new(move || turn(n, three_deep, false))),
+            round_trip(),
+            timed("registers", move || turn(n, registers, false)),
+            timed("stack", move || turn(n, stack, false)),
+            timed("three deep", move || turn(n, three_deep, false)),
         ];
         if n > 2 {
-            cases.push(boxed("stack, shuffled", Box::new(move || turn(n, stack, true))));
+            cases.push(timed("stack, shuffled", move || turn(n, stack, true)));
         }
-        cede_benches::print(&format!("one turn of {n} tasks"), &interleave(rounds, &mut cases));
+        cede_benches::print(&format!("one turn of {n} tasks"), &take_turns(rounds, cases));
     }
-    let mut cases = vec![
-        boxed("corosensei resume + suspend", Box::new(corosensei)),
-        boxed("spawn + join, one after another", Box::new(spawn_join)),
-        boxed("spawn + join, 100,000 outstanding", Box::new(|| spawn_outstanding(1024))),
-        boxed(
-            "the same, all stacks keep their memory",
-            Box::new(|| {
-                spawn_outstanding(100_000); // so that there are such stacks
-                spawn_outstanding(100_000)
-            }),
-        ),
-        boxed("turn of 2 tasks", Box::new(|| turn(2, registers, false))),
-        boxed("OS threads, futex hand-over one way", Box::new(|| futex_hand_over(20_000) / 2.0)),
+    let cases = vec![
+        round_trip(),
+        timed("spawn + join, one after another", spawn_join),
+        timed("spawn + join, 100,000 outstanding", || spawn_outstanding(1024)),
+        timed("the same, all stacks keep their memory", || {
+            spawn_outstanding(100_000); // so that there are such stacks
+            spawn_outstanding(100_000)
+        }),
+        timed("turn of 2 tasks", || turn(2, registers, false)),
+        timed("OS threads, futex hand-over one way", || futex_hand_over(20_000) / 2.0),
     ];
-    cede_benches::print("spawning, and threads beside a turn", &interleave(9, &mut cases));
+    cede_benches::print("spawning, and threads beside a turn", &take_turns(9, cases));
 }

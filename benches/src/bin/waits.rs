@@ -8,27 +8,13 @@
 use cede::task::{Unparker, park, park_until};
 use cede::time::{now, sleep, sleep_until};
 use cede::{Config, JoinHandle, gather, scope, shield, spawn, timeout, yield_now};
-use cede_benches::Figures;
+use cede_benches::{Timed, round_trip, take_turns, timed};
 use std::cell::Cell;
 use std::hint::black_box;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// One resume and one suspension of corosensei's, a u64 out.
-fn corosensei() -> f64 {
-    const N: u32 = 300_000;
-    let mut c = corosensei::Coroutine::<(), u64, ()>::new(|y, ()| (0..u64::MAX).for_each(|i| y.suspend(i)));
-    let each = nanos_each(N, || {
-        if let corosensei::CoroutineResult::Yield(value) = c.resume(()) {
-            black_box(value);
-        }
-    });
-    // Never ended: its body would have to be unwound.
-    std::mem::forget(c);
-    each
-}
 
 fn nanos_each(n: u32, mut f: impl FnMut()) -> f64 {
     let start = Instant::now();
@@ -134,26 +120,8 @@ fn gather_of(n: u32) -> f64 {
     each / f64::from(n)
 }
 
-/// A name, and what measures it once.
-type Case = (&'static str, Box<dyn FnMut() -> f64>);
-
-/// Runs all cases in turn, `rounds` times.
-fn interleave(title: &str, rounds: usize, mut cases: Vec<Case>) {
-    let mut samples = vec![Vec::new(); cases.len()];
-    for _ in 0..rounds {
-        for ((_, case), samples) in cases.iter_mut().zip(&mut samples) {
-            samples.push(case());
-        }
-    }
-    let figures = cases.iter().zip(samples).map(|((name, _), mut samples)| {
-        samples.sort_by(f64::total_cmp);
-        Figures { name: name.to_string(), min: samples[0], median: samples[samples.len() / 2] }
-    });
-    cede_benches::print(title, &figures.collect::<Vec<_>>());
-}
-
-fn case(name: &'static str, f: impl FnMut() -> f64 + 'static) -> Case {
-    (name, Box::new(f))
+fn table(title: &str, rounds: usize, cases: Vec<Timed>) {
+    cede_benches::print(title, &take_turns(rounds, cases));
 }
 
 fn main() {
@@ -163,52 +131,52 @@ fn main() {
     cede::stack::set_pool_cap(2 * armed as usize);
     let far = || ignore(park_until("a wake", now() + HOUR));
     let limited = || ignore(timeout(HOUR, || park("a wake")));
-    interleave(
+    table(
         &format!("sleeping, each of {armed} tasks"),
         rounds.min(7),
         vec![
-            case("corosensei resume + suspend", corosensei),
-            case("arm: the first turn, up to the sleep", move || sleep_stage(armed, Stage::Arm)),
-            case("fire, and end", move || sleep_stage(armed, Stage::Fire)),
-            case("cancel, and end", move || sleep_stage(armed, Stage::Cancel)),
+            round_trip(),
+            timed("arm: the first turn, up to the sleep", move || sleep_stage(armed, Stage::Arm)),
+            timed("fire, and end", move || sleep_stage(armed, Stage::Fire)),
+            timed("cancel, and end", move || sleep_stage(armed, Stage::Cancel)),
         ],
     );
-    interleave(
+    table(
         "waits that a wake ends before their time",
         rounds,
         vec![
-            case("corosensei resume + suspend", corosensei),
-            case("the clock", || nanos_each(100_000, || ignore(Instant::now()))),
-            case("park", || woken(0, || ignore(park("a wake")))),
-            case("park, armed", move || woken(armed, || ignore(park("a wake")))),
-            case("park until a time", move || woken(0, far)),
-            case("park until a time, armed", move || woken(armed, far)),
-            case("park in a timeout, armed", move || woken(armed, limited)),
+            round_trip(),
+            timed("the clock", || nanos_each(100_000, || ignore(Instant::now()))),
+            timed("park", || woken(0, || ignore(park("a wake")))),
+            timed("park, armed", move || woken(armed, || ignore(park("a wake")))),
+            timed("park until a time", move || woken(0, far)),
+            timed("park until a time, armed", move || woken(armed, far)),
+            timed("park in a timeout, armed", move || woken(armed, limited)),
         ],
     );
-    interleave(
+    table(
         "around what does not wait, and turns",
         rounds,
         vec![
-            case("corosensei resume + suspend", corosensei),
-            case("shield", || done(100_000, || ignore(shield(|| black_box(1))))),
-            case("timeout", || done(100_000, || ignore(timeout(HOUR, || black_box(1))))),
-            case("scope without a task", || done(100_000, || ignore(scope(|_| black_box(1))))),
-            case("check", || done(100_000, || ignore(cede::task::check()))),
-            case("sleep of no time", || done(100_000, || ignore(sleep(Duration::ZERO)))),
+            round_trip(),
+            timed("shield", || done(100_000, || ignore(shield(|| black_box(1))))),
+            timed("timeout", || done(100_000, || ignore(timeout(HOUR, || black_box(1))))),
+            timed("scope without a task", || done(100_000, || ignore(scope(|_| black_box(1))))),
+            timed("check", || done(100_000, || ignore(cede::task::check()))),
+            timed("sleep of no time", || done(100_000, || ignore(sleep(Duration::ZERO)))),
         ],
     );
-    interleave(
+    table(
         "a child, spawned, run and awaited",
         rounds,
         vec![
-            case("corosensei resume + suspend", corosensei),
-            case("spawn + join", || done(100_000, || ignore(spawn(|| black_box(1)).join()))),
-            case("scope with 1", || scope_of(1)),
-            case("scope with 10", || scope_of(10)),
-            case("scope with 1,000", || scope_of(1_000)),
-            case("gather of 10", || gather_of(10)),
-            case("gather of 1,000", || gather_of(1_000)),
+            round_trip(),
+            timed("spawn + join", || done(100_000, || ignore(spawn(|| black_box(1)).join()))),
+            timed("scope with 1", || scope_of(1)),
+            timed("scope with 10", || scope_of(10)),
+            timed("scope with 1,000", || scope_of(1_000)),
+            timed("gather of 10", || gather_of(10)),
+            timed("gather of 1,000", || gather_of(1_000)),
         ],
     );
 }
