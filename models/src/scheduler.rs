@@ -59,6 +59,10 @@ pub mod wake {
             ME.with(|me| WakeKey { inbox: me.open.inbox(), run: me.open.run() })
         }
 
+        pub fn put_current(place: &mut Option<WakeKey>) {
+            *place = Some(WakeKey::current());
+        }
+
         pub fn wake(&self) -> bool {
             self.inbox.nudge(self.run)
         }

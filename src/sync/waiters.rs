@@ -131,7 +131,7 @@ impl<V> Waiters<V> {
         node.status = Status::Waiting;
         node.previous = self.last;
         node.next = NONE;
-        node.key = Some(WakeKey::current());
+        WakeKey::put_current(&mut node.key);
         node.value = Some(value);
         match self.last {
             NONE => self.first = place,

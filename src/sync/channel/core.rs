@@ -92,7 +92,7 @@ impl<T> State<T> {
     }
 
     /// Sends without waiting. Whoever was handed the message is to be woken.
-    #[inline]
+    #[inline(always)]
     pub(super) fn try_send(&mut self, message: T) -> Result<Option<WakeKey>, TrySendError<T>> {
         if self.is_closed_to_senders() {
             return Err(TrySendError::Disconnected(message));
@@ -109,7 +109,7 @@ impl<T> State<T> {
     }
 
     /// Receives without waiting. Whose message took the room that has become free is to be woken.
-    #[inline]
+    #[inline(always)]
     pub(super) fn try_recv(&mut self) -> Result<(T, Option<WakeKey>), TryRecvError> {
         if let Some(message) = self.buffer.pop_front() {
             let key = if self.sending.is_empty() { None } else { self.admit() };
