@@ -119,6 +119,8 @@ impl Inbox {
         }
         what(&mut letters);
         self.flag.store(true, Ordering::Release);
+        // Whoever is woken needs it.
+        drop(letters);
         self.arrived.notify_one();
         true
     }
