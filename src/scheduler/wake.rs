@@ -45,10 +45,6 @@ impl WakeKey {
 
     /// Puts the one that this code is part of into its place: a task, or the thread if there is no run. Built elsewhere and copied
     /// it would be read before it has been written, which costs 2 ns.
-    ///
-    /// # Panics
-    ///
-    /// On a plain thread that is about to end, in destructors of its thread-locals.
     #[inline(always)]
     pub(crate) fn put_current(place: &mut Option<WakeKey>) {
         match worker() {
@@ -61,7 +57,7 @@ impl WakeKey {
     #[inline(never)]
     fn put_thread(place: &mut Option<WakeKey>) {
         let wake = Wake { key: 0, address: 0 };
-        *place = Some(THREAD.with(|open| WakeKey { inbox: open.inbox(), run: open.run(), wake }));
+        *place = Some(with_thread(|open| WakeKey { inbox: open.inbox(), run: open.run(), wake }));
     }
 
     /// For a task of this run.
