@@ -112,7 +112,7 @@ impl State {
             if !self.enter(access) {
                 return;
             }
-            let place = self.waiters.claim().expect("it is the first");
+            let place = self.waiters.claim_first();
             woken.push(self.waiters.key(place));
         }
     }

@@ -104,7 +104,7 @@ impl State {
                 Some(&mut wish) if wish <= self.available => self.available -= wish,
                 _ => return,
             }
-            let place = self.waiters.claim().expect("it is the first");
+            let place = self.waiters.claim_first();
             woken.push(self.waiters.key(place));
         }
     }

@@ -180,3 +180,29 @@ fn a_wait_on_what_can_be_shared_is_no_certain_deadlock() {
     assert_eq!(cede::run(|| post.take(None)), Ok(1));
     thread.join().unwrap();
 }
+
+#[test]
+fn whoever_is_gone_after_it_was_looked_at_is_claimed_all_the_same() {
+    let line: Lock<Waiters<u32>> = Lock::default();
+    let (end, ends) = std::sync::mpsc::channel::<()>();
+    let waiting = &line;
+    std::thread::scope(|scope| {
+        // One that never leaves the line, as a task that its run has left behind.
+        let gone = scope.spawn(move || {
+            let place = waiting.lock().enlist(1);
+            ends.recv().unwrap();
+            place
+        });
+        while line.lock().is_empty() {
+            std::thread::yield_now();
+        }
+        let mut waiters = line.lock();
+        waiters.enlist(5);
+        assert_eq!(waiters.first(), Some(&mut 1));
+        // Its run ends here.
+        end.send(()).unwrap();
+        let place = gone.join().unwrap();
+        assert_eq!(waiters.claim_first(), place, "the wish that was looked at is the one that is met");
+        assert_eq!(waiters.first(), Some(&mut 5));
+    });
+}

@@ -211,6 +211,16 @@ impl<V> Waiters<V> {
         None
     }
 
+    /// Takes whom `first` has just returned out of the line, as `claim` does. Does not ask again whether it is gone: a run may
+    /// have ended in another thread since, and the next in line may want something else.
+    #[inline]
+    pub(crate) fn claim_first(&mut self) -> Place {
+        let place = self.first;
+        debug_assert!(self.nodes[place as usize].choice.is_none(), "one that waits in several lines is to be claimed");
+        self.unlink(place, Status::Handed);
+        Place(place)
+    }
+
     /// What a waiter brought, or was handed.
     #[inline]
     pub(crate) fn value(&mut self, place: Place) -> &mut V {
