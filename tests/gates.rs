@@ -3,7 +3,7 @@
 mod common;
 
 use cede::sync::{Barrier, BarrierError, Event, Semaphore, WaitTimeoutError};
-use cede::task::{Cancelled, TaskState};
+use cede::task::{Cancelled, TaskState, shield};
 use cede::{Config, spawn, yield_now};
 use common::witness::Log;
 use common::worlds::in_all_worlds;
@@ -254,4 +254,22 @@ fn a66_one_that_is_cancelled_or_late_has_not_come() {
 fn a66_a_barrier_for_nobody_is_refused() {
     let text = panic_text(caught(|| Barrier::new(0)));
     assert_eq!(text, "a barrier is for one or more: with 0 nobody could ever come last");
+}
+
+#[test]
+fn a66_one_that_was_left_behind_has_not_come() {
+    let barrier = Arc::new(Barrier::new(2));
+    let inner = Arc::clone(&barrier);
+    let end = Config::new().grace(Duration::ZERO).run(move || {
+        let stubborn = move || {
+            loop {
+                let _ = caught(|| shield(|| inner.wait()));
+            }
+        };
+        drop(spawn(stubborn));
+        rounds(2);
+    });
+    assert!(end.is_ok() && barrier.waiting() == 1);
+    assert_eq!(barrier.wait_timeout(Duration::from_millis(1)), Err(BarrierError::Timeout));
+    assert_eq!(barrier.waiting(), 0);
 }

@@ -139,6 +139,10 @@ impl Barrier {
             return Err(BarrierError::Broken);
         }
         if state.waiting + 1 == self.parties {
+            // Those who are gone will not go on.
+            state.waiting = state.waiters.count();
+        }
+        if state.waiting + 1 == self.parties {
             let mut ranks = 0..self.parties;
             state.open(|| ranks.next(), &mut woken);
             return Ok(BarrierWaitResult { rank: ranks.start });

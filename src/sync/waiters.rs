@@ -176,6 +176,21 @@ impl<V> Waiters<V> {
         None
     }
 
+    /// How many are in line; takes those out who are gone.
+    pub(crate) fn count(&mut self) -> usize {
+        let (mut place, mut count) = (self.first, 0);
+        while place != NONE {
+            let (next, key) = (self.nodes[place as usize].next, self.nodes[place as usize].key);
+            if key.is_some_and(|key| key.is_gone()) {
+                self.unlink(place, Status::Passed);
+            } else {
+                count += 1;
+            }
+            place = next;
+        }
+        count
+    }
+
     /// Whether somebody is in line who can be handed something and waits not only because of `choice`: one that waits in
     /// several lines can give itself nothing.
     pub(crate) fn has_other(&self, choice: &'static Choice) -> bool {
