@@ -184,7 +184,8 @@ impl Config {
     }
 
     /// What is told of a slow turn instead of stderr: see [`watch`](Self::watch), without which there are none. It is
-    /// called on the watching thread.
+    /// called on the watching thread, which counts among those that may wake a task: no deadlock is certain then because the
+    /// process has no other.
     ///
     /// ```
     /// use std::time::Duration;

@@ -17,6 +17,7 @@ use std::cell::Cell;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -117,7 +118,9 @@ impl Desk {
 
     /// The watcher's whole life.
     fn serve(&self, worker: Watched<'_>, started: impl FnOnce()) {
-        let _own = Own::register();
+        // Who is told of slow turns may wake a task, so one that waits for that is not deadlocked.
+        let tells = self.wishes.watch.is_some() && self.wishes.on_slow_turn.is_some();
+        let _own = (!tells).then(Own::register);
         started();
         let mut asked: Option<(Instant, Moment)> = None;
         // A dump is under way; another one was asked for meanwhile.
@@ -255,9 +258,16 @@ impl Drop for Own {
 pub(super) fn is_only_thread() -> bool {
     // Held, so that none of them ends meanwhile and gives its number to somebody else.
     let own = own();
-    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return false };
-    let mut others = threads.filter(|thread| thread.as_ref().map_or(true, |thread| !own.contains(&thread.file_name())));
-    others.next().is_some() && others.next().is_none()
+    let tasks = "/proc/self/task";
+    let (Ok(tasks), Ok(listed)) = (std::fs::metadata(tasks), std::fs::read_dir(tasks)) else { return false };
+    is_alone(&own, tasks.nlink(), listed.map(|thread| Some(thread.ok()?.file_name())))
+}
+
+/// `links` are those of the directory: one for each thread, and two more. The system's list of them ends early if one of them
+/// ends while it is made; then the links are too many.
+fn is_alone(own: &[OsString], links: u64, listed: impl Iterator<Item = Option<OsString>>) -> bool {
+    let others = listed.filter(|thread| thread.as_ref().is_none_or(|thread| !own.contains(thread)));
+    links == own.len() as u64 + 3 && others.count() == 1
 }
 
 #[cfg(test)]
@@ -335,5 +345,15 @@ mod tests {
         // A look at the last instruction of a switch shows nothing, one at the few before it only what is innermost.
         let seen = cfg!(target_os = "linux") && crate::arch::NATIVE;
         assert!(looks > 0 && (!seen || traces * 10 >= looks * 9 && whole * 10 >= traces / 64 * 9));
+    }
+
+    #[test]
+    fn a_list_of_threads_that_ended_early_is_not_believed() {
+        let names = |names: &[&str]| names.iter().map(OsString::from).collect::<Vec<_>>();
+        let is_alone =
+            |own: &[&str], links, listed: &[&str]| is_alone(&names(own), links, names(listed).into_iter().map(Some));
+        assert!(is_alone(&[], 3, &["7"]) && is_alone(&["8"], 4, &["7", "8"]));
+        assert!(!is_alone(&[], 5, &["7"]) && !is_alone(&["8"], 5, &["7", "8"]));
+        assert!(!is_alone(&[], 4, &["7", "9"]) && !is_alone(&["8"], 4, &["7", "9"]));
     }
 }
