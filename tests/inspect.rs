@@ -490,7 +490,8 @@ impl Told {
         let told = Arc::clone(&self.0);
         Config::new().watch(allowed).on_slow_turn(move |slow| {
             let task = slow.task.as_ref().map_or("nobody".into(), Task::to_string);
-            assert!(!SAMPLES || slow.over == slow.backtrace.is_none(), "{slow}");
+            // A worker that gets no time from the machine cannot be looked at; other tests ask for the stack itself.
+            assert!(!slow.over || slow.backtrace.is_none(), "{slow}");
             assert!(slow.lasted >= Duration::from_millis(20), "{slow}");
             told.lock().unwrap().push((task, slow.over, slow.functions()));
         })
