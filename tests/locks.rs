@@ -3,28 +3,16 @@
 mod common;
 
 use cede::sync::{Mutex, WaitTimeoutError, channel};
-use cede::task::{Cancelled, DeadlockReport, TaskState};
-use cede::{Builder, Config, JoinError, JoinHandle, RunError, spawn, yield_now};
+use cede::task::{Cancelled, TaskState};
+use cede::{Config, JoinError, JoinHandle, spawn, yield_now};
 use common::witness::{AtEnd, Log};
 use common::worlds::in_all_worlds;
-use common::{caught, emulated, rounds};
+use common::{caught, deadlock, emulated, named, rounds};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
-
-fn deadlock<T>(body: impl FnOnce() -> T) -> DeadlockReport {
-    match Config::new().closed_world(true).run(body) {
-        Err(RunError::Deadlock { report, .. }) => report,
-        Err(error) => panic!("another error: {error}"),
-        Ok(_) => panic!("no deadlock was reported"),
-    }
-}
-
-fn named<T: 'static>(name: &'static str, body: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
-    Builder::new().name(name).spawn(body).unwrap()
-}
 
 /// A task that locks, logs, gives up a turn and logs again.
 fn locker(mutex: &Arc<Mutex<()>>, log: &Log, name: &'static str) -> JoinHandle<Result<(), Cancelled>> {

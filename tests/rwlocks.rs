@@ -3,26 +3,14 @@
 mod common;
 
 use cede::sync::{RwLock, RwLockWriteGuard};
-use cede::task::{DeadlockReport, TaskState};
-use cede::{Builder, Config, JoinHandle, RunError, spawn, yield_now};
+use cede::task::TaskState;
+use cede::{Config, spawn, yield_now};
 use common::witness::Log;
 use common::worlds::in_all_worlds;
-use common::{emulated, rounds};
+use common::{deadlock, emulated, named, rounds};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
-
-fn deadlock<T>(body: impl FnOnce() -> T) -> DeadlockReport {
-    match Config::new().closed_world(true).run(body) {
-        Err(RunError::Deadlock { report, .. }) => report,
-        Err(error) => panic!("another error: {error}"),
-        Ok(_) => panic!("no deadlock was reported"),
-    }
-}
-
-fn named<T: 'static>(name: &'static str, body: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
-    Builder::new().name(name).spawn(body).unwrap()
-}
 
 #[test]
 fn readers_share_and_a_writer_in_line_is_not_overtaken() {

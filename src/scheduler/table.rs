@@ -68,7 +68,7 @@ pub(crate) struct Block {
     /// Who waits for it together with others.
     pub(crate) watcher: Cell<Option<Rc<dyn Watcher>>>,
     /// The scope that it may not outlive.
-    pub(crate) parent: Cell<Option<Rc<dyn Watcher>>>,
+    pub(crate) parent: Cell<Option<Rc<dyn Parent>>>,
     /// Its place among those that the watcher waits for, and among the scope's children.
     pub(crate) places: Cell<(u32, u32)>,
     /// When it ended: a count of all that have ended in this run.
@@ -128,12 +128,12 @@ pub(crate) trait Watcher {
     /// The task that had `place` among those that are watched has ended. Called on its stack: wakes whom it concerns, and
     /// neither waits nor panics.
     fn ended(&self, worker: &Worker, place: u32, panicked: bool);
+}
 
-    /// The task panicked, and nobody holds a handle to it.
-    fn failed(&self, block: &Block, payload: Box<dyn Any + Send>) {
-        let _ = block;
-        std::mem::forget(payload);
-    }
+/// A scope, as its tasks see it.
+pub(crate) trait Parent: Watcher {
+    /// The task panicked, and nobody holds a handle to it: the payload is the scope's.
+    fn failed(&self, block: &Block, payload: Box<dyn Any + Send>);
 }
 
 /// The first slot of a chunk.

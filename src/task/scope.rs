@@ -19,7 +19,7 @@ use super::wait::{self, running};
 use super::{SpawnError, Task, result};
 use crate::Builder;
 use crate::coroutine::core::Payload;
-use crate::scheduler::table::{Block, Watcher};
+use crate::scheduler::table::{Block, Parent, Watcher};
 use crate::scheduler::{Wait, Worker, attention, worker};
 use crate::section::OpenScope;
 use crate::stack::arena::Kind;
@@ -158,7 +158,9 @@ impl Watcher for Family {
             worker.wake(waiter);
         }
     }
+}
 
+impl Parent for Family {
     fn failed(&self, block: &Block, payload: Payload) {
         let failure = Failure { task: Task::of(block), error: JoinError::Panicked(payload) };
         self.failures.borrow_mut().push(failure);
@@ -285,7 +287,7 @@ impl<'scope> Scope<'scope, '_> {
             let mut children = self.family.children.borrow_mut();
             block.places.set((0, u32::try_from(children.len()).expect("there are not that many tasks")));
             children.push(block);
-            block.parent.set(Some(Rc::clone(&self.family) as Rc<dyn Watcher>));
+            block.parent.set(Some(Rc::clone(&self.family) as Rc<dyn Parent>));
             if self.family.cancelled.get() {
                 block.add_attention(attention::CANCEL);
             }

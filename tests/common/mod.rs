@@ -113,3 +113,17 @@ pub(crate) fn since(start: std::time::Instant) -> u64 {
 pub(crate) fn sleeper<T: 'static>(seconds: u64, value: T) -> cede::JoinHandle<Result<T, cede::task::Cancelled>> {
     cede::spawn(move || cede::time::sleep(s(seconds)).map(|()| value))
 }
+
+/// What a run that ends in a deadlock for certain reports.
+pub(crate) fn deadlock<T>(body: impl FnOnce() -> T) -> cede::task::DeadlockReport {
+    match cede::Config::new().closed_world(true).run(body) {
+        Err(cede::RunError::Deadlock { report, .. }) => report,
+        Err(error) => panic!("another error: {error}"),
+        Ok(_) => panic!("no deadlock was reported"),
+    }
+}
+
+/// A task with a name.
+pub(crate) fn named<T: 'static>(name: &'static str, body: impl FnOnce() -> T + 'static) -> cede::JoinHandle<T> {
+    cede::Builder::new().name(name).spawn(body).unwrap()
+}

@@ -118,54 +118,44 @@ fn thread_to_task(messages: u64) -> f64 {
     each
 }
 
-/// A message to and fro between two threads.
-fn crossbeam_ping_pong(n: u32) -> f64 {
-    let (there, arriving) = crossbeam_channel::bounded(1);
-    let (back, returning) = crossbeam_channel::bounded(1);
+/// The ends of a channel there and of one back.
+type Ends<S, R> = ((S, R), (S, R));
+
+/// A message to and fro between two threads that are in no run.
+fn between_threads<S: Send, R: Send>(
+    n: u32,
+    ends: Ends<S, R>,
+    send: impl Fn(&S, u32) -> bool + Copy + Send,
+    receive: impl Fn(&R) -> Option<u32> + Copy + Send,
+) -> f64 {
+    let ((there, arriving), (back, returning)) = ends;
     std::thread::scope(|scope| {
-        scope.spawn(move || arriving.into_iter().try_for_each(|number: u32| back.send(number + 1)));
+        scope.spawn(move || while receive(&arriving).is_some_and(|number| send(&back, number + 1)) {});
         let start = Instant::now();
-        (0..n).for_each(|i| {
-            there.send(i).expect("the other thread receives");
-            black_box(returning.recv().expect("the other thread sends"));
-        });
+        for i in 0..n {
+            assert!(send(&there, i), "the other thread receives");
+            black_box(receive(&returning).expect("the other thread sends"));
+        }
         let each = start.elapsed().as_nanos() as f64 / f64::from(2 * n);
         drop(there);
         each
     })
+}
+
+fn crossbeam_ping_pong(n: u32) -> f64 {
+    let ends = (crossbeam_channel::bounded(1), crossbeam_channel::bounded(1));
+    between_threads(n, ends, |sender, number| sender.send(number).is_ok(), |receiver| receiver.recv().ok())
 }
 
 fn std_ping_pong(n: u32) -> f64 {
-    let (there, arriving) = std::sync::mpsc::sync_channel(1);
-    let (back, returning) = std::sync::mpsc::sync_channel(1);
-    std::thread::scope(|scope| {
-        scope.spawn(move || arriving.into_iter().try_for_each(|number: u32| back.send(number + 1)));
-        let start = Instant::now();
-        (0..n).for_each(|i| {
-            there.send(i).expect("the other thread receives");
-            black_box(returning.recv().expect("the other thread sends"));
-        });
-        let each = start.elapsed().as_nanos() as f64 / f64::from(2 * n);
-        drop(there);
-        each
-    })
+    let ends = (std::sync::mpsc::sync_channel(1), std::sync::mpsc::sync_channel(1));
+    between_threads(n, ends, |sender, number| sender.send(number).is_ok(), |receiver| receiver.recv().ok())
 }
 
-/// This library's own channel between two threads that are in no run.
+/// This library's own channel.
 fn own_between_threads(n: u32) -> f64 {
-    let (there, arriving) = channel::bounded(1);
-    let (back, returning) = channel::bounded(1);
-    std::thread::scope(|scope| {
-        scope.spawn(move || arriving.into_iter().try_for_each(|number: u32| back.send(number + 1)));
-        let start = Instant::now();
-        (0..n).for_each(|i| {
-            there.send(i).expect("the other thread receives");
-            black_box(returning.recv().expect("the other thread sends"));
-        });
-        let each = start.elapsed().as_nanos() as f64 / f64::from(2 * n);
-        drop(there);
-        each
-    })
+    let ends = (channel::bounded(1), channel::bounded(1));
+    between_threads(n, ends, |sender, number| sender.send(number).is_ok(), |receiver| receiver.recv().ok())
 }
 
 /// Two producing threads to this one.
