@@ -71,6 +71,30 @@ mod tests;
 #[cfg(all(test, target_arch = "aarch64", target_os = "linux", not(cede_portable_switch)))]
 mod bti;
 
+/// The stack pointer of the caller: an address on the stack that it runs on.
+///
+/// Not the address of a local variable, which AddressSanitizer may keep on a stack of its own.
+#[inline(always)]
+pub(crate) fn stack_pointer() -> usize {
+    let sp: usize;
+    // SAFETY: reads a register.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::asm!("mov {}, rsp", out(reg) sp, options(nomem, nostack, preserves_flags));
+    }
+    // SAFETY: reads a register.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        std::arch::asm!("mov {}, sp", out(reg) sp, options(nomem, nostack, preserves_flags));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        let local = std::hint::black_box(0u8);
+        sp = std::ptr::from_ref(&local).addr();
+    }
+    sp
+}
+
 /// What an unwinder needs of code that was interrupted by a signal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Registers {

@@ -7,8 +7,8 @@ compile_error!("cede runs on 64-bit Unix systems: Linux on x86_64 and aarch64 is
 #[path = "../arch/mod.rs"]
 mod arch;
 pub mod stack;
-mod section;
 pub mod coroutine;
+mod section;
 pub mod generator;
 pub mod pipeline;
 mod scheduler;

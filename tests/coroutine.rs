@@ -410,7 +410,6 @@ fn an_outer_one_may_suspend_from_an_inner_stack_and_be_dropped_there() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-#[cfg(debug_assertions)]
 fn suspending_in_an_open_section_is_refused_naming_both() {
     let mut c =
         Builder::new().name("rude").coroutine(|s: &Suspender<(), ()>, ()| cede::no_suspend(|| s.suspend(()))).unwrap();

@@ -778,7 +778,6 @@ fn a_delegate_that_panics_does_not_leave_the_outer_listening() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-#[cfg(debug_assertions)]
 fn a_refused_yield_from_leaves_nothing_behind() {
     let mut g = Generator::new(|y: &Yielder<u32>| {
         let inner = Generator::new(|y| y.yield_(100));

@@ -3,14 +3,10 @@
 
 mod common;
 
-use cede::task::{self, Reason, deadline, park, park_shielded, park_until};
-use cede::{Builder, Config, Generator, Yielder, run, spawn, spawn_each, yield_now};
-use common::child::in_child;
+use cede::task::{self, Reason, park};
+use cede::{Builder, Generator, Yielder, run, spawn, spawn_each, yield_now};
 use common::witness::Log;
 use common::{caught, rounds};
-use std::cell::RefCell;
-use std::rc::Rc;
-use std::time::{Duration, Instant};
 
 // ---- as tasks
 
@@ -138,25 +134,6 @@ fn a_generator_may_outlive_the_run_that_it_was_made_in() {
     assert_eq!(run(|| generator.next()), Some((2, Some("'main'".into()))));
 }
 
-#[test]
-fn a_run_inside_a_generator_that_its_own_task_would_end_is_refused_in_words() {
-    let text = in_child("a_run_inside_a_generator_that_its_own_task_would_end_is_refused_in_words", || {
-        let mut generator = Generator::new(|y: &Yielder<u32>| {
-            let _ = Config::new().grace(Duration::from_millis(20)).run(|| y.yield_(1));
-        });
-        generator.next();
-        // It waits inside of its run, so this code is that run's main, and may spawn.
-        let handle = spawn(move || generator.next());
-        rounds(3);
-        for _ in 0..5 {
-            let _ = caught(|| park_until("the end of a grace", Instant::now() + Duration::from_millis(300)));
-        }
-        drop(handle);
-        eprintln!("the run's frame was lost, and this went on");
-    });
-    assert!(!text.contains("this went on") && text.contains("cede: ") && !text.contains("Some(139)"), "{text}");
-}
-
 /// A reason that suspends a generator before it tells itself.
 struct Leaves<'a>(&'a Yielder<u32>);
 
@@ -186,71 +163,4 @@ fn a_generator_that_leaves_its_run_in_the_middle_of_a_wait_waits_in_the_run_that
     });
     let text = common::panic_text(caught(|| nowhere.next()));
     assert!(text.contains("cannot park outside of a run"), "{text}");
-}
-
-#[test]
-#[cfg_attr(any(debug_assertions, panic = "abort"), ignore = "debug builds do not let it suspend there; and it unwinds")]
-fn a_deadline_of_a_task_that_was_left_behind_does_not_bring_that_back_into_another_run() {
-    let name = "a_deadline_of_a_task_that_was_left_behind_does_not_bring_that_back_into_another_run";
-    let text = in_child(name, || {
-        let kept: Rc<RefCell<Option<Generator<u32>>>> = Rc::default();
-        let quick = || Config::new().grace(Duration::ZERO);
-        let keep = kept.clone();
-        quick()
-            .run(move || {
-                spawn(move || {
-                    let mut generator = Generator::new(|y: &Yielder<u32>| {
-                        let _ = deadline(Instant::now() + Duration::from_secs(1000), |deadline| {
-                            y.yield_(1);
-                            deadline.reschedule(None);
-                            y.yield_(2);
-                        });
-                    });
-                    generator.next();
-                    *keep.borrow_mut() = Some(generator);
-                    let _ = caught(|| park_shielded("the end of the grace"));
-                    park_shielded("for ever");
-                    eprintln!("and this went on");
-                });
-                yield_now();
-            })
-            .unwrap();
-        let mut generator = kept.take().unwrap();
-        quick()
-            .run(|| {
-                assert_eq!(generator.next(), Some(2));
-                rounds(3);
-            })
-            .unwrap();
-    });
-    assert!(text.contains("it is left behind") && !text.contains("this went on"), "{text}");
-    assert!(text.ends_with("exit code Some(0)"), "{text}");
-}
-
-#[test]
-#[cfg_attr(any(debug_assertions, panic = "abort"), ignore = "debug builds do not let it suspend there; and it unwinds")]
-fn a_generator_that_is_left_in_no_suspend_keeps_its_own_task_from_waiting_and_nobody_else() {
-    let quiet = || Generator::new(|y: &Yielder<u32>| cede::no_suspend(|| y.yield_(1)));
-    let text =
-        in_child("a_generator_that_is_left_in_no_suspend_keeps_its_own_task_from_waiting_and_nobody_else", || {
-            run(move || {
-                let mut first = spawn(move || {
-                    let mut generator = quiet();
-                    generator.next();
-                    let _generator = std::mem::ManuallyDrop::new(generator);
-                    common::panic_text(caught(yield_now))
-                });
-                assert!(first.join().unwrap().contains("no_suspend"));
-                let mut handle = Builder::new().eager(true).spawn(|| 1).unwrap();
-                assert_eq!(handle.try_join().unwrap().unwrap(), 1, "it ran at once");
-                handle.on_done(move |_| {
-                    let mut generator = quiet();
-                    generator.next();
-                    std::mem::forget(generator);
-                });
-                rounds(5);
-                eprintln!("the run goes on");
-            });
-        });
-    assert!(text.contains("the run goes on") && text.ends_with("exit code Some(0)"), "{text}");
 }

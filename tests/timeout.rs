@@ -276,34 +276,3 @@ fn of_a_hundred_nested_timeouts_exactly_one_is_told() {
     let nearest = (1..=100).map(|depth| 10 + depth * 7919 % 1000).min().unwrap();
     assert_eq!(result.unwrap(), ((1, true), nearest));
 }
-
-/// Debug builds do not let a generator suspend inside of one.
-#[test]
-#[cfg(not(debug_assertions))]
-fn limits_that_generators_leave_open_are_closed_in_whatever_order() {
-    use cede::{Generator, Yielder};
-    let limited = |seconds: u64| {
-        Generator::new(move |y: &Yielder<u32>| {
-            let late = timeout(s(seconds), || y.yield_(1)).is_err();
-            y.yield_(u32::from(late) + 2);
-        })
-    };
-    paused(|| {
-        let (mut first, mut second, mut third) = (limited(9), limited(2), limited(4));
-        assert_eq!([first.next(), second.next(), third.next()], [Some(1); 3]);
-        assert_eq!(first.next(), Some(2));
-        let start = now();
-        assert_eq!((sleep(s(9)), since(start)), (Err(Cancelled), 2), "the consumer hears it: PEP 789");
-        assert_eq!(second.next(), Some(3), "it was late");
-        assert_eq!((sleep(s(9)), since(start)), (Err(Cancelled), 4));
-        std::mem::forget(limited(1).next());
-        assert_eq!(third.next(), Some(3));
-        if cfg!(panic = "unwind") {
-            drop((first, second, third));
-            let mut dropped = limited(1);
-            dropped.next();
-            drop(dropped);
-            assert_eq!(sleep(s(9)), Ok(()), "all are closed");
-        }
-    });
-}

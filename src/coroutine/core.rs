@@ -29,14 +29,14 @@
 //!
 //! 1. The handle lives in the stack from before the first switch until the body has ended, and is dropped once, by `Core`.
 //! 2. The body runs only inside `Core::switch`, on the thread that made it: `Core` is neither `Send` nor `Sync`.
-//! 3. Only code that runs inside the body calls `Port::suspend` and `Port::call`: the handle is lent to the body alone, by
-//!    reference, and owners reach other fields of it.
+//! 3. Only code that runs inside the body gets past the check in `Port::suspend` and `Port::call`: the handle is lent to the body
+//!    alone, by reference, owners reach other fields of it, and `chain` refuses the tasks that a body's scope lends it to.
 //! 4. The input is set whenever a started body is resumed with `Note::Plain`; the yielded value is initialised whenever a
 //!    body suspends with `Note::Plain`.
 //! 5. A stack is given back only after its body has ended. What is leaked stays as it is for ever.
 
+use super::chain;
 use super::port::{Handle, Label, Note, Port, Unwound};
-use crate::section;
 use crate::stack::arena::Kind;
 use crate::stack::{Shape, Stack, StackError, overflow, pool};
 use corosensei::stack::StackPointer;
@@ -160,6 +160,7 @@ impl<H: Handle, R> Core<H, R> {
             return Err(StackError::TooSmall { requested: plan.shape.size, minimum: need * 4 });
         }
         let stack = Stack::acquire(plan.shape, kind, plan.name, plan.clear)?;
+        chain::note_body();
         let slot = stack.slot();
         let base = (stack.top() - size_of::<H>()) & !(align_of::<H>().max(16) - 1);
         // SAFETY: `base..top` is inside the stack, as the size check says, and aligned for H; nobody else uses it. The
@@ -243,49 +244,34 @@ impl<H: Handle, R> Core<H, R> {
         panic!("cannot resume finished {}", self.label())
     }
 
-    /// The body suspended with something else than a value.
-    #[cold]
-    fn take_mail(&self) {
-        let port = self.handle().port();
-        if port.note.get() == Note::ThreadEnded {
-            panic!("cannot resume {}: its thread is ending, and thread-locals that it may use are gone", self.label());
-        }
-        port.note.set(Note::Plain);
-    }
-
     /// Runs the body with a note instead of an input. It must not have finished.
     #[cold]
     pub(crate) fn resume_with(&mut self, note: Note) -> Event<H::Out, R> {
-        self.handle().port().note.set(note);
+        self.handle().port().head.note.set(note);
         self.switch()
     }
 
     #[inline(always)]
     fn switch(&mut self) -> Event<H::Out, R> {
-        let panicking = panicking();
-        if panicking {
+        if panicking() {
             self.handle().port().resumed_by_a_panic();
         }
-        if cfg!(debug_assertions) {
-            self.handle().port().sections.set(section::depth());
-        }
-        let result = self.inner.resume(());
-        let port = self.handle().port();
-        if panicking {
-            port.resumed_in_panic.set(false);
-        }
-        match result {
+        match self.inner.resume(()) {
             corosensei::CoroutineResult::Yield(value) => {
-                if port.note.get() == Note::Plain {
+                let port = self.handle().port();
+                if panicking() {
+                    port.suspended_in_panic();
+                }
+                if port.head.note.get() == Note::Plain {
                     // SAFETY: invariant 4.
                     return Event::Yielded(unsafe { value.assume_init() });
                 }
-                self.take_mail();
+                port.take_mail();
                 Event::Mail
             }
             corosensei::CoroutineResult::Return(Ok(result)) => Event::Complete(result),
             corosensei::CoroutineResult::Return(Err(payload)) => match payload.downcast_ref::<Unwound>() {
-                Some(unwound) if unwound.0 == port.slot() => Event::Unwound,
+                Some(unwound) if unwound.0 == self.handle().port().slot() => Event::Unwound,
                 // Also the unwinding of an outer body that had suspended from this one's stack.
                 _ => Event::Panicked(payload),
             },
@@ -293,15 +279,9 @@ impl<H: Handle, R> Core<H, R> {
     }
 
     /// Whether a suspended body can still be run at all: not when this thread's thread-locals are going down, since what
-    /// lies on the stack may point into those that are gone; and not where nothing may wait, if it would have to.
+    /// lies on the stack may point into those that are gone.
     pub(crate) fn can_be_told(&self) -> bool {
-        pool::thread_is_alive() && !self.would_wait_in_vain()
-    }
-
-    /// Whether it has a scope open, for whose tasks it would have to wait, where nothing may wait.
-    fn would_wait_in_vain(&self) -> bool {
-        let slot = self.handle().port().slot();
-        !section::may_wait() && section::holds_scope(slot.limit()..slot.top())
+        pool::thread_is_alive()
     }
 
     /// Whether a suspended body can be unwound: not where panics abort.
@@ -313,9 +293,6 @@ impl<H: Handle, R> Core<H, R> {
     pub(crate) fn why_not_unwound(&self) -> &'static str {
         if !pool::thread_is_alive() {
             "was dropped at the end of its thread, when thread-locals that it may use are gone"
-        } else if self.would_wait_in_vain() {
-            "was dropped by a panic, in a callback or in no_suspend while it has a scope open, for whose tasks nothing can \
-             wait there"
         } else {
             "was dropped while suspended, where panics abort and nothing can unwind it"
         }
@@ -338,7 +315,7 @@ impl<H: Handle, R> Core<H, R> {
     pub(crate) fn end(&mut self, borrows: bool) -> Result<(), Payload> {
         let mut thrown = Ok(());
         // A scoped body was made inside the call that ends it, so its thread-locals are as alive as the caller's.
-        let possible = if borrows { cfg!(panic = "unwind") && !self.would_wait_in_vain() } else { self.can_unwind() };
+        let possible = if borrows { cfg!(panic = "unwind") } else { self.can_unwind() };
         let why = if self.is_started() && !possible {
             self.why_not_unwound()
         } else {
@@ -373,9 +350,9 @@ unsafe fn run<H: Handle, R>(
 ) -> Result<R, Payload> {
     // SAFETY: invariant 1.
     let handle = unsafe { handle.as_ref() };
-    handle.port().seam.set(seam);
+    handle.port().set_seam(seam);
     // A body that has not started uses nothing yet, so its thread's end is no matter.
-    if handle.port().note.replace(Note::Plain) == Note::Unwind {
+    if handle.port().head.note.replace(Note::Plain) == Note::Unwind {
         return discard(body).and(Err(Box::new(Unwound(handle.port().slot()))));
     }
     catch_unwind(AssertUnwindSafe(|| body(handle)))

@@ -3,6 +3,7 @@
 //! This is the plain form, with a value going in at every resume and one coming out at every suspension. Most programs
 //! want [`Generator`](crate::Generator) (pulled from) or [`Sink`](crate::Sink) (pushed to), which are made of it.
 
+pub(crate) mod chain;
 pub(crate) mod core;
 pub(crate) mod port;
 mod scoped;
@@ -68,7 +69,9 @@ impl<I, Y> Suspender<I, Y> {
     ///
     /// # Panics
     ///
-    /// In debug builds, inside [`no_suspend`](crate::no_suspend). Called from a destructor while the body unwinds, it
+    /// While a section that was opened in the body is open (a run, [`scope`](crate::scope), [`timeout`](crate::timeout), deadline,
+    /// [`shield`](crate::shield) or [`no_suspend`](crate::no_suspend)), naming both; so also in a task of a scope that borrowed
+    /// this: only the body's own code suspends it. Called from a destructor while the body unwinds, it
     /// aborts the process, naming the coroutine: half a panic cannot be put aside.
     ///
     /// ```

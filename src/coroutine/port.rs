@@ -2,60 +2,45 @@
 //!
 //! The invariants are those of [`core`](super::core).
 
-use crate::section;
+use super::chain::{self, Head, Link};
 use crate::stack::arena::Slot;
 use crate::stack::overflow;
-use crate::stack::pool::THREAD_ENDED;
 use std::cell::Cell;
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::panic::resume_unwind;
-use std::ptr::null;
 use std::thread::panicking;
+
+pub(crate) use super::chain::Note;
 
 /// The payload that unwinds a body which will not be resumed: the one on this stack. It runs no panic hook.
 pub(super) struct Unwound(pub(super) Slot);
 
-/// The announcement beside a switch. `Plain` is what nobody has to write.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub(crate) enum Note {
-    /// A value and nothing else.
-    Plain,
-    /// To the body: unwind. (A body that has not started: do not.)
-    Unwind,
-    /// Either way: the message is in the handle, in words that only the two sides know.
-    Mail,
-    /// The thread ends, and thread-locals that lie on this stack may be gone: the body runs no more. Written by the pool.
-    ThreadEnded = THREAD_ENDED,
-}
-
-/// The body's side of the seam; a field of every handle.
+/// The body's side of the seam; the first field of every handle.
 #[repr(C)]
 pub(crate) struct Port<I, Y> {
-    /// How the body suspends. Null until it has started.
-    pub(super) seam: Cell<*const corosensei::Yielder<(), MaybeUninit<Y>>>,
-    pub(super) note: Cell<Note>,
-    /// Whoever resumed the body was panicking at that moment, so `panicking()` says nothing about the body.
-    pub(super) resumed_in_panic: Cell<bool>,
-    /// The body has been told to unwind.
-    unwinding: Cell<bool>,
+    pub(super) head: Head,
     pub(super) input: Cell<MaybeUninit<I>>,
-    /// How many sections were open when the body was resumed. Debug builds only.
-    pub(super) sections: Cell<u32>,
     slot: Slot,
+    _yields: PhantomData<fn(Y)>,
 }
 
 impl<I, Y> Port<I, Y> {
     pub(super) fn new(slot: Slot) -> Self {
-        Port {
-            seam: Cell::new(null()),
-            note: Cell::new(Note::Plain),
-            resumed_in_panic: Cell::new(false),
-            unwinding: Cell::new(false),
-            input: Cell::new(MaybeUninit::uninit()),
-            sections: Cell::new(0),
-            slot,
-        }
+        Port { head: Head::new(), input: Cell::new(MaybeUninit::uninit()), slot, _yields: PhantomData }
+    }
+
+    /// How the body suspends.
+    #[inline(always)]
+    fn seam(&self) -> *const corosensei::Yielder<(), MaybeUninit<Y>> {
+        // A yielder is `repr(transparent)` around the parent link, whatever its types.
+        self.head.link().cast()
+    }
+
+    /// The body starts.
+    #[inline(always)]
+    pub(super) fn set_seam(&self, seam: &corosensei::Yielder<(), MaybeUninit<Y>>) {
+        self.head.set_link(std::ptr::from_ref(seam).cast::<Link>());
     }
 
     /// Suspends the body with a value. Returns the input of the next resume, or the note that came instead.
@@ -69,7 +54,7 @@ impl<I, Y> Port<I, Y> {
     #[track_caller]
     pub(crate) fn call(&self) -> Result<I, Note> {
         self.check();
-        self.note.set(Note::Mail);
+        self.head.note.set(Note::Mail);
         self.leave(MaybeUninit::uninit())
     }
 
@@ -78,8 +63,8 @@ impl<I, Y> Port<I, Y> {
     fn leave(&self, value: MaybeUninit<Y>) -> Result<I, Note> {
         self.check();
         // SAFETY: invariant 3: the body runs, so it has set the seam, and corosensei's yielder lives as long as it.
-        unsafe { (*self.seam.get()).suspend(value) };
-        if self.note.get() == Note::Plain {
+        unsafe { (*self.seam()).suspend(value) };
+        if self.head.note.get() == Note::Plain {
             // SAFETY: invariant 4.
             return Ok(unsafe { self.take_input() });
         }
@@ -88,10 +73,10 @@ impl<I, Y> Port<I, Y> {
 
     #[cold]
     fn take_note(&self) -> Note {
-        match self.note.get() {
+        match self.head.note.get() {
             Note::ThreadEnded => self.stay(),
             note => {
-                self.note.set(Note::Plain);
+                self.head.note.set(Note::Plain);
                 note
             }
         }
@@ -102,7 +87,7 @@ impl<I, Y> Port<I, Y> {
     fn stay(&self) -> ! {
         loop {
             // SAFETY: as in `leave`. The note stays, so the value is not taken for one.
-            unsafe { (*self.seam.get()).suspend(MaybeUninit::uninit()) };
+            unsafe { (*self.seam()).suspend(MaybeUninit::uninit()) };
         }
     }
 
@@ -112,29 +97,70 @@ impl<I, Y> Port<I, Y> {
     ///
     /// The port lives in the stack of its slot.
     pub(super) unsafe fn ask_for_last_word(&self) {
+        // The head of a walk is found by this address too.
+        const { assert!(std::mem::offset_of!(Head, note) == 0) };
         // SAFETY: the note is one byte, ThreadEnded is one of its values, and it lives until the stack's tag is cleared.
-        unsafe { self.slot.tell_at_thread_end(self.note.as_ptr().cast()) };
+        unsafe { self.slot.tell_at_thread_end(self.head.note.as_ptr().cast()) };
     }
 
-    /// Refuses what may not suspend, before anything is touched.
+    /// Refuses to suspend out of a section that is open in the body, or from a task that only borrows the handle (see
+    /// [`chain`]), before anything is touched.
+    ///
+    /// That a body does not suspend while it unwinds is looked at by its resumer ([`suspended_in_panic`](Self::suspended_in_panic)): the same look at
+    /// `panicking()` costs five times as much here.
     #[inline(always)]
     #[track_caller]
     pub(crate) fn check(&self) {
-        if panicking() {
-            self.refuse_if_unwinding();
+        if self.head.open.get() != 0 {
+            self.refuse();
         }
-        if cfg!(debug_assertions)
-            && let Some(section) = section::left_open(self.sections.get())
-        {
-            panic!("cannot suspend {} inside {section}: close it first", self.label());
+    }
+
+    #[cold]
+    #[inline(never)]
+    #[track_caller]
+    fn refuse(&self) -> ! {
+        match chain::section_inside(self.slot) {
+            Some(section) => panic!("cannot suspend {} inside {section}: close it first", self.label()),
+            None => panic!(
+                "cannot suspend {} from another task: only its own body can, and a scope is open in it",
+                self.label()
+            ),
         }
+    }
+
+    /// The body suspended with something else than a value. For the resumer's side.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn take_mail(&self) {
+        if self.head.note.get() == Note::ThreadEnded {
+            panic!("cannot resume {}: its thread is ending, and thread-locals that it may use are gone", self.label());
+        }
+        self.head.note.set(Note::Plain);
     }
 
     /// A suspended body does not unwind: if it was told to, it has caught that and gone on.
     #[cold]
+    #[inline(never)]
     pub(super) fn resumed_by_a_panic(&self) {
-        self.unwinding.set(false);
-        self.resumed_in_panic.set(true);
+        self.head.unwinding.set(false);
+        self.head.resumed_in_panic.set(true);
+    }
+
+    /// The body has suspended while this thread panics. Ends the process if that is the body's own panic: half-way through, it
+    /// would leave this thread `panicking()`, perhaps permanently. For the resumer's side.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn suspended_in_panic(&self) {
+        let outside = self.head.resumed_in_panic.replace(false) || chain::resumed_in_panic_here();
+        if self.head.unwinding.get() || !outside {
+            let (kind, name) = self.slot.label();
+            overflow::abort_naming(
+                kind,
+                name,
+                "suspends while it unwinds, or after it caught that during a panic; it cannot be gone on with",
+            );
+        }
     }
 
     /// # Safety
@@ -145,28 +171,23 @@ impl<I, Y> Port<I, Y> {
         unsafe { self.input.replace(MaybeUninit::uninit()).assume_init() }
     }
 
-    /// Whether the body is unwinding, so that nothing in it may suspend: half-way through a panic it would leave this
-    /// thread `panicking()`, perhaps for ever.
+    /// Whether the body is unwinding, so that nothing in it may suspend. For the body's side.
+    #[inline]
     pub(crate) fn is_unwinding(&self) -> bool {
-        panicking() && (self.unwinding.get() || !self.resumed_in_panic.get())
+        panicking() && self.unwinds()
     }
 
     #[cold]
-    fn refuse_if_unwinding(&self) {
-        if self.is_unwinding() {
-            let (kind, name) = self.slot.label();
-            overflow::abort_naming(
-                kind,
-                name,
-                "suspends while it unwinds, or after it caught that during a panic; it cannot be gone on with",
-            );
-        }
+    #[inline(never)]
+    fn unwinds(&self) -> bool {
+        let outside = self.head.resumed_in_panic.get() || chain::resumed_in_panic_around(&self.head);
+        self.head.unwinding.get() || !outside
     }
 
     /// Leaves the body by unwinding it.
     #[cold]
     pub(crate) fn unwind(&self) -> ! {
-        self.unwinding.set(true);
+        self.head.unwinding.set(true);
         resume_unwind(Box::new(Unwound(self.slot)))
     }
 

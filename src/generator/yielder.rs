@@ -73,7 +73,9 @@ impl<Y, S> Yielder<Y, S> {
     ///
     /// # Panics
     ///
-    /// In debug builds, inside [`no_suspend`](crate::no_suspend). Called from a destructor while the body unwinds, it
+    /// While a section that was opened in the body is open (a run, [`scope`](crate::scope), [`timeout`](crate::timeout), deadline,
+    /// [`shield`](crate::shield) or [`no_suspend`](crate::no_suspend)), naming both; so also in a task of a scope that borrowed
+    /// this: only the body's own code suspends it. Called from a destructor while the body unwinds, it
     /// aborts the process, naming the generator: half a panic cannot be put aside.
     #[inline(always)]
     #[track_caller]

@@ -35,7 +35,9 @@ impl<T> Inbox<T> {
     ///
     /// # Panics
     ///
-    /// In debug builds, inside [`no_suspend`](crate::no_suspend). Called from a destructor while the body unwinds, it
+    /// While a section that was opened in the body is open (a run, [`scope`](crate::scope), [`timeout`](crate::timeout), deadline,
+    /// [`shield`](crate::shield) or [`no_suspend`](crate::no_suspend)), naming both; so also in a task of a scope that borrowed
+    /// this: only the body's own code suspends it. Called from a destructor while the body unwinds, it
     /// returns `None`.
     #[inline]
     #[track_caller]

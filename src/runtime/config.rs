@@ -13,7 +13,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
 use std::io::Write as _;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -210,7 +210,9 @@ impl Config {
     /// # Panics
     ///
     /// With the panic of `main`.
+    #[track_caller]
     pub fn run<T>(self, main: impl FnOnce() -> T) -> Result<T, RunError<T>> {
+        let place = Location::caller();
         let shape = Shape::new(self.stack_size, 0)?;
         let deadlock: Rc<RefCell<Option<DeadlockReport>>> = Rc::default();
         let stalled = stalled(self.closed_world, self.stall, self.grace, Rc::clone(&deadlock));
@@ -232,13 +234,12 @@ impl Config {
         }
         let go = |worker: &Worker| {
             let outcome = catch_unwind(AssertUnwindSafe(main));
-            worker.insist_on_main();
             sweep(worker, self.grace);
             outcome
         };
         let outcome = match self.wishes.is_empty() {
-            true => worker.with_thread(go)?,
-            false => watched(&worker, self.wishes, go)?,
+            true => worker.with_thread(place, go)?,
+            false => watched(&worker, self.wishes, place, go)?,
         };
         let Some(outcome) = outcome else { return Err(RunError::AlreadyRunning) };
         let report = deadlock.borrow_mut().take();

@@ -18,7 +18,7 @@ use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -52,6 +52,7 @@ impl Wishes {
 pub(super) fn watched<R, T>(
     worker: &Worker,
     wishes: Wishes,
+    place: &'static Location<'static>,
     f: impl FnOnce(&Worker) -> R,
 ) -> Result<Option<R>, RunError<T>> {
     let desk = Desk::open(wishes)?;
@@ -64,7 +65,7 @@ pub(super) fn watched<R, T>(
         std::thread::Builder::new().name("cede-watch".into()).spawn_scoped(scope, serve)?;
         // Until it is known for one of the library's own, it is taken for somebody who may wake a task.
         let _ = starts.recv() as Result<(), _>;
-        let outcome = worker.with_thread(|worker| sampler.while_open(|| f(worker)));
+        let outcome = worker.with_thread(place, |worker| sampler.while_open(|| f(worker)));
         desk.close();
         Ok(outcome?)
     })
@@ -327,7 +328,7 @@ mod tests {
                     }
                 }
             });
-            let done = worker.with_thread(|worker| {
+            let done = worker.with_thread(Location::caller(), |worker| {
                 sampler.while_open(|| {
                     let end = Instant::now() + Duration::from_secs(2);
                     let mut tasks: Vec<_> = (0..4)

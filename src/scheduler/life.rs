@@ -6,6 +6,7 @@ use crate::section::Section;
 use crate::stack::arena::Kind;
 use crate::stack::pool::Stack;
 use crate::stack::{Shape, StackError, overflow};
+use std::panic::Location;
 use std::ptr::null;
 
 /// Ends the process when it is dropped, naming the task that runs.
@@ -67,16 +68,20 @@ impl Worker {
     }
 
     /// Makes this the thread's worker and calls `f`, with the caller as main. `None`, without calling it, if the thread has
-    /// a worker already. `f` does not unwind.
+    /// a worker already. `f` does not unwind. `place` is where the run was started.
     ///
     /// # Errors
     ///
     /// Without a stack for the hub.
-    pub(crate) fn with_thread<R>(&self, f: impl FnOnce(&Worker) -> R) -> Result<Option<R>, StackError> {
+    pub(crate) fn with_thread<R>(
+        &self,
+        place: &'static Location<'static>,
+        f: impl FnOnce(&Worker) -> R,
+    ) -> Result<Option<R>, StackError> {
         if worker().is_some() {
             return Ok(None);
         }
-        let _section = Section::run_inside();
+        let _section = Section::run(place);
         // SAFETY: there is no other, and the borrow of `self` outlives this call.
         unsafe { self.enter() }?;
         let unwinding = AbortOnDrop("unwound where a run must end");
@@ -84,15 +89,5 @@ impl Worker {
         std::mem::forget(unwinding);
         self.leave();
         Ok(Some(result))
-    }
-
-    /// Ends the process unless main runs. A generator whose body is in `run` can be suspended there and resumed by one of
-    /// that run's own tasks; then main would return, and the worker go, under the feet of the task.
-    pub(crate) fn insist_on_main(&self) {
-        if !self.is_main(self.current()) {
-            drop(AbortOnDrop(
-                "resumed a generator in which the run goes on that the task is part of; main ended on its stack",
-            ));
-        }
     }
 }

@@ -61,8 +61,7 @@ impl Worker {
         if self.in_job.get() {
             panic!("cannot wait or yield in a callback: spawn a task from it instead");
         }
-        // Where a callback leaves a generator with one open (release builds do not refuse that), the hub goes on.
-        if self.current().has_attention(attention::QUIET) && !self.is_hub(self.current()) {
+        if self.current().has_attention(attention::QUIET) {
             section::refuse_to_wait();
         }
         self.ticks.set(self.ring.len().clamp(TICKS.0, TICKS.1) as u32);
@@ -141,7 +140,6 @@ impl Worker {
     /// Makes every wait and yield panic while the hub runs a callback.
     pub(super) fn set_in_job(&self, on: bool) {
         self.in_job.set(on);
-        section::set_in_callback(on);
         self.hurry();
     }
 

@@ -46,7 +46,6 @@ use self::table::{Block, Table, block_of};
 use self::timers::{Clock, Timers};
 pub(crate) use self::wake::Wait;
 use crate::arch::{Context, Entry, switch};
-use crate::section;
 use crate::stack::Shape;
 use crate::stack::pool::Stack;
 use std::any::Any;
@@ -296,7 +295,6 @@ impl Worker {
         self.tick();
         let me = self.current.get();
         if let Some(next) = self.ring.take() {
-            let open = section::leave();
             // SAFETY: invariants 2 and 3: a place has just become free, and `next` is suspended.
             unsafe {
                 self.ring.put(me);
@@ -304,7 +302,6 @@ impl Worker {
                 self.ring.fetch_ahead();
                 switch(me, next);
             }
-            section::come_back(open);
         }
     }
 
@@ -356,10 +353,8 @@ impl Worker {
     #[inline(always)]
     unsafe fn switch_to(&self, next: *const Context) {
         let me = self.current.replace(next);
-        let open = section::leave();
         // SAFETY: the caller's.
         unsafe { switch(me, next) };
-        section::come_back(open);
         // A started task never moves to another thread, so this is still its worker.
         assert!(
             worker().is_some_and(|own| std::ptr::eq(own, self)),

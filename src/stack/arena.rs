@@ -10,7 +10,7 @@ use memmap2::{Advice, MmapMut, MmapOptions};
 use std::borrow::Cow;
 use std::io;
 use std::mem::offset_of;
-use std::ptr::null_mut;
+use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 /// What runs on a stack, for messages.
@@ -65,6 +65,8 @@ const CLEAR: u8 = 4;
 /// Many stacks of one shape in one mapping. The picture at the head of [`super`] shows one slot.
 pub(crate) struct Slab {
     start: usize,
+    /// The size of all of it.
+    bytes: usize,
     shape: Shape,
     tags: Box<[Tag]>,
     next: *mut Slab,
@@ -100,6 +102,7 @@ impl Slab {
         });
         let slab = Box::leak(Box::new(Slab {
             start: map.as_ptr() as usize,
+            bytes,
             shape,
             tags: tags.collect(),
             next: null_mut(),
@@ -250,6 +253,11 @@ impl Slot {
     pub(crate) unsafe fn tell_at_thread_end(&self, word: *mut u8) {
         self.tag().last_word.store(word, Ordering::Relaxed);
     }
+
+    /// The word that the user of the stack asked to be told at, if it did.
+    pub(crate) fn last_word(self) -> Option<NonNull<u8>> {
+        NonNull::new(self.tag().last_word.load(Ordering::Relaxed))
+    }
 }
 
 /// Tells everybody who runs on a stack of this thread that the thread ends.
@@ -392,17 +400,22 @@ pub(crate) enum Place {
 
 /// Finds the slot around an address. Takes no lock and allocates nothing: the overflow handler calls it.
 pub(crate) fn find(address: usize) -> Option<Place> {
+    let slot = slot_around(address)?;
+    Some(match (address - slot.start()).checked_sub(slot.shape().guard) {
+        None => Place::Guard(slot),
+        Some(above) => Place::Stack(slot, above),
+    })
+}
+
+/// The slot around an address, guard and all.
+#[inline]
+pub(crate) fn slot_around(address: usize) -> Option<Slot> {
     let mut slab = SLABS.load(Ordering::Acquire);
     // SAFETY: slabs are published complete and never freed.
     while let Some(this) = unsafe { slab.as_ref() } {
         let offset = address.wrapping_sub(this.start);
-        let stride = this.shape.stride();
-        if offset < stride * this.tags.len() {
-            let slot = Slot { slab: this, index: (offset / stride) as u32 };
-            return Some(match (offset % stride).checked_sub(this.shape.guard) {
-                None => Place::Guard(slot),
-                Some(above) => Place::Stack(slot, above),
-            });
+        if offset < this.bytes {
+            return Some(Slot { slab: this, index: (offset / this.shape.stride()) as u32 });
         }
         slab = this.next;
     }

@@ -1,11 +1,11 @@
 //! What limits the waits of a task, from where it was opened to where it is closed: shields, deadlines, scopes.
 //!
 //! Each task has a list of those that are open, the innermost last. A wait looks at them from the inside out, up to the first
-//! shield. They are found by their number and not by their place, so that a generator which is suspended with one open (debug
-//! builds refuse that) may close them in any order.
+//! shield. A body cannot suspend with one open (`section`), so the task that opens a limit closes it.
 
 use super::done::extra;
 use super::wait::{Cancelled, running};
+use crate::coroutine::chain::Kind;
 use crate::scheduler::table::{Block, Table};
 use crate::scheduler::{Phase, Worker, attention, worker};
 use crate::section::Section;
@@ -139,12 +139,12 @@ impl Owner {
 pub(super) struct Open {
     owner: Owner,
     number: u64,
-    _section: Option<Section>,
+    _section: Section,
 }
 
 impl Open {
     #[track_caller]
-    pub(super) fn new(worker: &Worker, name: &'static str, what: What) -> Open {
+    pub(super) fn new(worker: &Worker, kind: Kind, what: What) -> Open {
         let block = worker.current();
         let number = extra(block, |extra| {
             extra.limits_made += 1;
@@ -152,12 +152,7 @@ impl Open {
             extra.limits_made
         });
         block.add_attention(attention::LIMITS);
-        Open {
-            owner: Owner::current(worker),
-            number,
-            // Not `then(|| ..)`: a closure would be the place that is named.
-            _section: if cfg!(debug_assertions) { Some(Section::open(name)) } else { None },
-        }
+        Open { owner: Owner::current(worker), number, _section: Section::open(kind) }
     }
 
     /// It has changed: has the wait that its task is in look at it. A task of another run stays asleep: a worker enters its own
@@ -207,7 +202,7 @@ impl Drop for Open {
 #[track_caller]
 pub fn shield<T>(f: impl FnOnce() -> T) -> T {
     let Some(worker) = worker() else { return f() };
-    let _open = Open::new(worker, "shield", What::Shield);
+    let _open = Open::new(worker, Kind::Shield, What::Shield);
     f()
 }
 
@@ -266,7 +261,7 @@ impl<T> std::error::Error for Elapsed<T> {}
 #[track_caller]
 pub fn timeout<T>(duration: Duration, f: impl FnOnce() -> T) -> Result<T, Elapsed<T>> {
     let worker = running("set a timeout");
-    within(worker, worker.clock.now().checked_add(duration), "timeout", |_| f())
+    within(worker, worker.clock.now().checked_add(duration), Kind::Timeout, |_| f())
 }
 
 /// As [`timeout`], until a moment by the clock of [`time::now`](crate::time::now); `f` is given the deadline, to look at it
@@ -291,18 +286,18 @@ pub fn timeout<T>(duration: Duration, f: impl FnOnce() -> T) -> Result<T, Elapse
 /// ```
 #[track_caller]
 pub fn deadline<T>(at: Instant, f: impl FnOnce(&Deadline) -> T) -> Result<T, Elapsed<T>> {
-    within(running("set a deadline"), Some(at), "deadline", f)
+    within(running("set a deadline"), Some(at), Kind::Deadline, f)
 }
 
 #[track_caller]
 fn within<T>(
     worker: &Worker,
     at: Option<Instant>,
-    name: &'static str,
+    kind: Kind,
     f: impl FnOnce(&Deadline) -> T,
 ) -> Result<T, Elapsed<T>> {
     let mark = Rc::new(Mark { at: Cell::new(at), seen: Cell::new(false) });
-    let open = Open::new(worker, name, What::Deadline(Rc::clone(&mark)));
+    let open = Open::new(worker, kind, What::Deadline(Rc::clone(&mark)));
     let deadline = Deadline { mark, open };
     let value = f(&deadline);
     if deadline.mark.seen.get() { Err(Elapsed { value }) } else { Ok(value) }
@@ -348,8 +343,8 @@ impl fmt::Debug for Deadline {
 ///
 /// # Panics
 ///
-/// A task that waits or yields inside `f` panics there, naming both places. That a coroutine, generator or sink suspends
-/// inside `f` is noticed in debug builds only (`debug_assertions`): looking would cost every suspension.
+/// A task that waits or yields inside `f` panics there, naming both places, and so does a coroutine, generator or sink that
+/// suspends inside `f`.
 ///
 /// ```
 /// let sum = cede::no_suspend(|| 1 + 1);
@@ -361,7 +356,6 @@ impl fmt::Debug for Deadline {
 /// ```
 ///
 /// ```should_panic
-/// # if cfg!(not(debug_assertions)) { panic!("checked in debug builds only") }
 /// let mut g = cede::Generator::new(|y: &cede::Yielder<u32>| {
 ///     cede::no_suspend(|| y.yield_(1)); // panics: the consumer would run inside the section
 /// });

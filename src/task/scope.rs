@@ -4,9 +4,8 @@
 //!
 //! 1. [`scope`] does not return, and does not unwind, while one of its tasks is there: the body runs under `catch_unwind`, and
 //!    the wait after it is ended by nothing else. It does not even unwind when the whole run is told to.
-//! 2. The frame that is borrowed from cannot be freed behind its back: what is suspended in it is a task or a generator, and
-//!    a stack that is forgotten is never used again. A generator that is dropped while its thread panics, in a callback or in
-//!    `no_suspend` could not wait; it is left behind if it has a scope open (`section::holds_scope`).
+//! 2. The frame that is borrowed from cannot be freed behind its back: a body does not suspend while a scope is open in it
+//!    (`section`), so only a task is ever suspended in that frame, and a stack that is forgotten is never used again.
 //! 3. A task that will not end cannot be left behind at the end of a run, as others are: the process stops (`inspect::abandon`).
 //! 4. A task counts itself out after the last use of what it borrows: its closure and its result are gone by then, or the
 //!    result lies in the block and belongs to the handle, which does not outlive `'scope`.
@@ -18,10 +17,10 @@ use super::start::{Order, start_borrowing};
 use super::wait::{self, running};
 use super::{SpawnError, Task, result};
 use crate::Builder;
+use crate::coroutine::chain::Kind as SectionKind;
 use crate::coroutine::core::Payload;
 use crate::scheduler::table::{Block, Parent, Watcher};
 use crate::scheduler::{Wait, Worker, attention, worker};
-use crate::section::OpenScope;
 use crate::stack::arena::Kind;
 use crate::stack::overflow::abort_naming;
 use std::cell::{Cell, RefCell};
@@ -213,7 +212,7 @@ pub fn scope<'env, T>(f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) ->
     }
     wait::refuse(worker);
     let cancelled: Rc<Cell<bool>> = Rc::default();
-    let open = Open::new(worker, "scope", What::Scope(Rc::clone(&cancelled)));
+    let open = Open::new(worker, SectionKind::Scope, What::Scope(Rc::clone(&cancelled)));
     let family = Rc::new(Family {
         children: RefCell::default(),
         waiter: Cell::new(null()),
@@ -223,13 +222,11 @@ pub fn scope<'env, T>(f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) ->
     });
     let scope = Scope { family, _scope: PhantomData, _env: PhantomData };
     let family = &scope.family;
-    let opened = OpenScope::new(std::ptr::from_ref(&scope).addr());
     let outcome = catch_unwind(AssertUnwindSafe(|| f(&scope)));
     if outcome.is_err() {
         family.cancel(self::worker());
     }
     family.wait();
-    drop(opened);
     drop(family.body.take());
     let failures = family.failures.take();
     match outcome {

@@ -1,0 +1,370 @@
+//! Sections (runs, scopes, timeouts, deadlines, shields, no_suspend) that are open in a body, and what is lent out of it: only
+//! code that runs in the body suspends it, and only with all of its sections closed. In debug and in release builds.
+
+mod common;
+
+use cede::task::{deadline, park};
+use cede::{
+    Builder, Config, CoroutineState, Generator, Inbox, Scoped, Sink, Suspender, Yielder, no_suspend, run, scope,
+    scoped, shield, spawn, timeout, yield_now,
+};
+use common::child::in_child;
+use common::witness::{AtEnd, Drops};
+use common::{caught, panic_text};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Each kind of section that can be opened in a run, and how its message names it.
+const SECTIONS: [(&str, fn(&dyn Fn())); 5] = [
+    ("scope", |f| drop(scope(|_| f()))),
+    ("shield", |f| shield(f)),
+    ("timeout", |f| drop(timeout(Duration::MAX, f))),
+    ("deadline", |f| drop(deadline(Instant::now() + Duration::from_secs(99), |_| f()))),
+    ("no_suspend", |f| no_suspend(f)),
+];
+
+fn is_refused_inside(text: &str, body: &str, section: &str) {
+    let start = format!("cannot suspend {body} inside a {section} section (opened at ");
+    assert!(text.starts_with(&start) && text.ends_with("): close it first"), "{section}: {text}");
+}
+
+fn refused_elsewhere(body: &str) -> String {
+    format!("cannot suspend {body} from another task: only its own body can, and a scope is open in it")
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn generator_suspended_in_a_section_panics_naming_both() {
+    run(|| {
+        for (name, section) in SECTIONS {
+            let body = move |y: &Yielder<u32>| {
+                section(&|| is_refused_inside(&panic_text(caught(|| y.yield_(1))), "an unnamed generator", name));
+                section(&|| is_refused_inside(&panic_text(caught(|| y.try_yield(1))), "an unnamed generator", name));
+                y.yield_(2);
+                assert!(caught(|| section(&|| panic!("closes it"))).is_err());
+                y.yield_(3);
+                section(&|| y.yield_(4));
+            };
+            let mut generator = Generator::new(body);
+            assert_eq!((generator.next(), generator.next()), (Some(2), Some(3)), "{name}: closed, it suspends");
+            is_refused_inside(&panic_text(caught(|| generator.next())), "an unnamed generator", name);
+            assert!(cede::task::check().is_ok(), "nothing of it is left");
+            yield_now();
+        }
+    });
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn section_is_named_where_it_was_opened() {
+    let line = line!() + 2;
+    let mut rude = Builder::new().name("rude").generator(|y: &Yielder<u32>| {
+        no_suspend(|| y.yield_(1));
+    });
+    let text = panic_text(caught(|| rude.as_mut().unwrap().next()));
+    let place = format!("{}:{line}:9", file!());
+    assert_eq!(
+        text,
+        format!("cannot suspend generator 'rude' inside a no_suspend section (opened at {place}): close it first")
+    );
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn coroutine_and_sink_suspended_in_a_section_panic() {
+    run(|| {
+        for (name, section) in SECTIONS {
+            let mut coroutine = Builder::new()
+                .name("plain")
+                .coroutine(move |s: &Suspender<(), u32>, ()| section(&|| s.suspend(1)))
+                .unwrap();
+            is_refused_inside(&panic_text(caught(|| coroutine.resume(()))), "coroutine 'plain'", name);
+            let outcome = caught(|| {
+                scoped(
+                    |s: &Suspender<(), u32>, ()| section(&|| s.suspend(1)),
+                    |mut c: Scoped<'_, _, _, _>| c.resume(()),
+                )
+            });
+            is_refused_inside(&panic_text(outcome), "an unnamed coroutine", name);
+            let mut sink = Sink::new(move |inbox: &Inbox<u32>| {
+                assert_eq!(inbox.recv(), Some(1));
+                section(&|| assert!(inbox.recv().is_none()));
+            });
+            is_refused_inside(&panic_text(caught(|| sink.send(1))), "an unnamed sink", name);
+        }
+    });
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn run_in_a_body_that_suspends_panics_and_ends_in_order() {
+    let dropped = Drops::default();
+    let value = dropped.value();
+    let mut generator = Generator::new(move |y: &Yielder<u32>| {
+        run(|| {
+            let _value = value;
+            let mut task = spawn(|| park("the end of its run"));
+            yield_now();
+            let text = panic_text(caught(|| y.yield_(1)));
+            is_refused_inside(&text, "an unnamed generator", "run");
+            assert!(!task.is_finished() && task.try_join().is_none());
+            y.yield_(2);
+        });
+    });
+    is_refused_inside(&panic_text(caught(|| generator.next())), "an unnamed generator", "run");
+    assert_eq!(dropped.count(), 1, "main unwound");
+    drop(generator);
+    assert!(run(|| true), "the thread has no run");
+    // With a watcher beside it, which would signal the thread for as long as the run is open.
+    let mut watched = Generator::new(|y: &Yielder<u32>| {
+        Config::new().watch(Duration::from_millis(200)).run(|| y.yield_(1)).unwrap();
+    });
+    let text = panic_text(caught(|| watched.next()));
+    is_refused_inside(&text, "an unnamed generator", "run");
+    assert!(text.contains(file!()), "{text}");
+}
+
+/// The outer body suspends from the stack of a coroutine that it resumed.
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn sections_count_for_the_bodies_around_them_and_no_others() {
+    run(|| {
+        for (name, section) in SECTIONS {
+            let mut outer = Generator::new(move |y: &Yielder<u32>| {
+                let inner = |s: &Suspender<(), u32>, ()| {
+                    y.yield_(1);
+                    s.suspend(10);
+                    section(&|| {
+                        // Out of both bodies: the inner one holds the section, and the outer one would be left with it.
+                        is_refused_inside(&panic_text(caught(|| y.yield_(0))), "an unnamed generator", name);
+                        is_refused_inside(&panic_text(caught(|| s.suspend(0))), "an unnamed coroutine", name);
+                    });
+                    y.yield_(2);
+                    s.suspend(20);
+                    // Opened outside of this one: it may suspend to the section.
+                    s.suspend(30);
+                    is_refused_inside(&panic_text(caught(|| y.yield_(0))), "an unnamed generator", name);
+                };
+                scoped(inner, |mut c| {
+                    assert_eq!(c.resume(()), CoroutineState::Yielded(10));
+                    assert_eq!(c.resume(()), CoroutineState::Yielded(20));
+                    let c = RefCell::new(c);
+                    section(&|| {
+                        assert_eq!(c.borrow_mut().resume(()), CoroutineState::Yielded(30));
+                        assert_eq!(c.borrow_mut().resume(()), CoroutineState::Complete(()));
+                    });
+                });
+                y.yield_(3);
+            });
+            assert_eq!(outer.by_ref().collect::<Vec<_>>(), [1, 2, 3], "{name}");
+        }
+    });
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn yielder_lent_to_a_task_of_a_scope_is_refused_there() {
+    run(|| {
+        let seen = Rc::new(Cell::new(0));
+        let count = Rc::clone(&seen);
+        let mut generator = Builder::new()
+            .name("lent")
+            .generator(move |y: &Yielder<u32>| {
+                let outcome = scope(|s| {
+                    for _ in 0..2 {
+                        s.spawn(|| {
+                            let text = panic_text(caught(|| y.yield_(1)));
+                            assert_eq!(text, refused_elsewhere("generator 'lent'"));
+                            count.set(count.get() + 1);
+                        });
+                    }
+                });
+                assert!(outcome.is_ok());
+                y.yield_(7);
+                // A panic that the task does not catch is the scope's.
+                let failed = scope(|s| drop(s.spawn(|| y.yield_(1)))).unwrap_err().to_string();
+                assert!(failed.contains(&refused_elsewhere("generator 'lent'")), "{failed}");
+            })
+            .unwrap();
+        let before = cede::task::current();
+        assert_eq!((generator.next(), seen.get()), (Some(7), 2));
+        assert_eq!(cede::task::current(), before, "main is still main");
+        assert_eq!(generator.next(), None);
+    });
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn inbox_and_suspender_lent_to_a_task_are_refused_there() {
+    run(|| {
+        let mut sink = Sink::new(|inbox: &Inbox<u32>| {
+            inbox.recv();
+            let child = || assert_eq!(panic_text(caught(|| inbox.recv())), refused_elsewhere("an unnamed sink"));
+            scope(|s| [s.spawn(child), s.spawn(child)].map(drop)).unwrap();
+            inbox.recv()
+        });
+        sink.send(1).unwrap();
+        sink.send(2).unwrap();
+        assert_eq!(sink.finish(), Some(2));
+        let body = |s: &Suspender<(), u32>, ()| {
+            let child = || assert_eq!(panic_text(caught(|| s.suspend(1))), refused_elsewhere("an unnamed coroutine"));
+            scope(|scope| [scope.spawn(child), scope.spawn(child)].map(drop)).unwrap();
+            s.suspend(2);
+        };
+        scoped(body, |mut c| {
+            assert_eq!(c.resume(()), CoroutineState::Yielded(2));
+            assert_eq!(c.resume(()), CoroutineState::Complete(()));
+        });
+    });
+}
+
+/// Also from the stack of a coroutine that the task runs, from a scope in the scope, and with `yield_from`.
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn yielder_lent_further_is_refused_everywhere() {
+    run(|| {
+        let mut generator = Generator::new(|y: &Yielder<u32>| {
+            let refused = || assert_eq!(panic_text(caught(|| y.yield_(1))), refused_elsewhere("an unnamed generator"));
+            scope(|s| {
+                s.spawn(|| {
+                    scoped(|_: &Suspender<(), ()>, ()| refused(), |mut c| assert!(c.resume(()).complete().is_some()));
+                    scope(|s| drop(s.spawn(refused))).unwrap();
+                    let inner = Generator::new(|y: &Yielder<u32>| y.yield_(5));
+                    let text = panic_text(caught(|| y.yield_from(inner)));
+                    assert_eq!(text, refused_elsewhere("an unnamed generator"));
+                });
+                Builder::new().eager(true).spawn_scoped(s, refused).map(drop).unwrap();
+            })
+            .unwrap();
+            // A coroutine that borrows the yielder, resumed by the task: its own suspensions are sound, the lent one is not.
+            scoped(
+                |s: &Suspender<(), u32>, ()| {
+                    s.suspend(1);
+                    refused();
+                    s.suspend(2);
+                },
+                |mut c| {
+                    scope(|s| {
+                        s.spawn(|| {
+                            assert_eq!(c.resume(()), CoroutineState::Yielded(1));
+                            assert_eq!(c.resume(()), CoroutineState::Yielded(2));
+                            assert_eq!(c.resume(()), CoroutineState::Complete(()));
+                        });
+                    })
+                    .unwrap();
+                },
+            );
+            y.yield_(9);
+        });
+        assert_eq!(generator.by_ref().collect::<Vec<_>>(), [9]);
+    });
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn generator_resumed_by_a_task_while_its_child_waits_goes_on() {
+    run(|| {
+        let log = Rc::new(RefCell::new(Vec::new()));
+        let inner = Rc::clone(&log);
+        let mut generator = Generator::new(move |y: &Yielder<u32>| {
+            let local = String::from("borrowed");
+            let outcome = scope(|s| {
+                s.spawn(|| {
+                    yield_now();
+                    inner.borrow_mut().push(local.clone());
+                    y.yield_(1)
+                });
+            });
+            inner.borrow_mut().push(outcome.unwrap_err().to_string());
+            y.yield_(2);
+        });
+        let mut task = spawn(move || generator.next());
+        assert_eq!(task.join().unwrap(), Some(2));
+        let log = log.take();
+        assert_eq!(log[0], "borrowed");
+        assert!(log[1].contains(&refused_elsewhere("an unnamed generator")), "{log:?}");
+    });
+}
+
+/// A panic that drops the generator meets no scope that would have to wait.
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn generator_with_a_scope_on_an_inner_stack_is_refused_then_dropped() {
+    run(|| {
+        let mut generator = Generator::new(|y: &Yielder<u32>| {
+            let body = |_: &Suspender<(), ()>, ()| {
+                let local = Cell::new(0);
+                let _ = scope(|s| {
+                    s.spawn(|| {
+                        local.set(1);
+                        let _ = park("the scope's cancel");
+                    });
+                    y.yield_(1);
+                });
+            };
+            scoped(body, |mut c| assert!(c.resume(()).complete().is_some()));
+        });
+        is_refused_inside(&panic_text(caught(|| generator.next())), "an unnamed generator", "scope");
+        let outcome = caught(move || {
+            let _generator = generator;
+            panic!("a panic drops it")
+        });
+        assert_eq!(panic_text(outcome), "a panic drops it");
+    });
+}
+
+/// A destructor resumes, during a panic, a body that had suspended from the stack of a coroutine inside of it; then the inner one
+/// suspends, then the outer one again.
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn generator_suspended_on_an_inner_stack_resumes_in_a_panic() {
+    let text = in_child("generator_suspended_on_an_inner_stack_resumes_in_a_panic", || {
+        let mut generator = Generator::new(|y: &Yielder<u32>| {
+            let body = |s: &Suspender<(), ()>, ()| {
+                y.yield_(1);
+                s.suspend(());
+                assert!(y.try_yield(3).is_ok());
+                s.suspend(());
+            };
+            scoped(body, |mut c| {
+                c.resume(());
+                y.yield_(2);
+                c.resume(());
+                y.yield_(4);
+            });
+        });
+        assert_eq!(generator.next(), Some(1));
+        let outcome = caught(|| {
+            let _end = AtEnd(|| {
+                assert_eq!([generator.next(), generator.next(), generator.next()], [Some(2), Some(3), Some(4)]);
+            });
+            panic!("a panic")
+        });
+        assert_eq!(panic_text(outcome), "a panic");
+        assert_eq!(generator.next(), None);
+        eprintln!("went on");
+    });
+    assert!(text.ends_with("went on\nexit code Some(0)"), "{text}");
+}
+
+/// The twin of the last: here the panic is the inner body's own.
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn generator_suspended_while_an_inner_body_unwinds_aborts() {
+    let text = in_child("generator_suspended_while_an_inner_body_unwinds_aborts", || {
+        let mut generator = Generator::new(|y: &Yielder<u32>| {
+            let body = |_: &Suspender<(), ()>, ()| {
+                let _end = AtEnd(|| y.yield_(1));
+                panic!("the inner body's own");
+            };
+            scoped(body, |mut c| assert!(c.resume(()).complete().is_some()));
+        });
+        generator.next();
+        eprintln!("went on");
+    });
+    assert!(
+        text.contains("cede: an unnamed generator suspends while it unwinds") && !text.contains("went on"),
+        "{text}"
+    );
+}
