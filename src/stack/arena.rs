@@ -62,7 +62,7 @@ const NAMED: u8 = 1;
 const OWNED: u8 = 2;
 /// The memory is to be given back, so that the next user finds zeros.
 const CLEAR: u8 = 4;
-/// The program runs under Valgrind, which is told when the user has ended. Set when the stack is made, and never cleared.
+/// The program runs under memcheck, which is told when the user has ended. Set when the stack is made, and never cleared.
 const WATCHED: u8 = 8;
 
 /// Many stacks of one shape in one mapping. The picture at the head of [`super`] shows one slot.
@@ -224,7 +224,9 @@ impl Slot {
         // Without staggering, the stack pointer of a fresh stack is one past the highest address, and Valgrind compares
         // inclusively. The next stack begins a guard higher.
         valgrind::register_stack(self.limit(), self.limit() + self.slab.shape.size);
-        self.tag().duties.store(WATCHED, Ordering::Relaxed);
+        if valgrind::mark_undefined(self.limit(), 0) {
+            self.tag().duties.store(WATCHED, Ordering::Relaxed);
+        }
     }
 
     /// What runs here and what it is called. The text lives as long as the user of the stack.
