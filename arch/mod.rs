@@ -66,6 +66,8 @@ pub(crate) const NATIVE: bool = cfg!(all(
     not(cede_portable_switch),
     any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little"))
 ));
+pub(crate) mod valgrind;
+
 #[cfg(test)]
 mod tests;
 #[cfg(all(test, target_arch = "aarch64", target_os = "linux", not(cede_portable_switch)))]

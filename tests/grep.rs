@@ -108,6 +108,21 @@ fn finish(mut command: Command) -> Run {
     Run { code: output.status.code(), out: output.stdout, err: String::from_utf8(output.stderr).unwrap() }
 }
 
+/// The same command, started by a shell that redirects its streams.
+fn redirected(command: &Command, redirections: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(format!("exec \"$0\" \"$@\" {redirections}"));
+    shell.arg(command.get_program()).args(command.get_args()).current_dir(command.get_current_dir().unwrap());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell.stdin(Stdio::null());
+    shell
+}
+
 /// As much of a text as one wants to see.
 fn start(text: &str) -> String {
     format!("{:?}", text.chars().take(500).collect::<String>())
@@ -190,6 +205,21 @@ fn empty_patterns() {
     dir.run_on("\na\n\n", &["-n", "^$"]).check("empty lines at both ends", 0, "1:\n3:\n");
 }
 
+/// Of equal lines of a pattern GNU grep keeps one.
+#[test]
+fn empty_patterns_inverted_open_no_file() {
+    let dir = Dir::with_verse("empty-lines");
+    for pattern in ["\n", "\n\n"] {
+        for flags in ["-v", "-vc", "-vl", "-vn", "-vq", "-vo", "-Fv", "-Fvc", "-Fvi"] {
+            dir.run(&[flags, pattern, "verse", "missing"]).check(flags, 1, "");
+        }
+        dir.run(&["-c", pattern, "verse"]).check("not inverted", 0, "5\n");
+    }
+    for pattern in ["fish\n", "\nfish"] {
+        dir.run(&["-vc", pattern, "verse"]).check("another line", 1, "0\n");
+    }
+}
+
 #[test]
 fn several_patterns() {
     let dir = Dir::with_verse("several");
@@ -219,6 +249,7 @@ fn exit_codes_and_complaints() {
     let usage = "Usage: grep [OPTION]... PATTERNS [FILE]...\nTry 'grep --help' for more information.\n";
     check(&[], 2, "", usage);
     check(&["-Z", "a"], 2, "", &format!("grep: invalid option -- 'Z'\n{usage}"));
+    check(&["--help", "-Y"], 2, "", &format!("grep: invalid option -- 'Y'\n{usage}"));
     check(&["--shark", "a"], 2, "", &format!("grep: unrecognized option '--shark'\n{usage}"));
     let help = dir.run(&["--help"]);
     assert!(help.code == Some(0) && help.out.starts_with(b"Usage: grep ") && help.err.is_empty());
@@ -439,6 +470,65 @@ fn an_output_that_cannot_be_written() {
     assert_eq!(run.code, Some(2));
 }
 
+/// std opens the null device in the place of a closed stream, and takes EBADF for success.
+#[test]
+fn closed_streams_are_errors() {
+    let dir = Dir::with_verse("closed-streams");
+    dir.file("binary", "fish\0");
+    dir.file("other", "");
+    let check = |args: &[&str], redirections: &str, code, out: &str, err: &str| {
+        let run = finish(redirected(&dir.command(args), redirections));
+        let what = format!("{args:?} {redirections}");
+        run.check_out(&what, code, out);
+        assert_eq!(run.err, err, "{what}");
+    };
+    let no_input = "grep: (standard input): Bad file descriptor\n";
+    let no_output = "grep: write error: Bad file descriptor\n";
+    check(&["fish"], "<&-", 2, "", no_input);
+    check(&["-c", "fish", "-"], "<&-", 2, "", no_input);
+    check(&["-c", "two", "verse", "-", "verse"], "<&-", 2, "verse:1\nverse:1\n", no_input);
+    check(&["two", "verse"], "<&-", 0, "two fish\n", "");
+    check(&["two", "verse"], ">&-", 2, "", no_output);
+    check(&["-c", "shark", "verse"], ">&-", 2, "", no_output);
+    check(&["two", "verse"], "1<other", 2, "", no_output);
+    check(&["--help"], ">&-", 2, "", no_output);
+    // Nothing is written.
+    check(&["shark", "verse"], ">&-", 1, "", "");
+    check(&["-q", "fish", "verse"], ">&-", 0, "", "");
+    // A message that cannot be written is an error itself, but never with -q.
+    for closed in ["2>&-", "2<other"] {
+        check(&["two", "verse"], closed, 0, "two fish\n", "");
+        check(&["shark", "verse"], closed, 1, "", "");
+        check(&["fish", "binary"], closed, 2, "", "");
+        check(&["-q", "shark", "missing"], closed, 0, "", "");
+        check(&["(", "verse"], closed, 2, "", "");
+        check(&["-q", "(", "verse"], closed, 0, "", "");
+        check(&["-qY"], closed, 0, "", "");
+    }
+    check(&["fish"], "<&- >&- 2>&-", 2, "", "");
+}
+
+/// By POSIX an option cannot stand behind an operand.
+#[test]
+fn operands_end_options_where_posix_is_asked_for() {
+    let dir = Dir::with_verse("posix");
+    let check = |args: &[&str], code, out: &str, missing: &[&str]| {
+        for value in ["1", ""] {
+            let mut command = dir.command(args);
+            command.env("POSIXLY_CORRECT", value);
+            let run = finish(command);
+            run.check_out(&format!("{args:?}"), code, out);
+            let lines = missing.iter().map(|name| format!("grep: {name}: No such file or directory\n"));
+            assert_eq!(run.err, lines.collect::<String>(), "{args:?}");
+        }
+    };
+    check(&["two", "verse", "-n"], 2, "verse:two fish\n", &["-n"]);
+    check(&["-n", "two", "verse", "-c", "--", "verse"], 2, "verse:2:two fish\nverse:2:two fish\n", &["-c", "--"]);
+    check(&["-n", "--", "two", "--", "verse"], 2, "verse:2:two fish\n", &["--"]);
+    check(&["two", "--help"], 2, "", &["--help"]);
+    check(&["-n", "two", "verse"], 0, "2:two fish\n", &[]);
+}
+
 /// Runs with a terminal as standard output and returns what it shows.
 fn on_terminal(mut command: Command) -> String {
     let (mut master, mut slave) = (-1, -1);
@@ -578,6 +668,30 @@ fn folded_syntax() {
     check("[a-_]", "");
     check("A|b", "a\nB\n");
     check("\\W", "");
+}
+
+/// `regex` refuses more than 250 levels by itself.
+#[test]
+fn deep_patterns_match() {
+    let dir = Dir::new("deep");
+    let nested = |open: &str, middle: &str, close: &str, depth| {
+        [open.repeat(depth), middle.to_owned(), close.repeat(depth)].concat()
+    };
+    for pattern in [
+        nested("(", "b", ")", 251),
+        nested("(", "b", ")", 10_000),
+        nested("", "b", "*", 2_000),
+        nested("", "b", "{1}", 126),
+        nested("(a|", "b", ")", 300),
+        nested("(a", "b", ")?", 300),
+        nested("(a", "b", ")*", 300),
+    ] {
+        let run = dir.run_on("b\nab\n", &["-c", &pattern]);
+        run.check(&start(&pattern), 0, "2\n");
+    }
+    let run = dir.run_on("b\n", &[nested("(", "b", ")", 60_000)]);
+    run.check_out("too deep", 2, "");
+    assert_eq!(run.err, "grep: stack overflow\n");
 }
 
 #[test]

@@ -94,7 +94,19 @@ pub(crate) enum Request {
     /// A search.
     Search(Options),
     /// The help text.
-    Help,
+    Help {
+        /// Whether `-q` was given.
+        quiet: bool,
+    },
+}
+
+/// Why there will be no search.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// The whole text to print.
+    pub text: String,
+    /// Whether `-q` was given.
+    pub quiet: bool,
 }
 
 /// The letters seen so far.
@@ -132,6 +144,11 @@ impl Letters {
         Some(())
     }
 
+    /// Refuses the command line, with the letters seen before the mistake.
+    fn refuse(&self, text: String) -> Refusal {
+        Refusal { text, quiet: self.quiet }
+    }
+
     /// What is shown when several options speak of it, as grep ranks them.
     fn show(&self) -> Show {
         match self {
@@ -144,28 +161,43 @@ impl Letters {
     }
 }
 
-/// Reads the command line of this process. An error is the whole text to print.
-pub(crate) fn parse() -> Result<Request, String> {
+/// Reads the command line of this process.
+pub(crate) fn parse() -> Result<Request, Refusal> {
     let mut letters = Letters::default();
     let mut values = Vec::new();
+    let mut help = false;
+    // By POSIX the first operand ends the options, and even `--` is an operand behind it. GNU asks for this variable.
+    let operands_end_options = std::env::var_os("POSIXLY_CORRECT").is_some();
     let mut parser = Parser::from_env();
     loop {
-        match parser.next() {
-            Ok(Some(Arg::Value(value))) => values.push(value),
-            Ok(Some(Arg::Long("help"))) => return Ok(Request::Help),
-            Ok(Some(Arg::Long(name))) => return Err(format!("grep: unrecognized option '--{name}'\n{USAGE}")),
-            Ok(Some(Arg::Short(letter))) => {
-                letters.set(letter).ok_or_else(|| format!("grep: invalid option -- '{letter}'\n{USAGE}"))?;
+        let wrong = match parser.next() {
+            Ok(Some(Arg::Value(value))) => {
+                values.push(value);
+                if operands_end_options && let Ok(rest) = parser.raw_args() {
+                    values.extend(rest);
+                }
+                continue;
             }
+            Ok(Some(Arg::Long("help"))) => {
+                help = true;
+                continue;
+            }
+            Ok(Some(Arg::Short(letter))) if letters.set(letter).is_some() => continue,
             Ok(None) => break,
-            Err(error) => return Err(format!("grep: {error}\n{USAGE}")),
-        }
+            Ok(Some(Arg::Short(letter))) => format!("invalid option -- '{letter}'"),
+            Ok(Some(Arg::Long(name))) => format!("unrecognized option '--{name}'"),
+            Err(error) => error.to_string(),
+        };
+        return Err(letters.refuse(format!("grep: {wrong}\n{USAGE}")));
+    }
+    if help {
+        return Ok(Request::Help { quiet: letters.quiet });
     }
     if letters.extended && letters.fixed {
-        return Err("grep: conflicting matchers specified\n".to_owned());
+        return Err(letters.refuse("grep: conflicting matchers specified\n".to_owned()));
     }
     let mut values = values.into_iter();
-    let pattern = values.next().ok_or_else(|| USAGE.to_owned())?.into_vec();
+    let pattern = values.next().ok_or_else(|| letters.refuse(USAGE.to_owned()))?.into_vec();
     let mut operands: Vec<OsString> = values.collect();
     let several = operands.len() > 1 || operands.iter().any(|operand| Path::new(operand).is_dir());
     if operands.is_empty() {

@@ -15,6 +15,8 @@ use std::fmt::Write;
 
 /// What grep says of an interval beyond [`interval::MOST`], and of a pattern that compiles to too much.
 pub(crate) const TOO_BIG: &str = "Regular expression too big";
+/// What grep says of a pattern that nests too deep.
+pub(crate) const TOO_DEEP: &str = "stack overflow";
 
 /// A translated pattern.
 pub(crate) struct Translation {

@@ -15,8 +15,10 @@
 //! * Back-references are refused.
 //! * Directories are walked without `-r`, in the order of the names, and no file in them is hidden.
 //! * A doubtful pattern, such as `\d`, draws no warning.
+//! * How deep a pattern may nest is fixed (40,000 levels of groups and repetitions) and does not depend on `ulimit -s`.
 
-#![forbid(unsafe_code)]
+// `forbid` would refuse the macro in `streams`, which allows itself a constructor.
+#![deny(unsafe_code)]
 
 mod args;
 mod block;
@@ -30,37 +32,41 @@ mod progress;
 mod required;
 mod search;
 mod source;
+mod streams;
 mod window;
 
-use args::{Options, Request, Show};
+use args::{Options, Refusal, Request, Show};
 use block::Tray;
 use cede::Step;
-use output::{Destination, Output};
+use output::{Destination, Output, reason};
 use pattern::Pattern;
 use print::Summary;
 use progress::Progress;
 use search::Search;
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::ExitCode;
 use std::rc::Rc;
+use streams::{Stream, Writer, complain};
 
 fn main() -> ExitCode {
     let options = match args::parse() {
         Ok(Request::Search(options)) => options,
-        Ok(Request::Help) => return help(),
-        Err(text) => return refuse(&text),
+        Ok(Request::Help { quiet }) => return help(quiet),
+        Err(refusal) => return refuse(refusal),
     };
     let pattern = match Pattern::new(&options) {
         Ok(pattern) => pattern,
-        Err(text) => return refuse(&format!("grep: {text}\n")),
+        Err(text) => return refuse(Refusal { text: format!("grep: {text}\n"), quiet: options.quiet }),
     };
-    // The empty pattern matches every line. GNU grep does not even open the files to select none of them.
-    if options.invert && options.pattern.is_empty() {
+    // The empty pattern matches every line. GNU grep does not even open the files to select none of them. Of equal lines of
+    // a pattern it keeps one, so that several empty ones are the empty pattern too.
+    if options.invert && options.pattern.iter().all(|&byte| byte == b'\n') {
         return ExitCode::from(1);
     }
     let quiet = options.quiet;
     match run(options, pattern) {
-        Summary { selected: true, trouble } if quiet || !trouble => ExitCode::SUCCESS,
+        Summary { unheard: true, .. } => unheard(quiet),
+        Summary { selected: true, trouble, .. } if quiet || !trouble => ExitCode::SUCCESS,
         Summary { trouble: true, .. } => ExitCode::from(2),
         _ => ExitCode::from(1),
     }
@@ -100,16 +106,23 @@ fn run(mut options: Options, pattern: Pattern) -> Summary {
 }
 
 /// Prints the help text.
-fn help() -> ExitCode {
-    match io::stdout().write_all(args::HELP.as_bytes()) {
+fn help(quiet: bool) -> ExitCode {
+    match Writer::new(Stream::Output).write_all(args::HELP.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(2),
+        Err(error) => {
+            // The exit code is that of a message that could not be written, whether it could be or not.
+            let _ = complain(format!("grep: write error: {}\n", reason(&error)).as_bytes());
+            unheard(quiet)
+        }
     }
 }
 
 /// Says why there will be no search.
-fn refuse(text: &str) -> ExitCode {
-    // If standard error is gone there is nobody left to tell.
-    drop(io::stderr().write_all(text.as_bytes()));
-    ExitCode::from(2)
+fn refuse(Refusal { text, quiet }: Refusal) -> ExitCode {
+    if complain(text.as_bytes()) { ExitCode::from(2) } else { unheard(quiet) }
+}
+
+/// The exit code where something could not be written: GNU grep's `-q` makes a success even of that.
+fn unheard(quiet: bool) -> ExitCode {
+    ExitCode::from(if quiet { 0 } else { 2 })
 }

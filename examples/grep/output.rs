@@ -1,9 +1,9 @@
 //! Standard output: one big buffer, colours on a terminal, and what it is connected to.
 
+use crate::streams::{Stream, Writer};
 use std::env;
-use std::fs::{File, Metadata};
-use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
-use std::os::fd::AsFd;
+use std::fs::Metadata;
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 /// How much is gathered before it is written.
@@ -24,10 +24,10 @@ impl Paint {
     pub(crate) const SEPARATOR: Paint = Paint("36");
 }
 
-/// Standard output, locked for as long as this lives.
+/// Standard output.
 #[derive(Debug)]
 pub(crate) struct Output {
-    to: BufWriter<StdoutLock<'static>>,
+    to: BufWriter<Writer>,
     /// Whether there are colours.
     pub colour: bool,
     terminal: bool,
@@ -36,11 +36,11 @@ pub(crate) struct Output {
 impl Output {
     /// Takes standard output.
     pub(crate) fn new() -> Self {
-        let stdout = io::stdout();
-        let terminal = stdout.is_terminal();
+        let terminal = io::stdout().is_terminal();
         let dumb = env::var_os("TERM").is_none_or(|term| term == "dumb");
         let plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Output { to: BufWriter::with_capacity(BUFFER, stdout.lock()), colour: terminal && !dumb && !plain, terminal }
+        let to = BufWriter::with_capacity(BUFFER, Writer::new(Stream::Output));
+        Output { to, colour: terminal && !dumb && !plain, terminal }
     }
 
     /// Writes bytes as they are.
@@ -100,7 +100,7 @@ pub(crate) enum Destination {
 impl Destination {
     /// Looks at standard output.
     pub(crate) fn of_stdout() -> Self {
-        let about = io::stdout().as_fd().try_clone_to_owned().and_then(|fd| File::from(fd).metadata());
+        let about = Stream::Output.file().and_then(|file| file.metadata());
         let null = std::fs::metadata("/dev/null");
         match (about, null) {
             (Ok(about), _) if about.is_file() => Destination::File(about.dev(), about.ino()),

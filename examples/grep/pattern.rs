@@ -2,6 +2,7 @@
 
 use crate::args::Options;
 use crate::ere::{self, Translation};
+use cede::{Builder, Suspender};
 use memchr::{memchr, memmem, memrchr};
 use regex::bytes::{Regex, RegexBuilder};
 use std::ops::Range;
@@ -10,6 +11,13 @@ use std::ops::Range;
 const PATTERN_LIMIT: usize = 256 << 20;
 /// How much memory the automaton of a pattern, which is built as it is needed, may take.
 const AUTOMATON_LIMIT: usize = 16 << 20;
+
+/// How deep a pattern may nest beyond what `regex` allows by itself (250): several levels for each group with a repetition.
+/// GNU grep takes some 10,000 groups, depending on `ulimit -s`, and then says [`ere::TOO_DEEP`].
+const NESTING_LIMIT: u32 = 40_000;
+/// The stack on which a deep pattern is compiled. Compiling is recursive and takes up to 14 KiB a repetition in debug
+/// builds; only what is touched is memory.
+const DEEP_STACK: usize = 1 << 30;
 
 /// After so many lines that had the required literal and no match, it is asked whether the literal is worth it.
 const PATIENCE: usize = 8;
@@ -111,16 +119,22 @@ impl Engine {
     }
 
     fn regex(syntax: &str, ignore_case: bool) -> Result<Self, String> {
-        RegexBuilder::new(syntax)
+        let mut builder = RegexBuilder::new(syntax);
+        builder
             .unicode(false)
             .multi_line(true)
             .case_insensitive(ignore_case)
             .size_limit(PATTERN_LIMIT)
-            .dfa_size_limit(AUTOMATON_LIMIT)
-            .build()
-            .map(Engine::Regex)
-            // The syntax is always right, so what is left is its size and its depth.
-            .map_err(|_| ere::TOO_BIG.to_owned())
+            .dfa_size_limit(AUTOMATON_LIMIT);
+        let regex = match builder.build() {
+            Err(regex::Error::Syntax(_)) => compile_deep(builder),
+            result => result,
+        };
+        // The syntax is always right, so what is left is its depth and its size.
+        regex.map(Engine::Regex).map_err(|error| match error {
+            regex::Error::Syntax(_) => ere::TOO_DEEP.to_owned(),
+            _ => ere::TOO_BIG.to_owned(),
+        })
     }
 
     /// A place in the first line at or after `at` that has a match in it. Any place in the line will do.
@@ -149,6 +163,16 @@ impl Engine {
             Engine::Regex(regex) => regex.find_at(body, at).map(|found| found.range()),
         }
     }
+}
+
+/// Compiles a pattern that nests deep, on a coroutine that has the stack for it.
+fn compile_deep(mut builder: RegexBuilder) -> Result<Regex, regex::Error> {
+    builder.nest_limit(NESTING_LIMIT);
+    let compile = move |_: &Suspender<(), ()>, ()| builder.build();
+    let compiled = Builder::new().name("deep pattern").stack_size(DEEP_STACK).coroutine(compile);
+    // Without the address space it is too deep, too.
+    let no_stack = |error: cede::stack::StackError| regex::Error::Syntax(error.to_string());
+    compiled.map_err(no_stack)?.resume(()).complete().expect("compiling does not suspend")
 }
 
 /// The line around a place, from where a line begins at or before it. `body` lacks the last line end.

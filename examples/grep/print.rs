@@ -4,9 +4,10 @@ use crate::args::{Options, Show};
 use crate::block::{Block, Tray};
 use crate::output::{Output, Paint, reason};
 use crate::progress::Progress;
+use crate::streams::complain;
 use cede::{Inbox, Sink};
 use memchr::{memchr, memchr_iter};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::ops::{ControlFlow, Range};
 use std::rc::Rc;
 
@@ -17,6 +18,8 @@ pub(crate) struct Summary {
     pub selected: bool,
     /// Whether something went wrong.
     pub trouble: bool,
+    /// Whether a message could not be written to standard error.
+    pub unheard: bool,
 }
 
 /// The stage: prints each block and leaves it on the tray. It ends early when nothing more is wanted.
@@ -212,9 +215,9 @@ impl Printer {
         Ok(())
     }
 
-    fn say(&self, text: &[&[u8]]) {
+    fn say(&mut self, text: &[&[u8]]) {
         let line = [b"grep: ", text.concat().as_slice(), b"\n"].concat();
-        // If standard error is gone there is nobody left to tell.
-        self.progress.aside(|| drop(io::stderr().write_all(&line)));
+        let unheard = &mut self.summary.unheard;
+        self.progress.aside(|| *unheard |= !complain(&line));
     }
 }

@@ -3,13 +3,13 @@
 use crate::args::Options;
 use crate::block::Block;
 use crate::output::{Destination, reason};
+use crate::streams::Stream;
 use cede::{Generator, Yielder};
 use ignore::WalkBuilder;
 use memchr::memchr;
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io::{self, Seek};
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
@@ -97,8 +97,7 @@ impl Input {
     }
 
     fn standard() -> Result<Self, Problem> {
-        let file = io::stdin().as_fd().try_clone_to_owned().map(File::from);
-        let mut input = Self::new(b"(standard input)", file)?;
+        let mut input = Self::new(b"(standard input)", Stream::Input.file())?;
         // Somebody may have read a part of it already. A pipe has no position.
         input.at = input.file.stream_position().unwrap_or(0);
         Ok(input)

@@ -6,6 +6,7 @@
 
 use super::guard::{self, GuardKind};
 use super::{Limit, Shape, StackError, page_size};
+use crate::arch::valgrind;
 use memmap2::{Advice, MmapMut, MmapOptions};
 use std::borrow::Cow;
 use std::io;
@@ -61,6 +62,8 @@ const NAMED: u8 = 1;
 const OWNED: u8 = 2;
 /// The memory is to be given back, so that the next user finds zeros.
 const CLEAR: u8 = 4;
+/// The program runs under memcheck, which is told when the user has ended. Set when the stack is made, and never cleared.
+const WATCHED: u8 = 8;
 
 /// Many stacks of one shape in one mapping. The picture at the head of [`super`] shows one slot.
 pub(crate) struct Slab {
@@ -171,7 +174,7 @@ impl Slot {
         tag.kind.store(kind as u8, Ordering::Relaxed);
         tag.owner.store(owner, Ordering::Relaxed);
         if clear {
-            tag.duties.store(CLEAR, Ordering::Relaxed);
+            tag.duties.fetch_or(CLEAR, Ordering::Relaxed);
         }
         if let Some(name) = name {
             self.set_name(name);
@@ -202,7 +205,7 @@ impl Slot {
     #[cold]
     fn do_duties(&self) -> bool {
         let tag = self.tag();
-        let duties = tag.duties.swap(0, Ordering::Relaxed);
+        let duties = tag.duties.fetch_and(WATCHED, Ordering::Relaxed);
         let name = tag.name.swap(null_mut(), Ordering::AcqRel);
         if duties & OWNED != 0 {
             let len = tag.len.load(Ordering::Relaxed) as usize;
@@ -210,7 +213,23 @@ impl Slot {
             // still borrow it has ended.
             drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(name, len)) });
         }
+        if duties & WATCHED != 0 {
+            // Memcheck has marked what lies below the last stack pointer as inaccessible. The next user writes there before
+            // it runs there.
+            valgrind::mark_undefined(self.limit(), self.slab.shape.size);
+        }
         duties & CLEAR != 0
+    }
+
+    /// Registers the new stack with Valgrind, for as long as the process runs: slabs are never unmapped.
+    #[cold]
+    fn register(self) {
+        // Without staggering, the stack pointer of a fresh stack is one past the highest address, and Valgrind compares
+        // inclusively. The next stack begins a guard higher.
+        valgrind::register_stack(self.limit(), self.limit() + self.slab.shape.size);
+        if valgrind::mark_undefined(self.limit(), 0) {
+            self.tag().duties.store(WATCHED, Ordering::Relaxed);
+        }
     }
 
     /// What runs here and what it is called. The text lives as long as the user of the stack.
@@ -356,7 +375,11 @@ impl Quarry {
         let made =
             unsafe { guard::protect(slab.start + self.used * stride, self.shape.guard, stride, batch, self.used == 0) };
         let made = made.map_err(|source| StackError::Guard { live, limit: Limit::behind(&source, 0), source })?;
-        out.extend((self.used..self.used + made).rev().map(|index| Slot { slab, index: index as u32 }));
+        let slots = (self.used..self.used + made).rev().map(|index| Slot { slab, index: index as u32 });
+        if valgrind::is_running() {
+            slots.clone().for_each(Slot::register);
+        }
+        out.extend(slots);
         self.used += made;
         self.made += made;
         Ok(())

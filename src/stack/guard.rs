@@ -85,6 +85,8 @@ fn faults(address: usize) -> Option<bool> {
 
 #[cfg(target_os = "linux")]
 mod install {
+    use crate::arch::valgrind::is_running;
+
     const MADV_GUARD_INSTALL: libc::c_int = 102;
     /// The kernel takes up to 1,024; half of that keeps the list on our own stack at 8 KiB.
     const BATCH: usize = 512;
@@ -98,8 +100,9 @@ mod install {
         while made < count {
             let batch = (count - made).min(BATCH);
             let first = start + made * stride;
-            // SAFETY: as the caller's. A batch of one is not worth a descriptor of the process.
-            let done = if batch > 1 { unsafe { batched(first, len, stride, batch) } } else { 0 };
+            // SAFETY: as the caller's. A batch of one is not worth a descriptor of the process, and Valgrind does not know
+            // the call for a batch: it would warn of it each time.
+            let done = if batch > 1 && !is_running() { unsafe { batched(first, len, stride, batch) } } else { 0 };
             made += done;
             if done == batch {
                 continue;
