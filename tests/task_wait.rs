@@ -35,6 +35,29 @@ fn a_wake_that_comes_before_the_park_is_kept_but_only_one() {
     });
 }
 
+/// A task that was woken before its first turn and never waits leaves that wake unused. The next task, which has its control
+/// block, is not woken by it.
+#[test]
+fn unused_wake_of_an_ended_task_is_not_the_next_tasks() {
+    run(|| {
+        let unparker = Rc::new(RefCell::new(None));
+        let inner = Rc::clone(&unparker);
+        let mut first = spawn(move || {
+            *inner.borrow_mut() = Some(Unparker::current());
+            yield_now();
+        });
+        yield_now();
+        unparker.borrow().as_ref().unwrap().unpark();
+        first.join().unwrap();
+        drop((first, unparker));
+        let mut next = spawn(|| park("a wake of its own").is_err());
+        rounds(3);
+        assert_eq!(next.state(), TaskState::Waiting("a wake of its own".into()));
+        next.cancel();
+        assert!(next.join().unwrap());
+    });
+}
+
 #[test]
 fn a_plain_thread_wakes_a_task() {
     let count = if emulated() { 200 } else { 2000 };

@@ -96,3 +96,7 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "life_tests.rs"]
+mod tests;
