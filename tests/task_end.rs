@@ -159,6 +159,26 @@ fn a_task_that_swallows_even_its_unwinding_is_left_behind_and_named() {
     assert!(told("stubborn") && told("deaf") && text.ends_with("exit code Some(0)"), "{text}");
 }
 
+/// What a task that was left behind holds on its stack may be borrowed from for ever: no other task gets that stack.
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn stack_of_a_task_that_was_left_behind_stays_in_use() {
+    let text = in_child("stack_of_a_task_that_was_left_behind_stays_in_use", || {
+        let before = cede::stack::stats().live;
+        let outcome = Config::new().grace(Duration::ZERO).run(|| {
+            let _detached = spawn(|| {
+                loop {
+                    let _ = caught(|| park_shielded("nothing"));
+                }
+            });
+            yield_now();
+        });
+        outcome.unwrap();
+        assert_eq!(cede::stack::stats().live, before + 1);
+    });
+    assert!(text.ends_with("exit code Some(0)"), "{text}");
+}
+
 /// A deadlocked run whose main does not return has all tasks unwound, and so has the end of every run. A task that went on
 /// after the first time is not unwound a second time.
 #[test]

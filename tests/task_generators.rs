@@ -156,8 +156,8 @@ fn a_run_inside_a_generator_that_its_own_task_would_end_is_refused_in_words() {
     });
     let told = "resumed a generator in which the run goes on that the task is part of; main ended on its stack\n";
     assert!(text.starts_with("cede: an unnamed task resumed") && text.contains(told), "{text}");
-    // SIGABRT, and nothing after it.
-    assert!(text.ends_with(&format!("{told}exit code None")), "{text}");
+    // Ended by a signal, and not by that of a wild access, which nothing would tell.
+    assert!(text.ends_with("exit code None") && !text.contains("this went on"), "{text}");
 }
 
 /// A reason that suspends a generator before it tells itself.

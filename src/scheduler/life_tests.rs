@@ -9,6 +9,7 @@ use super::Worker;
 use crate::arch::thread_pointer;
 use crate::stack::Shape;
 use child::in_child;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::rc::Rc;
@@ -26,6 +27,13 @@ fn command(program: impl AsRef<Path>) -> Command {
         command.args(words).arg(program.as_ref());
     }
     command.env_remove("RUST_BACKTRACE").env_remove("__RUST_TEST_INVOKE");
+    // SAFETY: setrlimit is all that runs between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            libc::setrlimit(libc::RLIMIT_CORE, &libc::rlimit { rlim_cur: 0, rlim_max: 0 });
+            Ok(())
+        });
+    }
     command
 }
 
@@ -42,8 +50,8 @@ fn end_of_a_run_on_a_tasks_stack_stops_the_process() {
         eprintln!("this went on");
     });
     let told = "main may\ncede: task 'resumer' resumed a generator in which the run goes on that the task is part of; main \
-                ended on its stack\nexit code None";
-    assert_eq!(text, told, "killed by SIGABRT");
+                ended on its stack\n";
+    assert!(text.starts_with(told) && text.ends_with("exit code None"), "ended by a signal: {text}");
 }
 
 /// A thread may end with a run open. A new thread that has its thread pointer does not find that worker.
