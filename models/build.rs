@@ -50,6 +50,15 @@ const WAIT_ERROR: File = File { name: "sync/error.rs", for_loom: &[] };
 const WAITERS: File =
     File { name: "sync/waiters.rs", for_loom: &[("use std::sync::atomic::", "use loom::sync::atomic::")] };
 
+const PROMISE: File = File {
+    name: "sync/promise.rs",
+    for_loom: &[
+        ("use std::sync::{Arc, OnceLock};", "use std::sync::Arc; use crate::once::OnceLock;"),
+        // Callbacks are a run's matter.
+        ("impl<T: 'static> Completion<T> {", "#[cfg(any())] impl<T: 'static> Completion<T> {"),
+    ],
+};
+
 const CHANNEL: File = File { name: "sync/channel/core.rs", for_loom: &[] };
 const ERROR: File = File { name: "sync/channel/error.rs", for_loom: &[] };
 
@@ -92,6 +101,12 @@ const FAULTS: &[Fault] = &[
         file: WAITERS.name,
         instead_of: "self.0.compare_exchange(0, index, Ordering::Relaxed, Ordering::Relaxed).is_ok()",
         what: "{ self.0.store(index, Ordering::Relaxed); true }",
+    },
+    Fault {
+        name: "looks_before_the_lock",
+        file: PROMISE.name,
+        instead_of: "let mut state = self.state.lock();\n        if self.outcome.get().is_none() {",
+        what: "if self.outcome.get().is_none() {\nlet mut state = self.state.lock();",
     },
     Fault { name: "no_light_fence", file: LOCK.name, instead_of: "fence::light();", what: "" },
     Fault { name: "no_heavy_fence", file: LOCK.name, instead_of: "fence::heavy();", what: "" },
@@ -144,6 +159,7 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
                 pub mod waiters {{ {} }}
                 pub mod error {{ {} }}
                 pub mod mutex {{ {} }}
+                pub mod promise {{ {} }}
                 pub mod channel {{
                     pub mod core {{ {} }}
                     pub mod error {{ {} }}
@@ -158,6 +174,7 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
         part(&WAITERS),
         part(&WAIT_ERROR),
         part(&MUTEX),
+        part(&PROMISE),
         part(&CHANNEL),
         part(&ERROR),
         around("src/channel.rs"),

@@ -713,6 +713,34 @@ fn a_task_that_is_unwound_in_a_wait_passes_on_what_it_was_handed() {
     assert_eq!(sender.try_send(2), Err(TrySendError::Full(2)), "and whose place in line went with it");
 }
 
+/// Two messages are sent while a receiver waits: it is handed the first, is unwound, and gives it back to the front.
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn message_of_an_unwound_receiver_goes_back_to_the_front() {
+    struct SendsTwoAtTheEnd(Sender<i32>);
+    impl Drop for SendsTwoAtTheEnd {
+        fn drop(&mut self) {
+            self.0.try_send(1).unwrap();
+            self.0.try_send(2).unwrap();
+        }
+    }
+    let (sender, receiver) = unbounded();
+    let (inner, sends) = (receiver.clone(), SendsTwoAtTheEnd(sender.clone()));
+    let config = Config::new().grace(Duration::from_millis(5));
+    config
+        .run(move || {
+            // Both are unwound at the end of the grace period, in the order in which they were made.
+            spawn(move || {
+                let _sends = sends;
+                cede::task::shield(|| cede::task::park("the end"))
+            });
+            spawn(move || cede::task::shield(|| inner.recv()));
+            yield_now();
+        })
+        .unwrap();
+    assert_eq!((receiver.try_recv(), receiver.try_recv()), (Ok(1), Ok(2)));
+}
+
 #[test]
 fn nothing_is_waited_for_in_a_callback() {
     let (sender, receiver) = bounded(1);

@@ -370,9 +370,9 @@ fn a44_as_completed_gives_them_in_the_order_of_their_ends() {
             .collect();
         assert_eq!(log, [(1, 1, 'a'), (2, 3, 'b'), (3, 0, 'c'), (4, 2, '!')]);
         // Those that had ended before come first, in the order in which they did.
-        let ended = [sleeper(2, ()), sleeper(9, ()), sleeper(1, ())];
+        let ended = [sleeper(2, ()), sleeper(3, ()), sleeper(9, ()), sleeper(1, ())];
         sleep(s(5)).unwrap();
-        assert_eq!(as_completed(ended).map(|task| task.place).collect::<Vec<_>>(), [2, 0, 1]);
+        assert_eq!(as_completed(ended).map(|task| task.place).collect::<Vec<_>>(), [3, 0, 1, 2]);
     });
 }
 

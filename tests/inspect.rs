@@ -458,6 +458,40 @@ fn handlers_are_called_too_and_put_back_at_the_end_of_the_run() {
     assert!(SHARED_URG || handler_of(libc::SIGURG) == before);
 }
 
+/// A handler that changes `errno`, as a careless one does.
+#[cfg(target_os = "linux")]
+extern "C" fn change_errno(_signal: i32) {
+    CHANGES.fetch_add(1, Relaxed);
+    // SAFETY: this thread's own `errno`.
+    unsafe { *libc::__errno_location() = libc::EDOM };
+}
+
+#[cfg(target_os = "linux")]
+static CHANGES: AtomicU32 = AtomicU32::new(0);
+
+/// The interrupted code may be about to read its `errno`: the library's handler and the one it calls leave it as it was.
+#[test]
+#[cfg(target_os = "linux")]
+fn signal_leaves_errno_as_it_was() {
+    let handler = change_errno as extern "C" fn(i32) as usize;
+    // SAFETY: the handler keeps to what one may do.
+    let before = unsafe { libc::signal(libc::SIGIO, handler) };
+    Config::new()
+        .dump_on_signal(libc::SIGIO)
+        .run(|| {
+            // SAFETY: `errno` is this thread's own, and the signal is handled.
+            let after = unsafe {
+                *libc::__errno_location() = libc::EXDEV;
+                libc::raise(libc::SIGIO);
+                *libc::__errno_location()
+            };
+            assert_eq!((after, CHANGES.load(Relaxed)), (libc::EXDEV, 1));
+        })
+        .unwrap();
+    // SAFETY: what was there before.
+    unsafe { libc::signal(libc::SIGIO, before) };
+}
+
 /// Other tests of this process watch at the same time.
 const SHARED_URG: bool = true;
 

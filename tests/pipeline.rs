@@ -150,10 +150,12 @@ fn batches_are_whole_and_the_rest_comes_at_the_end() {
 fn tee_and_broadcast_go_on_until_all_have_ended() {
     let mut both = pipeline::tee(pipeline::take(1, pipeline::collect::<Vec<u32>, _>()), summing());
     both.feed([1, 2, 3]).unwrap();
+    assert!(both.ready(), "the second takes more");
     assert_eq!(both.finish(), (vec![1], 6));
 
     let mut both = pipeline::tee(summing(), pipeline::take(1, pipeline::collect::<Vec<u32>, _>()));
     both.feed([1, 2, 3]).unwrap();
+    assert!(both.ready(), "the first takes more");
     assert_eq!(both.finish(), (6, vec![1]));
 
     let targets = [2, 0, 1].map(|n| pipeline::take(n, pipeline::collect::<Vec<u32>, _>()));

@@ -275,6 +275,25 @@ fn a59_an_item_handed_to_somebody_who_is_unwound_goes_back_to_its_place() {
     assert_eq!(popped, [0, 1, 2]);
 }
 
+/// As the test before this one, for the order of a plain queue: the item that was handed over first is the first again.
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn item_of_an_unwound_popper_goes_back_to_the_front() {
+    let queue = Arc::new(Queue::unbounded());
+    let outcome = Config::new().grace(Duration::from_millis(5)).run(|| {
+        let inner = Arc::clone(&queue);
+        let _detached = spawn(move || {
+            let _end = AtEnd(move || (1..4).for_each(|n| inner.push(n).unwrap()));
+            cede::task::park_shielded("nothing");
+        });
+        let inner = Arc::clone(&queue);
+        let _detached = spawn(move || cede::shield(|| inner.pop().map(drop)));
+        yield_now();
+    });
+    outcome.unwrap();
+    assert_eq!(queue.close_now(), [1, 2, 3]);
+}
+
 // ---- A60: shutdown
 
 #[test]

@@ -2,12 +2,14 @@
 
 mod common;
 
+use cede::sync::Event;
 use cede::task::{self, Cancelled, Scope, park};
 use cede::time::{now, sleep};
-use cede::{Config, RunError, run, scope, shield, spawn, timeout, yield_now};
+use cede::{Config, RunError, metrics, run, scope, shield, spawn, timeout, yield_now};
 use common::witness::{AtEnd, Log};
 use common::{caught, panic_text, paused, rounds, s, since};
 use std::cell::Cell;
+use std::rc::Rc;
 
 /// Runs a scope in a task of its own that is cancelled after a second. Returns when everything had ended, and what was told.
 fn cancelled_after_a_second(body: impl Fn(&Scope<'_, '_>) -> Result<(), Cancelled> + 'static) -> (u64, Vec<String>) {
@@ -77,6 +79,33 @@ fn a_deadline_around_a_scope_cancels_its_children_and_is_told() {
         // Inside of a shield nothing of that is heard.
         let outcome = timeout(s(1), || shield(|| scope(|scope| scope.spawn(|| sleep(s(3))).join().unwrap())));
         assert_eq!((outcome.unwrap().unwrap(), since(start)), (Ok(()), 5));
+    });
+}
+
+/// A shield keeps a cancel from the wait at the end of a scope, and from the tasks of the scope: no cancel even wakes the
+/// waiting task, which would only wait again.
+#[test]
+fn scope_wait_inside_a_shield_is_not_woken_by_a_cancel() {
+    run(|| {
+        let (release, cancelled) = (Rc::new(Event::new()), Rc::new(Cell::new(false)));
+        let (released, seen) = (Rc::clone(&release), Rc::clone(&cancelled));
+        let mut task = spawn(move || {
+            shield(|| {
+                scope(|scope| {
+                    scope.spawn(|| seen.set(released.wait().is_err()));
+                })
+            })
+        });
+        rounds(3);
+        let before = metrics().parks;
+        for _ in 0..3 {
+            task.cancel();
+            rounds(2);
+        }
+        assert_eq!(metrics().parks, before, "the wait was cut short, and begun again");
+        release.set();
+        task.join().unwrap().unwrap();
+        assert!(!cancelled.get());
     });
 }
 

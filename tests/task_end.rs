@@ -4,11 +4,13 @@
 mod common;
 
 use cede::task::{self, TaskState, Unparker, park, park_shielded, park_until};
-use cede::{Builder, Config, Generator, JoinError, JoinHandle, Yielder, gather, join_all, race, run, spawn, yield_now};
+use cede::{
+    Builder, Config, Generator, JoinError, JoinHandle, RunError, Yielder, gather, join_all, race, run, spawn, yield_now,
+};
 use common::child::in_child;
 use common::witness::{AtEnd, Counted, Drops, Log};
 use common::{caught, paused, rounds};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -155,6 +157,52 @@ fn a_task_that_swallows_even_its_unwinding_is_left_behind_and_named() {
         ))
     };
     assert!(told("stubborn") && told("deaf") && text.ends_with("exit code Some(0)"), "{text}");
+}
+
+/// What a task that was left behind holds on its stack may be borrowed from for ever: no other task gets that stack.
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn stack_of_a_task_that_was_left_behind_stays_in_use() {
+    let text = in_child("stack_of_a_task_that_was_left_behind_stays_in_use", || {
+        let before = cede::stack::stats().live;
+        let outcome = Config::new().grace(Duration::ZERO).run(|| {
+            let _detached = spawn(|| {
+                loop {
+                    let _ = caught(|| park_shielded("nothing"));
+                }
+            });
+            yield_now();
+        });
+        outcome.unwrap();
+        assert_eq!(cede::stack::stats().live, before + 1);
+    });
+    assert!(text.ends_with("exit code Some(0)"), "{text}");
+}
+
+/// A deadlocked run whose main does not return has all tasks unwound, and so has the end of every run. A task that went on
+/// after the first time is not unwound a second time.
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn task_that_survives_its_unwinding_is_not_unwound_again() {
+    let text = in_child("task_that_survives_its_unwinding_is_not_unwound_again", || {
+        let unwound = Rc::new(Cell::new(0));
+        let count = Rc::clone(&unwound);
+        let outcome = Config::new().grace(Duration::from_millis(20)).closed_world(true).run(|| {
+            let _detached = spawn(move || {
+                loop {
+                    if caught(|| park_shielded("nothing")).is_err() {
+                        count.set(count.get() + 1);
+                    }
+                }
+            });
+            while unwound.get() == 0 {
+                let _ = park("nothing");
+            }
+        });
+        assert!(matches!(outcome, Err(RunError::Deadlock { .. })));
+        eprintln!("unwound {} times", unwound.get());
+    });
+    assert!(text.contains("unwound 1 times\n") && text.ends_with("exit code Some(0)"), "{text}");
 }
 
 #[test]

@@ -3,13 +3,13 @@
 
 mod common;
 
-use cede::task::{Cancelled, Elapsed, TaskState, park};
-use cede::{Builder, Config, JoinError, JoinHandle, run, spawn, yield_now};
+use cede::task::{Cancelled, Elapsed, TaskState, Unparker, park};
+use cede::{Builder, Config, JoinError, JoinHandle, run, spawn, timeout, yield_now};
 #[cfg(not(feature = "asan"))]
 use common::child::in_child;
 use common::witness::{AtEnd, Drops, Log};
 use common::{caught, panic_text, rounds};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::hint::black_box;
 use std::panic::resume_unwind;
 use std::rc::Rc;
@@ -277,6 +277,29 @@ fn an_interrupted_join_can_be_taken_up_again() {
         waiter.join().unwrap();
         assert_eq!(slow.borrow().state(), TaskState::Pending, "a cancel is not passed on");
         assert_eq!(slow.borrow_mut().join().unwrap(), "slow");
+    });
+}
+
+/// A task that has given up its join is not woken by the end of the task that it joined. [`park`] may return without a reason,
+/// but this one is known and costs turns.
+#[test]
+fn interrupted_join_does_not_wake_a_later_park() {
+    run(|| {
+        let slow = Rc::new(RefCell::new(spawn(|| rounds(5))));
+        let (inner, woken) = (Rc::clone(&slow), Rc::new(Cell::new(false)));
+        let seen = Rc::clone(&woken);
+        let mut waiter = spawn(move || {
+            let outcome = timeout(Duration::ZERO, || inner.borrow_mut().join());
+            assert!(outcome.unwrap_err().value.is_err(), "the deadline came first");
+            let unparker = Unparker::current();
+            park("its own wake").unwrap();
+            seen.set(true);
+            drop(unparker);
+        });
+        rounds(10);
+        assert_eq!((slow.borrow().state(), woken.get()), (TaskState::Done, false));
+        waiter.cancel();
+        assert!(waiter.join().is_err());
     });
 }
 

@@ -3,7 +3,8 @@
 mod common;
 
 use cede::task::{self, Cancelled, TaskState, Unparker, park, park_shielded, park_until};
-use cede::{JoinError, run, spawn, yield_now};
+use cede::{JoinError, metrics, run, spawn, yield_now};
+use common::child::in_child;
 use common::witness::{AtEnd, Drops, Log};
 use common::{emulated, rounds};
 use std::cell::{Cell, RefCell};
@@ -32,6 +33,29 @@ fn a_wake_that_comes_before_the_park_is_kept_but_only_one() {
         let began = Instant::now();
         park_until("a second one", began + Duration::from_millis(20)).unwrap();
         assert!(began.elapsed() >= Duration::from_millis(20), "two wakes were kept");
+    });
+}
+
+/// A task that was woken before its first turn and never waits leaves that wake unused. The next task, which has its control
+/// block, is not woken by it.
+#[test]
+fn unused_wake_of_an_ended_task_is_not_the_next_tasks() {
+    run(|| {
+        let unparker = Rc::new(RefCell::new(None));
+        let inner = Rc::clone(&unparker);
+        let mut first = spawn(move || {
+            *inner.borrow_mut() = Some(Unparker::current());
+            yield_now();
+        });
+        yield_now();
+        unparker.borrow().as_ref().unwrap().unpark();
+        first.join().unwrap();
+        drop((first, unparker));
+        let mut next = spawn(|| park("a wake of its own").is_err());
+        rounds(3);
+        assert_eq!(next.state(), TaskState::Waiting("a wake of its own".into()));
+        next.cancel();
+        assert!(next.join().unwrap());
     });
 }
 
@@ -81,6 +105,25 @@ fn a_thread_is_heard_also_while_other_tasks_are_busy() {
         busy.join().unwrap();
         waker.join().unwrap();
     });
+}
+
+/// A wake is for one run. One that a thread sends to a task of a run that has ended does not arrive in the next run, which
+/// has the same queue for the wakes of other threads.
+#[test]
+fn wake_for_a_run_that_has_ended_does_not_reach_the_next() {
+    let text = in_child("wake_for_a_run_that_has_ended_does_not_reach_the_next", || {
+        let old = run(Unparker::current);
+        run(|| {
+            thread::spawn(move || old.unpark()).join().unwrap();
+            park_until("whatever comes", Instant::now() + Duration::from_millis(5)).unwrap();
+            assert_eq!(metrics().wakes_from_threads, 0);
+            let own = Unparker::current();
+            thread::spawn(move || own.unpark()).join().unwrap();
+            park("its own wake").unwrap();
+            assert_eq!(metrics().wakes_from_threads, 1);
+        });
+    });
+    assert!(text.ends_with("exit code Some(0)"), "{text}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Models of what happens between threads, checked by loom in every order that threads can run in, on the library's own
-//! files: the inbox (park and wake), the lock, the lines of waiters, the channel and the mutex. `.ci/models` runs them.
+//! files: the inbox (park and wake), the lock, the lines of waiters, the channel, the mutex and the promise. `.ci/models` runs them.
 //!
 //! `build.rs` makes the modules. A type that is to be modelled too is added there: its file, and what loom needs replaced.
 //! Each planted fault must be found.
@@ -41,6 +41,7 @@ macro_rules! models {
             use crate::modules::$module::scheduler::wake::{Canceller, ME};
             use crate::modules::$module::sync::channel::{Chan, receive_from_either};
             use crate::modules::$module::sync::mutex::Mutex;
+            use crate::modules::$module::sync::promise::Promise;
             use loom::cell::Cell;
 
             /// This thread has a run from now on.
@@ -213,6 +214,27 @@ macro_rules! models {
                 });
             }
 
+            /// Threads wait for a promise while another one sets it, or drops it unset; the last may have a run.
+            pub(crate) fn setting_meets_waiting(waiting: usize, set: bool) {
+                explore(3, move || {
+                    let promise = Promise::new();
+                    let waiting: Vec<_> = (0..waiting)
+                        .map(|_| {
+                            let completion = promise.completion();
+                            thread::spawn(move || completion.wait().ok().copied())
+                        })
+                        .collect();
+                    run();
+                    if set {
+                        assert!(promise.set(7).is_ok());
+                    }
+                    drop(promise);
+                    for one in waiting {
+                        assert_eq!(one.join().unwrap(), set.then_some(7));
+                    }
+                });
+            }
+
             /// Whoever waits is told when the channel is closed.
             pub(crate) fn closing_meets_waiting() {
                 explore(3, || {
@@ -237,6 +259,7 @@ mod check {
     models!(the_next_is_not_woken);
     models!(handed_over_and_free);
     models!(two_may_claim);
+    models!(looks_before_the_lock);
     models!(no_light_fence);
     models!(no_heavy_fence);
     models!(the_owner_is_not_waited_for);
@@ -289,6 +312,13 @@ mod models {
     }
 
     #[test]
+    fn promise_that_is_set_ends_the_waits() {
+        as_it_is::setting_meets_waiting(1, true);
+        as_it_is::setting_meets_waiting(2, true);
+        as_it_is::setting_meets_waiting(1, false);
+    }
+
+    #[test]
     fn closing_ends_the_waits() {
         as_it_is::closing_meets_waiting();
     }
@@ -309,6 +339,7 @@ mod faults {
             "the_next_is_not_woken" => check::the_next_is_not_woken::a_mutex_is_handed_over(1),
             "handed_over_and_free" => check::handed_over_and_free::a_mutex_is_handed_over(2),
             "two_may_claim" => check::two_may_claim::one_of_two(),
+            "looks_before_the_lock" => check::looks_before_the_lock::setting_meets_waiting(1, true),
             "no_light_fence" => check::no_light_fence::one_at_a_time(1),
             "no_heavy_fence" => check::no_heavy_fence::one_at_a_time(1),
             "the_owner_is_not_waited_for" => check::the_owner_is_not_waited_for::one_at_a_time(1),
@@ -356,6 +387,11 @@ mod faults {
     #[test]
     fn two_that_claim_the_same_select() {
         is_found("two_may_claim", "it was handed something twice");
+    }
+
+    #[test]
+    fn waiter_that_looks_at_a_promise_before_its_lock() {
+        is_found("looks_before_the_lock", "deadlock");
     }
 
     #[test]

@@ -32,6 +32,16 @@ pub mod fence {
     }
 }
 
+pub mod hub {
+    /// A callback that a run keeps. No model has one.
+    #[derive(Clone, Copy, PartialEq)]
+    pub struct Held;
+
+    impl Held {
+        pub fn release(self) {}
+    }
+}
+
 pub mod wake {
     use super::inbox::{Inbox, Open};
     use loom::sync::Arc;

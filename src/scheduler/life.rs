@@ -91,3 +91,7 @@ impl Worker {
         Ok(Some(result))
     }
 }
+
+#[cfg(test)]
+#[path = "life_tests.rs"]
+mod tests;

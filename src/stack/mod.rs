@@ -257,6 +257,7 @@ fn read_number(path: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::AtomicU8;
 
     #[test]
     fn bad_sizes_are_errors_that_name_the_bound() {
@@ -268,6 +269,31 @@ mod tests {
             assert!(matches!(Shape::new(size, 0), Err(StackError::TooLarge { .. })));
             assert!(matches!(Shape::new(DEFAULT_SIZE, size), Err(StackError::TooLarge { .. })));
         }
+    }
+
+    /// The end of a thread writes into the stacks of its suspended bodies. A stack that was given back and taken again is not
+    /// its last user's any more, so nothing is written for that one.
+    #[test]
+    fn thread_end_is_not_told_to_the_last_user_of_a_stack() {
+        let words: &'static [AtomicU8; 2] = Box::leak(Box::default());
+        let told = |user: &Stack, word: &'static AtomicU8| {
+            // SAFETY: the word is never freed, and this is the thread that took the stack.
+            unsafe { user.slot().tell_at_thread_end(word.as_ptr()) };
+        };
+        let users = std::thread::spawn(move || {
+            let take = |kind| Stack::acquire(Shape::usual(), kind, None, false).unwrap();
+            let suspended = take(arena::Kind::Generator);
+            told(&suspended, &words[0]);
+            let ended = take(arena::Kind::Generator);
+            told(&ended, &words[1]);
+            let place = ended.limit();
+            drop(ended);
+            let next = take(arena::Kind::Task);
+            assert_eq!(next.limit(), place, "the stack that was given back last is taken first");
+            std::mem::forget((suspended, next));
+        });
+        users.join().unwrap();
+        assert_eq!(words.each_ref().map(|word| word.load(Relaxed)), [pool::THREAD_ENDED, 0]);
     }
 
     #[test]
