@@ -72,6 +72,27 @@ fn section_is_named_where_it_was_opened() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn section_around_a_closed_one_is_the_one_that_is_named() {
+    let mut generator = Generator::new(|y: &Yielder<u32>| {
+        run(|| {
+            let names = |section| {
+                is_refused_inside(&panic_text(caught(|| y.yield_(1))), "an unnamed generator", section);
+            };
+            no_suspend(|| shield(|| ()));
+            names("run");
+            shield(|| {
+                no_suspend(|| ());
+                names("shield");
+            });
+            names("run");
+        });
+        y.yield_(2);
+    });
+    assert_eq!(generator.next(), Some(2));
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn coroutine_and_sink_suspended_in_a_section_panic() {
     run(|| {
         for (name, section) in SECTIONS {
