@@ -18,6 +18,8 @@
 mod cases;
 #[macro_use]
 mod macros;
+#[cfg(test)]
+mod tests;
 
 pub use self::cases::{AfterCase, JoinCase, WaitCase, after, at, join, wait};
 use self::sealed::{Internal, Turn};
