@@ -18,6 +18,8 @@
 mod cases;
 #[macro_use]
 mod macros;
+#[doc(hidden)]
+pub mod mistakes;
 #[cfg(test)]
 mod tests;
 
@@ -214,6 +216,12 @@ pub fn among(cases: &mut [&mut dyn Case], patience: Patience) -> Result<Option<u
         }
         outcome?;
     }
+}
+
+/// What `select!` borrows, after any dereferencing.
+#[doc(hidden)]
+pub fn lent<T>(value: &T) -> &T {
+    value
 }
 
 /// How many cases need no allocation for their order.
