@@ -123,8 +123,8 @@ impl Config {
         self
     }
 
-    /// Permutes whose turn it is: whoever is ready may be next, in an order that depends on nothing but `seed`. For tests that are
-    /// to find what depends on the order of turns; they try several seeds, and with a
+    /// Permutes whose turn it is: whoever is ready may be next, in an order that depends on nothing but `seed`; and lets every
+    /// select choose accordingly. For tests that are to find what depends on the order of turns; they try several seeds, and with a
     /// [paused clock](Self::paused_clock) and no wakes from other threads a seed always leads to the same run. When such a run fails
     /// (main panics, a task panics and nobody joins it, everybody waits), the seed is told on stderr. Each turn costs some
     /// nanoseconds more.

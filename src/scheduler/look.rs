@@ -85,16 +85,12 @@ impl Worker {
         }
     }
 
-    /// Permutes whose turn it is, from now on, in an order that depends on nothing but the seed.
+    /// Permutes whose turn it is, from now on, and what a select chooses, in an order that depends on nothing but the seed.
     pub(crate) fn permute(&self, seed: u64) {
-        // Spread over all bits, no two seeds alike: the finalizer of splitmix64 (Steele, Lea and Flood, "Fast splittable
-        // pseudorandom number generators", 2014). And never 0, where `throw_dice` would stay.
-        let x = (seed ^ seed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        self.dice.set(match x ^ x >> 31 {
-            0 => 0x9e37_79b9_7f4a_7c15,
-            spread => spread,
-        });
+        let state = spread(seed);
+        self.dice.set(state);
+        // The same bits in another place, so that the turns and the selects do not draw in step.
+        self.random.set(state.rotate_left(32));
         self.hurry();
     }
 
@@ -180,5 +176,16 @@ impl Worker {
                 self.timers.was_stale();
             }
         }
+    }
+}
+
+/// Spreads a seed over all bits; no two seeds give the same. The finalizer of splitmix64 (Steele, Lea and Flood, "Fast
+/// splittable pseudorandom number generators", 2014), except that it never returns 0, where a xorshift would stay.
+pub(crate) fn spread(seed: u64) -> u64 {
+    let x = (seed ^ seed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    match x ^ x >> 31 {
+        0 => 0x9e37_79b9_7f4a_7c15,
+        spread => spread,
     }
 }

@@ -40,6 +40,7 @@ pub(crate) mod timers;
 pub(crate) mod wake;
 
 pub(crate) use self::current::worker;
+pub(crate) use self::look::spread;
 use self::pulse::{Current, Sleep, Ticks};
 use self::ready::Ring;
 use self::table::{Block, Table, block_of};

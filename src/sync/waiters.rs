@@ -25,6 +25,7 @@ use crate::task::wait::wait_anywhere;
 use crate::time::now;
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// No node.
@@ -69,28 +70,77 @@ pub(crate) struct Waiters<V> {
 
 /// What one that waits in several lines has come to: whoever hands it something claims it first, in one step.
 ///
-/// They live for ever and are used again, so that standing in eight lines costs no counts; one that was left behind in its
-/// lines is never given back.
+/// A choice is never freed, because a line may still name it, but used again: a reference count for each of eight lines would
+/// cost more than the rest of the select. One that was left behind in its lines is never given back.
 #[derive(Debug, Default)]
 pub(crate) struct Choice(AtomicUsize);
 
+/// The unused choices of a thread.
+struct Unused(RefCell<Vec<&'static Choice>>);
+
+impl Drop for Unused {
+    fn drop(&mut self) {
+        retired().choices.append(self.0.get_mut());
+    }
+}
+
+/// The unused choices of threads that have ended, for any thread that has none.
+struct Retired {
+    choices: Vec<&'static Choice>,
+    /// How many choices there are in all.
+    #[cfg(test)]
+    allocated: usize,
+}
+
+static RETIRED: Mutex<Retired> = Mutex::new(Retired {
+    choices: Vec::new(),
+    #[cfg(test)]
+    allocated: 0,
+});
+
+fn retired() -> MutexGuard<'static, Retired> {
+    RETIRED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 thread_local! {
-    static UNUSED: RefCell<Vec<&'static Choice>> = const { RefCell::new(Vec::new()) };
+    static UNUSED: Unused = const { Unused(RefCell::new(Vec::new())) };
 }
 
 impl Choice {
     /// One that is nobody's.
     pub(crate) fn take() -> &'static Choice {
-        let unused = UNUSED.try_with(|unused| unused.borrow_mut().pop()).ok().flatten();
-        let choice = unused.unwrap_or_else(|| Box::leak(Box::default()));
+        let unused = UNUSED.try_with(|unused| unused.0.borrow_mut().pop()).ok().flatten();
+        let choice = unused.unwrap_or_else(Choice::take_retired);
         choice.0.store(0, Ordering::Relaxed);
         choice
     }
 
+    #[cold]
+    fn take_retired() -> &'static Choice {
+        let mut retired = retired();
+        if let Some(choice) = retired.choices.pop() {
+            return choice;
+        }
+        #[cfg(test)]
+        {
+            retired.allocated += 1;
+        }
+        drop(retired);
+        Box::leak(Box::default())
+    }
+
     /// For the next: it stands in no line any more.
     pub(crate) fn give_back(&'static self) {
-        // At the end of a thread it is left.
-        let _ = UNUSED.try_with(|unused| unused.borrow_mut().push(self));
+        if UNUSED.try_with(|unused| unused.0.borrow_mut().push(self)).is_err() {
+            // The thread ends, and its list has been retired.
+            retired().choices.push(self);
+        }
+    }
+
+    /// How many choices were allocated, by all threads.
+    #[cfg(test)]
+    pub(crate) fn allocated() -> usize {
+        retired().allocated
     }
 
     /// Claims it for the line `index`, counted from 1. False if another line was first.

@@ -1,6 +1,7 @@
 //! Waiting for several tasks: all of them, the first, or one after the other.
 
 use super::JoinError;
+use super::group::sealed::Internal;
 use super::group::{Group, Joinable, cancel_and_settle, settle};
 use super::wait::{Cancelled, running};
 use std::fmt;
@@ -71,7 +72,7 @@ pub fn join_all<H: Joinable>(handles: impl IntoIterator<Item = H>) -> Result<Vec
 /// The result of a task that has ended, or was left behind.
 #[track_caller]
 fn take<H: Joinable>(handle: &mut H) -> Result<H::Value, JoinError> {
-    handle.handle().join()
+    handle.handle(Internal).join()
 }
 
 /// Why a task of [`try_join_all`] gave no value.
@@ -301,7 +302,7 @@ pub fn wait<H: Joinable>(handles: &mut [H], when: When, timeout: Option<Duration
         is_pending[place] = false;
         enough |= match when {
             When::First => true,
-            When::FirstError => handles[place].handle().has_panicked(),
+            When::FirstError => handles[place].handle(Internal).has_panicked(),
             When::All => false,
         };
     }

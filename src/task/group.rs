@@ -21,10 +21,17 @@ pub trait Joinable: sealed::Handle<Self::Value> {
 pub(super) mod sealed {
     use super::JoinHandle;
 
+    /// Proof that the caller is this crate: another crate cannot name this type, so it cannot call a method that takes it.
+    ///
+    /// A private supertrait alone keeps other crates from implementing [`Joinable`](super::Joinable), but its methods can
+    /// still be called through a bound.
+    #[derive(Debug)]
+    pub struct Internal;
+
     /// Lends out the handle itself.
     pub trait Handle<T> {
         #[doc(hidden)]
-        fn handle(&mut self) -> &mut JoinHandle<T>;
+        fn handle(&mut self, _: Internal) -> &mut JoinHandle<T>;
     }
 }
 
@@ -33,7 +40,7 @@ impl<T> Joinable for JoinHandle<T> {
 }
 
 impl<T> sealed::Handle<T> for JoinHandle<T> {
-    fn handle(&mut self) -> &mut JoinHandle<T> {
+    fn handle(&mut self, _: sealed::Internal) -> &mut JoinHandle<T> {
         self
     }
 }
@@ -43,7 +50,7 @@ impl<T> Joinable for ScopedJoinHandle<'_, T> {
 }
 
 impl<T> sealed::Handle<T> for ScopedJoinHandle<'_, T> {
-    fn handle(&mut self) -> &mut JoinHandle<T> {
+    fn handle(&mut self, _: sealed::Internal) -> &mut JoinHandle<T> {
         self.inner()
     }
 }
@@ -53,7 +60,7 @@ impl<T> Joinable for CancelOnDrop<T> {
 }
 
 impl<T> sealed::Handle<T> for CancelOnDrop<T> {
-    fn handle(&mut self) -> &mut JoinHandle<T> {
+    fn handle(&mut self, _: sealed::Internal) -> &mut JoinHandle<T> {
         self
     }
 }
@@ -84,7 +91,7 @@ impl Group {
         let group = Rc::new(Group { ended: RefCell::default(), waiter: Cell::new(null()) });
         let mut ended = Vec::new();
         for (place, handle) in (0..).zip(handles) {
-            let handle = handle.handle();
+            let handle = handle.handle(sealed::Internal);
             let block = handle.block();
             if handle.is_finished() || handle.own_worker().is_none() {
                 ended.push((block.ended.get(), place));
@@ -145,7 +152,7 @@ impl Drop for Reset<'_> {
 pub(super) fn settle<H: Joinable>(handles: &mut [H], results: &mut [Option<Result<H::Value, JoinError>>]) {
     let mut cut = false;
     for (handle, result) in handles.iter_mut().zip(&mut *results).filter(|(_, result)| result.is_none()) {
-        match handle.handle().join() {
+        match handle.handle(sealed::Internal).join() {
             Err(JoinError::Interrupted(_)) => {
                 cut = true;
                 break;
@@ -163,12 +170,12 @@ pub(super) fn settle<H: Joinable>(handles: &mut [H], results: &mut [Option<Resul
 pub(super) fn cancel_and_settle<H: Joinable>(handles: &mut [H], results: &mut [Option<Result<H::Value, JoinError>>]) {
     let mut open: Vec<_> = handles.iter_mut().zip(results).filter(|(_, result)| result.is_none()).collect();
     for (handle, _) in &mut open {
-        handle.handle().cancel();
+        handle.handle(sealed::Internal).cancel();
     }
     super::shield(|| {
         for (handle, result) in open {
             // Where nothing can wait (the thread panics, the run is deadlocked) this is an interruption, and stays one.
-            *result = Some(handle.handle().join());
+            *result = Some(handle.handle(sealed::Internal).join());
         }
     });
 }

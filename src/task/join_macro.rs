@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::JoinError;
+use super::group::sealed::Internal;
 use super::group::{Joinable, settle};
 
 /// Waits for several tasks, whose types may differ, and returns a tuple of what each came to, in the order of the handles.
@@ -36,7 +37,7 @@ fn first_try<H: Joinable>(handle: &mut H, cut: &mut bool) -> Option<Result<H::Va
     if *cut {
         return None;
     }
-    match handle.handle().join() {
+    match handle.handle(Internal).join() {
         Err(JoinError::Interrupted(_)) => {
             *cut = true;
             None
@@ -56,7 +57,7 @@ macro_rules! tuples {
                 let mut cut = false;
                 $(let mut $result = [first_try(&mut $handle, &mut cut)];)+
                 if cut {
-                    $(if $result[0].is_none() { $handle.handle().cancel(); })+
+                    $(if $result[0].is_none() { $handle.handle(Internal).cancel(); })+
                     super::shield(|| { $(settle(std::slice::from_mut(&mut $handle), &mut $result);)+ });
                 }
                 ($({ let [result] = $result; result.expect("settled") },)+)

@@ -3,7 +3,8 @@
 use super::core::{Channel, Receiving, Sending};
 use super::error::{RecvError, SendError, TryRecvError, TrySendError};
 use super::{Receiver, Sender};
-use crate::sync::select::{Case, Sealed, Turn};
+use crate::sync::select::Case;
+use crate::sync::select::sealed::{Internal, Operation, Turn};
 use crate::sync::waiters::{Line, Place, wake, wake_all};
 use std::fmt;
 
@@ -99,10 +100,10 @@ impl<T> SendCase<'_, T> {
     }
 }
 
-impl<T> Sealed for RecvCase<'_, T> {}
+impl<T> Case for RecvCase<'_, T> {}
 
-impl<T> Case for RecvCase<'_, T> {
-    fn attempt(&mut self) -> bool {
+impl<T> Operation for RecvCase<'_, T> {
+    fn attempt(&mut self, _: Internal) -> bool {
         let attempt = self.channel.state.lock().try_recv();
         self.received = match attempt {
             Ok((message, key)) => {
@@ -117,7 +118,7 @@ impl<T> Case for RecvCase<'_, T> {
         self.received.is_some()
     }
 
-    fn enlist(&mut self, turn: Turn) -> bool {
+    fn enlist(&mut self, turn: Turn, _: Internal) -> bool {
         let mut state = self.channel.state.lock();
         if state.can_recv(turn.choice) {
             return false;
@@ -126,11 +127,11 @@ impl<T> Case for RecvCase<'_, T> {
         true
     }
 
-    fn is_ready(&self, turn: Turn) -> bool {
+    fn is_ready(&self, turn: Turn, _: Internal) -> bool {
         self.channel.state.lock().can_recv(turn.choice)
     }
 
-    fn leave(&mut self, keep: bool) {
+    fn leave(&mut self, keep: bool, _: Internal) {
         let Some(place) = self.place.take() else { return };
         let mut state = self.channel.state.lock();
         let (message, handed) = state.receiving.leave(place);
@@ -145,10 +146,10 @@ impl<T> Case for RecvCase<'_, T> {
     }
 }
 
-impl<T> Sealed for SendCase<'_, T> {}
+impl<T> Case for SendCase<'_, T> {}
 
-impl<T> Case for SendCase<'_, T> {
-    fn attempt(&mut self) -> bool {
+impl<T> Operation for SendCase<'_, T> {
+    fn attempt(&mut self, _: Internal) -> bool {
         let message = self.message.slot().take().expect("it was not sent");
         let attempt = self.channel.state.lock().try_send(message);
         self.sent = match attempt {
@@ -167,7 +168,7 @@ impl<T> Case for SendCase<'_, T> {
         self.sent.is_some()
     }
 
-    fn enlist(&mut self, turn: Turn) -> bool {
+    fn enlist(&mut self, turn: Turn, _: Internal) -> bool {
         let mut state = self.channel.state.lock();
         if state.can_send(turn.choice) {
             return false;
@@ -177,11 +178,11 @@ impl<T> Case for SendCase<'_, T> {
         true
     }
 
-    fn is_ready(&self, turn: Turn) -> bool {
+    fn is_ready(&self, turn: Turn, _: Internal) -> bool {
         self.channel.state.lock().can_send(turn.choice)
     }
 
-    fn leave(&mut self, _keep: bool) {
+    fn leave(&mut self, _keep: bool, _: Internal) {
         let Some(place) = self.place.take() else { return };
         let mut state = self.channel.state.lock();
         let (message, sent) = Sending::waiters(&mut state).leave(place);

@@ -1,6 +1,7 @@
 //! Cases that are not about channels.
 
-use super::{Case, Sealed, Turn};
+use super::Case;
+use super::sealed::{Internal, Operation, Turn};
 use crate::sync::promise::{Completion, PromiseError};
 use crate::task::{JoinError, JoinHandle};
 use crate::time::now;
@@ -40,28 +41,28 @@ impl AfterCase {
     pub fn take(&mut self) {}
 }
 
-impl Sealed for AfterCase {}
+impl Case for AfterCase {}
 
-impl Case for AfterCase {
-    fn attempt(&mut self) -> bool {
+impl Operation for AfterCase {
+    fn attempt(&mut self, _: Internal) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= now())
     }
 
-    fn enlist(&mut self, _: Turn) -> bool {
+    fn enlist(&mut self, _: Turn, _: Internal) -> bool {
         true
     }
 
-    fn is_ready(&self, _: Turn) -> bool {
+    fn is_ready(&self, _: Turn, _: Internal) -> bool {
         false // the wait itself knows the deadline
     }
 
-    fn leave(&mut self, _: bool) {}
+    fn leave(&mut self, _: bool, _: Internal) {}
 
-    fn deadline(&self) -> Option<Instant> {
+    fn deadline(&self, _: Internal) -> Option<Instant> {
         self.deadline
     }
 
-    fn is_closed(&self) -> bool {
+    fn is_closed(&self, _: Internal) -> bool {
         true
     }
 }
@@ -106,30 +107,30 @@ impl<T> JoinCase<'_, T> {
     }
 }
 
-impl<T> Sealed for JoinCase<'_, T> {}
+impl<T> Case for JoinCase<'_, T> {}
 
-impl<T> Case for JoinCase<'_, T> {
-    fn attempt(&mut self) -> bool {
+impl<T> Operation for JoinCase<'_, T> {
+    fn attempt(&mut self, _: Internal) -> bool {
         self.result = self.handle.join_now();
         self.result.is_some()
     }
 
-    fn enlist(&mut self, _: Turn) -> bool {
+    fn enlist(&mut self, _: Turn, _: Internal) -> bool {
         self.listens = self.handle.listen();
         self.listens
     }
 
-    fn is_ready(&self, _: Turn) -> bool {
+    fn is_ready(&self, _: Turn, _: Internal) -> bool {
         self.handle.is_finished()
     }
 
-    fn leave(&mut self, _: bool) {
+    fn leave(&mut self, _: bool, _: Internal) {
         if std::mem::take(&mut self.listens) {
             self.handle.stop_listening();
         }
     }
 
-    fn is_closed(&self) -> bool {
+    fn is_closed(&self, _: Internal) -> bool {
         true
     }
 }
@@ -173,23 +174,23 @@ impl<'a, T> WaitCase<'a, T> {
     }
 }
 
-impl<T> Sealed for WaitCase<'_, T> {}
+impl<T> Case for WaitCase<'_, T> {}
 
-impl<T> Case for WaitCase<'_, T> {
-    fn attempt(&mut self) -> bool {
+impl<T> Operation for WaitCase<'_, T> {
+    fn attempt(&mut self, _: Internal) -> bool {
         self.completion.get().is_some()
     }
 
-    fn enlist(&mut self, turn: Turn) -> bool {
+    fn enlist(&mut self, turn: Turn, _: Internal) -> bool {
         self.place = self.completion.enlist(turn.choice, turn.index);
         self.place.is_some()
     }
 
-    fn is_ready(&self, _: Turn) -> bool {
+    fn is_ready(&self, _: Turn, _: Internal) -> bool {
         self.completion.get().is_some()
     }
 
-    fn leave(&mut self, _: bool) {
+    fn leave(&mut self, _: bool, _: Internal) {
         if let Some(place) = self.place.take() {
             self.completion.leave(place);
         }

@@ -4,7 +4,7 @@
 //! attempt all, in random order --- one can be done ---> chosen
 //!        |  none
 //!        v
-//! enlist in every line --- one can be done by now --> leave all, attempt again
+//! enlist in every line, in the same order --- one can be done by now --> leave all, attempt again
 //!        |
 //!        v
 //! wait: whoever hands something over claims this select for that line, in one step; lines in which it stands are passed
@@ -18,62 +18,74 @@
 mod cases;
 #[macro_use]
 mod macros;
+#[doc(hidden)]
+pub mod mistakes;
+#[cfg(test)]
+mod tests;
 
 pub use self::cases::{AfterCase, JoinCase, WaitCase, after, at, join, wait};
-use crate::scheduler::{Wait, worker};
+use self::sealed::{Internal, Turn};
+use crate::scheduler::{Wait, spread, worker};
 use crate::sync::waiters::Choice;
 use crate::task::Cancelled;
 use crate::task::wait::{breathe, wait_anywhere};
 use crate::time::now;
 use std::cell::Cell;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// One thing that a [`Select`] may wait for: to [receive](super::channel::Receiver::case), to
 /// [send](super::channel::Sender::case), the end of a task ([`join`]), a promise ([`wait`]), or a time ([`after`], [`at`]).
 ///
-/// After the select has chosen it, the case's own `take` gives the result.
-pub trait Case: Sealed {
-    /// Does it, if that needs no wait.
-    #[doc(hidden)]
-    fn attempt(&mut self) -> bool;
+/// After the select has chosen it, the case's own `take` gives the result. The trait is sealed: only this crate implements it
+/// and calls its steps.
+pub trait Case: sealed::Operation {}
 
-    /// Stands in line, unless there is no need to wait.
-    #[doc(hidden)]
-    fn enlist(&mut self, turn: Turn) -> bool;
+/// The steps of a select, for this crate alone.
+pub(crate) mod sealed {
+    use crate::sync::waiters::Choice;
+    use std::time::Instant;
 
-    /// While in line: whether an attempt would succeed.
-    #[doc(hidden)]
-    fn is_ready(&self, turn: Turn) -> bool;
+    /// Proof that the caller is this crate: another crate cannot name this type, so it cannot call a method that takes it.
+    ///
+    /// A private supertrait alone keeps other crates from implementing [`Case`](super::Case), but its methods could still
+    /// be called through a bound.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Internal;
 
-    /// Leaves the line. What was handed over is kept as the result, or passed on.
-    #[doc(hidden)]
-    fn leave(&mut self, keep: bool);
-
-    /// When an attempt will succeed at the latest.
-    #[doc(hidden)]
-    fn deadline(&self) -> Option<Instant> {
-        None
+    /// A case's place in a select that waits.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Turn {
+        pub(crate) choice: &'static Choice,
+        /// Counted from 1.
+        pub(crate) index: usize,
     }
 
-    /// Whether only time and tasks of this run can make it happen.
-    #[doc(hidden)]
-    fn is_closed(&self) -> bool {
-        false
+    /// What a case can do.
+    pub trait Operation {
+        /// Does it, if that needs no wait.
+        fn attempt(&mut self, _: Internal) -> bool;
+
+        /// Stands in line, unless there is no need to wait.
+        fn enlist(&mut self, turn: Turn, _: Internal) -> bool;
+
+        /// While in line: whether an attempt would succeed.
+        fn is_ready(&self, turn: Turn, _: Internal) -> bool;
+
+        /// Leaves the line, if it stands in one. What was handed over is kept as the result, or passed on.
+        fn leave(&mut self, keep: bool, _: Internal);
+
+        /// When an attempt will succeed at the latest.
+        fn deadline(&self, _: Internal) -> Option<Instant> {
+            None
+        }
+
+        /// Whether only time and tasks of this run can make it happen.
+        fn is_closed(&self, _: Internal) -> bool {
+            false
+        }
     }
-}
-
-/// Only this crate knows how to wait.
-#[doc(hidden)]
-pub trait Sealed {}
-
-/// A case's place in a select that waits.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug)]
-pub struct Turn {
-    pub(crate) choice: &'static Choice,
-    /// Counted from 1.
-    pub(crate) index: usize,
 }
 
 /// How long a select waits.
@@ -96,8 +108,9 @@ impl Patience {
 /// Waits for whichever of several things comes first, for numbers of things that are known only at run time; else
 /// [`select!`](crate::select) is shorter.
 ///
-/// Of several that are ready one is chosen at random, in the same way in every run. What is not chosen has not happened: no
-/// message is lost or sent.
+/// Of several that are ready one is chosen at random, and so it is of several that wait for the same channel. The choices are the
+/// same in every run, and depend on [`Config::seed`](crate::Config::seed). What is not chosen has not happened: no message is
+/// lost or sent.
 ///
 /// ```
 /// use cede::sync::{Select, channel};
@@ -168,7 +181,7 @@ impl<'a> Select<'a> {
 
     /// Does one of the cases if that needs no wait, and returns its number.
     pub fn attempt(mut self) -> Option<usize> {
-        attempt(&mut self.cases)
+        Order::of(self.cases.len()).attempt(&mut self.cases)
     }
 }
 
@@ -182,8 +195,9 @@ impl fmt::Debug for Select<'_> {
 #[doc(hidden)]
 #[track_caller]
 pub fn among(cases: &mut [&mut dyn Case], patience: Patience) -> Result<Option<usize>, Cancelled> {
+    let mut order = Order::of(cases.len());
     loop {
-        if let Some(chosen) = attempt(cases) {
+        if let Some(chosen) = order.attempt(cases) {
             if matches!(patience, Patience::Until(_)) {
                 breathe();
             }
@@ -193,8 +207,8 @@ pub fn among(cases: &mut [&mut dyn Case], patience: Patience) -> Result<Option<u
         if until.is_some_and(|until| until <= now()) {
             return Ok(None);
         }
-        let mut enlisted = Enlisted { cases, count: 0, choice: Choice::take() };
-        let outcome = if enlisted.enlist() { enlisted.wait(until) } else { Ok(()) };
+        let mut enlisted = Enlisted { cases, choice: Choice::take() };
+        let outcome = if enlisted.enlist(&order) { enlisted.wait(until) } else { Ok(()) };
         let chosen = enlisted.leave(true);
         std::mem::forget(enlisted);
         if chosen.is_some() {
@@ -204,34 +218,62 @@ pub fn among(cases: &mut [&mut dyn Case], patience: Patience) -> Result<Option<u
     }
 }
 
-/// Does one of the cases if that needs no wait: those that are ready are equally likely.
-fn attempt(cases: &mut [&mut dyn Case]) -> Option<usize> {
-    // A permutation is drawn as far as it is needed.
-    let mut few = [0; 32];
-    let mut many = Vec::new();
-    let order = if cases.len() <= few.len() {
-        &mut few[..cases.len()]
-    } else {
-        many.resize(cases.len(), 0);
-        &mut many[..]
-    };
-    order.iter_mut().enumerate().for_each(|(i, place)| *place = i);
-    for i in 0..order.len() {
-        order.swap(i, i + random(order.len() - i));
-        if cases[order[i]].attempt() {
-            return Some(order[i]);
-        }
-    }
-    None
+/// What `select!` borrows, after any dereferencing.
+#[doc(hidden)]
+pub fn lent<T>(value: &T) -> &T {
+    value
 }
+
+/// How many cases need no allocation for their order.
+const FEW: usize = 32;
+
+/// A random order of the cases, in which they are attempted and then enqueued.
+///
+/// Both are needed: of two cases that wait for one channel, the channel serves the one that was enqueued first.
+struct Order {
+    few: [u32; FEW],
+    /// In place of `few` if there are more.
+    many: Vec<u32>,
+    count: usize,
+}
+
+impl Order {
+    fn of(count: usize) -> Order {
+        let number = |i: usize| u32::try_from(i).expect("fewer cases than fit into memory");
+        let many = if count > FEW { (0..count).map(number).collect() } else { Vec::new() };
+        Order { few: std::array::from_fn(|i| i as u32), many, count }
+    }
+
+    /// Does one of the cases if that needs no wait: those that are ready are equally likely. If none is, all of the order has
+    /// been drawn.
+    fn attempt(&mut self, cases: &mut [&mut dyn Case]) -> Option<usize> {
+        let order = if self.count > FEW { &mut self.many[..] } else { &mut self.few[..self.count] };
+        for i in 0..order.len() {
+            order.swap(i, i + random(order.len() - i));
+            let case = order[i] as usize;
+            if cases[case].attempt(Internal) {
+                return Some(case);
+            }
+        }
+        None
+    }
+
+    fn iter(&self) -> impl Iterator<Item = usize> {
+        let order = if self.count > FEW { &self.many[..] } else { &self.few[..self.count] };
+        order.iter().map(|&case| case as usize)
+    }
+}
+
+/// Counts the plain threads that have used a select.
+static THREADS: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    /// For plain threads.
-    static RANDOM: Cell<u64> = const { Cell::new(1) };
+    /// For plain threads. Each has a sequence of its own: else the first select of every thread would choose alike.
+    static RANDOM: Cell<u64> = Cell::new(spread(THREADS.fetch_add(1, Ordering::Relaxed)));
 }
 
-/// A number below `limit`: the same ones in every run. Vigna's xorshift64*, "An experimental exploration of Marsaglia's
-/// xorshift generators, scrambled" (2016).
+/// A number below `limit`. In a run the sequence depends on nothing but [`Config::seed`](crate::Config::seed). Vigna's
+/// xorshift64*, "An experimental exploration of Marsaglia's xorshift generators, scrambled" (2016).
 fn random(limit: usize) -> usize {
     let step = |cell: &Cell<u64>| {
         let mut x = cell.get();
@@ -250,34 +292,32 @@ const LEAVING: usize = usize::MAX;
 /// A select that stands in line. Leaves if its wait is unwound, and passes on what it was handed.
 struct Enlisted<'a, 'b> {
     cases: &'a mut [&'b mut dyn Case],
-    /// How many of them are in line.
-    count: usize,
     choice: &'static Choice,
 }
 
 impl Enlisted<'_, '_> {
+    fn turn(&self, case: usize) -> Turn {
+        Turn { choice: self.choice, index: case + 1 }
+    }
+
     /// False if one of the cases needs no wait any more.
-    fn enlist(&mut self) -> bool {
-        while let Some(case) = self.cases.get_mut(self.count) {
-            self.count += 1;
-            if !case.enlist(Turn { choice: self.choice, index: self.count }) {
-                return false;
-            }
-        }
-        true
+    fn enlist(&mut self, order: &Order) -> bool {
+        order.iter().all(|case| {
+            let turn = self.turn(case);
+            self.cases[case].enlist(turn, Internal)
+        })
     }
 
     #[track_caller]
     fn wait(&self, until: Option<Instant>) -> Result<(), Cancelled> {
-        let deadline = self.cases.iter().filter_map(|case| case.deadline()).chain(until).min();
-        let closed = self.cases.iter().all(|case| case.is_closed());
+        let deadline = self.cases.iter().filter_map(|case| case.deadline(Internal)).chain(until).min();
+        let closed = self.cases.iter().all(|case| case.is_closed(Internal));
         let wait = Wait { why: "one of several things", closed, open: !closed, ..Wait::NOTHING };
         loop {
             wait_anywhere(wait, deadline)?;
-            let turn = |index| Turn { choice: self.choice, index };
             if self.choice.claimed() != 0
                 || deadline.is_some_and(|deadline| deadline <= now())
-                || self.cases.iter().enumerate().any(|(i, case)| case.is_ready(turn(i + 1)))
+                || self.cases.iter().enumerate().any(|(i, case)| case.is_ready(self.turn(i), Internal))
             {
                 return Ok(());
             }
@@ -287,7 +327,7 @@ impl Enlisted<'_, '_> {
     /// Leaves all lines, and returns which case was handed something.
     fn leave(&mut self, keep: bool) -> Option<usize> {
         let chosen = if self.choice.claim(LEAVING) { None } else { Some(self.choice.claimed() - 1) };
-        self.cases[..self.count].iter_mut().for_each(|case| case.leave(keep));
+        self.cases.iter_mut().for_each(|case| case.leave(keep, Internal));
         self.choice.give_back();
         chosen
     }

@@ -1,0 +1,61 @@
+//! The compiler's messages about a `select!` that is written wrongly.
+//!
+//! No type implements these traits. For a wrong arm the macro asks for an implementation, by a type that is named as the arm
+//! begins; so the compiler shows the message below that word.
+
+macro_rules! mistakes {
+    ($($(#[$attribute:meta])+ $name:ident;)+) => { $(
+        #[doc(hidden)]
+        #[allow(missing_docs, reason = "hidden; the attribute says it")]
+        $(#[$attribute])+
+        pub trait $name {
+            fn refuse<R>(_: Self) -> R;
+        }
+    )+ };
+}
+
+mistakes! {
+    #[diagnostic::on_unimplemented(
+        message = "select! has no such operation",
+        label = "not an operation of select!",
+        note = "the operations are recv, send, send_from, join, wait, after, at and default"
+    )]
+    Operation;
+
+    #[diagnostic::on_unimplemented(
+        message = "wrong number of arguments in an arm of select!",
+        label = "this operation takes other arguments",
+        note = "recv(receiver), send(sender, message), send_from(sender, &mut option), join(&mut handle), wait(completion), \
+                after(duration), at(instant), default, default(duration)"
+    )]
+    RightArguments;
+
+    #[diagnostic::on_unimplemented(
+        message = "incomplete arm of select!",
+        label = "in the arm that begins here",
+        note = "an arm is `operation(arguments) -> pattern => expression,`; `-> pattern` may be left out, and is not there with \
+                default, default(duration)"
+    )]
+    CompleteArm;
+
+    #[diagnostic::on_unimplemented(
+        message = "missing comma between two arms of select!",
+        label = "after the expression of the arm that begins here",
+        note = "only after a block the comma may be left out"
+    )]
+    ArmWithComma;
+
+    #[diagnostic::on_unimplemented(
+        message = "`default` of select! has no result",
+        label = "in the arm that begins here",
+        note = "write `default => expression` or `default(duration) => expression`, without `-> pattern`"
+    )]
+    ArmWithResult;
+
+    #[diagnostic::on_unimplemented(
+        message = "select! has at most one `default`",
+        label = "this is the second one",
+        note = "`default` is for when no other operation can be done at once, `default(duration)` for when none could be for so long"
+    )]
+    OnlyDefault;
+}
