@@ -8,10 +8,10 @@
 use super::error::{WaitTimeoutError, outcome};
 use super::waiters::{Line, Waiters, wait_in};
 use super::woken::Woken;
-use crate::scheduler::Wait;
-use crate::scheduler::lock::Lock;
+use crate::scheduler::lock::{Guard, Lock};
 use crate::scheduler::wake::{Holder, WakeKey};
-use crate::task::wait::Cancelled;
+use crate::scheduler::{Wait, Worker, worker};
+use crate::task::wait::{Cancelled, breathe_on};
 use crate::time::now;
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -67,6 +67,9 @@ struct State {
     named: u32,
 }
 
+/// The number of a guard, and the worker to count the call at if it did not wait.
+type Taken<'a> = (u32, Option<&'a Worker>);
+
 struct Users;
 
 impl Line for Users {
@@ -83,7 +86,7 @@ impl Line for Users {
         woken.into_keys()
     }
 
-    fn left(state: &mut State) -> Vec<WakeKey> {
+    fn left(state: &mut State, _: bool) -> Vec<WakeKey> {
         let mut woken = Woken::default();
         state.admit(&mut woken);
         woken.into_keys()
@@ -158,23 +161,24 @@ impl<T: ?Sized> RwLock<T> {
         if !state.enter_in_turn(access) {
             return None;
         }
-        Some(self.sign(state))
+        Some(self.sign(worker(), state))
     }
 
     /// Whoever runs this has just come in, and is named as the holder. Returns the number of its guard.
     #[inline]
-    fn sign(&self, mut state: crate::scheduler::lock::Guard<'_, State>) -> u32 {
+    fn sign(&self, worker: Option<&Worker>, mut state: Guard<'_, State>) -> u32 {
         state.named = state.named.wrapping_add(1);
-        self.holder.set_current();
+        self.holder.set_task_of(worker);
         state.named
     }
 
     #[inline]
     #[track_caller]
-    fn take(&self, access: Access, deadline: Option<Instant>) -> Result<u32, WaitTimeoutError> {
-        let mut state = self.state.lock();
+    fn take(&self, access: Access, deadline: Option<Instant>) -> Result<Taken<'_>, WaitTimeoutError> {
+        let worker = worker();
+        let mut state = self.state.lock_for(worker);
         if state.enter_in_turn(access) {
-            return Ok(self.sign(state));
+            return Ok((self.sign(worker, state), worker));
         }
         let place = state.waiters.enlist(access);
         drop(state);
@@ -184,7 +188,7 @@ impl<T: ?Sized> RwLock<T> {
         };
         let wait = Wait { why, open: true, holder: &raw const self.holder, ..Wait::NOTHING };
         outcome(wait_in::<Users>(&self.state, place, wait, deadline))?;
-        Ok(self.sign(self.state.lock()))
+        Ok((self.sign(worker, self.state.lock()), None))
     }
 
     #[inline]
@@ -195,6 +199,20 @@ impl<T: ?Sized> RwLock<T> {
             self.holder.clear();
         }
         state.release(access, &mut woken);
+    }
+
+    #[inline]
+    fn reader(&self, (number, worker): Taken<'_>) -> RwLockReadGuard<'_, T> {
+        let guard = self.read_guard(number);
+        breathe_on(worker);
+        guard
+    }
+
+    #[inline]
+    fn writer(&self, (number, worker): Taken<'_>) -> RwLockWriteGuard<'_, T> {
+        let guard = self.write_guard(number);
+        breathe_on(worker);
+        guard
     }
 
     #[inline]
@@ -226,8 +244,8 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     pub fn read(&self) -> Result<RwLockReadGuard<'_, T>, Cancelled> {
-        let number = self.take(Access::Read, None).map_err(WaitTimeoutError::without_deadline)?;
-        Ok(self.read_guard(number))
+        let taken = self.take(Access::Read, None).map_err(WaitTimeoutError::without_deadline)?;
+        Ok(self.reader(taken))
     }
 
     /// Waits until nobody holds it, and nobody who came before waits, and has it alone then until the guard is dropped.
@@ -247,8 +265,8 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     pub fn write(&self) -> Result<RwLockWriteGuard<'_, T>, Cancelled> {
-        let number = self.take(Access::Write, None).map_err(WaitTimeoutError::without_deadline)?;
-        Ok(self.write_guard(number))
+        let taken = self.take(Access::Write, None).map_err(WaitTimeoutError::without_deadline)?;
+        Ok(self.writer(taken))
     }
 
     /// Shares it if no writer holds it and nobody waits.
@@ -295,7 +313,7 @@ impl<T: ?Sized> RwLock<T> {
     /// ```
     #[track_caller]
     pub fn read_deadline(&self, deadline: Instant) -> Result<RwLockReadGuard<'_, T>, WaitTimeoutError> {
-        Ok(self.read_guard(self.take(Access::Read, Some(deadline))?))
+        Ok(self.reader(self.take(Access::Read, Some(deadline))?))
     }
 
     /// As [`write`](Self::write), but waits no longer than until `deadline`.
@@ -315,7 +333,7 @@ impl<T: ?Sized> RwLock<T> {
     /// ```
     #[track_caller]
     pub fn write_deadline(&self, deadline: Instant) -> Result<RwLockWriteGuard<'_, T>, WaitTimeoutError> {
-        Ok(self.write_guard(self.take(Access::Write, Some(deadline))?))
+        Ok(self.writer(self.take(Access::Write, Some(deadline))?))
     }
 
     /// As [`read_deadline`](Self::read_deadline), `timeout` from now; one that is too long to tell never comes.
@@ -333,7 +351,7 @@ impl<T: ?Sized> RwLock<T> {
     /// ```
     #[track_caller]
     pub fn read_timeout(&self, timeout: Duration) -> Result<RwLockReadGuard<'_, T>, WaitTimeoutError> {
-        Ok(self.read_guard(self.take(Access::Read, now().checked_add(timeout))?))
+        Ok(self.reader(self.take(Access::Read, now().checked_add(timeout))?))
     }
 
     /// As [`write_deadline`](Self::write_deadline), `timeout` from now; one that is too long to tell never comes.
@@ -351,7 +369,7 @@ impl<T: ?Sized> RwLock<T> {
     /// ```
     #[track_caller]
     pub fn write_timeout(&self, timeout: Duration) -> Result<RwLockWriteGuard<'_, T>, WaitTimeoutError> {
-        Ok(self.write_guard(self.take(Access::Write, now().checked_add(timeout))?))
+        Ok(self.writer(self.take(Access::Write, now().checked_add(timeout))?))
     }
 
     /// The value, without locking: nobody else has the lock.

@@ -9,10 +9,10 @@
 use super::error::{WaitTimeoutError, outcome};
 use super::waiters::{Line, Waiters, wait_in};
 use super::woken::Woken;
-use crate::scheduler::Wait;
 use crate::scheduler::lock::{Guard, Lock};
 use crate::scheduler::wake::{Holder, WakeKey};
-use crate::task::wait::Cancelled;
+use crate::scheduler::{Wait, Worker, worker};
+use crate::task::wait::{Cancelled, breathe_on};
 use crate::time::now;
 use std::fmt;
 use std::sync::Arc;
@@ -79,7 +79,7 @@ impl Line for Takers {
         woken.into_keys()
     }
 
-    fn left(state: &mut State) -> Vec<WakeKey> {
+    fn left(state: &mut State, _: bool) -> Vec<WakeKey> {
         let mut woken = Woken::default();
         state.give_back(0, &mut woken);
         woken.into_keys()
@@ -139,35 +139,38 @@ impl Semaphore {
 
     /// Whoever runs this has just taken permits, and is named as their holder. Returns the number of its permit.
     #[inline]
-    fn sign(&self, mut state: Guard<'_, State>) -> u32 {
+    fn sign(&self, worker: Option<&Worker>, mut state: Guard<'_, State>) -> u32 {
         state.named = state.named.wrapping_add(1);
-        self.holder.set_current();
+        self.holder.set_task_of(worker);
         state.named
     }
 
     #[inline]
     #[track_caller]
-    fn take(&self, count: usize, deadline: Option<Instant>) -> Result<u32, WaitTimeoutError> {
+    fn take(&self, count: usize, deadline: Option<Instant>) -> Result<Permit<'_>, WaitTimeoutError> {
         assert!(
             count <= self.bound,
             "{count} permits of a semaphore are wanted that has never more than {}",
             self.bound
         );
-        let mut state = self.state.lock();
+        let worker = worker();
+        let mut state = self.state.lock_for(worker);
         if state.take_in_turn(count) {
-            return Ok(self.sign(state));
+            let permit = Permit { semaphore: self, count, number: self.sign(worker, state) };
+            breathe_on(worker);
+            return Ok(permit);
         }
         let place = state.waiters.enlist(count);
         drop(state);
         let wait = Wait { why: "a semaphore", open: true, holder: &raw const self.holder, ..Wait::NOTHING };
         outcome(wait_in::<Takers>(&self.state, place, wait, deadline))?;
-        Ok(self.sign(self.state.lock()))
+        Ok(Permit { semaphore: self, count, number: self.sign(worker, self.state.lock()) })
     }
 
     fn try_take(&self, count: usize) -> Option<u32> {
         let mut state = self.state.lock();
         let had = state.take_in_turn(count);
-        had.then(|| self.sign(state))
+        had.then(|| self.sign(worker(), state))
     }
 
     #[inline]
@@ -220,8 +223,7 @@ impl Semaphore {
     #[inline]
     #[track_caller]
     pub fn acquire_many(&self, count: usize) -> Result<Permit<'_>, Cancelled> {
-        let number = self.take(count, None).map_err(WaitTimeoutError::without_deadline)?;
-        Ok(Permit { semaphore: self, count, number })
+        self.take(count, None).map_err(WaitTimeoutError::without_deadline)
     }
 
     /// Takes a permit if there is one and nobody waits.
@@ -256,7 +258,7 @@ impl Semaphore {
     /// ```
     #[track_caller]
     pub fn acquire_deadline(&self, count: usize, deadline: Instant) -> Result<Permit<'_>, WaitTimeoutError> {
-        Ok(Permit { semaphore: self, count, number: self.take(count, Some(deadline))? })
+        self.take(count, Some(deadline))
     }
 
     /// As [`acquire_deadline`](Self::acquire_deadline), `timeout` from now; one that is too long to tell never comes.
@@ -268,7 +270,7 @@ impl Semaphore {
     /// As [`acquire_deadline`](Self::acquire_deadline).
     #[track_caller]
     pub fn acquire_timeout(&self, count: usize, timeout: Duration) -> Result<Permit<'_>, WaitTimeoutError> {
-        Ok(Permit { semaphore: self, count, number: self.take(count, now().checked_add(timeout))? })
+        self.take(count, now().checked_add(timeout))
     }
 
     /// As [`acquire_many`](Self::acquire_many), for permits that go elsewhere: to a task that is spawned with them.
