@@ -11,7 +11,7 @@ use super::woken::Woken;
 use crate::scheduler::lock::{Guard, Lock};
 use crate::scheduler::wake::{Holder, WakeKey};
 use crate::scheduler::{Wait, Worker, worker};
-use crate::task::wait::{Cancelled, breathe_on};
+use crate::task::wait::{Cancelled, is_out_of_breath, take_breath};
 use crate::time::now;
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -66,9 +66,6 @@ struct State {
     /// The number of the guard whose owner `holder` names.
     named: u32,
 }
-
-/// The number of a guard, and the worker to count the call at if it did not wait.
-type Taken<'a> = (u32, Option<&'a Worker>);
 
 struct Users;
 
@@ -174,11 +171,15 @@ impl<T: ?Sized> RwLock<T> {
 
     #[inline]
     #[track_caller]
-    fn take(&self, access: Access, deadline: Option<Instant>) -> Result<Taken<'_>, WaitTimeoutError> {
+    fn take(&self, access: Access, deadline: Option<Instant>) -> Result<u32, WaitTimeoutError> {
         let worker = worker();
         let mut state = self.state.lock_for(worker);
         if state.enter_in_turn(access) {
-            return Ok((self.sign(worker, state), worker));
+            let number = self.sign(worker, state);
+            if is_out_of_breath(worker) {
+                self.give_way(worker, access, number);
+            }
+            return Ok(number);
         }
         let place = state.waiters.enlist(access);
         drop(state);
@@ -188,7 +189,24 @@ impl<T: ?Sized> RwLock<T> {
         };
         let wait = Wait { why, open: true, holder: &raw const self.holder, ..Wait::NOTHING };
         outcome(wait_in::<Users>(&self.state, place, wait, deadline))?;
-        Ok((self.sign(worker, self.state.lock()), None))
+        Ok(self.sign(worker, self.state.lock()))
+    }
+
+    /// Gives up a turn with a share of the lock, or the whole of it, in hand.
+    #[cold]
+    fn give_way(&self, worker: Option<&Worker>, access: Access, number: u32) {
+        match access {
+            Access::Read => {
+                let given_up_if_unwound = self.read_guard(number);
+                take_breath(worker);
+                std::mem::forget(given_up_if_unwound);
+            }
+            Access::Write => {
+                let given_up_if_unwound = self.write_guard(number);
+                take_breath(worker);
+                std::mem::forget(given_up_if_unwound);
+            }
+        }
     }
 
     #[inline]
@@ -199,20 +217,6 @@ impl<T: ?Sized> RwLock<T> {
             self.holder.clear();
         }
         state.release(access, &mut woken);
-    }
-
-    #[inline]
-    fn reader(&self, (number, worker): Taken<'_>) -> RwLockReadGuard<'_, T> {
-        let guard = self.read_guard(number);
-        breathe_on(worker);
-        guard
-    }
-
-    #[inline]
-    fn writer(&self, (number, worker): Taken<'_>) -> RwLockWriteGuard<'_, T> {
-        let guard = self.write_guard(number);
-        breathe_on(worker);
-        guard
     }
 
     #[inline]
@@ -244,8 +248,8 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     pub fn read(&self) -> Result<RwLockReadGuard<'_, T>, Cancelled> {
-        let taken = self.take(Access::Read, None).map_err(WaitTimeoutError::without_deadline)?;
-        Ok(self.reader(taken))
+        let number = self.take(Access::Read, None).map_err(WaitTimeoutError::without_deadline)?;
+        Ok(self.read_guard(number))
     }
 
     /// Waits until nobody holds it, and nobody who came before waits, and has it alone then until the guard is dropped.
@@ -265,8 +269,8 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     pub fn write(&self) -> Result<RwLockWriteGuard<'_, T>, Cancelled> {
-        let taken = self.take(Access::Write, None).map_err(WaitTimeoutError::without_deadline)?;
-        Ok(self.writer(taken))
+        let number = self.take(Access::Write, None).map_err(WaitTimeoutError::without_deadline)?;
+        Ok(self.write_guard(number))
     }
 
     /// Shares it if no writer holds it and nobody waits.
@@ -313,7 +317,7 @@ impl<T: ?Sized> RwLock<T> {
     /// ```
     #[track_caller]
     pub fn read_deadline(&self, deadline: Instant) -> Result<RwLockReadGuard<'_, T>, WaitTimeoutError> {
-        Ok(self.reader(self.take(Access::Read, Some(deadline))?))
+        Ok(self.read_guard(self.take(Access::Read, Some(deadline))?))
     }
 
     /// As [`write`](Self::write), but waits no longer than until `deadline`.
@@ -333,7 +337,7 @@ impl<T: ?Sized> RwLock<T> {
     /// ```
     #[track_caller]
     pub fn write_deadline(&self, deadline: Instant) -> Result<RwLockWriteGuard<'_, T>, WaitTimeoutError> {
-        Ok(self.writer(self.take(Access::Write, Some(deadline))?))
+        Ok(self.write_guard(self.take(Access::Write, Some(deadline))?))
     }
 
     /// As [`read_deadline`](Self::read_deadline), `timeout` from now; one that is too long to tell never comes.
@@ -351,7 +355,7 @@ impl<T: ?Sized> RwLock<T> {
     /// ```
     #[track_caller]
     pub fn read_timeout(&self, timeout: Duration) -> Result<RwLockReadGuard<'_, T>, WaitTimeoutError> {
-        Ok(self.reader(self.take(Access::Read, now().checked_add(timeout))?))
+        Ok(self.read_guard(self.take(Access::Read, now().checked_add(timeout))?))
     }
 
     /// As [`write_deadline`](Self::write_deadline), `timeout` from now; one that is too long to tell never comes.
@@ -369,7 +373,7 @@ impl<T: ?Sized> RwLock<T> {
     /// ```
     #[track_caller]
     pub fn write_timeout(&self, timeout: Duration) -> Result<RwLockWriteGuard<'_, T>, WaitTimeoutError> {
-        Ok(self.writer(self.take(Access::Write, now().checked_add(timeout))?))
+        Ok(self.write_guard(self.take(Access::Write, now().checked_add(timeout))?))
     }
 
     /// The value, without locking: nobody else has the lock.

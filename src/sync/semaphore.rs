@@ -12,7 +12,7 @@ use super::woken::Woken;
 use crate::scheduler::lock::{Guard, Lock};
 use crate::scheduler::wake::{Holder, WakeKey};
 use crate::scheduler::{Wait, Worker, worker};
-use crate::task::wait::{Cancelled, breathe_on};
+use crate::task::wait::{Cancelled, is_out_of_breath, take_breath};
 use crate::time::now;
 use std::fmt;
 use std::sync::Arc;
@@ -147,7 +147,7 @@ impl Semaphore {
 
     #[inline]
     #[track_caller]
-    fn take(&self, count: usize, deadline: Option<Instant>) -> Result<Permit<'_>, WaitTimeoutError> {
+    fn take(&self, count: usize, deadline: Option<Instant>) -> Result<u32, WaitTimeoutError> {
         assert!(
             count <= self.bound,
             "{count} permits of a semaphore are wanted that has never more than {}",
@@ -156,15 +156,25 @@ impl Semaphore {
         let worker = worker();
         let mut state = self.state.lock_for(worker);
         if state.take_in_turn(count) {
-            let permit = Permit { semaphore: self, count, number: self.sign(worker, state) };
-            breathe_on(worker);
-            return Ok(permit);
+            let number = self.sign(worker, state);
+            if is_out_of_breath(worker) {
+                self.give_way(worker, count, number);
+            }
+            return Ok(number);
         }
         let place = state.waiters.enlist(count);
         drop(state);
         let wait = Wait { why: "a semaphore", open: true, holder: &raw const self.holder, ..Wait::NOTHING };
         outcome(wait_in::<Takers>(&self.state, place, wait, deadline))?;
-        Ok(Permit { semaphore: self, count, number: self.sign(worker, self.state.lock()) })
+        Ok(self.sign(worker, self.state.lock()))
+    }
+
+    /// Gives up a turn with permits in hand.
+    #[cold]
+    fn give_way(&self, worker: Option<&Worker>, count: usize, number: u32) {
+        let given_back_if_unwound = Permit { semaphore: self, count, number };
+        take_breath(worker);
+        std::mem::forget(given_back_if_unwound);
     }
 
     fn try_take(&self, count: usize) -> Option<u32> {
@@ -223,7 +233,8 @@ impl Semaphore {
     #[inline]
     #[track_caller]
     pub fn acquire_many(&self, count: usize) -> Result<Permit<'_>, Cancelled> {
-        self.take(count, None).map_err(WaitTimeoutError::without_deadline)
+        let number = self.take(count, None).map_err(WaitTimeoutError::without_deadline)?;
+        Ok(Permit { semaphore: self, count, number })
     }
 
     /// Takes a permit if there is one and nobody waits.
@@ -258,7 +269,7 @@ impl Semaphore {
     /// ```
     #[track_caller]
     pub fn acquire_deadline(&self, count: usize, deadline: Instant) -> Result<Permit<'_>, WaitTimeoutError> {
-        self.take(count, Some(deadline))
+        Ok(Permit { semaphore: self, count, number: self.take(count, Some(deadline))? })
     }
 
     /// As [`acquire_deadline`](Self::acquire_deadline), `timeout` from now; one that is too long to tell never comes.
@@ -270,7 +281,7 @@ impl Semaphore {
     /// As [`acquire_deadline`](Self::acquire_deadline).
     #[track_caller]
     pub fn acquire_timeout(&self, count: usize, timeout: Duration) -> Result<Permit<'_>, WaitTimeoutError> {
-        self.take(count, now().checked_add(timeout))
+        Ok(Permit { semaphore: self, count, number: self.take(count, now().checked_add(timeout))? })
     }
 
     /// As [`acquire_many`](Self::acquire_many), for permits that go elsewhere: to a task that is spawned with them.

@@ -299,18 +299,26 @@ pub(crate) fn breathe() {
 /// The same for a caller that has found this thread's worker already, or that has waited: with none nothing is counted.
 #[inline(always)]
 pub(crate) fn breathe_on(worker: Option<&Worker>) {
-    if let Some(worker) = worker {
-        let left = worker.breath.get().wrapping_sub(1);
-        worker.breath.set(left);
-        if left == 0 {
-            out_of_breath(worker);
-        }
+    if is_out_of_breath(worker) {
+        take_breath(worker);
     }
 }
 
+/// Counts a call, and tells whether it is one that is to give up its turn: by `take_breath`.
+#[inline(always)]
+pub(crate) fn is_out_of_breath(worker: Option<&Worker>) -> bool {
+    worker.is_some_and(|worker| {
+        let left = worker.breath.get().wrapping_sub(1);
+        worker.breath.set(left);
+        left == 0
+    })
+}
+
+/// Gives up a turn, where that is possible.
 #[cold]
 #[inline(never)]
-fn out_of_breath(worker: &Worker) {
+pub(crate) fn take_breath(worker: Option<&Worker>) {
+    let Some(worker) = worker else { return };
     let block = worker.current();
     if panicking() || block.has_attention(attention::QUIET) || worker.is_in_job() || worker.is_hub(block) {
         // No turn may be given up here: the next call counts again.
@@ -352,10 +360,12 @@ fn is_over(worker: &Worker, block: &Block) -> bool {
     if is_cut_short(block, wait) {
         return true;
     }
-    let has_own = block.has_attention(attention::TIMED) && !wait.limit_first;
-    let own = block.deadline.get().filter(|_| has_own);
+    let timed = block.has_attention(attention::TIMED);
     // Of an own deadline and a limit the wait heeds the one that it is parked with.
-    own.is_some_and(|own| own <= worker.clock.now()) || wait.limited && limits::is_cut_off(worker, block)
+    let own = block.deadline.get().filter(|_| timed && !wait.limit_first);
+    // The cancel of a scope and a deadline that is moved wake the task: one that is still parked was told of neither.
+    let may_be_limited = wait.limited && (timed || block.phase.get() != Phase::Parked);
+    own.is_some_and(|own| own <= worker.clock.now()) || may_be_limited && limits::is_cut_off(worker, block)
 }
 
 /// Panics where nothing may wait.
