@@ -399,7 +399,7 @@ fn waiter_passed_over_stays_so_when_its_deadline_moves() {
                 })
                 .unwrap()
             });
-            outcome.map_or_else(|elapsed| elapsed.value, |value| value)
+            outcome.unwrap_or_else(|elapsed| elapsed.value)
         });
         assert_eq!(a.join().unwrap(), Cancelled, "{}", thing.name);
     });

@@ -35,7 +35,8 @@ pub(crate) struct Wake {
 }
 
 impl Wake {
-    /// The bit of a key that tells an unpark from a wake. Blocks are aligned to more than a byte, so no address has it set.
+    /// The bit of a key that tells an unpark from a wake. Blocks are aligned to more than a byte (`table` asserts it), so no
+    /// address has it set.
     const UNPARK: usize = 1;
 
     /// The same, but for the task's public park only.
@@ -44,7 +45,7 @@ impl Wake {
     }
 
     /// Whether it is for a public park only, and the block's address.
-    pub(crate) fn open(self) -> (bool, usize) {
+    pub(crate) fn target(self) -> (bool, usize) {
         (self.key & Wake::UNPARK != 0, self.key & !Wake::UNPARK)
     }
 }

@@ -157,7 +157,7 @@ impl Worker {
         let (wakes, jobs) = self.inbox.take();
         self.letters.set(self.letters.get() + wakes.len() as u64);
         for wake in wakes {
-            let (unparks, key) = wake.open();
+            let (unparks, key) = wake.target();
             // SAFETY: the key came from a block of this table, and blocks stay in place as long as the worker.
             let block = unsafe { &*(key as *const Block) };
             if block.id.get() == wake.address {

@@ -152,6 +152,8 @@ struct Header {
 }
 
 const _: () = assert!(size_of::<Header>() <= size_of::<Context>());
+// `Wake` keeps a bit in the address of a block.
+const _: () = assert!(align_of::<Block>() > 1);
 
 /// The block of a context that lies in a table.
 ///

@@ -16,6 +16,27 @@
 //! So a hand-over is committed in one step, and a waiter that is cancelled in the same moment finds out, under the same
 //! lock, which of the two came first. A waiter has left its line before its wait returns. One whose run has left it behind
 //! stays enlisted for ever, and is passed over.
+//!
+//! # Waiters that were interrupted first
+//!
+//! A cancel, a force-unwind, the cancel of a scope and a deadline end a wait, but the waiter leaves its line only when it runs
+//! again. Until then the granter passes over it, also when it closes the line: `task::wait::is_out` looks at the waiter's
+//! control block. A passed-over waiter is out of the line for good (`Passed`; a select is claimed for no line, `Choice::OVER`),
+//! and its wait returns `Cancelled` or `TimedOut`. Therefore a value goes to a waiter that was interrupted only if it was
+//! granted before.
+//!
+//! * **Sound**: the control block is read only if the waiter's run is the granter's own. Then both are on one thread, and the
+//!   block lives as long as the worker. For a waiter of another run, or a plain thread, the granter knows only whether the run
+//!   goes on: it grants as if there had been no cancel, and what was granted counts. Two threads have no order but the one that
+//!   the line's lock gives them, and the cancel takes no lock.
+//! * **The same answer on both sides**: the granter asks what the wait itself will ask. A shielded wait heeds no cancel, and a
+//!   stubborn one no limits: `block.wait` holds what the wait heeds from the moment at which its task gives up the turn.
+//! * **Final**: a cancel is never taken back, but a deadline can be moved. That a wait was passed over decides it: the deadline
+//!   has been seen then (`timeout` returns `Elapsed`), and the wait returns `Cancelled` though the deadline was moved later.
+//! * **Nothing is lost**: the granter goes on with the next in line. If none is left, the value stays where a value without
+//!   waiters stays. A waiter that was passed over calls `Line::left` when it leaves, as any other.
+//! * **Free**: for a task with no attention bit set, one comparison decides, where there was one for the bit LEFT. A parked wait
+//!   with a deadline has the bit TIMED, and costs a look at the clock.
 #![forbid(unsafe_code)]
 
 use crate::scheduler::Wait;

@@ -1,8 +1,9 @@
 //! Waiting: the one primitive that everything that waits is made of.
 //!
-//! [`park`] suspends the task until somebody unparks it. A wake that comes before is kept, so nothing is lost between
-//! looking at a condition and parking; a wake that was meant for an earlier wait may come late, so whoever parks looks at its
-//! condition again. Every park says why, for the report of a deadlock.
+//! [`park`] suspends the task until an [`Unparker`] of it is used. A wake that comes before is kept, so nothing is lost between
+//! looking at a condition and parking; a wake that was meant for an earlier wait may come late, so the caller looks at its
+//! condition again. The two are kept apart: an unpark is a permit for the next public park and for nothing else, a wake of the
+//! library's own is a token for the next wait of any kind. Every park says why, for the report of a deadlock.
 //!
 //! Cancelling is a value: a flag that every wait looks at, from then on until the task ends.
 
@@ -51,8 +52,9 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Suspends the task until its [`Unparker`] is used. Returns at once if it was used since the last park. May return without
-/// a reason: look at what you wait for again.
+/// Suspends the task until its [`Unparker`] is used. Returns at once if it was used since the last park, also if the task has
+/// waited for something else in between: an unpark is kept until a park takes it, and several before a park count as one. May
+/// return without a reason: check the condition again.
 ///
 /// # Errors
 ///
@@ -241,7 +243,7 @@ fn wait_heedfully(worker: &Worker, block: &Block, wait: Wait, deadline: Option<I
     let heard =
         Wait { stubborn: wait.stubborn || view.shielded, limited: !wait.stubborn, limit_first: !is_own, ..wait };
     if is_cut_short(block, heard) || !wait.stubborn && limits::is_cut_off(worker, block) {
-        // Whoever grants something meanwhile sees that this wait is over.
+        // A task that grants something during the turn sees that this wait is over.
         block.wait.set(heard);
         // A wait that is cut short still gives up its turn, so that a task which ignores its cancel starves nobody.
         worker.turn();
@@ -418,7 +420,18 @@ impl Unparker {
         Unparker { target: Some(target) }
     }
 
-    /// Makes the task's current park return, or else its next one.
+    /// Makes the task's current park return, or else its next one. A sleep, a join, a lock, a channel or any other wait neither
+    /// ends by it nor takes it.
+    ///
+    /// ```
+    /// use cede::task::{Unparker, park};
+    /// cede::run(|| {
+    ///     Unparker::current().unpark();
+    ///     cede::time::sleep(std::time::Duration::from_millis(1))?;
+    ///     park("the unpark of before") // returns at once
+    /// })?;
+    /// # Ok::<(), cede::task::Cancelled>(())
+    /// ```
     pub fn unpark(&self) {
         self.target().key.unpark();
     }
