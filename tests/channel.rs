@@ -692,7 +692,8 @@ fn a_task_that_is_unwound_in_a_wait_passes_on_what_it_was_handed() {
     struct SendsAtTheEnd(Sender<i32>);
     impl Drop for SendsAtTheEnd {
         fn drop(&mut self) {
-            self.0.try_send(1).unwrap();
+            // From another thread, which cannot see that the receiver is to be unwound too.
+            std::thread::scope(|scope| scope.spawn(|| self.0.try_send(1)).join().unwrap()).unwrap();
         }
     }
     let (sender, receiver) = rendezvous();

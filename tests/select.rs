@@ -367,7 +367,8 @@ fn a_select_that_is_unwound_passes_on_what_it_was_handed() {
     struct SendsAtTheEnd(cede::sync::channel::Sender<i32>);
     impl Drop for SendsAtTheEnd {
         fn drop(&mut self) {
-            self.0.try_send(1).unwrap();
+            // From another thread, which cannot see that the receiver is to be unwound too.
+            std::thread::scope(|scope| scope.spawn(|| self.0.try_send(1)).join().unwrap()).unwrap();
         }
     }
     let sends = SendsAtTheEnd(sender.clone());

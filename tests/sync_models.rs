@@ -1,8 +1,9 @@
 //! Locks and queues against plain models, with random waits, cancels and deadlines: every outcome is what the model says, in
 //! the model's order, and in the end nothing is lost. More than a million operations; the same in every run.
 //!
-//! A model knows who is in line from before the call until it returns. So it also knows that a cancel or a deadline that comes
-//! when something was handed over already comes too late.
+//! A model knows who is in line from before the call until it returns, and who was cancelled or is too late. So it also knows
+//! that a cancel or a deadline that comes when something was handed over already comes too late, and that one that came
+//! before is passed over.
 
 mod common;
 
@@ -35,36 +36,72 @@ fn pause(random: &mut Random) {
     }
 }
 
+/// Whether a task was cancelled.
+type Told = Rc<Cell<bool>>;
+
+/// A waiter in the line of a model.
+struct Waiter<T> {
+    call: u64,
+    until: Option<Instant>,
+    told: Told,
+    what: T,
+}
+
+impl<T> Waiter<T> {
+    fn new(call: u64, until: Option<Instant>, told: &Told, what: T) -> Waiter<T> {
+        Waiter { call, until, told: Rc::clone(told), what }
+    }
+
+    /// Its wait has ended, though it may not know yet: it is passed over.
+    fn is_over(&self) -> bool {
+        self.told.get() || self.until.is_some_and(|until| until <= now())
+    }
+}
+
+/// The place of the first in line that is not passed over.
+fn first<T>(line: &VecDeque<Waiter<T>>) -> Option<usize> {
+    line.iter().position(|waiter| !waiter.is_over())
+}
+
+/// Takes it out.
+fn take_first<T>(line: &mut VecDeque<Waiter<T>>) -> Option<Waiter<T>> {
+    first(line).and_then(|place| line.remove(place))
+}
+
 /// Has up to ten tasks do `act`, each with a number that no other call has, and cancels some of them, until there were
 /// enough calls. Then cancels until all have ended.
-fn storm(seed: u64, act: impl Fn(u64, &mut Random) + 'static) {
+fn storm(seed: u64, act: impl Fn(u64, &mut Random, &Told) + 'static) {
     let (act, calls) = (Rc::new(act), Rc::new(Cell::new(0)));
     let outcome = Config::new().paused_clock(true).seed(seed).run(|| {
         let mut random = Random::new(seed);
-        let mut tasks: Vec<JoinHandle<()>> = Vec::new();
+        let mut tasks: Vec<(JoinHandle<()>, Told)> = Vec::new();
         while calls.get() < OPERATIONS || !tasks.is_empty() {
             while calls.get() < OPERATIONS && tasks.len() < 10 {
                 let (act, calls, mut random) = (Rc::clone(&act), Rc::clone(&calls), Random::new(random.next()));
-                tasks.push(spawn(move || {
+                let told = Told::default();
+                let own = Rc::clone(&told);
+                let task = spawn(move || {
                     for _ in 0..random.below(60) {
                         if is_cancelled() || calls.get() >= OPERATIONS {
                             break;
                         }
                         calls.set(calls.get() + 1);
-                        act(calls.get(), &mut random);
+                        act(calls.get(), &mut random, &own);
                     }
-                }));
+                });
+                tasks.push((task, told));
             }
             match random.below(12) {
                 0 => {
                     let one = random.below(tasks.len());
-                    tasks[one].cancel();
+                    tasks[one].1.set(true);
+                    tasks[one].0.cancel();
                 }
                 1 => sleep(Duration::from_millis(1)).unwrap(),
                 _ => yield_now(),
             }
-            let ended = tasks.iter().position(JoinHandle::is_finished);
-            if let Some(mut task) = ended.map(|ended| tasks.swap_remove(ended)) {
+            let ended = tasks.iter().position(|(task, _)| task.is_finished());
+            if let Some((mut task, _)) = ended.map(|ended| tasks.swap_remove(ended)) {
                 let result = task.join();
                 assert!(matches!(result, Ok(()) | Err(JoinError::Cancelled)), "{result:?}");
             }
@@ -82,9 +119,9 @@ fn check(error: WaitTimeoutError, deadline: Option<Instant>) {
     }
 }
 
-fn remove<T>(line: &mut VecDeque<(u64, T)>, call: u64) -> T {
-    let place = line.iter().position(|(other, _)| *other == call).expect("it is still in line");
-    line.remove(place).unwrap().1
+fn remove<T>(line: &mut VecDeque<Waiter<T>>, call: u64) {
+    let place = line.iter().position(|other| other.call == call).expect("it is still in line");
+    line.remove(place);
 }
 
 #[test]
@@ -92,13 +129,13 @@ fn a_mutex_does_what_the_model_does() {
     #[derive(Default)]
     struct Model {
         holder: Option<u64>,
-        line: VecDeque<(u64, ())>,
+        line: VecDeque<Waiter<()>>,
     }
     let (mutex, model) = (Arc::new(Mutex::new(0u64)), Rc::new(RefCell::new(Model::default())));
     let (outer, end) = (Arc::clone(&mutex), Rc::clone(&model));
     let count = Rc::new(Cell::new(0));
     let inside = Rc::clone(&count);
-    storm(1, move |call, random| {
+    storm(1, move |call, random, told| {
         let free = model.borrow().holder.is_none();
         let guard = if random.below(4) == 0 {
             let guard = mutex.try_lock();
@@ -108,12 +145,12 @@ fn a_mutex_does_what_the_model_does() {
             }
             guard
         } else {
+            let until = deadline(random);
             if free {
                 model.borrow_mut().holder = Some(call);
             } else {
-                model.borrow_mut().line.push_back((call, ()));
+                model.borrow_mut().line.push_back(Waiter::new(call, until, told, ()));
             }
-            let until = deadline(random);
             let locked = match until {
                 Some(until) => mutex.lock_deadline(until),
                 None => mutex.lock().map_err(WaitTimeoutError::from),
@@ -129,7 +166,7 @@ fn a_mutex_does_what_the_model_does() {
         *guard += 1;
         inside.set(inside.get() + 1);
         let mut model = model.borrow_mut();
-        model.holder = model.line.pop_front().map(|(next, ())| next);
+        model.holder = take_first(&mut model.line).map(|next| next.call);
         drop(guard);
     });
     assert_eq!((*outer.try_lock().unwrap(), end.borrow().holder, end.borrow().line.len()), (count.get(), None, 0));
@@ -142,7 +179,7 @@ fn a_read_write_lock_does_what_the_model_does() {
     struct Model {
         readers: Vec<u64>,
         writer: Option<u64>,
-        line: VecDeque<(u64, bool)>,
+        line: VecDeque<Waiter<bool>>,
     }
     impl Model {
         fn admits(&self, writes: bool) -> bool {
@@ -158,8 +195,8 @@ fn a_read_write_lock_does_what_the_model_does() {
         }
 
         fn admit(&mut self) {
-            while let Some(&(call, writes)) = self.line.front().filter(|(_, writes)| self.admits(*writes)) {
-                self.line.pop_front();
+            while let Some(place) = first(&self.line).filter(|place| self.admits(self.line[*place].what)) {
+                let Waiter { call, what: writes, .. } = self.line.remove(place).unwrap();
                 self.enter(call, writes);
             }
         }
@@ -172,15 +209,15 @@ fn a_read_write_lock_does_what_the_model_does() {
     let (outer, end) = (Arc::clone(&lock), Rc::clone(&model));
     let writes_done = Rc::new(Cell::new(0));
     let counted = Rc::clone(&writes_done);
-    storm(2, move |call, random| {
+    storm(2, move |call, random, told| {
         let writes = random.below(3) == 0;
-        let free = model.borrow().line.is_empty() && model.borrow().admits(writes);
+        let free = first(&model.borrow().line).is_none() && model.borrow().admits(writes);
         let until = deadline(random);
         let trying = random.below(4) == 0;
         if free {
             model.borrow_mut().enter(call, writes);
         } else if !trying {
-            model.borrow_mut().line.push_back((call, writes));
+            model.borrow_mut().line.push_back(Waiter::new(call, until, told, writes));
         }
         let guard = match (trying, writes, until) {
             (true, false, _) => lock.try_read().map(Guard::Read).ok_or(None),
@@ -231,15 +268,19 @@ fn a_semaphore_does_what_the_model_does() {
     struct Model {
         available: usize,
         had: Vec<u64>,
-        line: VecDeque<(u64, usize)>,
+        line: VecDeque<Waiter<usize>>,
     }
     impl Model {
         fn admit(&mut self) {
-            while let Some(&(call, count)) = self.line.front().filter(|(_, count)| *count <= self.available) {
-                self.line.pop_front();
-                self.available -= count;
-                self.had.push(call);
+            while let Some(place) = first(&self.line).filter(|place| self.line[*place].what <= self.available) {
+                let Waiter { call, what: count, .. } = self.line.remove(place).unwrap();
+                self.enter(call, count);
             }
+        }
+
+        fn enter(&mut self, call: u64, count: usize) {
+            self.available -= count;
+            self.had.push(call);
         }
     }
     let model = Model { available: 4, ..Model::default() };
@@ -247,15 +288,16 @@ fn a_semaphore_does_what_the_model_does() {
     let (outer, end) = (Arc::clone(&semaphore), Rc::clone(&model));
     let taken = Rc::new(Cell::new(0));
     let counted = Rc::clone(&taken);
-    storm(3, move |call, random| {
+    storm(3, move |call, random, told| {
         let count = 1 + random.below(4).min(random.below(4));
         let trying = random.below(4) == 0;
-        let free = model.borrow().line.is_empty() && model.borrow().available >= count;
-        if free || !trying {
-            model.borrow_mut().line.push_back((call, count));
-            model.borrow_mut().admit();
-        }
+        let free = first(&model.borrow().line).is_none() && model.borrow().available >= count;
         let until = deadline(random);
+        if free {
+            model.borrow_mut().enter(call, count);
+        } else if !trying {
+            model.borrow_mut().line.push_back(Waiter::new(call, until, told, count));
+        }
         let permit = match (trying, until) {
             (true, _) => semaphore.try_acquire_many(count).ok_or(None),
             (_, Some(until)) => semaphore.acquire_deadline(count, until).map_err(Some),
@@ -292,8 +334,8 @@ fn a_queue_does_what_the_model_does() {
     #[derive(Default)]
     struct Model {
         items: VecDeque<u64>,
-        pushers: VecDeque<(u64, ())>,
-        poppers: VecDeque<(u64, ())>,
+        pushers: VecDeque<Waiter<()>>,
+        poppers: VecDeque<Waiter<()>>,
         /// What was handed to whom.
         promised: Vec<(u64, u64)>,
     }
@@ -302,19 +344,19 @@ fn a_queue_does_what_the_model_does() {
     let (outer, end) = (Arc::clone(&queue), Rc::clone(&model));
     let (pushed, returned, popped) = (Rc::new(Cell::new(0u64)), Rc::new(Cell::new(0u64)), Rc::new(Cell::new(0u64)));
     let (sent, back, received) = (Rc::clone(&pushed), Rc::clone(&returned), Rc::clone(&popped));
-    storm(4, move |call, random| {
+    storm(4, move |call, random, told| {
         let until = deadline(random);
         let trying = random.below(4) == 0;
         if random.below(2) == 0 {
             sent.set(sent.get() + 1);
             let mut model_now = model.borrow_mut();
-            let popper = model_now.poppers.pop_front();
+            let popper = take_first(&mut model_now.poppers);
             let free = popper.is_some() || model_now.items.len() < CAPACITY;
             match popper {
-                Some((popper, ())) => model_now.promised.push((popper, call)),
+                Some(popper) => model_now.promised.push((popper.call, call)),
                 None if free => model_now.items.push_back(call),
                 None if trying => {}
-                None => model_now.pushers.push_back((call, ())),
+                None => model_now.pushers.push_back(Waiter::new(call, until, told, ())),
             }
             drop(model_now);
             let outcome = match (trying, until) {
@@ -341,10 +383,10 @@ fn a_queue_does_what_the_model_does() {
             let mut model_now = model.borrow_mut();
             let expected = model_now.items.pop_front();
             if expected.is_none() && !trying {
-                model_now.poppers.push_back((call, ()));
+                model_now.poppers.push_back(Waiter::new(call, until, told, ()));
             }
-            if let Some((pusher, ())) = expected.and_then(|_| model_now.pushers.pop_front()) {
-                model_now.items.push_back(pusher);
+            if let Some(pusher) = expected.and_then(|_| take_first(&mut model_now.pushers)) {
+                model_now.items.push_back(pusher.call);
             }
             drop(model_now);
             let outcome = match (trying, until) {

@@ -17,6 +17,12 @@ pub mod task {
         }
 
         pub fn breathe() {}
+
+        pub fn breathe_on(_: Option<&crate::scheduler::Worker>) {}
+
+        pub fn is_out(key: &crate::scheduler::wake::WakeKey) -> bool {
+            key.is_gone()
+        }
     }
 }
 

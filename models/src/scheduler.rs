@@ -105,6 +105,8 @@ pub mod wake {
         pub fn set(&self, _: WakeKey) {}
 
         pub fn set_current(&self) {}
+
+        pub fn set_task_of(&self, _: Option<&super::Worker>) {}
     }
 
     /// Sleeps until there is a letter.

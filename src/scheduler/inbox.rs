@@ -34,6 +34,22 @@ pub(crate) struct Wake {
     pub(crate) address: Address,
 }
 
+impl Wake {
+    /// The bit of a key that tells an unpark from a wake. Blocks are aligned to more than a byte (`table` asserts it), so no
+    /// address has it set.
+    const UNPARK: usize = 1;
+
+    /// The same, but for the task's public park only.
+    pub(crate) fn unparking(self) -> Wake {
+        Wake { key: self.key | Wake::UNPARK, ..self }
+    }
+
+    /// Whether it is for a public park only, and the block's address.
+    pub(crate) fn target(self) -> (bool, usize) {
+        (self.key & Wake::UNPARK != 0, self.key & !Wake::UNPARK)
+    }
+}
+
 /// A letter-box, of a run or of a plain thread that waits.
 #[derive(Default)]
 pub(crate) struct Inbox {

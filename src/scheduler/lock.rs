@@ -21,7 +21,7 @@
 //!
 //! Nobody suspends while holding one, and no code of a user's runs under one.
 
-use super::{fence, worker};
+use super::{Worker, fence, worker};
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
@@ -66,7 +66,13 @@ impl<T> Lock<T> {
     /// If this run holds it already.
     #[inline(always)]
     pub(crate) fn lock(&self) -> Guard<'_, T> {
-        if let Some(worker) = worker()
+        self.lock_for(worker())
+    }
+
+    /// The same for a caller that has found this thread's worker already.
+    #[inline(always)]
+    pub(crate) fn lock_for(&self, worker: Option<&Worker>) -> Guard<'_, T> {
+        if let Some(worker) = worker
             && self.enter(worker.run())
         {
             return Guard { lock: self, shared: None, _not_send: PhantomData };

@@ -151,10 +151,11 @@ impl Worker {
         let (wakes, jobs) = self.inbox.take();
         self.letters.set(self.letters.get() + wakes.len() as u64);
         for wake in wakes {
+            let (unparks, key) = wake.target();
             // SAFETY: the key came from a block of this table, and blocks stay in place as long as the worker.
-            let block = unsafe { &*(wake.key as *const Block) };
+            let block = unsafe { &*(key as *const Block) };
             if block.id.get() == wake.address {
-                self.wake(block);
+                if unparks { self.unpark(block) } else { self.wake(block) }
             }
         }
         jobs.into_iter().for_each(|number| self.release_job(number));

@@ -90,7 +90,12 @@ pub(crate) mod attention {
     pub(crate) const QUIET: u8 = 32;
     /// It was left behind: it is never entered again.
     pub(crate) const LEFT: u8 = 64;
+    /// It is parked, and a deadline ends the wait. Never set while the task runs.
+    pub(crate) const TIMED: u8 = 128;
 }
+
+/// The cooperative budget: how many calls that may wait complete before one of them gives up a turn.
+pub(crate) const BREATH: u32 = 4096;
 
 /// What happens to whom is left of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +133,7 @@ pub(crate) struct Worker {
     hub: Cell<*const Block>,
     main: Cell<*const Block>,
     hub_queued: Cell<bool>,
-    /// Waits that were over before they began, since a turn was last given up for that.
+    /// How many more calls that may wait complete before one of them gives up a turn: see `task::wait::breathe`. At least 1.
     pub(crate) breath: Cell<u32>,
     /// Decides which of several things that are ready comes first; the same in every run.
     pub(crate) random: Cell<u64>,
@@ -199,7 +204,7 @@ impl Worker {
             hub: Cell::new(null()),
             main: Cell::new(null()),
             hub_queued: Cell::new(false),
-            breath: Cell::new(0),
+            breath: Cell::new(BREATH),
             random: Cell::new(1),
             live: Cell::new(0),
             next_id: Cell::new(1),
@@ -322,7 +327,7 @@ impl Worker {
     pub(crate) fn park(&self, wait: Wait, deadline: Option<Instant>) -> bool {
         self.parks.set(self.parks.get() + 1);
         let block = self.current();
-        if block.token.replace(false) {
+        if block.token.replace(false) || wait.public && block.permit.replace(false) {
             return false;
         }
         block.since.set(self.about_now());
@@ -331,11 +336,16 @@ impl Worker {
         let ticket = block.ticket.get().wrapping_add(1);
         block.ticket.set(ticket);
         if let Some(deadline) = deadline {
+            block.deadline.set(Some(deadline));
+            block.add_attention(attention::TIMED);
             self.timers.arm(deadline, block, ticket);
         }
         let next = if self.ticks.count() { self.next() } else { self.next_late() };
         // SAFETY: invariants 2 and 3; the block is parked, so a wake will put it into the ring, once.
         unsafe { self.switch_to(next) };
+        if deadline.is_some() {
+            block.attention.set(block.attention.get() & !attention::TIMED);
+        }
         // A timer that fires counts its ticket up.
         let rang = block.ticket.get() != ticket;
         if !rang {
@@ -395,6 +405,16 @@ impl Worker {
                 unsafe { self.ring.put(block.context()) };
             }
             Phase::Fresh | Phase::Ready => block.token.set(true),
+            Phase::Free | Phase::Ended | Phase::Cancelled => {}
+        }
+    }
+
+    /// Makes a task's current public park return, or else its next one. No other wait ends by this.
+    #[inline]
+    pub(crate) fn unpark(&self, block: &Block) {
+        match block.phase.get() {
+            Phase::Parked if block.wait.get().public => self.wake(block),
+            Phase::Parked | Phase::Fresh | Phase::Ready => block.permit.set(true),
             Phase::Free | Phase::Ended | Phase::Cancelled => {}
         }
     }

@@ -26,6 +26,7 @@ use std::mem::{MaybeUninit, offset_of};
 use std::ptr::null;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Slots in a chunk. The first holds the header.
 pub(super) const SLOTS: usize = 1024;
@@ -51,6 +52,8 @@ pub(crate) struct Block {
     pub(crate) attention: Cell<u8>,
     /// Somebody unparked it while it was not parked.
     pub(crate) token: Cell<bool>,
+    /// An `Unparker` was used while the task was not in a public park: its next one returns at once. Kept over all other waits.
+    pub(crate) permit: Cell<bool>,
     /// How many have to do with it: the task until it has ended, its handle, callbacks that are to see its result.
     pub(crate) refs: Cell<u32>,
     /// Drops the result, while it is there.
@@ -59,8 +62,10 @@ pub(crate) struct Block {
     pub(crate) lent: Cell<bool>,
     /// Counts its waits, so that a timer knows whether the wait it was set for is over.
     pub(crate) ticket: Cell<u32>,
-    /// What it waits for. Meaningful while parked.
+    /// What it waits for. Meaningful while it waits: parked, woken and not entered yet, or in a line in `task::wait`.
     pub(crate) wait: Cell<Wait>,
+    /// When that wait ends at the latest. Meaningful while `attention::TIMED` is set.
+    pub(crate) deadline: Cell<Option<Instant>>,
     /// Since when it waits: see `Worker::waits_since`.
     pub(crate) since: Cell<u64>,
     /// Who waits in `join` for it to end.
@@ -90,11 +95,13 @@ impl Block {
             phase: Cell::new(Phase::Free),
             attention: Cell::new(0),
             token: Cell::new(false),
+            permit: Cell::new(false),
             refs: Cell::new(0),
             drop_result: Cell::new(None),
             lent: Cell::new(false),
             ticket: Cell::new(0),
             wait: Cell::new(Wait::NOTHING),
+            deadline: Cell::new(None),
             since: Cell::new(0),
             joiner: Cell::new(null()),
             watcher: Cell::new(None),
@@ -145,6 +152,8 @@ struct Header {
 }
 
 const _: () = assert!(size_of::<Header>() <= size_of::<Context>());
+// `Wake` keeps a bit in the address of a block.
+const _: () = assert!(align_of::<Block>() > 1);
 
 /// The block of a context that lies in a table.
 ///
@@ -254,6 +263,7 @@ impl Table {
         this.phase.set(Phase::Free);
         this.attention.set(0);
         this.token.set(false);
+        this.permit.set(false);
         this.ticket.set(this.ticket.get().wrapping_add(1));
         self.free.borrow_mut().push_back(block);
     }

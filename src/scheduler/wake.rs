@@ -2,7 +2,7 @@
 
 use super::inbox::{Inbox, Open, Wake};
 use super::table::Block;
-use super::{Phase, attention, worker};
+use super::{Phase, Worker, attention, worker};
 use std::cell::Cell;
 use std::ptr::null;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -62,7 +62,7 @@ impl WakeKey {
 
     /// For a task of this run.
     #[inline(always)]
-    pub(crate) fn of(worker: &super::Worker, block: &Block) -> WakeKey {
+    pub(crate) fn of(worker: &Worker, block: &Block) -> WakeKey {
         let wake = Wake { key: std::ptr::from_ref(block) as usize, address: block.id.get() };
         WakeKey { inbox: worker.inbox.inbox(), run: worker.run(), wake }
     }
@@ -84,21 +84,43 @@ impl WakeKey {
         }
     }
 
+    /// Makes its current public park return, or else its next one. A key of a task; no effect if that is gone.
+    #[inline]
+    pub(crate) fn unpark(&self) {
+        match worker() {
+            Some(worker) if worker.run() == self.run => {
+                // SAFETY: as in `wake`.
+                let block = unsafe { &*(self.wake.key as *const Block) };
+                if is_there(block, self.wake.address) {
+                    worker.unpark(block);
+                }
+            }
+            // The run may be over: then there is no task to unpark.
+            _ => drop(self.inbox.post(self.run, self.wake.unparking())),
+        }
+    }
+
     #[cold]
     #[inline(never)]
     fn wake_from_outside(&self) -> bool {
         if self.wake.key == 0 { self.inbox.nudge(self.run) } else { self.inbox.post(self.run, self.wake) }
     }
 
-    /// Whether it is gone for certain, so that nothing is to be handed to it: its task has ended or was left behind, or its
-    /// run is over.
-    #[inline]
-    pub(crate) fn is_gone(&self) -> bool {
+    /// Whether nothing may be granted to it: it is gone for certain (its task has ended or was left behind, or its run is over),
+    /// or `is_over` says that its wait has ended. `is_over` is asked about tasks of this run only, and only about those with an
+    /// attention bit set: the control block of any other task belongs to another thread.
+    #[inline(always)]
+    pub(crate) fn is_out(&self, is_over: impl FnOnce(&Worker, &Block) -> bool) -> bool {
         match worker() {
             Some(worker) if worker.run() == self.run => {
                 // SAFETY: as in `wake`.
                 let block = unsafe { &*(self.wake.key as *const Block) };
-                !is_there(block, self.wake.address)
+                if block.attention.get() == 0 {
+                    let ended = matches!(block.phase.get(), Phase::Ended | Phase::Cancelled);
+                    ended || block.id.get() != self.wake.address
+                } else {
+                    !is_there(block, self.wake.address) || is_over(worker, block)
+                }
             }
             _ => !self.inbox.is_open(self.run),
         }
@@ -148,11 +170,27 @@ pub(crate) struct Wait {
     pub(crate) stubborn: bool,
     /// A deadline ends it. Known once it is parked.
     pub(crate) timed: bool,
+    /// A public park: an `Unparker` ends it.
+    pub(crate) public: bool,
+    /// The deadlines and scopes around it end it. Known once it is parked, as the next.
+    pub(crate) limited: bool,
+    /// The deadline that it is parked with is one of those, and not its own.
+    pub(crate) limit_first: bool,
 }
 
 impl Wait {
-    pub(crate) const NOTHING: Wait =
-        Wait { why: "", on: null(), holder: null(), closed: false, open: false, stubborn: false, timed: false };
+    pub(crate) const NOTHING: Wait = Wait {
+        why: "",
+        on: null(),
+        holder: null(),
+        closed: false,
+        open: false,
+        stubborn: false,
+        timed: false,
+        public: false,
+        limited: false,
+        limit_first: false,
+    };
 }
 
 /// Who holds what others wait for, so that reports can name it. It is told by whoever hands over, and is only ever read for
@@ -179,7 +217,13 @@ impl Holder {
     /// It is held by whoever runs this now. Plain threads have no names.
     #[inline]
     pub(crate) fn set_current(&self) {
-        match worker() {
+        self.set_task_of(worker());
+    }
+
+    /// The same for a caller that has found the worker already.
+    #[inline(always)]
+    pub(crate) fn set_task_of(&self, worker: Option<&Worker>) {
+        match worker {
             Some(worker) => {
                 self.run.store(worker.run(), Relaxed);
                 self.id.store(worker.current().id.get(), Relaxed);

@@ -5,10 +5,10 @@
 
 use super::waiters::{Ended, Line, Waiters, wait_in};
 use super::woken::Woken;
-use crate::scheduler::Wait;
 use crate::scheduler::lock::Lock;
 use crate::scheduler::wake::WakeKey;
-use crate::task::wait::Cancelled;
+use crate::scheduler::{Wait, worker};
+use crate::task::wait::{Cancelled, breathe_on};
 use crate::time::now;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ pub struct Barrier {
 
 struct State {
     broken: bool,
-    /// How many are in line.
+    /// How many are in line, those included that are gone and have not been passed over yet: see `count`.
     waiting: usize,
     /// Each is handed its rank, or none if the barrier was broken.
     waiters: Waiters<Option<usize>>,
@@ -59,8 +59,9 @@ impl Line for Waiting {
         Vec::new()
     }
 
-    fn left(state: &mut State) -> Vec<WakeKey> {
-        state.waiting -= 1;
+    fn left(state: &mut State, was_in_line: bool) -> Vec<WakeKey> {
+        // What was passed over was taken out of the count then.
+        state.waiting -= usize::from(was_in_line);
         Vec::new()
     }
 }
@@ -121,9 +122,10 @@ impl Barrier {
         self.parties
     }
 
-    /// How many wait at it now.
+    /// How many wait at it now. A task that was cancelled, whose deadline is over, or that its run has left behind does not
+    /// count.
     pub fn waiting(&self) -> usize {
-        self.state.lock().waiting
+        self.state.lock().count()
     }
 
     /// Whether it was aborted, and not reset since.
@@ -133,18 +135,21 @@ impl Barrier {
 
     #[track_caller]
     fn wait_until(&self, deadline: Option<Instant>) -> Result<BarrierWaitResult, BarrierError> {
+        let worker = worker();
         let mut woken = Woken::default();
-        let mut state = self.state.lock();
+        let mut state = self.state.lock_for(worker);
         if state.broken {
+            drop(state);
+            breathe_on(worker);
             return Err(BarrierError::Broken);
         }
-        if state.waiting + 1 == self.parties {
-            // Those who are gone will not go on.
-            state.waiting = state.waiters.count();
-        }
-        if state.waiting + 1 == self.parties {
+        // Counting them takes time, and is needed only if the last has come, as it seems.
+        if state.waiting + 1 == self.parties && state.count() + 1 == self.parties {
             let mut ranks = 0..self.parties;
             state.open(|| ranks.next(), &mut woken);
+            drop(state);
+            drop(woken);
+            breathe_on(worker);
             return Ok(BarrierWaitResult { rank: ranks.start });
         }
         state.waiting += 1;
@@ -233,15 +238,23 @@ impl Barrier {
         let mut woken = Woken::default();
         let mut state = self.state.lock();
         state.broken = broken;
+        state.count();
         state.open(|| None, &mut woken);
     }
 }
 
 impl State {
-    /// Ends everybody's wait.
+    /// How many are in line. Those to whom nothing can be handed any more are passed over.
+    fn count(&mut self) -> usize {
+        self.waiting = self.waiters.count();
+        self.waiting
+    }
+
+    /// Ends the waits of all that were counted just before: a deadline that passes in between changes no rank.
     fn open(&mut self, mut rank: impl FnMut() -> Option<usize>, woken: &mut Woken) {
         self.waiting = 0;
-        while let Some(place) = self.waiters.claim() {
+        while !self.waiters.is_empty() {
+            let place = self.waiters.claim_first();
             *self.waiters.value(place) = rank();
             woken.push(self.waiters.key(place));
         }

@@ -7,7 +7,7 @@ use super::woken::Woken;
 use crate::scheduler::lock::Lock;
 use crate::scheduler::wake::WakeKey;
 use crate::scheduler::{Wait, worker};
-use crate::task::wait::Cancelled;
+use crate::task::wait::{Cancelled, breathe};
 use crate::time::now;
 use std::fmt;
 use std::thread::panicking;
@@ -284,13 +284,16 @@ impl Condvar {
         deadline: Option<Instant>,
         mut condition: impl FnMut(&mut T) -> bool,
     ) -> Waited<'a, T> {
-        let mut late = false;
+        let (mut waited, mut late) = (false, false);
         while condition(&mut guard) {
             if late {
                 return Ok((guard, WaitTimeoutResult(true)));
             }
             let (again, result) = self.wait_until(guard, deadline)?;
-            (guard, late) = (again, result.timed_out());
+            (guard, waited, late) = (again, true, result.timed_out());
+        }
+        if !waited {
+            breathe();
         }
         Ok((guard, WaitTimeoutResult(false)))
     }

@@ -3,10 +3,10 @@
 
 use super::error::{WaitTimeoutError, outcome};
 use super::waiters::{Line, Waiters, wait_in, wake_all};
-use crate::scheduler::Wait;
 use crate::scheduler::lock::Lock;
 use crate::scheduler::wake::WakeKey;
-use crate::task::wait::Cancelled;
+use crate::scheduler::{Wait, worker};
+use crate::task::wait::{Cancelled, breathe_on};
 use crate::time::now;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -91,8 +91,11 @@ impl Event {
 
     #[track_caller]
     fn wait_until(&self, deadline: Option<Instant>) -> Result<(), WaitTimeoutError> {
-        let mut state = self.state.lock();
+        let worker = worker();
+        let mut state = self.state.lock_for(worker);
         if state.set {
+            drop(state);
+            breathe_on(worker);
             return Ok(());
         }
         let place = state.waiters.enlist(());

@@ -8,10 +8,10 @@
 
 use super::error::{WaitTimeoutError, outcome};
 use super::waiters::{Line, Waiters, wait_in};
-use crate::scheduler::Wait;
 use crate::scheduler::lock::Lock;
 use crate::scheduler::wake::{Holder, WakeKey};
-use crate::task::wait::Cancelled;
+use crate::scheduler::{Wait, Worker, worker};
+use crate::task::wait::{Cancelled, breathe_on};
 use crate::time::now;
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -108,15 +108,16 @@ impl Turn {
         true
     }
 
-    /// Takes it, in turn. No cancel cuts a `stubborn` wait short.
+    /// Takes it, in turn. No cancel cuts a `stubborn` wait short. Returns the worker to count the call at, if it did not wait.
     #[inline(always)]
     #[track_caller]
-    fn take(&self, deadline: Option<Instant>, stubborn: bool) -> Result<(), WaitTimeoutError> {
-        let mut state = self.state.lock();
+    fn take(&self, deadline: Option<Instant>, stubborn: bool) -> Result<Option<&Worker>, WaitTimeoutError> {
+        let worker = worker();
+        let mut state = self.state.lock_for(worker);
         if !state.locked {
             state.locked = true;
-            self.holder.set_current();
-            return Ok(());
+            self.holder.set_task_of(worker);
+            return Ok(worker);
         }
         let place = state.waiters.enlist(false);
         drop(state);
@@ -124,7 +125,7 @@ impl Turn {
         if outcome(wait_in::<Lockers>(&self.state, place, wait, deadline))? {
             self.holder.set_current();
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Takes it for whoever had it before, cancelled or not. False if it cannot be had, because the run is deadlocked.
@@ -195,7 +196,7 @@ impl<T: ?Sized> Mutex<T> {
     #[track_caller]
     pub fn lock(&self) -> Result<MutexGuard<'_, T>, Cancelled> {
         match self.turn.take(None, false) {
-            Ok(()) => Ok(self.guard()),
+            Ok(worker) => Ok(self.taken(worker)),
             Err(error) => Err(error.without_deadline()),
         }
     }
@@ -234,8 +235,7 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     #[track_caller]
     pub fn lock_deadline(&self, deadline: Instant) -> Result<MutexGuard<'_, T>, WaitTimeoutError> {
-        self.turn.take(Some(deadline), false)?;
-        Ok(self.guard())
+        Ok(self.taken(self.turn.take(Some(deadline), false)?))
     }
 
     /// As [`lock_deadline`](Self::lock_deadline), `timeout` from now; one that is too long to tell never comes.
@@ -254,8 +254,7 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     #[track_caller]
     pub fn lock_timeout(&self, timeout: Duration) -> Result<MutexGuard<'_, T>, WaitTimeoutError> {
-        self.turn.take(now().checked_add(timeout), false)?;
-        Ok(self.guard())
+        Ok(self.taken(self.turn.take(now().checked_add(timeout), false)?))
     }
 
     /// The value, without locking: nobody else has the mutex.
@@ -276,6 +275,14 @@ impl<T: ?Sized> Mutex<T> {
     /// ```
     pub fn is_locked(&self) -> bool {
         self.turn.state.lock().locked
+    }
+
+    /// The guard, after `take`; and the call is counted.
+    #[inline]
+    fn taken(&self, worker: Option<&Worker>) -> MutexGuard<'_, T> {
+        let guard = self.guard();
+        breathe_on(worker);
+        guard
     }
 
     /// For whoever has just taken the turn.

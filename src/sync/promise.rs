@@ -6,6 +6,7 @@ use crate::scheduler::hub::Held;
 use crate::scheduler::lock::Lock;
 use crate::scheduler::wake::WakeKey;
 use crate::scheduler::{Wait, worker};
+use crate::task::wait::breathe_on;
 use crate::time::now;
 use std::error::Error;
 use std::fmt;
@@ -174,7 +175,8 @@ impl<T> Shared<T> {
 
     #[track_caller]
     fn wait(&self, deadline: Option<Instant>) -> Result<&T, PromiseError> {
-        let mut state = self.state.lock();
+        let worker = worker();
+        let mut state = self.state.lock_for(worker);
         if self.outcome.get().is_none() {
             let place = state.waiting.enlist(());
             drop(state);
@@ -184,6 +186,9 @@ impl<T> Shared<T> {
                 Ended::TimedOut(()) => return Err(PromiseError::Timeout),
                 Ended::Cancelled(()) => return Err(PromiseError::Cancelled),
             }
+        } else {
+            drop(state);
+            breathe_on(worker);
         }
         self.outcome().expect("those who wait are told when it is set")
     }

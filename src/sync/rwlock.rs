@@ -8,10 +8,10 @@
 use super::error::{WaitTimeoutError, outcome};
 use super::waiters::{Line, Waiters, wait_in};
 use super::woken::Woken;
-use crate::scheduler::Wait;
-use crate::scheduler::lock::Lock;
+use crate::scheduler::lock::{Guard, Lock};
 use crate::scheduler::wake::{Holder, WakeKey};
-use crate::task::wait::Cancelled;
+use crate::scheduler::{Wait, Worker, worker};
+use crate::task::wait::{Cancelled, is_out_of_breath, take_breath};
 use crate::time::now;
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -83,7 +83,7 @@ impl Line for Users {
         woken.into_keys()
     }
 
-    fn left(state: &mut State) -> Vec<WakeKey> {
+    fn left(state: &mut State, _: bool) -> Vec<WakeKey> {
         let mut woken = Woken::default();
         state.admit(&mut woken);
         woken.into_keys()
@@ -158,23 +158,28 @@ impl<T: ?Sized> RwLock<T> {
         if !state.enter_in_turn(access) {
             return None;
         }
-        Some(self.sign(state))
+        Some(self.sign(worker(), state))
     }
 
     /// Whoever runs this has just come in, and is named as the holder. Returns the number of its guard.
     #[inline]
-    fn sign(&self, mut state: crate::scheduler::lock::Guard<'_, State>) -> u32 {
+    fn sign(&self, worker: Option<&Worker>, mut state: Guard<'_, State>) -> u32 {
         state.named = state.named.wrapping_add(1);
-        self.holder.set_current();
+        self.holder.set_task_of(worker);
         state.named
     }
 
     #[inline]
     #[track_caller]
     fn take(&self, access: Access, deadline: Option<Instant>) -> Result<u32, WaitTimeoutError> {
-        let mut state = self.state.lock();
+        let worker = worker();
+        let mut state = self.state.lock_for(worker);
         if state.enter_in_turn(access) {
-            return Ok(self.sign(state));
+            let number = self.sign(worker, state);
+            if is_out_of_breath(worker) {
+                self.give_way(worker, access, number);
+            }
+            return Ok(number);
         }
         let place = state.waiters.enlist(access);
         drop(state);
@@ -184,7 +189,24 @@ impl<T: ?Sized> RwLock<T> {
         };
         let wait = Wait { why, open: true, holder: &raw const self.holder, ..Wait::NOTHING };
         outcome(wait_in::<Users>(&self.state, place, wait, deadline))?;
-        Ok(self.sign(self.state.lock()))
+        Ok(self.sign(worker, self.state.lock()))
+    }
+
+    /// Gives up a turn with a share of the lock, or the whole of it, in hand.
+    #[cold]
+    fn give_way(&self, worker: Option<&Worker>, access: Access, number: u32) {
+        match access {
+            Access::Read => {
+                let given_up_if_unwound = self.read_guard(number);
+                take_breath(worker);
+                std::mem::forget(given_up_if_unwound);
+            }
+            Access::Write => {
+                let given_up_if_unwound = self.write_guard(number);
+                take_breath(worker);
+                std::mem::forget(given_up_if_unwound);
+            }
+        }
     }
 
     #[inline]

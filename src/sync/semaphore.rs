@@ -9,10 +9,10 @@
 use super::error::{WaitTimeoutError, outcome};
 use super::waiters::{Line, Waiters, wait_in};
 use super::woken::Woken;
-use crate::scheduler::Wait;
 use crate::scheduler::lock::{Guard, Lock};
 use crate::scheduler::wake::{Holder, WakeKey};
-use crate::task::wait::Cancelled;
+use crate::scheduler::{Wait, Worker, worker};
+use crate::task::wait::{Cancelled, is_out_of_breath, take_breath};
 use crate::time::now;
 use std::fmt;
 use std::sync::Arc;
@@ -79,7 +79,7 @@ impl Line for Takers {
         woken.into_keys()
     }
 
-    fn left(state: &mut State) -> Vec<WakeKey> {
+    fn left(state: &mut State, _: bool) -> Vec<WakeKey> {
         let mut woken = Woken::default();
         state.give_back(0, &mut woken);
         woken.into_keys()
@@ -139,9 +139,9 @@ impl Semaphore {
 
     /// Whoever runs this has just taken permits, and is named as their holder. Returns the number of its permit.
     #[inline]
-    fn sign(&self, mut state: Guard<'_, State>) -> u32 {
+    fn sign(&self, worker: Option<&Worker>, mut state: Guard<'_, State>) -> u32 {
         state.named = state.named.wrapping_add(1);
-        self.holder.set_current();
+        self.holder.set_task_of(worker);
         state.named
     }
 
@@ -153,21 +153,34 @@ impl Semaphore {
             "{count} permits of a semaphore are wanted that has never more than {}",
             self.bound
         );
-        let mut state = self.state.lock();
+        let worker = worker();
+        let mut state = self.state.lock_for(worker);
         if state.take_in_turn(count) {
-            return Ok(self.sign(state));
+            let number = self.sign(worker, state);
+            if is_out_of_breath(worker) {
+                self.give_way(worker, count, number);
+            }
+            return Ok(number);
         }
         let place = state.waiters.enlist(count);
         drop(state);
         let wait = Wait { why: "a semaphore", open: true, holder: &raw const self.holder, ..Wait::NOTHING };
         outcome(wait_in::<Takers>(&self.state, place, wait, deadline))?;
-        Ok(self.sign(self.state.lock()))
+        Ok(self.sign(worker, self.state.lock()))
+    }
+
+    /// Gives up a turn with permits in hand.
+    #[cold]
+    fn give_way(&self, worker: Option<&Worker>, count: usize, number: u32) {
+        let given_back_if_unwound = Permit { semaphore: self, count, number };
+        take_breath(worker);
+        std::mem::forget(given_back_if_unwound);
     }
 
     fn try_take(&self, count: usize) -> Option<u32> {
         let mut state = self.state.lock();
         let had = state.take_in_turn(count);
-        had.then(|| self.sign(state))
+        had.then(|| self.sign(worker(), state))
     }
 
     #[inline]

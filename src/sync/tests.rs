@@ -103,7 +103,8 @@ fn a_cancel_in_the_moment_of_the_hand_over_loses_nothing() {
         yield_now();
         taker.cancel();
         post.put(3);
-        assert_eq!(taker.join().unwrap(), Ok(3), "the cancel had not been looked at yet");
+        assert_eq!(taker.join().unwrap(), Err("cancelled"), "the cancel came first");
+        assert_eq!(post.take(None), Ok(3));
         let inner = Arc::clone(&post);
         let mut taker = spawn(move || inner.take(None));
         yield_now();

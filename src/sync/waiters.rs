@@ -16,12 +16,33 @@
 //! So a hand-over is committed in one step, and a waiter that is cancelled in the same moment finds out, under the same
 //! lock, which of the two came first. A waiter has left its line before its wait returns. One whose run has left it behind
 //! stays enlisted for ever, and is passed over.
+//!
+//! # Waiters that were interrupted first
+//!
+//! A cancel, a force-unwind, the cancel of a scope and a deadline end a wait, but the waiter leaves its line only when it runs
+//! again. Until then the granter passes over it, also when it closes the line: `task::wait::is_out` looks at the waiter's
+//! control block. A passed-over waiter is out of the line for good (`Passed`; a select is claimed for no line, `Choice::OVER`),
+//! and its wait returns `Cancelled` or `TimedOut`. Therefore a value goes to a waiter that was interrupted only if it was
+//! granted before.
+//!
+//! * **Sound**: the control block is read only if the waiter's run is the granter's own. Then both are on one thread, and the
+//!   block lives as long as the worker. For a waiter of another run, or a plain thread, the granter knows only whether the run
+//!   goes on: it grants as if there had been no cancel, and what was granted counts. Two threads have no order but the one that
+//!   the line's lock gives them, and the cancel takes no lock.
+//! * **The same answer on both sides**: the granter asks what the wait itself will ask. A shielded wait heeds no cancel, and a
+//!   stubborn one no limits: `block.wait` holds what the wait heeds from the moment at which its task gives up the turn.
+//! * **Final**: a cancel is never taken back, but a deadline can be moved. That a wait was passed over decides it: the deadline
+//!   has been seen then (`timeout` returns `Elapsed`), and the wait returns `Cancelled` though the deadline was moved later.
+//! * **Nothing is lost**: the granter goes on with the next in line. If none is left, the value stays where a value without
+//!   waiters stays. A waiter that was passed over calls `Line::left` when it leaves, as any other.
+//! * **Free**: for a task with no attention bit set, one comparison decides, where there was one for the bit LEFT. A parked wait
+//!   with a deadline has the bit TIMED, and costs a look at the clock.
 #![forbid(unsafe_code)]
 
 use crate::scheduler::Wait;
 use crate::scheduler::lock::Lock;
 use crate::scheduler::wake::WakeKey;
-use crate::task::wait::wait_anywhere;
+use crate::task::wait::{is_out, wait_anywhere};
 use crate::time::now;
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,7 +61,7 @@ enum Status {
     Handed,
     /// Told that it waits in vain, and out of the line.
     Dismissed,
-    /// Out of the line because it was handed something in another one, or is gone.
+    /// Passed over, and out of the line: it was handed something in another one, is gone, or its wait is over.
     Passed,
 }
 
@@ -107,6 +128,9 @@ thread_local! {
 }
 
 impl Choice {
+    /// For no line: the wait is over, and its task has not run since.
+    pub(crate) const OVER: usize = usize::MAX - 1;
+
     /// One that is nobody's.
     pub(crate) fn take() -> &'static Choice {
         let unused = UNUSED.try_with(|unused| unused.0.borrow_mut().pop()).ok().flatten();
@@ -217,11 +241,11 @@ impl<V> Waiters<V> {
     pub(crate) fn first(&mut self) -> Option<&mut V> {
         while self.first != NONE {
             let node = &self.nodes[self.first as usize];
-            let claimed_elsewhere = node.choice.is_some_and(|(choice, _)| choice.claimed() != 0);
-            if !claimed_elsewhere && !node.key.is_some_and(|key| key.is_gone()) {
+            if node.choice.is_some_and(|(choice, _)| choice.claimed() != 0) {
+                self.unlink(self.first, Status::Passed);
+            } else if !self.passes(self.first) {
                 return self.nodes[self.first as usize].value.as_mut();
             }
-            self.unlink(self.first, Status::Passed);
         }
         None
     }
@@ -230,12 +254,8 @@ impl<V> Waiters<V> {
     pub(crate) fn count(&mut self) -> usize {
         let (mut place, mut count) = (self.first, 0);
         while place != NONE {
-            let (next, key) = (self.nodes[place as usize].next, self.nodes[place as usize].key);
-            if key.is_some_and(|key| key.is_gone()) {
-                self.unlink(place, Status::Passed);
-            } else {
-                count += 1;
-            }
+            let next = self.nodes[place as usize].next;
+            count += usize::from(!self.passes(place));
             place = next;
         }
         count
@@ -243,18 +263,19 @@ impl<V> Waiters<V> {
 
     /// Whether somebody is in line who can be handed something and waits not only because of `choice`: one that waits in
     /// several lines can give itself nothing.
-    pub(crate) fn has_other(&self, choice: &'static Choice) -> bool {
+    pub(crate) fn has_other(&mut self, choice: &'static Choice) -> bool {
         let mut place = self.first;
         while place != NONE {
             let node = &self.nodes[place as usize];
+            let next = node.next;
             let in_vain = match node.choice {
                 Some((other, _)) => std::ptr::eq(other, choice) || other.claimed() != 0,
                 None => false,
             };
-            if !in_vain && !node.key.is_some_and(|key| key.is_gone()) {
+            if !in_vain && !self.passes(place) {
                 return true;
             }
-            place = node.next;
+            place = next;
         }
         false
     }
@@ -265,15 +286,36 @@ impl<V> Waiters<V> {
     pub(crate) fn claim(&mut self) -> Option<Place> {
         while self.first != NONE {
             let place = self.first;
-            let node = &self.nodes[place as usize];
-            let gone = node.key.is_some_and(|key| key.is_gone());
-            if !gone && node.choice.is_none_or(|(choice, index)| choice.claim(index)) {
+            if self.passes(place) {
+                continue;
+            }
+            if self.nodes[place as usize].choice.is_none_or(|(choice, index)| choice.claim(index)) {
                 self.unlink(place, Status::Handed);
                 return Some(Place(place));
             }
             self.unlink(place, Status::Passed);
         }
         None
+    }
+
+    /// Whether nothing may be handed to a waiter any more. Then takes it out of the line, for good.
+    #[inline(always)]
+    fn passes(&mut self, place: u32) -> bool {
+        let is_out = self.nodes[place as usize].key.is_some_and(|key| is_out(&key));
+        if is_out {
+            self.pass(place);
+        }
+        is_out
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn pass(&mut self, place: u32) {
+        if let Some((choice, _)) = self.nodes[place as usize].choice {
+            // Nor in its other lines. If it was claimed in one of them, that stands.
+            choice.claim(Choice::OVER);
+        }
+        self.unlink(place, Status::Passed);
     }
 
     /// Takes whom `first` has just returned out of the line, as `claim` does. Does not ask again whether it is gone: a run may
@@ -303,6 +345,9 @@ impl<V> Waiters<V> {
         let mut keys = Vec::new();
         while self.first != NONE {
             let place = self.first;
+            if self.passes(place) {
+                continue;
+            }
             keys.extend(self.nodes[place as usize].key);
             self.unlink(place, Status::Dismissed);
         }
@@ -366,9 +411,10 @@ pub(crate) trait Line {
     /// woken.
     fn pass_on(state: &mut Self::State, value: Self::Value) -> Vec<WakeKey>;
 
-    /// Somebody has left the line without having been handed anything. Returns who is to be woken: those whom it kept waiting.
-    fn left(state: &mut Self::State) -> Vec<WakeKey> {
-        let _ = state;
+    /// A waiter has left without having been handed anything, and was in the line until now if `was_in_line`: if not, it was
+    /// passed over before. Returns who is to be woken: those whom it kept waiting.
+    fn left(state: &mut Self::State, was_in_line: bool) -> Vec<WakeKey> {
+        let _ = (state, was_in_line);
         Vec::new()
     }
 }
@@ -395,9 +441,14 @@ struct Enlisted<'a, L: Line> {
 impl<L: Line> Drop for Enlisted<'_, L> {
     fn drop(&mut self) {
         let mut state = self.lock.lock();
-        let (value, handed) = L::waiters(&mut state).leave(self.place);
-        let (value, keys) =
-            if handed { (None, L::pass_on(&mut state, value)) } else { (Some(value), L::left(&mut state)) };
+        let waiters = L::waiters(&mut state);
+        let was_in_line = waiters.nodes[self.place.0 as usize].status == Status::Waiting;
+        let (value, handed) = waiters.leave(self.place);
+        let (value, keys) = if handed {
+            (None, L::pass_on(&mut state, value))
+        } else {
+            (Some(value), L::left(&mut state, was_in_line))
+        };
         drop(state);
         wake_all(keys);
         drop(value); // anybody's code
@@ -420,17 +471,20 @@ pub(crate) fn wait_in<L: Line>(
         let outcome = wait_anywhere(wait, deadline);
         let mut state = lock.lock();
         let waiters = L::waiters(&mut state);
-        let end: fn(L::Value) -> Ended<L::Value> = match waiters.nodes[place.0 as usize].status {
+        let status = waiters.nodes[place.0 as usize].status;
+        let end: fn(L::Value) -> Ended<L::Value> = match status {
             Status::Handed => Ended::Handed,
             Status::Dismissed => Ended::Dismissed,
             _ if outcome.is_err() => Ended::Cancelled,
             _ if deadline.is_some_and(|deadline| deadline <= now()) => Ended::TimedOut,
+            // That the wait is over was decided when it was passed over, though its limit has been moved since.
+            Status::Passed => Ended::Cancelled,
             _ => continue,
         };
         std::mem::forget(enlisted);
         let (value, handed) = waiters.leave(place);
         if !handed {
-            let keys = L::left(&mut state);
+            let keys = L::left(&mut state, status == Status::Waiting);
             drop(state);
             wake_all(keys);
         }

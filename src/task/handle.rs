@@ -107,11 +107,14 @@ impl<T> JoinHandle<T> {
     /// ```
     #[track_caller]
     pub fn join(&mut self) -> Result<T, JoinError> {
+        let worker = worker();
+        wait::breathe_on(worker);
+        let own = worker.filter(|worker| Rc::ptr_eq(&worker.table, &self.table));
         loop {
             if let Some(result) = self.try_join() {
                 return result;
             }
-            let Some(worker) = self.own_worker() else {
+            let Some(worker) = own else {
                 // Its run is over and it has not ended: it was left behind.
                 return Err(JoinError::Cancelled);
             };

@@ -211,6 +211,8 @@ pub fn scope<'env, T>(f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) ->
         return Err(ScopeError::Panicking);
     }
     wait::refuse(worker);
+    // Here and not at the end, which has to wait for the tasks and must not be unwound.
+    wait::breathe();
     let cancelled: Rc<Cell<bool>> = Rc::default();
     let open = Open::new(worker, SectionKind::Scope, What::Scope(Rc::clone(&cancelled)));
     let family = Rc::new(Family {

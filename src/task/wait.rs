@@ -1,8 +1,9 @@
 //! Waiting: the one primitive that everything that waits is made of.
 //!
-//! [`park`] suspends the task until somebody unparks it. A wake that comes before is kept, so nothing is lost between
-//! looking at a condition and parking; a wake that was meant for an earlier wait may come late, so whoever parks looks at its
-//! condition again. Every park says why, for the report of a deadlock.
+//! [`park`] suspends the task until an [`Unparker`] of it is used. A wake that comes before is kept, so nothing is lost between
+//! looking at a condition and parking; a wake that was meant for an earlier wait may come late, so the caller looks at its
+//! condition again. The two are kept apart: an unpark is a permit for the next public park and for nothing else, a wake of the
+//! library's own is a token for the next wait of any kind. Every park says why, for the report of a deadlock.
 //!
 //! Cancelling is a value: a flag that every wait looks at, from then on until the task ends.
 
@@ -10,7 +11,7 @@ use super::done::extra;
 use super::{Task, limits};
 use crate::scheduler::table::Block;
 use crate::scheduler::wake::{WakeKey, block_thread};
-use crate::scheduler::{Mode, Phase, Wait, Worker, attention, worker};
+use crate::scheduler::{BREATH, Mode, Phase, Wait, Worker, attention, worker};
 use crate::section;
 use std::borrow::Cow;
 use std::fmt;
@@ -51,8 +52,9 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Suspends the task until its [`Unparker`] is used. Returns at once if it was used since the last park. May return without
-/// a reason: look at what you wait for again.
+/// Suspends the task until its [`Unparker`] is used. Returns at once if it was used since the last park, also if the task has
+/// waited for something else in between: an unpark is kept until a park takes it, and several before a park count as one. May
+/// return without a reason: check the condition again.
 ///
 /// # Errors
 ///
@@ -75,7 +77,7 @@ impl fmt::Display for Reason {
 #[track_caller]
 pub fn park(reason: impl Into<Reason>) -> Result<(), Cancelled> {
     let what = waiting(reason);
-    wait(running("park"), what, None)
+    public_park(running("park"), what, None)
 }
 
 /// As [`park`], but not beyond `deadline`, by the clock of [`time::now`](crate::time::now): then it returns `Ok` too, and the
@@ -99,7 +101,7 @@ pub fn park(reason: impl Into<Reason>) -> Result<(), Cancelled> {
 #[track_caller]
 pub fn park_until(reason: impl Into<Reason>, deadline: Instant) -> Result<(), Cancelled> {
     let what = waiting(reason);
-    wait(running("park"), what, Some(deadline))
+    public_park(running("park"), what, Some(deadline))
 }
 
 /// As [`park`], but no cancel cuts it short: for a wait that must not be left half-way. Keep it brief: whoever cancels the
@@ -120,13 +122,22 @@ pub fn park_until(reason: impl Into<Reason>, deadline: Instant) -> Result<(), Ca
 pub fn park_shielded(reason: impl Into<Reason>) {
     let wait_for = Wait { stubborn: true, ..waiting(reason) };
     // A stubborn wait does not return Cancelled, except in a panicking thread, where it cannot wait.
-    let _ = wait(running("park"), wait_for, None);
+    let _ = public_park(running("park"), wait_for, None);
+}
+
+#[track_caller]
+fn public_park(worker: &Worker, wait_for: Wait, deadline: Option<Instant>) -> Result<(), Cancelled> {
+    if worker.current().permit.get() {
+        // It will not wait.
+        breathe();
+    }
+    wait(worker, wait_for, deadline)
 }
 
 /// To be called before the worker is looked up: `into` may be anybody's code, and a generator that suspends in it may go on in
 /// another run.
 fn waiting(reason: impl Into<Reason>) -> Wait {
-    Wait { why: reason.into().0, ..Wait::NOTHING }
+    Wait { why: reason.into().0, public: true, ..Wait::NOTHING }
 }
 
 /// Whether this task was cancelled. False outside of a run.
@@ -227,15 +238,18 @@ pub(crate) fn wait(worker: &Worker, wait: Wait, deadline: Option<Instant>) -> Re
 #[cold]
 fn wait_heedfully(worker: &Worker, block: &Block, wait: Wait, deadline: Option<Instant>) -> Result<(), Cancelled> {
     let view = limits::view(block);
-    let heard = Wait { stubborn: wait.stubborn || view.shielded, ..wait };
+    let limit = view.deadline().filter(|_| !wait.stubborn);
+    let is_own = limit.is_none_or(|limit| deadline.is_some_and(|deadline| deadline <= limit));
+    let heard =
+        Wait { stubborn: wait.stubborn || view.shielded, limited: !wait.stubborn, limit_first: !is_own, ..wait };
     if is_cut_short(block, heard) || !wait.stubborn && limits::is_cut_off(worker, block) {
+        // A task that grants something during the turn sees that this wait is over.
+        block.wait.set(heard);
         // A wait that is cut short still gives up its turn, so that a task which ignores its cancel starves nobody.
         worker.turn();
         worker.unwind_if_told();
         return if wait.stubborn { Ok(()) } else { Err(Cancelled) };
     }
-    let limit = view.deadline().filter(|_| !wait.stubborn);
-    let is_own = limit.is_none_or(|limit| deadline.is_some_and(|deadline| deadline <= limit));
     let rang = worker.park(heard, if is_own { deadline } else { limit });
     worker.unwind_if_told();
     if wait.stubborn {
@@ -273,29 +287,50 @@ pub(crate) fn wait_anywhere(wait_for: Wait, deadline: Option<Instant>) -> Result
     }
 }
 
-/// How many waits in a row may be over before they begin.
-const BREATH: u32 = 4096;
-
-/// A wait was over before it began. Now and then the turn is given up all the same: what another thread fills could
-/// otherwise be emptied for ever, while timers, cancels and everybody else wait.
+/// The cooperative budget: counts a call that may wait and did not. Every `BREATH`th such call gives up its turn once: a task
+/// that takes what another thread keeps supplying never waits, and would otherwise starve timers, cancels, deadlines and all
+/// other tasks.
+///
+/// Callers have done by then what they were called for, so that what needs no wait is done at once, whatever the budget. What
+/// they have in hand is given back by its destructor: the turn may be unwound out of.
 #[inline(always)]
 pub(crate) fn breathe() {
-    if let Some(worker) = worker() {
-        let count = worker.breath.get() + 1;
-        worker.breath.set(count);
-        if count == BREATH {
-            out_of_breath(worker);
-        }
+    breathe_on(worker());
+}
+
+/// The same for a caller that has found this thread's worker already, or that has waited: with none nothing is counted.
+#[inline(always)]
+pub(crate) fn breathe_on(worker: Option<&Worker>) {
+    if is_out_of_breath(worker) {
+        take_breath(worker);
     }
 }
 
+/// Counts a call, and tells whether it is one that is to give up its turn: by `take_breath`.
+#[inline(always)]
+pub(crate) fn is_out_of_breath(worker: Option<&Worker>) -> bool {
+    worker.is_some_and(|worker| {
+        let left = worker.breath.get().wrapping_sub(1);
+        worker.breath.set(left);
+        left == 0
+    })
+}
+
+/// Gives up a turn, where that is possible.
 #[cold]
 #[inline(never)]
-fn out_of_breath(worker: &Worker) {
-    worker.breath.set(0);
-    if !panicking() && !worker.current().has_attention(attention::QUIET) && !worker.is_in_job() {
-        worker.turn();
+pub(crate) fn take_breath(worker: Option<&Worker>) {
+    let Some(worker) = worker else { return };
+    let block = worker.current();
+    if panicking() || block.has_attention(attention::QUIET) || worker.is_in_job() || worker.is_hub(block) {
+        // No turn may be given up here: the next call counts again.
+        worker.breath.set(1);
+        return;
     }
+    worker.breath.set(BREATH);
+    // A turn alone would look at timers and at the wakes of other threads only every 64th time.
+    worker.hurry();
+    worker.turn();
 }
 
 /// Whether a wait of this kind does not begin, or ends, for what the task was told.
@@ -309,6 +344,30 @@ pub(crate) fn cut_short(worker: &Worker, block: &Block) {
     if block.phase.get() == Phase::Parked && is_cut_short(block, block.wait.get()) {
         worker.wake(block);
     }
+}
+
+/// Whether nothing may be granted to a waiter in a line: its task is gone, or was interrupted and has not run since.
+#[inline(always)]
+pub(crate) fn is_out(key: &WakeKey) -> bool {
+    key.is_out(is_over)
+}
+
+/// Whether the wait of a task of this run is over, though it has not been entered since: the task was cancelled or is to be
+/// unwound, a scope around the wait was cancelled, or a deadline has come, by the run's clock. What the wait itself does not
+/// heed does not count.
+#[cold]
+#[inline(never)]
+fn is_over(worker: &Worker, block: &Block) -> bool {
+    let wait = block.wait.get();
+    if is_cut_short(block, wait) {
+        return true;
+    }
+    let timed = block.has_attention(attention::TIMED);
+    // Of an own deadline and a limit the wait heeds the one that it is parked with.
+    let own = block.deadline.get().filter(|_| timed && !wait.limit_first);
+    // The cancel of a scope and a deadline that is moved wake the task: one that is still parked was told of neither.
+    let may_be_limited = wait.limited && (timed || block.phase.get() != Phase::Parked);
+    own.is_some_and(|own| own <= worker.clock.now()) || may_be_limited && limits::is_cut_off(worker, block)
 }
 
 /// Panics where nothing may wait.
@@ -361,10 +420,20 @@ impl Unparker {
         Unparker { target: Some(target) }
     }
 
-    /// Makes the task's current park return, or else its next one.
+    /// Makes the task's current park return, or else its next one. A sleep, a join, a lock, a channel or any other wait neither
+    /// ends by it nor takes it.
+    ///
+    /// ```
+    /// use cede::task::{Unparker, park};
+    /// cede::run(|| {
+    ///     Unparker::current().unpark();
+    ///     cede::time::sleep(std::time::Duration::from_millis(1))?;
+    ///     park("the unpark of before") // returns at once
+    /// })?;
+    /// # Ok::<(), cede::task::Cancelled>(())
+    /// ```
     pub fn unpark(&self) {
-        // The task or its run may be over; then there is nobody to wake.
-        let _ = self.target().key.wake();
+        self.target().key.unpark();
     }
 
     /// Whom it wakes.

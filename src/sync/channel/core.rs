@@ -123,12 +123,12 @@ impl<T> State<T> {
     }
 
     /// Whether somebody who waits with `choice` could receive, or would be told that nothing will ever come.
-    pub(super) fn can_recv(&self, choice: &'static Choice) -> bool {
+    pub(super) fn can_recv(&mut self, choice: &'static Choice) -> bool {
         !self.buffer.is_empty() || self.is_closed_to_receivers() || self.sending.has_other(choice)
     }
 
     /// Whether somebody who waits with `choice` could send, or would be told that nobody will ever receive.
-    pub(super) fn can_send(&self, choice: &'static Choice) -> bool {
+    pub(super) fn can_send(&mut self, choice: &'static Choice) -> bool {
         self.buffer.len() < self.capacity || self.is_closed_to_senders() || self.receiving.has_other(choice)
     }
 
@@ -204,7 +204,13 @@ impl<T> Channel<T> {
                 }
                 return Ok(());
             }
-            Err(TrySendError::Disconnected(message)) => return Err(SendTimeoutError::Disconnected(message)),
+            Err(TrySendError::Disconnected(message)) => {
+                drop(state);
+                if self.capacity != usize::MAX {
+                    breathe();
+                }
+                return Err(SendTimeoutError::Disconnected(message));
+            }
             Err(TrySendError::Full(message)) => message,
         };
         let place = state.sending.enlist(Some(message));
@@ -232,7 +238,11 @@ impl<T> Channel<T> {
                 breathe();
                 return Ok(message);
             }
-            Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+            Err(TryRecvError::Disconnected) => {
+                drop(state);
+                breathe();
+                return Err(RecvTimeoutError::Disconnected);
+            }
             Err(TryRecvError::Empty) => {}
         }
         let place = state.receiving.enlist(None);

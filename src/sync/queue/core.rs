@@ -8,13 +8,13 @@
 
 use super::error::{PopTimeoutError, PushTimeoutError, TryPopError, TryPushError};
 use super::order::Items;
-use crate::scheduler::Wait;
 use crate::scheduler::lock::Lock;
 use crate::scheduler::wake::WakeKey;
+use crate::scheduler::{Wait, worker};
 use crate::sync::error::{WaitTimeoutError, outcome};
 use crate::sync::waiters::{Ended, Line, Waiters, wait_in};
 use crate::sync::woken::Woken;
-use crate::task::wait::breathe;
+use crate::task::wait::{breathe, breathe_on};
 use std::marker::PhantomData;
 use std::time::Instant;
 
@@ -157,8 +157,11 @@ impl<Q, T> Core<Q, T> {
 
     #[track_caller]
     pub(super) fn join(&self, deadline: Option<Instant>) -> Result<(), WaitTimeoutError> {
-        let mut state = self.state.lock();
+        let worker = worker();
+        let mut state = self.state.lock_for(worker);
         if state.unfinished == 0 {
+            drop(state);
+            breathe_on(worker);
             return Ok(());
         }
         let place = state.joiners.enlist(());
@@ -204,7 +207,13 @@ impl<Q: Items<Item = T>, T> Core<Q, T> {
             let mut state = self.state.lock();
             match state.try_push(item, &mut woken) {
                 Ok(()) => None,
-                Err(TryPushError::Closed(item)) => return Err(PushTimeoutError::Closed(item)),
+                Err(TryPushError::Closed(item)) => {
+                    drop(state);
+                    if self.capacity != usize::MAX {
+                        breathe();
+                    }
+                    return Err(PushTimeoutError::Closed(item));
+                }
                 Err(TryPushError::Full(item)) => Some(state.pushers.enlist(Some(item))),
             }
         };
@@ -238,7 +247,11 @@ impl<Q: Items<Item = T>, T> Core<Q, T> {
             let mut state = self.state.lock();
             match state.try_pop(&mut woken) {
                 Ok(item) => return Ok(item),
-                Err(TryPopError::Closed) => return Err(PopTimeoutError::Closed),
+                Err(TryPopError::Closed) => {
+                    drop(state);
+                    breathe();
+                    return Err(PopTimeoutError::Closed);
+                }
                 Err(TryPopError::Empty) => state.poppers.enlist(None),
             }
         };

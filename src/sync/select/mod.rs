@@ -205,6 +205,7 @@ pub fn among(cases: &mut [&mut dyn Case], patience: Patience) -> Result<Option<u
         }
         let Patience::Until(until) = patience else { return Ok(None) };
         if until.is_some_and(|until| until <= now()) {
+            breathe();
             return Ok(None);
         }
         let mut enlisted = Enlisted { cases, choice: Choice::take() };
@@ -315,8 +316,13 @@ impl Enlisted<'_, '_> {
         let wait = Wait { why: "one of several things", closed, open: !closed, ..Wait::NOTHING };
         loop {
             wait_anywhere(wait, deadline)?;
+            let is_late = deadline.is_some_and(|deadline| deadline <= now());
+            if self.choice.claimed() == Choice::OVER && !is_late {
+                // It was passed over because of a limit, which has been moved since.
+                return Err(Cancelled);
+            }
             if self.choice.claimed() != 0
-                || deadline.is_some_and(|deadline| deadline <= now())
+                || is_late
                 || self.cases.iter().enumerate().any(|(i, case)| case.is_ready(self.turn(i), Internal))
             {
                 return Ok(());
@@ -326,7 +332,8 @@ impl Enlisted<'_, '_> {
 
     /// Leaves all lines, and returns which case was handed something.
     fn leave(&mut self, keep: bool) -> Option<usize> {
-        let chosen = if self.choice.claim(LEAVING) { None } else { Some(self.choice.claimed() - 1) };
+        let _ = self.choice.claim(LEAVING);
+        let chosen = Some(self.choice.claimed()).filter(|index| *index < Choice::OVER).map(|index| index - 1);
         self.cases.iter_mut().for_each(|case| case.leave(keep, Internal));
         self.choice.give_back();
         chosen
