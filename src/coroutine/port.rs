@@ -29,11 +29,137 @@ pub(crate) enum Note {
     ThreadEnded = THREAD_ENDED,
 }
 
+/// True unwind tables at each instruction of corosensei's switch, for profilers whose signal handler unwinds there.
+///
+/// Upstream they are not: arch/x86_64.rs pushes and loads stack pointers within functions whose tables count from the stack
+/// pointer, and an unwinder takes a saved register for a return address and crashes. A function with a frame pointer is
+/// immune: its tables count from that one, and whichever of the two sides it belongs to, it leads to a true return address.
+/// Outside of x86-64 functions that call have one by default. On x86-64 an alignment that the stack pointer alone does not
+/// have brings it: of a local of [`Anchor`] for who resumes, of the result [`Last`] for the first frame of a body.
+/// Around a suspension two directives say that the stack ends, which takes no register from the body.
+///
+/// In debug builds corosensei's functions are not inlined between ours; there what crosses the switch is aligned so too, and
+/// `Anchor::before_resume` does the rest. Not under ASan, which gives no fake frame to a function that holds assembly.
+/// tests/unwinding.rs unwinds at each instruction.
+pub(super) use true_tables::*;
+
+#[cfg(all(target_arch = "x86_64", not(cede_no_unwind_tables), not(feature = "asan")))]
+mod true_tables {
+    use std::arch::asm;
+    use std::mem::MaybeUninit;
+
+    /// Gives the function that it is a local of a frame pointer.
+    #[repr(align(32))]
+    pub(in super::super) struct Anchor([MaybeUninit<u8>; 32]);
+
+    impl Anchor {
+        #[inline(always)]
+        pub(in super::super) fn new() -> Anchor {
+            Anchor([MaybeUninit::uninit(); 32])
+        }
+
+        /// In debug builds corosensei's switch into a coroutine is a function of its own, without a frame pointer, that
+        /// saves r15 right below its return address: an unwinder takes that for one, and 0 ends it.
+        #[inline(always)]
+        pub(in super::super) fn before_resume(&self) {
+            #[cfg(debug_assertions)]
+            // SAFETY: the register is declared.
+            unsafe {
+                asm!("xor r15d, r15d", out("r15") _, options(nostack, nomem))
+            };
+        }
+
+        /// Keeps the compiler from leaving it out. Stands on a path that the plain switch does not take, so it is free.
+        #[inline(always)]
+        pub(in super::super) fn hold(&self) {
+            // SAFETY: no instruction.
+            unsafe { asm!("/* {} */", in(reg) &raw const self.0, options(nostack, preserves_flags)) };
+        }
+    }
+
+    /// What comes out of a body at its end.
+    #[repr(align(32))]
+    pub(in super::super) struct Last<R>(pub(in super::super) R);
+
+    /// What goes in with a resume: nothing.
+    #[cfg_attr(debug_assertions, allow(dead_code, reason = "its size is what it is for"))]
+    #[cfg_attr(debug_assertions, repr(align(32)))]
+    pub(in super::super) struct In(#[cfg(debug_assertions)] [MaybeUninit<u8>; 32]);
+
+    impl In {
+        #[inline(always)]
+        pub(in super::super) fn new() -> In {
+            In(
+                #[cfg(debug_assertions)]
+                [MaybeUninit::uninit(); 32],
+            )
+        }
+    }
+
+    /// What comes out with a suspension.
+    #[cfg_attr(debug_assertions, repr(align(32)))]
+    pub(in super::super) struct Out<Y>(pub(in super::super) MaybeUninit<Y>);
+
+    /// From here on, where this is inlined, the unwind tables say that the stack ends. corosensei's suspension must be all
+    /// that follows, without a branch, so that [`go_on_unwinding`] stays behind it: its feature `unwind` is off for that.
+    #[inline(always)]
+    pub(super) fn stop_unwinding() {
+        // SAFETY: no instruction.
+        unsafe { asm!(".cfi_undefined rip", options(nostack, preserves_flags)) };
+    }
+
+    /// From here on they say again where the return address of every function is.
+    #[inline(always)]
+    pub(super) fn go_on_unwinding() {
+        // SAFETY: no instruction.
+        unsafe { asm!(".cfi_offset rip, -8", options(nostack, preserves_flags)) };
+    }
+}
+
+#[cfg(not(all(target_arch = "x86_64", not(cede_no_unwind_tables), not(feature = "asan"))))]
+mod true_tables {
+    use std::mem::MaybeUninit;
+
+    pub(in super::super) struct Anchor;
+
+    impl Anchor {
+        #[inline(always)]
+        pub(in super::super) fn new() -> Anchor {
+            Anchor
+        }
+
+        #[inline(always)]
+        pub(in super::super) fn before_resume(&self) {}
+
+        #[inline(always)]
+        pub(in super::super) fn hold(&self) {}
+    }
+
+    pub(in super::super) struct Last<R>(pub(in super::super) R);
+
+    pub(in super::super) struct In;
+
+    impl In {
+        #[inline(always)]
+        pub(in super::super) fn new() -> In {
+            In
+        }
+    }
+
+    pub(in super::super) struct Out<Y>(pub(in super::super) MaybeUninit<Y>);
+
+    #[inline(always)]
+    pub(super) fn stop_unwinding() {}
+
+    #[inline(always)]
+    pub(super) fn go_on_unwinding() {}
+}
+
 /// The body's side of the seam; a field of every handle.
 #[repr(C)]
 pub(crate) struct Port<I, Y> {
     /// How the body suspends. Null until it has started.
-    pub(super) seam: Cell<*const corosensei::Yielder<(), MaybeUninit<Y>>>,
+    pub(super) seam: Cell<*const corosensei::Yielder<In, Out<Y>>>,
     pub(super) note: Cell<Note>,
     /// Whoever resumed the body was panicking at that moment, so `panicking()` says nothing about the body.
     pub(super) resumed_in_panic: Cell<bool>,
@@ -77,8 +203,10 @@ impl<I, Y> Port<I, Y> {
     #[track_caller]
     fn leave(&self, value: MaybeUninit<Y>) -> Result<I, Note> {
         self.check();
+        stop_unwinding();
         // SAFETY: invariant 3: the body runs, so it has set the seam, and corosensei's yielder lives as long as it.
-        unsafe { (*self.seam.get()).suspend(value) };
+        unsafe { (*self.seam.get()).suspend(Out(value)) };
+        go_on_unwinding();
         if self.note.get() == Note::Plain {
             // SAFETY: invariant 4.
             return Ok(unsafe { self.take_input() });
@@ -101,8 +229,10 @@ impl<I, Y> Port<I, Y> {
     #[cold]
     fn stay(&self) -> ! {
         loop {
+            stop_unwinding();
             // SAFETY: as in `leave`. The note stays, so the value is not taken for one.
-            unsafe { (*self.seam.get()).suspend(MaybeUninit::uninit()) };
+            unsafe { (*self.seam.get()).suspend(Out(MaybeUninit::uninit())) };
+            go_on_unwinding();
         }
     }
 
