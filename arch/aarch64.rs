@@ -43,13 +43,20 @@ pub(super) unsafe fn switch(save: *const Context, to: *const Context) {
             "stp x3, x2, [x0]",
             "stp x29, x19, [x0, #16]",
             // From here on the registers are the other's. The stack pointer comes last: until then a signal's frame lies on
-            // this stack, from then on on that one, and both are whole at each moment.
+            // this stack, from then on on that one, and both are whole at each moment. An unwinder stops here: the tables
+            // of this function no longer fit the registers, and those of the other one do not fit yet.
             "ldp x3, x16, [x1]",
+            cfi!(".cfi_remember_state"),
             "ldp x29, x19, [x1, #16]",
+            cfi!(".cfi_undefined x30"),
             "mov sp, x3",
             // A jump, not a return: the predictor of returns would miss every time. By x16, so that any landing pad
             // accepts it where branch targets are enforced (BTI).
             "br x16",
+            cfi!(".cfi_restore_state"),
+            // Never executed. Unwinders look up the address before the one at which a suspended context resumes, which
+            // must not be the jump: its backtrace would end here.
+            "brk #0xcede",
             // Entered by somebody's jump, with sp, x29 and x19 as they were and nothing else.
             "2:",
             "hint #36", // bti j

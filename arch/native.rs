@@ -1,5 +1,21 @@
 //! What the hand-written files share: the context, and the announcements to AddressSanitizer.
 
+/// A directive for the unwind tables, where the functions that a switch is inlined into have any: an assembler refuses it
+/// elsewhere. They have none with `-Cpanic=abort -Cforce-unwind-tables=no`, which must come with
+/// `--cfg cede_no_unwind_tables`.
+#[cfg(all(not(cede_no_unwind_tables), any(panic = "unwind", target_os = "linux", target_vendor = "apple")))]
+macro_rules! cfi {
+    ($directive:literal) => {
+        $directive
+    };
+}
+#[cfg(not(all(not(cede_no_unwind_tables), any(panic = "unwind", target_os = "linux", target_vendor = "apple"))))]
+macro_rules! cfi {
+    ($directive:literal) => {
+        ""
+    };
+}
+
 #[cfg_attr(target_arch = "x86_64", path = "x86_64.rs")]
 #[cfg_attr(target_arch = "aarch64", path = "aarch64.rs")]
 mod imp;

@@ -43,12 +43,19 @@ pub(super) unsafe fn switch(save: *const Context, to: *const Context) {
             "mov [rdi + 16], rbp",
             "mov [rdi + 24], rbx",
             // From here on the registers are the other's. The stack pointer comes last: until then a signal's frame lies on
-            // this stack, from then on on that one, and both are whole at each moment.
+            // this stack, from then on on that one, and both are whole at each moment. An unwinder stops here: the tables
+            // of this function no longer fit the registers, and those of the other one do not fit yet.
+            cfi!(".cfi_remember_state"),
             "mov rbp, [rsi + 16]",
+            cfi!(".cfi_undefined rip"),
             "mov rbx, [rsi + 24]",
             "mov rsp, [rsi]",
             // An indirect jump, not a return: the predictor of returns would miss every time.
             "jmp [rsi + 8]",
+            cfi!(".cfi_restore_state"),
+            // Never executed. Unwinders look up the address before the one at which a suspended context resumes, which
+            // must not be a part of the jump: its backtrace would end here.
+            "int3",
             // Entered by somebody's jump, with rsp, rbp and rbx as they were and nothing else.
             "2:",
             "endbr64",

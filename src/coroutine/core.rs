@@ -37,6 +37,7 @@
 
 use super::chain;
 use super::port::{Handle, Label, Note, Port, Unwound};
+use super::unwind_tables::{Anchor, In, Last, Out};
 use crate::stack::arena::Kind;
 use crate::stack::{Shape, Stack, StackError, overflow, pool};
 use corosensei::stack::StackPointer;
@@ -99,7 +100,7 @@ unsafe impl corosensei::stack::Stack for Seat {
     }
 }
 
-type Inner<Y, R> = corosensei::Coroutine<(), MaybeUninit<Y>, Result<R, Payload>, Seat>;
+type Inner<Y, R> = corosensei::Coroutine<In, Out<Y>, Last<Result<R, Payload>>, Seat>;
 
 /// How a stack is to be made: what a `Builder` collects.
 #[derive(Clone, Debug)]
@@ -114,6 +115,14 @@ impl Plan {
     pub(crate) fn usual() -> Plan {
         Plan { shape: Shape::usual(), name: None, clear: false }
     }
+}
+
+/// What corosensei copies to the stack. The handle comes first: at one instruction of the first switch unwinders take it for
+/// a return address, and it leads to memory that can be read and is no code, so they stop.
+#[repr(C)]
+struct First<H, F> {
+    handle: NonNull<H>,
+    body: F,
 }
 
 /// A body on its stack, and the right to resume it.
@@ -170,7 +179,8 @@ impl<H: Handle, R> Core<H, R> {
             handle.write(H::new(Port::new(slot)));
             handle.as_ref().port().ask_for_last_word();
             let seat = Seat { base: StackPointer::new_unchecked(base), stack };
-            let inner = Inner::with_stack_unchecked(seat, move |seam, ()| run(handle, seam, body));
+            let first = First { handle, body };
+            let inner = Inner::with_stack_unchecked(seat, move |seam, _| Last(run(first, seam)));
             Ok(Core { inner: ManuallyDrop::new(inner), handle, leaked: false, _marker: PhantomData })
         }
     }
@@ -256,7 +266,9 @@ impl<H: Handle, R> Core<H, R> {
         if panicking() {
             self.handle().port().resumed_by_a_panic();
         }
-        match self.inner.resume(()) {
+        let anchor = Anchor::new();
+        anchor.before_resume();
+        match self.inner.resume(In::new()) {
             corosensei::CoroutineResult::Yield(value) => {
                 let port = self.handle().port();
                 if panicking() {
@@ -264,13 +276,14 @@ impl<H: Handle, R> Core<H, R> {
                 }
                 if port.head.note.get() == Note::Plain {
                     // SAFETY: invariant 4.
-                    return Event::Yielded(unsafe { value.assume_init() });
+                    return Event::Yielded(unsafe { value.0.assume_init() });
                 }
+                anchor.hold();
                 port.take_mail();
                 Event::Mail
             }
-            corosensei::CoroutineResult::Return(Ok(result)) => Event::Complete(result),
-            corosensei::CoroutineResult::Return(Err(payload)) => match payload.downcast_ref::<Unwound>() {
+            corosensei::CoroutineResult::Return(Last(Ok(result))) => Event::Complete(result),
+            corosensei::CoroutineResult::Return(Last(Err(payload))) => match payload.downcast_ref::<Unwound>() {
                 Some(unwound) if unwound.0 == self.handle().port().slot() => Event::Unwound,
                 // Also the unwinding of an outer body that had suspended from this one's stack.
                 _ => Event::Panicked(payload),
@@ -344,9 +357,8 @@ impl<H: Handle, R> Core<H, R> {
 /// Invariants 1 and 2 hold for `handle`.
 #[inline(always)]
 unsafe fn run<H: Handle, R>(
-    handle: NonNull<H>,
-    seam: &corosensei::Yielder<(), MaybeUninit<H::Out>>,
-    body: impl FnOnce(&H) -> R,
+    First { handle, body }: First<H, impl FnOnce(&H) -> R>,
+    seam: &corosensei::Yielder<In, Out<H::Out>>,
 ) -> Result<R, Payload> {
     // SAFETY: invariant 1.
     let handle = unsafe { handle.as_ref() };

@@ -7,6 +7,7 @@ pub(crate) mod chain;
 pub(crate) mod core;
 pub(crate) mod port;
 mod scoped;
+mod unwind_tables;
 
 use self::core::{Core, Event, Plan};
 use self::port::{Handle, Port};

@@ -3,6 +3,7 @@
 //! The invariants are those of [`core`](super::core).
 
 use super::chain::{self, Head, Link};
+use super::unwind_tables::{In, Out, go_on_unwinding, stop_unwinding};
 use crate::stack::arena::Slot;
 use crate::stack::overflow;
 use std::cell::Cell;
@@ -32,14 +33,14 @@ impl<I, Y> Port<I, Y> {
 
     /// How the body suspends.
     #[inline(always)]
-    fn seam(&self) -> *const corosensei::Yielder<(), MaybeUninit<Y>> {
+    fn seam(&self) -> *const corosensei::Yielder<In, Out<Y>> {
         // A yielder is `repr(transparent)` around the parent link, whatever its types.
         self.head.link().cast()
     }
 
     /// The body starts.
     #[inline(always)]
-    pub(super) fn set_seam(&self, seam: &corosensei::Yielder<(), MaybeUninit<Y>>) {
+    pub(super) fn set_seam(&self, seam: &corosensei::Yielder<In, Out<Y>>) {
         self.head.set_link(std::ptr::from_ref(seam).cast::<Link>());
     }
 
@@ -62,8 +63,10 @@ impl<I, Y> Port<I, Y> {
     #[track_caller]
     fn leave(&self, value: MaybeUninit<Y>) -> Result<I, Note> {
         self.check();
+        stop_unwinding();
         // SAFETY: invariant 3: the body runs, so it has set the seam, and corosensei's yielder lives as long as it.
-        unsafe { (*self.seam()).suspend(value) };
+        unsafe { (*self.seam()).suspend(Out(value)) };
+        go_on_unwinding();
         if self.head.note.get() == Note::Plain {
             // SAFETY: invariant 4.
             return Ok(unsafe { self.take_input() });
@@ -86,8 +89,10 @@ impl<I, Y> Port<I, Y> {
     #[cold]
     fn stay(&self) -> ! {
         loop {
+            stop_unwinding();
             // SAFETY: as in `leave`. The note stays, so the value is not taken for one.
-            unsafe { (*self.seam()).suspend(MaybeUninit::uninit()) };
+            unsafe { (*self.seam()).suspend(Out(MaybeUninit::uninit())) };
+            go_on_unwinding();
         }
     }
 

@@ -1,7 +1,7 @@
 //! The overflow report: who ran out of stack, by name, and then the end of the process.
 //!
 //! A guard that is touched raises SIGSEGV (SIGBUS on some systems). The handler finds the stack by the fault's address,
-//! not by the thread, so it needs no thread-local and takes no lock; it allocates nothing, writes one line with `write(2)`
+//! not by the thread, and by the stack pointer tells an overflow from a wrong pointer, so it needs no thread-local and takes no lock; it allocates nothing, writes one line with `write(2)`
 //! and aborts. It never returns to the code that ran out of stack and never leaves it for another: that has been tried
 //! elsewhere, and half-run destructors were the least of it.
 //!
@@ -46,7 +46,9 @@ extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context:
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
     // What a process sent (a code of 0 and below) has no address.
     if code > 0 {
-        if let Some(Place::Guard(slot)) = arena::find(address) {
+        if let Some(Place::Guard(slot)) = arena::find(address)
+            && is_overflow(slot, address, context)
+        {
             report(slot, None);
         }
         #[cfg(target_os = "linux")]
@@ -62,6 +64,24 @@ extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context:
         }
     }
     pass_on(signal, code, info, context);
+}
+
+/// Whether the code that touched the guard at `address` runs on the stack above it, at its end. Otherwise it has followed a
+/// wrong pointer, on whatever stack: a profiler's signal handler that unwinds, for one.
+///
+/// Code that grows its stack touches it at the stack pointer or above, and below by no more than a frame's first store or a
+/// red zone, which are within a page. A large frame of C code without probes puts the stack pointer into the guard or, by
+/// more than a guard, below this slot; the latter is not told apart from a read beyond the top of the stack below, so its
+/// fault goes unnamed.
+fn is_overflow(slot: arena::Slot, address: usize, context: *mut libc::c_void) -> bool {
+    #[cfg(target_os = "linux")]
+    if let Some(sp) = interrupted_sp(context) {
+        let here = matches!(arena::find(sp), Some(Place::Stack(on, _) | Place::Guard(on)) if on == slot);
+        return here && sp <= address.saturating_add(page_size());
+    }
+    // Where the stack pointer is not known, most who touch a guard have run out of stack.
+    let _ = (slot, address, context);
+    true
 }
 
 /// The stack pointer of the code that the signal interrupted.

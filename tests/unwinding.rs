@@ -1,0 +1,442 @@
+//! A profiler's signal handler may unwind at any instruction: a backtrace taken there neither faults nor goes astray, also
+//! in the middle of a switch of stacks.
+//!
+//! On x86-64 the trap flag stops the code at each of its instructions, so each is seen. Elsewhere a thread sends signals as
+//! fast as it can until the last instruction of a switch has been interrupted often; under qemu that takes `-singlestep`,
+//! which .ci/aarch64 sets, since qemu delivers signals between blocks of instructions only.
+
+//!
+//! Not under ASan, which turns off what keeps the tables of coroutines true (see src/coroutine/port.rs).
+
+#![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"), not(feature = "asan")))]
+
+mod common;
+
+use cede::{Coroutine, Generator, Inbox, Sink, Suspender, Yielder};
+use common::child::in_child;
+use std::ffi::{c_int, c_void};
+use std::hint::black_box;
+use std::mem::zeroed;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+/// Whether tasks are switched by the library's own code.
+const NATIVE: bool = cfg!(not(cede_portable_switch));
+/// No backtrace here has more frames, in debug builds either.
+const MOST_FRAMES: usize = 200;
+
+unsafe extern "C" {
+    fn _Unwind_Backtrace(frame: extern "C" fn(*mut c_void, *mut c_void) -> c_int, data: *mut c_void) -> c_int;
+    fn _Unwind_GetIP(context: *mut c_void) -> usize;
+}
+
+/// The addresses at which there is code.
+static CODE: [[AtomicUsize; 2]; 64] = [const { [const { AtomicUsize::new(0) }; 2] }; 64];
+/// How often the code was interrupted; how often right before a jump to another stack; how often the caller was found.
+static STEPS: AtomicUsize = AtomicUsize::new(0);
+static JUMPS: AtomicUsize = AtomicUsize::new(0);
+static CALLERS: AtomicUsize = AtomicUsize::new(0);
+/// Where the backtrace was wrong, and why: 1 a fault, 2 no frame, 3 no end, 4 a frame that is no code.
+static WRONG: [[AtomicUsize; 2]; 64] = [const { [const { AtomicUsize::new(0) }; 2] }; 64];
+
+fn is_code(address: usize) -> bool {
+    CODE.iter().any(|range| (range[0].load(SeqCst)..range[1].load(SeqCst)).contains(&address))
+}
+
+fn find_code() {
+    unsafe extern "C" fn object(info: *mut libc::dl_phdr_info, _: usize, _: *mut c_void) -> c_int {
+        // SAFETY: the loader passes a valid entry with its headers.
+        let (base, headers) = unsafe {
+            let info = &*info;
+            (info.dlpi_addr, std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()))
+        };
+        for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0)
+        {
+            let start = (base + header.p_vaddr) as usize;
+            let free = CODE.iter().find(|range| range[1].load(SeqCst) == 0).expect("more objects than expected");
+            free[0].store(start, SeqCst);
+            free[1].store(start + header.p_memsz as usize, SeqCst);
+        }
+        0
+    }
+    // SAFETY: the callback keeps to the contract.
+    unsafe { libc::dl_iterate_phdr(Some(object), null_mut()) };
+}
+
+/// A backtrace of the interrupted code.
+#[repr(C)]
+struct Trace {
+    pc: usize,
+    /// Since `pc` was found.
+    frames: usize,
+    last: usize,
+    /// A frame other than the last one is no code.
+    astray: bool,
+}
+
+extern "C" fn frame(context: *mut c_void, trace: *mut c_void) -> c_int {
+    // SAFETY: `look` passes a trace.
+    let trace = unsafe { &mut *trace.cast::<Trace>() };
+    // SAFETY: the unwinder passes its context.
+    let ip = unsafe { _Unwind_GetIP(context) };
+    if trace.frames > 0 || ip == trace.pc {
+        trace.astray |= trace.frames > 0 && trace.last != 0 && !is_code(trace.last);
+        trace.frames += 1;
+        trace.last = ip;
+    }
+    // Anything but 0 ends the walk.
+    c_int::from(trace.frames > MOST_FRAMES)
+}
+
+extern "C" fn look(trace: *mut Trace) {
+    // SAFETY: `frame` gets the trace that it expects.
+    unsafe { _Unwind_Backtrace(frame, trace.cast()) };
+}
+
+fn pc(context: *mut c_void) -> usize {
+    let context = context.cast::<libc::ucontext_t>();
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the kernel passes a valid context.
+    return unsafe { (*context).uc_mcontext.gregs[libc::REG_RIP as usize] } as usize;
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: the kernel passes a valid context.
+    return unsafe { (*context).uc_mcontext.pc } as usize;
+}
+
+/// Whether the instruction at `pc` is the jump of a switch: the library's own or, for coroutines, corosensei's.
+fn is_jump(pc: usize, own: bool) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        // SAFETY: no function ends within three bytes of an instruction that is not its last.
+        let bytes = unsafe { (pc as *const [u8; 3]).read_unaligned() };
+        // jmp [rsi + 8], jmp [rax + 8]; call [rdx]
+        if own { bytes == [0xff, 0x66, 0x08] || bytes == [0xff, 0x60, 0x08] } else { bytes[..2] == [0xff, 0x12] }
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        // SAFETY: one instruction.
+        let word = unsafe { (pc as *const u32).read() };
+        // br x16; blr x3
+        word == if own { 0xd61f_0200 } else { 0xd63f_0060 }
+    }
+}
+
+/// How often each instruction was looked at, by its address.
+static SEEN: [AtomicUsize; 1 << 20] = [const { AtomicUsize::new(0) }; 1 << 20];
+
+/// Whether the jumps to be seen are the library's own.
+static OWN: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn on_step(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
+    let pc = pc(context);
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the kernel passes a valid context.
+    unsafe {
+        const TRAP: i64 = 0x100;
+        let flags = &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs[libc::REG_EFL as usize];
+        *flags = if ARMED.load(SeqCst) { *flags | TRAP } else { *flags & !TRAP };
+    }
+    // This program's code alone: an unwinder in C that is about to enter a landing pad has none of its own.
+    if !(CODE[0][0].load(SeqCst)..CODE[0][1].load(SeqCst)).contains(&pc) {
+        return;
+    }
+    // Each instruction a few times, with whatever stacks it has then: all of a debug build's would take minutes.
+    let seen = &SEEN[pc % SEEN.len()];
+    if cfg!(target_arch = "x86_64") && seen.fetch_add(1, SeqCst) >= 8 {
+        return;
+    }
+    let mut trace = Trace { pc, frames: 0, last: 0, astray: false };
+    let faulted = guard::call(look, &mut trace);
+    STEPS.fetch_add(1, SeqCst);
+    JUMPS.fetch_add(usize::from(is_jump(pc, OWN.load(SeqCst))), SeqCst);
+    CALLERS.fetch_add(usize::from(trace.frames > 1), SeqCst);
+    let why = match &trace {
+        _ if faulted => 1,
+        Trace { frames: 0, .. } => 2,
+        Trace { frames, .. } if *frames > MOST_FRAMES => 3,
+        Trace { astray: true, .. } => 4,
+        _ => return,
+    };
+    if let Some(free) = WRONG.iter().find(|wrong| [0, pc].contains(&wrong[0].load(SeqCst))) {
+        free[0].store(pc, SeqCst);
+        free[1].store(why, SeqCst);
+    }
+}
+
+/// Calls a function that may fault.
+mod guard {
+    use super::*;
+
+    #[cfg(target_arch = "x86_64")]
+    static mut LANDING: usize = 0;
+
+    /// Returns 0, or 1 if it faulted.
+    #[cfg(target_arch = "x86_64")]
+    #[unsafe(naked)]
+    unsafe extern "C" fn call_guarded(f: extern "C" fn(*mut Trace), trace: *mut Trace) -> usize {
+        std::arch::naked_asm!(
+            ".cfi_startproc",
+            "push rbp",
+            ".cfi_def_cfa_offset 16",
+            ".cfi_offset rbp, -16",
+            "mov rbp, rsp",
+            ".cfi_def_cfa_register rbp",
+            "push rbx",
+            "push r12",
+            "push r13",
+            "push r14",
+            "push r15",
+            "sub rsp, 8",
+            "mov rax, rdi",
+            "mov rdi, rsi",
+            "mov [rip + {landing}], rbp",
+            "call rax",
+            "xor eax, eax",
+            "jmp {land}",
+            ".cfi_endproc",
+            landing = sym LANDING,
+            land = sym land,
+        )
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[unsafe(naked)]
+    unsafe extern "C" fn land() {
+        std::arch::naked_asm!(
+            "mov rbp, [rip + {landing}]",
+            "lea rsp, [rbp - 40]",
+            "pop r15",
+            "pop r14",
+            "pop r13",
+            "pop r12",
+            "pop rbx",
+            "pop rbp",
+            "ret",
+            landing = sym LANDING,
+        )
+    }
+
+    pub(super) fn call(f: extern "C" fn(*mut Trace), trace: &mut Trace) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the fault handler below comes back by `land`, which restores what a function keeps.
+        return unsafe { call_guarded(f, trace) } != 0;
+        #[cfg(target_arch = "aarch64")]
+        {
+            f(trace);
+            false
+        }
+    }
+
+    extern "C" fn on_fault(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
+        let context = context.cast::<libc::ucontext_t>();
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the kernel passes a valid context; a fault outside of `call` would jump to nowhere and end the child.
+        unsafe {
+            (*context).uc_mcontext.gregs[libc::REG_RIP as usize] = land as *const () as i64;
+            (*context).uc_mcontext.gregs[libc::REG_RAX as usize] = 1;
+        }
+        #[cfg(target_arch = "aarch64")]
+        {
+            let _ = context;
+            std::process::abort();
+        }
+    }
+
+    /// Takes faults, after the library has: it installs its handler with the first stack.
+    pub(super) fn install() {
+        Coroutine::new(|_: &Suspender<(), ()>, ()| ()).resume(());
+        // SAFETY: the structs are plain data; the handlers are async-signal-safe as far as this test needs.
+        unsafe {
+            let mut action: libc::sigaction = zeroed();
+            let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = on_fault;
+            action.sa_sigaction = handler as usize;
+            // Without SA_ONSTACK: it comes on the stack of the handler that faulted, and is left by a jump.
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER;
+            libc::sigaction(libc::SIGSEGV, &action, null_mut());
+            libc::sigaction(libc::SIGBUS, &action, null_mut());
+        }
+    }
+}
+
+/// Runs `code` in a child, at each of whose instructions a handler unwinds, and judges.
+#[track_caller]
+fn unwinds_everywhere(name: &str, own: bool, code: fn()) {
+    let told = in_child(name, || {
+        find_code();
+        guard::install();
+        OWN.store(own, SeqCst);
+        // What is made at the first use is made now: the loader's bindings, the thread's caches, the unwinder itself.
+        code();
+        look(&mut Trace { pc: 0, frames: 0, last: 0, astray: false });
+        // SAFETY: a large alternate stack that stays for ever; the handlers are as above.
+        unsafe {
+            let size = 256 * 1024;
+            let stack = Vec::<u8>::leak(vec![0; size]);
+            let stack = libc::stack_t { ss_sp: stack.as_mut_ptr().cast(), ss_flags: 0, ss_size: size };
+            assert_eq!(libc::sigaltstack(&stack, null_mut()), 0);
+            let mut action: libc::sigaction = zeroed();
+            let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = on_step;
+            action.sa_sigaction = handler as usize;
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
+            libc::sigaction(
+                if cfg!(target_arch = "x86_64") { libc::SIGTRAP } else { libc::SIGPROF },
+                &action,
+                null_mut(),
+            );
+        }
+        ARMED.store(true, SeqCst);
+        code();
+        let wrong =
+            WRONG.iter().map(|wrong| [wrong[0].load(SeqCst), wrong[1].load(SeqCst)]).filter(|wrong| wrong[0] != 0);
+        let (steps, jumps, callers) = (STEPS.load(SeqCst), JUMPS.load(SeqCst), CALLERS.load(SeqCst));
+        eprintln!("{steps} steps, {jumps} at a jump, {callers} found a caller");
+        for [pc, why] in wrong {
+            let why = ["", "a fault", "no frame", "no end", "a frame that is no code"][why];
+            // SAFETY: it is code, and no mapping of code ends within 16 bytes of an instruction of a switch.
+            let bytes = unsafe { (pc as *const [u8; 16]).read_unaligned() };
+            eprintln!("wrong at {:#x}: {why}; code {bytes:02x?}", pc - CODE[0][0].load(SeqCst));
+        }
+        assert!(steps > 100 && jumps > 0, "the code was not interrupted in its switches");
+        assert!(callers * 10 > steps * 9, "few backtraces found a caller");
+    });
+    println!("{told}");
+    assert!(told.ends_with("exit code Some(0)"), "{told}");
+    assert!(!told.contains("wrong at"), "{told}");
+}
+
+/// Off while what is made at the first use is made.
+static ARMED: AtomicBool = AtomicBool::new(false);
+
+/// Runs the code, with a signal at each of its instructions.
+fn interrupted(code: impl Fn()) {
+    if ARMED.load(SeqCst) { interrupt_everywhere(code) } else { code() }
+}
+
+/// Sets the trap flag for the code. The handler does it, since pushing the flags would leave the stack pointer beside the
+/// tables, which is what this is about.
+#[cfg(target_arch = "x86_64")]
+fn interrupt_everywhere(code: impl Fn()) {
+    // SAFETY: the handler of the trap is installed, and goes on behind the instruction.
+    unsafe { std::arch::asm!("int3") };
+    code();
+    ARMED.store(false, SeqCst);
+}
+
+/// Sends signals until the jumps were hit often enough for each instruction beside them to have been hit too.
+#[cfg(target_arch = "aarch64")]
+fn interrupt_everywhere(code: impl Fn()) {
+    use std::time::Instant;
+    // SAFETY: the thread that gets the signals waits for the one that sends them.
+    let me = unsafe { libc::pthread_self() };
+    let sender = std::thread::spawn(move || {
+        let began = Instant::now();
+        while JUMPS.load(SeqCst) < 50 && began.elapsed() < Duration::from_secs(15) {
+            // SAFETY: as above.
+            unsafe { libc::pthread_kill(me, libc::SIGPROF) };
+            std::thread::sleep(Duration::from_micros(50));
+        }
+    });
+    while !sender.is_finished() {
+        code();
+    }
+    sender.join().unwrap();
+}
+
+/// From the first entry of a task to its end, by way of yields and of a wait of all tasks.
+fn tasks() {
+    cede::run(|| {
+        interrupted(|| {
+            let mut other = cede::spawn(|| {
+                cede::yield_now();
+                cede::yield_now();
+                black_box(1)
+            });
+            cede::yield_now();
+            cede::time::sleep(Duration::from_micros(100)).unwrap();
+            assert_eq!(other.join().unwrap() + cede::spawn(|| 2).join().unwrap(), 3);
+        })
+    });
+}
+
+#[test]
+#[cfg_attr(all(cede_portable_switch, target_arch = "x86_64"), ignore = "corosensei's switch has no true tables there")]
+fn unwinding_anywhere_in_tasks_works() {
+    unwinds_everywhere("unwinding_anywhere_in_tasks_works", NATIVE, tasks);
+}
+
+fn a_coroutine() {
+    interrupted(|| {
+        let mut c = Coroutine::new(|s: &Suspender<u64, u64>, i| s.suspend(s.suspend(i) + 1) + 1);
+        assert_eq!(c.resume(1).yielded(), Some(1));
+        assert_eq!(c.resume(2).yielded(), Some(3));
+        assert_eq!(c.resume(3).complete(), Some(4));
+    });
+}
+
+#[test]
+fn unwinding_anywhere_in_a_coroutine_works() {
+    unwinds_everywhere("unwinding_anywhere_in_a_coroutine_works", false, a_coroutine);
+}
+
+fn a_generator() {
+    interrupted(|| {
+        let g = Generator::new(|y: &Yielder<u64>| (0..3).for_each(|i| y.yield_(i)));
+        assert_eq!(g.sum::<u64>(), 3);
+    });
+}
+
+#[test]
+fn unwinding_anywhere_in_a_generator_works() {
+    unwinds_everywhere("unwinding_anywhere_in_a_generator_works", false, a_generator);
+}
+
+fn a_sink() {
+    interrupted(|| {
+        let mut s = Sink::new(|inbox: &Inbox<u64>| inbox.iter().sum::<u64>());
+        s.send(1).unwrap();
+        s.send(2).unwrap();
+        assert_eq!(s.finish(), 3);
+    });
+}
+
+#[test]
+fn unwinding_anywhere_in_a_sink_works() {
+    unwinds_everywhere("unwinding_anywhere_in_a_sink_works", false, a_sink);
+}
+
+fn a_scoped_coroutine() {
+    interrupted(|| {
+        let mut n = 0;
+        cede::scoped(
+            |s: &Suspender<u64, u64>, i| {
+                n = s.suspend(i);
+                n
+            },
+            |mut c| {
+                c.resume(1);
+                c.resume(2);
+            },
+        );
+        assert_eq!(n, 2);
+    });
+}
+
+#[test]
+fn unwinding_anywhere_in_a_scoped_coroutine_works() {
+    unwinds_everywhere("unwinding_anywhere_in_a_scoped_coroutine_works", false, a_scoped_coroutine);
+}
+
+/// Dropped while it is suspended, so that it is unwound.
+fn an_unwound_generator() {
+    interrupted(|| {
+        let mut g = Generator::new(|y: &Yielder<u64>| (0..3).for_each(|i| y.yield_(i)));
+        assert_eq!(g.next(), Some(0));
+    });
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn unwinding_anywhere_in_a_dropped_generator_works() {
+    unwinds_everywhere("unwinding_anywhere_in_a_dropped_generator_works", false, an_unwound_generator);
+}
