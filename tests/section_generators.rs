@@ -91,6 +91,26 @@ fn section_around_a_closed_one_is_the_one_that_is_named() {
     assert_eq!(generator.next(), Some(2));
 }
 
+/// The value is dropped, and what is refused leaves nothing for the next suspension.
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn refused_suspension_drops_its_value_and_leaves_nothing() {
+    let drops = Drops::default();
+    let (plain, tried, inner) = (drops.value(), drops.value(), drops.value());
+    let mut generator = Generator::new(|y: &Yielder<common::witness::Counted>| {
+        no_suspend(|| {
+            assert!(caught(|| y.yield_(plain)).is_err());
+            assert!(caught(|| y.try_yield(tried).is_err()).is_err());
+            let delegate = Generator::new(|y: &Yielder<_>| y.yield_(inner));
+            assert!(caught(|| y.yield_from(delegate)).is_err());
+        });
+        y.yield_(Drops::default().value());
+    });
+    assert!(generator.next().is_some());
+    assert_eq!(drops.count(), 3);
+    assert!(generator.next().is_none());
+}
+
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn coroutine_and_sink_suspended_in_a_section_panic() {
@@ -253,6 +273,8 @@ fn yielder_lent_further_is_refused_everywhere() {
                     scope(|s| drop(s.spawn(refused))).unwrap();
                     let inner = Generator::new(|y: &Yielder<u32>| y.yield_(5));
                     let text = panic_text(caught(|| y.yield_from(inner)));
+                    assert_eq!(text, refused_elsewhere("an unnamed generator"));
+                    let text = panic_text(caught(|| y.rethrow(cede::Interrupt::Closed)));
                     assert_eq!(text, refused_elsewhere("an unnamed generator"));
                 });
                 Builder::new().eager(true).spawn_scoped(s, refused).map(drop).unwrap();

@@ -275,6 +275,12 @@ pub(super) fn section_inside(slot: Slot) -> Option<Opened> {
     None
 }
 
+/// Whether the code that asks is part of the body on `slot`, or of one that it resumed.
+#[cold]
+pub(super) fn runs_on(slot: Slot) -> bool {
+    Walk::from_here().any(|running| running.slot == slot)
+}
+
 /// Whether a body from here outwards was resumed by a thread that panicked already. Then the panic is not that of a body inside
 /// of it. For the resumer's side.
 #[cold]

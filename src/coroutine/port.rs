@@ -48,6 +48,8 @@ impl<I, Y> Port<I, Y> {
     #[inline(always)]
     #[track_caller]
     pub(crate) fn suspend(&self, value: Y) -> Result<I, Note> {
+        // A refusal drops the value: so first this.
+        self.check();
         self.leave(MaybeUninit::new(value))
     }
 
@@ -62,7 +64,6 @@ impl<I, Y> Port<I, Y> {
     #[inline(always)]
     #[track_caller]
     fn leave(&self, value: MaybeUninit<Y>) -> Result<I, Note> {
-        self.check();
         stop_unwinding();
         // SAFETY: invariant 3: the body runs, so it has set the seam, and corosensei's yielder lives as long as it.
         unsafe { (*self.seam()).suspend(Out(value)) };
@@ -127,11 +128,15 @@ impl<I, Y> Port<I, Y> {
     fn refuse(&self) -> ! {
         match chain::section_inside(self.slot) {
             Some(section) => panic!("cannot suspend {} inside {section}: close it first", self.label()),
-            None => panic!(
-                "cannot suspend {} from another task: only its own body can, and a scope is open in it",
-                self.label()
-            ),
+            None => self.refuse_elsewhere(),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    #[track_caller]
+    fn refuse_elsewhere(&self) -> ! {
+        panic!("cannot suspend {} from another task: only its own body can, and a scope is open in it", self.label())
     }
 
     /// The body suspended with something else than a value. For the resumer's side.
@@ -187,6 +192,14 @@ impl<I, Y> Port<I, Y> {
     fn unwinds(&self) -> bool {
         let outside = self.head.resumed_in_panic.get() || chain::resumed_in_panic_around(&self.head);
         self.head.unwinding.get() || !outside
+    }
+
+    /// Refuses to unwind the body from a task of a scope that borrowed the handle: those frames are not the body's.
+    #[track_caller]
+    pub(crate) fn check_unwind(&self) {
+        if self.head.open.get() != 0 && !chain::runs_on(self.slot) {
+            self.refuse_elsewhere();
+        }
     }
 
     /// Leaves the body by unwinding it.

@@ -121,6 +121,10 @@ impl<Y, S> Yielder<Y, S> {
     /// Ends the body with an interrupt that it does not want to handle: unwinds it, and an error comes out of
     /// [`Generator::throw`] as it went in. Where panics abort this ends the process: return the interrupt instead.
     ///
+    /// # Panics
+    ///
+    /// In a task of a scope that borrowed this: its frames are not the body's.
+    ///
     /// ```
     /// use cede::{Generator, Yielder};
     /// let mut g = Generator::new(|y: &Yielder<u32>| {
@@ -131,7 +135,9 @@ impl<Y, S> Yielder<Y, S> {
     /// g.next();
     /// assert_eq!(g.throw("not mine").unwrap_err().to_string(), "not mine");
     /// ```
+    #[track_caller]
     pub fn rethrow(&self, interrupt: Interrupt) -> ! {
+        self.port.check_unwind();
         self.mail.set(match interrupt {
             Interrupt::Thrown(error) => Some(Mail::Raised(error)),
             Interrupt::Closed => None,
