@@ -108,7 +108,8 @@ fn body(world: &Rc<World>, node: NodeId, access: Access<'_>, outer: Option<&Reac
 /// Whether the body may not be suspended at this moment for reasons that are documented to end the process.
 fn would_abort(world: &World, node: NodeId) -> bool {
     let (swallowed, in_panic) = world.node(node, |node| (node.swallowed, node.in_panic));
-    swallowed && (panicking() || world.is_scoped(node)) || GATED && panicking() && !in_panic
+    let gated = GATED && (panicking() && !in_panic || cfg!(debug_assertions) && world.is_below_later_resume(node));
+    swallowed && (panicking() || world.is_scoped(node)) || gated
 }
 
 /// Suspends a body by `f`, or sees to it that this is refused. `None` if nothing was tried.
@@ -270,6 +271,19 @@ pub(crate) fn use_body(ctx: &Ctx<'_>, what: Use, number: u8) {
     }
 }
 
+/// The task that resumes a body; `None` if it does so inside of a body, which may go on in another task.
+struct Resumer(Option<cede::task::Task>);
+
+fn resumer(ctx: &Ctx<'_>) -> Option<Resumer> {
+    (!ctx.world.is_in_body(ctx.node)).then(|| Resumer(cede::task::current()))
+}
+
+fn same_task(resumer: Option<Resumer>) {
+    if resumer.is_some_and(|resumer| cede::task::current() != resumer.0) {
+        fail("a resume came back in another task");
+    }
+}
+
 impl Body {
     fn new(world: &Rc<World>, kind: Kind, block: Block) -> Body {
         let node = world.add(NodeKind::Body, None);
@@ -301,8 +315,11 @@ impl Body {
 
     /// The generator in it, if it is one that a task can drive.
     pub(crate) fn into_plain(mut self) -> Option<(NodeId, Generator<Token, (), Token>)> {
+        if !matches!(&self.inner, Some(Inner::Plain(generator)) if !generator.is_finished()) {
+            return None;
+        }
         match self.inner.take() {
-            Some(Inner::Plain(generator)) if !generator.is_finished() => Some((self.node, generator)),
+            Some(Inner::Plain(generator)) => Some((self.node, generator)),
             _ => None,
         }
     }
@@ -310,7 +327,7 @@ impl Body {
     fn resume(&mut self, ctx: &Ctx<'_>) {
         let world = ctx.world;
         world.entering(self.node, Some(ctx.node));
-        let me = cede::task::current();
+        let me = resumer(ctx);
         let token = world.token();
         let yielded = match self.inner.as_mut() {
             Some(Inner::Plain(g)) => g.next(),
@@ -338,19 +355,17 @@ impl Body {
         self.after(yielded, me);
     }
 
-    fn after(&self, yielded: Option<Token>, me: Option<cede::task::Task>) {
+    fn after(&self, yielded: Option<Token>, me: Option<Resumer>) {
         if let Some(token) = yielded {
             token.check();
             self.world.suspended(self.node);
         }
-        if cede::task::current() != me {
-            fail("a resume came back in another task");
-        }
+        same_task(me);
     }
 
     fn throw(&mut self, ctx: &Ctx<'_>) {
         ctx.world.entering(self.node, Some(ctx.node));
-        let me = cede::task::current();
+        let me = resumer(ctx);
         let step = match self.inner.as_mut() {
             Some(Inner::Plain(g)) => g.throw("an error"),
             Some(Inner::Speaker(g)) => g.throw("an error"),
@@ -366,7 +381,7 @@ impl Body {
 
     fn close(mut self, ctx: &Ctx<'_>) {
         ctx.world.entering(self.node, Some(ctx.node));
-        let me = cede::task::current();
+        let me = resumer(ctx);
         let closed = match self.inner.as_mut() {
             Some(Inner::Plain(g)) => g.close(),
             Some(Inner::Speaker(g)) => g.close(),
@@ -387,7 +402,7 @@ impl Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        // The body may run once more, in the fields' drop.
+        // The body may run once more, in the drop of the fields. It reaches no body around it.
         self.world.entering(self.node, None);
     }
 }
@@ -410,14 +425,12 @@ impl Lent for LentScoped<'_> {
             return;
         }
         ctx.world.entering(self.node, Some(ctx.node));
-        let me = cede::task::current();
+        let me = resumer(ctx);
         if let CoroutineState::Yielded(token) = coroutine.resume(ctx.world.token()) {
             token.check();
             ctx.world.suspended(self.node);
         }
-        if cede::task::current() != me {
-            fail("a resume came back in another task");
-        }
+        same_task(me);
         // Its owner is who ends it.
         ctx.world.node(self.node, |node| node.parent = Some(self.owner));
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 
 /// Ends the process; the driver names the program.
 pub(crate) fn fail(what: &str) -> ! {
-    eprintln!("fuzz: {what}\n{}", std::backtrace::Backtrace::force_capture());
+    eprintln!("fuzz: {what}\n{}", std::backtrace::Backtrace::capture());
     std::process::abort()
 }
 
@@ -18,6 +18,8 @@ pub(crate) struct Ledger {
     alive: AtomicI64,
     /// Something was forgotten, or left behind as documented, so that tokens may stay.
     leaky: AtomicBool,
+    /// A combinator was unwound with results in its hands.
+    unwound: AtomicBool,
     /// Panics that were dropped without having been seen.
     unseen: AtomicI64,
 }
@@ -27,7 +29,11 @@ impl Ledger {
         self.leaky.store(true, Relaxed);
     }
 
-    /// A panic ended in a callback, where the panic hook is all that sees it.
+    pub(crate) fn allow_unseen(&self) {
+        self.unwound.store(true, Relaxed);
+    }
+
+    /// A panic was only lent for a look.
     pub(crate) fn excuse_a_panic(&self) {
         self.unseen.fetch_sub(1, Relaxed);
     }
@@ -38,7 +44,7 @@ impl Ledger {
         if alive != 0 && !self.leaky.load(Relaxed) {
             fail(&format!("{alive} values were not dropped, and nothing was forgotten"));
         }
-        if unseen > 0 {
+        if unseen > 0 && !self.unwound.load(Relaxed) {
             fail(&format!("{unseen} panics were dropped, and nothing saw them"));
         }
     }
@@ -101,7 +107,8 @@ pub(crate) struct Bang {
 
 impl Bang {
     pub(crate) fn raise(ledger: &Arc<Ledger>) -> ! {
-        std::panic::panic_any(Bang { token: Token::new(ledger), seen: false })
+        // A panic that would come out of a destructor during another ends there, and only stderr is told.
+        std::panic::panic_any(Bang { token: Token::new(ledger), seen: std::thread::panicking() })
     }
 }
 

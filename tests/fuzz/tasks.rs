@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::bodies::Body;
-use crate::ledger::{Token, fail, peek, see_failure};
+use crate::ledger::{Ledger, Token, fail, peek, see_failure};
 use crate::perform::{Ctx, Flow, perform};
 use crate::program::{Act, Block, Handle, RunConfig, Section};
 use crate::world::{NodeKind, World, new_promise};
@@ -191,7 +191,10 @@ pub(crate) fn use_handle(ctx: &Ctx<'_>, what: Handle, place: u8) {
             return;
         }
         let handles: Vec<_> = (0..place % 3 + 1).filter_map(|_| take(world, place)).collect();
-        return combine(what, handles);
+        let mut done = Results { ledger: &world.ledger, complete: false };
+        combine(what, handles);
+        done.complete = true;
+        return;
     }
     let Some(mut handle) = take(world, place) else { return };
     match what {
@@ -217,6 +220,20 @@ pub(crate) fn use_handle(ctx: &Ctx<'_>, what: Handle, place: u8) {
         }
         _ if place % 2 == 0 && in_run() => drop(handle.cancel_on_drop()),
         _ => detach(handle),
+    }
+}
+
+/// A combinator waits with results in its hands. If its task is unwound in there, at the end of a run, nothing sees these.
+struct Results<'a> {
+    ledger: &'a Ledger,
+    complete: bool,
+}
+
+impl Drop for Results<'_> {
+    fn drop(&mut self) {
+        if !self.complete {
+            self.ledger.allow_unseen();
+        }
     }
 }
 

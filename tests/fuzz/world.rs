@@ -42,6 +42,8 @@ pub(crate) struct Node {
     pub(crate) swallowed: bool,
     /// How often it was resumed.
     pub(crate) resumes: u32,
+    /// When it was resumed last, counted over all.
+    resumed: u64,
     /// The generator that it delegates to, and the one that delegates to it.
     pub(crate) delegate: Option<NodeId>,
     pub(crate) delegator: Option<NodeId>,
@@ -63,6 +65,8 @@ pub(crate) struct World {
     pub(crate) trace: bool,
     fuel: Cell<u32>,
     nodes: RefCell<Vec<Node>>,
+    /// How often any body was resumed.
+    resumes: Cell<u64>,
     /// The body that is about to suspend and may.
     pub(crate) leaving: Cell<Option<NodeId>>,
     pub(crate) bodies: RefCell<Vec<Body>>,
@@ -86,6 +90,7 @@ impl World {
             trace,
             fuel: Cell::new(FUEL),
             nodes: RefCell::default(),
+            resumes: Cell::new(0),
             leaving: Cell::new(None),
             bodies: RefCell::default(),
             handles: RefCell::default(),
@@ -118,6 +123,7 @@ impl World {
             told_to_end: false,
             swallowed: false,
             resumes: 0,
+            resumed: 0,
             delegate: None,
             delegator: None,
         });
@@ -135,11 +141,13 @@ impl World {
     /// The body is about to run on top of `parent`, and with it what it delegates to.
     pub(crate) fn entering(&self, body: NodeId, parent: Option<NodeId>) {
         let mut next = Some(body);
+        self.resumes.set(self.resumes.get() + 1);
         while let Some(body) = next {
             next = self.node(body, |node| {
-                node.parent = parent.or(node.parent);
+                node.parent = parent;
                 node.in_panic = panicking();
                 node.resumes += 1;
+                node.resumed = self.resumes.get();
                 node.delegate
             });
         }
@@ -176,6 +184,20 @@ impl World {
             (false, true) => Path::Refused,
             (false, false) => Path::Clear,
         }
+    }
+
+    /// Whether code runs in a body, and not on a task's or thread's own stack.
+    pub(crate) fn is_in_body(&self, from: NodeId) -> bool {
+        let nodes = self.nodes.borrow();
+        std::iter::successors(Some(from), |node| nodes[*node].parent)
+            .any(|node| matches!(nodes[node].kind, NodeKind::Body | NodeKind::Scoped))
+    }
+
+    /// Whether a body around this one was suspended out of it and resumed since.
+    pub(crate) fn is_below_later_resume(&self, body: NodeId) -> bool {
+        let nodes = self.nodes.borrow();
+        std::iter::successors(Some(body), |node| nodes[*node].parent)
+            .any(|node| nodes[node].resumed > nodes[body].resumed)
     }
 
     /// Looks at a panic that was caught here. One of the library's unwindings comes back.
