@@ -67,7 +67,9 @@ impl Access<'_> {
             Interrupt::Thrown(error) => Answer::Thrown(error),
         };
         let token = match self {
-            Access::Plain(y) if trying => return y.try_yield(world.token()).map_or_else(interrupted, |()| Answer::Value),
+            Access::Plain(y) if trying => {
+                return y.try_yield(world.token()).map_or_else(interrupted, |()| Answer::Value);
+            }
             Access::Speaker(y) if trying => match y.try_yield(world.token()) {
                 Ok(token) => Some(token),
                 Err(interrupt) => return interrupted(interrupt),

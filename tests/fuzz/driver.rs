@@ -82,8 +82,19 @@ fn batch(from: u64, count: u64) -> Option<Failed> {
     if status.success() && last == from + count - 1 { None } else { Some(failed) }
 }
 
-/// Runs one program in a child. True if it fails.
-fn fails(seed: u64, without: &BTreeSet<usize>, patience: Duration) -> bool {
+/// What a failure is recognised by: the fuzzer's own words, else how the process ended.
+fn kind(status: Option<ExitStatus>, stderr: &str) -> Option<String> {
+    let Some(status) = status else { return Some("hung".to_string()) };
+    if status.success() {
+        return None;
+    }
+    let line = stderr.lines().find(|line| line.starts_with("fuzz: "));
+    let text = line.map_or_else(|| status.to_string(), str::to_string);
+    Some(text.chars().filter(|c| !c.is_ascii_digit()).collect())
+}
+
+/// Runs one program in a child. Returns how it fails, if it does.
+fn failure(seed: u64, without: &BTreeSet<usize>, patience: Duration) -> Option<String> {
     let list: Vec<_> = without.iter().map(usize::to_string).collect();
     let mut child = start(command().args(["--seed", &seed.to_string(), "--without", &list.join(",")]));
     let errors = collect(&mut child);
@@ -98,12 +109,11 @@ fn fails(seed: u64, without: &BTreeSet<usize>, patience: Duration) -> bool {
     if status.is_none() {
         child.kill().and_then(|()| child.wait()).expect("it is there");
     }
-    errors.join().expect("it reads");
-    !status.is_some_and(|status| status.success())
+    kind(status, &errors.join().expect("it reads"))
 }
 
-/// Leaves out what is not needed to fail: halves first, then single operations.
-fn shrink(seed: u64, patience: Duration) -> BTreeSet<usize> {
+/// Leaves out what is not needed to fail in the same way: halves first, then single operations.
+fn shrink(seed: u64, same: &str, patience: Duration) -> BTreeSet<usize> {
     let mut without = BTreeSet::new();
     let mut size = Program::of_seed(seed).count;
     let until = Instant::now() + Duration::from_secs(120);
@@ -112,7 +122,7 @@ fn shrink(seed: u64, patience: Duration) -> BTreeSet<usize> {
         let mut smaller = false;
         for chunk in left.rchunks(size) {
             let more = without.iter().chain(chunk).copied().collect();
-            if fails(seed, &more, patience) {
+            if failure(seed, &more, patience).is_some_and(|kind| kind == same) {
                 without = more;
                 smaller = true;
             }
@@ -131,11 +141,11 @@ fn report(failed: &Failed) {
     let start = (start..stderr.len()).find(|at| stderr.is_char_boundary(*at)).unwrap_or(0);
     println!("fuzz: program {seed} failed ({ended}):\n{}", &stderr[start..]);
     let patience = if status.is_some() { PATIENCE } else { Duration::from_secs(5) };
-    if !fails(*seed, &BTreeSet::new(), patience) {
+    let Some(same) = failure(*seed, &BTreeSet::new(), patience) else {
         println!("fuzz: alone it does not fail; run the seeds before it too");
         return;
-    }
-    let without = shrink(*seed, patience);
+    };
+    let without = shrink(*seed, &same, patience);
     let list: Vec<_> = without.iter().map(usize::to_string).collect();
     println!("fuzz: --seed {seed} --without {} --trace\n", list.join(","));
     println!("{}", Program::of_seed(*seed).without(&without).text());

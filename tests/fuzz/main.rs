@@ -80,8 +80,16 @@ struct Options {
 
 fn options() -> Options {
     let (programs, seconds) = (0, 0);
-    let mut options =
-        Options { programs, seconds, from: 1, threads: 1, seed: None, without: BTreeSet::new(), trace: false, batch: false };
+    let mut options = Options {
+        programs,
+        seconds,
+        from: 1,
+        threads: 1,
+        seed: None,
+        without: BTreeSet::new(),
+        trace: false,
+        batch: false,
+    };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().unwrap_or_else(|| panic!("{word} needs a value"));

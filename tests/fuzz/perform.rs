@@ -67,7 +67,10 @@ pub(crate) fn perform(ctx: &Ctx<'_>, block: Block) -> Flow {
 fn trace(ctx: &Ctx<'_>, op: &crate::program::Op) {
     let task = cede::task::current().map_or(0, |task| task.id());
     let panicking = if panicking() { " (panicking)" } else { "" };
-    eprintln!("{:1$}[task {task}, node {2}] {3}: {4:?}{panicking}", "", ctx.depth as usize, ctx.node, op.number, op.act);
+    eprintln!(
+        "{:1$}[task {task}, node {2}] {3}: {4:?}{panicking}",
+        "", ctx.depth as usize, ctx.node, op.number, op.act
+    );
 }
 
 /// Each arm is a call, so that this frame stays small.
@@ -90,7 +93,7 @@ fn step(ctx: &Ctx<'_>, number: usize, act: &Act) -> Flow {
         Act::Lock(micros, block) => return crate::waits::lock(ctx, micros, block),
         Act::Local(block) => return crate::waits::local(ctx, number, block),
         Act::Panic => Bang::raise(&ctx.world.ledger),
-        Act::Catch(block) => return bodies::catch(ctx, block, number % 2 == 0),
+        Act::Catch(block) => return bodies::catch(ctx, block, number.is_multiple_of(2)),
         Act::OnDrop(_) => unreachable!("it belongs to its block"),
         Act::Return => return Flow::End,
     }

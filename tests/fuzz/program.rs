@@ -69,9 +69,9 @@ pub(crate) enum Wait {
     AddPermit,
     EventSet,
     EventClear,
-    EventWait(u16),
+    AwaitEvent(u16),
     PromiseSet,
-    PromiseWait(u16),
+    AwaitPromise(u16),
     /// A thread sends, sets and wakes, and is joined.
     Remote,
 }
@@ -97,9 +97,18 @@ pub(crate) struct RunConfig {
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
     /// Suspends the body that is `port` bodies out from the innermost within reach. `lenient`: catches a refusal.
-    Suspend { port: u8, trying: bool, lenient: bool },
+    Suspend {
+        port: u8,
+        trying: bool,
+        lenient: bool,
+    },
     /// Delegates to a generator of the pool, or to a new one.
-    Delegate { port: u8, trying: bool, lenient: bool, body: Option<Block> },
+    Delegate {
+        port: u8,
+        trying: bool,
+        lenient: bool,
+        body: Option<Block>,
+    },
     Make(Kind, Block),
     Body(Use, u8),
     /// A scoped coroutine, and what is done with it meanwhile.
@@ -108,11 +117,25 @@ pub(crate) enum Act {
     ResumeScoped(u8),
     Section(Section, Block),
     /// Tasks, the body; cancelled before the body; a task of a task.
-    Scope { tasks: Vec<Block>, body: Block, cancel: bool, late: Option<Block>, eager: bool, join: bool },
+    Scope {
+        tasks: Vec<Block>,
+        body: Block,
+        cancel: bool,
+        late: Option<Block>,
+        eager: bool,
+        join: bool,
+    },
     Run(RunConfig, Block),
-    Spawn { block: Block, eager: bool },
+    Spawn {
+        block: Block,
+        eager: bool,
+    },
     Handle(Handle, u8),
-    OnDone { handle: u8, block: Block, remove: bool },
+    OnDone {
+        handle: u8,
+        block: Block,
+        remove: bool,
+    },
     PromiseDone(Block),
     Wait(Wait),
     Lock(u16, Block),
@@ -355,9 +378,23 @@ impl Maker {
         use Wait::*;
         let micros = self.micros();
         let all = [
-            Park(micros), ParkForEver, Unpark, TrySend, Send, SendTimeout(micros), Recv, RecvTimeout(micros),
-            Select(micros), Acquire(micros), AddPermit, EventSet, EventClear, EventWait(micros), PromiseSet,
-            PromiseWait(micros), Remote,
+            Park(micros),
+            ParkForEver,
+            Unpark,
+            TrySend,
+            Send,
+            SendTimeout(micros),
+            Recv,
+            RecvTimeout(micros),
+            Select(micros),
+            Acquire(micros),
+            AddPermit,
+            EventSet,
+            EventClear,
+            AwaitEvent(micros),
+            PromiseSet,
+            AwaitPromise(micros),
+            Remote,
         ];
         let wait = all[self.below(all.len())];
         // Threads are slow.

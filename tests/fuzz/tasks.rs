@@ -218,7 +218,7 @@ pub(crate) fn use_handle(ctx: &Ctx<'_>, what: Handle, place: u8) {
             world.ledger.allow_leaks();
             std::mem::forget(handle);
         }
-        _ if place % 2 == 0 && in_run() => drop(handle.cancel_on_drop()),
+        _ if place.is_multiple_of(2) && in_run() => drop(handle.cancel_on_drop()),
         _ => detach(handle),
     }
 }
@@ -298,4 +298,3 @@ pub(crate) fn set_promise(world: &World) {
     let (promise, _) = world.promise.replace(new_promise());
     drop(promise.set(world.token()));
 }
-

@@ -54,11 +54,11 @@ pub(crate) fn wait(ctx: &Ctx<'_>, number: usize, wait: Wait) {
         Wait::AddPermit if world.permits.available_permits() < 3 => drop(world.permits.add_permits(1)),
         Wait::EventSet => world.event.set(),
         Wait::EventClear => world.event.clear(),
-        Wait::EventWait(time) if may_wait => {
+        Wait::AwaitEvent(time) if may_wait => {
             let _ = world.event.wait_timeout(micros(time));
         }
         Wait::PromiseSet => set_promise(world),
-        Wait::PromiseWait(time) if may_wait => {
+        Wait::AwaitPromise(time) if may_wait => {
             let completion = Rc::clone(&world.promise.borrow().1);
             completion.wait_timeout(micros(time)).into_iter().for_each(Token::check);
         }

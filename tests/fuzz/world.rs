@@ -56,7 +56,9 @@ pub(crate) enum Path {
     /// A section, or it does not lead there.
     Refused,
     /// A destructor that a panic runs. `certain`: the body unwinds, and nothing between was resumed by a panic.
-    Destructor { certain: bool },
+    Destructor {
+        certain: bool,
+    },
 }
 
 pub(crate) struct World {
@@ -76,7 +78,7 @@ pub(crate) struct World {
     pub(crate) mutex: Mutex<u32>,
     pub(crate) permits: Semaphore,
     pub(crate) event: Arc<Event>,
-    pub(crate) promise: RefCell<(Rc<Promise<Token>>, Rc<Completion<Token>>)>,
+    pub(crate) promise: RefCell<PromiseOfToken>,
 }
 
 /// Operations that one program may perform.
@@ -244,7 +246,9 @@ impl World {
     }
 }
 
-pub(crate) fn new_promise() -> (Rc<Promise<Token>>, Rc<Completion<Token>>) {
+type PromiseOfToken = (Rc<Promise<Token>>, Rc<Completion<Token>>);
+
+pub(crate) fn new_promise() -> PromiseOfToken {
     let promise = Promise::new();
     let completion = promise.completion();
     (Rc::new(promise), Rc::new(completion))
