@@ -20,6 +20,7 @@ mod program;
 #[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../common/random.rs"]
 mod random;
+mod suspend;
 mod tasks;
 mod waits;
 mod world;

@@ -1,9 +1,10 @@
 //! Runs the blocks of a program.
 #![forbid(unsafe_code)]
 
-use crate::bodies::{self, Reach};
+use crate::bodies;
 use crate::ledger::{Bang, Canary};
 use crate::program::{Act, Block};
+use crate::suspend::{self, Reach};
 use crate::tasks;
 use crate::world::{NodeId, NodeKind, World};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -76,8 +77,8 @@ fn trace(ctx: &Ctx<'_>, op: &crate::program::Op) {
 /// Each arm is a call, so that this frame stays small.
 fn step(ctx: &Ctx<'_>, number: usize, act: &Act) -> Flow {
     match *act {
-        Act::Suspend { port, trying, lenient } => return bodies::suspend(ctx, port, trying, lenient),
-        Act::Delegate { port, trying, lenient, body } => return bodies::delegate(ctx, port, trying, lenient, body),
+        Act::Suspend { port, trying, lenient } => return suspend::suspend(ctx, port, trying, lenient),
+        Act::Delegate { port, trying, lenient, body } => return suspend::delegate(ctx, port, trying, lenient, body),
         Act::Make(kind, block) => bodies::make(ctx, kind, block),
         Act::Body(what, place) => bodies::use_body(ctx, what, place),
         Act::Scoped(block, with) => return bodies::scoped(ctx, block, with),

@@ -155,6 +155,17 @@ impl World {
         }
     }
 
+    /// The body, and what it delegates to, is dropped: if one suspends it is left behind.
+    pub(crate) fn ending(&self, body: NodeId) {
+        let mut next = Some(body);
+        while let Some(body) = next {
+            next = self.node(body, |node| {
+                node.told_to_end = true;
+                node.delegate
+            });
+        }
+    }
+
     /// The body has suspended: it must be the one that said so, or delegate to it.
     pub(crate) fn suspended(&self, body: NodeId) {
         let Some(mut leaving) = self.leaving.take() else { fail("a body was suspended that must not be") };
