@@ -182,7 +182,7 @@ pub(crate) fn see_failure(payload: Box<dyn Any + Send>) {
     }
 }
 
-/// Looks at a panic that somebody else owns.
+/// Looks at a panic that is only lent.
 pub(crate) fn peek(payload: &(dyn Any + Send)) -> bool {
     payload.is::<Bang>()
 }
