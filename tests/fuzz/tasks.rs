@@ -210,7 +210,9 @@ pub(crate) fn use_handle(ctx: &Ctx<'_>, what: Handle, place: u8) {
         }
         Handle::CancelAndJoin => {
             handle.cancel();
-            if !ctx.quiet && !in_callback() {
+            if ctx.quiet || in_callback() {
+                detach(handle);
+            } else {
                 joined(handle.join());
             }
         }
