@@ -233,21 +233,23 @@ impl World {
         }
     }
 
+    /// Runs destructors, which may panic.
+    fn end_by(&self, f: impl FnOnce()) {
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+        if outcome.is_err_and(|payload| self.caught(payload).is_some()) {
+            fail("an unwinding came out of a destructor");
+        }
+    }
+
     /// Ends what is left in the pools, which may run code that fills them again.
     pub(crate) fn dispose(&self) {
         loop {
             let (body, handle) = (self.bodies.borrow_mut().pop(), self.handles.borrow_mut().pop());
-            let none = body.is_none() && handle.is_none();
-            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                drop(body);
-                handle.into_iter().for_each(crate::tasks::detach);
-            }));
-            if outcome.is_err_and(|payload| self.caught(payload).is_some()) {
-                fail("an unwinding came out of a destructor");
-            }
-            if none {
+            if body.is_none() && handle.is_none() {
                 break;
             }
+            self.end_by(|| handle.into_iter().for_each(crate::tasks::detach));
+            self.end_by(|| drop(body));
         }
         while let Ok(token) = self.channel.1.try_recv() {
             token.check();
