@@ -9,6 +9,10 @@ use std::time::Duration;
 /// How long tasks have to end after they were unwound.
 const LAST_GRACE: Duration = Duration::from_millis(500);
 
+/// How many generations of callbacks run after the grace period: those that callbacks add, and that these add in turn. A bound,
+/// since a callback may add another one for ever.
+const LAST_GENERATIONS: usize = 1000;
+
 /// Main has ended: cancels everybody, waits, unwinds those who stay, and leaves those behind who stay even then.
 pub(super) fn sweep(worker: &Worker, grace: Duration) {
     worker.doom.set(None);
@@ -21,11 +25,25 @@ pub(super) fn sweep(worker: &Worker, grace: Duration) {
         unwind(worker);
         wait_for_the_end(worker, LAST_GRACE);
     }
-    worker.run_last_jobs();
-    // What these spawned is cancelled: it takes one turn to drop it.
-    worker.turn();
+    run_callbacks(worker);
+    if worker.drop_jobs() {
+        // Results that were dropped with them may be panics, which are reported by jobs too.
+        run_callbacks(worker);
+    }
     if worker.live.get() > 0 {
         inspect::abandon(worker);
+    }
+}
+
+/// Runs the callbacks that are left, and those that they add.
+fn run_callbacks(worker: &Worker) {
+    for _ in 0..LAST_GENERATIONS {
+        worker.run_last_jobs();
+        // Tasks that these spawned are cancelled: one turn drops them.
+        worker.turn();
+        if !worker.has_jobs() {
+            break;
+        }
     }
 }
 

@@ -163,7 +163,7 @@ impl Worker {
                 self.wake(block);
             }
         }
-        jobs.into_iter().for_each(|number| self.release_job(number));
+        jobs.into_iter().for_each(|order| self.release_job(order));
     }
 
     /// Wakes everybody whose deadline has come, in the order of the deadlines.

@@ -148,6 +148,8 @@ pub(crate) struct Worker {
     held: RefCell<HashMap<u64, Box<dyn FnOnce()>>>,
     /// The hub runs one of them, in which nobody may wait.
     in_job: Cell<bool>,
+    /// The run is over: callbacks that are added now are never called.
+    callbacks_over: Cell<bool>,
     /// How often the hub has entered a task.
     pub(crate) entered: Cell<u64>,
     /// What time it is for the run: real, or paused and set forward by the hub.
@@ -212,6 +214,7 @@ impl Worker {
             jobs: RefCell::default(),
             held: RefCell::default(),
             in_job: Cell::new(false),
+            callbacks_over: Cell::new(false),
             entered: Cell::new(0),
             shape,
             stalled,
