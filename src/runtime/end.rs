@@ -4,7 +4,7 @@
 use crate::scheduler::{Mode, Wait, Worker, attention};
 use crate::task::inspect;
 use std::io::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long tasks have to end after they were unwound.
 const LAST_GRACE: Duration = Duration::from_millis(500);
@@ -20,10 +20,10 @@ pub(super) fn sweep(worker: &Worker, grace: Duration) {
     worker.clock.go_on();
     worker.main().attention.set(0);
     inspect::tell_all(worker, attention::CANCEL);
-    wait_for_the_end(worker, grace);
+    wait_for_the_end(worker, worker.clock.now().checked_add(grace));
     if worker.live.get() > 0 && cfg!(panic = "unwind") {
         unwind(worker);
-        wait_for_the_end(worker, LAST_GRACE);
+        wait_for_the_end(worker, Some(after_last_grace(worker)));
     }
     run_callbacks(worker);
     if worker.drop_jobs() {
@@ -69,11 +69,17 @@ pub(super) fn overdue(worker: &Worker) {
     } else {
         worker.mode.set(Mode::Unwinding);
     }
-    worker.doom.set(worker.clock.now().checked_add(LAST_GRACE));
+    worker.doom.set(Some(after_last_grace(worker)));
 }
 
-fn wait_for_the_end(worker: &Worker, grace: Duration) {
-    let deadline = worker.clock.now().checked_add(grace);
+/// A moment that the clock cannot tell would never come: if that one is such, there is no grace left.
+fn after_last_grace(worker: &Worker) -> Instant {
+    let now = worker.clock.now();
+    now.checked_add(LAST_GRACE).unwrap_or(now)
+}
+
+/// Waits until all tasks have ended and all callbacks have run, or until `deadline`, if it is not unlimited.
+fn wait_for_the_end(worker: &Worker, deadline: Option<Instant>) {
     worker.sweeping.set(true);
     while (worker.live.get() > 0 || worker.has_jobs()) && deadline.is_none_or(|deadline| worker.clock.now() < deadline)
     {

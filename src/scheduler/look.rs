@@ -42,8 +42,8 @@ impl Worker {
     #[cold]
     fn stamp_now(&self) -> u64 {
         let nanos = self.clock.now().saturating_duration_since(self.began).as_nanos();
-        // Of 584 years.
-        let stamp = u64::try_from(nanos).map_or(u64::MAX, |nanos| nanos + 1);
+        // Of 584 years. A paused clock may be further on.
+        let stamp = u64::try_from(nanos).unwrap_or(u64::MAX).saturating_add(1);
         self.stamp.set(stamp);
         stamp
     }
