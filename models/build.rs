@@ -94,7 +94,7 @@ const FAULTS: &[Fault] = &[
         what: "{ self.0.store(index, Ordering::Relaxed); true }",
     },
     Fault { name: "no_light_fence", file: LOCK.name, instead_of: "fence::light();", what: "" },
-    Fault { name: "no_heavy_fence", file: LOCK.name, instead_of: "fence::heavy();", what: "" },
+    Fault { name: "no_heavy_fence", file: LOCK.name, instead_of: "fence::heavy(owner);", what: "" },
     Fault {
         name: "the_owner_is_not_waited_for",
         file: LOCK.name,

@@ -23,13 +23,18 @@ pub mod fence {
         loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
     }
 
-    pub fn heavy() {
+    pub fn heavy(_owner: u64) {
         loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
     }
 
     pub fn is_there() -> bool {
         true
     }
+}
+
+pub mod handshake {
+    // For where there is no membarrier: not modelled.
+    pub fn register(_: &super::Worker) {}
 }
 
 pub mod wake {

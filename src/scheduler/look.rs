@@ -2,7 +2,7 @@
 
 use super::pulse::Pulse;
 use super::table::Block;
-use super::{Mode, Phase, TaskUnwound, Worker, attention};
+use super::{Mode, Phase, TaskUnwound, Worker, attention, handshake};
 use crate::section;
 use std::panic::resume_unwind;
 use std::thread::panicking;
@@ -155,6 +155,7 @@ impl Worker {
             return;
         }
         let (wakes, jobs) = self.inbox.take();
+        handshake::answer();
         self.letters.set(self.letters.get() + wakes.len() as u64);
         for wake in wakes {
             // SAFETY: the key came from a block of this table, and blocks stay in place as long as the worker.
