@@ -114,6 +114,7 @@ impl<T: Ord> Numbered<T> {
         self.item.cmp(&other.item).then(self.number.cmp(&other.number))
     }
 
+    #[inline]
     fn is_before(&self, other: &Self) -> bool {
         self.order(other).is_lt()
     }
@@ -166,23 +167,18 @@ impl<T: Ord> Smallest<T> {
     /// the bottom, and then up again as far as the item has to; mostly that is not far. All items are settled.
     #[inline]
     fn place_of_last(&self) -> usize {
-        let last = self.items.len() - 1;
-        let mut place = 0;
-        while 2 * place + 1 < last {
-            place = self.smaller_child(place, last);
+        let Some((last, items)) = self.items.split_last() else { return 0 };
+        let (mut place, mut left) = (0, 1);
+        while left < items.len() {
+            let is_right = items.get(left + 1).is_some_and(|right| right.is_before(&items[left]));
+            place = left + usize::from(is_right);
+            left = 2 * place + 1;
         }
         // The item that is at `place` now will be one step up, above the last one.
-        while place > 0 && self.items[last].is_before(&self.items[place]) {
+        while place > 0 && last.is_before(&items[place]) {
             place = (place - 1) / 2;
         }
         place
-    }
-
-    /// The one of the children that comes first, among the items before `end`; the left child is one of those.
-    #[inline]
-    fn smaller_child(&self, place: usize, end: usize) -> usize {
-        let (left, right) = (2 * place + 1, 2 * place + 2);
-        if right < end && self.items[right].is_before(&self.items[left]) { right } else { left }
     }
 
     fn settle_all(&mut self) {
