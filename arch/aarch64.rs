@@ -150,17 +150,28 @@ pub(crate) unsafe fn unwind_from_registers(
     arg: *mut u8,
 ) -> bool {
     // One past the interrupted instruction: unwinders look up the address before the one they are given.
-    let words = [registers.sp, registers.pc + 4, registers.fp, registers.bx, registers.link];
+    let &Registers { sp, pc, fp, bx, link, general } = registers;
+    let words = Words { first: [sp, pc + 4, fp, bx, link], general };
     // SAFETY: the caller's; the words are those that the tables name.
-    unsafe { unwind_from_words(words.as_ptr(), f, arg) };
+    unsafe { unwind_from_words(&words, f, arg) };
     true
 }
 
+/// The assembly knows the places.
+#[repr(C)]
+struct Words {
+    first: [usize; 5],
+    general: [usize; super::super::GENERAL],
+}
+
+/// The caller's general register `n` is the word at 40 + 8n: after the length of an expression follow breg19 and its offset,
+/// a signed LEB128. Any of them may be named by the tables of an interrupted instruction.
+///
 /// # Safety
 ///
 /// As [`unwind_from_registers`].
 #[unsafe(naked)]
-unsafe extern "C" fn unwind_from_words(words: *const usize, f: unsafe extern "C" fn(*mut u8), arg: *mut u8) {
+unsafe extern "C" fn unwind_from_words(words: &Words, f: unsafe extern "C" fn(*mut u8), arg: *mut u8) {
     naked_asm!(
         ".cfi_startproc",
         ".cfi_return_column 96",
@@ -176,6 +187,34 @@ unsafe extern "C" fn unwind_from_words(words: *const usize, f: unsafe extern "C"
         ".cfi_escape 0x10, 30, 2, 0x83, 32",
         ".cfi_escape 0x10, 29, 2, 0x83, 16",
         ".cfi_escape 0x10, 19, 2, 0x83, 24",
+        ".cfi_escape 0x10, 0, 2, 0x83, 0x28",
+        ".cfi_escape 0x10, 1, 2, 0x83, 0x30",
+        ".cfi_escape 0x10, 2, 2, 0x83, 0x38",
+        ".cfi_escape 0x10, 3, 3, 0x83, 0xc0, 0x00",
+        ".cfi_escape 0x10, 4, 3, 0x83, 0xc8, 0x00",
+        ".cfi_escape 0x10, 5, 3, 0x83, 0xd0, 0x00",
+        ".cfi_escape 0x10, 6, 3, 0x83, 0xd8, 0x00",
+        ".cfi_escape 0x10, 7, 3, 0x83, 0xe0, 0x00",
+        ".cfi_escape 0x10, 8, 3, 0x83, 0xe8, 0x00",
+        ".cfi_escape 0x10, 9, 3, 0x83, 0xf0, 0x00",
+        ".cfi_escape 0x10, 10, 3, 0x83, 0xf8, 0x00",
+        ".cfi_escape 0x10, 11, 3, 0x83, 0x80, 0x01",
+        ".cfi_escape 0x10, 12, 3, 0x83, 0x88, 0x01",
+        ".cfi_escape 0x10, 13, 3, 0x83, 0x90, 0x01",
+        ".cfi_escape 0x10, 14, 3, 0x83, 0x98, 0x01",
+        ".cfi_escape 0x10, 15, 3, 0x83, 0xa0, 0x01",
+        ".cfi_escape 0x10, 16, 3, 0x83, 0xa8, 0x01",
+        ".cfi_escape 0x10, 17, 3, 0x83, 0xb0, 0x01",
+        ".cfi_escape 0x10, 18, 3, 0x83, 0xb8, 0x01",
+        ".cfi_escape 0x10, 20, 3, 0x83, 0xc8, 0x01",
+        ".cfi_escape 0x10, 21, 3, 0x83, 0xd0, 0x01",
+        ".cfi_escape 0x10, 22, 3, 0x83, 0xd8, 0x01",
+        ".cfi_escape 0x10, 23, 3, 0x83, 0xe0, 0x01",
+        ".cfi_escape 0x10, 24, 3, 0x83, 0xe8, 0x01",
+        ".cfi_escape 0x10, 25, 3, 0x83, 0xf0, 0x01",
+        ".cfi_escape 0x10, 26, 3, 0x83, 0xf8, 0x01",
+        ".cfi_escape 0x10, 27, 3, 0x83, 0x80, 0x02",
+        ".cfi_escape 0x10, 28, 3, 0x83, 0x88, 0x02",
         "mov x0, x2",
         "blr x1",
         ".cfi_restore_state",
@@ -191,12 +230,15 @@ unsafe extern "C" fn unwind_from_words(words: *const usize, f: unsafe extern "C"
 #[cfg(target_os = "linux")]
 pub(super) fn interrupted(context: &libc::ucontext_t) -> Registers {
     let machine = &context.uc_mcontext;
+    let mut general = [0; super::super::GENERAL];
+    general.iter_mut().zip(machine.regs).for_each(|(word, register)| *word = register as usize);
     Registers {
         sp: machine.sp as usize,
         pc: machine.pc as usize,
         fp: machine.regs[29] as usize,
         bx: machine.regs[19] as usize,
         link: machine.regs[30] as usize,
+        general,
     }
 }
 

@@ -109,12 +109,20 @@ pub(crate) struct Registers {
     pub(crate) bx: usize,
     /// The link register, where there is one.
     pub(crate) link: usize,
+    /// The general registers, by the numbers that DWARF gives them. Those above are here again, but count there. Unwind tables may
+    /// name any of them at an interrupted instruction: a function with a large frame touches it page by page first, and
+    /// meanwhile its caller is found by r11 or x9.
+    pub(crate) general: [usize; GENERAL],
 }
+
+/// How many general registers a machine has at most.
+pub(crate) const GENERAL: usize = 31;
 
 impl Registers {
     /// The same, with all that may point to a stack translated.
     pub(crate) fn map(self, f: impl Fn(usize) -> usize) -> Registers {
-        Registers { sp: f(self.sp), pc: self.pc, fp: f(self.fp), bx: f(self.bx), link: f(self.link) }
+        let general = self.general.map(&f);
+        Registers { sp: f(self.sp), pc: self.pc, fp: f(self.fp), bx: f(self.bx), link: f(self.link), general }
     }
 }
 

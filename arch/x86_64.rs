@@ -127,7 +127,7 @@ pub(super) unsafe extern "C" fn unwind_from(context: *const Context, f: unsafe e
     )
 }
 
-/// As [`super::unwind_from`], with a caller that was interrupted instead of suspended.
+/// As [`super::unwind_from`], with a caller that was interrupted instead of suspended: its unwind tables may name any register.
 ///
 /// # Safety
 ///
@@ -137,22 +137,98 @@ pub(crate) unsafe fn unwind_from_registers(
     f: unsafe extern "C" fn(*mut u8),
     arg: *mut u8,
 ) -> bool {
-    // One past the interrupted instruction: unwinders look up the address before the one they are given.
-    let context = [registers.sp, registers.pc + 1, registers.fp, registers.bx];
-    // SAFETY: the caller's; the four words are those that the tables of `unwind_from` name.
-    unsafe { unwind_from(context.as_ptr().cast(), f, arg) };
+    // One past the interrupted instruction: unwinders look up the address before the one they are given. The link is no
+    // register here, and keeps the place of the general ones the same on all machines.
+    let &Registers { sp, pc, fp, bx, link, general } = registers;
+    let words = Words { first: [sp, pc + 1, fp, bx, link], general };
+    // SAFETY: the caller's; the words are those that the tables name.
+    unsafe { unwind_from_words(&words, f, arg) };
     true
+}
+
+/// The assembly knows the places.
+#[repr(C)]
+struct Words {
+    first: [usize; 5],
+    general: [usize; super::super::GENERAL],
+}
+
+/// As `unwind_from`; and the caller's general register `n` is the word at 40 + 8n: after the length of an expression follow
+/// breg3 and its offset, a signed LEB128.
+///
+/// # Safety
+///
+/// As [`unwind_from_registers`].
+#[unsafe(naked)]
+unsafe extern "C" fn unwind_from_words(words: &Words, f: unsafe extern "C" fn(*mut u8), arg: *mut u8) {
+    naked_asm!(
+        ".cfi_startproc",
+        "endbr64",
+        "push rbx",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_rel_offset rbx, 0",
+        "mov rbx, rdi",
+        ".cfi_remember_state",
+        ".cfi_escape 0x0f, 3, 0x73, 0, 0x06",
+        ".cfi_escape 0x10, 16, 2, 0x73, 8",
+        ".cfi_escape 0x10, 6, 2, 0x73, 16",
+        ".cfi_escape 0x10, 3, 2, 0x73, 24",
+        ".cfi_escape 0x10, 0, 2, 0x73, 0x28",
+        ".cfi_escape 0x10, 1, 2, 0x73, 0x30",
+        ".cfi_escape 0x10, 2, 2, 0x73, 0x38",
+        ".cfi_escape 0x10, 4, 3, 0x73, 0xc8, 0x00",
+        ".cfi_escape 0x10, 5, 3, 0x73, 0xd0, 0x00",
+        ".cfi_escape 0x10, 8, 3, 0x73, 0xe8, 0x00",
+        ".cfi_escape 0x10, 9, 3, 0x73, 0xf0, 0x00",
+        ".cfi_escape 0x10, 10, 3, 0x73, 0xf8, 0x00",
+        ".cfi_escape 0x10, 11, 3, 0x73, 0x80, 0x01",
+        ".cfi_escape 0x10, 12, 3, 0x73, 0x88, 0x01",
+        ".cfi_escape 0x10, 13, 3, 0x73, 0x90, 0x01",
+        ".cfi_escape 0x10, 14, 3, 0x73, 0x98, 0x01",
+        ".cfi_escape 0x10, 15, 3, 0x73, 0xa0, 0x01",
+        "mov rdi, rdx",
+        "call rsi",
+        // Back on the truth: rbx was kept by `f`, and our own caller's is on the stack.
+        ".cfi_restore_state",
+        "pop rbx",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_restore rbx",
+        "ret",
+        ".cfi_endproc",
+    )
 }
 
 #[cfg(target_os = "linux")]
 pub(super) fn interrupted(context: &libc::ucontext_t) -> Registers {
     let register = |at: libc::c_int| context.uc_mcontext.gregs[at as usize] as usize;
+    let mut general = [0; super::super::GENERAL];
+    // DWARF's order: rax, rdx, rcx, rbx, rsi, rdi, rbp, rsp, and the rest by number.
+    let order = [
+        libc::REG_RAX,
+        libc::REG_RDX,
+        libc::REG_RCX,
+        libc::REG_RBX,
+        libc::REG_RSI,
+        libc::REG_RDI,
+        libc::REG_RBP,
+        libc::REG_RSP,
+        libc::REG_R8,
+        libc::REG_R9,
+        libc::REG_R10,
+        libc::REG_R11,
+        libc::REG_R12,
+        libc::REG_R13,
+        libc::REG_R14,
+        libc::REG_R15,
+    ];
+    general.iter_mut().zip(order).for_each(|(word, at)| *word = register(at));
     Registers {
         sp: register(libc::REG_RSP),
         pc: register(libc::REG_RIP),
         fp: register(libc::REG_RBP),
         bx: register(libc::REG_RBX),
         link: 0,
+        general,
     }
 }
 

@@ -105,11 +105,11 @@ const FAULTS: &[Fault] = &[
     Fault {
         name: "looks_before_the_lock",
         file: PROMISE.name,
-        instead_of: "let mut state = self.state.lock();\n        if self.outcome.get().is_none() {",
-        what: "if self.outcome.get().is_none() {\nlet mut state = self.state.lock();",
+        instead_of: "let mut state = self.state.lock_for(worker);\n        if self.outcome.get().is_none() {",
+        what: "let is_set = self.outcome.get().is_some();\nlet mut state = self.state.lock_for(worker);\nif !is_set {",
     },
     Fault { name: "no_light_fence", file: LOCK.name, instead_of: "fence::light();", what: "" },
-    Fault { name: "no_heavy_fence", file: LOCK.name, instead_of: "fence::heavy();", what: "" },
+    Fault { name: "no_heavy_fence", file: LOCK.name, instead_of: "fence::heavy(owner);", what: "" },
     Fault {
         name: "the_owner_is_not_waited_for",
         file: LOCK.name,

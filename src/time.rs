@@ -126,12 +126,21 @@ impl Interval {
     /// Forgets the ticks that are overdue: the next one is the next that is still to come.
     pub fn skip_missed(&mut self) {
         let now = now();
-        while let Some(next) = self.next.filter(|next| *next <= now) {
-            let behind = (now - next).as_nanos() / self.period.as_nanos() + 1;
-            let periods = u32::try_from(behind).unwrap_or(u32::MAX);
-            self.next = self.period.checked_mul(periods).and_then(|step| next.checked_add(step));
+        if let Some(next) = self.next.filter(|next| *next <= now) {
+            // In one step, however short the period is and however late it is. At most a period more than the time that has gone
+            // by; what no clock can tell never comes.
+            let period = self.period.as_nanos();
+            let step = ((now - next).as_nanos() / period + 1).checked_mul(period);
+            self.next = step.and_then(duration).and_then(|step| next.checked_add(step));
         }
     }
+}
+
+/// So many nanoseconds, if a `Duration` can tell.
+fn duration(nanos: u128) -> Option<Duration> {
+    let second = Duration::from_secs(1).as_nanos();
+    // The rest is less than a second.
+    Some(Duration::new(u64::try_from(nanos / second).ok()?, (nanos % second) as u32))
 }
 
 impl fmt::Debug for Interval {

@@ -4,6 +4,7 @@ mod common;
 
 use cede::task::{Task, Unparker, park, park_until};
 use cede::{Builder, Config, Generator, JoinHandle, RunError, Yielder, dump, metrics, run, spawn, yield_now};
+use common::child::in_child;
 use common::{command, emulated};
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;
@@ -626,6 +627,69 @@ fn a_task_that_spins_in_a_generator_shows_the_generators_stack_and_its_own() {
         assert!(!SEAMS || spins < place(functions, "outer"), "{functions:#?}");
         assert!(!SEAMS || functions.iter().any(|function| function.contains("with_thread")), "{functions:#?}");
     }
+}
+
+/// A prologue that touches a large frame page by page says by a register of its own where its caller is.
+#[test]
+fn watch_of_a_prologue_with_a_large_frame_does_no_harm() {
+    #[inline(never)]
+    fn large(left: usize) -> u8 {
+        let frame = black_box([1_u8; 300_000]);
+        let below = if left == 0 { 0 } else { large(left - 1) };
+        below.wrapping_add(black_box(&frame)[left])
+    }
+    let text = in_child("watch_of_a_prologue_with_a_large_frame_does_no_harm", || {
+        let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(|| {
+            let seen = Arc::new(AtomicU32::new(0));
+            let count = Arc::clone(&seen);
+            let config = Config::new().watch(Duration::from_micros(100)).on_slow_turn(move |slow| {
+                count.fetch_add(u32::from(!slow.over), Relaxed);
+            });
+            let end = Instant::now() + Duration::from_secs(2);
+            let turns = || {
+                while Instant::now() < end {
+                    assert_eq!(large(60), 61);
+                    yield_now();
+                }
+            };
+            config.run(turns).unwrap();
+            assert!(seen.load(Relaxed) > 0);
+        });
+        thread.unwrap().join().unwrap();
+    });
+    assert!(text.ends_with("exit code Some(0)"), "{text}");
+}
+
+#[test]
+fn watch_of_a_deep_stack_shows_what_is_innermost() {
+    /// Deeper than what is copied.
+    #[inline(never)]
+    fn deep(left: usize, told: &Told) -> u32 {
+        let frame = black_box([left; 8192]);
+        let inner = told.clone();
+        let sum = match left {
+            0 => {
+                let spinning = move |y: &Yielder<u32>| {
+                    // A turn of its own, as above.
+                    yield_now();
+                    spin(|| inner.len() > 0 && (!SAMPLES || inner.shows("spin").is_some()));
+                    y.yield_(1);
+                };
+                Generator::new(spinning).sum()
+            }
+            left => deep(left - 1, told),
+        };
+        sum + u32::from(black_box(frame)[left] != left)
+    }
+    let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(|| {
+        let told = Told::default();
+        assert_eq!(told.config(ALLOWED).run(|| deep(60, &told)).unwrap(), 1);
+        let functions = &told.shows("spin").unwrap_or_default();
+        if SAMPLES && SEAMS {
+            assert!(place(functions, "spin") < place(functions, "deep"), "{functions:#?}");
+        }
+    });
+    thread.unwrap().join().unwrap();
 }
 
 /// FAILURES.md, B5.

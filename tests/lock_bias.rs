@@ -6,8 +6,10 @@ mod common;
 use cede::sync::Mutex;
 use common::child::in_child;
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 /// One of the two threads' processor, as weak as aarch64's: what is written waits in a buffer and becomes visible in any order,
 /// but in order for one place, and a releasing write after all that came before; and what is read may be read early.
@@ -252,17 +254,117 @@ fn without_membarrier_locks_belong_to_nobody_and_work() {
     assert!(told.ends_with("exit code Some(0)"), "{told}");
 }
 
+/// Takes 10 mutexes in a run of its own, tells that, does `what` until it is told to stop, and takes them again.
+fn owner(
+    stop: &Arc<AtomicBool>,
+    what: impl Fn(&AtomicBool) + Send + 'static,
+) -> (Arc<Vec<Mutex<u64>>>, thread::JoinHandle<()>) {
+    let mutexes: Arc<Vec<Mutex<u64>>> = Arc::new((0..10).map(|_| Mutex::new(0)).collect());
+    let (stop, inner) = (Arc::clone(stop), Arc::clone(&mutexes));
+    let (sender, receiver) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        cede::run(|| {
+            inner.iter().for_each(|mutex| *mutex.lock().unwrap() += 1);
+            sender.send(()).unwrap();
+            while !stop.load(Ordering::Acquire) {
+                what(&stop);
+            }
+            inner.iter().for_each(|mutex| *mutex.lock().unwrap() += 1);
+        });
+    });
+    receiver.recv().unwrap();
+    (mutexes, thread)
+}
+
+/// Whatever the owners do: their threads are asked. After that no lock has an owner.
 #[test]
-fn who_forbids_membarrier_too_late_is_told_and_ended() {
+fn membarrier_forbidden_late_locks_still_change_hands() {
+    if common::emulated() {
+        return; // as above; `scheduler::handshake` has tests of what takes its place, and they run there
+    }
+    let told = in_child("membarrier_forbidden_late_locks_still_change_hands", || {
+        let stop = Arc::new(AtomicBool::new(false));
+        let owners = [
+            owner(&stop, |stop| while !stop.load(Ordering::Acquire) {}),
+            owner(&stop, |_| thread::sleep(Duration::from_millis(200))),
+            owner(&stop, |_| cede::yield_now()),
+            owner(&stop, |_| cede::time::sleep(Duration::from_millis(1)).unwrap()),
+        ];
+        static ENDED: Mutex<u64> = Mutex::new(0);
+        static ENDED_HERE: Mutex<u64> = Mutex::new(0);
+        thread::spawn(|| cede::run(|| *ENDED.lock().unwrap() += 1)).join().unwrap();
+        cede::run(|| *ENDED_HERE.lock().unwrap() += 1);
+        forbid_membarrier();
+        owners.iter().for_each(|(mutexes, _)| mutexes.iter().for_each(|mutex| *mutex.lock().unwrap() += 1));
+        *ENDED.lock().unwrap() += 1;
+        *ENDED_HERE.lock().unwrap() += 1;
+        stop.store(true, Ordering::Release);
+        for (mutexes, thread) in owners {
+            thread.join().unwrap();
+            assert!(mutexes.iter().all(|mutex| *mutex.try_lock().unwrap() == 3));
+        }
+        assert_eq!((*ENDED.try_lock().unwrap(), *ENDED_HERE.try_lock().unwrap()), (2, 2));
+        assert_eq!(use_from_a_run_and_a_thread(), 20 * 21);
+    });
+    assert!(told.ends_with("exit code Some(0)"), "{told}");
+}
+
+/// The owner waits for the thread that wants its lock, which only a signal ends; and the owner is called by another number in a
+/// child of fork.
+#[test]
+fn membarrier_forbidden_late_in_a_forked_child_works() {
     if common::emulated() {
         return; // as above
     }
-    let told = in_child("who_forbids_membarrier_too_late_is_told_and_ended", || {
+    let told = in_child("membarrier_forbidden_late_in_a_forked_child_works", || {
         static OWNED: Mutex<u64> = Mutex::new(0);
-        cede::run(|| *OWNED.lock().unwrap() += 1);
-        forbid_membarrier();
-        *OWNED.lock().unwrap() += 1;
+        let take = || {
+            forbid_membarrier();
+            *OWNED.lock().unwrap() += 1;
+        };
+        cede::run(|| {
+            *OWNED.lock().unwrap() += 1;
+            // SAFETY: this process has one thread besides the harness's, which waits, and the child ends by _exit.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                let fine = thread::spawn(take).join().is_ok() && *OWNED.lock().unwrap() == 2;
+                // SAFETY: ends the child without the parent's clean-up.
+                unsafe { libc::_exit(i32::from(!fine)) };
+            }
+            let mut status = -1;
+            // SAFETY: waits for the child made above.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            assert_eq!(status, 0, "the child failed");
+            thread::spawn(take).join().unwrap();
+            assert_eq!(*OWNED.lock().unwrap(), 2);
+        });
     });
-    assert!(told.contains("cede: the kernel refused membarrier(2), which it had granted before"), "{told}");
+    assert!(told.ends_with("exit code Some(0)"), "{told}");
+}
+
+/// No signal reaches the owner, and it takes no turns: going on would be a race, so the process ends, in words.
+#[test]
+fn membarrier_forbidden_late_owner_cannot_be_asked_aborts() {
+    if common::emulated() {
+        return; // as above
+    }
+    let told = in_child("membarrier_forbidden_late_owner_cannot_be_asked_aborts", || {
+        let (mutexes, _) = owner(&Arc::new(AtomicBool::new(false)), |stop| {
+            // SAFETY: the set is plain data, filled by the first call; only this thread's mask changes.
+            unsafe {
+                let mut all: libc::sigset_t = std::mem::zeroed();
+                libc::sigfillset(&mut all);
+                assert_eq!(libc::pthread_sigmask(libc::SIG_SETMASK, &all, std::ptr::null_mut()), 0);
+            }
+            while !stop.load(Ordering::Acquire) {}
+        });
+        forbid_membarrier();
+        *mutexes[0].lock().unwrap() += 1;
+    });
+    assert!(
+        told.contains("cede: the kernel refuses membarrier(2), which it had granted before, and thread "),
+        "{told}"
+    );
+    assert!(told.contains("it blocks SIGURG, and takes no turns. Allow membarrier in the seccomp filter"), "{told}");
     assert!(told.ends_with("exit code None"), "{told}");
 }

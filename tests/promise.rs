@@ -6,9 +6,15 @@ use cede::sync::promise::{AlreadySet, PromiseError};
 use cede::sync::{Completion, Promise};
 use cede::task::Cancelled;
 use cede::{Config, spawn, yield_now};
+use common::witness::{AtEnd, Log as WitnessLog};
 use common::worlds::{World, in_all_worlds};
-use std::cell::RefCell;
+use common::{emulated, rounds};
+use std::cell::{Cell, RefCell};
+use std::panic::resume_unwind;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -162,10 +168,10 @@ fn a_callback_runs_where_it_was_added_whoever_sets_the_promise() {
         world.main(|| {
             let promise = Promise::new();
             let completion = promise.completion();
-            let (done, here) = (Rc::new(RefCell::new(None)), std::thread::current().id());
+            let (done, here) = (Rc::new(RefCell::new(None)), thread::current().id());
             let inner = Rc::clone(&done);
             completion.on_done(move |value| {
-                *inner.borrow_mut() = Some((*value.unwrap(), std::thread::current().id()));
+                *inner.borrow_mut() = Some((*value.unwrap(), thread::current().id()));
             });
             let other = world.spawn(move || promise.set(1).is_ok());
             assert!(other.join());
@@ -181,8 +187,8 @@ fn a_callback_runs_where_it_was_added_whoever_sets_the_promise() {
 fn a_callback_from_another_thread_wakes_a_worker_that_sleeps() {
     let promise = Promise::new();
     let completion = promise.completion();
-    let thread = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(20));
+    let thread = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(20));
         promise.set(1).unwrap();
     });
     // Nothing else ends its sleep.
@@ -212,6 +218,104 @@ fn a_callback_may_be_removed_until_it_is_on_its_way() {
         yield_now();
         assert_eq!(*called.borrow(), 1);
     });
+}
+
+#[test]
+fn callback_removed_from_another_thread_is_never_called() {
+    let dropped_on = Rc::new(Cell::new(None));
+    cede::run(|| {
+        let promise = Promise::<i32>::new();
+        let (completion, called) = (promise.completion(), Rc::new(Cell::new(0)));
+        let (owned, other) = (Rc::clone(&dropped_on), Rc::clone(&called));
+        let at_end = AtEnd(move || owned.set(Some(thread::current().id())));
+        let callback = completion.on_done(move |_| drop(at_end));
+        completion.on_done(move |_| other.set(1));
+        let inner = completion.clone();
+        let remove = move || (inner.remove_done(callback), inner.remove_done(callback));
+        assert_eq!(thread::spawn(remove).join().unwrap(), (true, false));
+        assert_eq!(dropped_on.get(), None, "what it owns stays on its thread");
+        promise.set(1).unwrap();
+        rounds(3);
+        assert_eq!(called.get(), 1, "the others are called");
+    });
+    assert_eq!(dropped_on.get(), Some(thread::current().id()));
+}
+
+#[test]
+fn callback_removed_too_late_from_a_thread_is_called() {
+    cede::run(|| {
+        let promise = Promise::<i32>::new();
+        let (completion, called) = (promise.completion(), Rc::new(Cell::new(false)));
+        let inner = Rc::clone(&called);
+        let callback = completion.on_done(move |_| inner.set(true));
+        let set_and_remove = move || {
+            promise.set(1).unwrap();
+            completion.remove_done(callback)
+        };
+        assert!(!thread::spawn(set_and_remove).join().unwrap());
+        rounds(3);
+        assert!(called.get());
+    });
+}
+
+#[test]
+fn callback_removed_while_it_is_set_is_called_or_removed() {
+    let count = if emulated() { 100 } else { 2000 };
+    cede::run(|| {
+        let (mut removed, mut called) = (0, 0);
+        for n in 0..count {
+            let promise = Promise::<i32>::new();
+            let (completion, ran) = (promise.completion(), Rc::new(Cell::new(false)));
+            let inner = Rc::clone(&ran);
+            let callback = completion.on_done(move |_| inner.set(true));
+            let begin = Arc::new(AtomicBool::new(false));
+            let (other, told) = (completion, Arc::clone(&begin));
+            let thread = thread::spawn(move || {
+                while !told.load(Ordering::Acquire) {
+                    thread::yield_now();
+                }
+                other.remove_done(callback)
+            });
+            begin.store(true, Ordering::Release);
+            (0..n % 5).for_each(|_| thread::yield_now());
+            promise.set(1).unwrap();
+            let was_removed = thread.join().unwrap();
+            rounds(3);
+            assert_ne!(was_removed, ran.get());
+            // The letter is read at the next look around.
+            let dropped = (0..5000).any(|_| {
+                yield_now();
+                Rc::strong_count(&ran) == 1
+            });
+            assert!(dropped);
+            removed += u32::from(was_removed);
+            called += u32::from(ran.get());
+        }
+        assert_eq!(removed + called, count);
+    });
+}
+
+#[test]
+fn callback_removed_after_its_run_was_not_there() {
+    let promise = Promise::<i32>::new();
+    let completion = promise.completion();
+    let callback = cede::run(|| completion.on_done(|_| ()));
+    assert!(!completion.remove_done(callback));
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn callbacks_dropped_with_their_run_may_panic() {
+    let (log, promise) = (WitnessLog::default(), Promise::<i32>::new());
+    cede::run(|| {
+        let completion = promise.completion();
+        for _ in 0..3 {
+            let bad = AtEnd(|| resume_unwind(Box::new("in a destructor")));
+            let good = log.at_end("dropped");
+            completion.on_done(move |_| drop((bad, good)));
+        }
+    });
+    assert_eq!(log.take(), ["dropped"; 3]);
 }
 
 #[test]

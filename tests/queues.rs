@@ -6,10 +6,13 @@ use cede::sync::{LifoQueue, PopError, PopTimeoutError, PriorityQueue, PushError,
 use cede::sync::{TryPopError, TryPushError, WaitTimeoutError};
 use cede::task::{Cancelled, TaskState};
 use cede::{Config, JoinError, JoinHandle, spawn, yield_now};
+use common::child::in_child;
 use common::witness::{AtEnd, Log};
 use common::worlds::in_all_worlds;
 use common::{caught, emulated, panic_text, rounds};
+use std::cell::Cell;
 use std::cmp::Ordering;
+use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -193,40 +196,145 @@ fn a58_the_last_in_comes_first_out_of_a_lifo_queue() {
     assert_eq!(queue.close_now(), [5, 2, 1]);
 }
 
+thread_local! {
+    /// After how many more comparisons one panics; 0 for none.
+    static PANIC_AT: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Can be compared except when `PANIC_AT` says no. 100 waits while it is compared.
+#[derive(PartialEq, Eq, Debug)]
+struct Moody(u32);
+
+impl Ord for Moody {
+    fn cmp(&self, other: &Moody) -> Ordering {
+        if self.0 == 100 || other.0 == 100 {
+            yield_now();
+        }
+        PANIC_AT.set(PANIC_AT.get().saturating_sub(1));
+        if PANIC_AT.get() == 1 {
+            resume_unwind(Box::new("no comparison"));
+        }
+        self.0.cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Moody {
+    fn partial_cmp(&self, other: &Moody) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Lets the `n`th comparison from now panic, n counted from 0, while `f` runs. Returns whether there were as many.
+fn with_panic_at(n: u32, f: impl FnOnce()) -> bool {
+    PANIC_AT.set(n + 2);
+    let panicked = caught(f).is_err();
+    PANIC_AT.set(0);
+    panicked
+}
+
+fn drain(queue: &PriorityQueue<Moody>) -> Vec<u32> {
+    std::iter::from_fn(|| Some(queue.try_pop().ok()?.into_inner().0)).collect()
+}
+
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a58_comparing_items_may_panic_but_not_wait() {
-    #[derive(PartialEq, Eq, Debug)]
-    struct Moody(u32);
-    impl Ord for Moody {
-        fn cmp(&self, other: &Moody) -> Ordering {
-            match self.0.max(other.0) {
-                100 => yield_now(),
-                101 => panic!("no comparison"),
-                _ => {}
-            }
-            self.0.cmp(&other.0)
-        }
-    }
-    impl PartialOrd for Moody {
-        fn partial_cmp(&self, other: &Moody) -> Option<Ordering> {
-            Some(self.cmp(other))
-        }
-    }
+    let queue = Arc::new(PriorityQueue::bounded(2));
     cede::run(|| {
-        let queue = Arc::new(PriorityQueue::bounded(2));
-        queue.push(Moody(1)).unwrap();
+        queue.push(Moody(101)).unwrap();
         let text = panic_text(caught(|| queue.push(Moody(100))));
         assert!(text.contains("cannot wait or yield inside a no_suspend section"), "{text}");
         assert_eq!((queue.len(), queue.unfinished()), (2, 2), "it is in all the same");
-        // Somebody waits with an item that cannot be compared: it is woken all the same.
-        let inner = Arc::clone(&queue);
-        let mut task = spawn(move || inner.push(Moody(101)));
-        yield_now();
-        assert_eq!(panic_text(caught(|| queue.pop().map(drop))), "no comparison");
-        assert_eq!(task.join().unwrap(), Ok(()));
+        let text = panic_text(caught(|| queue.pop().map(drop)));
+        assert!(text.contains("cannot wait or yield inside a no_suspend section"), "{text}");
+        assert_eq!((queue.len(), queue.unfinished()), (2, 2), "nothing was taken out");
         yield_now(); // no section was left open
     });
+    // Outside of a run it yields the thread, which is no wait.
+    assert_eq!(drain(&queue), [100, 101]);
+}
+
+/// Whichever comparison of a push or a pop panics, all items are there afterwards, in their order.
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a58_any_comparison_panics_no_item_is_lost() {
+    cede::run(|| {
+        let items = [7, 3, 9, 1, 4, 4, 8, 2, 6, 5, 0, 3];
+        let mut panics = 0;
+        for (count, at) in (1..=items.len()).flat_map(|count| (0..8).map(move |at| (count, at))) {
+            let queue = PriorityQueue::unbounded();
+            let (last, before) = items[..count].split_last().unwrap();
+            before.iter().for_each(|&item| queue.push(Moody(item)).unwrap());
+            panics += u32::from(with_panic_at(at, || queue.push(Moody(*last)).unwrap()));
+            assert_eq!((queue.len(), queue.unfinished()), (count, count));
+            let mut popped = None;
+            let failed = with_panic_at(at, || popped = queue.pop().ok().map(|job| job.into_inner().0));
+            panics += u32::from(failed);
+            let mut all: Vec<_> = popped.into_iter().chain(drain(&queue)).collect();
+            assert_eq!(queue.unfinished(), 0);
+            assert_eq!(queue.join_timeout(Duration::ZERO), Ok(()));
+            let mut sorted = items[..count].to_vec();
+            sorted.sort();
+            assert_eq!(all, sorted, "{count} items, comparison {at}");
+            // And when all are taken out at once.
+            all.iter().for_each(|&item| queue.push(Moody(item)).unwrap());
+            let failed = with_panic_at(at, || all = queue.close_now().into_iter().map(|item| item.0).collect());
+            assert!(!failed, "close_now returns the items");
+            all.sort();
+            assert_eq!((all, queue.unfinished()), (sorted, 0));
+        }
+        assert!(panics > 40, "{panics}");
+    });
+}
+
+/// The item that a pop has in hand, and the one whose pusher waited for the room.
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a58_ord_panics_while_a_pusher_waits_loses_neither_item() {
+    for at in 0..6 {
+        cede::run(|| {
+            let queue = Arc::new(PriorityQueue::bounded(3));
+            [5, 1, 3].into_iter().for_each(|item| queue.push(Moody(item)).unwrap());
+            let inner = Arc::clone(&queue);
+            let mut pusher = spawn(move || inner.push(Moody(2)));
+            yield_now();
+            let mut popped = None;
+            with_panic_at(at, || popped = queue.pop().ok().map(|job| job.into_inner().0));
+            let rest: Vec<_> = popped.into_iter().chain(drain(&queue)).collect();
+            assert_eq!(pusher.join().unwrap(), Ok(()));
+            let late = drain(&queue);
+            assert_eq!([rest, late].concat(), [1, 2, 3, 5]);
+            assert_eq!((queue.unfinished(), queue.join()), (0, Ok(())));
+        });
+    }
+}
+
+/// A popper is unwound with an item in hand: it goes back without a comparison, since a panic in that would end the process.
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn a58_item_put_back_by_an_unwound_popper_is_not_compared() {
+    let told = in_child("a58_item_put_back_by_an_unwound_popper_is_not_compared", || {
+        let queue = Arc::new(PriorityQueue::unbounded());
+        let outcome = Config::new().grace(Duration::from_millis(5)).run(|| {
+            let inner = Arc::clone(&queue);
+            // Pushes while it is unwound; the first item goes to the popper, which is unwound next.
+            let _detached = spawn(move || {
+                let _end = AtEnd(move || {
+                    (1..6).for_each(|item| inner.push(Moody(item)).unwrap());
+                    PANIC_AT.set(2);
+                });
+                cede::task::park_shielded("nothing");
+            });
+            let inner = Arc::clone(&queue);
+            let _detached = spawn(move || cede::shield(|| inner.pop().map(drop)));
+            yield_now();
+        });
+        outcome.unwrap();
+        assert_eq!(PANIC_AT.get(), 2, "compared");
+        PANIC_AT.set(0);
+        eprintln!("{:?}", drain(&queue));
+    });
+    assert!(told.ends_with("[1, 2, 3, 4, 5]\nexit code Some(0)"), "{told}");
 }
 
 // ---- A59: a cancelled getter

@@ -6,7 +6,7 @@ mod common;
 use cede::task::{Unparker, park, park_shielded};
 use cede::{Builder, Config, JoinHandle, run, spawn, yield_now};
 use common::child::in_child;
-use common::witness::{AtEnd, Drops, Log};
+use common::witness::{AtEnd, Counted, Drops, Log};
 use common::{caught, panic_text, rounds};
 use std::cell::{Cell, RefCell};
 use std::panic::resume_unwind;
@@ -261,6 +261,115 @@ fn a_callback_that_adds_itself_for_ever_does_not_keep_the_run_from_ending() {
         eprintln!("ended");
     });
     assert!(text.ends_with("ended\nexit code Some(0)"), "{text}");
+}
+
+/// Adds a callback that adds a callback, and so on, `left` in all.
+fn chain(handle: &Rc<JoinHandle<Counted>>, left: u32, ran: &Rc<Cell<u32>>) {
+    if left > 0 {
+        let (next, ran) = (Rc::clone(handle), Rc::clone(ran));
+        handle.on_done(move |_| {
+            ran.set(ran.get() + 1);
+            chain(&next, left - 1, &ran);
+        });
+    }
+}
+
+/// How many callbacks of a chain ran, and how often the task's result was dropped.
+fn chain_at_the_end(left: u32, grace: Duration) -> (u32, u32) {
+    let (ran, drops) = (Rc::new(Cell::new(0)), Drops::default());
+    let value = drops.value();
+    let outcome = Config::new().grace(grace).run(|| {
+        let handle = Rc::new(spawn(move || value));
+        yield_now();
+        chain(&handle, left, &ran);
+    });
+    outcome.unwrap();
+    assert_eq!(Rc::strong_count(&ran), 1, "what callbacks own is dropped with them");
+    (ran.get(), drops.count())
+}
+
+#[test]
+fn callbacks_added_by_callbacks_at_the_end_all_run() {
+    for left in [1, 2, 3, 50, 900] {
+        assert_eq!(chain_at_the_end(left, Duration::ZERO), (left, 1));
+        assert_eq!(chain_at_the_end(left, Duration::from_secs(5)), (left, 1));
+    }
+}
+
+#[test]
+fn endless_callbacks_at_the_end_are_cut_and_the_result_dropped() {
+    let text = in_child("endless_callbacks_at_the_end_are_cut_and_the_result_dropped", || {
+        for grace in [0, 20] {
+            let (ran, dropped) = chain_at_the_end(u32::MAX, Duration::from_millis(grace));
+            assert!(ran >= 1000 && dropped == 1, "{ran} {dropped}");
+        }
+        eprintln!("ended");
+    });
+    assert!(text.ends_with("ended\nexit code Some(0)"), "{text}");
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn panic_whose_callbacks_were_cut_is_reported() {
+    let told = Log::default();
+    let unhandled = told.clone();
+    let config = Config::new().grace(Duration::ZERO).on_unhandled_panic(move |label, _| unhandled.add(label));
+    let outcome = config.run(|| {
+        fn again(handle: &Rc<JoinHandle<()>>) {
+            let next = Rc::clone(handle);
+            handle.on_done(move |_| again(&next));
+        }
+        let failed = Builder::new().name("failed").spawn(|| resume_unwind(Box::new("no"))).unwrap();
+        yield_now();
+        again(&Rc::new(failed));
+    });
+    outcome.unwrap();
+    assert_eq!(told.take(), ["'failed'"]);
+}
+
+#[test]
+fn callback_added_after_the_run_is_dropped_at_once() {
+    let drops = Drops::default();
+    let value = drops.value();
+    let handle = Rc::new(run(|| {
+        let handle = spawn(move || value);
+        yield_now();
+        handle
+    }));
+    let inner = Rc::clone(&handle);
+    let id = handle.on_done(move |_| drop(inner));
+    assert_eq!(Rc::strong_count(&handle), 1);
+    assert!(!handle.remove_done(id));
+    drop(handle);
+    assert_eq!(drops.count(), 1);
+}
+
+/// Each has one job of its own: 4,000 took 300 MiB when each had as many as there were callbacks.
+#[test]
+#[cfg(target_os = "linux")]
+fn callbacks_on_a_finished_task_take_linear_memory() {
+    fn resident() -> usize {
+        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+        pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    }
+    let text = in_child("callbacks_on_a_finished_task_take_linear_memory", || {
+        run(|| {
+            let (handle, called) = (spawn(|| ()), Rc::new(Cell::new(0)));
+            yield_now();
+            let before = resident();
+            for n in 0..4000 {
+                let called = Rc::clone(&called);
+                handle.on_done(move |_| {
+                    assert_eq!(called.replace(n + 1), n);
+                });
+            }
+            let more = resident().saturating_sub(before) >> 20;
+            assert!(more < 64, "{more} MiB");
+            rounds(2);
+            assert_eq!(called.get(), 4000);
+        });
+    });
+    assert!(text.ends_with("exit code Some(0)"), "{text}");
 }
 
 #[test]

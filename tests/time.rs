@@ -5,6 +5,7 @@ mod common;
 use cede::task::{Cancelled, Unparker};
 use cede::time::{after, interval, now, sleep, sleep_until};
 use cede::{Config, JoinHandle, RunError, spawn};
+use common::child::in_child;
 use common::paused;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -130,6 +131,129 @@ fn e6_a_duration_too_long_for_the_clock_never_comes() {
         sleep(Duration::from_secs(86_400 * 365)).unwrap();
         assert!(never.cancel());
     });
+}
+
+/// The longest duration that the clock can tell from now on.
+fn longest() -> Duration {
+    let start = now();
+    let (mut low, mut high) = (Duration::ZERO, Duration::MAX);
+    while high - low > Duration::from_nanos(1) {
+        let middle = low + (high - low) / 2;
+        if start.checked_add(middle).is_some() { low = middle } else { high = middle }
+    }
+    low
+}
+
+#[test]
+fn paused_clock_at_its_last_moment_still_ends_the_run() {
+    let told = in_child("paused_clock_at_its_last_moment_still_ends_the_run", || {
+        for grace in [0, 20] {
+            let config = Config::new().paused_clock(true).grace(Duration::from_millis(grace));
+            let outcome = config.run(|| {
+                let start = now();
+                spawn(|| cede::task::park("ever"));
+                // Ready for ever, so that only the grace period ends it.
+                spawn(|| {
+                    loop {
+                        cede::yield_now();
+                    }
+                });
+                let longest = longest();
+                spawn(move || {
+                    sleep(longest).unwrap();
+                    // Clean-up that sleeps has its time.
+                    let _ = sleep(SECOND);
+                    cede::shield(|| sleep(Duration::from_nanos(1))).unwrap();
+                });
+                let mut sleeper = spawn(move || sleep(longest));
+                for _ in 0..100 {
+                    cede::yield_now();
+                }
+                (sleeper.cancel(), sleeper.join().unwrap().is_err(), now() == start)
+            });
+            assert_eq!(outcome.unwrap(), (true, true, true));
+            // Nobody else is ready, so the clock jumps there.
+            let config = Config::new().paused_clock(true).grace(Duration::from_millis(grace));
+            let outcome = config.run(|| {
+                let end = now() + longest();
+                let mut task = spawn(move || cede::time::sleep_until(end));
+                spawn(|| cede::task::park("ever"));
+                spawn(|| while cede::task::park("ever").is_err() {});
+                task.join().unwrap().unwrap();
+                (now() == end, sleep(Duration::ZERO).is_ok(), now() == end)
+            });
+            assert_eq!(outcome.unwrap(), (true, true, true));
+        }
+    });
+    assert!(told.ends_with("exit code Some(0)"), "{told}");
+}
+
+#[test]
+fn durations_at_the_limits_of_the_clock_harm_no_wait() {
+    let years = |years: u64| Duration::from_secs(years * 365 * 86_400);
+    for duration in [Duration::MAX, longest() - SECOND, longest() / 2, Duration::from_nanos(u64::MAX), years(600)] {
+        let config = Config::new().grace(duration).stall_report(duration).watch(duration);
+        let outcome = config.run(|| {
+            let mut sleeper = spawn(move || (sleep(duration), cede::timeout(duration, || sleep(duration)).is_ok()));
+            let mut ticker = spawn(move || {
+                let mut ticks = interval(duration);
+                ticks.tick().unwrap();
+                ticks.skip_missed();
+                ticks.tick()
+            });
+            let late = after(duration, || ());
+            let event = cede::sync::Event::new();
+            assert!(event.wait_timeout(Duration::ZERO).is_err());
+            event.set();
+            event.wait_timeout(duration).unwrap();
+            let main = cede::task::Unparker::current();
+            std::thread::spawn(move || main.unpark());
+            match now().checked_add(duration) {
+                Some(end) => cede::task::park_until("a thread", end).unwrap(),
+                None => cede::task::park("a thread").unwrap(),
+            }
+            assert!(sleeper.cancel() && ticker.cancel() && late.cancel());
+            (sleeper.join().unwrap(), ticker.join().unwrap().is_err(), late.join().unwrap())
+        });
+        assert_eq!(outcome.unwrap(), ((Err(Cancelled), true), true, None), "{duration:?}");
+    }
+}
+
+#[test]
+fn waits_after_584_years_have_a_beginning() {
+    // As many nanoseconds as 64 bits can tell.
+    for years in
+        [Duration::from_nanos(u64::MAX), Duration::from_nanos(u64::MAX - 1), Duration::from_secs(u64::MAX >> 2)]
+    {
+        paused(|| {
+            sleep(years).unwrap();
+            let task = spawn(|| cede::task::park("ever"));
+            sleep(SECOND).unwrap();
+            assert!(cede::dump().to_string().contains("ever"));
+            task.cancel();
+        });
+    }
+}
+
+#[test]
+fn skipping_missed_ticks_takes_one_step_however_many() {
+    let told = in_child("skipping_missed_ticks_takes_one_step_however_many", || {
+        paused(|| {
+            let mut ticks = interval(Duration::from_nanos(7));
+            let start = ticks.tick().unwrap();
+            sleep(Duration::from_secs(1 << 50) + Duration::from_nanos(3)).unwrap();
+            ticks.skip_missed();
+            let tick = ticks.tick().unwrap();
+            assert_eq!((tick - start).as_nanos() % 7, 0);
+            assert!((now() - start).as_nanos() - (1_000_000_000 << 50) < 7 + 3);
+            // The next tick would be beyond the end of time.
+            let mut ticks = interval(longest());
+            ticks.tick().unwrap();
+            sleep(longest()).unwrap();
+            ticks.skip_missed();
+        });
+    });
+    assert!(told.ends_with("exit code Some(0)"), "{told}");
 }
 
 #[test]

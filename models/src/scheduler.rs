@@ -23,7 +23,7 @@ pub mod fence {
         loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
     }
 
-    pub fn heavy() {
+    pub fn heavy(_owner: u64) {
         loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
     }
 
@@ -40,6 +40,11 @@ pub mod hub {
     impl Held {
         pub fn release(self) {}
     }
+}
+
+pub mod handshake {
+    // For where there is no membarrier: not modelled.
+    pub fn register(_: &super::Worker) {}
 }
 
 pub mod wake {

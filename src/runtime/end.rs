@@ -4,10 +4,14 @@
 use crate::scheduler::{Mode, Wait, Worker, attention};
 use crate::task::inspect;
 use std::io::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long tasks have to end after they were unwound.
 const LAST_GRACE: Duration = Duration::from_millis(500);
+
+/// How many generations of callbacks run after the grace period: those that callbacks add, and that these add in turn. A bound,
+/// since a callback may add another one for ever.
+const LAST_GENERATIONS: usize = 1000;
 
 /// Main has ended: cancels everybody, waits, unwinds those who stay, and leaves those behind who stay even then.
 pub(super) fn sweep(worker: &Worker, grace: Duration) {
@@ -16,16 +20,30 @@ pub(super) fn sweep(worker: &Worker, grace: Duration) {
     worker.clock.go_on();
     worker.main().attention.set(0);
     inspect::tell_all(worker, attention::CANCEL);
-    wait_for_the_end(worker, grace);
+    wait_for_the_end(worker, worker.clock.now().checked_add(grace));
     if worker.live.get() > 0 && cfg!(panic = "unwind") {
         unwind(worker);
-        wait_for_the_end(worker, LAST_GRACE);
+        wait_for_the_end(worker, Some(after_last_grace(worker)));
     }
-    worker.run_last_jobs();
-    // What these spawned is cancelled: it takes one turn to drop it.
-    worker.turn();
+    run_callbacks(worker);
+    if worker.drop_jobs() {
+        // Results that were dropped with them may be panics, which are reported by jobs too.
+        run_callbacks(worker);
+    }
     if worker.live.get() > 0 {
         inspect::abandon(worker);
+    }
+}
+
+/// Runs the callbacks that are left, and those that they add.
+fn run_callbacks(worker: &Worker) {
+    for _ in 0..LAST_GENERATIONS {
+        worker.run_last_jobs();
+        // Tasks that these spawned are cancelled: one turn drops them.
+        worker.turn();
+        if !worker.has_jobs() {
+            break;
+        }
     }
 }
 
@@ -51,11 +69,17 @@ pub(super) fn overdue(worker: &Worker) {
     } else {
         worker.mode.set(Mode::Unwinding);
     }
-    worker.doom.set(worker.clock.now().checked_add(LAST_GRACE));
+    worker.doom.set(Some(after_last_grace(worker)));
 }
 
-fn wait_for_the_end(worker: &Worker, grace: Duration) {
-    let deadline = worker.clock.now().checked_add(grace);
+/// A moment that the clock cannot tell would never come: if that one is such, there is no grace left.
+fn after_last_grace(worker: &Worker) -> Instant {
+    let now = worker.clock.now();
+    now.checked_add(LAST_GRACE).unwrap_or(now)
+}
+
+/// Waits until all tasks have ended and all callbacks have run, or until `deadline`, if it is not unlimited.
+fn wait_for_the_end(worker: &Worker, deadline: Option<Instant>) {
     worker.sweeping.set(true);
     while (worker.live.get() > 0 || worker.has_jobs()) && deadline.is_none_or(|deadline| worker.clock.now() < deadline)
     {

@@ -6,6 +6,7 @@
 //! wherever that was in the first thread, its write before it is visible now, and its reads after it see what was written
 //! before the call. The first thread has to keep the order only against the compiler.
 
+use super::handshake;
 use std::sync::atomic::{AtomicU8, Ordering, compiler_fence};
 
 /// Between write and read of the side that does it all the time.
@@ -14,21 +15,33 @@ pub(super) fn light() {
     compiler_fence(Ordering::SeqCst);
 }
 
-/// Between write and read of the other side. Only if it is there.
+/// Between write and read of the other side, where the first side is the thread of run `owner`. Only if it is there.
 #[cold]
-pub(super) fn heavy() {
+pub(super) fn heavy(owner: u64) {
     // In a child of fork the registration may be gone.
     let again = || membarrier(REGISTER_PRIVATE_EXPEDITED) && membarrier(PRIVATE_EXPEDITED);
     if !(membarrier(PRIVATE_EXPEDITED) || again()) {
-        // Going on would be a race.
-        eprintln!("cede: the kernel refused membarrier(2), which it had granted before");
-        std::process::abort();
+        // The kernel had granted it before: a seccomp filter was installed since. From now on no lock gets an owner; from those
+        // that have one, it is asked for the fence.
+        if !cfg!(test) {
+            KNOWN.store(1, Ordering::Relaxed);
+        }
+        // If it has ended it is inside of nothing.
+        let _ = handshake::ask(owner);
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// This thread's membarrier(2) is refused, as by a sandbox.
+    pub(super) static REFUSED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Whether the kernel can do it: 0 for not known, 1 for no, 2 for yes.
+static KNOWN: AtomicU8 = AtomicU8::new(0);
+
 /// Whether the kernel can do it. Asked once: with other threads running the first answer takes some milliseconds.
 pub(super) fn is_there() -> bool {
-    static KNOWN: AtomicU8 = AtomicU8::new(0);
     match KNOWN.load(Ordering::Relaxed) {
         0 => {
             let there = membarrier(REGISTER_PRIVATE_EXPEDITED);
@@ -45,6 +58,10 @@ const REGISTER_PRIVATE_EXPEDITED: libc::c_int = 1 << 4;
 
 #[cfg(target_os = "linux")]
 fn membarrier(command: libc::c_int) -> bool {
+    #[cfg(test)]
+    if REFUSED.get() {
+        return false;
+    }
     // SAFETY: takes numbers only.
     unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
 }

@@ -1,6 +1,6 @@
 //! The hub: what runs when no task does.
 
-use super::inbox::Inbox;
+use super::inbox::{Inbox, Order};
 use super::{Verdict, Worker, worker};
 use crate::arch::Context;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -52,9 +52,9 @@ impl Held {
     /// Has the worker's hub run it, behind everybody who is ready.
     pub(crate) fn release(self) {
         match worker() {
-            Some(worker) if worker.run() == self.run => worker.release_job(self.number),
+            Some(worker) if worker.run() == self.run => worker.release_job(Order::Run(self.number)),
             // If the run has ended the job is gone.
-            _ => drop(self.inbox.post_job(self.run, self.number)),
+            _ => drop(self.inbox.post_job(self.run, Order::Run(self.number))),
         }
     }
 
@@ -65,14 +65,40 @@ impl Held {
         let job = own.and_then(|worker| worker.held.borrow_mut().remove(&self.number));
         job.is_some()
     }
+
+    /// From any thread: has the worker drop it, for a caller that knows that it was not released and never will be. False if
+    /// the run has ended: it went with the run.
+    pub(crate) fn discard(self) -> bool {
+        match worker() {
+            Some(worker) if worker.run() == self.run => self.remove(),
+            _ => self.inbox.post_job(self.run, Order::Drop(self.number)),
+        }
+    }
 }
 
 impl Worker {
-    /// Runs what is queued up to now, here and now: for the end of a run, when nobody takes turns any more. What these
-    /// queue is dropped: one that always queues another would never end.
+    /// Runs the jobs that are queued now, on the caller's stack: for the end of a run, when no task takes turns any more. Jobs
+    /// that these queue stay queued.
     pub(crate) fn run_last_jobs(&self) {
         let count = self.jobs.borrow().len();
         (0..count).for_each(|_| self.run_job());
+    }
+
+    /// Drops all jobs without running them, and refuses callbacks from now on: for the end of a run. Whether there were any.
+    pub(crate) fn drop_jobs(&self) -> bool {
+        self.callbacks_over.set(true);
+        let held = std::mem::take(&mut *self.held.borrow_mut());
+        let jobs: Vec<_> = self.jobs.borrow_mut().drain(..).chain(held.into_values()).collect();
+        let any = !jobs.is_empty();
+        // Outside of all borrows: destructors are the user's code. As in a callback, they may not wait; and a panic keeps no
+        // other job from being dropped.
+        jobs.into_iter().for_each(|job| self.call_job(Box::new(move || drop(job))));
+        any
+    }
+
+    /// Whether a callback that is added now may still be called.
+    pub(crate) fn runs_callbacks(&self) -> bool {
+        !self.callbacks_over.get()
     }
 
     /// Keeps a job until it is released, by this worker or from another thread. It is dropped if the run ends before.
@@ -82,9 +108,15 @@ impl Worker {
         Held { inbox: self.inbox.inbox(), run: self.run(), number }
     }
 
-    pub(super) fn release_job(&self, number: u64) {
+    pub(super) fn release_job(&self, order: Order) {
+        let (Order::Run(number) | Order::Drop(number)) = order;
         let job = self.held.borrow_mut().remove(&number);
         let Some(job) = job else { return };
+        let job = match order {
+            Order::Run(_) => job,
+            // By the hub, too: letters are read in the middle of any task's turn, and a destructor may be long.
+            Order::Drop(_) => Box::new(move || drop(job)),
+        };
         self.jobs.borrow_mut().push_back(job);
         // Also where the hub itself reads the letters: it has run its jobs by then.
         if !self.hub_queued.replace(true) {
@@ -99,7 +131,14 @@ impl Worker {
     }
 
     fn run_job(&self) {
-        let Some(job) = self.jobs.borrow_mut().pop_front() else { return };
+        let job = self.jobs.borrow_mut().pop_front();
+        if let Some(job) = job {
+            self.call_job(job);
+        }
+    }
+
+    /// Runs a job as a callback: nothing waits in it, and its panic ends nothing else.
+    fn call_job(&self, job: Box<dyn FnOnce()>) {
         self.set_in_job(true);
         // A failing callback has been reported by the panic hook; the rest still run.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(job)) {

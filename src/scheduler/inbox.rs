@@ -18,12 +18,20 @@ pub(crate) type Address = u64;
 #[derive(Default)]
 struct Letters {
     wakes: Vec<Wake>,
-    /// Numbers of jobs that the worker holds and is to run now.
-    jobs: Vec<u64>,
+    /// What to do with jobs that the worker holds.
+    jobs: Vec<Order>,
     /// The worker is to look around, though there may be nobody to wake.
     nudged: bool,
     /// Whose inbox this is; 0 for nobody's.
     run: u64,
+}
+
+/// What the hub is to do with a job that the worker holds, by its number. Either way that is the job's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    Run(u64),
+    /// Without running it: what it owns stays with the worker's thread, also for its drop.
+    Drop(u64),
 }
 
 /// A wake for one task. The worker finds the task by `key`, and knows by `address` whether it is still that one.
@@ -118,9 +126,9 @@ impl Inbox {
         self.leave(run, |letters| letters.wakes.push(wake))
     }
 
-    /// From any thread: has the hub run a job that the worker holds. False if that run has ended.
-    pub(crate) fn post_job(&self, run: u64, number: u64) -> bool {
-        self.leave(run, |letters| letters.jobs.push(number))
+    /// From any thread: has the hub run or drop a job that the worker holds. False if that run has ended.
+    pub(crate) fn post_job(&self, run: u64, order: Order) -> bool {
+        self.leave(run, |letters| letters.jobs.push(order))
     }
 
     /// From any thread: ends the sleep, so that the sleeper looks again what there is for it. False if that run has ended.
@@ -153,8 +161,8 @@ impl Inbox {
         self.flag.load(Ordering::Acquire)
     }
 
-    /// Takes all letters: wakes, and numbers of jobs.
-    pub(crate) fn take(&self) -> (Vec<Wake>, Vec<u64>) {
+    /// Takes all letters: wakes, and what to do with jobs.
+    pub(crate) fn take(&self) -> (Vec<Wake>, Vec<Order>) {
         let mut letters = self.letters();
         self.flag.store(false, Ordering::Release);
         letters.nudged = false;

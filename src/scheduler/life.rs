@@ -1,7 +1,7 @@
 //! How a thread gets its worker, and loses it again.
 
 use super::current::{set_worker, worker};
-use super::{Phase, Worker, debug, hub};
+use super::{Phase, Worker, debug, handshake, hub};
 use crate::section::Section;
 use crate::stack::arena::Kind;
 use crate::stack::pool::Stack;
@@ -56,6 +56,8 @@ impl Worker {
         self.inbox.close();
         self.release_left_behind();
         set_worker(null());
+        // From here on nothing on this thread is inside of a lock as this run.
+        handshake::unregister(self);
         // SAFETY: the hub has returned, so its stack is nobody's, and so are the two blocks.
         unsafe {
             drop((*self.hub.get()).stack.take());

@@ -16,12 +16,12 @@
 //! Either the owner sees `SHARED` and turns back, or the other sees `inside`: see `fence`. The owner pays two plain writes and
 //! two reads (about 1 ns); the other one system call (some microseconds) in a lock's life. Before a run has locked it plain
 //! threads take `shared` and leave the bias alone: who makes a channel often does so before the run. Where there is no heavy
-//! fence no lock ever has an owner. A process that forbids it later, by seccomp, when locks have owners already, is ended when
-//! one is taken away: there would be no way to know whether its owner is inside.
+//! fence no lock ever has an owner. In a process that forbids it later, by seccomp, when locks have owners already, the owner's
+//! thread is asked for the fence instead (`handshake`), and no further lock gets an owner.
 //!
 //! Nobody suspends while holding one, and no code of a user's runs under one.
 
-use super::{Worker, fence, worker};
+use super::{Worker, fence, handshake, worker};
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
@@ -106,15 +106,16 @@ impl<T> Lock<T> {
             SHARED => {}
             NOBODY => {
                 if let Some(worker) = worker().filter(|_| fence::is_there()) {
+                    handshake::register(worker);
                     // Nobody else is inside: they would hold `shared`.
                     self.inside.store(true, Ordering::Relaxed);
                     self.bias.store(worker.run(), Ordering::Relaxed);
                     return Guard { lock: self, shared: None, _not_send: PhantomData };
                 }
             }
-            _ => {
+            owner => {
                 self.bias.store(SHARED, Ordering::Relaxed);
-                fence::heavy();
+                fence::heavy(owner);
                 self.wait_for_owner();
             }
         }

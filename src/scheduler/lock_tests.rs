@@ -30,12 +30,30 @@ fn step(lock: &Pair) {
 
 #[test]
 fn while_it_is_taken_away_only_one_is_inside() {
-    let rounds = if emulated() { 200 } else { 5_000 };
+    take_away_many(false);
+}
+
+/// A sandbox forbids membarrier after locks have owners: the owner's thread is asked for the fence.
+#[test]
+fn lock_taken_away_without_membarrier_has_one_inside() {
+    take_away_many(true);
+}
+
+fn take_away_many(refused: bool) {
+    // The owner takes no turns, so each time that it is asked takes a millisecond and a signal.
+    let rounds = if emulated() {
+        200
+    } else if refused {
+        1_000
+    } else {
+        5_000
+    };
     let locks: Arc<Vec<Pair>> = Arc::new((0..rounds).map(|_| Lock::default()).collect());
     let (at, taken) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let taker = {
         let (locks, at, taken) = (Arc::clone(&locks), Arc::clone(&at), Arc::clone(&taken));
         thread::spawn(move || {
+            fence::REFUSED.set(refused);
             for (round, lock) in locks.iter().enumerate() {
                 while at.load(Acquire) <= round {
                     thread::yield_now();

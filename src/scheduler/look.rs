@@ -2,7 +2,7 @@
 
 use super::pulse::Pulse;
 use super::table::Block;
-use super::{Mode, Phase, TaskUnwound, Worker, attention};
+use super::{Mode, Phase, TaskUnwound, Worker, attention, handshake};
 use crate::section;
 use std::panic::resume_unwind;
 use std::thread::panicking;
@@ -42,8 +42,8 @@ impl Worker {
     #[cold]
     fn stamp_now(&self) -> u64 {
         let nanos = self.clock.now().saturating_duration_since(self.began).as_nanos();
-        // Of 584 years.
-        let stamp = u64::try_from(nanos).map_or(u64::MAX, |nanos| nanos + 1);
+        // Of 584 years. A paused clock may be further on.
+        let stamp = u64::try_from(nanos).unwrap_or(u64::MAX).saturating_add(1);
         self.stamp.set(stamp);
         stamp
     }
@@ -149,6 +149,7 @@ impl Worker {
             return;
         }
         let (wakes, jobs) = self.inbox.take();
+        handshake::answer();
         self.letters.set(self.letters.get() + wakes.len() as u64);
         for wake in wakes {
             let (unparks, key) = wake.target();
@@ -158,7 +159,7 @@ impl Worker {
                 if unparks { self.unpark(block) } else { self.wake(block) }
             }
         }
-        jobs.into_iter().for_each(|number| self.release_job(number));
+        jobs.into_iter().for_each(|order| self.release_job(order));
     }
 
     /// Wakes everybody whose deadline has come, in the order of the deadlines.

@@ -24,8 +24,9 @@
 //! 5. No `RefCell` borrow of anything here is alive across a switch, and no code of a user's runs inside one.
 
 mod current;
-mod fence;
 mod debug;
+mod fence;
+mod handshake;
 pub(crate) mod hub;
 pub(crate) mod inbox;
 mod life;
@@ -153,6 +154,10 @@ pub(crate) struct Worker {
     held: RefCell<HashMap<u64, Box<dyn FnOnce()>>>,
     /// The hub runs one of them, in which nobody may wait.
     in_job: Cell<bool>,
+    /// It is in the registry of `handshake`: it may own locks.
+    registered: Cell<bool>,
+    /// The run is over: callbacks that are added now are never called.
+    callbacks_over: Cell<bool>,
     /// How often the hub has entered a task.
     pub(crate) entered: Cell<u64>,
     /// What time it is for the run: real, or paused and set forward by the hub.
@@ -217,6 +222,8 @@ impl Worker {
             jobs: RefCell::default(),
             held: RefCell::default(),
             in_job: Cell::new(false),
+            registered: Cell::new(false),
+            callbacks_over: Cell::new(false),
             entered: Cell::new(0),
             shape,
             stalled,

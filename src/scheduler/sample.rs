@@ -18,7 +18,22 @@
 //! Then a return address is code or the address of zeros, a frame lies in a copy or in zeros, and the walk ends at the first
 //! return address that is not code, wherever it has come to. What a frame names as saved may lie just below what was copied;
 //! so there the address of zeros stands too: as a frame pointer, zero itself would lead to address 8. And the seam of a
-//! coroutine follows a pointer to its caller's frame; so the first of the zeros is the address of more of them.
+//! coroutine follows a pointer to its caller's frame; so the first of the zeros is the address of more of them. All general
+//! registers are translated: in the middle of a prologue the tables may name any of them.
+//!
+//! What the handler copies must be mapped. Its own coroutine stacks are; the thread's own stack need not be: the system grows
+//! that of the main thread page by page, up to a limit that may be none, and a read below it would fault or grow it. So the
+//! watcher looks up what is mapped (/proc/self/maps) before it sends the signal: a stack only grows, so that part stays. And
+//! any number in a coroutine's stack may look like an address of another one. So the link to where a coroutine was resumed is
+//! known by what corosensei keeps beside it:
+//!
+//! ```text
+//! coroutine's stack, near its top              stack of the code that resumed it
+//! +-------------------------------+            +---------------------------------+
+//! | the link                      | ---------> | frame pointer                   |
+//! | address of the first function |            | return address                  |
+//! +-------------------------------+            +---------------------------------+
+//! ```
 
 use super::pulse::Moment;
 use super::table::{Block, block_of};
@@ -35,8 +50,8 @@ use std::time::{Duration, Instant};
 const MOST: usize = 1 << 20;
 /// How many stacks.
 const STACKS: usize = 8;
-/// How many zeros lie on both sides, in bytes: more than the frame of any function.
-const ZEROS: usize = 1 << 20;
+/// How many zeros lie on both sides, in bytes: more than the frame of any function. They are never touched.
+const ZEROS: usize = 32 << 20;
 /// How much is copied from below the stack pointer, in bytes: what the ABI of x86-64 keeps signals from writing to.
 const BELOW: usize = 128;
 /// How many words below the copy are not zero: more than a frame saves.
@@ -72,6 +87,10 @@ struct Copied {
     /// How many bytes were copied.
     end: usize,
     words: Vec<usize>,
+    /// The part of the thread's own stack that is mapped.
+    own_stack: (usize, usize),
+    /// Where there was code when that was last looked up.
+    code: Vec<(usize, usize)>,
 }
 
 const NOBODY: u32 = 0;
@@ -83,8 +102,10 @@ const COPIED: u32 = 3;
 pub(crate) struct Sampler {
     state: AtomicU32,
     thread: libc::pthread_t,
-    /// The thread's own stack.
+    /// The thread's own stack, as far as it may grow.
     bounds: (usize, usize),
+    /// An address in use on it.
+    inside: usize,
     worker: *const Worker,
     /// The handler's from `ASKED` to `COPIED`, else the watcher's.
     copied: UnsafeCell<Copied>,
@@ -133,12 +154,16 @@ impl Sampler {
             count: 0,
             end: 0,
             words: vec![0; (ZEROS + MOST + ZEROS) / size_of::<usize>()],
+            own_stack: (0, 0),
+            code: code(),
         };
+        let here = 0_u8;
         Sampler {
             state: AtomicU32::new(NOBODY),
             // SAFETY: it has no preconditions.
             thread: unsafe { libc::pthread_self() },
             bounds: thread_bounds(),
+            inside: (&raw const here).addr(),
             worker,
             copied: UnsafeCell::new(copied),
         }
@@ -161,6 +186,7 @@ impl Sampler {
         // SAFETY: nobody has been asked, so the cell is ours; the thread lives, since it waits for this one before it ends.
         unsafe {
             (*self.copied.get()).moment = moment;
+            (*self.copied.get()).own_stack = mapped_part(self.bounds, self.inside);
             self.state.store(ASKED, Ordering::Release);
             libc::pthread_kill(self.thread, signals::SAMPLE);
         }
@@ -229,9 +255,13 @@ impl Copied {
         let Some(registers) = registers else { return };
         // At the end of a function the tables name places just below the stack pointer for what was popped from there.
         let sp = registers.sp & !7;
+        if bounds.0 <= sp && sp < bounds.1 {
+            // It may have grown meanwhile. From the stack pointer up it is in use, so it is mapped.
+            self.own_stack.0 = self.own_stack.0.min(sp);
+        }
         let below = sp.saturating_sub(BELOW);
-        let from = if top_of(below, bounds) == top_of(sp, bounds) { below } else { sp };
-        self.plan(from, bounds);
+        let from = if self.top_of(below) == self.top_of(sp) { below } else { sp };
+        self.plan(from);
         // Coroutines first: each may say more of where the one below it was left.
         let next = |pieces: &[Piece]| {
             let rest = |piece: &&Piece| piece.len == 0;
@@ -240,15 +270,15 @@ impl Copied {
         };
         while let Some(top) = next(&self.pieces[..self.count]) {
             // SAFETY: the stack pointer, and addresses on stacks that are in use.
-            if !unsafe { self.copy(top, bounds) } {
+            if !unsafe { self.copy(top) } {
                 break;
             }
         }
     }
 
     /// Has a stack copied from this address on, if it lies on one that was not copied.
-    fn plan(&mut self, from: usize, bounds: (usize, usize)) {
-        let Some(top) = top_of(from, bounds) else { return };
+    fn plan(&mut self, from: usize) {
+        let Some(top) = self.top_of(from) else { return };
         let from = from & !7;
         match self.pieces[..self.count].iter_mut().find(|piece| piece.top == top) {
             Some(piece) if piece.len == 0 => piece.from = piece.from.min(from),
@@ -266,7 +296,7 @@ impl Copied {
     /// # Safety
     ///
     /// The stack is in use, and its piece begins in its mapped part.
-    unsafe fn copy(&mut self, top: usize, bounds: (usize, usize)) -> bool {
+    unsafe fn copy(&mut self, top: usize) -> bool {
         let Some(piece) = self.pieces[..self.count].iter_mut().find(|piece| piece.top == top) else { return false };
         piece.at = self.end;
         piece.len = (top - piece.from).min(MOST - self.end) & !7;
@@ -280,13 +310,36 @@ impl Copied {
         // SAFETY: from `from` to the top the stack is mapped and readable, and the buffer has room.
         unsafe { copy_words(from, self.words.as_mut_ptr().add(first), count) };
         if is_coroutine(from) {
-            // The link to where it was resumed lies near its top, next to what it captured, which may point to the same
-            // stack or to others. Copying too much does no harm.
-            for at in first + count.saturating_sub(256)..first + count {
-                self.plan(self.words[at], bounds);
+            for at in first + count.saturating_sub(256)..(first + count).saturating_sub(1) {
+                let (link, function) = (self.words[at], self.words[at + 1]);
+                if is_code(&self.code, function) && self.leads_to_a_return(link) {
+                    self.plan(link);
+                }
             }
         }
         true
+    }
+
+    /// Whether an address is that of a frame pointer with a return address above it, on a stack.
+    fn leads_to_a_return(&self, link: usize) -> bool {
+        let Some(top) = self.top_of(link) else { return false };
+        if !link.is_multiple_of(align_of::<usize>()) || top - link < 2 * size_of::<usize>() {
+            return false;
+        }
+        let mut frame = [0; 2];
+        // SAFETY: from the link to the top of its stack all is mapped, as `top_of` promises, and that is two words at least.
+        unsafe { copy_words(link, frame.as_mut_ptr(), 2) };
+        is_code(&self.code, frame[1])
+    }
+
+    /// The top of the stack on which an address lies, if it is one of ours or the mapped part of the thread's own: from there to
+    /// the top it is mapped.
+    fn top_of(&self, address: usize) -> Option<usize> {
+        match arena::find(address) {
+            Some(Place::Stack(slot, _)) => Some(slot.top()).filter(|top| address < *top),
+            Some(Place::Guard(_)) => None,
+            None => (self.own_stack.0 <= address && address < self.own_stack.1).then_some(self.own_stack.1),
+        }
     }
 
     fn seen(&mut self) -> Seen {
@@ -302,8 +355,10 @@ impl Copied {
             unsafe { *place.cast::<Option<Backtrace>>() = Some(Backtrace::force_capture()) };
         }
         let registers = self.registers?;
-        let code = code();
-        if self.end == 0 || !is_code(&code, registers.pc + 2) || registers.is_switching() {
+        // Libraries may have been loaded since; the handler knows of them from the next look on.
+        self.code = code();
+        let code = &self.code;
+        if self.end == 0 || !is_code(code, registers.pc + 2) || registers.is_switching() {
             return None;
         }
         let (base, pieces) = (self.words.as_ptr() as usize, &self.pieces[..self.count]);
@@ -311,11 +366,17 @@ impl Copied {
             let piece = pieces.iter().find(|piece| piece.len > 0 && word.wrapping_sub(piece.from) <= piece.len);
             match piece {
                 Some(piece) => base + ZEROS + piece.at + (word - piece.from),
-                None if is_code(&code, word) => word,
+                None if is_code(code, word) => word,
                 None => base + ZEROS / 2,
             }
         };
-        let registers = registers.map(translate);
+        // A function that is about to touch its frame page by page has the address of its end in a register, from which its
+        // caller is found. So what points below the first stack stays as far below the copy, where zeros are.
+        let (first_stack, room) = (pieces[0], ZEROS / 2);
+        let registers = registers.map(|word| match first_stack.from.checked_sub(word) {
+            Some(below) if first_stack.len > 0 && (1..room).contains(&below) => base + ZEROS + first_stack.at - below,
+            _ => translate(word),
+        });
         let first = ZEROS / size_of::<usize>();
         self.words[first..first + self.end / size_of::<usize>()].iter_mut().for_each(|word| *word = translate(*word));
         self.words[first - MARGIN..first].fill(base + ZEROS / 2);
@@ -334,15 +395,6 @@ impl Copied {
         self.count = 0;
         self.end = 0;
         self.registers = None;
-    }
-}
-
-/// The top of the stack on which an address lies, if it is one of ours or the thread's own.
-fn top_of(address: usize, bounds: (usize, usize)) -> Option<usize> {
-    match arena::find(address) {
-        Some(Place::Stack(slot, _)) => Some(slot.top()).filter(|top| address < *top),
-        Some(Place::Guard(_)) => None,
-        None => (bounds.0 <= address && address < bounds.1).then_some(bounds.1),
     }
 }
 
@@ -389,6 +441,41 @@ fn thread_bounds() -> (usize, usize) {
     (0, 0)
 }
 
+/// The part of a stack that is mapped, up to its top: from `inside`, which is in use, or from lower down if the system says so.
+/// Not for a signal handler.
+fn mapped_part(bounds: (usize, usize), inside: usize) -> (usize, usize) {
+    let (lowest, top) = bounds;
+    if top == 0 {
+        return (0, 0);
+    }
+    // A sanitizer may keep a local elsewhere.
+    let inside = if (lowest..top).contains(&inside) { inside } else { top - size_of::<usize>() };
+    // Where there is no such file the frames of the run are not seen from inside of a coroutine, those above it are.
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    (readable_below(&maps, top).map_or(inside, |start| start.clamp(lowest, inside)), top)
+}
+
+/// Where the readable memory begins that goes on without a gap to the byte before `top`.
+fn readable_below(maps: &str, top: usize) -> Option<usize> {
+    let mut range = (0, 0);
+    for line in maps.lines() {
+        let (from, rest) = line.split_once('-')?;
+        let (to, rest) = rest.split_once(' ')?;
+        let (from, to) = (usize::from_str_radix(from, 16).ok()?, usize::from_str_radix(to, 16).ok()?);
+        let is_readable = rest.starts_with('r');
+        // In ascending order.
+        range = match () {
+            _ if !is_readable => (to, to),
+            _ if from == range.1 => (range.0, to),
+            _ => (from, to),
+        };
+        if from < top && top <= to {
+            return is_readable.then_some(range.0);
+        }
+    }
+    None
+}
+
 /// Where the program and its libraries have code.
 fn code() -> Vec<(usize, usize)> {
     let mut ranges = Vec::new();
@@ -415,4 +502,19 @@ fn code() -> Vec<(usize, usize)> {
 
 fn is_code(ranges: &[(usize, usize)], address: usize) -> bool {
     ranges.iter().any(|&(start, end)| start <= address && address < end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::readable_below;
+
+    #[test]
+    fn maps_end_at_gaps_and_at_what_is_not_readable() {
+        let maps = "1000-2000 rw-p 00000000 00:00 0\n2000-3000 ---p 00000000 00:00 0\n3000-4000 r--p 00000000 00:00 0\n\
+                    4000-6000 rw-p 00000000 00:00 0 [stack]\n8000-9000 rw-p 00000000 00:00 0\n";
+        let starts = [0x2000, 0x3000, 0x4000, 0x5800, 0x6000, 0x7000, 0x9000].map(|top| readable_below(maps, top));
+        assert_eq!(starts, [Some(0x1000), None, Some(0x3000), Some(0x3000), Some(0x3000), None, Some(0x8000)]);
+        assert_eq!(readable_below("", 1), None);
+        assert_eq!(readable_below("what is this", 1), None);
+    }
 }

@@ -4,7 +4,7 @@
 //! handler before is called too. The handler itself only counts and writes a byte to a pipe: bells are never freed and their
 //! pipes never closed, so it may find one at any moment, without a lock.
 
-use super::sample;
+use super::{handshake, sample};
 use std::io;
 use std::mem::zeroed;
 use std::ptr::{null, null_mut};
@@ -96,6 +96,11 @@ fn handler_of(signal: libc::c_int) -> usize {
     }
 }
 
+/// Whether the handler that stands is ours.
+pub(super) fn is_ours(signal: libc::c_int) -> bool {
+    handler_of(signal) == ours()
+}
+
 /// Whether anybody's handler stands.
 fn is_handled(signal: libc::c_int) -> bool {
     !matches!(handler_of(signal), libc::SIG_DFL | libc::SIG_IGN)
@@ -126,9 +131,13 @@ fn put_handler(signal: libc::c_int) -> io::Result<libc::sigaction> {
 
 extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let errno = Errno::save();
-    // SAFETY: the kernel passes a valid context to a SA_SIGINFO handler.
-    if signal == SAMPLE && unsafe { sample::answer(context) } {
-        return errno.restore();
+    if signal == SAMPLE {
+        // Two signals that come at once are one.
+        let fenced = handshake::answer();
+        // SAFETY: the kernel passes a valid context to a SA_SIGINFO handler.
+        if unsafe { sample::answer(context) } || fenced {
+            return errno.restore();
+        }
     }
     let mut bell = BELLS.load(Ordering::Acquire);
     // SAFETY: bells are published complete and never freed.

@@ -309,7 +309,12 @@ impl<T: 'static> Completion<T> {
         CompletionCallback(held)
     }
 
-    /// Removes a callback that is not on its way. True if it was there; it must be of the run that this is called in.
+    /// Removes a callback, from any thread. Returns whether that kept it from being called. False means that it has been
+    /// called or will be, because the promise was set before; that it was removed before; or that its run has ended, and it
+    /// with it.
+    ///
+    /// What the callback owns is dropped at once if this is called in the callback's own run, and otherwise by that run's
+    /// scheduler.
     ///
     /// ```
     /// use cede::sync::Promise;
@@ -322,8 +327,18 @@ impl<T: 'static> Completion<T> {
     /// });
     /// ```
     pub fn remove_done(&self, callback: CompletionCallback) -> bool {
-        self.shared.state.lock().callbacks.retain(|held| *held != callback.0);
-        callback.0.remove()
+        let mut state = self.shared.state.lock();
+        let place = state.callbacks.iter().position(|held| *held == callback.0);
+        if let Some(place) = place {
+            state.callbacks.remove(place);
+        }
+        drop(state);
+        match place {
+            // Whoever sets the promise does not find it any more.
+            Some(_) => callback.0.discard(),
+            // Released, but perhaps by a thread whose letter the callback's own worker has not read yet.
+            None => callback.0.remove(),
+        }
     }
 }
 

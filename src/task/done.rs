@@ -4,10 +4,12 @@ use super::handle::{JoinError, JoinHandle, peek};
 use super::limits::Limit;
 use super::wait::Target;
 use super::{Task, release};
+use crate::coroutine::core::discard;
 use crate::scheduler::Worker;
-use crate::scheduler::table::Block;
+use crate::scheduler::table::{Block, Table};
 use std::any::Any;
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,7 +17,8 @@ use std::sync::Arc;
 /// What few tasks have. Made when first asked for.
 #[derive(Default)]
 pub(super) struct Extra {
-    callbacks: Vec<(CallbackId, Callback)>,
+    /// In the order in which they were added, so with ascending numbers.
+    callbacks: VecDeque<(CallbackId, Callback)>,
     next_callback: u64,
     pub(super) locals: super::local::Locals,
     pub(super) target: Option<Arc<Target>>,
@@ -38,6 +41,13 @@ pub(super) fn extra<R>(block: &Block, f: impl FnOnce(&mut Extra) -> R) -> R {
 /// Names a callback, so that it can be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallbackId(u64);
+
+impl CallbackId {
+    /// The place of the callback, if it has not been called or removed.
+    fn find(self, callbacks: &VecDeque<(CallbackId, Callback)>) -> Option<usize> {
+        callbacks.binary_search_by_key(&self.0, |(id, _)| id.0).ok()
+    }
+}
 
 /// A task that has ended, as its callbacks see it.
 pub struct Done<'a, T> {
@@ -68,7 +78,9 @@ impl<T: 'static> JoinHandle<T> {
     /// Calls `f` once the task has ended: never at once, but in a turn of the scheduler's own, in the order in which
     /// callbacks were added, also if the task has ended already. A callback that panics keeps no other from running.
     ///
-    /// `f` may spawn tasks and wake them; it may not wait.
+    /// `f` may spawn tasks, wake them and add callbacks; it may not wait. When main has returned, callbacks still run as
+    /// long as there are any: those that callbacks add for the whole grace period, and after it for 1,000 rounds more. What is
+    /// left then, or is added after the run, is dropped without being called.
     ///
     /// ```
     /// cede::run(|| {
@@ -79,17 +91,21 @@ impl<T: 'static> JoinHandle<T> {
     /// ```
     pub fn on_done(&self, f: impl FnOnce(&Done<'_, T>) + 'static) -> CallbackId {
         let block = self.block();
-        let call: Callback = Box::new(move |block| f(&Done { block, _result: std::marker::PhantomData }));
         let id = extra(block, |extra| {
             extra.next_callback += 1;
-            let id = CallbackId(extra.next_callback);
-            extra.callbacks.push((id, call));
-            id
+            CallbackId(extra.next_callback)
         });
+        let worker = self.own_worker().filter(|worker| worker.runs_callbacks());
+        if worker.is_none() {
+            // The run is over. Kept, `f` would keep alive what it owns, which may be this very handle.
+            return id;
+        }
+        let call: Callback = Box::new(move |block| f(&Done { block, _result: std::marker::PhantomData }));
+        extra(block, |extra| extra.callbacks.push_back((id, call)));
         if self.is_finished()
-            && let Some(worker) = self.own_worker()
+            && let Some(worker) = worker
         {
-            schedule(worker, block);
+            queue_call(worker, block);
         }
         id
     }
@@ -108,8 +124,8 @@ impl<T: 'static> JoinHandle<T> {
     pub fn remove_done(&self, id: CallbackId) -> bool {
         // Dropped outside of any borrow: what it owns may be code of anybody's.
         let removed = extra(self.block(), |extra| {
-            let place = extra.callbacks.iter().position(|(callback, _)| *callback == id);
-            place.map(|place| extra.callbacks.remove(place))
+            let place = id.find(&extra.callbacks)?;
+            extra.callbacks.remove(place)
         });
         removed.is_some()
     }
@@ -122,29 +138,60 @@ pub(super) fn schedule(worker: &Worker, block: &Block) {
     }
     let count = extra(block, |extra| extra.callbacks.len());
     for _ in 0..count {
-        block.refs.set(block.refs.get() + 1);
-        let (pointer, table) = (std::ptr::from_ref(block), Rc::clone(&worker.table));
-        worker.queue(Box::new(move || {
-            // SAFETY: the callback counts among those who have to do with the block, until the guard's drop.
-            let counted = Counted { block: unsafe { &*pointer }, table };
-            // Taken only now, so that it can be removed until now. The first is the one that was added first.
-            let next = extra(counted.block, |extra| (!extra.callbacks.is_empty()).then(|| extra.callbacks.remove(0)));
-            if let Some((_, callback)) = next {
-                counted.block.lent.set(true);
-                callback(counted.block);
-            }
-        }));
+        queue_call(worker, block);
     }
 }
 
-struct Counted<'a> {
-    block: &'a Block,
-    table: Rc<crate::scheduler::table::Table>,
+/// Has the hub run one callback of a task that has ended. There is one such job for each callback, so that callbacks take
+/// turns with other jobs and with tasks.
+fn queue_call(worker: &Worker, block: &Block) {
+    let call = Call::new(block, &worker.table);
+    worker.queue(Box::new(move || call.run()));
 }
 
-impl Drop for Counted<'_> {
+/// One callback that is on its way. Counts as one reference to the block, until it is dropped.
+///
+/// Dropped without having run (the run is over), it drops its callback: what that owns may be a handle to the very task, and
+/// the block could never be freed.
+struct Call {
+    block: *const Block,
+    table: Rc<Table>,
+    has_run: bool,
+}
+
+impl Call {
+    fn new(block: &Block, table: &Rc<Table>) -> Call {
+        block.refs.set(block.refs.get() + 1);
+        Call { block, table: Rc::clone(table), has_run: false }
+    }
+
+    fn block(&self) -> &Block {
+        // SAFETY: `table` keeps the block in place, and the reference that `new` counted keeps it from being freed, until the
+        // drop.
+        unsafe { &*self.block }
+    }
+
+    /// Takes the callback only now, so that it can be removed until now. The first is the one that was added first.
+    fn take(&self) -> Option<Callback> {
+        extra(self.block(), |extra| extra.callbacks.pop_front()).map(|(_, callback)| callback)
+    }
+
+    fn run(mut self) {
+        self.has_run = true;
+        if let Some(callback) = self.take() {
+            self.block().lent.set(true);
+            callback(self.block());
+        }
+    }
+}
+
+impl Drop for Call {
     fn drop(&mut self) {
-        self.block.lent.set(false);
-        release(&self.table, self.block);
+        self.block().lent.set(false);
+        if !self.has_run {
+            // A panic of what it owns has been reported by the hook, and keeps no other from being dropped.
+            std::mem::forget(discard(self.take()));
+        }
+        release(&self.table, self.block());
     }
 }

@@ -5,6 +5,8 @@
 //! 1. Somebody waits for an item only while there is none.
 //! 2. Somebody waits for room only while there is none. So room that becomes free goes at once to the item of the first in line.
 //! 3. `unfinished` counts the items that are in the queue, on their way to a waiter, or in a job.
+//! 4. The items' `Ord` is the user's code, and may panic. It runs before anything is changed or after everything was changed, and
+//!    never with an item in hand. So a panic loses nothing, and leaves all of this true.
 
 use super::error::{PopTimeoutError, PushTimeoutError, TryPopError, TryPushError};
 use super::order::Items;
@@ -109,9 +111,10 @@ impl<Q: Items<Item = T>, T> State<Q, T> {
         if self.items.len() >= self.capacity {
             return Err(TryPushError::Full(item));
         }
-        // First, since `put` may run an Ord that panics, and leaves the item in.
         self.unfinished += 1;
         self.items.put(item);
+        // Invariant 4: from here on the item is in, and counted.
+        self.items.settle();
         Ok(())
     }
 
@@ -132,6 +135,7 @@ impl<Q: Items<Item = T>, T> State<Q, T> {
         let item = self.pushers.value(place).take().expect("it waits to push it");
         woken.push(self.pushers.key(place));
         self.unfinished += 1;
+        // Not settled: the caller has the item in hand that it has taken.
         self.items.put(item);
     }
 }
@@ -287,7 +291,7 @@ impl<Q: Items<Item = T>, T> Core<Q, T> {
             state.done(items.len(), &mut woken);
             items
         };
-        std::iter::from_fn(|| items.take()).collect()
+        items.take_all()
     }
 
     pub(super) fn len(&self) -> usize {

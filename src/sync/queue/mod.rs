@@ -57,6 +57,10 @@ pub struct Queue<T> {
 /// Comparing the items must not wait, and must not use this queue: it happens under the queue's own lock. In a task that
 /// panics.
 ///
+/// If comparing panics, the panic comes out of the `push` or the `pop` that compared, and no item is lost: the pushed one is
+/// in the queue, and nothing was taken out. As long as it panics every time, [`close_now`](Self::close_now) is what gets the
+/// items out, in no particular order.
+///
 /// ```
 /// let queue = cede::sync::PriorityQueue::unbounded();
 /// for (priority, what) in [(2, "wash"), (1, "eat"), (1, "drink")] {

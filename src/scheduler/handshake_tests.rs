@@ -1,0 +1,110 @@
+//! Asking the thread of a run for a fence, whatever that thread does.
+
+// The run stands below this module; a test may use it all the same.
+extern crate self as cede;
+
+use super::super::lock::Lock;
+use super::super::{Worker, fence, worker};
+use super::ask;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+/// The number of this thread's run, which owns a lock from now on, so that it can be asked.
+fn owning() -> u64 {
+    let worker = worker().unwrap();
+    drop(Lock::new(()).lock());
+    super::register(worker);
+    worker.run()
+}
+
+/// A run does `what` until it is told to stop; meanwhile its thread is asked. Returns how often `what` was called.
+fn ask_while(what: impl Fn(&AtomicBool) + Send + 'static) -> usize {
+    let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (sender, receiver) = mpsc::channel();
+    let (inner, counted) = (Arc::clone(&stop), Arc::clone(&count));
+    let owner = thread::spawn(move || {
+        cede::run(|| {
+            sender.send(owning()).unwrap();
+            while !inner.load(Ordering::Acquire) {
+                what(&inner);
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    });
+    let run = receiver.recv().unwrap();
+    for _ in 0..20 {
+        assert!(ask(run), "it lives, and answers");
+    }
+    stop.store(true, Ordering::Release);
+    ask(run); // it may end now
+    owner.join().unwrap();
+    assert!(!ask(run), "it has ended");
+    count.load(Ordering::Relaxed)
+}
+
+#[test]
+fn owner_that_computes_answers_in_its_signal_handler() {
+    let count = ask_while(|stop| while !stop.load(Ordering::Acquire) {});
+    assert_eq!(count, 1, "one turn in all");
+}
+
+#[test]
+fn owner_that_blocks_its_thread_answers_in_its_signal_handler() {
+    let count = ask_while(|stop| {
+        while !stop.load(Ordering::Acquire) {
+            thread::park_timeout(Duration::from_millis(100));
+        }
+    });
+    assert_eq!(count, 1, "one turn in all");
+}
+
+#[test]
+fn owner_that_takes_turns_or_sleeps_answers_between_them() {
+    assert!(ask_while(|_| cede::yield_now()) > 0);
+    assert!(ask_while(|_| cede::time::sleep(Duration::from_millis(5)).unwrap()) > 0);
+}
+
+/// Many threads keep all signals to one of them.
+#[test]
+fn owner_that_blocks_signals_answers_between_turns() {
+    let block = || {
+        // SAFETY: the set is plain data, filled by the first call; only this thread's mask changes.
+        unsafe {
+            let mut all: libc::sigset_t = std::mem::zeroed();
+            libc::sigfillset(&mut all);
+            assert_eq!(libc::pthread_sigmask(libc::SIG_SETMASK, &all, std::ptr::null_mut()), 0);
+        }
+    };
+    let count = ask_while(move |_| {
+        block();
+        cede::yield_now();
+    });
+    assert!(count > 0);
+}
+
+/// Two owners want each other's locks at the same time.
+#[test]
+fn owners_that_ask_each_other_both_get_answers() {
+    let rounds = if std::env::var_os("CEDE_TEST_RUNNER").is_some() { 20 } else { 200 };
+    let meeting = std::sync::Barrier::new(2);
+    let locks: [Vec<Lock<u32>>; 2] = std::array::from_fn(|_| (0..rounds).map(|_| Lock::new(0)).collect());
+    thread::scope(|scope| {
+        for own in 0..2 {
+            let (meeting, locks) = (&meeting, &locks);
+            scope.spawn(move || {
+                cede::run(|| {
+                    let is_owner = |worker: &Worker| worker.registered.get();
+                    locks[own].iter().for_each(|lock| *lock.lock() += 1);
+                    assert!(!fence::is_there() || is_owner(worker().unwrap()));
+                    fence::REFUSED.set(true);
+                    meeting.wait();
+                    locks[1 - own].iter().for_each(|lock| *lock.lock() += 1);
+                    meeting.wait();
+                });
+            });
+        }
+    });
+    assert!(locks.iter().flatten().all(|lock| *lock.lock() == 2));
+}
