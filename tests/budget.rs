@@ -19,8 +19,11 @@ use std::time::{Duration, Instant};
 const CALLS: usize = 5_000;
 const MS: Duration = Duration::from_millis(1);
 
+/// A call and its name.
+type Call = (&'static str, Box<dyn Fn()>);
+
 /// Every call that may wait, in a form that does not.
-fn calls() -> Vec<(&'static str, Box<dyn Fn()>)> {
+fn calls() -> Vec<Call> {
     let mutex = Arc::new(Mutex::new(0));
     let lock = Arc::new(RwLock::new(0));
     let semaphore = Arc::new(Semaphore::new(3));
@@ -48,7 +51,7 @@ fn calls() -> Vec<(&'static str, Box<dyn Fn()>)> {
     }
     let ended = Rc::new(std::cell::RefCell::new(ended));
     let (m, l, s, c) = (Arc::clone(&mutex), Arc::clone(&lock), Arc::clone(&semaphore), Arc::clone(&closed));
-    let calls: Vec<(&'static str, Box<dyn Fn()>)> = vec![
+    let calls: Vec<Call> = vec![
         ("mutex", Box::new(move || *mutex.lock().unwrap() += 1)),
         ("mutex, timeout", Box::new(move || *m.lock_timeout(MS).unwrap() += 1)),
         ("read", Box::new(move || assert!(*lock.read().unwrap() == 0))),
@@ -325,7 +328,7 @@ fn unparks_are_kept_over_other_waits() {
         let config = if seed == 0 { config } else { config.seed(seed) };
         let outcome = config.run(|| {
             let mutex = Rc::new(Mutex::new(()));
-            let waits: [(&str, Box<dyn Fn()>); 8] = [
+            let waits: [Call; 8] = [
                 ("sleep", Box::new(|| sleep(MS).unwrap())),
                 ("turn", Box::new(yield_now)),
                 ("join", Box::new(|| spawn(|| sleep(MS)).join().unwrap().unwrap())),
@@ -375,7 +378,9 @@ fn unparks_are_kept_over_other_waits() {
                         me.unpark();
                     }
                     wait();
-                    waker.map(|mut waker| waker.join().unwrap());
+                    if let Some(mut waker) = waker {
+                        waker.join().unwrap();
+                    }
                     let began = cede::time::now();
                     cede::task::park_until("the unpark", began + Duration::from_secs(60)).unwrap();
                     assert_eq!(cede::time::now(), began, "{name} took it, {meanwhile}");
