@@ -74,10 +74,16 @@ mod cases {
     #[inline(never)]
     fn around(told: Arc<Mutex<Vec<String>>>, numbers: [usize; 6]) {
         let spinning = move |y: &Yielder<usize>| {
-            // A turn of its own, whatever was told of what came before.
-            yield_now();
-            let before = told.lock().unwrap().len();
-            spin(|| told.lock().unwrap().len() > before);
+            // Where the machine gives no time the watcher tells without a stack; then once more.
+            for _ in 0..20 {
+                // A turn of its own, whatever was told of what came before.
+                yield_now();
+                let before = told.lock().unwrap().len();
+                spin(|| told.lock().unwrap().len() > before);
+                if !SAMPLES || told.lock().unwrap().iter().any(|text| text.contains("spin")) {
+                    break;
+                }
+            }
             y.yield_(black_box(numbers).len());
         };
         assert_eq!(Generator::new(spinning).sum::<usize>(), 6);
