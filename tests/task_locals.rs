@@ -190,28 +190,3 @@ fn b9_errno_is_right_if_read_before_the_next_turn() {
         tasks.iter_mut().for_each(|task| task.join().unwrap());
     });
 }
-
-/// Threads get the control blocks of ended ones, so what identifies a thread comes again.
-#[test]
-fn a_thread_does_not_find_the_run_of_an_ended_one() {
-    std::thread::spawn(|| {
-        let mut in_a_run = cede::Generator::new(|y: &cede::Yielder<u32>| {
-            cede::run(|| {
-                cede::spawn(|| {
-                    loop {
-                        cede::yield_now();
-                    }
-                });
-                y.yield_(1);
-            });
-        });
-        assert_eq!(in_a_run.next(), Some(1));
-        assert!(cede::task::current().is_some());
-        std::mem::forget(in_a_run);
-    })
-    .join()
-    .unwrap();
-    for _ in 0..10 {
-        std::thread::spawn(|| assert!(cede::task::current().is_none())).join().unwrap();
-    }
-}
