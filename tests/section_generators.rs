@@ -15,8 +15,11 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+/// Calls a function inside of a section.
+type Inside = fn(&dyn Fn());
+
 /// Each kind of section that can be opened in a run, and how its message names it.
-const SECTIONS: [(&str, fn(&dyn Fn())); 5] = [
+const SECTIONS: [(&str, Inside); 5] = [
     ("scope", |f| drop(scope(|_| f()))),
     ("shield", |f| shield(f)),
     ("timeout", |f| drop(timeout(Duration::MAX, f))),
