@@ -31,7 +31,7 @@ fn main() {
         return child(case, Duration::from_millis(time.parse().unwrap()));
     }
     if cfg!(any(not(all(target_os = "linux", target_env = "gnu")), feature = "asan")) {
-        // ASan turns off what keeps the tables of coroutines true; see src/coroutine/port.rs.
+        // ASan turns off what keeps the tables of coroutines true; see src/coroutine/unwind_tables.rs.
         return println!("no profiler here");
     }
     let (runs, time) = (number(1).unwrap_or(1), number(2).unwrap_or(300));
@@ -165,7 +165,7 @@ fn work(case: &str, goes_on: &dyn Fn() -> bool) {
             }
         }
         "generator" => {
-            let mut g = Generator::new(|y| (0..).for_each(|n: u64| y.yield_(n)));
+            let mut g = Generator::new(|y| (0..u64::MAX).for_each(|n| y.yield_(n)));
             while goes_on() {
                 n += g.by_ref().take(1000).sum::<u64>();
             }
