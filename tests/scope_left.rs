@@ -1,5 +1,5 @@
 //! What could free a frame that a scope's children borrow from: a child that never ends, a handle that is forgotten.
-//! For generators see `scope_generators.rs`.
+//! For generators see `section_generators.rs`.
 
 mod common;
 

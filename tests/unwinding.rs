@@ -4,7 +4,7 @@
 //! On x86-64 the trap flag stops the code at each of its instructions. On aarch64, whose user code has no such flag, each
 //! instruction near a jump of a switch is replaced by a breakpoint, one after the other, and the code runs for each anew.
 //!
-//! Not under ASan, which turns off what keeps the tables of coroutines true (see src/coroutine/port.rs).
+//! Not under ASan, which turns off what keeps the tables of coroutines true (see src/coroutine/unwind_tables.rs).
 
 #![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"), not(feature = "asan")))]
 
