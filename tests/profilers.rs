@@ -165,7 +165,7 @@ fn work(case: &str, goes_on: &dyn Fn() -> bool) {
             }
         }
         "generator" => {
-            let mut g = Generator::new(|y| (0..).for_each(|n: u64| y.yield_(n)));
+            let mut g = Generator::new(|y| (0..u64::MAX).for_each(|n| y.yield_(n)));
             while goes_on() {
                 n += g.by_ref().take(1000).sum::<u64>();
             }
