@@ -37,7 +37,7 @@ static CODE: [[AtomicUsize; 2]; 64] = [const { [const { AtomicUsize::new(0) }; 2
 static STEPS: AtomicUsize = AtomicUsize::new(0);
 static JUMPS: AtomicUsize = AtomicUsize::new(0);
 static CALLERS: AtomicUsize = AtomicUsize::new(0);
-/// Where the backtrace was wrong, and why: 1 a fault, 2 no frame, 3 no end, 4 a frame that is no code.
+/// Where the backtrace was wrong, and why: 1 a fault, 2 no frame, 3 no end, 4 a frame that is no code, 5 an end that is neither 0 nor in a stack.
 static WRONG: [[AtomicUsize; 2]; 64] = [const { [const { AtomicUsize::new(0) }; 2] }; 64];
 
 fn is_code(address: usize) -> bool {
@@ -122,6 +122,14 @@ fn is_jump(pc: usize, own: bool) -> bool {
     }
 }
 
+/// Whether it is near the stack pointer or the frame pointer, which lies in the stack of who resumed.
+#[cfg(target_arch = "x86_64")]
+fn is_near_a_stack(address: usize, context: *mut c_void) -> bool {
+    // SAFETY: the kernel passes a valid context.
+    let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+    [libc::REG_RSP, libc::REG_RBP].iter().any(|&at| (registers[at as usize] as usize).abs_diff(address) < 1 << 20)
+}
+
 /// How often each instruction was looked at, by its address.
 static SEEN: [AtomicUsize; 1 << 20] = [const { AtomicUsize::new(0) }; 1 << 20];
 
@@ -163,6 +171,9 @@ extern "C" fn on_step(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
         Trace { frames: 0, .. } => 2,
         Trace { frames, .. } if *frames > MOST_FRAMES => 3,
         Trace { astray: true, .. } => 4,
+        // What an unwinder stops at is 0, or leads to a stack: not something that merely was no fault today.
+        #[cfg(target_arch = "x86_64")]
+        Trace { last, .. } if *last != 0 && !is_code(*last) && !is_near_a_stack(*last, context) => 5,
         _ => return,
     };
     if let Some(free) = WRONG.iter().find(|wrong| [0, pc].contains(&wrong[0].load(SeqCst))) {
@@ -295,7 +306,7 @@ fn unwinds_everywhere(name: &str, own: bool, code: fn()) {
         let (steps, jumps, callers) = (STEPS.load(SeqCst), JUMPS.load(SeqCst), CALLERS.load(SeqCst));
         eprintln!("{steps} steps, {jumps} at a jump, {callers} found a caller");
         for [pc, why] in wrong {
-            let why = ["", "a fault", "no frame", "no end", "a frame that is no code"][why];
+            let why = ["", "a fault", "no frame", "no end", "a frame that is no code", "an end anywhere"][why];
             // SAFETY: it is code, and no mapping of code ends within 16 bytes of an instruction of a switch.
             let bytes = unsafe { (pc as *const [u8; 16]).read_unaligned() };
             eprintln!("wrong at {:#x}: {why}; code {bytes:02x?}", pc - CODE[0][0].load(SeqCst));

@@ -5,9 +5,10 @@
 //! immune: its tables count from that one, and whichever of the two sides it belongs to, it leads to a true return address.
 //! Outside of x86-64 functions that call have one by default. On x86-64 an alignment that the stack pointer alone does not
 //! have brings it: of a local of [`Anchor`] for who resumes, of the result [`Last`] for the first frame of a body.
-//! Around a suspension two directives say that the stack ends, which takes no register from the body.
+//! Around a suspension two directives say that the stack ends, which takes no register from the body. All this rests on
+//! corosensei's functions being inlined between ours, as they are with `opt-level` 1 to 3.
 //!
-//! In debug builds corosensei's functions are not inlined between ours; there what crosses the switch is aligned so too, and
+//! In debug builds they are not; there what crosses the switch is aligned so too, and
 //! `Anchor::before_resume` does the rest. Not under ASan, which gives no fake frame to a function that holds assembly.
 //! tests/unwinding.rs unwinds at each instruction.
 
@@ -70,12 +71,29 @@ mod true_tables {
     #[cfg_attr(debug_assertions, repr(align(32)))]
     pub(in crate::coroutine) struct Out<Y>(pub(in crate::coroutine) MaybeUninit<Y>);
 
-    /// From here on, where this is inlined, the unwind tables say that the stack ends. corosensei's suspension must be all
-    /// that follows, without a branch, so that [`go_on_unwinding`] stays behind it: its feature `unwind` is off for that.
+    /// From here on, where this is inlined, the unwind tables say that the stack ends if the registers are in the middle of
+    /// corosensei's suspension, and what they always say if not. So where the compiler lays out other code behind the
+    /// suspension than [`go_on_unwinding`], nothing is lost; an end by `.cfi_undefined` would end panics there too.
+    ///
+    /// In the middle: the stack pointer is no multiple of 16, as it is wherever a function is not pushing; or it is one by
+    /// two pushes, at one of five instructions, which are told by their bytes.
     #[inline(always)]
     pub(in crate::coroutine) fn stop_unwinding() {
         // SAFETY: no instruction.
-        unsafe { asm!(".cfi_undefined rip", options(nostack, preserves_flags)) };
+        unsafe {
+            asm!(
+                ".cfi_escape 0x16, 0x10, 0x60", // the rule of register 16, rip, is the value of these bytes
+                ".cfi_escape 0x77, 0x00, 0x38, 0x1a, 0x28, 0x58, 0x00", // rsp & 8: pushed
+                ".cfi_escape 0x80, 0x00, 0x06, 0x0e, 0x48, 0x8d, 0x05, 0x09, 0x00, 0x00, 0x00, 0x50, 0x29, 0x28, 0x48, 0x00", // lea rax, [rip + 2f]
+                ".cfi_escape 0x80, 0x00, 0x06, 0x0e, 0x50, 0x48, 0x89, 0xe6, 0x48, 0x8b, 0x22, 0x5d, 0x29, 0x28, 0x38, 0x00", // push rax
+                ".cfi_escape 0x80, 0x00, 0x06, 0x0e, 0xc3, 0x55, 0x48, 0x89, 0x66, 0xf0, 0x48, 0x8d, 0x29, 0x28, 0x28, 0x00", // ret
+                ".cfi_escape 0x80, 0x00, 0x06, 0x0e, 0x55, 0x48, 0x89, 0x66, 0xf0, 0x48, 0x8d, 0x62, 0x29, 0x28, 0x18, 0x00", // 2: push rbp
+                ".cfi_escape 0x80, 0x7c, 0x06, 0x40, 0x24, 0x0e, 0x00, 0x00, 0x48, 0x8d, 0x62, 0x08, 0x5b, 0x5d, 0x29, 0x28, 0x06, 0x00", // pop rbx, by what comes before it
+                ".cfi_escape 0x38, 0x1c, 0x06, 0x2f, 0x01, 0x00", // else the word below the CFA
+                ".cfi_escape 0x30",                               // 0: the stack ends
+                options(nostack, preserves_flags)
+            )
+        };
     }
 
     /// From here on they say again where the return address of every function is.
