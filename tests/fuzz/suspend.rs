@@ -118,6 +118,8 @@ fn leave<T>(ctx: &Ctx<'_>, reach: &Reach<'_>, how: How, f: impl FnOnce() -> T) -
         (Path::Destructor { .. }, Ok(value)) if stayed => Some(Ok(value)),
         // There was an item, or the input has ended.
         (Path::Refused, Ok(value)) if stayed && matches!(reach.access, Access::Inbox(_)) => Some(Ok(value)),
+        // In a body that unwinds these forms return at once, and suspend nothing that would be refused.
+        (Path::Refused, Ok(value)) if stayed && by_value && panicking() => Some(Ok(value)),
         (path, Ok(_)) => fail(&format!("a body was suspended: {path:?}")),
         (path, Err(payload)) => {
             let text = payload.downcast_ref::<String>().filter(|text| text.starts_with("cannot suspend "));
