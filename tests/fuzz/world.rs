@@ -214,8 +214,12 @@ impl World {
         }
     }
 
-    /// The code here has caught an unwinding and goes on.
+    /// The code here has caught an unwinding and goes on. If that was its task's, which cannot be told, the task is left behind
+    /// when it waits again.
     pub(crate) fn swallowed(&self, from: NodeId) {
+        if cede::task::current().is_some() {
+            self.ledger.allow_leaks();
+        }
         let mut here = Some(from);
         while let Some(node) = here {
             here = self.node(node, |node| {
