@@ -178,6 +178,12 @@ pub(crate) fn delegate(ctx: &Ctx<'_>, port: u8, trying: bool, lenient: bool, blo
         }),
     };
     let Some(mut inner) = found else { return Flow::Next };
+    // A refusal drops the inner generator by its panic. One that has started would run then, which the books of what runs on top of
+    // what do not foresee.
+    let is_started = matches!(&inner.inner, Some(Inner::Plain(g)) if g.state() != State::Created);
+    if is_started && ctx.world.path(ctx.node, reach.node) == Path::Refused {
+        return Flow::Next;
+    }
     let (outer, node) = (reach.node, inner.node);
     let world = Rc::clone(ctx.world);
     let answer = leave(ctx, reach, How { trying, delegates: true }, move || {
