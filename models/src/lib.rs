@@ -36,7 +36,7 @@ macro_rules! models {
         #[allow(dead_code, reason = "a fault is for one model")]
         pub(super) mod $module {
             use super::{Arc, explore, thread};
-            use crate::modules::$module::scheduler::inbox::{Open, Wake};
+            use crate::modules::$module::scheduler::inbox::{Open, RemoteWake};
             use crate::modules::$module::scheduler::lock::Lock;
             use crate::modules::$module::scheduler::wake::{Canceller, ME};
             use crate::modules::$module::sync::channel::{Chan, receive_from_either};
@@ -56,7 +56,7 @@ macro_rules! models {
                     let (inbox, run) = (open.inbox(), open.run());
                     let posting: Vec<_> = (1..3)
                         .map(|key| {
-                            let wake = Wake { key, address: key as u64 };
+                            let wake = RemoteWake { tcb: key, task_id: key as u64 };
                             thread::spawn(move || assert!(inbox.post(run, wake)))
                         })
                         .collect();

@@ -13,11 +13,11 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// Who is to be woken: a task's number in its run.
-pub(crate) type Address = u64;
+pub(crate) type TaskId = u64;
 
 #[derive(Default)]
 struct Letters {
-    wakes: Vec<Wake>,
+    wakes: Vec<RemoteWake>,
     /// What to do with jobs that the worker holds.
     jobs: Vec<Order>,
     /// The worker is to look around, though there may be nobody to wake.
@@ -34,27 +34,27 @@ pub(crate) enum Order {
     Drop(u64),
 }
 
-/// A wake for one task. The worker finds the task by `key`, and knows by `address` whether it is still that one.
+/// A wake for one task. The worker finds the task by `tcb`, and knows by `task_id` whether it is still that one.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wake {
+pub(crate) struct RemoteWake {
     /// The block's address, as a number: only the worker may follow it.
-    pub(crate) key: usize,
-    pub(crate) address: Address,
+    pub(crate) tcb: usize,
+    pub(crate) task_id: TaskId,
 }
 
-impl Wake {
+impl RemoteWake {
     /// The bit of a key that tells an unpark from a wake. Blocks are aligned to more than a byte (`table` asserts it), so no
     /// address has it set.
     const UNPARK: usize = 1;
 
     /// The same, but for the task's public park only.
-    pub(crate) fn unparking(self) -> Wake {
-        Wake { key: self.key | Wake::UNPARK, ..self }
+    pub(crate) fn unparking(self) -> RemoteWake {
+        RemoteWake { tcb: self.tcb | RemoteWake::UNPARK, ..self }
     }
 
     /// Whether it is for a public park only, and the block's address.
     pub(crate) fn target(self) -> (bool, usize) {
-        (self.key & Wake::UNPARK != 0, self.key & !Wake::UNPARK)
+        (self.tcb & RemoteWake::UNPARK != 0, self.tcb & !RemoteWake::UNPARK)
     }
 }
 
@@ -122,7 +122,7 @@ impl Inbox {
     }
 
     /// From any thread: leaves a wake. False if that run has ended.
-    pub(crate) fn post(&self, run: u64, wake: Wake) -> bool {
+    pub(crate) fn post(&self, run: u64, wake: RemoteWake) -> bool {
         self.leave(run, |letters| letters.wakes.push(wake))
     }
 
@@ -162,7 +162,7 @@ impl Inbox {
     }
 
     /// Takes all letters: wakes, and what to do with jobs.
-    pub(crate) fn take(&self) -> (Vec<Wake>, Vec<Order>) {
+    pub(crate) fn take(&self) -> (Vec<RemoteWake>, Vec<Order>) {
         let mut letters = self.letters();
         self.flag.store(false, Ordering::Release);
         letters.nudged = false;

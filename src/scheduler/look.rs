@@ -155,7 +155,7 @@ impl Worker {
             let (unparks, key) = wake.target();
             // SAFETY: the key came from a block of this table, and blocks stay in place as long as the worker.
             let block = unsafe { &*(key as *const Block) };
-            if block.id.get() == wake.address {
+            if block.id.get() == wake.task_id {
                 if unparks { self.unpark(block) } else { self.wake(block) }
             }
         }

@@ -1,6 +1,6 @@
 //! What everybody who waits leaves behind: what for, in words, and whom to wake, from anywhere.
 
-use super::inbox::{Inbox, Open, Wake};
+use super::inbox::{Inbox, Open, RemoteWake};
 use super::table::Block;
 use super::{Phase, Worker, attention, worker};
 use std::cell::Cell;
@@ -15,8 +15,8 @@ pub(crate) struct WakeKey {
     inbox: &'static Inbox,
     /// The number of the run, or of the thread's inbox.
     run: u64,
-    /// `key` is 0 for a plain thread.
-    wake: Wake,
+    /// `tcb` is 0 for a plain thread.
+    wake: RemoteWake,
 }
 
 thread_local! {
@@ -56,14 +56,14 @@ impl WakeKey {
     #[cold]
     #[inline(never)]
     fn put_thread(place: &mut Option<WakeKey>) {
-        let wake = Wake { key: 0, address: 0 };
+        let wake = RemoteWake { tcb: 0, task_id: 0 };
         *place = Some(with_thread(|open| WakeKey { inbox: open.inbox(), run: open.run(), wake }));
     }
 
     /// For a task of this run.
     #[inline(always)]
     pub(crate) fn of(worker: &Worker, block: &Block) -> WakeKey {
-        let wake = Wake { key: std::ptr::from_ref(block) as usize, address: block.id.get() };
+        let wake = RemoteWake { tcb: std::ptr::from_ref(block) as usize, task_id: block.id.get() };
         WakeKey { inbox: worker.inbox.inbox(), run: worker.run(), wake }
     }
 
@@ -73,8 +73,8 @@ impl WakeKey {
         match worker() {
             Some(worker) if worker.run() == self.run => {
                 // SAFETY: the key came from a block of this worker's table, and blocks stay in place as long as it.
-                let block = unsafe { &*(self.wake.key as *const Block) };
-                let there = is_there(block, self.wake.address);
+                let block = unsafe { &*(self.wake.tcb as *const Block) };
+                let there = is_there(block, self.wake.task_id);
                 if there {
                     worker.wake(block);
                 }
@@ -90,8 +90,8 @@ impl WakeKey {
         match worker() {
             Some(worker) if worker.run() == self.run => {
                 // SAFETY: as in `wake`.
-                let block = unsafe { &*(self.wake.key as *const Block) };
-                if is_there(block, self.wake.address) {
+                let block = unsafe { &*(self.wake.tcb as *const Block) };
+                if is_there(block, self.wake.task_id) {
                     worker.unpark(block);
                 }
             }
@@ -103,7 +103,7 @@ impl WakeKey {
     #[cold]
     #[inline(never)]
     fn wake_from_outside(&self) -> bool {
-        if self.wake.key == 0 { self.inbox.nudge(self.run) } else { self.inbox.post(self.run, self.wake) }
+        if self.wake.tcb == 0 { self.inbox.nudge(self.run) } else { self.inbox.post(self.run, self.wake) }
     }
 
     /// Whether nothing may be granted to it: it is gone for certain (its task has ended or was left behind, or its run is over),
@@ -114,12 +114,12 @@ impl WakeKey {
         match worker() {
             Some(worker) if worker.run() == self.run => {
                 // SAFETY: as in `wake`.
-                let block = unsafe { &*(self.wake.key as *const Block) };
+                let block = unsafe { &*(self.wake.tcb as *const Block) };
                 if block.attention.get() == 0 {
                     let ended = matches!(block.phase.get(), Phase::Ended | Phase::Cancelled);
-                    ended || block.id.get() != self.wake.address
+                    ended || block.id.get() != self.wake.task_id
                 } else {
-                    !is_there(block, self.wake.address) || is_over(worker, block)
+                    !is_there(block, self.wake.task_id) || is_over(worker, block)
                 }
             }
             _ => !self.inbox.is_open(self.run),
@@ -139,8 +139,8 @@ impl WakeKey {
 }
 
 #[inline]
-fn is_there(block: &Block, address: u64) -> bool {
-    block.id.get() == address
+fn is_there(block: &Block, task_id: u64) -> bool {
+    block.id.get() == task_id
         && !matches!(block.phase.get(), Phase::Ended | Phase::Cancelled)
         && !block.has_attention(attention::LEFT)
 }
@@ -207,11 +207,11 @@ impl Holder {
         Holder { run: AtomicU64::new(0), id: AtomicU64::new(0) }
     }
 
-    /// It is held by `key` now.
+    /// It is held by `tcb` now.
     #[inline]
     pub(crate) fn set(&self, key: WakeKey) {
         self.run.store(key.run, Relaxed);
-        self.id.store(key.wake.address, Relaxed);
+        self.id.store(key.wake.task_id, Relaxed);
     }
 
     /// It is held by whoever runs this now. Plain threads have no names.
