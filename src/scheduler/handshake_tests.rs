@@ -69,7 +69,7 @@ fn owner_that_takes_turns_or_sleeps_answers_between_them() {
 /// Many threads keep all signals to one of them.
 #[test]
 fn owner_that_blocks_signals_answers_between_turns() {
-    let block = || {
+    let tcb = || {
         // SAFETY: the set is plain data, filled by the first call; only this thread's mask changes.
         unsafe {
             let mut all: libc::sigset_t = std::mem::zeroed();
@@ -78,7 +78,7 @@ fn owner_that_blocks_signals_answers_between_turns() {
         }
     };
     let count = ask_while(move |_| {
-        block();
+        tcb();
         cede::yield_now();
     });
     assert!(count > 0);

@@ -162,8 +162,8 @@ impl Worker {
 
     /// Nobody is ready: sleeps until a timer or a letter, or lets those who know decide what a stall means.
     fn idle(&self) {
-        // SAFETY: entries of the heap name blocks of this table.
-        let timer = self.timers.next(|block, ticket| unsafe { (*block).ticket.get() != ticket });
+        // SAFETY: entries of the heap name TCBs of this table.
+        let timer = self.timers.next(|tcb, ticket| unsafe { (*tcb).ticket.get() != ticket });
         if let Some(next) = timer {
             if !self.clock.jump(next) {
                 self.sleep_until(Some(self.doom.get().map_or(next, |doom| doom.min(next))));

@@ -37,13 +37,13 @@ pub(crate) enum Order {
 /// A wake for one task. The worker finds the task by `tcb`, and knows by `task_id` whether it is still that one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RemoteWake {
-    /// The block's address, as a number: only the worker may follow it.
+    /// The TCB's address, as a number: only the worker may follow it.
     pub(crate) tcb: usize,
     pub(crate) task_id: TaskId,
 }
 
 impl RemoteWake {
-    /// The bit of a key that tells an unpark from a wake. Blocks are aligned to more than a byte (`table` asserts it), so no
+    /// The bit of a key that tells an unpark from a wake. TCBs are aligned to more than a byte (`tcb` asserts it), so no
     /// address has it set.
     const UNPARK: usize = 1;
 
@@ -52,7 +52,7 @@ impl RemoteWake {
         RemoteWake { tcb: self.tcb | RemoteWake::UNPARK, ..self }
     }
 
-    /// Whether it is for a public park only, and the block's address.
+    /// Whether it is for a public park only, and the TCB's address.
     pub(crate) fn target(self) -> (bool, usize) {
         (self.tcb & RemoteWake::UNPARK != 0, self.tcb & !RemoteWake::UNPARK)
     }

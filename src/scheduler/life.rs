@@ -30,10 +30,10 @@ impl Worker {
     ///
     /// The thread has no worker, and this one stays where it is until `leave`.
     unsafe fn enter(&self) -> Result<(), StackError> {
-        let main = self.new_block();
+        let main = self.new_tcb();
         main.phase.set(Phase::Ready);
         *main.name.borrow_mut() = Some("main".into());
-        let hub = self.new_block();
+        let hub = self.new_tcb();
         hub.phase.set(Phase::Ready);
         let stack = Stack::acquire(Shape::new(256 * 1024, 0)?, Kind::Hub, None, false)?;
         // SAFETY: the stack is the hub's until it has returned, in `leave`; its entry does not unwind.
@@ -58,13 +58,13 @@ impl Worker {
         set_worker(null());
         // From here on nothing on this thread is inside of a lock as this run.
         handshake::unregister(self);
-        // SAFETY: the hub has returned, so its stack is nobody's, and so are the two blocks.
+        // SAFETY: the hub has returned, so its stack is nobody's, and so are the two TCBs.
         unsafe {
             drop((*self.hub.get()).stack.take());
-            for block in [self.hub.get(), self.main.get()] {
-                (*block).name.take();
-                (*block).extra.take();
-                self.table.give_back(block);
+            for tcb in [self.hub.get(), self.main.get()] {
+                (*tcb).name.take();
+                (*tcb).extra.take();
+                self.table.give_back(tcb);
             }
         }
     }

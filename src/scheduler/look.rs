@@ -1,7 +1,7 @@
 //! What is looked at now and then, between turns: timers, letters from other threads, and whether the run is to end.
 
 use super::pulse::Pulse;
-use super::table::Block;
+use super::tcb::Tcb;
 use super::{Mode, Phase, TaskUnwound, Worker, attention, handshake};
 use crate::section;
 use std::panic::resume_unwind;
@@ -49,8 +49,8 @@ impl Worker {
     }
 
     /// Since when a parked task waits, by the run's clock: at most one look around too early.
-    pub(crate) fn waits_since(&self, block: &Block) -> Instant {
-        self.began + Duration::from_nanos(block.since.get().saturating_sub(1))
+    pub(crate) fn waits_since(&self, tcb: &Tcb) -> Instant {
+        self.began + Duration::from_nanos(tcb.since.get().saturating_sub(1))
     }
 
     /// What has to be done now and then: at least once a round, or every 64 turns where rounds are shorter.
@@ -121,9 +121,9 @@ impl Worker {
     /// Unwinds the running task if that is what is left to do with it.
     #[inline]
     pub(crate) fn unwind_if_told(&self) {
-        let block = self.current();
-        if block.has_attention(attention::UNWIND) && !panicking() {
-            block.attention.set(block.attention.get() & !attention::UNWIND | attention::UNWOUND);
+        let tcb = self.current();
+        if tcb.has_attention(attention::UNWIND) && !panicking() {
+            tcb.attention.set(tcb.attention.get() & !attention::UNWIND | attention::UNWOUND);
             resume_unwind(Box::new(TaskUnwound));
         }
     }
@@ -153,10 +153,10 @@ impl Worker {
         self.letters.set(self.letters.get() + wakes.len() as u64);
         for wake in wakes {
             let (unparks, key) = wake.target();
-            // SAFETY: the key came from a block of this table, and blocks stay in place as long as the worker.
-            let block = unsafe { &*(key as *const Block) };
-            if block.id.get() == wake.task_id {
-                if unparks { self.unpark(block) } else { self.wake(block) }
+            // SAFETY: the key came from a TCB of this table, and TCBs stay in place as long as the worker.
+            let tcb = unsafe { &*(key as *const Tcb) };
+            if tcb.id.get() == wake.task_id {
+                if unparks { self.unpark(tcb) } else { self.wake(tcb) }
             }
         }
         jobs.into_iter().for_each(|order| self.release_job(order));
@@ -168,12 +168,12 @@ impl Worker {
             return;
         }
         let now = self.clock.now();
-        while let Some((block, ticket)) = self.timers.due(now) {
-            // SAFETY: entries of the heap name blocks of this table.
-            let block = unsafe { &*block };
-            if block.ticket.get() == ticket && block.phase.get() == Phase::Parked {
-                block.ticket.set(ticket.wrapping_add(1));
-                self.wake(block);
+        while let Some((tcb, ticket)) = self.timers.due(now) {
+            // SAFETY: entries of the heap name TCBs of this table.
+            let tcb = unsafe { &*tcb };
+            if tcb.ticket.get() == ticket && tcb.phase.get() == Phase::Parked {
+                tcb.ticket.set(ticket.wrapping_add(1));
+                self.wake(tcb);
             } else {
                 self.timers.was_stale();
             }

@@ -17,8 +17,8 @@
 //!
 //! 1. A worker lives in the frame of `run` on its thread, and the thread's `WORKER` points to it exactly while that frame stands and is
 //!    not in another run. Tasks never leave the thread, so neither does a reference to the worker.
-//! 2. A context is in the ready ring at most once: `Fresh` and `Ready` blocks are in it, the running one, parked ones and
-//!    ended ones are not. The ring has room for every block of the table.
+//! 2. A context is in the ready ring at most once: `Fresh` and `Ready` TCBs are in it, the running one, parked ones and
+//!    ended ones are not. The ring has room for every TCB of the table.
 //! 3. `current` is the context that runs, and every other one in use is suspended.
 //! 4. A stack is given back only when its task has ended and another context runs: until then it waits in `left_behind`.
 //! 5. No `RefCell` borrow of anything here is alive across a switch, and no code of a user's runs inside one.
@@ -36,7 +36,7 @@ pub(crate) mod pulse;
 pub(crate) mod ready;
 pub(crate) mod sample;
 pub(crate) mod signals;
-pub(crate) mod table;
+pub(crate) mod tcb;
 pub(crate) mod timers;
 pub(crate) mod wake;
 
@@ -44,7 +44,7 @@ pub(crate) use self::current::worker;
 pub(crate) use self::look::spread;
 use self::pulse::{Current, Sleep, Ticks};
 use self::ready::Ring;
-use self::table::{Block, Table, block_of};
+use self::tcb::{Tcb, TcbTable, tcb_of};
 use self::timers::{Clock, Timers};
 pub(crate) use self::wake::Wait;
 use crate::arch::{Context, Entry, switch};
@@ -61,7 +61,7 @@ use std::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Phase {
-    /// The block is nobody's.
+    /// The TCB is nobody's.
     Free,
     /// Spawned; has not run.
     Fresh,
@@ -75,7 +75,7 @@ pub(crate) enum Phase {
     Cancelled,
 }
 
-/// Bits of a block's attention word: everything that a wait must look at.
+/// Bits of a TCB's attention word: everything that a wait must look at.
 pub(crate) mod attention {
     /// It was cancelled.
     pub(crate) const CANCEL: u8 = 1;
@@ -131,8 +131,8 @@ pub(crate) struct Worker {
     ticks: Ticks,
     ring: Ring,
     left_behind: Cell<Option<Stack>>,
-    hub: Cell<*const Block>,
-    main: Cell<*const Block>,
+    hub: Cell<*const Tcb>,
+    main: Cell<*const Tcb>,
     hub_queued: Cell<bool>,
     /// How many more calls that may wait complete before one of them gives up a turn: see `task::wait::breathe`. At least 1.
     pub(crate) breath: Cell<u32>,
@@ -143,7 +143,7 @@ pub(crate) struct Worker {
     pub(crate) mode: Cell<Mode>,
     /// Main waits for `live` to become 0.
     pub(crate) sweeping: Cell<bool>,
-    pub(crate) table: Rc<Table>,
+    pub(crate) table: Rc<TcbTable>,
     pub(crate) timers: Timers,
     pub(crate) inbox: inbox::Open,
     /// The number of the inbox, and so of the run.
@@ -215,7 +215,7 @@ impl Worker {
             next_id: Cell::new(1),
             mode: Cell::new(Mode::Running),
             sweeping: Cell::new(false),
-            table: Rc::new(Table::new()),
+            table: Rc::new(TcbTable::new()),
             timers: Timers::new(),
             inbox,
             clock,
@@ -249,54 +249,54 @@ impl Worker {
         self.run
     }
 
-    /// A block with a number, and room for it in the ring.
+    /// A TCB with a number, and room for it in the ring.
     #[inline]
-    pub(crate) fn new_block(&self) -> &Block {
-        let block = self.table.take();
+    pub(crate) fn new_tcb(&self) -> &Tcb {
+        let tcb = self.table.take();
         let id = self.next_id.replace(self.next_id.get() + 1);
         if self.ring.capacity() < self.table.capacity() {
             self.ring.reserve(self.table.capacity());
         }
-        // SAFETY: the table lives as long as the worker, and the block is taken.
-        let block = unsafe { &*block };
-        block.id.set(id);
-        block
+        // SAFETY: the table lives as long as the worker, and the TCB is taken.
+        let tcb = unsafe { &*tcb };
+        tcb.id.set(id);
+        tcb
     }
 
-    /// Makes a block a task that will run `entry(arg)` on `stack` when its turn comes.
+    /// Makes a TCB a task that will run `entry(arg)` on `stack` when its turn comes.
     ///
     /// # Safety
     ///
-    /// The block is new; `entry` keeps the contract of `arch` and ends by `Worker::end`; `stack.top()` and above is what
+    /// The TCB is new; `entry` keeps the contract of `arch` and ends by `Worker::end`; `stack.top()` and above is what
     /// `arg` needs, and nothing below is used.
     #[inline]
-    pub(crate) unsafe fn start(&self, block: &Block, stack: Stack, top: usize, entry: Entry, arg: usize) {
+    pub(crate) unsafe fn start(&self, tcb: &Tcb, stack: Stack, top: usize, entry: Entry, arg: usize) {
         // SAFETY: the caller's.
-        unsafe { (*block.context()).init(stack.limit(), top, entry, arg) };
-        block.stack.set(Some(stack));
-        block.phase.set(Phase::Fresh);
+        unsafe { (*tcb.context()).init(stack.limit(), top, entry, arg) };
+        tcb.stack.set(Some(stack));
+        tcb.phase.set(Phase::Fresh);
         self.live.set(self.live.get() + 1);
         self.spawned.set(self.spawned.get() + 1);
         // SAFETY: invariant 2.
-        unsafe { self.ring.put(block.context()) };
+        unsafe { self.ring.put(tcb.context()) };
     }
 
     /// The task that runs.
     #[inline]
-    pub(crate) fn current(&self) -> &Block {
+    pub(crate) fn current(&self) -> &Tcb {
         // SAFETY: invariant 3, and contexts in use lie in the table.
-        unsafe { &*block_of(self.current.get()) }
+        unsafe { &*tcb_of(self.current.get()) }
     }
 
-    pub(crate) fn is_hub(&self, block: &Block) -> bool {
-        std::ptr::eq(block, self.hub.get())
+    pub(crate) fn is_hub(&self, tcb: &Tcb) -> bool {
+        std::ptr::eq(tcb, self.hub.get())
     }
 
-    pub(crate) fn is_main(&self, block: &Block) -> bool {
-        std::ptr::eq(block, self.main.get())
+    pub(crate) fn is_main(&self, tcb: &Tcb) -> bool {
+        std::ptr::eq(tcb, self.main.get())
     }
 
-    pub(crate) fn main(&self) -> &Block {
+    pub(crate) fn main(&self) -> &Tcb {
         // SAFETY: set by `enter`, and the table lives as long as the worker.
         unsafe { &*self.main.get() }
     }
@@ -333,33 +333,33 @@ impl Worker {
     #[inline(always)]
     pub(crate) fn park(&self, wait: Wait, deadline: Option<Instant>) -> bool {
         self.parks.set(self.parks.get() + 1);
-        let block = self.current();
-        if block.token.replace(false) || wait.public && block.permit.replace(false) {
+        let tcb = self.current();
+        if tcb.token.replace(false) || wait.public && tcb.permit.replace(false) {
             return false;
         }
-        block.since.set(self.about_now());
-        block.wait.set(Wait { timed: deadline.is_some(), ..wait });
-        block.phase.set(Phase::Parked);
-        let ticket = block.ticket.get().wrapping_add(1);
-        block.ticket.set(ticket);
+        tcb.since.set(self.about_now());
+        tcb.wait.set(Wait { timed: deadline.is_some(), ..wait });
+        tcb.phase.set(Phase::Parked);
+        let ticket = tcb.ticket.get().wrapping_add(1);
+        tcb.ticket.set(ticket);
         if let Some(deadline) = deadline {
-            block.deadline.set(Some(deadline));
-            block.add_attention(attention::TIMED);
-            self.timers.arm(deadline, block, ticket);
+            tcb.deadline.set(Some(deadline));
+            tcb.add_attention(attention::TIMED);
+            self.timers.arm(deadline, tcb, ticket);
         }
         let next = if self.ticks.count() { self.next() } else { self.next_late() };
-        // SAFETY: invariants 2 and 3; the block is parked, so a wake will put it into the ring, once.
+        // SAFETY: invariants 2 and 3; the TCB is parked, so a wake will put it into the ring, once.
         unsafe { self.switch_to(next) };
         if deadline.is_some() {
-            block.attention.set(block.attention.get() & !attention::TIMED);
+            tcb.attention.set(tcb.attention.get() & !attention::TIMED);
         }
         // A timer that fires counts its ticket up.
-        let rang = block.ticket.get() != ticket;
+        let rang = tcb.ticket.get() != ticket;
         if !rang {
-            block.ticket.set(ticket.wrapping_add(1));
+            tcb.ticket.set(ticket.wrapping_add(1));
             if deadline.is_some() {
-                // SAFETY: entries of the heap name blocks of this table.
-                self.timers.disarmed(|block, ticket| unsafe { (*block).ticket.get() != ticket });
+                // SAFETY: entries of the heap name TCBs of this table.
+                self.timers.disarmed(|tcb, ticket| unsafe { (*tcb).ticket.get() != ticket });
             }
         }
         rang
@@ -404,24 +404,24 @@ impl Worker {
 
     /// Makes a parked task ready; for any other, the next park returns at once.
     #[inline]
-    pub(crate) fn wake(&self, block: &Block) {
-        match block.phase.get() {
+    pub(crate) fn wake(&self, tcb: &Tcb) {
+        match tcb.phase.get() {
             Phase::Parked => {
-                block.phase.set(Phase::Ready);
+                tcb.phase.set(Phase::Ready);
                 // SAFETY: invariant 2: it was parked, so it was not in the ring.
-                unsafe { self.ring.put(block.context()) };
+                unsafe { self.ring.put(tcb.context()) };
             }
-            Phase::Fresh | Phase::Ready => block.token.set(true),
+            Phase::Fresh | Phase::Ready => tcb.token.set(true),
             Phase::Free | Phase::Ended | Phase::Cancelled => {}
         }
     }
 
     /// Makes a task's current public park return, or else its next one. No other wait ends by this.
     #[inline]
-    pub(crate) fn unpark(&self, block: &Block) {
-        match block.phase.get() {
-            Phase::Parked if block.wait.get().public => self.wake(block),
-            Phase::Parked | Phase::Fresh | Phase::Ready => block.permit.set(true),
+    pub(crate) fn unpark(&self, tcb: &Tcb) {
+        match tcb.phase.get() {
+            Phase::Parked if tcb.wait.get().public => self.wake(tcb),
+            Phase::Parked | Phase::Fresh | Phase::Ready => tcb.permit.set(true),
             Phase::Free | Phase::Ended | Phase::Cancelled => {}
         }
     }
@@ -464,7 +464,7 @@ impl Worker {
         self.jobs.borrow_mut().push_back(job);
         // The hub itself looks when it has run what it has.
         if !self.is_hub(self.current()) && !self.hub_queued.replace(true) {
-            // SAFETY: the hub is suspended and not in the ring; there is room for every block.
+            // SAFETY: the hub is suspended and not in the ring; there is room for every TCB.
             unsafe { self.ring.put((*self.hub.get()).context()) };
         }
     }

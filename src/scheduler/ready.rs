@@ -1,6 +1,6 @@
 //! The ready ring: who is to run, in the order in which they became ready.
 //!
-//! An array, not a list through the control blocks: the next tasks' addresses are known ahead of time, so the CPU can fetch
+//! An array, not a list through the TCBs: the next tasks' addresses are known ahead of time, so the CPU can fetch
 //! them while it runs this one (in shuffled order at a million tasks a list takes 2.6 times as long). It has room for every
 //! task there is, so a turn never has to look whether it must grow.
 

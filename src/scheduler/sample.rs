@@ -36,7 +36,7 @@
 //! ```
 
 use super::pulse::Moment;
-use super::table::{Block, block_of};
+use super::tcb::{Tcb, tcb_of};
 use super::{Phase, Worker, signals};
 use crate::arch::{Registers, interrupted, unwind_from_registers};
 use crate::stack::arena::{self, Kind, Place};
@@ -241,12 +241,12 @@ impl Copied {
             return;
         }
         // SAFETY: contexts in use lie in the table. The name changes only before the task's first turn and after its end.
-        let block: &Block = unsafe { &*block_of(worker.current.get()) };
-        let ended = matches!(block.phase.get(), Phase::Free | Phase::Ended | Phase::Cancelled);
-        self.id = if ended { 0 } else { block.id.get() };
-        self.is_hub = worker.is_hub(block);
+        let tcb: &Tcb = unsafe { &*tcb_of(worker.current.get()) };
+        let ended = matches!(tcb.phase.get(), Phase::Free | Phase::Ended | Phase::Cancelled);
+        self.id = if ended { 0 } else { tcb.id.get() };
+        self.is_hub = worker.is_hub(tcb);
         // SAFETY: as above, so nobody borrows it mutably.
-        let name = unsafe { &*block.name.as_ptr() }.as_deref().filter(|_| !ended);
+        let name = unsafe { &*tcb.name.as_ptr() }.as_deref().filter(|_| !ended);
         self.has_name = name.is_some();
         let name = name.unwrap_or("");
         self.name_len = (0..=name.len().min(NAME)).rev().find(|&at| name.is_char_boundary(at)).unwrap_or(0);

@@ -1,7 +1,7 @@
 //! What everybody who waits leaves behind: what for, in words, and whom to wake, from anywhere.
 
 use super::inbox::{Inbox, Open, RemoteWake};
-use super::table::Block;
+use super::tcb::Tcb;
 use super::{Phase, Worker, attention, worker};
 use std::cell::Cell;
 use std::ptr::null;
@@ -62,8 +62,8 @@ impl WakeKey {
 
     /// For a task of this run.
     #[inline(always)]
-    pub(crate) fn of(worker: &Worker, block: &Block) -> WakeKey {
-        let wake = RemoteWake { tcb: std::ptr::from_ref(block) as usize, task_id: block.id.get() };
+    pub(crate) fn of(worker: &Worker, tcb: &Tcb) -> WakeKey {
+        let wake = RemoteWake { tcb: std::ptr::from_ref(tcb) as usize, task_id: tcb.id.get() };
         WakeKey { inbox: worker.inbox.inbox(), run: worker.run(), wake }
     }
 
@@ -72,11 +72,11 @@ impl WakeKey {
     pub(crate) fn wake(&self) -> bool {
         match worker() {
             Some(worker) if worker.run() == self.run => {
-                // SAFETY: the key came from a block of this worker's table, and blocks stay in place as long as it.
-                let block = unsafe { &*(self.wake.tcb as *const Block) };
-                let there = is_there(block, self.wake.task_id);
+                // SAFETY: the key came from a TCB of this worker's table, and TCBs stay in place as long as it.
+                let tcb = unsafe { &*(self.wake.tcb as *const Tcb) };
+                let there = is_there(tcb, self.wake.task_id);
                 if there {
-                    worker.wake(block);
+                    worker.wake(tcb);
                 }
                 there
             }
@@ -90,9 +90,9 @@ impl WakeKey {
         match worker() {
             Some(worker) if worker.run() == self.run => {
                 // SAFETY: as in `wake`.
-                let block = unsafe { &*(self.wake.tcb as *const Block) };
-                if is_there(block, self.wake.task_id) {
-                    worker.unpark(block);
+                let tcb = unsafe { &*(self.wake.tcb as *const Tcb) };
+                if is_there(tcb, self.wake.task_id) {
+                    worker.unpark(tcb);
                 }
             }
             // The run may be over: then there is no task to unpark.
@@ -108,18 +108,18 @@ impl WakeKey {
 
     /// Whether nothing may be granted to it: it is gone for certain (its task has ended or was left behind, or its run is over),
     /// or `is_over` says that its wait has ended. `is_over` is asked about tasks of this run only, and only about those with an
-    /// attention bit set: the control block of any other task belongs to another thread.
+    /// attention bit set: the TCB of any other task belongs to another thread.
     #[inline(always)]
-    pub(crate) fn is_out(&self, is_over: impl FnOnce(&Worker, &Block) -> bool) -> bool {
+    pub(crate) fn is_out(&self, is_over: impl FnOnce(&Worker, &Tcb) -> bool) -> bool {
         match worker() {
             Some(worker) if worker.run() == self.run => {
                 // SAFETY: as in `wake`.
-                let block = unsafe { &*(self.wake.tcb as *const Block) };
-                if block.attention.get() == 0 {
-                    let ended = matches!(block.phase.get(), Phase::Ended | Phase::Cancelled);
-                    ended || block.id.get() != self.wake.task_id
+                let tcb = unsafe { &*(self.wake.tcb as *const Tcb) };
+                if tcb.attention.get() == 0 {
+                    let ended = matches!(tcb.phase.get(), Phase::Ended | Phase::Cancelled);
+                    ended || tcb.id.get() != self.wake.task_id
                 } else {
-                    !is_there(block, self.wake.task_id) || is_over(worker, block)
+                    !is_there(tcb, self.wake.task_id) || is_over(worker, tcb)
                 }
             }
             _ => !self.inbox.is_open(self.run),
@@ -139,10 +139,10 @@ impl WakeKey {
 }
 
 #[inline]
-fn is_there(block: &Block, task_id: u64) -> bool {
-    block.id.get() == task_id
-        && !matches!(block.phase.get(), Phase::Ended | Phase::Cancelled)
-        && !block.has_attention(attention::LEFT)
+fn is_there(tcb: &Tcb, task_id: u64) -> bool {
+    tcb.id.get() == task_id
+        && !matches!(tcb.phase.get(), Phase::Ended | Phase::Cancelled)
+        && !tcb.has_attention(attention::LEFT)
 }
 
 /// Blocks a plain thread until it is woken, or until `deadline`. Returns at once if a wake came before.
@@ -159,7 +159,7 @@ pub(crate) struct Wait {
     /// In words.
     pub(crate) why: &'static str,
     /// The task that it waits for, or null. Whoever waits holds a handle to it, so it stays.
-    pub(crate) on: *const Block,
+    pub(crate) on: *const Tcb,
     /// Who holds what it waits for is told there; or null. It is borrowed by whoever waits, so it stays.
     pub(crate) holder: *const Holder,
     /// Only tasks of this run can end it.

@@ -4,7 +4,7 @@ use super::handle::JoinHandle;
 use super::scope::ScopedJoinHandle;
 use super::wait::{self, Cancelled, running};
 use super::{CancelOnDrop, JoinError};
-use crate::scheduler::table::{Block, Watcher};
+use crate::scheduler::tcb::{Tcb, Watcher};
 use crate::scheduler::{Wait, Worker};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -70,13 +70,13 @@ pub(super) struct Group {
     /// The places of those that have ended and were not asked for yet, the one that ended first first.
     ended: RefCell<VecDeque<u32>>,
     /// Who waits for them, parked.
-    waiter: Cell<*const Block>,
+    waiter: Cell<*const Tcb>,
 }
 
 impl Watcher for Group {
     fn ended(&self, worker: &Worker, place: u32, _panicked: bool) {
         self.ended.borrow_mut().push_back(place);
-        // SAFETY: whoever waits here is parked, so its block is its own.
+        // SAFETY: whoever waits here is parked, so its TCB is its own.
         if let Some(waiter) = unsafe { self.waiter.get().as_ref() } {
             worker.wake(waiter);
         }
@@ -92,12 +92,12 @@ impl Group {
         let mut ended = Vec::new();
         for (place, handle) in (0..).zip(handles) {
             let handle = handle.handle(sealed::Internal);
-            let block = handle.block();
+            let tcb = handle.tcb();
             if handle.is_finished() || handle.own_worker().is_none() {
-                ended.push((block.ended.get(), place));
+                ended.push((tcb.ended.get(), place));
             } else {
-                block.places.set((place, block.places.get().1));
-                block.watcher.set(Some(Rc::clone(&group) as Rc<dyn Watcher>));
+                tcb.places.set((place, tcb.places.get().1));
+                tcb.watcher.set(Some(Rc::clone(&group) as Rc<dyn Watcher>));
             }
         }
         ended.sort_unstable();
@@ -140,7 +140,7 @@ impl Group {
 }
 
 /// Nobody waits any more, also if the wait unwinds.
-struct Reset<'a>(&'a Cell<*const Block>);
+struct Reset<'a>(&'a Cell<*const Tcb>);
 
 impl Drop for Reset<'_> {
     fn drop(&mut self) {

@@ -24,7 +24,7 @@ use self::result::{result_ref, take_result};
 use self::start::{Order, release, start, start_borrowing};
 use crate::Builder;
 use crate::Generator;
-use crate::scheduler::table::Block;
+use crate::scheduler::tcb::Tcb;
 use crate::scheduler::{Phase, Worker, worker};
 use crate::stack::StackError;
 use std::fmt;
@@ -88,8 +88,8 @@ pub struct Task {
 }
 
 impl Task {
-    fn of(block: &Block) -> Task {
-        Task { id: block.id.get(), name: block.name.borrow().clone() }
+    fn of(tcb: &Tcb) -> Task {
+        Task { id: tcb.id.get(), name: tcb.name.borrow().clone() }
     }
 
     /// Its number in its run: main is 1, and the hub between tasks 2.
@@ -139,20 +139,20 @@ pub fn current() -> Option<Task> {
 pub fn all() -> Vec<(Task, TaskState)> {
     let mut all = Vec::new();
     if let Some(worker) = worker() {
-        worker.table.for_each(|block| {
-            if !worker.is_hub(block) && !matches!(block.phase.get(), Phase::Ended | Phase::Cancelled) {
-                all.push((Task::of(block), state_of(Some(worker), block)));
+        worker.table.for_each(|tcb| {
+            if !worker.is_hub(tcb) && !matches!(tcb.phase.get(), Phase::Ended | Phase::Cancelled) {
+                all.push((Task::of(tcb), state_of(Some(worker), tcb)));
             }
         });
     }
     all
 }
 
-fn state_of(worker: Option<&Worker>, block: &Block) -> TaskState {
-    match block.phase.get() {
-        Phase::Ready if worker.is_some_and(|worker| std::ptr::eq(worker.current(), block)) => TaskState::Running,
+fn state_of(worker: Option<&Worker>, tcb: &Tcb) -> TaskState {
+    match tcb.phase.get() {
+        Phase::Ready if worker.is_some_and(|worker| std::ptr::eq(worker.current(), tcb)) => TaskState::Running,
         Phase::Free | Phase::Fresh | Phase::Ready => TaskState::Pending,
-        Phase::Parked => TaskState::Waiting(Reason::new(block.wait.get().why)),
+        Phase::Parked => TaskState::Waiting(Reason::new(tcb.wait.get().why)),
         Phase::Ended => TaskState::Done,
         Phase::Cancelled => TaskState::Cancelled,
     }
@@ -218,7 +218,7 @@ pub fn yield_now() {
 pub fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
     let Some(worker) = worker() else { not_running("spawn a task") };
     match start(worker, Order { shape: worker.shape, name: None, clear: false, eager: false }, f) {
-        Ok(block) => JoinHandle::new(&worker.table, block),
+        Ok(tcb) => JoinHandle::new(&worker.table, tcb),
         Err(error) => crate::coroutine::no_stack(&error),
     }
 }
@@ -284,8 +284,8 @@ impl Builder {
         let locals = self.inherits_locals().then(|| local::inherited(worker.current())).flatten();
         let order = self.order(worker)?;
         // SAFETY: what is 'static outlives everything.
-        let block = unsafe { start_borrowing(worker, order, |block| local::give(block, locals), f) }?;
-        Ok(JoinHandle::new(&worker.table, block))
+        let tcb = unsafe { start_borrowing(worker, order, |tcb| local::give(tcb, locals), f) }?;
+        Ok(JoinHandle::new(&worker.table, tcb))
     }
 
     fn order(self, worker: &Worker) -> Result<Order, StackError> {

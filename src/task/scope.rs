@@ -8,7 +8,7 @@
 //!    (`section`), so only a task is ever suspended in that frame, and a stack that is forgotten is never used again.
 //! 3. A task that will not end cannot be left behind at the end of a run, as others are: the process stops (`inspect::abandon`).
 //! 4. A task counts itself out after the last use of what it borrows: its closure and its result are gone by then, or the
-//!    result lies in the block and belongs to the handle, which does not outlive `'scope`.
+//!    result lies in the TCB and belongs to the handle, which does not outlive `'scope`.
 //! 5. `'scope` is invariant, and `Scope` and its handles are neither `Send` nor `Sync`.
 
 use super::handle::{JoinError, JoinHandle};
@@ -19,7 +19,7 @@ use super::{SpawnError, Task, result};
 use crate::Builder;
 use crate::coroutine::chain::Kind as SectionKind;
 use crate::coroutine::core::Payload;
-use crate::scheduler::table::{Block, Parent, Watcher};
+use crate::scheduler::tcb::{Parent, Tcb, Watcher};
 use crate::scheduler::{Wait, Worker, attention, worker};
 use crate::stack::arena::Kind;
 use crate::stack::overflow::abort_naming;
@@ -84,9 +84,9 @@ impl<T> std::error::Error for ScopeError<T> {}
 /// The tasks of a scope.
 struct Family {
     /// Those that have not ended. Each knows its place.
-    children: RefCell<Vec<*const Block>>,
+    children: RefCell<Vec<*const Tcb>>,
     /// Who waits for them to end, parked.
-    waiter: Cell<*const Block>,
+    waiter: Cell<*const Tcb>,
     /// Nobody else is to begin, and everybody was told to end. The body's waits look at it.
     cancelled: Rc<Cell<bool>>,
     /// The panics of those that nobody holds a handle to.
@@ -106,7 +106,7 @@ impl Family {
         }
         let Some(worker) = worker else { return };
         for &child in self.children.borrow().iter() {
-            // SAFETY: it has not ended, so its block is its own.
+            // SAFETY: it has not ended, so its TCB is its own.
             let child = unsafe { &*child };
             child.add_attention(attention::CANCEL);
             wait::cut_short(worker, child);
@@ -122,16 +122,16 @@ impl Family {
             let Some(worker) = worker().filter(|worker| !panicking() && !worker.is_in_job()) else {
                 abort_naming(Kind::Task, None, "cannot wait for its scope's tasks here, and they borrow from it");
             };
-            let block = worker.current();
-            if !self.cancelled.get() && limits::is_cut_off(worker, block) {
+            let tcb = worker.current();
+            if !self.cancelled.get() && limits::is_cut_off(worker, tcb) {
                 self.cancel(Some(worker));
                 continue;
             }
             let told = self.cancelled.get();
-            let view = limits::view(block);
+            let view = limits::view(tcb);
             let wait =
                 Wait { why: "the tasks of its scope", closed: true, stubborn: told || view.shielded, ..Wait::NOTHING };
-            self.waiter.set(block);
+            self.waiter.set(tcb);
             worker.park(wait, view.deadline().filter(|_| !told));
             self.waiter.set(null());
         }
@@ -143,7 +143,7 @@ impl Watcher for Family {
         let mut children = self.children.borrow_mut();
         children.swap_remove(place as usize);
         if let Some(&moved) = children.get(place as usize) {
-            // SAFETY: it has not ended, so its block is its own.
+            // SAFETY: it has not ended, so its TCB is its own.
             let moved = unsafe { &*moved };
             moved.places.set((moved.places.get().0, place));
         }
@@ -152,7 +152,7 @@ impl Watcher for Family {
         if panicked {
             self.cancel(Some(worker));
         }
-        // SAFETY: whoever waits here is parked, so its block is its own.
+        // SAFETY: whoever waits here is parked, so its TCB is its own.
         if let Some(waiter) = unsafe { waiter.as_ref() } {
             worker.wake(waiter);
         }
@@ -160,8 +160,8 @@ impl Watcher for Family {
 }
 
 impl Parent for Family {
-    fn failed(&self, block: &Block, payload: Payload) {
-        let failure = Failure { task: Task::of(block), error: JoinError::Panicked(payload) };
+    fn failed(&self, tcb: &Tcb, payload: Payload) {
+        let failure = Failure { task: Task::of(tcb), error: JoinError::Panicked(payload) };
         self.failures.borrow_mut().push(failure);
     }
 }
@@ -279,25 +279,25 @@ impl<'scope> Scope<'scope, '_> {
         &'scope self,
         worker: &Worker,
         order: Order,
-        prepare: impl FnOnce(&Block),
+        prepare: impl FnOnce(&Tcb),
         f: impl FnOnce() -> T + 'scope,
     ) -> Result<ScopedJoinHandle<'scope, T>, SpawnError> {
-        let adopt = |block: &Block| {
+        let adopt = |tcb: &Tcb| {
             let mut children = self.family.children.borrow_mut();
-            block.places.set((0, u32::try_from(children.len()).expect("there are not that many tasks")));
-            children.push(block);
-            block.parent.set(Some(Rc::clone(&self.family) as Rc<dyn Parent>));
+            tcb.places.set((0, u32::try_from(children.len()).expect("there are not that many tasks")));
+            children.push(tcb);
+            tcb.parent.set(Some(Rc::clone(&self.family) as Rc<dyn Parent>));
             if self.family.cancelled.get() {
-                block.add_attention(attention::CANCEL);
+                tcb.add_attention(attention::CANCEL);
             }
             drop(children);
-            prepare(block);
+            prepare(tcb);
         };
         // SAFETY: what `f` and its result borrow outlives 'scope. The task ends before `scope` returns (see the head of this
         // file), and the handle does not outlive 'scope.
-        let block = unsafe { start_borrowing(worker, order, adopt, f) }?;
+        let tcb = unsafe { start_borrowing(worker, order, adopt, f) }?;
         Ok(ScopedJoinHandle {
-            handle: JoinHandle::new(&worker.table, block),
+            handle: JoinHandle::new(&worker.table, tcb),
             family: Rc::clone(&self.family),
             _scope: PhantomData,
         })
@@ -341,7 +341,7 @@ impl Builder {
         let worker = worker().ok_or(SpawnError::NotRunning)?;
         let locals = self.inherits_locals().then(|| super::local::inherited(worker.current())).flatten();
         let order = self.order(worker)?;
-        scope.start(worker, order, |block| super::local::give(block, locals), f)
+        scope.start(worker, order, |tcb| super::local::give(tcb, locals), f)
     }
 }
 

@@ -9,7 +9,7 @@
 
 use super::done::extra;
 use super::{Task, limits};
-use crate::scheduler::table::Block;
+use crate::scheduler::tcb::Tcb;
 use crate::scheduler::wake::{WakeKey, block_thread};
 use crate::scheduler::{BREATH, Mode, Phase, Wait, Worker, attention, worker};
 use crate::section;
@@ -188,13 +188,13 @@ impl fmt::Display for Cancellation {
 /// ```
 pub fn cancelled() -> Option<Cancellation> {
     let worker = worker()?;
-    let block = worker.current();
-    if !block.has_attention(attention::CANCEL) {
+    let tcb = worker.current();
+    if !tcb.has_attention(attention::CANCEL) {
         return None;
     }
-    let given = extra(block, |extra| extra.cancel_reason.clone());
+    let given = extra(tcb, |extra| extra.cancel_reason.clone());
     let of_the_run = || match worker.mode.get() {
-        _ if block.has_attention(attention::BROKEN) => Some("the run is deadlocked".into()),
+        _ if tcb.has_attention(attention::BROKEN) => Some("the run is deadlocked".into()),
         Mode::Running => None,
         _ => Some("main has ended".into()),
     };
@@ -222,29 +222,29 @@ pub(crate) fn wait(worker: &Worker, wait: Wait, deadline: Option<Instant>) -> Re
         return Err(Cancelled);
     }
     refuse(worker);
-    let block = worker.current();
-    if block.attention.get() != 0 {
-        return wait_heedfully(worker, block, wait, deadline);
+    let tcb = worker.current();
+    if tcb.attention.get() != 0 {
+        return wait_heedfully(worker, tcb, wait, deadline);
     }
     worker.park(wait, deadline);
-    if block.attention.get() == 0 {
+    if tcb.attention.get() == 0 {
         return Ok(());
     }
     worker.unwind_if_told();
-    if !wait.stubborn && block.has_attention(attention::CANCEL) { Err(Cancelled) } else { Ok(()) }
+    if !wait.stubborn && tcb.has_attention(attention::CANCEL) { Err(Cancelled) } else { Ok(()) }
 }
 
 /// The same for a task that was told something, or that has limits open.
 #[cold]
-fn wait_heedfully(worker: &Worker, block: &Block, wait: Wait, deadline: Option<Instant>) -> Result<(), Cancelled> {
-    let view = limits::view(block);
+fn wait_heedfully(worker: &Worker, tcb: &Tcb, wait: Wait, deadline: Option<Instant>) -> Result<(), Cancelled> {
+    let view = limits::view(tcb);
     let limit = view.deadline().filter(|_| !wait.stubborn);
     let is_own = limit.is_none_or(|limit| deadline.is_some_and(|deadline| deadline <= limit));
     let heard =
         Wait { stubborn: wait.stubborn || view.shielded, limited: !wait.stubborn, limit_first: !is_own, ..wait };
-    if is_cut_short(block, heard) || !wait.stubborn && limits::is_cut_off(worker, block) {
+    if is_cut_short(tcb, heard) || !wait.stubborn && limits::is_cut_off(worker, tcb) {
         // A task that grants something during the turn sees that this wait is over.
-        block.wait.set(heard);
+        tcb.wait.set(heard);
         // A wait that is cut short still gives up its turn, so that a task which ignores its cancel starves nobody.
         worker.turn();
         worker.unwind_if_told();
@@ -256,8 +256,8 @@ fn wait_heedfully(worker: &Worker, block: &Block, wait: Wait, deadline: Option<I
         return Ok(());
     }
     // What came before the deadline is not taken for late, however late the task got to run; the next wait will be.
-    let view = limits::view(block);
-    if is_cut_short(block, heard) || view.scope_cancelled {
+    let view = limits::view(tcb);
+    if is_cut_short(tcb, heard) || view.scope_cancelled {
         return Err(Cancelled);
     }
     let is_late = rang && !is_own && view.is_over(worker);
@@ -321,8 +321,8 @@ pub(crate) fn is_out_of_breath(worker: Option<&Worker>) -> bool {
 #[inline(never)]
 pub(crate) fn take_breath(worker: Option<&Worker>) {
     let Some(worker) = worker else { return };
-    let block = worker.current();
-    if panicking() || block.has_attention(attention::QUIET) || worker.is_in_job() || worker.is_hub(block) {
+    let tcb = worker.current();
+    if panicking() || tcb.has_attention(attention::QUIET) || worker.is_in_job() || worker.is_hub(tcb) {
         // No turn may be given up here: the next call counts again.
         worker.breath.set(1);
         return;
@@ -334,15 +334,15 @@ pub(crate) fn take_breath(worker: Option<&Worker>) {
 }
 
 /// Whether a wait of this kind does not begin, or ends, for what the task was told.
-fn is_cut_short(block: &Block, wait: Wait) -> bool {
+fn is_cut_short(tcb: &Tcb, wait: Wait) -> bool {
     let bits = attention::UNWIND | attention::BROKEN | if wait.stubborn { 0 } else { attention::CANCEL };
-    block.has_attention(bits)
+    tcb.has_attention(bits)
 }
 
 /// Wakes a task whose attention has changed, if that ends the wait that it is in.
-pub(crate) fn cut_short(worker: &Worker, block: &Block) {
-    if block.phase.get() == Phase::Parked && is_cut_short(block, block.wait.get()) {
-        worker.wake(block);
+pub(crate) fn cut_short(worker: &Worker, tcb: &Tcb) {
+    if tcb.phase.get() == Phase::Parked && is_cut_short(tcb, tcb.wait.get()) {
+        worker.wake(tcb);
     }
 }
 
@@ -357,17 +357,17 @@ pub(crate) fn is_out(key: &WakeKey) -> bool {
 /// heed does not count.
 #[cold]
 #[inline(never)]
-fn is_over(worker: &Worker, block: &Block) -> bool {
-    let wait = block.wait.get();
-    if is_cut_short(block, wait) {
+fn is_over(worker: &Worker, tcb: &Tcb) -> bool {
+    let wait = tcb.wait.get();
+    if is_cut_short(tcb, wait) {
         return true;
     }
-    let timed = block.has_attention(attention::TIMED);
+    let timed = tcb.has_attention(attention::TIMED);
     // Of an own deadline and a limit the wait heeds the one that it is parked with.
-    let own = block.deadline.get().filter(|_| timed && !wait.limit_first);
+    let own = tcb.deadline.get().filter(|_| timed && !wait.limit_first);
     // The cancel of a scope and a deadline that is moved wake the task: one that is still parked was told of neither.
-    let may_be_limited = wait.limited && (timed || block.phase.get() != Phase::Parked);
-    own.is_some_and(|own| own <= worker.clock.now()) || may_be_limited && limits::is_cut_off(worker, block)
+    let may_be_limited = wait.limited && (timed || tcb.phase.get() != Phase::Parked);
+    own.is_some_and(|own| own <= worker.clock.now()) || may_be_limited && limits::is_cut_off(worker, tcb)
 }
 
 /// Panics where nothing may wait.
@@ -412,9 +412,9 @@ impl Unparker {
     #[track_caller]
     pub fn current() -> Unparker {
         let worker = running("make an Unparker");
-        let block = worker.current();
-        let target = extra(block, |extra| {
-            let make = || Arc::new(Target { key: WakeKey::of(worker, block), task: Task::of(block) });
+        let tcb = worker.current();
+        let target = extra(tcb, |extra| {
+            let make = || Arc::new(Target { key: WakeKey::of(worker, tcb), task: Task::of(tcb) });
             Arc::clone(extra.target.get_or_insert_with(make))
         });
         Unparker { target: Some(target) }
@@ -452,7 +452,7 @@ impl Drop for Unparker {
         let Some(target) = self.target.take() else { return };
         let left = Arc::downgrade(&target);
         drop(target);
-        // Only the block's own is left: nobody can wake the task any more, and its worker may be asleep.
+        // Only the TCB's own is left: nobody can wake the task any more, and its worker may be asleep.
         if left.strong_count() <= 1 && !key.is_here() {
             key.nudge();
         }
@@ -466,6 +466,6 @@ impl fmt::Debug for Unparker {
 }
 
 /// Whether somebody holds an unparker for this task.
-pub(super) fn can_be_unparked(block: &Block) -> bool {
-    extra(block, |extra| extra.target.as_ref().is_some_and(|target| Arc::strong_count(target) > 1))
+pub(super) fn can_be_unparked(tcb: &Tcb) -> bool {
+    extra(tcb, |extra| extra.target.as_ref().is_some_and(|target| Arc::strong_count(target) > 1))
 }

@@ -1,11 +1,11 @@
-//! The control blocks of tasks, in two dense arrays: what every turn touches, and what only waits and ends touch.
+//! The task control blocks (TCBs), in two dense arrays: what every turn touches, and what only waits and ends touch.
 //!
 //! ```text
 //! chunk, 32 KiB, aligned to its size           beside it
 //! +------------------+                         +-----------------+
 //! | 0: where the     | ----------------------> | 0: unused       |
-//! |    blocks are    |                         | 1: Block        |
-//! | 1: Context       |                         | 2: Block        |
+//! |    TCBs are      |                         | 1: Tcb          |
+//! | 1: Context       |                         | 2: Tcb          |
 //! | 2: Context       |                         ~                 ~
 //! ~                  ~                         | 1023            |
 //! | 1023             |                         +-----------------+
@@ -13,7 +13,7 @@
 //! ```
 //!
 //! A turn reads one context and writes another, 32 bytes each, so two to a cache line; the ready ring holds their addresses.
-//! From a context the block is found by arithmetic, from a block the context by a field.
+//! From a context the TCB is found by arithmetic, from a TCB the context by a field.
 
 use super::{Phase, Wait, Worker};
 use crate::arch::Context;
@@ -32,20 +32,20 @@ use std::time::Instant;
 pub(super) const SLOTS: usize = 1024;
 /// For a debugger: the size of a context, where a table keeps its newest chunk, and a chunk the one before it.
 pub(super) const CONTEXT_SIZE: usize = size_of::<Context>();
-pub(super) const FIRST: usize = offset_of!(Table, newest);
+pub(super) const FIRST: usize = offset_of!(TcbTable, newest);
 pub(super) const NEXT: usize = offset_of!(Header, before);
 /// Bytes of a chunk's contexts, and their alignment: a power of two, because a context's size is.
 const BYTES: usize = SLOTS * size_of::<Context>();
 const _: () = assert!(BYTES.is_power_of_two());
 
-/// How many machine words a result may have to lie in the block itself.
+/// How many machine words a result may have to lie in the TCB itself.
 pub(crate) const RESULT_WORDS: usize = 4;
 
 /// What belongs to one task beside its context. Touched by its own thread only.
-pub(crate) struct Block {
+pub(crate) struct Tcb {
     /// Where it is suspended.
     context: Cell<*const Context>,
-    /// Counts up over the whole run; 0 while the block is free.
+    /// Counts up over the whole run; 0 while the TCB is free.
     pub(crate) id: Cell<u64>,
     pub(crate) phase: Cell<Phase>,
     /// The bits of `attention`.
@@ -57,7 +57,7 @@ pub(crate) struct Block {
     /// How many have to do with it: the task until it has ended, its handle, callbacks that are to see its result.
     pub(crate) refs: Cell<u32>,
     /// Drops the result, while it is there.
-    pub(crate) drop_result: Cell<Option<unsafe fn(&Block)>>,
+    pub(crate) drop_result: Cell<Option<unsafe fn(&Tcb)>>,
     /// One of its callbacks runs and may be looking at the result, so nobody may take it.
     pub(crate) lent: Cell<bool>,
     /// Counts its waits, so that a timer knows whether the wait it was set for is over.
@@ -69,7 +69,7 @@ pub(crate) struct Block {
     /// Since when it waits: see `Worker::waits_since`.
     pub(crate) since: Cell<u64>,
     /// Who waits in `join` for it to end.
-    pub(crate) joiner: Cell<*const Block>,
+    pub(crate) joiner: Cell<*const Tcb>,
     /// Who waits for it together with others.
     pub(crate) watcher: Cell<Option<Rc<dyn Watcher>>>,
     /// The scope that it may not outlive.
@@ -87,9 +87,9 @@ pub(crate) struct Block {
     pub(crate) result: UnsafeCell<MaybeUninit<[usize; RESULT_WORDS]>>,
 }
 
-impl Block {
-    fn new(context: *const Context) -> Block {
-        Block {
+impl Tcb {
+    fn new(context: *const Context) -> Tcb {
+        Tcb {
             context: Cell::new(context),
             id: Cell::new(0),
             phase: Cell::new(Phase::Free),
@@ -140,142 +140,142 @@ pub(crate) trait Watcher {
 /// A scope, as its tasks see it.
 pub(crate) trait Parent: Watcher {
     /// The task panicked, and nobody holds a handle to it: the payload is the scope's.
-    fn failed(&self, block: &Block, payload: Box<dyn Any + Send>);
+    fn failed(&self, tcb: &Tcb, payload: Box<dyn Any + Send>);
 }
 
 /// The first slot of a chunk.
 #[repr(C)]
 struct Header {
-    blocks: *const Block,
+    tcbs: *const Tcb,
     /// The chunk that was made before this one.
     before: *const Header,
 }
 
 const _: () = assert!(size_of::<Header>() <= size_of::<Context>());
-// `Wake` keeps a bit in the address of a block.
-const _: () = assert!(align_of::<Block>() > 1);
+// `Wake` keeps a bit in the address of a TCB.
+const _: () = assert!(align_of::<Tcb>() > 1);
 
-/// The block of a context that lies in a table.
+/// The TCB of a context that lies in a table.
 ///
 /// # Safety
 ///
 /// The context lies in a chunk of a table that still stands.
 #[inline]
-pub(crate) unsafe fn block_of(context: *const Context) -> *const Block {
+pub(crate) unsafe fn tcb_of(context: *const Context) -> *const Tcb {
     let address = context as usize;
     let chunk = address & !(BYTES - 1);
-    // SAFETY: chunks are aligned to their size and begin with a header; the block array has as many slots.
-    unsafe { (*(chunk as *const Header)).blocks.add((address - chunk) / size_of::<Context>()) }
+    // SAFETY: chunks are aligned to their size and begin with a header; the TCB array has as many slots.
+    unsafe { (*(chunk as *const Header)).tcbs.add((address - chunk) / size_of::<Context>()) }
 }
 
 struct Chunk {
     contexts: *mut Context,
-    blocks: *mut Block,
+    tcbs: *mut Tcb,
 }
 
 impl Chunk {
     fn layouts() -> (Layout, Layout) {
         let contexts = Layout::from_size_align(BYTES, BYTES).expect("a power of two");
-        (contexts, Layout::array::<Block>(SLOTS).expect("small"))
+        (contexts, Layout::array::<Tcb>(SLOTS).expect("small"))
     }
 
     fn new(before: *const Header) -> Chunk {
-        let (contexts_layout, blocks_layout) = Chunk::layouts();
+        let (contexts_layout, tcbs_layout) = Chunk::layouts();
         // SAFETY: both layouts have a size; every slot is written before it is used.
         unsafe {
             let contexts = alloc(contexts_layout).cast::<Context>();
-            let blocks = alloc(blocks_layout).cast::<Block>();
-            if contexts.is_null() || blocks.is_null() {
+            let tcbs = alloc(tcbs_layout).cast::<Tcb>();
+            if contexts.is_null() || tcbs.is_null() {
                 handle_alloc_error(contexts_layout);
             }
-            contexts.cast::<Header>().write(Header { blocks, before });
-            blocks.write(Block::new(null()));
+            contexts.cast::<Header>().write(Header { tcbs, before });
+            tcbs.write(Tcb::new(null()));
             for i in 1..SLOTS {
                 contexts.add(i).write(Context::new());
-                blocks.add(i).write(Block::new(contexts.add(i)));
+                tcbs.add(i).write(Tcb::new(contexts.add(i)));
             }
-            Chunk { contexts, blocks }
+            Chunk { contexts, tcbs }
         }
     }
 
-    fn blocks(&self) -> &[Block] {
-        // SAFETY: all slots were written by `new`; blocks change only through cells.
-        unsafe { std::slice::from_raw_parts(self.blocks, SLOTS) }
+    fn tcbs(&self) -> &[Tcb] {
+        // SAFETY: all slots were written by `new`; TCBs change only through cells.
+        unsafe { std::slice::from_raw_parts(self.tcbs, SLOTS) }
     }
 }
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        let (contexts, blocks) = Chunk::layouts();
-        // SAFETY: allocated by `new` with these layouts; contexts need no drop, blocks do.
+        let (contexts, tcbs) = Chunk::layouts();
+        // SAFETY: allocated by `new` with these layouts; contexts need no drop, TCBs do.
         unsafe {
             for i in 0..SLOTS {
-                self.blocks.add(i).drop_in_place();
+                self.tcbs.add(i).drop_in_place();
             }
-            dealloc(self.blocks.cast(), blocks);
+            dealloc(self.tcbs.cast(), tcbs);
             dealloc(self.contexts.cast(), contexts);
         }
     }
 }
 
-/// All control blocks of one run. Lives as long as a handle to one of its tasks does.
-pub(crate) struct Table {
+/// All TCBs of one run. Lives as long as a handle to one of its tasks does.
+pub(crate) struct TcbTable {
     chunks: RefCell<Vec<Chunk>>,
     /// The chunk that was made last, for a debugger to begin with.
     newest: Cell<*const Header>,
-    free: RefCell<VecDeque<*const Block>>,
+    free: RefCell<VecDeque<*const Tcb>>,
 }
 
-impl Table {
-    pub(crate) fn new() -> Table {
-        Table { chunks: RefCell::default(), newest: Cell::new(null()), free: RefCell::default() }
+impl TcbTable {
+    pub(crate) fn new() -> TcbTable {
+        TcbTable { chunks: RefCell::default(), newest: Cell::new(null()), free: RefCell::default() }
     }
 
-    /// A free block, the one freed last first.
+    /// A free TCB, the one freed last first.
     #[inline]
-    pub(crate) fn take(&self) -> *const Block {
-        if let Some(block) = self.free.borrow_mut().pop_back() {
-            return block;
+    pub(crate) fn take(&self) -> *const Tcb {
+        if let Some(tcb) = self.free.borrow_mut().pop_back() {
+            return tcb;
         }
         self.grow()
     }
 
     #[cold]
-    fn grow(&self) -> *const Block {
+    fn grow(&self) -> *const Tcb {
         let chunk = Chunk::new(self.newest.get());
         self.newest.set(chunk.contexts.cast());
         let mut free = self.free.borrow_mut();
-        free.extend(chunk.blocks()[1..].iter().rev().map(std::ptr::from_ref));
+        free.extend(chunk.tcbs()[1..].iter().rev().map(std::ptr::from_ref));
         self.chunks.borrow_mut().push(chunk);
         free.pop_back().expect("a chunk has slots")
     }
 
-    /// Makes a block free again.
+    /// Makes a TCB free again.
     ///
     /// # Safety
     ///
     /// It is of this table, was taken, and nobody refers to it: its task has ended and been left, and its handle is gone.
     #[inline]
-    pub(crate) unsafe fn give_back(&self, block: *const Block) {
+    pub(crate) unsafe fn give_back(&self, tcb: *const Tcb) {
         // SAFETY: the caller's.
-        let this = unsafe { &*block };
+        let this = unsafe { &*tcb };
         this.id.set(0);
         this.phase.set(Phase::Free);
         this.attention.set(0);
         this.token.set(false);
         this.permit.set(false);
         this.ticket.set(this.ticket.get().wrapping_add(1));
-        self.free.borrow_mut().push_back(block);
+        self.free.borrow_mut().push_back(tcb);
     }
 
-    /// Calls `f` with every block in use, in memory order.
-    pub(crate) fn for_each(&self, mut f: impl FnMut(&Block)) {
+    /// Calls `f` with every TCB in use, in memory order.
+    pub(crate) fn for_each(&self, mut f: impl FnMut(&Tcb)) {
         for chunk in self.chunks.borrow().iter() {
-            chunk.blocks().iter().filter(|block| block.phase.get() != Phase::Free).for_each(&mut f);
+            chunk.tcbs().iter().filter(|tcb| tcb.phase.get() != Phase::Free).for_each(&mut f);
         }
     }
 
-    /// How many blocks there are room for, so that the ready ring can have as much.
+    /// How many TCBs there are room for, so that the ready ring can have as much.
     pub(crate) fn capacity(&self) -> usize {
         self.chunks.borrow().len() * SLOTS
     }
