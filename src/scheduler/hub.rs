@@ -18,12 +18,12 @@ pub(super) unsafe extern "C" fn run(worker: usize) -> *const Context {
         worker.release_left_behind();
         worker.run_jobs();
         worker.look_around();
-        if let Some(next) = worker.ring.take() {
+        if let Some(next) = worker.run_queue.pop_front() {
             if std::ptr::eq(next, worker.current.get()) {
                 continue; // itself, queued behind everybody who has had a turn by now
             }
             worker.entered.set(worker.entered.get() + 1);
-            // SAFETY: whoever was in the ring is suspended; the hub is entered again when nobody is ready, or when it is
+            // SAFETY: whoever was in the run queue is suspended; the hub is entered again when nobody is ready, or when it is
             // queued.
             unsafe { worker.switch_to(next) };
         } else if !worker.inbox.has_letters() {
@@ -120,8 +120,8 @@ impl Worker {
         self.jobs.borrow_mut().push_back(job);
         // Also where the hub itself reads the letters: it has run its jobs by then.
         if !self.hub_queued.replace(true) {
-            // SAFETY: the hub is not in the ring, and is entered from there when it is suspended; it passes over itself.
-            unsafe { self.ring.put((*self.hub.get()).context()) };
+            // SAFETY: the hub is not in the run queue, and is entered from there when it is suspended; it passes over itself.
+            unsafe { self.run_queue.push_back((*self.hub.get()).context()) };
         }
     }
 
@@ -155,8 +155,8 @@ impl Worker {
             self.run_job();
         }
         if !self.jobs.borrow().is_empty() && !self.hub_queued.replace(true) {
-            // SAFETY: the hub runs, so it is not in the ring; it is entered from there after it has switched away.
-            unsafe { self.ring.put(self.current.get()) };
+            // SAFETY: the hub runs, so it is not in the run queue; it is entered from there after it has switched away.
+            unsafe { self.run_queue.push_back(self.current.get()) };
         }
     }
 

@@ -64,9 +64,9 @@ impl Worker {
         if self.current().has_attention(attention::QUIET) {
             section::refuse_to_wait();
         }
-        self.ticks.set(self.ring.len().clamp(TICKS.0, TICKS.1) as u32);
+        self.ticks.set(self.run_queue.len().clamp(TICKS.0, TICKS.1) as u32);
         self.stamp.set(0);
-        self.ring.consider_fetching();
+        self.run_queue.consider_fetching();
         self.read_letters();
         self.fire_timers();
         if self.doom.get().is_some_and(|doom| doom <= self.clock.now()) {
@@ -103,12 +103,12 @@ impl Worker {
         x ^= x >> 7;
         x ^= x << 17;
         self.dice.set(x);
-        self.ring.prefer(x >> 16);
+        self.run_queue.swap_to_front(x >> 16);
     }
 
     /// What was counted: tasks spawned and live, turns, waits, wakes from other threads, deadlines, and who is ready.
     pub(crate) fn counts(&self) -> [u64; 7] {
-        let ready = self.ring.len() - usize::from(self.hub_queued.get());
+        let ready = self.run_queue.len() - usize::from(self.hub_queued.get());
         let (live, timers) = (self.live.get() as u64, self.timers.armed() as u64);
         [self.spawned.get(), live, self.ticks.total(), self.parks.get(), self.letters.get(), timers, ready as u64]
     }

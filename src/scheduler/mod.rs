@@ -1,13 +1,13 @@
 //! One worker: the tasks of a run taking turns on one thread.
 //!
-//! A turn goes straight from one task to the next: the one that yields puts itself at the end of the ready ring, takes the
+//! A turn goes straight from one task to the next: the one that yields puts itself at the end of the run queue, takes the
 //! first, and switches to it. No loop is visited while somebody is ready. Only when nobody is does the *hub* run, a context
 //! of its own on a stack of its own (256 KiB): it runs callbacks, fires timers, reads the letters of other threads, and
 //! sleeps.
 //!
 //! ```text
 //!            spawn                    turn                     park
-//! Fresh ------------> ring --------------------> running ---------------> Parked
+//! Fresh ---------> run queue ------------------> running ---------------> Parked
 //!                      ^                          |  |                      |
 //!                      +-------- yield_now -------+  +-- ends --> Ended     |
 //!                      +------------------------- wake ---------------------+
@@ -17,8 +17,8 @@
 //!
 //! 1. A worker lives in the frame of `run` on its thread, and the thread's `WORKER` points to it exactly while that frame stands and is
 //!    not in another run. Tasks never leave the thread, so neither does a reference to the worker.
-//! 2. A context is in the ready ring at most once: `Fresh` and `Ready` TCBs are in it, the running one, parked ones and
-//!    ended ones are not. The ring has room for every TCB of the table.
+//! 2. A context is in the run queue at most once: `Fresh` and `Ready` TCBs are in it, the running one, parked ones and
+//!    ended ones are not. The run queue has room for every TCB of the table.
 //! 3. `current` is the context that runs, and every other one in use is suspended.
 //! 4. A stack is given back only when its task has ended and another context runs: until then it waits in `left_behind`.
 //! 5. No `RefCell` borrow of anything here is alive across a switch, and no code of a user's runs inside one.
@@ -33,7 +33,7 @@ mod life;
 pub(crate) mod lock;
 mod look;
 pub(crate) mod pulse;
-pub(crate) mod ready;
+pub(crate) mod run_queue;
 pub(crate) mod sample;
 pub(crate) mod signals;
 pub(crate) mod tcb;
@@ -43,7 +43,7 @@ pub(crate) mod wake;
 pub(crate) use self::current::worker;
 pub(crate) use self::look::spread;
 use self::pulse::{Current, Sleep, Ticks};
-use self::ready::Ring;
+use self::run_queue::RunQueue;
 use self::tcb::{Tcb, TcbTable, tcb_of};
 use self::timers::{Clock, Timers};
 pub(crate) use self::wake::Wait;
@@ -65,7 +65,7 @@ pub(crate) enum Phase {
     Free,
     /// Spawned; has not run.
     Fresh,
-    /// Has run; in the ring or running.
+    /// Has run; in the run queue or running.
     Ready,
     /// Waits to be woken.
     Parked,
@@ -129,7 +129,7 @@ pub(crate) struct Worker {
     current: Current,
     /// Turns until timers and letters are looked at.
     ticks: Ticks,
-    ring: Ring,
+    run_queue: RunQueue,
     left_behind: Cell<Option<Stack>>,
     hub: Cell<*const Tcb>,
     main: Cell<*const Tcb>,
@@ -204,7 +204,7 @@ impl Worker {
             run: inbox.run(),
             current: Current::new(),
             ticks: Ticks::new(),
-            ring: Ring::new(),
+            run_queue: RunQueue::new(),
             left_behind: Cell::new(None),
             hub: Cell::new(null()),
             main: Cell::new(null()),
@@ -249,13 +249,13 @@ impl Worker {
         self.run
     }
 
-    /// A TCB with a number, and room for it in the ring.
+    /// A TCB with a number, and room for it in the run queue.
     #[inline]
     pub(crate) fn new_tcb(&self) -> &Tcb {
         let tcb = self.table.take();
         let id = self.next_id.replace(self.next_id.get() + 1);
-        if self.ring.capacity() < self.table.capacity() {
-            self.ring.reserve(self.table.capacity());
+        if self.run_queue.capacity() < self.table.capacity() {
+            self.run_queue.reserve(self.table.capacity());
         }
         // SAFETY: the table lives as long as the worker, and the TCB is taken.
         let tcb = unsafe { &*tcb };
@@ -278,7 +278,7 @@ impl Worker {
         self.live.set(self.live.get() + 1);
         self.spawned.set(self.spawned.get() + 1);
         // SAFETY: invariant 2.
-        unsafe { self.ring.put(tcb.context()) };
+        unsafe { self.run_queue.push_back(tcb.context()) };
     }
 
     /// The task that runs.
@@ -301,18 +301,18 @@ impl Worker {
         unsafe { &*self.main.get() }
     }
 
-    /// Goes to the end of the ring and lets everybody else who is ready have a turn first.
+    /// Goes to the end of the run queue and lets everybody else who is ready have a turn first.
     #[inline(always)]
     #[track_caller]
     pub(crate) fn turn(&self) {
         self.tick();
         let me = self.current.get();
-        if let Some(next) = self.ring.take() {
+        if let Some(next) = self.run_queue.pop_front() {
             // SAFETY: invariants 2 and 3: a place has just become free, and `next` is suspended.
             unsafe {
-                self.ring.put(me);
+                self.run_queue.push_back(me);
                 self.current.set(next);
-                self.ring.fetch_ahead();
+                self.run_queue.fetch_ahead();
                 switch(me, next);
             }
         }
@@ -320,10 +320,10 @@ impl Worker {
 
     /// Lets the task that was made last run at once, and goes on when it first waits, yields or ends.
     pub(crate) fn enter_last(&self) {
-        let Some(last) = self.ring.take_last() else { return };
-        // SAFETY: invariants 2 and 3: a place has just become free, and who was in the ring is suspended.
+        let Some(last) = self.run_queue.pop_back() else { return };
+        // SAFETY: invariants 2 and 3: a place has just become free, and who was in the run queue is suspended.
         unsafe {
-            self.ring.put_first(self.current.get());
+            self.run_queue.push_front(self.current.get());
             self.switch_to(last);
         }
     }
@@ -348,7 +348,7 @@ impl Worker {
             self.timers.arm(deadline, tcb, ticket);
         }
         let next = if self.ticks.count() { self.next() } else { self.next_late() };
-        // SAFETY: invariants 2 and 3; the TCB is parked, so a wake will put it into the ring, once.
+        // SAFETY: invariants 2 and 3; the TCB is parked, so a wake will put it into the run queue, once.
         unsafe { self.switch_to(next) };
         if deadline.is_some() {
             tcb.attention.set(tcb.attention.get() & !attention::TIMED);
@@ -380,8 +380,9 @@ impl Worker {
         );
     }
 
-    /// Whose turn is next when it is time to look around: the hub's, which does so, unless it is in the ring. Not to be done
-    /// by the task that waits or has ended: a wake would come before it has parked, and a stack that is nobody's is no place.
+    /// Whose turn is next when it is time to look around: the hub's, which does so, unless it is in the run queue. Not
+    /// to be done by the task that waits or has ended: a wake would come before it has parked, and a stack that is
+    /// nobody's is no place.
     #[cold]
     fn next_late(&self) -> *const Context {
         self.ticks.count_late();
@@ -392,14 +393,14 @@ impl Worker {
         unsafe { (*self.hub.get()).context() }
     }
 
-    /// Whose turn is next: the first in the ring, or the hub.
+    /// Whose turn is next: the first in the run queue, or the hub.
     #[inline]
     fn next(&self) -> *const Context {
         if self.dice.get() != 0 {
             self.throw_dice();
         }
         // SAFETY: the hub was set by `enter`.
-        self.ring.take().unwrap_or_else(|| unsafe { (*self.hub.get()).context() })
+        self.run_queue.pop_front().unwrap_or_else(|| unsafe { (*self.hub.get()).context() })
     }
 
     /// Makes a parked task ready; for any other, the next park returns at once.
@@ -408,8 +409,8 @@ impl Worker {
         match tcb.phase.get() {
             Phase::Parked => {
                 tcb.phase.set(Phase::Ready);
-                // SAFETY: invariant 2: it was parked, so it was not in the ring.
-                unsafe { self.ring.put(tcb.context()) };
+                // SAFETY: invariant 2: it was parked, so it was not in the run queue.
+                unsafe { self.run_queue.push_back(tcb.context()) };
             }
             Phase::Fresh | Phase::Ready => tcb.token.set(true),
             Phase::Free | Phase::Ended | Phase::Cancelled => {}
@@ -464,8 +465,8 @@ impl Worker {
         self.jobs.borrow_mut().push_back(job);
         // The hub itself looks when it has run what it has.
         if !self.is_hub(self.current()) && !self.hub_queued.replace(true) {
-            // SAFETY: the hub is suspended and not in the ring; there is room for every TCB.
-            unsafe { self.ring.put((*self.hub.get()).context()) };
+            // SAFETY: the hub is suspended and not in the run queue; there is room for every TCB.
+            unsafe { self.run_queue.push_back((*self.hub.get()).context()) };
         }
     }
 }

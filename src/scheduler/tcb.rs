@@ -12,7 +12,7 @@
 //! +------------------+
 //! ```
 //!
-//! A turn reads one context and writes another, 32 bytes each, so two to a cache line; the ready ring holds their addresses.
+//! A turn reads one context and writes another, 32 bytes each, so two to a cache line; the run queue holds their addresses.
 //! From a context the TCB is found by arithmetic, from a TCB the context by a field.
 
 use super::{Phase, Wait, Worker};
@@ -275,7 +275,7 @@ impl TcbTable {
         }
     }
 
-    /// How many TCBs there are room for, so that the ready ring can have as much.
+    /// How many TCBs there are room for, so that the run queue can have as much.
     pub(crate) fn capacity(&self) -> usize {
         self.chunks.borrow().len() * SLOTS
     }

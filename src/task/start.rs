@@ -39,7 +39,7 @@ where
 }
 
 /// Makes a task of `f`: a TCB, which is first shown to `prepare`, a stack with `f` at its top, and a place at the end of the
-/// ready ring.
+/// run queue.
 ///
 /// # Safety
 ///
