@@ -22,7 +22,7 @@ MAGIC = 0x6365646500000001
 PHASES = ["free", "pending", "ready", "waiting", "done", "cancelled"]
 # The order of src/scheduler/debug.rs.
 NAMES = """native context_size slots first before tcb_size id phase why_at why_len name_at name_len name_data
-slab index slab_start stack_size guard_size current hub""".split()
+slab index slab_start stack_size guard_size current event_loop""".split()
 SYMBOL = "cede::scheduler::debug::CEDE_DEBUG_LAYOUT"
 
 
@@ -62,7 +62,7 @@ class Task:
         self.id = word(tcb + layout["id"])
         self.phase = bytes(gdb.selected_inferior().read_memory(tcb + layout["phase"], 1))[0]
         self.running = context == word(worker + layout["current"])
-        self.is_hub = tcb == word(worker + layout["hub"])
+        self.is_event_loop = tcb == word(worker + layout["event_loop"])
         name = word(tcb + layout["name_at"])
         self.name = text(name and name + layout["name_data"], word(tcb + layout["name_len"]))
         self.why = ""
@@ -121,7 +121,7 @@ def tasks_of(layout, worker, table):
             if bytes(gdb.selected_inferior().read_memory(tcb + layout["phase"], 1))[0]:
                 tasks.append(Task(layout, tcb, chunk + slot * layout["context_size"], worker))
         chunk = word(chunk + layout["before"])
-    return sorted((task for task in tasks if not task.is_hub), key=lambda task: task.id)
+    return sorted((task for task in tasks if not task.is_event_loop), key=lambda task: task.id)
 
 
 class SwitchedUnwinder(gdb.unwinder.Unwinder):

@@ -32,7 +32,7 @@ pub mod fence {
     }
 }
 
-pub mod hub {
+pub mod event_loop {
     /// A callback that a run keeps. No model has one.
     #[derive(Clone, Copy, PartialEq)]
     pub struct Held;

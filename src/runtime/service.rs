@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::RunError;
-use crate::scheduler::hub::Held;
+use crate::scheduler::event_loop::Held;
 use crate::scheduler::pulse::{Moment, Pulse};
 use crate::scheduler::sample::{Look, Sampler};
 use crate::scheduler::signals::{Doorbell, Handled, SAMPLE};

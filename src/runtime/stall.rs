@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
-/// What the hub asks when nobody is ready and no timer is armed.
+/// What the event loop asks when nobody is ready and no timer is armed.
 pub(super) fn stalled(
     closed_world: bool,
     after: Duration,

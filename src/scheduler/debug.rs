@@ -96,7 +96,7 @@ fn offsets(tcb: &Tcb) -> [usize; 20] {
         size,
         guard,
         offset_of!(Worker, current),
-        offset_of!(Worker, hub),
+        offset_of!(Worker, event_loop),
     ]
 }
 

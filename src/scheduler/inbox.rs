@@ -26,7 +26,7 @@ struct Letters {
     run: u64,
 }
 
-/// What the hub is to do with a job that the worker holds, by its number. Either way that is the job's end.
+/// What the event loop is to do with a job that the worker holds, by its number. Either way that is the job's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     Run(u64),
@@ -126,7 +126,7 @@ impl Inbox {
         self.leave(run, |letters| letters.wakes.push(wake))
     }
 
-    /// From any thread: has the hub run or drop a job that the worker holds. False if that run has ended.
+    /// From any thread: has the event loop run or drop a job that the worker holds. False if that run has ended.
     pub(crate) fn post_job(&self, run: u64, order: Order) -> bool {
         self.leave(run, |letters| letters.jobs.push(order))
     }

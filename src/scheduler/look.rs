@@ -108,7 +108,7 @@ impl Worker {
 
     /// What was counted: tasks spawned and live, turns, waits, wakes from other threads, deadlines, and who is ready.
     pub(crate) fn counts(&self) -> [u64; 7] {
-        let ready = self.run_queue.len() - usize::from(self.hub_queued.get());
+        let ready = self.run_queue.len() - usize::from(self.event_loop_queued.get());
         let (live, timers) = (self.live.get() as u64, self.timers.armed() as u64);
         [self.spawned.get(), live, self.ticks.total(), self.parks.get(), self.letters.get(), timers, ready as u64]
     }
@@ -133,7 +133,7 @@ impl Worker {
         self.ticks.set(0);
     }
 
-    /// Makes every wait and yield panic while the hub runs a callback.
+    /// Makes every wait and yield panic while the event loop runs a callback.
     pub(super) fn set_in_job(&self, on: bool) {
         self.in_job.set(on);
         self.hurry();

@@ -1,9 +1,9 @@
 //! One worker: the tasks of a run taking turns on one thread.
 //!
 //! A turn goes straight from one task to the next: the one that yields puts itself at the end of the run queue, takes the
-//! first, and switches to it. No loop is visited while somebody is ready. Only when nobody is does the *hub* run, a context
-//! of its own on a stack of its own (256 KiB): it runs callbacks, fires timers, reads the letters of other threads, and
-//! sleeps.
+//! first, and switches to it. No loop is visited while somebody is ready. Only when nobody is does the *event loop*
+//! run, a context of its own on a stack of its own (256 KiB): it runs callbacks, fires timers, reads the letters of
+//! other threads, and sleeps.
 //!
 //! ```text
 //!            spawn                    turn                     park
@@ -27,7 +27,7 @@ mod current;
 mod debug;
 mod fence;
 mod handshake;
-pub(crate) mod hub;
+pub(crate) mod event_loop;
 pub(crate) mod inbox;
 mod life;
 pub(crate) mod lock;
@@ -109,7 +109,7 @@ pub(crate) enum Mode {
     Unwinding,
 }
 
-/// What the hub is told when nobody is ready and no timer is armed.
+/// What the event loop is told when nobody is ready and no timer is armed.
 pub(crate) enum Verdict {
     /// Sleep, but ask again at this time.
     Sleep(Option<Instant>),
@@ -131,9 +131,9 @@ pub(crate) struct Worker {
     ticks: Ticks,
     run_queue: RunQueue,
     left_behind: Cell<Option<Stack>>,
-    hub: Cell<*const Tcb>,
+    event_loop: Cell<*const Tcb>,
     main: Cell<*const Tcb>,
-    hub_queued: Cell<bool>,
+    event_loop_queued: Cell<bool>,
     /// How many more calls that may wait complete before one of them gives up a turn: see `task::wait::breathe`. At least 1.
     pub(crate) breath: Cell<u32>,
     /// Decides which of several things that are ready comes first; the same in every run.
@@ -148,19 +148,19 @@ pub(crate) struct Worker {
     pub(crate) inbox: inbox::Open,
     /// The number of the inbox, and so of the run.
     run: u64,
-    /// What the hub runs: callbacks of tasks that have ended.
+    /// What the event loop runs: callbacks of tasks that have ended.
     jobs: RefCell<VecDeque<Box<dyn FnOnce()>>>,
-    /// What the hub is to run when it is told to, by number.
+    /// What the event loop is to run when it is told to, by number.
     held: RefCell<HashMap<u64, Box<dyn FnOnce()>>>,
-    /// The hub runs one of them, in which nobody may wait.
+    /// The event loop runs one of them, in which nobody may wait.
     in_job: Cell<bool>,
     /// It is in the registry of `handshake`: it may own locks.
     registered: Cell<bool>,
     /// The run is over: callbacks that are added now are never called.
     callbacks_over: Cell<bool>,
-    /// How often the hub has entered a task.
+    /// How often the event loop has entered a task.
     pub(crate) entered: Cell<u64>,
-    /// What time it is for the run: real, or paused and set forward by the hub.
+    /// What time it is for the run: real, or paused and set forward by the event loop.
     pub(crate) clock: Clock,
     /// The shape of a stack that nobody shaped.
     pub(crate) shape: Shape,
@@ -191,7 +191,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// A worker with its hub, not yet the thread's. It must stay in place from `enter` on.
+    /// A worker with its event loop, not yet the thread's. It must stay in place from `enter` on.
     pub(crate) fn new(
         shape: Shape,
         stalled: Box<dyn Fn(&Worker) -> Verdict>,
@@ -206,9 +206,9 @@ impl Worker {
             ticks: Ticks::new(),
             run_queue: RunQueue::new(),
             left_behind: Cell::new(None),
-            hub: Cell::new(null()),
+            event_loop: Cell::new(null()),
             main: Cell::new(null()),
-            hub_queued: Cell::new(false),
+            event_loop_queued: Cell::new(false),
             breath: Cell::new(BREATH),
             random: Cell::new(1),
             live: Cell::new(0),
@@ -288,8 +288,8 @@ impl Worker {
         unsafe { &*tcb_of(self.current.get()) }
     }
 
-    pub(crate) fn is_hub(&self, tcb: &Tcb) -> bool {
-        std::ptr::eq(tcb, self.hub.get())
+    pub(crate) fn is_event_loop(&self, tcb: &Tcb) -> bool {
+        std::ptr::eq(tcb, self.event_loop.get())
     }
 
     pub(crate) fn is_main(&self, tcb: &Tcb) -> bool {
@@ -380,27 +380,27 @@ impl Worker {
         );
     }
 
-    /// Whose turn is next when it is time to look around: the hub's, which does so, unless it is in the run queue. Not
+    /// Whose turn is next when it is time to look around: the event loop's, which does so, unless it is in the run queue. Not
     /// to be done by the task that waits or has ended: a wake would come before it has parked, and a stack that is
     /// nobody's is no place.
     #[cold]
     fn next_late(&self) -> *const Context {
         self.ticks.count_late();
-        if self.hub_queued.get() {
+        if self.event_loop_queued.get() {
             return self.next();
         }
-        // SAFETY: the hub was set by `enter`, and is suspended: a task runs.
-        unsafe { (*self.hub.get()).context() }
+        // SAFETY: the event loop was set by `enter`, and is suspended: a task runs.
+        unsafe { (*self.event_loop.get()).context() }
     }
 
-    /// Whose turn is next: the first in the run queue, or the hub.
+    /// Whose turn is next: the first in the run queue, or the event loop.
     #[inline]
     fn next(&self) -> *const Context {
         if self.dice.get() != 0 {
             self.throw_dice();
         }
-        // SAFETY: the hub was set by `enter`.
-        self.run_queue.pop_front().unwrap_or_else(|| unsafe { (*self.hub.get()).context() })
+        // SAFETY: the event loop was set by `enter`.
+        self.run_queue.pop_front().unwrap_or_else(|| unsafe { (*self.event_loop.get()).context() })
     }
 
     /// Makes a parked task ready; for any other, the next park returns at once.
@@ -460,13 +460,13 @@ impl Worker {
         drop(self.left_behind.take());
     }
 
-    /// Queues something for the hub to run, behind everybody who is ready now.
+    /// Queues something for the event loop to run, behind everybody who is ready now.
     pub(crate) fn queue(&self, job: Box<dyn FnOnce()>) {
         self.jobs.borrow_mut().push_back(job);
-        // The hub itself looks when it has run what it has.
-        if !self.is_hub(self.current()) && !self.hub_queued.replace(true) {
-            // SAFETY: the hub is suspended and not in the run queue; there is room for every TCB.
-            unsafe { self.run_queue.push_back((*self.hub.get()).context()) };
+        // The event loop itself looks when it has run what it has.
+        if !self.is_event_loop(self.current()) && !self.event_loop_queued.replace(true) {
+            // SAFETY: the event loop is suspended and not in the run queue; there is room for every TCB.
+            unsafe { self.run_queue.push_back((*self.event_loop.get()).context()) };
         }
     }
 }

@@ -77,7 +77,7 @@ struct Copied {
     /// The turn that is wanted, or any; then the one that was found.
     moment: Option<Moment>,
     id: u64,
-    is_hub: bool,
+    is_event_loop: bool,
     name: [u8; NAME],
     name_len: usize,
     has_name: bool,
@@ -126,7 +126,7 @@ pub(crate) struct Seen {
     /// 0 if there is none: a task that has ended.
     pub(crate) id: u64,
     pub(crate) name: Option<String>,
-    pub(crate) is_hub: bool,
+    pub(crate) is_event_loop: bool,
     pub(crate) trace: Option<Backtrace>,
 }
 
@@ -145,7 +145,7 @@ impl Sampler {
         let copied = Copied {
             moment: None,
             id: 0,
-            is_hub: false,
+            is_event_loop: false,
             name: [0; NAME],
             name_len: 0,
             has_name: false,
@@ -244,7 +244,7 @@ impl Copied {
         let tcb: &Tcb = unsafe { &*tcb_of(worker.current.get()) };
         let ended = matches!(tcb.phase.get(), Phase::Free | Phase::Ended | Phase::Cancelled);
         self.id = if ended { 0 } else { tcb.id.get() };
-        self.is_hub = worker.is_hub(tcb);
+        self.is_event_loop = worker.is_event_loop(tcb);
         // SAFETY: as above, so nobody borrows it mutably.
         let name = unsafe { &*tcb.name.as_ptr() }.as_deref().filter(|_| !ended);
         self.has_name = name.is_some();
@@ -344,8 +344,8 @@ impl Copied {
 
     fn seen(&mut self) -> Seen {
         let name = std::str::from_utf8(&self.name[..self.name_len]).ok().filter(|_| self.has_name);
-        let (id, name, is_hub) = (self.id, name.map(Into::into), self.is_hub);
-        Seen { id, name, is_hub, trace: self.unwind() }
+        let (id, name, is_event_loop) = (self.id, name.map(Into::into), self.is_event_loop);
+        Seen { id, name, is_event_loop, trace: self.unwind() }
     }
 
     /// The backtrace of what was copied.

@@ -23,7 +23,7 @@ impl Clock {
         Clock { paused: None, running: Cell::new(None) }
     }
 
-    /// Stands still until the hub sets it forward: when nobody is ready, to the next deadline.
+    /// Stands still until the event loop sets it forward: when nobody is ready, to the next deadline.
     pub(crate) fn paused() -> Clock {
         Clock { paused: Some(Cell::new(Instant::now())), running: Cell::new(None) }
     }

@@ -23,7 +23,7 @@ pub(crate) enum Kind {
     Sink,
     Task,
     /// Not a task: what runs between them.
-    Hub,
+    EventLoop,
 }
 
 impl Kind {
@@ -33,12 +33,12 @@ impl Kind {
             Kind::Generator => "generator",
             Kind::Sink => "sink",
             Kind::Task => "task",
-            Kind::Hub => "scheduler",
+            Kind::EventLoop => "scheduler",
         }
     }
 
     fn from_u8(kind: u8) -> Kind {
-        [Kind::Coroutine, Kind::Generator, Kind::Sink, Kind::Task, Kind::Hub][usize::from(kind)]
+        [Kind::Coroutine, Kind::Generator, Kind::Sink, Kind::Task, Kind::EventLoop][usize::from(kind)]
     }
 }
 

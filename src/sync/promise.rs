@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::waiters::{Choice, Ended, Line, Place, Waiters, wait_in, wake_all};
-use crate::scheduler::hub::Held;
+use crate::scheduler::event_loop::Held;
 use crate::scheduler::lock::Lock;
 use crate::scheduler::wake::WakeKey;
 use crate::scheduler::{Wait, worker};

@@ -131,7 +131,7 @@ impl<T: 'static> JoinHandle<T> {
     }
 }
 
-/// The task has ended: has the hub run its callbacks, one by one.
+/// The task has ended: has the event loop run its callbacks, one by one.
 pub(super) fn schedule(worker: &Worker, tcb: &Tcb) {
     if tcb.extra.borrow().is_none() {
         return;
@@ -142,8 +142,8 @@ pub(super) fn schedule(worker: &Worker, tcb: &Tcb) {
     }
 }
 
-/// Has the hub run one callback of a task that has ended. There is one such job for each callback, so that callbacks take
-/// turns with other jobs and with tasks.
+/// Has the event loop run one callback of a task that has ended. There is one such job for each callback, so that
+/// callbacks take turns with other jobs and with tasks.
 fn queue_call(worker: &Worker, tcb: &Tcb) {
     let call = Call::new(tcb, &worker.table);
     worker.queue(Box::new(move || call.run()));

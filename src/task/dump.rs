@@ -60,7 +60,7 @@ pub fn dump() -> Dump {
     if let Some(worker) = worker() {
         let (now, everybody) = (worker.clock.now(), everybody(worker));
         worker.table.for_each(|tcb| {
-            if worker.is_hub(tcb) || matches!(tcb.phase.get(), Phase::Ended | Phase::Cancelled) {
+            if worker.is_event_loop(tcb) || matches!(tcb.phase.get(), Phase::Ended | Phase::Cancelled) {
                 return;
             }
             let parked = tcb.phase.get() == Phase::Parked;

@@ -27,12 +27,13 @@ pub(super) fn backtrace(worker: &Worker, tcb: &Tcb) -> Option<Backtrace> {
     trace
 }
 
-/// Sets bits of every task that is neither main nor the hub, and ends the waits that this ends. Returns how many there are.
+/// Sets bits of every task that is neither main nor the event loop, and ends the waits that this ends. Returns how many
+/// there are.
 pub(crate) fn tell_all(worker: &Worker, bits: u8) {
     let mut all: Vec<*const Tcb> = Vec::new();
     worker.table.for_each(|tcb| {
         let ended = matches!(tcb.phase.get(), Phase::Ended | Phase::Cancelled);
-        if !ended && !worker.is_main(tcb) && !worker.is_hub(tcb) {
+        if !ended && !worker.is_main(tcb) && !worker.is_event_loop(tcb) {
             all.push(tcb);
         }
     });
@@ -69,7 +70,7 @@ pub(crate) fn abandon(worker: &Worker) {
     stop_for_scopes(worker, true);
     worker.table.for_each(|tcb| {
         let ended = matches!(tcb.phase.get(), Phase::Ended | Phase::Cancelled);
-        if ended || worker.is_main(tcb) || worker.is_hub(tcb) {
+        if ended || worker.is_main(tcb) || worker.is_event_loop(tcb) {
             return;
         }
         if let Some(parent) = tcb.parent.take() {

@@ -92,7 +92,7 @@ impl Task {
         Task { id: tcb.id.get(), name: tcb.name.borrow().clone() }
     }
 
-    /// Its number in its run: main is 1, and the hub between tasks 2.
+    /// Its number in its run: main is 1, and the event loop 2.
     pub fn id(&self) -> u64 {
         self.id
     }
@@ -140,7 +140,7 @@ pub fn all() -> Vec<(Task, TaskState)> {
     let mut all = Vec::new();
     if let Some(worker) = worker() {
         worker.table.for_each(|tcb| {
-            if !worker.is_hub(tcb) && !matches!(tcb.phase.get(), Phase::Ended | Phase::Cancelled) {
+            if !worker.is_event_loop(tcb) && !matches!(tcb.phase.get(), Phase::Ended | Phase::Cancelled) {
                 all.push((Task::of(tcb), state_of(Some(worker), tcb)));
             }
         });

@@ -95,7 +95,7 @@ pub(super) fn unhandled(task: &Task, payload: Payload) {
     let label = task.to_string();
     match worker() {
         Some(worker) => {
-            // On the hub's stack, which has room for whatever the hook does.
+            // On the event loop's stack, which has room for whatever the hook does.
             let hook = Rc::clone(&worker.unhandled);
             worker.queue(Box::new(move || hook(&label, &*payload)));
         }

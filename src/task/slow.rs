@@ -29,12 +29,12 @@ impl SlowTurn {
     pub(crate) fn new(seen: Option<Seen>, lasted: Duration) -> SlowTurn {
         let what = match &seen {
             None => "a task (its thread blocks SIGURG, so it cannot be told which)",
-            Some(seen) if seen.is_hub => "a callback",
+            Some(seen) if seen.is_event_loop => "a callback",
             Some(seen) if seen.id == 0 => "the destructors of a task that has ended",
             Some(_) => "a task",
         };
         let (task, backtrace) = match seen {
-            Some(Seen { id, name, is_hub: false, trace }) if id != 0 => {
+            Some(Seen { id, name, is_event_loop: false, trace }) if id != 0 => {
                 (Some(Task { id, name: name.map(Into::into) }), trace)
             }
             Some(seen) => (None, seen.trace),

@@ -322,7 +322,7 @@ pub(crate) fn is_out_of_breath(worker: Option<&Worker>) -> bool {
 pub(crate) fn take_breath(worker: Option<&Worker>) {
     let Some(worker) = worker else { return };
     let tcb = worker.current();
-    if panicking() || tcb.has_attention(attention::QUIET) || worker.is_in_job() || worker.is_hub(tcb) {
+    if panicking() || tcb.has_attention(attention::QUIET) || worker.is_in_job() || worker.is_event_loop(tcb) {
         // No turn may be given up here: the next call counts again.
         worker.breath.set(1);
         return;

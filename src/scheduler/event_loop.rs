@@ -1,4 +1,4 @@
-//! The hub: what runs when no task does.
+//! The event loop: what runs when no task does.
 
 use super::inbox::{Inbox, Order};
 use super::{Verdict, Worker, worker};
@@ -6,7 +6,7 @@ use crate::arch::Context;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-/// The hub's entry. Returns when the run is over, to main.
+/// The event loop's entry. Returns when the run is over, to main.
 ///
 /// # Safety
 ///
@@ -23,8 +23,8 @@ pub(super) unsafe extern "C" fn run(worker: usize) -> *const Context {
                 continue; // itself, queued behind everybody who has had a turn by now
             }
             worker.entered.set(worker.entered.get() + 1);
-            // SAFETY: whoever was in the run queue is suspended; the hub is entered again when nobody is ready, or when it is
-            // queued.
+            // SAFETY: whoever was in the run queue is suspended; the event loop is entered again when nobody is ready,
+            // or when it is queued.
             unsafe { worker.switch_to(next) };
         } else if !worker.inbox.has_letters() {
             worker.idle();
@@ -49,7 +49,7 @@ impl PartialEq for Held {
 }
 
 impl Held {
-    /// Has the worker's hub run it, behind everybody who is ready.
+    /// Has the worker's event loop run it, behind everybody who is ready.
     pub(crate) fn release(self) {
         match worker() {
             Some(worker) if worker.run() == self.run => worker.release_job(Order::Run(self.number)),
@@ -114,18 +114,19 @@ impl Worker {
         let Some(job) = job else { return };
         let job = match order {
             Order::Run(_) => job,
-            // By the hub, too: letters are read in the middle of any task's turn, and a destructor may be long.
+            // By the event loop, too: letters are read in the middle of any task's turn, and a destructor may be long.
             Order::Drop(_) => Box::new(move || drop(job)),
         };
         self.jobs.borrow_mut().push_back(job);
-        // Also where the hub itself reads the letters: it has run its jobs by then.
-        if !self.hub_queued.replace(true) {
-            // SAFETY: the hub is not in the run queue, and is entered from there when it is suspended; it passes over itself.
-            unsafe { self.run_queue.push_back((*self.hub.get()).context()) };
+        // Also where the event loop itself reads the letters: it has run its jobs by then.
+        if !self.event_loop_queued.replace(true) {
+            // SAFETY: the event loop is not in the run queue, and is entered from there when it is suspended; it passes
+            // over itself.
+            unsafe { self.run_queue.push_back((*self.event_loop.get()).context()) };
         }
     }
 
-    /// Whether the hub has anything to run.
+    /// Whether the event loop has anything to run.
     pub(crate) fn has_jobs(&self) -> bool {
         !self.jobs.borrow().is_empty()
     }
@@ -149,13 +150,14 @@ impl Worker {
 
     /// Runs what was queued up to now. What is queued meanwhile comes after those who are ready.
     fn run_jobs(&self) {
-        self.hub_queued.set(false);
+        self.event_loop_queued.set(false);
         let count = self.jobs.borrow().len();
         for _ in 0..count {
             self.run_job();
         }
-        if !self.jobs.borrow().is_empty() && !self.hub_queued.replace(true) {
-            // SAFETY: the hub runs, so it is not in the run queue; it is entered from there after it has switched away.
+        if !self.jobs.borrow().is_empty() && !self.event_loop_queued.replace(true) {
+            // SAFETY: the event loop runs, so it is not in the run queue; it is entered from there after it has
+            // switched away.
             unsafe { self.run_queue.push_back(self.current.get()) };
         }
     }
