@@ -147,7 +147,7 @@ impl Config {
 
     /// Prints a [`dump`](crate::dump()) of the run on stderr whenever this signal arrives, as `libc::SIGUSR1`.
     ///
-    /// The worker makes the dump when it looks around, which it does at least once a round, and at once when it sleeps; a
+    /// The worker makes the dump when it polls for events, which it does at least once a round, and at once when it sleeps; a
     /// thread of the library's own looks up the names and prints. If a task keeps the worker for more than a second, that
     /// one is named instead, with its stack, and the dump follows when its turn is over. Several runs print one each. A
     /// handler that was there before is called too, and put back at the end of the run. As with any signal, system calls

@@ -50,7 +50,7 @@ fn run_callbacks(worker: &Worker) {
 fn unwind(worker: &Worker) {
     worker.mode.set(Mode::Unwinding);
     inspect::tell_all(worker, attention::CANCEL | attention::UNWIND);
-    worker.hurry();
+    worker.poll_soon();
 }
 
 /// Main was cancelled, because the run is deadlocked, and has not returned for a grace period. It may be waiting for the tasks

@@ -1,7 +1,7 @@
 //! The watcher of a run: a thread of the library's own, for what cannot be done from within.
 //!
 //! There is one only where a run asks to be watched or dumped. It reads no task's memory: it asks the worker, which answers
-//! when it looks around, or looks at the copy that a signal handler makes of the running task's stack. It does not count
+//! when it polls for events, or looks at the copy that a signal handler makes of the running task's stack. It does not count
 //! among the threads that may wake a task.
 #![forbid(unsafe_code)]
 
@@ -160,7 +160,7 @@ impl Desk {
         }
     }
 
-    /// A dump was asked for, and the worker has not looked around: says so if one turn is all that it has done since.
+    /// A dump was asked for, and the worker has not polled for events: says so if one turn is all that it has done since.
     fn explain(&self, worker: &Watched<'_>, moment: Moment) {
         if let Look::Seen(seen) = worker.sampler.look(Some(moment)) {
             let slow = SlowTurn::new(Some(seen), PATIENCE);

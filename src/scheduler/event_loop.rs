@@ -17,7 +17,7 @@ pub(super) unsafe extern "C" fn run(worker: usize) -> *const Context {
     while !worker.stop.get() {
         worker.release_left_behind();
         worker.run_jobs();
-        worker.look_around();
+        worker.poll_events();
         if let Some(next) = worker.run_queue.pop_front() {
             if std::ptr::eq(next, worker.current.get()) {
                 continue; // itself, queued behind everybody who has had a turn by now

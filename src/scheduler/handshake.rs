@@ -4,7 +4,7 @@
 //! is installed while locks have owners may refuse membarrier(2). Then the thread is asked, in two ways at once, and answers
 //! in the first that comes:
 //!
-//! * Its worker finds a letter when it looks around, or is woken by it.
+//! * Its worker finds a letter when it polls for events, or is woken by it.
 //! * If that takes longer than a millisecond, a signal interrupts it: a task may compute, or block the thread.
 //!
 //! ```text
@@ -180,8 +180,8 @@ mod imp {
         sent == 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
     }
 
-    /// No answer for a second and more: if the signal cannot arrive, and the worker does not look around either, waiting may
-    /// never end, and going on would be a race.
+    /// No answer for a second and more: if the signal cannot arrive, and the worker does not poll for events either,
+    /// waiting may never end, and going on would be a race.
     fn insist(thread: u64) {
         let status = std::fs::read_to_string(format!("/proc/self/task/{thread}/status")).unwrap_or_default();
         let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));

@@ -20,7 +20,7 @@ struct Letters {
     wakes: Vec<RemoteWake>,
     /// What to do with jobs that the worker holds.
     jobs: Vec<Order>,
-    /// The worker is to look around, though there may be nobody to wake.
+    /// The worker is to poll for events, though there may be nobody to wake.
     nudged: bool,
     /// Whose inbox this is; 0 for nobody's.
     run: u64,

@@ -31,7 +31,7 @@ pub(crate) mod event_loop;
 pub(crate) mod inbox;
 mod life;
 pub(crate) mod lock;
-mod look;
+mod poll;
 pub(crate) mod pulse;
 pub(crate) mod run_queue;
 pub(crate) mod sample;
@@ -41,7 +41,7 @@ pub(crate) mod timers;
 pub(crate) mod wake;
 
 pub(crate) use self::current::worker;
-pub(crate) use self::look::spread;
+pub(crate) use self::poll::spread;
 use self::pulse::{Current, Sleep, Ticks};
 use self::run_queue::RunQueue;
 use self::tcb::{Tcb, TcbTable, tcb_of};
@@ -184,7 +184,7 @@ pub(crate) struct Worker {
     letters: Cell<u64>,
     /// The number of the next job that is held.
     next_held: Cell<u64>,
-    /// The time of the last look around, if somebody has waited since: nanoseconds by the run's clock since `began`, plus one;
+    /// The time of the last poll, if somebody has waited since: nanoseconds by the run's clock since `began`, plus one;
     /// else 0.
     stamp: Cell<u64>,
     began: Instant,
@@ -305,7 +305,7 @@ impl Worker {
     #[inline(always)]
     #[track_caller]
     pub(crate) fn turn(&self) {
-        self.tick();
+        self.poll_if_due();
         let me = self.current.get();
         if let Some(next) = self.run_queue.pop_front() {
             // SAFETY: invariants 2 and 3: a place has just become free, and `next` is suspended.
@@ -380,8 +380,8 @@ impl Worker {
         );
     }
 
-    /// Whose turn is next when it is time to look around: the event loop's, which does so, unless it is in the run queue. Not
-    /// to be done by the task that waits or has ended: a wake would come before it has parked, and a stack that is
+    /// Whose turn is next when it is time to poll for events: the event loop's, which does so, unless it is in the run
+    /// queue. Not to be done by the task that waits or has ended: a wake would come before it has parked, and a stack that is
     /// nobody's is no place.
     #[cold]
     fn next_late(&self) -> *const Context {

@@ -368,7 +368,7 @@ pub fn no_suspend<T>(f: impl FnOnce() -> T) -> T {
     let quiet = Quiet { owner: Owner::current(worker), was: worker.current().attention.get() & attention::QUIET };
     worker.current().add_attention(attention::QUIET);
     // A turn looks at nothing else.
-    worker.hurry();
+    worker.poll_soon();
     let value = f();
     drop(quiet);
     value

@@ -329,7 +329,7 @@ pub(crate) fn take_breath(worker: Option<&Worker>) {
     }
     worker.breath.set(BREATH);
     // A turn alone would look at timers and at the wakes of other threads only every 64th time.
-    worker.hurry();
+    worker.poll_soon();
     worker.turn();
 }
 

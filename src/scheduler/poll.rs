@@ -9,28 +9,28 @@ use std::thread::panicking;
 use std::time::{Duration, Instant};
 
 /// How many turns pass between two looks at timers and letters, at least and at most. Within that, a round.
-const TICKS: (usize, usize) = (64, 1024);
+const EVENT_INTERVAL: (usize, usize) = (64, 1024);
 
 impl Worker {
-    /// A task gives up its turn: counts it, and looks around when it is time.
+    /// A task gives up its turn: counts it, and polls for events when it is time.
     #[inline(always)]
     #[track_caller]
-    pub(super) fn tick(&self) {
+    pub(super) fn poll_if_due(&self) {
         if !self.ticks.count() {
-            self.time_to_look();
+            self.poll_now();
         }
     }
 
     #[cold]
     #[inline(never)]
     #[track_caller]
-    fn time_to_look(&self) {
+    fn poll_now(&self) {
         self.ticks.count_late();
-        self.look_around();
+        self.poll_events();
     }
 
-    /// What time it was at most one look around ago: nanoseconds by the run's clock, plus one, for `waits_since`. A look at the clock
-    /// itself would cost more than the rest of a wait.
+    /// What time it was at most one poll ago: nanoseconds by the run's clock, plus one, for `waits_since`. A look at
+    /// the clock itself would cost more than the rest of a wait.
     #[inline]
     pub(super) fn about_now(&self) -> u64 {
         match self.stamp.get() {
@@ -48,7 +48,7 @@ impl Worker {
         stamp
     }
 
-    /// Since when a parked task waits, by the run's clock: at most one look around too early.
+    /// Since when a parked task waits, by the run's clock: at most one poll too early.
     pub(crate) fn waits_since(&self, tcb: &Tcb) -> Instant {
         self.began + Duration::from_nanos(tcb.since.get().saturating_sub(1))
     }
@@ -57,14 +57,14 @@ impl Worker {
     #[cold]
     #[inline(never)]
     #[track_caller]
-    pub(super) fn look_around(&self) {
+    pub(super) fn poll_events(&self) {
         if self.in_job.get() {
             panic!("cannot wait or yield in a callback: spawn a task from it instead");
         }
         if self.current().has_attention(attention::QUIET) {
             section::refuse_to_wait();
         }
-        self.ticks.set(self.run_queue.len().clamp(TICKS.0, TICKS.1) as u32);
+        self.ticks.set(self.run_queue.len().clamp(EVENT_INTERVAL.0, EVENT_INTERVAL.1) as u32);
         self.stamp.set(0);
         self.run_queue.consider_fetching();
         self.read_letters();
@@ -91,7 +91,7 @@ impl Worker {
         self.dice.set(state);
         // The same bits in another place, so that the turns and the selects do not draw in step.
         self.random.set(state.rotate_left(32));
-        self.hurry();
+        self.poll_soon();
     }
 
     /// Makes a random one of those who are ready the first. Marsaglia's xorshift, "Xorshift RNGs" (2003), with his shifts
@@ -128,15 +128,15 @@ impl Worker {
         }
     }
 
-    /// Makes the next turn look around.
-    pub(crate) fn hurry(&self) {
+    /// Makes the next turn poll for events.
+    pub(crate) fn poll_soon(&self) {
         self.ticks.set(0);
     }
 
     /// Makes every wait and yield panic while the event loop runs a callback.
     pub(super) fn set_in_job(&self, on: bool) {
         self.in_job.set(on);
-        self.hurry();
+        self.poll_soon();
     }
 
     /// Whether the code that asks is a callback.
