@@ -12,8 +12,8 @@ struct File {
     for_loom: &'static [(&'static str, &'static str)],
 }
 
-const INBOX: File = File {
-    name: "scheduler/inbox.rs",
+const REMOTE: File = File {
+    name: "scheduler/remote.rs",
     for_loom: &[
         ("use std::sync::atomic::", "use loom::sync::atomic::"),
         (
@@ -23,7 +23,7 @@ const INBOX: File = File {
         // What lives for ever outlives an execution, and loom's objects must not.
         ("static UNUSED: Mutex<", "static UNUSED: ::std::sync::Mutex<"),
         ("= Mutex::new(Vec::new())", "= ::std::sync::Mutex::new(Vec::new())"),
-        (".push(self.inbox)", ".len()"),
+        (".push(self.queue)", ".len()"),
         (
             "static NEXT_RUN: AtomicU64 = AtomicU64::new(1)",
             "static NEXT_RUN: ::std::sync::atomic::AtomicU64 = ::std::sync::atomic::AtomicU64::new(1)",
@@ -73,9 +73,9 @@ struct Fault {
 const FAULTS: &[Fault] = &[
     Fault {
         name: "sleeps_without_looking",
-        file: INBOX.name,
-        instead_of: "while letters.wakes.is_empty()",
-        what: "let mut looked = false;\nwhile !std::mem::replace(&mut looked, true) || letters.wakes.is_empty()",
+        file: REMOTE.name,
+        instead_of: "while pending.wakes.is_empty()",
+        what: "let mut looked = false;\nwhile !std::mem::replace(&mut looked, true) || pending.wakes.is_empty()",
     },
     Fault {
         name: "enlists_too_late",
@@ -151,7 +151,7 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
     format!(
         "pub mod {name} {{
             pub mod scheduler {{
-                pub mod inbox {{ {} }}
+                pub mod remote {{ {} }}
                 pub mod lock {{ {} }}
                 {}
             }}
@@ -168,7 +168,7 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
             }}
             {}
         }}\n",
-        part(&INBOX),
+        part(&REMOTE),
         part(&LOCK),
         around("src/scheduler.rs"),
         part(&WAITERS),

@@ -1,4 +1,4 @@
-// What stands in for the rest of the scheduler: threads that each have an inbox, and may have a run.
+// What stands in for the rest of the scheduler: threads that each have a remote queue, and may have a run.
 
 pub use self::wake::Wait;
 
@@ -48,30 +48,30 @@ pub mod handshake {
 }
 
 pub mod wake {
-    use super::inbox::{Inbox, Open};
+    use super::remote::{RemoteQueue, RemoteReceiver};
     use loom::sync::Arc;
     use loom::sync::atomic::{AtomicBool, Ordering};
     use std::cell::{Cell, RefCell};
 
     pub struct Me {
-        pub open: Open,
+        pub open: RemoteReceiver,
         pub has_run: Cell<bool>,
         pub cancelled: RefCell<Option<Arc<AtomicBool>>>,
     }
 
     loom::thread_local! {
-        pub static ME: Me = Me { open: Open::new(), has_run: Cell::new(false), cancelled: RefCell::new(None) };
+        pub static ME: Me = Me { open: RemoteReceiver::new(), has_run: Cell::new(false), cancelled: RefCell::new(None) };
     }
 
     #[derive(Clone, Copy)]
     pub struct WakeKey {
-        inbox: &'static Inbox,
+        queue: &'static RemoteQueue,
         run: u64,
     }
 
     impl WakeKey {
         pub fn current() -> WakeKey {
-            ME.with(|me| WakeKey { inbox: me.open.inbox(), run: me.open.run() })
+            ME.with(|me| WakeKey { queue: me.open.queue(), run: me.open.run() })
         }
 
         pub fn put_current(place: &mut Option<WakeKey>) {
@@ -79,7 +79,7 @@ pub mod wake {
         }
 
         pub fn wake(&self) -> bool {
-            self.inbox.nudge(self.run)
+            self.queue.notify(self.run)
         }
 
         pub fn is_gone(&self) -> bool {
@@ -114,7 +114,7 @@ pub mod wake {
         pub fn set_task_of(&self, _: Option<&super::Worker>) {}
     }
 
-    /// Sleeps until there is a letter.
+    /// Sleeps until there is a remote wake.
     pub fn block() {
         ME.with(|me| {
             me.open.sleep(None);

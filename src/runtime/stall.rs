@@ -23,7 +23,7 @@ pub(super) fn stalled(
         if closed_world || inspect::is_closed(worker) || is_only_thread() {
             // Whoever could have woken somebody is gone, but may have done so just before.
             fence(Ordering::Acquire);
-            if worker.inbox.has_letters() {
+            if worker.remote.has_pending() {
                 return Verdict::GoOn;
             }
             deadlock.borrow_mut().get_or_insert_with(|| inspect::report(worker));

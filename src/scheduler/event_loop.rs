@@ -1,6 +1,6 @@
 //! The event loop: what runs when no task does.
 
-use super::inbox::{Inbox, Order};
+use super::remote::{Order, RemoteQueue};
 use super::{Verdict, Worker, worker};
 use crate::arch::Context;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,7 +26,7 @@ pub(super) unsafe extern "C" fn run(worker: usize) -> *const Context {
             // SAFETY: whoever was in the run queue is suspended; the event loop is entered again when nobody is ready,
             // or when it is queued.
             unsafe { worker.switch_to(next) };
-        } else if !worker.inbox.has_letters() {
+        } else if !worker.remote.has_pending() {
             worker.idle();
         }
     }
@@ -37,7 +37,7 @@ pub(super) unsafe extern "C" fn run(worker: usize) -> *const Context {
 /// A job that a worker keeps until it is released. This can be sent anywhere; the job stays.
 #[derive(Clone, Copy)]
 pub(crate) struct Held {
-    inbox: &'static Inbox,
+    queue: &'static RemoteQueue,
     run: u64,
     number: u64,
 }
@@ -54,7 +54,7 @@ impl Held {
         match worker() {
             Some(worker) if worker.run() == self.run => worker.release_job(Order::Run(self.number)),
             // If the run has ended the job is gone.
-            _ => drop(self.inbox.post_job(self.run, Order::Run(self.number))),
+            _ => drop(self.queue.push_job(self.run, Order::Run(self.number))),
         }
     }
 
@@ -71,7 +71,7 @@ impl Held {
     pub(crate) fn discard(self) -> bool {
         match worker() {
             Some(worker) if worker.run() == self.run => self.remove(),
-            _ => self.inbox.post_job(self.run, Order::Drop(self.number)),
+            _ => self.queue.push_job(self.run, Order::Drop(self.number)),
         }
     }
 }
@@ -105,7 +105,7 @@ impl Worker {
     pub(crate) fn hold(&self, job: Box<dyn FnOnce()>) -> Held {
         let number = self.next_held.replace(self.next_held.get() + 1);
         self.held.borrow_mut().insert(number, job);
-        Held { inbox: self.inbox.inbox(), run: self.run(), number }
+        Held { queue: self.remote.queue(), run: self.run(), number }
     }
 
     pub(super) fn release_job(&self, order: Order) {
@@ -114,11 +114,11 @@ impl Worker {
         let Some(job) = job else { return };
         let job = match order {
             Order::Run(_) => job,
-            // By the event loop, too: letters are read in the middle of any task's turn, and a destructor may be long.
+            // By the event loop, too: remote wakes are read in the middle of any task's turn, and a destructor may be long.
             Order::Drop(_) => Box::new(move || drop(job)),
         };
         self.jobs.borrow_mut().push_back(job);
-        // Also where the event loop itself reads the letters: it has run its jobs by then.
+        // Also where the event loop itself reads the remote wakes: it has run its jobs by then.
         if !self.event_loop_queued.replace(true) {
             // SAFETY: the event loop is not in the run queue, and is entered from there when it is suspended; it passes
             // over itself.
@@ -162,7 +162,7 @@ impl Worker {
         }
     }
 
-    /// Nobody is ready: sleeps until a timer or a letter, or lets those who know decide what a stall means.
+    /// Nobody is ready: sleeps until a timer or a remote wake, or lets those who know decide what a stall means.
     fn idle(&self) {
         // SAFETY: entries of the heap name TCBs of this table.
         let timer = self.timers.next(|tcb, ticket| unsafe { (*tcb).ticket.get() != ticket });
@@ -177,10 +177,10 @@ impl Worker {
         }
     }
 
-    /// Sleeps until there is a letter, or until `deadline`.
+    /// Sleeps until there is a remote wake, or until `deadline`.
     fn sleep_until(&self, deadline: Option<Instant>) {
         self.sleep.begin();
-        self.inbox.sleep(deadline);
+        self.remote.sleep(deadline);
         self.sleep.end();
     }
 }

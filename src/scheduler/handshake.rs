@@ -4,7 +4,7 @@
 //! is installed while locks have owners may refuse membarrier(2). Then the thread is asked, in two ways at once, and answers
 //! in the first that comes:
 //!
-//! * Its worker finds a letter when it polls for events, or is woken by it.
+//! * Its worker finds a remote wake when it polls for events, or is woken by it.
 //! * If that takes longer than a millisecond, a signal interrupts it: a task may compute, or block the thread.
 //!
 //! ```text
@@ -46,7 +46,7 @@ pub(super) use self::imp::{answer, ask};
 
 #[cfg(target_os = "linux")]
 mod imp {
-    use super::super::inbox::Inbox;
+    use super::super::remote::RemoteQueue;
     use super::super::signals::{Handled, SAMPLE, is_ours};
     use super::Worker;
     use std::io::Write as _;
@@ -60,7 +60,7 @@ mod imp {
         run: u64,
         process: u64,
         thread: u64,
-        inbox: &'static Inbox,
+        queue: &'static RemoteQueue,
     }
 
     static OWNERS: Mutex<Vec<Owner>> = Mutex::new(Vec::new());
@@ -73,7 +73,7 @@ mod imp {
 
     /// Linux gives threads numbers of up to 22 bits.
     const THREAD_BITS: u32 = 24;
-    /// How long the worker has to find the letter before its thread is interrupted.
+    /// How long the worker has to find the remote wake before its thread is interrupted.
     const PATIENCE: Duration = Duration::from_millis(1);
 
     fn owners() -> MutexGuard<'static, Vec<Owner>> {
@@ -91,8 +91,8 @@ mod imp {
     }
 
     pub(super) fn register(worker: &Worker) {
-        let inbox = worker.inbox.inbox();
-        owners().push(Owner { run: worker.run(), process: process(), thread: thread(), inbox });
+        let queue = worker.remote.queue();
+        owners().push(Owner { run: worker.run(), process: process(), thread: thread(), queue });
     }
 
     pub(super) fn unregister(run: u64) {
@@ -133,7 +133,7 @@ mod imp {
         let request = number << THREAD_BITS | asked_thread;
         ASKED.store(request, Ordering::SeqCst);
         // A run that has ended meanwhile is found out below.
-        let _ = owner.inbox.nudge(run);
+        let _ = owner.queue.notify(run);
         let (began, mut handled, mut told) = (Instant::now(), None, 1);
         while ANSWERED.load(Ordering::Acquire) < request && find(run).is_some() {
             if began.elapsed() < PATIENCE / 10 {
@@ -141,7 +141,7 @@ mod imp {
                 continue;
             }
             if began.elapsed() >= PATIENCE && handled.is_none() {
-                // Without a handler the letter remains.
+                // Without a handler the remote wake remains.
                 handled = Some(Handled::install(SAMPLE).ok());
                 if !interrupt(asked_thread) {
                     break; // it is gone, and its stores are visible since it has ended

@@ -55,7 +55,7 @@ impl Worker {
         // SAFETY: the event loop is suspended, since main runs.
         unsafe { self.switch_to((*self.event_loop.get()).context()) };
         debug::leave(self);
-        self.inbox.close();
+        self.remote.close();
         self.release_left_behind();
         set_worker(null());
         // From here on nothing on this thread is inside of a lock as this run.

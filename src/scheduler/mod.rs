@@ -2,7 +2,7 @@
 //!
 //! A turn goes straight from one task to the next: the one that yields puts itself at the end of the run queue, takes the
 //! first, and switches to it. No loop is visited while somebody is ready. Only when nobody is does the *event loop*
-//! run, a context of its own on a stack of its own (256 KiB): it runs callbacks, fires timers, reads the letters of
+//! run, a context of its own on a stack of its own (256 KiB): it runs callbacks, fires timers, reads the remote wakes of
 //! other threads, and sleeps.
 //!
 //! ```text
@@ -28,7 +28,7 @@ mod debug;
 mod fence;
 mod handshake;
 pub(crate) mod event_loop;
-pub(crate) mod inbox;
+pub(crate) mod remote;
 mod life;
 pub(crate) mod lock;
 mod poll;
@@ -127,7 +127,7 @@ pub(crate) struct TaskUnwound;
 #[repr(C)]
 pub(crate) struct Worker {
     current: Current,
-    /// Turns until timers and letters are looked at.
+    /// Turns until timers and remote wakes are looked at.
     ticks: Ticks,
     run_queue: RunQueue,
     left_behind: Cell<Option<Stack>>,
@@ -145,8 +145,8 @@ pub(crate) struct Worker {
     pub(crate) sweeping: Cell<bool>,
     pub(crate) table: Rc<TcbTable>,
     pub(crate) timers: Timers,
-    pub(crate) inbox: inbox::Open,
-    /// The number of the inbox, and so of the run.
+    pub(crate) remote: remote::RemoteReceiver,
+    /// The number of the remote queue, and so of the run.
     run: u64,
     /// What the event loop runs: callbacks of tasks that have ended.
     jobs: RefCell<VecDeque<Box<dyn FnOnce()>>>,
@@ -181,7 +181,7 @@ pub(crate) struct Worker {
     /// How many tasks were started, how often tasks have waited, and how many wakes came from other threads.
     spawned: Cell<u64>,
     parks: Cell<u64>,
-    letters: Cell<u64>,
+    remote_wakes: Cell<u64>,
     /// The number of the next job that is held.
     next_held: Cell<u64>,
     /// The time of the last poll, if somebody has waited since: nanoseconds by the run's clock since `began`, plus one;
@@ -199,9 +199,9 @@ impl Worker {
         clock: Clock,
         overdue: Box<dyn Fn(&Worker)>,
     ) -> Worker {
-        let (inbox, began) = (inbox::Open::new(), clock.now());
+        let (remote, began) = (remote::RemoteReceiver::new(), clock.now());
         Worker {
-            run: inbox.run(),
+            run: remote.run(),
             current: Current::new(),
             ticks: Ticks::new(),
             run_queue: RunQueue::new(),
@@ -217,7 +217,7 @@ impl Worker {
             sweeping: Cell::new(false),
             table: Rc::new(TcbTable::new()),
             timers: Timers::new(),
-            inbox,
+            remote,
             clock,
             jobs: RefCell::default(),
             held: RefCell::default(),
@@ -236,7 +236,7 @@ impl Worker {
             sleep: Sleep::new(),
             spawned: Cell::new(0),
             parks: Cell::new(0),
-            letters: Cell::new(0),
+            remote_wakes: Cell::new(0),
             next_held: Cell::new(0),
             stamp: Cell::new(0),
             began,

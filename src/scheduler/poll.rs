@@ -1,4 +1,4 @@
-//! What is looked at now and then, between turns: timers, letters from other threads, and whether the run is to end.
+//! What is looked at now and then, between turns: timers, remote wakes from other threads, and whether the run is to end.
 
 use super::pulse::Pulse;
 use super::tcb::Tcb;
@@ -8,7 +8,7 @@ use std::panic::resume_unwind;
 use std::thread::panicking;
 use std::time::{Duration, Instant};
 
-/// How many turns pass between two looks at timers and letters, at least and at most. Within that, a round.
+/// How many turns pass between two looks at timers and remote wakes, at least and at most. Within that, a round.
 const EVENT_INTERVAL: (usize, usize) = (64, 1024);
 
 impl Worker {
@@ -67,7 +67,7 @@ impl Worker {
         self.ticks.set(self.run_queue.len().clamp(EVENT_INTERVAL.0, EVENT_INTERVAL.1) as u32);
         self.stamp.set(0);
         self.run_queue.consider_fetching();
-        self.read_letters();
+        self.read_remote_wakes();
         self.fire_timers();
         if self.doom.get().is_some_and(|doom| doom <= self.clock.now()) {
             self.doom.set(None);
@@ -110,7 +110,7 @@ impl Worker {
     pub(crate) fn counts(&self) -> [u64; 7] {
         let ready = self.run_queue.len() - usize::from(self.event_loop_queued.get());
         let (live, timers) = (self.live.get() as u64, self.timers.armed() as u64);
-        [self.spawned.get(), live, self.ticks.total(), self.parks.get(), self.letters.get(), timers, ready as u64]
+        [self.spawned.get(), live, self.ticks.total(), self.parks.get(), self.remote_wakes.get(), timers, ready as u64]
     }
 
     /// Its progress, for other threads.
@@ -144,17 +144,17 @@ impl Worker {
         self.in_job.get()
     }
 
-    fn read_letters(&self) {
-        if !self.inbox.has_letters() {
+    fn read_remote_wakes(&self) {
+        if !self.remote.has_pending() {
             return;
         }
-        let (wakes, jobs) = self.inbox.take();
+        let (wakes, jobs) = self.remote.take();
         handshake::answer();
-        self.letters.set(self.letters.get() + wakes.len() as u64);
+        self.remote_wakes.set(self.remote_wakes.get() + wakes.len() as u64);
         for wake in wakes {
-            let (unparks, key) = wake.target();
-            // SAFETY: the key came from a TCB of this table, and TCBs stay in place as long as the worker.
-            let tcb = unsafe { &*(key as *const Tcb) };
+            let (unparks, address) = wake.target();
+            // SAFETY: the address came from a TCB of this table, and TCBs stay in place as long as the worker.
+            let tcb = unsafe { &*(address as *const Tcb) };
             if tcb.id.get() == wake.task_id {
                 if unparks { self.unpark(tcb) } else { self.wake(tcb) }
             }

@@ -1,6 +1,6 @@
 //! What everybody who waits leaves behind: what for, in words, and whom to wake, from anywhere.
 
-use super::inbox::{Inbox, Open, RemoteWake};
+use super::remote::{RemoteQueue, RemoteReceiver, RemoteWake};
 use super::tcb::Tcb;
 use super::{Phase, Worker, attention, worker};
 use std::cell::Cell;
@@ -12,8 +12,8 @@ use std::time::Instant;
 /// is gone, it wakes nobody.
 #[derive(Clone, Copy)]
 pub(crate) struct WakeKey {
-    inbox: &'static Inbox,
-    /// The number of the run, or of the thread's inbox.
+    queue: &'static RemoteQueue,
+    /// The number of the run, or of the thread's remote queue.
     run: u64,
     /// `tcb` is 0 for a plain thread.
     wake: RemoteWake,
@@ -21,15 +21,15 @@ pub(crate) struct WakeKey {
 
 thread_local! {
     /// Where a plain thread waits. Made when first asked for.
-    static THREAD: Open = Open::new();
+    static THREAD: RemoteReceiver = RemoteReceiver::new();
     /// The same for one that waits in the destructor of another thread-local, when that one is gone. It is never closed.
-    static LATE: Cell<Option<&'static Open>> = const { Cell::new(None) };
+    static LATE: Cell<Option<&'static RemoteReceiver>> = const { Cell::new(None) };
 }
 
-/// Calls `f` with the inbox of this plain thread.
-fn with_thread<R>(f: impl Fn(&Open) -> R) -> R {
+/// Calls `f` with the remote queue of this plain thread.
+fn with_thread<R>(f: impl Fn(&RemoteReceiver) -> R) -> R {
     THREAD.try_with(&f).unwrap_or_else(|_| {
-        let late = LATE.get().unwrap_or_else(|| Box::leak(Box::new(Open::new())));
+        let late = LATE.get().unwrap_or_else(|| Box::leak(Box::new(RemoteReceiver::new())));
         LATE.set(Some(late));
         f(late)
     })
@@ -57,14 +57,14 @@ impl WakeKey {
     #[inline(never)]
     fn put_thread(place: &mut Option<WakeKey>) {
         let wake = RemoteWake { tcb: 0, task_id: 0 };
-        *place = Some(with_thread(|open| WakeKey { inbox: open.inbox(), run: open.run(), wake }));
+        *place = Some(with_thread(|open| WakeKey { queue: open.queue(), run: open.run(), wake }));
     }
 
     /// For a task of this run.
     #[inline(always)]
     pub(crate) fn of(worker: &Worker, tcb: &Tcb) -> WakeKey {
         let wake = RemoteWake { tcb: std::ptr::from_ref(tcb) as usize, task_id: tcb.id.get() };
-        WakeKey { inbox: worker.inbox.inbox(), run: worker.run(), wake }
+        WakeKey { queue: worker.remote.queue(), run: worker.run(), wake }
     }
 
     /// Wakes it, or makes its next wait return at once. False if it is gone.
@@ -72,7 +72,7 @@ impl WakeKey {
     pub(crate) fn wake(&self) -> bool {
         match worker() {
             Some(worker) if worker.run() == self.run => {
-                // SAFETY: the key came from a TCB of this worker's table, and TCBs stay in place as long as it.
+                // SAFETY: the address came from a TCB of this worker's table, and TCBs stay in place as long as it.
                 let tcb = unsafe { &*(self.wake.tcb as *const Tcb) };
                 let there = is_there(tcb, self.wake.task_id);
                 if there {
@@ -96,14 +96,14 @@ impl WakeKey {
                 }
             }
             // The run may be over: then there is no task to unpark.
-            _ => drop(self.inbox.post(self.run, self.wake.unparking())),
+            _ => drop(self.queue.push(self.run, self.wake.unparking())),
         }
     }
 
     #[cold]
     #[inline(never)]
     fn wake_from_outside(&self) -> bool {
-        if self.wake.tcb == 0 { self.inbox.nudge(self.run) } else { self.inbox.post(self.run, self.wake) }
+        if self.wake.tcb == 0 { self.queue.notify(self.run) } else { self.queue.push(self.run, self.wake) }
     }
 
     /// Whether nothing may be granted to it: it is gone for certain (its task has ended or was left behind, or its run is over),
@@ -122,7 +122,7 @@ impl WakeKey {
                     !is_there(tcb, self.wake.task_id) || is_over(worker, tcb)
                 }
             }
-            _ => !self.inbox.is_open(self.run),
+            _ => !self.queue.is_open(self.run),
         }
     }
 
@@ -132,9 +132,9 @@ impl WakeKey {
     }
 
     /// Ends the sleep of its worker or thread, so that it looks again who can still be woken.
-    pub(crate) fn nudge(&self) {
-        // When the run is over there is nobody to nudge.
-        let _ = self.inbox.nudge(self.run);
+    pub(crate) fn notify(&self) {
+        // When the run is over there is nobody to notify.
+        let _ = self.queue.notify(self.run);
     }
 }
 

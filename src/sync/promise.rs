@@ -336,7 +336,7 @@ impl<T: 'static> Completion<T> {
         match place {
             // Whoever sets the promise does not find it any more.
             Some(_) => callback.0.discard(),
-            // Released, but perhaps by a thread whose letter the callback's own worker has not read yet.
+            // Released, but perhaps by a thread whose remote wake the callback's own worker has not read yet.
             None => callback.0.remove(),
         }
     }

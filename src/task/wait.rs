@@ -454,7 +454,7 @@ impl Drop for Unparker {
         drop(target);
         // Only the TCB's own is left: nobody can wake the task any more, and its worker may be asleep.
         if left.strong_count() <= 1 && !key.is_here() {
-            key.nudge();
+            key.notify();
         }
     }
 }

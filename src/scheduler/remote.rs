@@ -3,8 +3,8 @@
 //! The only part of a run that other threads touch. Only the worker's own thread touches tasks. A plain thread that waits
 //! has one too.
 //!
-//! Inboxes live for ever and are used again, so whoever wants to wake somebody may keep the address for as long as it likes
-//! and pays for no count. Each use has a number of its own: what is posted for another one is refused.
+//! Remote queues live for ever and are used again, so whoever wants to wake somebody may keep the address for as long
+//! as it likes and pays for no count. Each use has a number of its own: what is pushed for another one is refused.
 #![forbid(unsafe_code)]
 
 use std::ops::Deref;
@@ -16,13 +16,13 @@ use std::time::Instant;
 pub(crate) type TaskId = u64;
 
 #[derive(Default)]
-struct Letters {
+struct Pending {
     wakes: Vec<RemoteWake>,
     /// What to do with jobs that the worker holds.
     jobs: Vec<Order>,
     /// The worker is to poll for events, though there may be nobody to wake.
-    nudged: bool,
-    /// Whose inbox this is; 0 for nobody's.
+    notified: bool,
+    /// Whose remote queue this is; 0 for nobody's.
     run: u64,
 }
 
@@ -43,8 +43,8 @@ pub(crate) struct RemoteWake {
 }
 
 impl RemoteWake {
-    /// The bit of a key that tells an unpark from a wake. TCBs are aligned to more than a byte (`tcb` asserts it), so no
-    /// address has it set.
+    /// The bit of the address that tells an unpark from a wake. TCBs are aligned to more than a byte (`tcb` asserts
+    /// it), so no address has it set.
     const UNPARK: usize = 1;
 
     /// The same, but for the task's public park only.
@@ -58,35 +58,35 @@ impl RemoteWake {
     }
 }
 
-/// A letter-box, of a run or of a plain thread that waits.
+/// A queue of remote wakes, of a run or of a plain thread that waits.
 #[derive(Default)]
-pub(crate) struct Inbox {
-    letters: Mutex<Letters>,
+pub(crate) struct RemoteQueue {
+    pending: Mutex<Pending>,
     arrived: Condvar,
-    /// There are letters. Looked at far more often than the letters themselves.
+    /// There are remote wakes. Looked at far more often than the remote wakes themselves.
     flag: AtomicBool,
-    /// As in the letters. Changes only while they are locked.
+    /// As in `pending`. Changes only while that is locked.
     run: AtomicU64,
 }
 
-static UNUSED: Mutex<Vec<&'static Inbox>> = Mutex::new(Vec::new());
+static UNUSED: Mutex<Vec<&'static RemoteQueue>> = Mutex::new(Vec::new());
 /// Numbers are never given twice in a process. 0 is nobody, and the largest is never reached.
 static NEXT_RUN: AtomicU64 = AtomicU64::new(1);
 
-/// An inbox in use. Dropping it closes it, and leaves it for the next.
-pub(crate) struct Open {
-    inbox: &'static Inbox,
+/// A remote queue in use. Dropping it closes it, and leaves it for the next.
+pub(crate) struct RemoteReceiver {
+    queue: &'static RemoteQueue,
     run: u64,
 }
 
-impl Open {
-    pub(crate) fn new() -> Open {
+impl RemoteReceiver {
+    pub(crate) fn new() -> RemoteReceiver {
         let run = NEXT_RUN.fetch_add(1, Ordering::Relaxed);
         let unused = UNUSED.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let inbox = unused.unwrap_or_else(|| Box::leak(Box::default()));
-        inbox.letters().run = run;
-        inbox.run.store(run, Ordering::Relaxed);
-        Open { inbox, run }
+        let queue = unused.unwrap_or_else(|| Box::leak(Box::default()));
+        queue.pending().run = run;
+        queue.run.store(run, Ordering::Relaxed);
+        RemoteReceiver { queue, run }
     }
 
     /// The number of this use.
@@ -94,57 +94,57 @@ impl Open {
         self.run
     }
 
-    /// Where to post, for as long as anybody likes.
-    pub(crate) fn inbox(&self) -> &'static Inbox {
-        self.inbox
+    /// Where to push, for as long as anybody likes.
+    pub(crate) fn queue(&self) -> &'static RemoteQueue {
+        self.queue
     }
 }
 
-impl Deref for Open {
-    type Target = Inbox;
+impl Deref for RemoteReceiver {
+    type Target = RemoteQueue;
 
     #[inline]
-    fn deref(&self) -> &Inbox {
-        self.inbox
+    fn deref(&self) -> &RemoteQueue {
+        self.queue
     }
 }
 
-impl Drop for Open {
+impl Drop for RemoteReceiver {
     fn drop(&mut self) {
-        self.inbox.close();
-        UNUSED.lock().unwrap_or_else(PoisonError::into_inner).push(self.inbox);
+        self.queue.close();
+        UNUSED.lock().unwrap_or_else(PoisonError::into_inner).push(self.queue);
     }
 }
 
-impl Inbox {
-    fn letters(&self) -> MutexGuard<'_, Letters> {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+impl RemoteQueue {
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From any thread: leaves a wake. False if that run has ended.
-    pub(crate) fn post(&self, run: u64, wake: RemoteWake) -> bool {
-        self.leave(run, |letters| letters.wakes.push(wake))
+    pub(crate) fn push(&self, run: u64, wake: RemoteWake) -> bool {
+        self.push_with(run, |pending| pending.wakes.push(wake))
     }
 
     /// From any thread: has the event loop run or drop a job that the worker holds. False if that run has ended.
-    pub(crate) fn post_job(&self, run: u64, order: Order) -> bool {
-        self.leave(run, |letters| letters.jobs.push(order))
+    pub(crate) fn push_job(&self, run: u64, order: Order) -> bool {
+        self.push_with(run, |pending| pending.jobs.push(order))
     }
 
     /// From any thread: ends the sleep, so that the sleeper looks again what there is for it. False if that run has ended.
-    pub(crate) fn nudge(&self, run: u64) -> bool {
-        self.leave(run, |letters| letters.nudged = true)
+    pub(crate) fn notify(&self, run: u64) -> bool {
+        self.push_with(run, |pending| pending.notified = true)
     }
 
-    fn leave(&self, run: u64, what: impl FnOnce(&mut Letters)) -> bool {
-        let mut letters = self.letters();
-        if letters.run != run {
+    fn push_with(&self, run: u64, what: impl FnOnce(&mut Pending)) -> bool {
+        let mut pending = self.pending();
+        if pending.run != run {
             return false;
         }
-        what(&mut letters);
+        what(&mut pending);
         self.flag.store(true, Ordering::Release);
         // Whoever is woken needs it.
-        drop(letters);
+        drop(pending);
         self.arrived.notify_one();
         true
     }
@@ -155,32 +155,32 @@ impl Inbox {
         self.run.load(Ordering::Relaxed) == run
     }
 
-    /// Whether there may be letters.
+    /// Whether there may be remote wakes.
     #[inline]
-    pub(crate) fn has_letters(&self) -> bool {
+    pub(crate) fn has_pending(&self) -> bool {
         self.flag.load(Ordering::Acquire)
     }
 
-    /// Takes all letters: wakes, and what to do with jobs.
+    /// Takes all remote wakes: wakes, and what to do with jobs.
     pub(crate) fn take(&self) -> (Vec<RemoteWake>, Vec<Order>) {
-        let mut letters = self.letters();
+        let mut pending = self.pending();
         self.flag.store(false, Ordering::Release);
-        letters.nudged = false;
-        (std::mem::take(&mut letters.wakes), std::mem::take(&mut letters.jobs))
+        pending.notified = false;
+        (std::mem::take(&mut pending.wakes), std::mem::take(&mut pending.jobs))
     }
 
-    /// Sleeps until there is a letter, or until `deadline`.
+    /// Sleeps until there is a remote wake, or until `deadline`.
     pub(crate) fn sleep(&self, deadline: Option<Instant>) {
-        let mut letters = self.letters();
-        while letters.wakes.is_empty() && letters.jobs.is_empty() && !letters.nudged {
-            letters = match deadline {
-                None => self.arrived.wait(letters).unwrap_or_else(PoisonError::into_inner),
+        let mut pending = self.pending();
+        while pending.wakes.is_empty() && pending.jobs.is_empty() && !pending.notified {
+            pending = match deadline {
+                None => self.arrived.wait(pending).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
                     let now = Instant::now();
                     if now >= deadline {
                         return;
                     }
-                    self.arrived.wait_timeout(letters, deadline - now).unwrap_or_else(PoisonError::into_inner).0
+                    self.arrived.wait_timeout(pending, deadline - now).unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }
@@ -188,8 +188,8 @@ impl Inbox {
 
     /// From now on nobody is there.
     pub(crate) fn close(&self) {
-        let mut letters = self.letters();
-        *letters = Letters::default();
+        let mut pending = self.pending();
+        *pending = Pending::default();
         self.run.store(0, Ordering::Relaxed);
         self.flag.store(false, Ordering::Release);
     }
