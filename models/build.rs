@@ -89,11 +89,11 @@ const FAULTS: &[Fault] = &[
         instead_of: "Status::Handed => Ended::Handed,",
         what: "Status::Handed if outcome.is_ok() => Ended::Handed,",
     },
-    Fault { name: "the_next_is_not_woken", file: MUTEX.name, instead_of: "let _ = key.wake();", what: "" },
+    Fault { name: "the_next_is_not_woken", file: MUTEX.name, instead_of: "let _ = waker.wake();", what: "" },
     Fault {
         name: "handed_over_and_free",
         file: MUTEX.name,
-        instead_of: "self.holder.set(key);",
+        instead_of: "self.holder.set(waker);",
         what: "state.locked = false;",
     },
     Fault {

@@ -20,8 +20,8 @@ pub mod task {
 
         pub fn breathe_on(_: Option<&crate::scheduler::Worker>) {}
 
-        pub fn is_out(key: &crate::scheduler::wake::WakeKey) -> bool {
-            key.is_gone()
+        pub fn is_out(waker: &crate::scheduler::wake::WakeHandle) -> bool {
+            waker.is_gone()
         }
     }
 }

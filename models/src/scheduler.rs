@@ -64,18 +64,18 @@ pub mod wake {
     }
 
     #[derive(Clone, Copy)]
-    pub struct WakeKey {
+    pub struct WakeHandle {
         queue: &'static RemoteQueue,
         run: u64,
     }
 
-    impl WakeKey {
-        pub fn current() -> WakeKey {
-            ME.with(|me| WakeKey { queue: me.open.queue(), run: me.open.run() })
+    impl WakeHandle {
+        pub fn current() -> WakeHandle {
+            ME.with(|me| WakeHandle { queue: me.open.queue(), run: me.open.run() })
         }
 
-        pub fn put_current(place: &mut Option<WakeKey>) {
-            *place = Some(WakeKey::current());
+        pub fn put_current(place: &mut Option<WakeHandle>) {
+            *place = Some(WakeHandle::current());
         }
 
         pub fn wake(&self) -> bool {
@@ -107,7 +107,7 @@ pub mod wake {
             Holder
         }
 
-        pub fn set(&self, _: WakeKey) {}
+        pub fn set(&self, _: WakeHandle) {}
 
         pub fn set_current(&self) {}
 
@@ -129,19 +129,19 @@ pub mod wake {
     /// Cancels a thread that waits, or will.
     pub struct Canceller {
         flag: Arc<AtomicBool>,
-        key: WakeKey,
+        waker: WakeHandle,
     }
 
     impl Canceller {
         pub fn of_this_thread() -> Canceller {
             let flag = Arc::new(AtomicBool::new(false));
             ME.with(|me| *me.cancelled.borrow_mut() = Some(Arc::clone(&flag)));
-            Canceller { flag, key: WakeKey::current() }
+            Canceller { flag, waker: WakeHandle::current() }
         }
 
         pub fn cancel(&self) {
             self.flag.store(true, Ordering::Release);
-            let _ = self.key.wake();
+            let _ = self.waker.wake();
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 /// Whom to wake: a task, or a plain thread that waits. Costs nothing to copy, and may be kept for ever: when whoever it names
 /// is gone, it wakes nobody.
 #[derive(Clone, Copy)]
-pub(crate) struct WakeKey {
+pub(crate) struct WakeHandle {
     queue: &'static RemoteQueue,
     /// The number of the run, or of the thread's remote queue.
     run: u64,
@@ -35,36 +35,36 @@ fn with_thread<R>(f: impl Fn(&RemoteReceiver) -> R) -> R {
     })
 }
 
-impl WakeKey {
+impl WakeHandle {
     #[cfg(test)]
-    pub(crate) fn current() -> WakeKey {
+    pub(crate) fn current() -> WakeHandle {
         let mut place = None;
-        WakeKey::put_current(&mut place);
+        WakeHandle::put_current(&mut place);
         place.expect("it was put there")
     }
 
     /// Puts the one that this code is part of into its place: a task, or the thread if there is no run. Built elsewhere and copied
     /// it would be read before it has been written, which costs 2 ns.
     #[inline(always)]
-    pub(crate) fn put_current(place: &mut Option<WakeKey>) {
+    pub(crate) fn put_current(place: &mut Option<WakeHandle>) {
         match worker() {
-            Some(worker) => *place = Some(WakeKey::of(worker, worker.current())),
-            None => WakeKey::put_thread(place),
+            Some(worker) => *place = Some(WakeHandle::of(worker, worker.current())),
+            None => WakeHandle::put_thread(place),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn put_thread(place: &mut Option<WakeKey>) {
+    fn put_thread(place: &mut Option<WakeHandle>) {
         let wake = RemoteWake { tcb: 0, task_id: 0 };
-        *place = Some(with_thread(|open| WakeKey { queue: open.queue(), run: open.run(), wake }));
+        *place = Some(with_thread(|open| WakeHandle { queue: open.queue(), run: open.run(), wake }));
     }
 
     /// For a task of this run.
     #[inline(always)]
-    pub(crate) fn of(worker: &Worker, tcb: &Tcb) -> WakeKey {
+    pub(crate) fn of(worker: &Worker, tcb: &Tcb) -> WakeHandle {
         let wake = RemoteWake { tcb: std::ptr::from_ref(tcb) as usize, task_id: tcb.id.get() };
-        WakeKey { queue: worker.remote.queue(), run: worker.run(), wake }
+        WakeHandle { queue: worker.remote.queue(), run: worker.run(), wake }
     }
 
     /// Wakes it, or makes its next wait return at once. False if it is gone.
@@ -209,9 +209,9 @@ impl Holder {
 
     /// It is held by `tcb` now.
     #[inline]
-    pub(crate) fn set(&self, key: WakeKey) {
-        self.run.store(key.run, Relaxed);
-        self.id.store(key.wake.task_id, Relaxed);
+    pub(crate) fn set(&self, waker: WakeHandle) {
+        self.run.store(waker.run, Relaxed);
+        self.id.store(waker.wake.task_id, Relaxed);
     }
 
     /// It is held by whoever runs this now. Plain threads have no names.

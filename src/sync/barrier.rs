@@ -6,7 +6,7 @@
 use super::waiters::{Ended, Line, Waiters, wait_in};
 use super::woken::Woken;
 use crate::scheduler::lock::Lock;
-use crate::scheduler::wake::WakeKey;
+use crate::scheduler::wake::WakeHandle;
 use crate::scheduler::{Wait, worker};
 use crate::task::wait::{Cancelled, breathe_on};
 use crate::time::now;
@@ -55,11 +55,11 @@ impl Line for Waiting {
     }
 
     /// All have come, also this one.
-    fn pass_on(_: &mut State, _: Option<usize>) -> Vec<WakeKey> {
+    fn pass_on(_: &mut State, _: Option<usize>) -> Vec<WakeHandle> {
         Vec::new()
     }
 
-    fn left(state: &mut State, was_in_line: bool) -> Vec<WakeKey> {
+    fn left(state: &mut State, was_in_line: bool) -> Vec<WakeHandle> {
         // What was passed over was taken out of the count then.
         state.waiting -= usize::from(was_in_line);
         Vec::new()
@@ -256,7 +256,7 @@ impl State {
         while !self.waiters.is_empty() {
             let place = self.waiters.claim_first();
             *self.waiters.value(place) = rank();
-            woken.push(self.waiters.key(place));
+            woken.push(self.waiters.waker(place));
         }
     }
 }

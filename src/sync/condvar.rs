@@ -5,7 +5,7 @@ use super::mutex::MutexGuard;
 use super::waiters::{Ended, Line, Waiters, wait_in};
 use super::woken::Woken;
 use crate::scheduler::lock::Lock;
-use crate::scheduler::wake::WakeKey;
+use crate::scheduler::wake::WakeHandle;
 use crate::scheduler::{Wait, worker};
 use crate::task::wait::{Cancelled, breathe};
 use crate::time::now;
@@ -50,8 +50,8 @@ impl Line for Sleepers {
         state
     }
 
-    fn pass_on(state: &mut Waiters<()>, (): ()) -> Vec<WakeKey> {
-        let next = state.claim().map(|place| state.key(place));
+    fn pass_on(state: &mut Waiters<()>, (): ()) -> Vec<WakeHandle> {
+        let next = state.claim().map(|place| state.waker(place));
         next.into_iter().collect()
     }
 }
@@ -313,7 +313,7 @@ impl Condvar {
         let mut waiters = self.waiters.lock();
         for notified in 0..count {
             match waiters.claim() {
-                Some(place) => woken.push(waiters.key(place)),
+                Some(place) => woken.push(waiters.waker(place)),
                 None => return notified,
             }
         }

@@ -4,7 +4,7 @@
 use super::error::{WaitTimeoutError, outcome};
 use super::waiters::{Line, Waiters, wait_in, wake_all};
 use crate::scheduler::lock::Lock;
-use crate::scheduler::wake::WakeKey;
+use crate::scheduler::wake::WakeHandle;
 use crate::scheduler::{Wait, worker};
 use crate::task::wait::{Cancelled, breathe_on};
 use crate::time::now;
@@ -47,7 +47,7 @@ impl Line for Waiting {
     }
 
     /// Nobody else is owed anything.
-    fn pass_on(_: &mut State, (): ()) -> Vec<WakeKey> {
+    fn pass_on(_: &mut State, (): ()) -> Vec<WakeHandle> {
         Vec::new()
     }
 }
@@ -67,9 +67,9 @@ impl Event {
     pub fn set(&self) {
         let mut state = self.state.lock();
         state.set = true;
-        let keys = state.waiters.dismiss_all();
+        let wakers = state.waiters.dismiss_all();
         drop(state);
-        wake_all(keys);
+        wake_all(wakers);
     }
 
     /// From now on it has not happened. Those who waited when it was set are woken all the same.

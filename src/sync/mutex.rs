@@ -9,7 +9,7 @@
 use super::error::{WaitTimeoutError, outcome};
 use super::waiters::{Line, Waiters, wait_in};
 use crate::scheduler::lock::Lock;
-use crate::scheduler::wake::{Holder, WakeKey};
+use crate::scheduler::wake::{Holder, WakeHandle};
 use crate::scheduler::{Wait, Worker, worker};
 use crate::task::wait::{Cancelled, breathe_on};
 use crate::time::now;
@@ -82,13 +82,13 @@ impl Line for Lockers {
         &mut state.waiters
     }
 
-    fn pass_on(state: &mut State, _: bool) -> Vec<WakeKey> {
+    fn pass_on(state: &mut State, _: bool) -> Vec<WakeHandle> {
         let Some(place) = state.waiters.claim() else {
             state.locked = false;
             return Vec::new();
         };
         *state.waiters.value(place) = true;
-        vec![state.waiters.key(place)]
+        vec![state.waiters.waker(place)]
     }
 }
 
@@ -143,11 +143,11 @@ impl Turn {
             state.locked = false;
             return;
         };
-        let key = state.waiters.key(place);
-        self.holder.set(key);
+        let waker = state.waiters.waker(place);
+        self.holder.set(waker);
         drop(state);
         // Who is gone by now needs no wake.
-        let _ = key.wake();
+        let _ = waker.wake();
     }
 }
 

@@ -4,7 +4,7 @@
 use super::waiters::{Choice, Ended, Line, Place, Waiters, wait_in, wake_all};
 use crate::scheduler::event_loop::Held;
 use crate::scheduler::lock::Lock;
-use crate::scheduler::wake::WakeKey;
+use crate::scheduler::wake::WakeHandle;
 use crate::scheduler::{Wait, worker};
 use crate::task::wait::breathe_on;
 use crate::time::now;
@@ -57,7 +57,7 @@ impl Line for Waiting {
         &mut state.waiting
     }
 
-    fn pass_on(_: &mut State, _: ()) -> Vec<WakeKey> {
+    fn pass_on(_: &mut State, _: ()) -> Vec<WakeHandle> {
         Vec::new()
     }
 }
@@ -161,10 +161,10 @@ impl<T> Shared<T> {
     fn complete(&self, outcome: Result<T, PromiseError>) -> Result<(), Result<T, PromiseError>> {
         self.outcome.set(outcome)?;
         let mut state = self.state.lock();
-        let keys = state.waiting.dismiss_all();
+        let wakers = state.waiting.dismiss_all();
         let callbacks = std::mem::take(&mut state.callbacks);
         drop(state);
-        wake_all(keys);
+        wake_all(wakers);
         callbacks.into_iter().for_each(Held::release);
         Ok(())
     }

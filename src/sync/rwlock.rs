@@ -9,7 +9,7 @@ use super::error::{WaitTimeoutError, outcome};
 use super::waiters::{Line, Waiters, wait_in};
 use super::woken::Woken;
 use crate::scheduler::lock::{Guard, Lock};
-use crate::scheduler::wake::{Holder, WakeKey};
+use crate::scheduler::wake::{Holder, WakeHandle};
 use crate::scheduler::{Wait, Worker, worker};
 use crate::task::wait::{Cancelled, is_out_of_breath, take_breath};
 use crate::time::now;
@@ -77,16 +77,16 @@ impl Line for Users {
         &mut state.waiters
     }
 
-    fn pass_on(state: &mut State, access: Access) -> Vec<WakeKey> {
+    fn pass_on(state: &mut State, access: Access) -> Vec<WakeHandle> {
         let mut woken = Woken::default();
         state.release(access, &mut woken);
-        woken.into_keys()
+        woken.into_wakers()
     }
 
-    fn left(state: &mut State, _: bool) -> Vec<WakeKey> {
+    fn left(state: &mut State, _: bool) -> Vec<WakeHandle> {
         let mut woken = Woken::default();
         state.admit(&mut woken);
-        woken.into_keys()
+        woken.into_wakers()
     }
 }
 
@@ -113,7 +113,7 @@ impl State {
                 return;
             }
             let place = self.waiters.claim_first();
-            woken.push(self.waiters.key(place));
+            woken.push(self.waiters.waker(place));
         }
     }
 

@@ -10,7 +10,7 @@ use super::error::{WaitTimeoutError, outcome};
 use super::waiters::{Line, Waiters, wait_in};
 use super::woken::Woken;
 use crate::scheduler::lock::{Guard, Lock};
-use crate::scheduler::wake::{Holder, WakeKey};
+use crate::scheduler::wake::{Holder, WakeHandle};
 use crate::scheduler::{Wait, Worker, worker};
 use crate::task::wait::{Cancelled, is_out_of_breath, take_breath};
 use crate::time::now;
@@ -73,16 +73,16 @@ impl Line for Takers {
         &mut state.waiters
     }
 
-    fn pass_on(state: &mut State, count: usize) -> Vec<WakeKey> {
+    fn pass_on(state: &mut State, count: usize) -> Vec<WakeHandle> {
         let mut woken = Woken::default();
         state.give_back(count, &mut woken);
-        woken.into_keys()
+        woken.into_wakers()
     }
 
-    fn left(state: &mut State, _: bool) -> Vec<WakeKey> {
+    fn left(state: &mut State, _: bool) -> Vec<WakeHandle> {
         let mut woken = Woken::default();
         state.give_back(0, &mut woken);
-        woken.into_keys()
+        woken.into_wakers()
     }
 }
 
@@ -105,7 +105,7 @@ impl State {
                 _ => return,
             }
             let place = self.waiters.claim_first();
-            woken.push(self.waiters.key(place));
+            woken.push(self.waiters.waker(place));
         }
     }
 }

@@ -7,7 +7,7 @@ extern crate self as cede;
 use super::waiters::{Ended, Line, Waiters, wait_in, wake_all};
 use crate::scheduler::Wait;
 use crate::scheduler::lock::Lock;
-use crate::scheduler::wake::{Holder, WakeKey};
+use crate::scheduler::wake::{Holder, WakeHandle};
 use cede::{Config, RunError, spawn, yield_now};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,26 +35,26 @@ impl Line for Takers {
         &mut state.takers
     }
 
-    fn pass_on(state: &mut Inner, value: Option<u32>) -> Vec<WakeKey> {
+    fn pass_on(state: &mut Inner, value: Option<u32>) -> Vec<WakeHandle> {
         value.and_then(|thing| state.put(thing)).into_iter().collect()
     }
 }
 
 impl Inner {
-    fn put(&mut self, thing: u32) -> Option<WakeKey> {
+    fn put(&mut self, thing: u32) -> Option<WakeHandle> {
         let Some(place) = self.takers.claim() else {
             self.things.push(thing);
             return None;
         };
         *self.takers.value(place) = Some(thing);
-        Some(self.takers.key(place))
+        Some(self.takers.waker(place))
     }
 }
 
 impl Post {
     fn put(&self, thing: u32) {
-        let key = self.inner.lock().put(thing);
-        wake_all(key.into_iter().collect());
+        let waker = self.inner.lock().put(thing);
+        wake_all(waker.into_iter().collect());
     }
 
     fn take(&self, deadline: Option<Instant>) -> Result<u32, &'static str> {
@@ -154,7 +154,7 @@ fn a_deadlock_is_reported_with_who_holds_what_and_in_which_circle() {
         for (own, other) in [(0, 1), (1, 0)] {
             let (own, other) = (Arc::clone(&posts[own]), Arc::clone(&posts[other]));
             let body = move || {
-                own.holder.set(WakeKey::current());
+                own.holder.set(WakeHandle::current());
                 yield_now();
                 other.take(None)
             };

@@ -41,7 +41,7 @@
 
 use crate::scheduler::Wait;
 use crate::scheduler::lock::Lock;
-use crate::scheduler::wake::WakeKey;
+use crate::scheduler::wake::WakeHandle;
 use crate::task::wait::{is_out, wait_anywhere};
 use crate::time::now;
 use std::cell::RefCell;
@@ -73,7 +73,7 @@ struct Node<V> {
     status: Status,
     previous: u32,
     next: u32,
-    key: Option<WakeKey>,
+    waker: Option<WakeHandle>,
     /// What it brought, or was handed. Present unless free.
     value: Option<V>,
     /// For one that waits in several lines and takes from one.
@@ -205,7 +205,7 @@ impl<V> Waiters<V> {
         node.status = Status::Waiting;
         node.previous = self.last;
         node.next = NONE;
-        WakeKey::put_current(&mut node.key);
+        WakeHandle::put_current(&mut node.waker);
         node.value = Some(value);
         match self.last {
             NONE => self.first = place,
@@ -230,7 +230,7 @@ impl<V> Waiters<V> {
             status: Status::Free,
             previous: NONE,
             next: NONE,
-            key: None,
+            waker: None,
             value: None,
             choice: None,
         });
@@ -281,7 +281,7 @@ impl<V> Waiters<V> {
     }
 
     /// Takes the first who can be handed something out of the line. Whoever calls this then puts it into `value`, unlocks, and
-    /// wakes `key`.
+    /// wakes `waker`.
     #[inline(always)]
     pub(crate) fn claim(&mut self) -> Option<Place> {
         while self.first != NONE {
@@ -301,7 +301,7 @@ impl<V> Waiters<V> {
     /// Whether nothing may be handed to a waiter any more. Then takes it out of the line, for good.
     #[inline(always)]
     fn passes(&mut self, place: u32) -> bool {
-        let is_out = self.nodes[place as usize].key.is_some_and(|key| is_out(&key));
+        let is_out = self.nodes[place as usize].waker.is_some_and(|waker| is_out(&waker));
         if is_out {
             self.pass(place);
         }
@@ -336,22 +336,22 @@ impl<V> Waiters<V> {
 
     /// Whom to wake for a waiter.
     #[inline]
-    pub(crate) fn key(&self, place: Place) -> WakeKey {
-        self.nodes[place.0 as usize].key.expect("it has not left")
+    pub(crate) fn waker(&self, place: Place) -> WakeHandle {
+        self.nodes[place.0 as usize].waker.expect("it has not left")
     }
 
     /// Tells everybody that they wait in vain. Whoever calls this unlocks, and wakes them.
-    pub(crate) fn dismiss_all(&mut self) -> Vec<WakeKey> {
-        let mut keys = Vec::new();
+    pub(crate) fn dismiss_all(&mut self) -> Vec<WakeHandle> {
+        let mut wakers = Vec::new();
         while self.first != NONE {
             let place = self.first;
             if self.passes(place) {
                 continue;
             }
-            keys.extend(self.nodes[place as usize].key);
+            wakers.extend(self.nodes[place as usize].waker);
             self.unlink(place, Status::Dismissed);
         }
-        keys
+        wakers
     }
 
     #[inline(always)]
@@ -388,14 +388,14 @@ impl<V> Waiters<V> {
 
 /// Wakes one whom something was handed, after the lock was given up.
 #[inline]
-pub(crate) fn wake(key: WakeKey) {
+pub(crate) fn wake(waker: WakeHandle) {
     // Who is gone by now needs no wake.
-    let _ = key.wake();
+    let _ = waker.wake();
 }
 
 /// Wakes those whom something was handed, after the lock was given up.
-pub(crate) fn wake_all(keys: Vec<WakeKey>) {
-    keys.into_iter().for_each(wake);
+pub(crate) fn wake_all(wakers: Vec<WakeHandle>) {
+    wakers.into_iter().for_each(wake);
 }
 
 /// A line of waiters in the state of a type.
@@ -409,11 +409,11 @@ pub(crate) trait Line {
 
     /// Gives what was handed to somebody who is unwound, and cannot return it, to the next, or back. Returns who is to be
     /// woken.
-    fn pass_on(state: &mut Self::State, value: Self::Value) -> Vec<WakeKey>;
+    fn pass_on(state: &mut Self::State, value: Self::Value) -> Vec<WakeHandle>;
 
     /// A waiter has left without having been handed anything, and was in the line until now if `was_in_line`: if not, it was
     /// passed over before. Returns who is to be woken: those whom it kept waiting.
-    fn left(state: &mut Self::State, was_in_line: bool) -> Vec<WakeKey> {
+    fn left(state: &mut Self::State, was_in_line: bool) -> Vec<WakeHandle> {
         let _ = (state, was_in_line);
         Vec::new()
     }
@@ -444,13 +444,13 @@ impl<L: Line> Drop for Enlisted<'_, L> {
         let waiters = L::waiters(&mut state);
         let was_in_line = waiters.nodes[self.place.0 as usize].status == Status::Waiting;
         let (value, handed) = waiters.leave(self.place);
-        let (value, keys) = if handed {
+        let (value, wakers) = if handed {
             (None, L::pass_on(&mut state, value))
         } else {
             (Some(value), L::left(&mut state, was_in_line))
         };
         drop(state);
-        wake_all(keys);
+        wake_all(wakers);
         drop(value); // anybody's code
     }
 }
@@ -484,9 +484,9 @@ pub(crate) fn wait_in<L: Line>(
         std::mem::forget(enlisted);
         let (value, handed) = waiters.leave(place);
         if !handed {
-            let keys = L::left(&mut state, status == Status::Waiting);
+            let wakers = L::left(&mut state, status == Status::Waiting);
             drop(state);
-            wake_all(keys);
+            wake_all(wakers);
         }
         return end(value);
     }

@@ -10,7 +10,7 @@
 use super::done::extra;
 use super::{Task, limits};
 use crate::scheduler::tcb::Tcb;
-use crate::scheduler::wake::{WakeKey, block_thread};
+use crate::scheduler::wake::{WakeHandle, block_thread};
 use crate::scheduler::{BREATH, Mode, Phase, Wait, Worker, attention, worker};
 use crate::section;
 use std::borrow::Cow;
@@ -267,9 +267,9 @@ fn wait_heedfully(worker: &Worker, tcb: &Tcb, wait: Wait, deadline: Option<Insta
     if is_late { Err(Cancelled) } else { Ok(()) }
 }
 
-/// As [`wait`]; outside of a run it blocks the thread, which nobody can cancel. Ends when a [`WakeKey`] of whoever waits is
-/// used, and may end without a reason. A stubborn wait returns `Cancelled` too if it must not be waited again: after a
-/// certain deadlock, when the grace period is over, and while the thread panics.
+/// As [`wait`]; outside of a run it blocks the thread, which nobody can cancel. Ends when a [`WakeHandle`] of whoever
+/// waits is used, and may end without a reason. A stubborn wait returns `Cancelled` too if it must not be waited again:
+/// after a certain deadlock, when the grace period is over, and while the thread panics.
 #[inline(always)]
 #[track_caller]
 pub(crate) fn wait_anywhere(wait_for: Wait, deadline: Option<Instant>) -> Result<(), Cancelled> {
@@ -348,8 +348,8 @@ pub(crate) fn cut_short(worker: &Worker, tcb: &Tcb) {
 
 /// Whether nothing may be granted to a waiter in a line: its task is gone, or was interrupted and has not run since.
 #[inline(always)]
-pub(crate) fn is_out(key: &WakeKey) -> bool {
-    key.is_out(is_over)
+pub(crate) fn is_out(waker: &WakeHandle) -> bool {
+    waker.is_out(is_over)
 }
 
 /// Whether the wait of a task of this run is over, though it has not been entered since: the task was cancelled or is to be
@@ -391,7 +391,7 @@ pub struct Unparker {
 
 /// Whom an unparker wakes.
 pub(super) struct Target {
-    key: WakeKey,
+    waker: WakeHandle,
     task: Task,
 }
 
@@ -414,7 +414,7 @@ impl Unparker {
         let worker = running("make an Unparker");
         let tcb = worker.current();
         let target = extra(tcb, |extra| {
-            let make = || Arc::new(Target { key: WakeKey::of(worker, tcb), task: Task::of(tcb) });
+            let make = || Arc::new(Target { waker: WakeHandle::of(worker, tcb), task: Task::of(tcb) });
             Arc::clone(extra.target.get_or_insert_with(make))
         });
         Unparker { target: Some(target) }
@@ -433,7 +433,7 @@ impl Unparker {
     /// # Ok::<(), cede::task::Cancelled>(())
     /// ```
     pub fn unpark(&self) {
-        self.target().key.unpark();
+        self.target().waker.unpark();
     }
 
     /// Whom it wakes.
@@ -448,13 +448,13 @@ impl Unparker {
 
 impl Drop for Unparker {
     fn drop(&mut self) {
-        let key = self.target().key;
+        let waker = self.target().waker;
         let Some(target) = self.target.take() else { return };
         let left = Arc::downgrade(&target);
         drop(target);
         // Only the TCB's own is left: nobody can wake the task any more, and its worker may be asleep.
-        if left.strong_count() <= 1 && !key.is_here() {
-            key.notify();
+        if left.strong_count() <= 1 && !waker.is_here() {
+            waker.notify();
         }
     }
 }

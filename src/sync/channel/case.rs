@@ -106,9 +106,9 @@ impl<T> Operation for RecvCase<'_, T> {
     fn attempt(&mut self, _: Internal) -> bool {
         let attempt = self.channel.state.lock().try_recv();
         self.received = match attempt {
-            Ok((message, key)) => {
-                if let Some(key) = key {
-                    wake(key);
+            Ok((message, waker)) => {
+                if let Some(waker) = waker {
+                    wake(waker);
                 }
                 Some(Ok(message))
             }
@@ -137,9 +137,9 @@ impl<T> Operation for RecvCase<'_, T> {
         let (message, handed) = state.receiving.leave(place);
         match message {
             Some(message) if handed && !keep => {
-                let keys = Receiving::pass_on(&mut state, Some(message));
+                let wakers = Receiving::pass_on(&mut state, Some(message));
                 drop(state);
-                wake_all(keys);
+                wake_all(wakers);
             }
             message => self.received = message.map(Ok),
         }
@@ -153,9 +153,9 @@ impl<T> Operation for SendCase<'_, T> {
         let message = self.message.slot().take().expect("it was not sent");
         let attempt = self.channel.state.lock().try_send(message);
         self.sent = match attempt {
-            Ok(key) => {
-                if let Some(key) = key {
-                    wake(key);
+            Ok(waker) => {
+                if let Some(waker) = waker {
+                    wake(waker);
                 }
                 Some(Ok(()))
             }

@@ -11,7 +11,7 @@
 use super::error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 use crate::scheduler::Wait;
 use crate::scheduler::lock::Lock;
-use crate::scheduler::wake::WakeKey;
+use crate::scheduler::wake::WakeHandle;
 use crate::sync::waiters::{Choice, Ended, Line, Waiters, wait_in, wake, wake_all};
 use crate::task::wait::breathe;
 use std::collections::VecDeque;
@@ -50,12 +50,12 @@ impl<T> Line for Receiving<T> {
         &mut state.receiving
     }
 
-    fn pass_on(state: &mut State<T>, message: Option<T>) -> Vec<WakeKey> {
+    fn pass_on(state: &mut State<T>, message: Option<T>) -> Vec<WakeHandle> {
         let message = message.expect("it was handed one");
         match state.receiving.claim() {
             Some(place) => {
                 *state.receiving.value(place) = Some(message);
-                vec![state.receiving.key(place)]
+                vec![state.receiving.waker(place)]
             }
             None => {
                 // Though there may be no room: it was sent.
@@ -77,7 +77,7 @@ impl<T> Line for Sending<T> {
         &mut state.sending
     }
 
-    fn pass_on(_: &mut State<T>, _sent: Option<T>) -> Vec<WakeKey> {
+    fn pass_on(_: &mut State<T>, _sent: Option<T>) -> Vec<WakeHandle> {
         Vec::new()
     }
 }
@@ -93,13 +93,13 @@ impl<T> State<T> {
 
     /// Sends without waiting. Whoever was handed the message is to be woken.
     #[inline(always)]
-    pub(super) fn try_send(&mut self, message: T) -> Result<Option<WakeKey>, TrySendError<T>> {
+    pub(super) fn try_send(&mut self, message: T) -> Result<Option<WakeHandle>, TrySendError<T>> {
         if self.is_closed_to_senders() {
             return Err(TrySendError::Disconnected(message));
         }
         if let Some(place) = self.receiving.claim() {
             *self.receiving.value(place) = Some(message);
-            return Ok(Some(self.receiving.key(place)));
+            return Ok(Some(self.receiving.waker(place)));
         }
         if self.buffer.len() >= self.capacity {
             return Err(TrySendError::Full(message));
@@ -110,14 +110,14 @@ impl<T> State<T> {
 
     /// Receives without waiting. Whose message took the room that has become free is to be woken.
     #[inline(always)]
-    pub(super) fn try_recv(&mut self) -> Result<(T, Option<WakeKey>), TryRecvError> {
+    pub(super) fn try_recv(&mut self) -> Result<(T, Option<WakeHandle>), TryRecvError> {
         if let Some(message) = self.buffer.pop_front() {
-            let key = if self.sending.is_empty() { None } else { self.admit() };
-            return Ok((message, key));
+            let waker = if self.sending.is_empty() { None } else { self.admit() };
+            return Ok((message, waker));
         }
         if let Some(place) = self.sending.claim() {
             let message = self.sending.value(place).take().expect("it waits to send it");
-            return Ok((message, Some(self.sending.key(place))));
+            return Ok((message, Some(self.sending.waker(place))));
         }
         Err(if self.is_closed_to_receivers() { TryRecvError::Disconnected } else { TryRecvError::Empty })
     }
@@ -133,25 +133,25 @@ impl<T> State<T> {
     }
 
     /// Takes in the message of the first who waits to send, if there is room.
-    fn admit(&mut self) -> Option<WakeKey> {
+    fn admit(&mut self) -> Option<WakeHandle> {
         if self.buffer.len() >= self.capacity {
             return None;
         }
         let place = self.sending.claim()?;
         let message = self.sending.value(place).take().expect("it waits to send it");
         self.buffer.push_back(message);
-        Some(self.sending.key(place))
+        Some(self.sending.waker(place))
     }
 
     /// Closes it by hand. Who is to be woken; none if it was closed already.
-    pub(super) fn close(&mut self) -> Option<Vec<WakeKey>> {
+    pub(super) fn close(&mut self) -> Option<Vec<WakeHandle>> {
         if self.is_closed_to_receivers() || self.is_closed_to_senders() {
             return None;
         }
         self.closed = true;
-        let mut keys = self.receiving.dismiss_all();
-        keys.append(&mut self.sending.dismiss_all());
-        Some(keys)
+        let mut wakers = self.receiving.dismiss_all();
+        wakers.append(&mut self.sending.dismiss_all());
+        Some(wakers)
     }
 }
 
@@ -173,18 +173,18 @@ impl<T> Channel<T> {
 
     #[inline]
     pub(super) fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
-        let key = self.state.lock().try_send(message)?;
-        if let Some(key) = key {
-            wake(key);
+        let waker = self.state.lock().try_send(message)?;
+        if let Some(waker) = waker {
+            wake(waker);
         }
         Ok(())
     }
 
     #[inline]
     pub(super) fn try_recv(&self) -> Result<T, TryRecvError> {
-        let (message, key) = self.state.lock().try_recv()?;
-        if let Some(key) = key {
-            wake(key);
+        let (message, waker) = self.state.lock().try_recv()?;
+        if let Some(waker) = waker {
+            wake(waker);
         }
         Ok(message)
     }
@@ -194,10 +194,10 @@ impl<T> Channel<T> {
     pub(super) fn send(&self, message: T, deadline: Option<Instant>) -> Result<(), SendTimeoutError<T>> {
         let mut state = self.state.lock();
         let message = match state.try_send(message) {
-            Ok(key) => {
+            Ok(waker) => {
                 drop(state);
-                if let Some(key) = key {
-                    wake(key);
+                if let Some(waker) = waker {
+                    wake(waker);
                 }
                 if self.capacity != usize::MAX {
                     breathe();
@@ -230,10 +230,10 @@ impl<T> Channel<T> {
     pub(super) fn recv(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
         let mut state = self.state.lock();
         match state.try_recv() {
-            Ok((message, key)) => {
+            Ok((message, waker)) => {
                 drop(state);
-                if let Some(key) = key {
-                    wake(key);
+                if let Some(waker) = waker {
+                    wake(waker);
                 }
                 breathe();
                 return Ok(message);
@@ -257,8 +257,8 @@ impl<T> Channel<T> {
     }
 
     pub(super) fn close(&self) -> bool {
-        let keys = self.state.lock().close();
-        keys.map(wake_all).is_some()
+        let wakers = self.state.lock().close();
+        wakers.map(wake_all).is_some()
     }
 
     /// One sender less.
@@ -268,9 +268,9 @@ impl<T> Channel<T> {
         if state.senders > 0 {
             return;
         }
-        let keys = state.receiving.dismiss_all();
+        let wakers = state.receiving.dismiss_all();
         drop(state);
-        wake_all(keys);
+        wake_all(wakers);
     }
 
     /// One receiver less. With the last one the messages go that nobody has taken.
@@ -280,10 +280,10 @@ impl<T> Channel<T> {
         if state.receivers > 0 {
             return;
         }
-        let keys = state.sending.dismiss_all();
+        let wakers = state.sending.dismiss_all();
         let messages = std::mem::take(&mut state.buffer);
         drop(state);
-        wake_all(keys);
+        wake_all(wakers);
         drop(messages); // anybody's code
     }
 }

@@ -11,7 +11,7 @@
 use super::error::{PopTimeoutError, PushTimeoutError, TryPopError, TryPushError};
 use super::order::Items;
 use crate::scheduler::lock::Lock;
-use crate::scheduler::wake::WakeKey;
+use crate::scheduler::wake::WakeHandle;
 use crate::scheduler::{Wait, worker};
 use crate::sync::error::{WaitTimeoutError, outcome};
 use crate::sync::waiters::{Ended, Line, Waiters, wait_in};
@@ -52,13 +52,13 @@ impl<Q: Items<Item = T>, T> Line for Popping<Q, T> {
         &mut state.poppers
     }
 
-    fn pass_on(state: &mut State<Q, T>, item: Option<T>) -> Vec<WakeKey> {
+    fn pass_on(state: &mut State<Q, T>, item: Option<T>) -> Vec<WakeHandle> {
         let mut woken = Woken::default();
         if let Some(item) = state.hand_over(item.expect("it was handed one"), &mut woken) {
             // Though there may be no room: it was in.
             state.items.put_back(item);
         }
-        woken.into_keys()
+        woken.into_wakers()
     }
 }
 
@@ -71,7 +71,7 @@ impl<Q: Items<Item = T>, T> Line for Pushing<Q, T> {
     }
 
     /// Its item is in.
-    fn pass_on(_: &mut State<Q, T>, _: Option<T>) -> Vec<WakeKey> {
+    fn pass_on(_: &mut State<Q, T>, _: Option<T>) -> Vec<WakeHandle> {
         Vec::new()
     }
 }
@@ -84,7 +84,7 @@ impl<Q, T> Line for Joining<Q, T> {
         &mut state.joiners
     }
 
-    fn pass_on(_: &mut State<Q, T>, (): ()) -> Vec<WakeKey> {
+    fn pass_on(_: &mut State<Q, T>, (): ()) -> Vec<WakeHandle> {
         Vec::new()
     }
 }
@@ -95,7 +95,7 @@ impl<Q: Items<Item = T>, T> State<Q, T> {
     fn hand_over(&mut self, item: T, woken: &mut Woken) -> Option<T> {
         let Some(place) = self.poppers.claim() else { return Some(item) };
         *self.poppers.value(place) = Some(item);
-        woken.push(self.poppers.key(place));
+        woken.push(self.poppers.waker(place));
         None
     }
 
@@ -133,7 +133,7 @@ impl<Q: Items<Item = T>, T> State<Q, T> {
     fn admit(&mut self, woken: &mut Woken) {
         let Some(place) = self.pushers.claim() else { return };
         let item = self.pushers.value(place).take().expect("it waits to push it");
-        woken.push(self.pushers.key(place));
+        woken.push(self.pushers.waker(place));
         self.unfinished += 1;
         // Not settled: the caller has the item in hand that it has taken.
         self.items.put(item);
