@@ -1,7 +1,7 @@
 //! The end of a run: nobody is left running when `run` returns.
 #![forbid(unsafe_code)]
 
-use crate::scheduler::{Mode, Wait, Worker, attention};
+use crate::scheduler::{Mode, Wait, Worker, flags};
 use crate::task::inspect;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -18,8 +18,8 @@ pub(super) fn sweep(worker: &Worker, grace: Duration) {
     worker.doom.set(None);
     worker.mode.set(Mode::Ending);
     worker.clock.go_on();
-    worker.main().attention.set(0);
-    inspect::tell_all(worker, attention::CANCEL);
+    worker.main().flags.set(0);
+    inspect::tell_all(worker, flags::CANCELLED);
     wait_for_the_end(worker, worker.clock.now().checked_add(grace));
     if worker.live.get() > 0 && cfg!(panic = "unwind") {
         unwind(worker);
@@ -49,7 +49,7 @@ fn run_callbacks(worker: &Worker) {
 
 fn unwind(worker: &Worker) {
     worker.mode.set(Mode::Unwinding);
-    inspect::tell_all(worker, attention::CANCEL | attention::UNWIND);
+    inspect::tell_all(worker, flags::CANCELLED | flags::UNWIND_REQUESTED);
     worker.poll_soon();
 }
 

@@ -75,24 +75,24 @@ pub(crate) enum Phase {
     Cancelled,
 }
 
-/// Bits of a TCB's attention word: everything that a wait must look at.
-pub(crate) mod attention {
+/// Bits of a TCB's flags: everything that a wait must look at.
+pub(crate) mod flags {
     /// It was cancelled.
-    pub(crate) const CANCEL: u8 = 1;
+    pub(crate) const CANCELLED: u8 = 1;
     /// It is to be unwound at its next wait.
-    pub(crate) const UNWIND: u8 = 2;
+    pub(crate) const UNWIND_REQUESTED: u8 = 2;
     /// It was unwound once.
     pub(crate) const UNWOUND: u8 = 4;
     /// The run is deadlocked: even waits that no cancel cuts short end.
-    pub(crate) const BROKEN: u8 = 8;
+    pub(crate) const DEADLOCKED: u8 = 8;
     /// It has shields, deadlines or scopes open, which its waits have to look at.
-    pub(crate) const LIMITS: u8 = 16;
+    pub(crate) const HAS_LIMITS: u8 = 16;
     /// It is in a section in which it may not suspend.
-    pub(crate) const QUIET: u8 = 32;
+    pub(crate) const NO_SUSPEND: u8 = 32;
     /// It was left behind: it is never entered again.
-    pub(crate) const LEFT: u8 = 64;
+    pub(crate) const ABANDONED: u8 = 64;
     /// It is parked, and a deadline ends the wait. Never set while the task runs.
-    pub(crate) const TIMED: u8 = 128;
+    pub(crate) const HAS_DEADLINE: u8 = 128;
 }
 
 /// The cooperative budget: how many calls that may wait complete before one of them gives up a turn.
@@ -344,14 +344,14 @@ impl Worker {
         tcb.ticket.set(ticket);
         if let Some(deadline) = deadline {
             tcb.deadline.set(Some(deadline));
-            tcb.add_attention(attention::TIMED);
+            tcb.add_flags(flags::HAS_DEADLINE);
             self.timers.arm(deadline, tcb, ticket);
         }
         let next = if self.ticks.count() { self.next() } else { self.next_late() };
         // SAFETY: invariants 2 and 3; the TCB is parked, so a wake will put it into the run queue, once.
         unsafe { self.switch_to(next) };
         if deadline.is_some() {
-            tcb.attention.set(tcb.attention.get() & !attention::TIMED);
+            tcb.flags.set(tcb.flags.get() & !flags::HAS_DEADLINE);
         }
         // A timer that fires counts its ticket up.
         let rang = tcb.ticket.get() != ticket;

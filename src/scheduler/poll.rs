@@ -2,7 +2,7 @@
 
 use super::pulse::Pulse;
 use super::tcb::Tcb;
-use super::{Mode, Phase, TaskUnwound, Worker, attention, handshake};
+use super::{Mode, Phase, TaskUnwound, Worker, flags, handshake};
 use crate::section;
 use std::panic::resume_unwind;
 use std::thread::panicking;
@@ -61,7 +61,7 @@ impl Worker {
         if self.in_job.get() {
             panic!("cannot wait or yield in a callback: spawn a task from it instead");
         }
-        if self.current().has_attention(attention::QUIET) {
+        if self.current().has_flags(flags::NO_SUSPEND) {
             section::refuse_to_wait();
         }
         self.ticks.set(self.run_queue.len().clamp(EVENT_INTERVAL.0, EVENT_INTERVAL.1) as u32);
@@ -76,7 +76,7 @@ impl Worker {
         if self.mode.get() == Mode::Unwinding {
             // Every turn comes by here then: those that only yield are to be unwound too.
             self.ticks.set(0);
-            self.unwind_if_told();
+            self.unwind_if_requested();
         }
         if self.dice.get() != 0 {
             // Every turn comes by here then, so that every turn is permuted.
@@ -120,10 +120,10 @@ impl Worker {
 
     /// Unwinds the running task if that is what is left to do with it.
     #[inline]
-    pub(crate) fn unwind_if_told(&self) {
+    pub(crate) fn unwind_if_requested(&self) {
         let tcb = self.current();
-        if tcb.has_attention(attention::UNWIND) && !panicking() {
-            tcb.attention.set(tcb.attention.get() & !attention::UNWIND | attention::UNWOUND);
+        if tcb.has_flags(flags::UNWIND_REQUESTED) && !panicking() {
+            tcb.flags.set(tcb.flags.get() & !flags::UNWIND_REQUESTED | flags::UNWOUND);
             resume_unwind(Box::new(TaskUnwound));
         }
     }

@@ -48,8 +48,8 @@ pub(crate) struct Tcb {
     /// Counts up over the whole run; 0 while the TCB is free.
     pub(crate) id: Cell<u64>,
     pub(crate) phase: Cell<Phase>,
-    /// The bits of `attention`.
-    pub(crate) attention: Cell<u8>,
+    /// The bits of `flags`.
+    pub(crate) flags: Cell<u8>,
     /// Somebody unparked it while it was not parked.
     pub(crate) token: Cell<bool>,
     /// An `Unparker` was used while the task was not in a public park: its next one returns at once. Kept over all other waits.
@@ -64,7 +64,7 @@ pub(crate) struct Tcb {
     pub(crate) ticket: Cell<u32>,
     /// What it waits for. Meaningful while it waits: parked, woken and not entered yet, or in a line in `task::wait`.
     pub(crate) wait: Cell<Wait>,
-    /// When that wait ends at the latest. Meaningful while `attention::TIMED` is set.
+    /// When that wait ends at the latest. Meaningful while `flags::HAS_DEADLINE` is set.
     pub(crate) deadline: Cell<Option<Instant>>,
     /// Since when it waits: see `Worker::waits_since`.
     pub(crate) since: Cell<u64>,
@@ -93,7 +93,7 @@ impl Tcb {
             context: Cell::new(context),
             id: Cell::new(0),
             phase: Cell::new(Phase::Free),
-            attention: Cell::new(0),
+            flags: Cell::new(0),
             token: Cell::new(false),
             permit: Cell::new(false),
             refs: Cell::new(0),
@@ -121,12 +121,12 @@ impl Tcb {
     }
 
     #[inline]
-    pub(crate) fn has_attention(&self, bits: u8) -> bool {
-        self.attention.get() & bits != 0
+    pub(crate) fn has_flags(&self, bits: u8) -> bool {
+        self.flags.get() & bits != 0
     }
 
-    pub(crate) fn add_attention(&self, bits: u8) {
-        self.attention.set(self.attention.get() | bits);
+    pub(crate) fn add_flags(&self, bits: u8) {
+        self.flags.set(self.flags.get() | bits);
     }
 }
 
@@ -261,7 +261,7 @@ impl TcbTable {
         let this = unsafe { &*tcb };
         this.id.set(0);
         this.phase.set(Phase::Free);
-        this.attention.set(0);
+        this.flags.set(0);
         this.token.set(false);
         this.permit.set(false);
         this.ticket.set(this.ticket.get().wrapping_add(1));

@@ -2,7 +2,7 @@
 
 use super::remote::{RemoteQueue, RemoteReceiver, RemoteWake};
 use super::tcb::Tcb;
-use super::{Phase, Worker, attention, worker};
+use super::{Phase, Worker, flags, worker};
 use std::cell::Cell;
 use std::ptr::null;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -108,14 +108,14 @@ impl WakeHandle {
 
     /// Whether nothing may be granted to it: it is gone for certain (its task has ended or was left behind, or its run is over),
     /// or `is_over` says that its wait has ended. `is_over` is asked about tasks of this run only, and only about those with an
-    /// attention bit set: the TCB of any other task belongs to another thread.
+    /// flags bit set: the TCB of any other task belongs to another thread.
     #[inline(always)]
     pub(crate) fn is_out(&self, is_over: impl FnOnce(&Worker, &Tcb) -> bool) -> bool {
         match worker() {
             Some(worker) if worker.run() == self.run => {
                 // SAFETY: as in `wake`.
                 let tcb = unsafe { &*(self.wake.tcb as *const Tcb) };
-                if tcb.attention.get() == 0 {
+                if tcb.flags.get() == 0 {
                     let ended = matches!(tcb.phase.get(), Phase::Ended | Phase::Cancelled);
                     ended || tcb.id.get() != self.wake.task_id
                 } else {
@@ -142,7 +142,7 @@ impl WakeHandle {
 fn is_there(tcb: &Tcb, task_id: u64) -> bool {
     tcb.id.get() == task_id
         && !matches!(tcb.phase.get(), Phase::Ended | Phase::Cancelled)
-        && !tcb.has_attention(attention::LEFT)
+        && !tcb.has_flags(flags::ABANDONED)
 }
 
 /// Blocks a plain thread until it is woken, or until `deadline`. Returns at once if a wake came before.

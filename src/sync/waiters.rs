@@ -35,7 +35,7 @@
 //!   has been seen then (`timeout` returns `Elapsed`), and the wait returns `Cancelled` though the deadline was moved later.
 //! * **Nothing is lost**: the granter goes on with the next in line. If none is left, the value stays where a value without
 //!   waiters stays. A waiter that was passed over calls `Line::left` when it leaves, as any other.
-//! * **Free**: for a task with no attention bit set, one comparison decides, where there was one for the bit LEFT. A parked wait
+//! * **Free**: for a task with no flags bit set, one comparison decides, where there was one for the bit LEFT. A parked wait
 //!   with a deadline has the bit TIMED, and costs a look at the clock.
 #![forbid(unsafe_code)]
 

@@ -3,7 +3,7 @@
 use super::wait::{self, can_be_unparked};
 use super::{Reason, Task};
 use crate::scheduler::tcb::Tcb;
-use crate::scheduler::{Phase, Worker, attention};
+use crate::scheduler::{Phase, Worker, flags};
 use std::collections::HashMap;
 use std::fmt;
 
@@ -134,7 +134,7 @@ pub(crate) fn break_waits(worker: &Worker) {
     for tcb in parked {
         // SAFETY: a TCB of the table, which stands.
         let tcb = unsafe { &*tcb };
-        tcb.add_attention(attention::CANCEL | attention::BROKEN);
+        tcb.add_flags(flags::CANCELLED | flags::DEADLOCKED);
         wait::cut_short(worker, tcb);
     }
 }

@@ -6,7 +6,7 @@ use super::wait::{self, Cancelled};
 use super::{Task, TaskState, release, result_ref, state_of, take_result};
 use crate::coroutine::core::Payload;
 use crate::scheduler::tcb::{Tcb, TcbTable};
-use crate::scheduler::{Phase, Wait, Worker, attention, worker};
+use crate::scheduler::{Phase, Wait, Worker, flags, worker};
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
@@ -257,7 +257,7 @@ impl<T> JoinHandle<T> {
             return false;
         }
         let tcb = self.tcb();
-        tcb.add_attention(attention::CANCEL);
+        tcb.add_flags(flags::CANCELLED);
         if let Some(worker) = self.own_worker() {
             wait::cut_short(worker, tcb);
         }

@@ -4,7 +4,7 @@ pub(crate) use super::deadlock::{break_waits, is_closed, report};
 use super::{Task, wait};
 use crate::arch::unwind_from;
 use crate::scheduler::tcb::Tcb;
-use crate::scheduler::{Phase, Worker, attention};
+use crate::scheduler::{Phase, Worker, flags};
 use crate::stack::arena::Kind;
 use crate::stack::overflow::abort_naming;
 use std::backtrace::Backtrace;
@@ -41,8 +41,8 @@ pub(crate) fn tell_all(worker: &Worker, bits: u8) {
         // SAFETY: a TCB of the table, which stands.
         let tcb = unsafe { &*tcb };
         // A task is unwound once.
-        let again = tcb.has_attention(attention::UNWOUND);
-        tcb.add_attention(if again { bits & !attention::UNWIND } else { bits });
+        let again = tcb.has_flags(flags::UNWOUND);
+        tcb.add_flags(if again { bits & !flags::UNWIND_REQUESTED } else { bits });
         wait::cut_short(worker, tcb);
     }
 }
@@ -55,7 +55,7 @@ pub(crate) fn stop_for_scopes(worker: &Worker, all: bool) {
         let borrows = parent.is_some();
         tcb.parent.set(parent);
         let ended = matches!(tcb.phase.get(), Phase::Ended | Phase::Cancelled);
-        if borrows && !ended && (all || tcb.has_attention(attention::UNWOUND) || cfg!(panic = "abort")) {
+        if borrows && !ended && (all || tcb.has_flags(flags::UNWOUND) || cfg!(panic = "abort")) {
             let why =
                 "would not end when it was cancelled and unwound; it borrows from its scope and cannot be left behind";
             abort_naming(Kind::Task, tcb.name.borrow().as_deref(), why);
@@ -85,7 +85,7 @@ pub(crate) fn abandon(worker: &Worker) {
             Task::of(tcb),
             if cfg!(panic = "unwind") { "unwound" } else { "cannot be unwound where panics abort" }
         );
-        tcb.add_attention(attention::LEFT);
+        tcb.add_flags(flags::ABANDONED);
         // Its frames may be borrowed from for ever, so the stack is not the pool's any more.
         std::mem::forget(tcb.stack.take());
     });

@@ -7,7 +7,7 @@ use super::done::extra;
 use super::wait::{Cancelled, running};
 use crate::coroutine::chain::Kind;
 use crate::scheduler::tcb::{Tcb, TcbTable};
-use crate::scheduler::{Phase, Worker, attention, worker};
+use crate::scheduler::{Phase, Worker, flags, worker};
 use crate::section::Section;
 use std::cell::Cell;
 use std::fmt;
@@ -73,7 +73,7 @@ impl View {
 /// What the waits of this task have to heed at this moment.
 pub(super) fn view(tcb: &Tcb) -> View {
     let mut view = View::default();
-    if !tcb.has_attention(attention::LIMITS) {
+    if !tcb.has_flags(flags::HAS_LIMITS) {
         return view;
     }
     extra(tcb, |extra| {
@@ -104,7 +104,7 @@ pub(super) fn has_deadline(tcb: &Tcb) -> bool {
 /// Whether a wait that begins now is to end at once; if it is because of a deadline, that one was seen.
 pub(super) fn is_cut_off(worker: &Worker, tcb: &Tcb) -> bool {
     let view = view(tcb);
-    let told = tcb.has_attention(attention::BROKEN) || !view.shielded && tcb.has_attention(attention::CANCEL);
+    let told = tcb.has_flags(flags::DEADLOCKED) || !view.shielded && tcb.has_flags(flags::CANCELLED);
     if told || view.scope_cancelled {
         return true;
     }
@@ -151,7 +151,7 @@ impl Open {
             extra.limits.push(Limit { number: extra.limits_made, what });
             extra.limits_made
         });
-        tcb.add_attention(attention::LIMITS);
+        tcb.add_flags(flags::HAS_LIMITS);
         Open { owner: Owner::current(worker), number, _section: Section::open(kind) }
     }
 
@@ -176,7 +176,7 @@ impl Drop for Open {
             extra.limits.is_empty()
         });
         if none_left {
-            tcb.attention.set(tcb.attention.get() & !attention::LIMITS);
+            tcb.flags.set(tcb.flags.get() & !flags::HAS_LIMITS);
         }
     }
 }
@@ -365,8 +365,8 @@ impl fmt::Debug for Deadline {
 pub fn no_suspend<T>(f: impl FnOnce() -> T) -> T {
     let _section = Section::quiet();
     let Some(worker) = worker() else { return f() };
-    let quiet = Quiet { owner: Owner::current(worker), was: worker.current().attention.get() & attention::QUIET };
-    worker.current().add_attention(attention::QUIET);
+    let quiet = NoSuspendGuard { owner: Owner::current(worker), was: worker.current().flags.get() & flags::NO_SUSPEND };
+    worker.current().add_flags(flags::NO_SUSPEND);
     // A turn looks at nothing else.
     worker.poll_soon();
     let value = f();
@@ -375,15 +375,15 @@ pub fn no_suspend<T>(f: impl FnOnce() -> T) -> T {
 }
 
 /// Keeps a task from waiting, until it is dropped.
-struct Quiet {
+struct NoSuspendGuard {
     owner: Owner,
     was: u8,
 }
 
-impl Drop for Quiet {
+impl Drop for NoSuspendGuard {
     fn drop(&mut self) {
         if let Some(tcb) = self.owner.get() {
-            tcb.attention.set(tcb.attention.get() & !attention::QUIET | self.was);
+            tcb.flags.set(tcb.flags.get() & !flags::NO_SUSPEND | self.was);
         }
     }
 }
@@ -407,5 +407,5 @@ impl Drop for Quiet {
 pub fn check() -> Result<(), Cancelled> {
     let Some(worker) = worker() else { return Ok(()) };
     let tcb = worker.current();
-    if tcb.attention.get() != 0 && is_cut_off(worker, tcb) { Err(Cancelled) } else { Ok(()) }
+    if tcb.flags.get() != 0 && is_cut_off(worker, tcb) { Err(Cancelled) } else { Ok(()) }
 }

@@ -20,7 +20,7 @@ use crate::Builder;
 use crate::coroutine::chain::Kind as SectionKind;
 use crate::coroutine::core::Payload;
 use crate::scheduler::tcb::{Parent, Tcb, Watcher};
-use crate::scheduler::{Wait, Worker, attention, worker};
+use crate::scheduler::{Wait, Worker, flags, worker};
 use crate::stack::arena::Kind;
 use crate::stack::overflow::abort_naming;
 use std::cell::{Cell, RefCell};
@@ -108,7 +108,7 @@ impl Family {
         for &child in self.children.borrow().iter() {
             // SAFETY: it has not ended, so its TCB is its own.
             let child = unsafe { &*child };
-            child.add_attention(attention::CANCEL);
+            child.add_flags(flags::CANCELLED);
             wait::cut_short(worker, child);
         }
         if let Some(open) = &*self.body.borrow() {
@@ -288,7 +288,7 @@ impl<'scope> Scope<'scope, '_> {
             children.push(tcb);
             tcb.parent.set(Some(Rc::clone(&self.family) as Rc<dyn Parent>));
             if self.family.cancelled.get() {
-                tcb.add_attention(attention::CANCEL);
+                tcb.add_flags(flags::CANCELLED);
             }
             drop(children);
             prepare(tcb);

@@ -6,7 +6,7 @@ use super::{JoinError, done, wait};
 use crate::arch::Context;
 use crate::coroutine::core::{Payload, discard};
 use crate::scheduler::tcb::{Tcb, TcbTable};
-use crate::scheduler::{Mode, Phase, TaskUnwound, Worker, attention, worker};
+use crate::scheduler::{Mode, Phase, TaskUnwound, Worker, flags, worker};
 use crate::stack::arena::Kind;
 use crate::stack::pool::Stack;
 use crate::stack::{Shape, StackError};
@@ -76,7 +76,7 @@ where
     }
     tcb.refs.set(2);
     if worker.mode.get() != Mode::Running {
-        tcb.add_attention(attention::CANCEL);
+        tcb.add_flags(flags::CANCELLED);
     }
     prepare(tcb);
     // SAFETY: `top` and above is inside the stack, which is larger than 1 KiB, and aligned for F; the entry reads it once.
@@ -103,7 +103,7 @@ where
     let tcb = worker.current();
     // SAFETY: the caller's.
     let f = unsafe { (f as *const F).read() };
-    let outcome = if tcb.has_attention(attention::CANCEL) {
+    let outcome = if tcb.has_flags(flags::CANCELLED) {
         discard(f).map_err(failure).and(Err(JoinError::Cancelled))
     } else {
         tcb.phase.set(Phase::Ready);

@@ -11,7 +11,7 @@ use super::done::extra;
 use super::{Task, limits};
 use crate::scheduler::tcb::Tcb;
 use crate::scheduler::wake::{WakeHandle, block_thread};
-use crate::scheduler::{BREATH, Mode, Phase, Wait, Worker, attention, worker};
+use crate::scheduler::{BREATH, Mode, Phase, Wait, Worker, flags, worker};
 use crate::section;
 use std::borrow::Cow;
 use std::fmt;
@@ -146,7 +146,7 @@ fn waiting(reason: impl Into<Reason>) -> Wait {
 /// cede::run(|| assert!(!cede::task::is_cancelled()));
 /// ```
 pub fn is_cancelled() -> bool {
-    worker().is_some_and(|worker| worker.current().has_attention(attention::CANCEL))
+    worker().is_some_and(|worker| worker.current().has_flags(flags::CANCELLED))
 }
 
 /// Why this task was cancelled.
@@ -189,12 +189,12 @@ impl fmt::Display for Cancellation {
 pub fn cancelled() -> Option<Cancellation> {
     let worker = worker()?;
     let tcb = worker.current();
-    if !tcb.has_attention(attention::CANCEL) {
+    if !tcb.has_flags(flags::CANCELLED) {
         return None;
     }
     let given = extra(tcb, |extra| extra.cancel_reason.clone());
     let of_the_run = || match worker.mode.get() {
-        _ if tcb.has_attention(attention::BROKEN) => Some("the run is deadlocked".into()),
+        _ if tcb.has_flags(flags::DEADLOCKED) => Some("the run is deadlocked".into()),
         Mode::Running => None,
         _ => Some("main has ended".into()),
     };
@@ -223,15 +223,15 @@ pub(crate) fn wait(worker: &Worker, wait: Wait, deadline: Option<Instant>) -> Re
     }
     refuse(worker);
     let tcb = worker.current();
-    if tcb.attention.get() != 0 {
+    if tcb.flags.get() != 0 {
         return wait_heedfully(worker, tcb, wait, deadline);
     }
     worker.park(wait, deadline);
-    if tcb.attention.get() == 0 {
+    if tcb.flags.get() == 0 {
         return Ok(());
     }
-    worker.unwind_if_told();
-    if !wait.stubborn && tcb.has_attention(attention::CANCEL) { Err(Cancelled) } else { Ok(()) }
+    worker.unwind_if_requested();
+    if !wait.stubborn && tcb.has_flags(flags::CANCELLED) { Err(Cancelled) } else { Ok(()) }
 }
 
 /// The same for a task that was told something, or that has limits open.
@@ -247,11 +247,11 @@ fn wait_heedfully(worker: &Worker, tcb: &Tcb, wait: Wait, deadline: Option<Insta
         tcb.wait.set(heard);
         // A wait that is cut short still gives up its turn, so that a task which ignores its cancel starves nobody.
         worker.turn();
-        worker.unwind_if_told();
+        worker.unwind_if_requested();
         return if wait.stubborn { Ok(()) } else { Err(Cancelled) };
     }
     let rang = worker.park(heard, if is_own { deadline } else { limit });
-    worker.unwind_if_told();
+    worker.unwind_if_requested();
     if wait.stubborn {
         return Ok(());
     }
@@ -276,8 +276,8 @@ pub(crate) fn wait_anywhere(wait_for: Wait, deadline: Option<Instant>) -> Result
     match worker() {
         Some(worker) => {
             let outcome = wait(worker, wait_for, deadline);
-            let given_up = attention::BROKEN | attention::UNWOUND;
-            let broken = wait_for.stubborn && worker.current().has_attention(given_up);
+            let given_up = flags::DEADLOCKED | flags::UNWOUND;
+            let broken = wait_for.stubborn && worker.current().has_flags(given_up);
             outcome.and(if broken { Err(Cancelled) } else { Ok(()) })
         }
         None => {
@@ -322,7 +322,7 @@ pub(crate) fn is_out_of_breath(worker: Option<&Worker>) -> bool {
 pub(crate) fn take_breath(worker: Option<&Worker>) {
     let Some(worker) = worker else { return };
     let tcb = worker.current();
-    if panicking() || tcb.has_attention(attention::QUIET) || worker.is_in_job() || worker.is_event_loop(tcb) {
+    if panicking() || tcb.has_flags(flags::NO_SUSPEND) || worker.is_in_job() || worker.is_event_loop(tcb) {
         // No turn may be given up here: the next call counts again.
         worker.breath.set(1);
         return;
@@ -335,11 +335,11 @@ pub(crate) fn take_breath(worker: Option<&Worker>) {
 
 /// Whether a wait of this kind does not begin, or ends, for what the task was told.
 fn is_cut_short(tcb: &Tcb, wait: Wait) -> bool {
-    let bits = attention::UNWIND | attention::BROKEN | if wait.stubborn { 0 } else { attention::CANCEL };
-    tcb.has_attention(bits)
+    let bits = flags::UNWIND_REQUESTED | flags::DEADLOCKED | if wait.stubborn { 0 } else { flags::CANCELLED };
+    tcb.has_flags(bits)
 }
 
-/// Wakes a task whose attention has changed, if that ends the wait that it is in.
+/// Wakes a task whose flags have changed, if that ends the wait that it is in.
 pub(crate) fn cut_short(worker: &Worker, tcb: &Tcb) {
     if tcb.phase.get() == Phase::Parked && is_cut_short(tcb, tcb.wait.get()) {
         worker.wake(tcb);
@@ -362,7 +362,7 @@ fn is_over(worker: &Worker, tcb: &Tcb) -> bool {
     if is_cut_short(tcb, wait) {
         return true;
     }
-    let timed = tcb.has_attention(attention::TIMED);
+    let timed = tcb.has_flags(flags::HAS_DEADLINE);
     // Of an own deadline and a limit the wait heeds the one that it is parked with.
     let own = tcb.deadline.get().filter(|_| timed && !wait.limit_first);
     // The cancel of a scope and a deadline that is moved wake the task: one that is still parked was told of neither.
@@ -373,7 +373,7 @@ fn is_over(worker: &Worker, tcb: &Tcb) -> bool {
 /// Panics where nothing may wait.
 #[track_caller]
 pub(super) fn refuse(worker: &Worker) {
-    if worker.current().has_attention(attention::QUIET) || cfg!(debug_assertions) {
+    if worker.current().has_flags(flags::NO_SUSPEND) || cfg!(debug_assertions) {
         section::refuse_to_wait();
     }
     assert!(!worker.is_in_job(), "cannot wait in a callback: spawn a task from it instead");
