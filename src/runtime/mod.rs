@@ -15,7 +15,7 @@ pub use self::config::Config;
 /// Runs `main` and the tasks that it spawns on this thread, and returns what `main` returned.
 ///
 /// `main` may borrow, and has the thread's own stack. When it has returned, tasks that are left are cancelled and awaited;
-/// what does not end within a grace period is unwound, and what does not end then is left behind and named on stderr. Nothing
+/// what does not end within a grace period is unwound, and what does not end then is abandoned and named on stderr. Nothing
 /// of the run is left when this returns.
 ///
 /// # Panics

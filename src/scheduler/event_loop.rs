@@ -15,7 +15,7 @@ pub(super) unsafe extern "C" fn run(worker: usize) -> *const Context {
     // SAFETY: the caller's.
     let worker = unsafe { &*(worker as *const Worker) };
     while !worker.stop.get() {
-        worker.release_left_behind();
+        worker.free_retired_stack();
         worker.run_jobs();
         worker.poll_events();
         if let Some(next) = worker.run_queue.pop_front() {

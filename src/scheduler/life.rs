@@ -56,7 +56,7 @@ impl Worker {
         unsafe { self.switch_to((*self.event_loop.get()).context()) };
         debug::leave(self);
         self.remote.close();
-        self.release_left_behind();
+        self.free_retired_stack();
         set_worker(null());
         // From here on nothing on this thread is inside of a lock as this run.
         handshake::unregister(self);
@@ -65,7 +65,7 @@ impl Worker {
             drop((*self.event_loop.get()).stack.take());
             for tcb in [self.event_loop.get(), self.main.get()] {
                 (*tcb).name.take();
-                (*tcb).extra.take();
+                (*tcb).ext.take();
                 self.table.give_back(tcb);
             }
         }

@@ -20,7 +20,7 @@
 //! 2. A context is in the run queue at most once: `Fresh` and `Ready` TCBs are in it, the running one, parked ones and
 //!    ended ones are not. The run queue has room for every TCB of the table.
 //! 3. `current` is the context that runs, and every other one in use is suspended.
-//! 4. A stack is given back only when its task has ended and another context runs: until then it waits in `left_behind`.
+//! 4. A stack is given back only when its task has ended and another context runs: until then it waits in `retired_stack`.
 //! 5. No `RefCell` borrow of anything here is alive across a switch, and no code of a user's runs inside one.
 
 mod current;
@@ -89,7 +89,7 @@ pub(crate) mod flags {
     pub(crate) const HAS_LIMITS: u8 = 16;
     /// It is in a section in which it may not suspend.
     pub(crate) const NO_SUSPEND: u8 = 32;
-    /// It was left behind: it is never entered again.
+    /// It was abandoned: it is never entered again.
     pub(crate) const ABANDONED: u8 = 64;
     /// It is parked, and a deadline ends the wait. Never set while the task runs.
     pub(crate) const HAS_DEADLINE: u8 = 128;
@@ -130,7 +130,7 @@ pub(crate) struct Worker {
     /// Turns until timers and remote wakes are looked at.
     ticks: Ticks,
     run_queue: RunQueue,
-    left_behind: Cell<Option<Stack>>,
+    retired_stack: Cell<Option<Stack>>,
     event_loop: Cell<*const Tcb>,
     main: Cell<*const Tcb>,
     event_loop_queued: Cell<bool>,
@@ -205,7 +205,7 @@ impl Worker {
             current: Current::new(),
             ticks: Ticks::new(),
             run_queue: RunQueue::new(),
-            left_behind: Cell::new(None),
+            retired_stack: Cell::new(None),
             event_loop: Cell::new(null()),
             main: Cell::new(null()),
             event_loop_queued: Cell::new(false),
@@ -437,11 +437,11 @@ impl Worker {
 
     /// Takes the running task's stack, which has ended but is still stood on, and gives back the one before it.
     #[inline]
-    pub(crate) fn leave_behind(&self, stack: Option<Stack>) {
-        drop(self.left_behind.replace(stack));
+    pub(crate) fn retire_stack(&self, stack: Option<Stack>) {
+        drop(self.retired_stack.replace(stack));
     }
 
-    /// The running task has ended, and its stack was left behind. Returns whom to enter next: the value for its entry to
+    /// The running task has ended, and its stack was retired. Returns whom to enter next: the value for its entry to
     /// return.
     #[inline]
     pub(crate) fn end(&self) -> *const Context {
@@ -456,8 +456,8 @@ impl Worker {
 
     /// Gives back the stack of the task that ended last. Not to be called on it.
     #[inline]
-    pub(crate) fn release_left_behind(&self) {
-        drop(self.left_behind.take());
+    pub(crate) fn free_retired_stack(&self) {
+        drop(self.retired_stack.take());
     }
 
     /// Queues something for the event loop to run, behind everybody who is ready now.

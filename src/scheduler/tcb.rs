@@ -82,7 +82,7 @@ pub(crate) struct Tcb {
     pub(crate) stack: Cell<Option<Stack>>,
     pub(crate) name: RefCell<Option<Arc<str>>>,
     /// What few tasks have: callbacks, locals, unparkers. Erased, because the layer that knows them stands below.
-    pub(crate) extra: RefCell<Option<Box<dyn Any>>>,
+    pub(crate) ext: RefCell<Option<Box<dyn Any>>>,
     /// The result or the box that holds it; which of the two is known by its type.
     pub(crate) result: UnsafeCell<MaybeUninit<[usize; RESULT_WORDS]>>,
 }
@@ -110,7 +110,7 @@ impl Tcb {
             ended: Cell::new(0),
             stack: Cell::new(None),
             name: RefCell::new(None),
-            extra: RefCell::new(None),
+            ext: RefCell::new(None),
             result: UnsafeCell::new(MaybeUninit::uninit()),
         }
     }

@@ -106,9 +106,9 @@ impl WakeHandle {
         if self.wake.tcb == 0 { self.queue.notify(self.run) } else { self.queue.push(self.run, self.wake) }
     }
 
-    /// Whether nothing may be granted to it: it is gone for certain (its task has ended or was left behind, or its run is over),
-    /// or `is_over` says that its wait has ended. `is_over` is asked about tasks of this run only, and only about those with an
-    /// flags bit set: the TCB of any other task belongs to another thread.
+    /// Whether nothing may be granted to it: it is gone for certain (its task has ended or was abandoned, or its run is
+    /// over), or `is_over` says that its wait has ended. `is_over` is asked about tasks of this run only, and only
+    /// about those with an flags bit set: the TCB of any other task belongs to another thread.
     #[inline(always)]
     pub(crate) fn is_out(&self, is_over: impl FnOnce(&Worker, &Tcb) -> bool) -> bool {
         match worker() {

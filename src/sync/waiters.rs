@@ -14,7 +14,7 @@
 //! ```
 //!
 //! So a hand-over is committed in one step, and a waiter that is cancelled in the same moment finds out, under the same
-//! lock, which of the two came first. A waiter has left its line before its wait returns. One whose run has left it behind
+//! lock, which of the two came first. A waiter has left its line before its wait returns. One whose run has abandoned it
 //! stays enlisted for ever, and is passed over.
 //!
 //! # Waiters that were interrupted first
@@ -92,7 +92,7 @@ pub(crate) struct Waiters<V> {
 /// What one that waits in several lines has come to: whoever hands it something claims it first, in one step.
 ///
 /// A choice is never freed, because a line may still name it, but used again: a reference count for each of eight lines would
-/// cost more than the rest of the select. One that was left behind in its lines is never given back.
+/// cost more than the rest of the select. One that was abandoned in its lines is never given back.
 #[derive(Debug, Default)]
 pub(crate) struct Choice(AtomicUsize);
 

@@ -85,7 +85,7 @@ impl Watcher for Group {
 
 impl Group {
     /// Watches all of them; those that have ended already come first, in the order in which they did, and before them those
-    /// that were left behind by a run that is over. They are not watched by anybody else: the handles are borrowed mutably,
+    /// that were abandoned by a run that is over. They are not watched by anybody else: the handles are borrowed mutably,
     /// and each task has one.
     pub(super) fn watch<H: Joinable>(handles: &mut [H]) -> Rc<Group> {
         let group = Rc::new(Group { ended: RefCell::default(), waiter: Cell::new(null()) });

@@ -1,6 +1,6 @@
 //! Handles to tasks.
 
-use super::done::extra;
+use super::callbacks::ext;
 use super::limits;
 use super::wait::{self, Cancelled};
 use super::{Task, TaskState, release, result_ref, state_of, take_result};
@@ -115,7 +115,7 @@ impl<T> JoinHandle<T> {
                 return result;
             }
             let Some(worker) = own else {
-                // Its run is over and it has not ended: it was left behind.
+                // Its run is over and it has not ended: it was abandoned.
                 return Err(JoinError::Cancelled);
             };
             self.wait(worker)?;
@@ -150,7 +150,7 @@ impl<T> JoinHandle<T> {
     }
 
     /// Has the end of the task wake the one that this is called in, which waits for other things too. False if there is
-    /// nothing to wait for: it has ended, or was left behind by its run.
+    /// nothing to wait for: it has ended, or was abandoned by its run.
     pub(crate) fn listen(&self) -> bool {
         match self.own_worker() {
             Some(worker) if !self.is_finished() => {
@@ -166,7 +166,7 @@ impl<T> JoinHandle<T> {
         self.tcb().joiner.set(null());
     }
 
-    /// The result, if the task has ended; `Cancelled` if it never will, since its run has left it behind.
+    /// The result, if the task has ended; `Cancelled` if it never will, since its run has abandoned it.
     pub(crate) fn join_now(&mut self) -> Option<Result<T, JoinError>> {
         match self.try_join() {
             None if self.own_worker().is_none() => Some(Err(JoinError::Cancelled)),
@@ -282,8 +282,8 @@ impl<T> JoinHandle<T> {
         if !self.is_finished() {
             let reason = reason.into();
             // The one that does not count is dropped outside of the borrow.
-            let _rest = extra(self.tcb(), |extra| match extra.cancel_reason {
-                None => extra.cancel_reason.replace(reason),
+            let _rest = ext(self.tcb(), |ext| match ext.cancel_reason {
+                None => ext.cancel_reason.replace(reason),
                 Some(_) => Some(reason),
             });
         }

@@ -3,7 +3,7 @@
 //! Each task has a list of those that are open, the innermost last. A wait looks at them from the inside out, up to the first
 //! shield. A body cannot suspend with one open (`section`), so the task that opens a limit closes it.
 
-use super::done::extra;
+use super::callbacks::ext;
 use super::wait::{Cancelled, running};
 use crate::coroutine::chain::Kind;
 use crate::scheduler::tcb::{Tcb, TcbTable};
@@ -76,8 +76,8 @@ pub(super) fn view(tcb: &Tcb) -> View {
     if !tcb.has_flags(flags::HAS_LIMITS) {
         return view;
     }
-    extra(tcb, |extra| {
-        for Limit { what, .. } in extra.limits.iter().rev() {
+    ext(tcb, |ext| {
+        for Limit { what, .. } in ext.limits.iter().rev() {
             match what {
                 What::Shield => {
                     view.shielded = true;
@@ -146,10 +146,10 @@ impl Open {
     #[track_caller]
     pub(super) fn new(worker: &Worker, kind: Kind, what: What) -> Open {
         let tcb = worker.current();
-        let number = extra(tcb, |extra| {
-            extra.limits_made += 1;
-            extra.limits.push(Limit { number: extra.limits_made, what });
-            extra.limits_made
+        let number = ext(tcb, |ext| {
+            ext.limits_made += 1;
+            ext.limits.push(Limit { number: ext.limits_made, what });
+            ext.limits_made
         });
         tcb.add_flags(flags::HAS_LIMITS);
         Open { owner: Owner::current(worker), number, _section: Section::open(kind) }
@@ -171,9 +171,9 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         let Some(tcb) = self.owner.get() else { return };
-        let none_left = extra(tcb, |extra| {
-            extra.limits.retain(|limit| limit.number != self.number);
-            extra.limits.is_empty()
+        let none_left = ext(tcb, |ext| {
+            ext.limits.retain(|limit| limit.number != self.number);
+            ext.limits.is_empty()
         });
         if none_left {
             tcb.flags.set(tcb.flags.get() & !flags::HAS_LIMITS);

@@ -1,6 +1,6 @@
 //! Task-locals: values that each task has for itself.
 
-use super::done::extra;
+use super::callbacks::ext;
 use crate::scheduler::tcb::Tcb;
 use crate::scheduler::worker;
 use std::any::Any;
@@ -94,9 +94,8 @@ impl<T: 'static> LocalKey<T> {
 
     fn value(&'static self) -> Rc<T> {
         let key = self.key();
-        let found = extra(self.tcb(), |extra| {
-            extra.locals.iter().find(|(own, _)| *own == key).map(|(_, value)| Rc::clone(value))
-        });
+        let found =
+            ext(self.tcb(), |ext| ext.locals.iter().find(|(own, _)| *own == key).map(|(_, value)| Rc::clone(value)));
         match found.map(Rc::downcast) {
             Some(Ok(value)) => value,
             _ => {
@@ -110,10 +109,10 @@ impl<T: 'static> LocalKey<T> {
 
     fn put(&'static self, value: Rc<dyn Any>) {
         let key = self.key();
-        let old = extra(self.tcb(), |extra| match extra.locals.iter_mut().find(|(own, _)| *own == key) {
+        let old = ext(self.tcb(), |ext| match ext.locals.iter_mut().find(|(own, _)| *own == key) {
             Some((_, place)) => Some(std::mem::replace(place, value)),
             None => {
-                extra.locals.push((key, value));
+                ext.locals.push((key, value));
                 None
             }
         });
@@ -130,11 +129,11 @@ impl<T> fmt::Debug for LocalKey<T> {
 
 /// What a new task gets from its spawner.
 pub(super) fn inherited(spawner: &Tcb) -> Option<Locals> {
-    Some(extra(spawner, |extra| extra.locals.clone())).filter(|locals| !locals.is_empty())
+    Some(ext(spawner, |ext| ext.locals.clone())).filter(|locals| !locals.is_empty())
 }
 
 pub(super) fn give(tcb: &Tcb, locals: Option<Locals>) {
     if let Some(locals) = locals {
-        extra(tcb, |extra| extra.locals = locals);
+        ext(tcb, |ext| ext.locals = locals);
     }
 }

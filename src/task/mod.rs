@@ -6,7 +6,7 @@
 pub(crate) mod inspect;
 mod combine;
 mod deadlock;
-mod done;
+mod callbacks;
 pub(crate) mod dump;
 mod group;
 mod handle;
@@ -31,12 +31,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::thread::panicking;
 
+pub use self::callbacks::{CallbackId, Done};
 pub use self::combine::{
     AsCompleted, Completed, Race, TaskError, TryJoinError, WaitError, Waited, When, as_completed, gather, join_all,
     race, try_join_all, wait,
 };
 pub use self::deadlock::{DeadlockReport, Stuck};
-pub use self::done::{CallbackId, Done};
 pub use self::dump::{Dump, TaskDump};
 pub use self::group::Joinable;
 pub use self::handle::{CancelOnDrop, JoinError, JoinHandle};

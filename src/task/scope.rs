@@ -6,7 +6,8 @@
 //!    the wait after it is ended by nothing else. It does not even unwind when the whole run is told to.
 //! 2. The frame that is borrowed from cannot be freed behind its back: a body does not suspend while a scope is open in it
 //!    (`section`), so only a task is ever suspended in that frame, and a stack that is forgotten is never used again.
-//! 3. A task that will not end cannot be left behind at the end of a run, as others are: the process stops (`inspect::abandon`).
+//! 3. A task that will not end cannot be abandoned at the end of a run, as others are: the process stops
+//!    (`inspect::abandon`).
 //! 4. A task counts itself out after the last use of what it borrows: its closure and its result are gone by then, or the
 //!    result lies in the TCB and belongs to the handle, which does not outlive `'scope`.
 //! 5. `'scope` is invariant, and `Scope` and its handles are neither `Send` nor `Sync`.

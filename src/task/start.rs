@@ -2,7 +2,7 @@
 
 use super::handle::text_in;
 use super::result::{keep_quiet, put_result};
-use super::{JoinError, done, wait};
+use super::{JoinError, callbacks, wait};
 use crate::arch::Context;
 use crate::coroutine::core::{Payload, discard};
 use crate::scheduler::tcb::{Tcb, TcbTable};
@@ -175,7 +175,7 @@ fn finish(worker: &Worker, tcb: &Tcb, phase: Phase, panicked: bool) {
     if let Some(watcher) = tcb.watcher.take() {
         watcher.ended(worker, tcb.places.get().0, panicked);
     }
-    done::schedule(worker, tcb);
+    callbacks::schedule(worker, tcb);
     let last = tcb.refs.get() == 1;
     if last {
         // Nobody will ask what it came to. The destructors of that are the task's code still: they may wait, and be woken,
@@ -196,7 +196,7 @@ fn finish(worker: &Worker, tcb: &Tcb, phase: Phase, panicked: bool) {
         // Only now: what the task borrowed may go from here on, and its result, if nobody wants it, is gone.
         parent.ended(worker, in_scope, panicked);
     }
-    worker.leave_behind(stack);
+    worker.retire_stack(stack);
 }
 
 /// One less has to do with the TCB; the last one drops the result and frees it.
@@ -223,7 +223,7 @@ fn drop_what_is_left(tcb: &Tcb) {
         unsafe { drop_result(tcb) };
     }
     // What a task-local's destructor sets is the ended task's too, not the next one's.
-    while let Some(extra) = tcb.extra.take() {
-        std::mem::forget(discard(extra));
+    while let Some(ext) = tcb.ext.take() {
+        std::mem::forget(discard(ext));
     }
 }

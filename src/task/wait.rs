@@ -7,7 +7,7 @@
 //!
 //! Cancelling is a value: a flag that every wait looks at, from then on until the task ends.
 
-use super::done::extra;
+use super::callbacks::ext;
 use super::{Task, limits};
 use crate::scheduler::tcb::Tcb;
 use crate::scheduler::wake::{WakeHandle, block_thread};
@@ -192,7 +192,7 @@ pub fn cancelled() -> Option<Cancellation> {
     if !tcb.has_flags(flags::CANCELLED) {
         return None;
     }
-    let given = extra(tcb, |extra| extra.cancel_reason.clone());
+    let given = ext(tcb, |ext| ext.cancel_reason.clone());
     let of_the_run = || match worker.mode.get() {
         _ if tcb.has_flags(flags::DEADLOCKED) => Some("the run is deadlocked".into()),
         Mode::Running => None,
@@ -413,9 +413,9 @@ impl Unparker {
     pub fn current() -> Unparker {
         let worker = running("make an Unparker");
         let tcb = worker.current();
-        let target = extra(tcb, |extra| {
+        let target = ext(tcb, |ext| {
             let make = || Arc::new(Target { waker: WakeHandle::of(worker, tcb), task: Task::of(tcb) });
-            Arc::clone(extra.target.get_or_insert_with(make))
+            Arc::clone(ext.target.get_or_insert_with(make))
         });
         Unparker { target: Some(target) }
     }
@@ -467,5 +467,5 @@ impl fmt::Debug for Unparker {
 
 /// Whether somebody holds an unparker for this task.
 pub(super) fn can_be_unparked(tcb: &Tcb) -> bool {
-    extra(tcb, |extra| extra.target.as_ref().is_some_and(|target| Arc::strong_count(target) > 1))
+    ext(tcb, |ext| ext.target.as_ref().is_some_and(|target| Arc::strong_count(target) > 1))
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// What few tasks have. Made when first asked for.
 #[derive(Default)]
-pub(super) struct Extra {
+pub(super) struct TcbExt {
     /// In the order in which they were added, so with ascending numbers.
     callbacks: VecDeque<(CallbackId, Callback)>,
     next_callback: u64,
@@ -32,10 +32,10 @@ pub(super) struct Extra {
 type Callback = Box<dyn FnOnce(&Tcb)>;
 
 /// Lends out what a TCB has beside itself.
-pub(super) fn extra<R>(tcb: &Tcb, f: impl FnOnce(&mut Extra) -> R) -> R {
-    let mut extra = tcb.extra.borrow_mut();
-    let extra: &mut Box<dyn Any> = extra.get_or_insert_with(|| Box::<Extra>::default());
-    f(extra.downcast_mut().expect("only this module fills it"))
+pub(super) fn ext<R>(tcb: &Tcb, f: impl FnOnce(&mut TcbExt) -> R) -> R {
+    let mut ext = tcb.ext.borrow_mut();
+    let ext: &mut Box<dyn Any> = ext.get_or_insert_with(|| Box::<TcbExt>::default());
+    f(ext.downcast_mut().expect("only this module fills it"))
 }
 
 /// Names a callback, so that it can be removed.
@@ -91,9 +91,9 @@ impl<T: 'static> JoinHandle<T> {
     /// ```
     pub fn on_done(&self, f: impl FnOnce(&Done<'_, T>) + 'static) -> CallbackId {
         let tcb = self.tcb();
-        let id = extra(tcb, |extra| {
-            extra.next_callback += 1;
-            CallbackId(extra.next_callback)
+        let id = ext(tcb, |ext| {
+            ext.next_callback += 1;
+            CallbackId(ext.next_callback)
         });
         let worker = self.own_worker().filter(|worker| worker.runs_callbacks());
         if worker.is_none() {
@@ -101,7 +101,7 @@ impl<T: 'static> JoinHandle<T> {
             return id;
         }
         let call: Callback = Box::new(move |tcb| f(&Done { tcb, _result: std::marker::PhantomData }));
-        extra(tcb, |extra| extra.callbacks.push_back((id, call)));
+        ext(tcb, |ext| ext.callbacks.push_back((id, call)));
         if self.is_finished()
             && let Some(worker) = worker
         {
@@ -123,9 +123,9 @@ impl<T: 'static> JoinHandle<T> {
     /// ```
     pub fn remove_done(&self, id: CallbackId) -> bool {
         // Dropped outside of any borrow: what it owns may be code of anybody's.
-        let removed = extra(self.tcb(), |extra| {
-            let place = id.find(&extra.callbacks)?;
-            extra.callbacks.remove(place)
+        let removed = ext(self.tcb(), |ext| {
+            let place = id.find(&ext.callbacks)?;
+            ext.callbacks.remove(place)
         });
         removed.is_some()
     }
@@ -133,10 +133,10 @@ impl<T: 'static> JoinHandle<T> {
 
 /// The task has ended: has the event loop run its callbacks, one by one.
 pub(super) fn schedule(worker: &Worker, tcb: &Tcb) {
-    if tcb.extra.borrow().is_none() {
+    if tcb.ext.borrow().is_none() {
         return;
     }
-    let count = extra(tcb, |extra| extra.callbacks.len());
+    let count = ext(tcb, |ext| ext.callbacks.len());
     for _ in 0..count {
         queue_call(worker, tcb);
     }
@@ -173,7 +173,7 @@ impl Call {
 
     /// Takes the callback only now, so that it can be removed until now. The first is the one that was added first.
     fn take(&self) -> Option<Callback> {
-        extra(self.tcb(), |extra| extra.callbacks.pop_front()).map(|(_, callback)| callback)
+        ext(self.tcb(), |ext| ext.callbacks.pop_front()).map(|(_, callback)| callback)
     }
 
     fn run(mut self) {
