@@ -334,18 +334,18 @@ impl Worker {
     pub(crate) fn park(&self, wait: Wait, deadline: Option<Instant>) -> bool {
         self.parks.set(self.parks.get() + 1);
         let tcb = self.current();
-        if tcb.token.replace(false) || wait.public && tcb.permit.replace(false) {
+        if tcb.wake_token.replace(false) || wait.public && tcb.permit.replace(false) {
             return false;
         }
-        tcb.since.set(self.about_now());
+        tcb.parked_at.set(self.about_now());
         tcb.wait.set(Wait { timed: deadline.is_some(), ..wait });
         tcb.phase.set(Phase::Parked);
-        let ticket = tcb.ticket.get().wrapping_add(1);
-        tcb.ticket.set(ticket);
+        let wait_seq = tcb.wait_seq.get().wrapping_add(1);
+        tcb.wait_seq.set(wait_seq);
         if let Some(deadline) = deadline {
             tcb.deadline.set(Some(deadline));
             tcb.add_flags(flags::HAS_DEADLINE);
-            self.timers.arm(deadline, tcb, ticket);
+            self.timers.arm(deadline, tcb, wait_seq);
         }
         let next = if self.ticks.count() { self.next() } else { self.next_late() };
         // SAFETY: invariants 2 and 3; the TCB is parked, so a wake will put it into the run queue, once.
@@ -353,13 +353,13 @@ impl Worker {
         if deadline.is_some() {
             tcb.flags.set(tcb.flags.get() & !flags::HAS_DEADLINE);
         }
-        // A timer that fires counts its ticket up.
-        let rang = tcb.ticket.get() != ticket;
+        // A timer that fires counts its wait_seq up.
+        let rang = tcb.wait_seq.get() != wait_seq;
         if !rang {
-            tcb.ticket.set(ticket.wrapping_add(1));
+            tcb.wait_seq.set(wait_seq.wrapping_add(1));
             if deadline.is_some() {
                 // SAFETY: entries of the heap name TCBs of this table.
-                self.timers.disarmed(|tcb, ticket| unsafe { (*tcb).ticket.get() != ticket });
+                self.timers.disarmed(|tcb, wait_seq| unsafe { (*tcb).wait_seq.get() != wait_seq });
             }
         }
         rang
@@ -412,7 +412,7 @@ impl Worker {
                 // SAFETY: invariant 2: it was parked, so it was not in the run queue.
                 unsafe { self.run_queue.push_back(tcb.context()) };
             }
-            Phase::Fresh | Phase::Ready => tcb.token.set(true),
+            Phase::Fresh | Phase::Ready => tcb.wake_token.set(true),
             Phase::Free | Phase::Ended | Phase::Cancelled => {}
         }
     }

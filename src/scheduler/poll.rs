@@ -50,7 +50,7 @@ impl Worker {
 
     /// Since when a parked task waits, by the run's clock: at most one poll too early.
     pub(crate) fn waits_since(&self, tcb: &Tcb) -> Instant {
-        self.began + Duration::from_nanos(tcb.since.get().saturating_sub(1))
+        self.began + Duration::from_nanos(tcb.parked_at.get().saturating_sub(1))
     }
 
     /// What has to be done now and then: at least once a round, or every 64 turns where rounds are shorter.
@@ -168,11 +168,11 @@ impl Worker {
             return;
         }
         let now = self.clock.now();
-        while let Some((tcb, ticket)) = self.timers.due(now) {
+        while let Some((tcb, wait_seq)) = self.timers.due(now) {
             // SAFETY: entries of the heap name TCBs of this table.
             let tcb = unsafe { &*tcb };
-            if tcb.ticket.get() == ticket && tcb.phase.get() == Phase::Parked {
-                tcb.ticket.set(ticket.wrapping_add(1));
+            if tcb.wait_seq.get() == wait_seq && tcb.phase.get() == Phase::Parked {
+                tcb.wait_seq.set(wait_seq.wrapping_add(1));
                 self.wake(tcb);
             } else {
                 self.timers.was_stale();

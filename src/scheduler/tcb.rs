@@ -51,31 +51,33 @@ pub(crate) struct Tcb {
     /// The bits of `flags`.
     pub(crate) flags: Cell<u8>,
     /// Somebody unparked it while it was not parked.
-    pub(crate) token: Cell<bool>,
+    pub(crate) wake_token: Cell<bool>,
     /// An `Unparker` was used while the task was not in a public park: its next one returns at once. Kept over all other waits.
     pub(crate) permit: Cell<bool>,
     /// How many have to do with it: the task until it has ended, its handle, callbacks that are to see its result.
-    pub(crate) refs: Cell<u32>,
+    pub(crate) ref_count: Cell<u32>,
     /// Drops the result, while it is there.
     pub(crate) drop_result: Cell<Option<unsafe fn(&Tcb)>>,
     /// One of its callbacks runs and may be looking at the result, so nobody may take it.
-    pub(crate) lent: Cell<bool>,
+    pub(crate) result_borrowed: Cell<bool>,
     /// Counts its waits, so that a timer knows whether the wait it was set for is over.
-    pub(crate) ticket: Cell<u32>,
+    pub(crate) wait_seq: Cell<u32>,
     /// What it waits for. Meaningful while it waits: parked, woken and not entered yet, or in a line in `task::wait`.
     pub(crate) wait: Cell<Wait>,
     /// When that wait ends at the latest. Meaningful while `flags::HAS_DEADLINE` is set.
     pub(crate) deadline: Cell<Option<Instant>>,
     /// Since when it waits: see `Worker::waits_since`.
-    pub(crate) since: Cell<u64>,
+    pub(crate) parked_at: Cell<u64>,
     /// Who waits in `join` for it to end.
     pub(crate) joiner: Cell<*const Tcb>,
     /// Who waits for it together with others.
     pub(crate) watcher: Cell<Option<Rc<dyn Watcher>>>,
     /// The scope that it may not outlive.
     pub(crate) parent: Cell<Option<Rc<dyn Parent>>>,
-    /// Its place among those that the watcher waits for, and among the scope's children.
-    pub(crate) places: Cell<(u32, u32)>,
+    /// Its index in the group that waits for it.
+    pub(crate) group_index: Cell<u32>,
+    /// Its index among its scope's children.
+    pub(crate) scope_index: Cell<u32>,
     /// When it ended: a count of all that have ended in this run.
     pub(crate) ended: Cell<u64>,
     /// From `spawn` until it has ended and been left.
@@ -94,19 +96,20 @@ impl Tcb {
             id: Cell::new(0),
             phase: Cell::new(Phase::Free),
             flags: Cell::new(0),
-            token: Cell::new(false),
+            wake_token: Cell::new(false),
             permit: Cell::new(false),
-            refs: Cell::new(0),
+            ref_count: Cell::new(0),
             drop_result: Cell::new(None),
-            lent: Cell::new(false),
-            ticket: Cell::new(0),
+            result_borrowed: Cell::new(false),
+            wait_seq: Cell::new(0),
             wait: Cell::new(Wait::NOTHING),
             deadline: Cell::new(None),
-            since: Cell::new(0),
+            parked_at: Cell::new(0),
             joiner: Cell::new(null()),
             watcher: Cell::new(None),
             parent: Cell::new(None),
-            places: Cell::new((0, 0)),
+            group_index: Cell::new(0),
+            scope_index: Cell::new(0),
             ended: Cell::new(0),
             stack: Cell::new(None),
             name: RefCell::new(None),
@@ -262,9 +265,9 @@ impl TcbTable {
         this.id.set(0);
         this.phase.set(Phase::Free);
         this.flags.set(0);
-        this.token.set(false);
+        this.wake_token.set(false);
         this.permit.set(false);
-        this.ticket.set(this.ticket.get().wrapping_add(1));
+        this.wait_seq.set(this.wait_seq.get().wrapping_add(1));
         self.free.borrow_mut().push_back(tcb);
     }
 

@@ -1,6 +1,6 @@
 //! Deadlines: a heap keyed by time and order of arming.
 //!
-//! A wait that ends early leaves its entry behind; the entry knows the wait's ticket, so it is recognised as stale when it
+//! A wait that ends early leaves its entry behind; the entry knows the wait's wait_seq, so it is recognised as stale when it
 //! comes up. When more than half are stale the heap is rebuilt without them.
 #![forbid(unsafe_code)]
 
@@ -102,9 +102,9 @@ impl Timers {
         self.heap.borrow().len().saturating_sub(self.stale.get())
     }
 
-    pub(crate) fn arm(&self, deadline: Instant, tcb: *const Tcb, ticket: u32) {
+    pub(crate) fn arm(&self, deadline: Instant, tcb: *const Tcb, wait_seq: u32) {
         let sequence = self.sequence.replace(self.sequence.get() + 1);
-        self.heap.borrow_mut().push(Reverse((deadline, sequence, tcb, ticket)));
+        self.heap.borrow_mut().push(Reverse((deadline, sequence, tcb, wait_seq)));
     }
 
     /// A wait ended before its deadline.
@@ -112,7 +112,7 @@ impl Timers {
         self.stale.set(self.stale.get() + 1);
         let mut heap = self.heap.borrow_mut();
         if self.stale.get() > 32 && self.stale.get() * 2 > heap.len() {
-            heap.retain(|Reverse((_, _, tcb, ticket))| !is_stale(*tcb, *ticket));
+            heap.retain(|Reverse((_, _, tcb, wait_seq))| !is_stale(*tcb, *wait_seq));
             self.stale.set(0);
         }
     }
@@ -124,8 +124,8 @@ impl Timers {
         if *deadline > now {
             return None;
         }
-        let Reverse((_, _, tcb, ticket)) = heap.pop()?;
-        Some((tcb, ticket))
+        let Reverse((_, _, tcb, wait_seq)) = heap.pop()?;
+        Some((tcb, wait_seq))
     }
 
     /// An entry that came up was stale.
@@ -137,8 +137,8 @@ impl Timers {
     /// would hide a deadlock.
     pub(crate) fn next(&self, is_stale: impl Fn(*const Tcb, u32) -> bool) -> Option<Instant> {
         let mut heap = self.heap.borrow_mut();
-        while let Some(&Reverse((deadline, _, tcb, ticket))) = heap.peek() {
-            if !is_stale(tcb, ticket) {
+        while let Some(&Reverse((deadline, _, tcb, wait_seq))) = heap.peek() {
+            if !is_stale(tcb, wait_seq) {
                 return Some(deadline);
             }
             heap.pop();

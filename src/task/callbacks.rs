@@ -161,7 +161,7 @@ struct Call {
 
 impl Call {
     fn new(tcb: &Tcb, table: &Rc<TcbTable>) -> Call {
-        tcb.refs.set(tcb.refs.get() + 1);
+        tcb.ref_count.set(tcb.ref_count.get() + 1);
         Call { tcb, table: Rc::clone(table), has_run: false }
     }
 
@@ -179,7 +179,7 @@ impl Call {
     fn run(mut self) {
         self.has_run = true;
         if let Some(callback) = self.take() {
-            self.tcb().lent.set(true);
+            self.tcb().result_borrowed.set(true);
             callback(self.tcb());
         }
     }
@@ -187,7 +187,7 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.tcb().lent.set(false);
+        self.tcb().result_borrowed.set(false);
         if !self.has_run {
             // A panic of what it owns has been reported by the hook, and keeps no other from being dropped.
             std::mem::forget(discard(self.take()));

@@ -96,7 +96,7 @@ impl Group {
             if handle.is_finished() || handle.own_worker().is_none() {
                 ended.push((tcb.ended.get(), place));
             } else {
-                tcb.places.set((place, tcb.places.get().1));
+                tcb.group_index.set(place);
                 tcb.watcher.set(Some(Rc::clone(&group) as Rc<dyn Watcher>));
             }
         }

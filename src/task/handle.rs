@@ -199,7 +199,7 @@ impl<T> JoinHandle<T> {
         }
         assert!(self.tcb().drop_result.get().is_some(), "the result of task {} was taken before", self.task());
         assert!(
-            !self.tcb().lent.get(),
+            !self.tcb().result_borrowed.get(),
             "cannot take the result of task {} in a callback of its own: look at it by Done::result",
             self.task()
         );
@@ -312,7 +312,7 @@ impl<T> JoinHandle<T> {
 
     /// Takes the result if it is a panic.
     pub(super) fn take_panic(&mut self) -> Option<JoinError> {
-        if !self.has_panicked() || self.tcb().lent.get() {
+        if !self.has_panicked() || self.tcb().result_borrowed.get() {
             return None;
         }
         self.try_join()?.err()

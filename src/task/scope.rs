@@ -146,7 +146,7 @@ impl Watcher for Family {
         if let Some(&moved) = children.get(place as usize) {
             // SAFETY: it has not ended, so its TCB is its own.
             let moved = unsafe { &*moved };
-            moved.places.set((moved.places.get().0, place));
+            moved.scope_index.set(place);
         }
         let waiter = if children.is_empty() { self.waiter.get() } else { null() };
         drop(children);
@@ -285,7 +285,7 @@ impl<'scope> Scope<'scope, '_> {
     ) -> Result<ScopedJoinHandle<'scope, T>, SpawnError> {
         let adopt = |tcb: &Tcb| {
             let mut children = self.family.children.borrow_mut();
-            tcb.places.set((0, u32::try_from(children.len()).expect("there are not that many tasks")));
+            tcb.scope_index.set(u32::try_from(children.len()).expect("there are not that many tasks"));
             children.push(tcb);
             tcb.parent.set(Some(Rc::clone(&self.family) as Rc<dyn Parent>));
             if self.family.cancelled.get() {

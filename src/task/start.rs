@@ -74,7 +74,7 @@ where
     if name.is_some() {
         *tcb.name.borrow_mut() = name;
     }
-    tcb.refs.set(2);
+    tcb.ref_count.set(2);
     if worker.mode.get() != Mode::Running {
         tcb.add_flags(flags::CANCELLED);
     }
@@ -153,7 +153,7 @@ unsafe fn put_error<T>(tcb: &Tcb, mut error: JoinError) -> (Phase, bool) {
 /// whether it was.
 fn give_to_parent(tcb: &Tcb, error: &mut JoinError) -> bool {
     let JoinError::Panicked(payload) = error else { return false };
-    if tcb.refs.get() != 1 {
+    if tcb.ref_count.get() != 1 {
         return false;
     }
     let Some(parent) = tcb.parent.take() else { return false };
@@ -173,10 +173,10 @@ fn finish(worker: &Worker, tcb: &Tcb, phase: Phase, panicked: bool) {
         worker.wake(unsafe { &*joiner });
     }
     if let Some(watcher) = tcb.watcher.take() {
-        watcher.ended(worker, tcb.places.get().0, panicked);
+        watcher.ended(worker, tcb.group_index.get(), panicked);
     }
     callbacks::schedule(worker, tcb);
-    let last = tcb.refs.get() == 1;
+    let last = tcb.ref_count.get() == 1;
     if last {
         // Nobody will ask what it came to. The destructors of that are the task's code still: they may wait, and be woken,
         // told to end and left behind like the rest of it.
@@ -185,12 +185,12 @@ fn finish(worker: &Worker, tcb: &Tcb, phase: Phase, panicked: bool) {
     }
     let stack = tcb.stack.take();
     let parent = tcb.parent.take();
-    let in_scope = tcb.places.get().1;
+    let in_scope = tcb.scope_index.get();
     // The TCB may be another's after this, but the stack is ours until `end`.
     if last {
         free(&worker.table, tcb);
     } else {
-        tcb.refs.set(tcb.refs.get() - 1);
+        tcb.ref_count.set(tcb.ref_count.get() - 1);
     }
     if let Some(parent) = parent {
         // Only now: what the task borrowed may go from here on, and its result, if nobody wants it, is gone.
@@ -201,9 +201,9 @@ fn finish(worker: &Worker, tcb: &Tcb, phase: Phase, panicked: bool) {
 
 /// One less has to do with the TCB; the last one drops the result and frees it.
 pub(super) fn release(table: &Rc<TcbTable>, tcb: &Tcb) {
-    let refs = tcb.refs.get() - 1;
-    tcb.refs.set(refs);
-    if refs == 0 {
+    let ref_count = tcb.ref_count.get() - 1;
+    tcb.ref_count.set(ref_count);
+    if ref_count == 0 {
         drop_what_is_left(tcb);
         free(table, tcb);
     }
