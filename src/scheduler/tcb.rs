@@ -71,9 +71,9 @@ pub(crate) struct Tcb {
     /// Who waits in `join` for it to end.
     pub(crate) joiner: Cell<*const Tcb>,
     /// Who waits for it together with others.
-    pub(crate) watcher: Cell<Option<Rc<dyn Watcher>>>,
+    pub(crate) end_listener: Cell<Option<Rc<dyn EndListener>>>,
     /// The scope that it may not outlive.
-    pub(crate) parent: Cell<Option<Rc<dyn Parent>>>,
+    pub(crate) scope_link: Cell<Option<Rc<dyn ScopeLink>>>,
     /// Its index in the group that waits for it.
     pub(crate) group_index: Cell<u32>,
     /// Its index among its scope's children.
@@ -106,8 +106,8 @@ impl Tcb {
             deadline: Cell::new(None),
             parked_at: Cell::new(0),
             joiner: Cell::new(null()),
-            watcher: Cell::new(None),
-            parent: Cell::new(None),
+            end_listener: Cell::new(None),
+            scope_link: Cell::new(None),
             group_index: Cell::new(0),
             scope_index: Cell::new(0),
             ended: Cell::new(0),
@@ -134,14 +134,14 @@ impl Tcb {
 }
 
 /// Somebody who is told when a task has ended.
-pub(crate) trait Watcher {
+pub(crate) trait EndListener {
     /// The task that had `place` among those that are watched has ended. Called on its stack: wakes whom it concerns, and
     /// neither waits nor panics.
     fn ended(&self, worker: &Worker, place: u32, panicked: bool);
 }
 
 /// A scope, as its tasks see it.
-pub(crate) trait Parent: Watcher {
+pub(crate) trait ScopeLink: EndListener {
     /// The task panicked, and nobody holds a handle to it: the payload is the scope's.
     fn failed(&self, tcb: &Tcb, payload: Box<dyn Any + Send>);
 }

@@ -4,7 +4,7 @@ use super::handle::JoinHandle;
 use super::scope::ScopedJoinHandle;
 use super::wait::{self, Cancelled, running};
 use super::{CancelOnDrop, JoinError};
-use crate::scheduler::tcb::{Tcb, Watcher};
+use crate::scheduler::tcb::{EndListener, Tcb};
 use crate::scheduler::{Wait, Worker};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -73,7 +73,7 @@ pub(super) struct Group {
     waiter: Cell<*const Tcb>,
 }
 
-impl Watcher for Group {
+impl EndListener for Group {
     fn ended(&self, worker: &Worker, place: u32, _panicked: bool) {
         self.ended.borrow_mut().push_back(place);
         // SAFETY: whoever waits here is parked, so its TCB is its own.
@@ -97,7 +97,7 @@ impl Group {
                 ended.push((tcb.ended.get(), place));
             } else {
                 tcb.group_index.set(place);
-                tcb.watcher.set(Some(Rc::clone(&group) as Rc<dyn Watcher>));
+                tcb.end_listener.set(Some(Rc::clone(&group) as Rc<dyn EndListener>));
             }
         }
         ended.sort_unstable();

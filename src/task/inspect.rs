@@ -51,9 +51,9 @@ pub(crate) fn tell_all(worker: &Worker, bits: u8) {
 /// not come to that, since it waits for others.
 pub(crate) fn stop_for_scopes(worker: &Worker, all: bool) {
     worker.table.for_each(|tcb| {
-        let parent = tcb.parent.take();
-        let borrows = parent.is_some();
-        tcb.parent.set(parent);
+        let scope_link = tcb.scope_link.take();
+        let borrows = scope_link.is_some();
+        tcb.scope_link.set(scope_link);
         let ended = matches!(tcb.phase.get(), Phase::Ended | Phase::Cancelled);
         if borrows && !ended && (all || tcb.has_flags(flags::UNWOUND) || cfg!(panic = "abort")) {
             let why =
@@ -73,8 +73,8 @@ pub(crate) fn abandon(worker: &Worker) {
         if ended || worker.is_main(tcb) || worker.is_event_loop(tcb) {
             return;
         }
-        if let Some(parent) = tcb.parent.take() {
-            tcb.parent.set(Some(parent));
+        if let Some(scope_link) = tcb.scope_link.take() {
+            tcb.scope_link.set(Some(scope_link));
             let why =
                 "would not end when it was cancelled and unwound; it borrows from its scope and cannot be left behind";
             abort_naming(Kind::Task, tcb.name.borrow().as_deref(), why);

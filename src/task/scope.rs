@@ -20,7 +20,7 @@ use super::{SpawnError, Task, result};
 use crate::Builder;
 use crate::coroutine::chain::Kind as SectionKind;
 use crate::coroutine::core::Payload;
-use crate::scheduler::tcb::{Parent, Tcb, Watcher};
+use crate::scheduler::tcb::{EndListener, ScopeLink, Tcb};
 use crate::scheduler::{Wait, Worker, flags, worker};
 use crate::stack::arena::Kind;
 use crate::stack::overflow::abort_naming;
@@ -83,7 +83,7 @@ impl<T> fmt::Display for ScopeError<T> {
 impl<T> std::error::Error for ScopeError<T> {}
 
 /// The tasks of a scope.
-struct Family {
+struct ScopeState {
     /// Those that have not ended. Each knows its place.
     children: RefCell<Vec<*const Tcb>>,
     /// Who waits for them to end, parked.
@@ -96,7 +96,7 @@ struct Family {
     body: RefCell<Option<Open>>,
 }
 
-impl Family {
+impl ScopeState {
     fn is_empty(&self) -> bool {
         self.children.borrow().is_empty()
     }
@@ -139,7 +139,7 @@ impl Family {
     }
 }
 
-impl Watcher for Family {
+impl EndListener for ScopeState {
     fn ended(&self, worker: &Worker, place: u32, panicked: bool) {
         let mut children = self.children.borrow_mut();
         children.swap_remove(place as usize);
@@ -160,7 +160,7 @@ impl Watcher for Family {
     }
 }
 
-impl Parent for Family {
+impl ScopeLink for ScopeState {
     fn failed(&self, tcb: &Tcb, payload: Payload) {
         let failure = Failure { task: Task::of(tcb), error: JoinError::Panicked(payload) };
         self.failures.borrow_mut().push(failure);
@@ -169,7 +169,7 @@ impl Parent for Family {
 
 /// A scope that is open: see [`scope`]. Its tasks may hold it, and spawn others.
 pub struct Scope<'scope, 'env: 'scope> {
-    family: Rc<Family>,
+    state: Rc<ScopeState>,
     _scope: PhantomData<&'scope mut &'scope ()>,
     _env: PhantomData<&'env mut &'env ()>,
 }
@@ -216,22 +216,22 @@ pub fn scope<'env, T>(f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) ->
     wait::breathe();
     let cancelled: Rc<Cell<bool>> = Rc::default();
     let open = Open::new(worker, SectionKind::Scope, What::Scope(Rc::clone(&cancelled)));
-    let family = Rc::new(Family {
+    let state = Rc::new(ScopeState {
         children: RefCell::default(),
         waiter: Cell::new(null()),
         cancelled,
         failures: RefCell::default(),
         body: RefCell::new(Some(open)),
     });
-    let scope = Scope { family, _scope: PhantomData, _env: PhantomData };
-    let family = &scope.family;
+    let scope = Scope { state, _scope: PhantomData, _env: PhantomData };
+    let state = &scope.state;
     let outcome = catch_unwind(AssertUnwindSafe(|| f(&scope)));
     if outcome.is_err() {
-        family.cancel(self::worker());
+        state.cancel(self::worker());
     }
-    family.wait();
-    drop(family.body.take());
-    let failures = family.failures.take();
+    state.wait();
+    drop(state.body.take());
+    let failures = state.failures.take();
     match outcome {
         Ok(value) if failures.is_empty() => Ok(value),
         Ok(value) => Err(ScopeError::Failed { value, failures }),
@@ -267,12 +267,12 @@ impl<'scope> Scope<'scope, '_> {
     /// Tells all tasks of the scope to end, those to come included, and ends the waits of the scope's body: they return
     /// [`Cancelled`](crate::task::Cancelled) until the body has returned.
     pub fn cancel(&self) {
-        self.family.cancel(worker());
+        self.state.cancel(worker());
     }
 
     /// Whether the scope was cancelled, by [`cancel`](Self::cancel) or because a task of it panicked.
     pub fn is_cancelled(&self) -> bool {
-        self.family.cancelled.get()
+        self.state.cancelled.get()
     }
 
     #[track_caller]
@@ -284,11 +284,11 @@ impl<'scope> Scope<'scope, '_> {
         f: impl FnOnce() -> T + 'scope,
     ) -> Result<ScopedJoinHandle<'scope, T>, SpawnError> {
         let adopt = |tcb: &Tcb| {
-            let mut children = self.family.children.borrow_mut();
+            let mut children = self.state.children.borrow_mut();
             tcb.scope_index.set(u32::try_from(children.len()).expect("there are not that many tasks"));
             children.push(tcb);
-            tcb.parent.set(Some(Rc::clone(&self.family) as Rc<dyn Parent>));
-            if self.family.cancelled.get() {
+            tcb.scope_link.set(Some(Rc::clone(&self.state) as Rc<dyn ScopeLink>));
+            if self.state.cancelled.get() {
                 tcb.add_flags(flags::CANCELLED);
             }
             drop(children);
@@ -299,7 +299,7 @@ impl<'scope> Scope<'scope, '_> {
         let tcb = unsafe { start_borrowing(worker, order, adopt, f) }?;
         Ok(ScopedJoinHandle {
             handle: JoinHandle::new(&worker.table, tcb),
-            family: Rc::clone(&self.family),
+            state: Rc::clone(&self.state),
             _scope: PhantomData,
         })
     }
@@ -308,7 +308,7 @@ impl<'scope> Scope<'scope, '_> {
 impl fmt::Debug for Scope<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scope")
-            .field("tasks", &self.family.children.borrow().len())
+            .field("tasks", &self.state.children.borrow().len())
             .field("cancelled", &self.is_cancelled())
             .finish()
     }
@@ -349,7 +349,7 @@ impl Builder {
 /// A handle to a task of a scope. It can be used as a [`JoinHandle`] wherever that is only looked at.
 pub struct ScopedJoinHandle<'scope, T> {
     handle: JoinHandle<T>,
-    family: Rc<Family>,
+    state: Rc<ScopeState>,
     _scope: PhantomData<&'scope mut &'scope ()>,
 }
 
@@ -396,7 +396,7 @@ impl<T> Drop for ScopedJoinHandle<'_, T> {
     fn drop(&mut self) {
         if let Some(error) = self.handle.take_panic() {
             let failure = Failure { task: self.handle.task(), error };
-            self.family.failures.borrow_mut().push(failure);
+            self.state.failures.borrow_mut().push(failure);
         }
     }
 }

@@ -137,7 +137,7 @@ fn failure(payload: Payload) -> JoinError {
 /// As `put_result`.
 #[cold]
 unsafe fn put_error<T>(tcb: &Tcb, mut error: JoinError) -> (Phase, bool) {
-    let given = give_to_parent(tcb, &mut error);
+    let given = give_to_scope(tcb, &mut error);
     let panicked = matches!(error, JoinError::Panicked(_));
     // SAFETY: the caller's.
     unsafe {
@@ -151,15 +151,15 @@ unsafe fn put_error<T>(tcb: &Tcb, mut error: JoinError) -> (Phase, bool) {
 
 /// The panic of a scope's child that nobody holds a handle to is the scope's. What callbacks see is a copy of its text. Returns
 /// whether it was.
-fn give_to_parent(tcb: &Tcb, error: &mut JoinError) -> bool {
+fn give_to_scope(tcb: &Tcb, error: &mut JoinError) -> bool {
     let JoinError::Panicked(payload) = error else { return false };
     if tcb.ref_count.get() != 1 {
         return false;
     }
-    let Some(parent) = tcb.parent.take() else { return false };
+    let Some(scope_link) = tcb.scope_link.take() else { return false };
     let copy = text_in(&**payload).unwrap_or("(not a text, and told of by the scope)").to_owned();
-    parent.failed(tcb, std::mem::replace(payload, Box::new(copy)));
-    tcb.parent.set(Some(parent));
+    scope_link.failed(tcb, std::mem::replace(payload, Box::new(copy)));
+    tcb.scope_link.set(Some(scope_link));
     true
 }
 
@@ -172,8 +172,8 @@ fn finish(worker: &Worker, tcb: &Tcb, phase: Phase, panicked: bool) {
         // SAFETY: whoever waits in `join` is parked, so its TCB is in use.
         worker.wake(unsafe { &*joiner });
     }
-    if let Some(watcher) = tcb.watcher.take() {
-        watcher.ended(worker, tcb.group_index.get(), panicked);
+    if let Some(end_listener) = tcb.end_listener.take() {
+        end_listener.ended(worker, tcb.group_index.get(), panicked);
     }
     callbacks::schedule(worker, tcb);
     let last = tcb.ref_count.get() == 1;
@@ -184,7 +184,7 @@ fn finish(worker: &Worker, tcb: &Tcb, phase: Phase, panicked: bool) {
         drop_what_is_left(tcb);
     }
     let stack = tcb.stack.take();
-    let parent = tcb.parent.take();
+    let scope_link = tcb.scope_link.take();
     let in_scope = tcb.scope_index.get();
     // The TCB may be another's after this, but the stack is ours until `end`.
     if last {
@@ -192,9 +192,9 @@ fn finish(worker: &Worker, tcb: &Tcb, phase: Phase, panicked: bool) {
     } else {
         tcb.ref_count.set(tcb.ref_count.get() - 1);
     }
-    if let Some(parent) = parent {
+    if let Some(scope_link) = scope_link {
         // Only now: what the task borrowed may go from here on, and its result, if nobody wants it, is gone.
-        parent.ended(worker, in_scope, panicked);
+        scope_link.ended(worker, in_scope, panicked);
     }
     worker.retire_stack(stack);
 }
