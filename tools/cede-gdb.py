@@ -21,7 +21,7 @@ import gdb.unwinder
 MAGIC = 0x6365646500000001
 PHASES = ["free", "pending", "ready", "waiting", "done", "cancelled"]
 # The order of src/scheduler/debug.rs.
-NAMES = """native context_size slots first before tcb_size id phase why_at why_len name_at name_len name_data
+NAMES = """native context_size slots first before tcb_size id phase reason_at reason_len name_at name_len name_data
 slab index slab_start stack_size guard_size current event_loop""".split()
 SYMBOL = "cede::scheduler::debug::CEDE_DEBUG_LAYOUT"
 
@@ -65,9 +65,9 @@ class Task:
         self.is_event_loop = tcb == word(worker + layout["event_loop"])
         name = word(tcb + layout["name_at"])
         self.name = text(name and name + layout["name_data"], word(tcb + layout["name_len"]))
-        self.why = ""
+        self.reason = ""
         if PHASES[self.phase] == "waiting":
-            self.why = text(word(tcb + layout["why_at"]), word(tcb + layout["why_len"]))
+            self.reason = text(word(tcb + layout["reason_at"]), word(tcb + layout["reason_len"]))
         slab = word(tcb + layout["slab"])
         self.stack = None
         if slab:
@@ -208,8 +208,8 @@ class CedeTasks(gdb.Command):
             print("run %d: %d task%s" % (number, len(tasks), "" if len(tasks) == 1 else "s"))
             for task in tasks:
                 line = "  %d %s %s" % (task.id, repr(task.name) if task.name else "(unnamed)", task.state())
-                if task.why:
-                    line += ": " + task.why
+                if task.reason:
+                    line += ": " + task.reason
                 if task.stack:
                     line += ", stack %#x..%#x" % task.stack
                 if layout["native"] and task.is_suspended():

@@ -41,7 +41,7 @@ pub fn receive_from_either(channels: [&Chan<u32>; 2]) -> Option<u32> {
     }
     if places[1].is_some() {
         while choice.claimed() == 0 {
-            let _ = crate::task::wait::wait_anywhere(crate::scheduler::Wait::NOTHING, None);
+            let _ = crate::task::wait::wait_anywhere(crate::scheduler::WaitSpec::DEFAULT, None);
         }
     }
     choice.claim(usize::MAX);

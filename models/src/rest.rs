@@ -2,13 +2,13 @@
 
 pub mod task {
     pub mod wait {
-        use crate::scheduler::wake::{Wait, block, is_cancelled};
+        use crate::scheduler::wake::{WaitSpec, block, is_cancelled};
 
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
         #[error("cancelled")]
         pub struct Cancelled;
 
-        pub fn wait_anywhere(_: Wait, _: Option<std::time::Instant>) -> Result<(), ()> {
+        pub fn wait_anywhere(_: WaitSpec, _: Option<std::time::Instant>) -> Result<(), ()> {
             if is_cancelled() {
                 return Err(());
             }

@@ -1,6 +1,6 @@
 // What stands in for the rest of the scheduler: threads that each have a remote queue, and may have a run.
 
-pub use self::wake::Wait;
+pub use self::wake::WaitSpec;
 
 /// A worker, as far as a lock cares.
 pub struct Worker(u64);
@@ -88,15 +88,15 @@ pub mod wake {
     }
 
     #[derive(Clone, Copy)]
-    pub struct Wait {
-        pub why: &'static str,
-        pub open: bool,
-        pub stubborn: bool,
+    pub struct WaitSpec {
+        pub reason: &'static str,
+        pub external: bool,
+        pub uncancellable: bool,
         pub holder: *const Holder,
     }
 
-    impl Wait {
-        pub const NOTHING: Wait = Wait { why: "", open: false, stubborn: false, holder: std::ptr::null() };
+    impl WaitSpec {
+        pub const DEFAULT: WaitSpec = WaitSpec { reason: "", external: false, uncancellable: false, holder: std::ptr::null() };
     }
 
     /// Only people read it.

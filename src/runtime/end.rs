@@ -1,7 +1,7 @@
 //! The end of a run: nobody is left running when `run` returns.
 #![forbid(unsafe_code)]
 
-use crate::scheduler::{Mode, Wait, Worker, flags};
+use crate::scheduler::{Mode, WaitSpec, Worker, flags};
 use crate::task::inspect;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -84,7 +84,15 @@ fn wait_for_the_end(worker: &Worker, deadline: Option<Instant>) {
     while (worker.live.get() > 0 || worker.has_jobs()) && deadline.is_none_or(|deadline| worker.clock.now() < deadline)
     {
         if worker.live.get() > 0 {
-            worker.park(Wait { why: "the end of its tasks", closed: true, stubborn: true, ..Wait::NOTHING }, deadline);
+            worker.park(
+                WaitSpec {
+                    reason: "the end of its tasks",
+                    only_this_run: true,
+                    uncancellable: true,
+                    ..WaitSpec::DEFAULT
+                },
+                deadline,
+            );
         } else {
             // Callbacks, which may spawn.
             worker.turn();

@@ -66,14 +66,14 @@ pub(super) fn leave(worker: &Worker) {
 /// In the order in which the script names them. What std keeps to itself is measured.
 fn offsets(tcb: &Tcb) -> [usize; 20] {
     let address = std::ptr::from_ref(tcb) as usize;
-    let why = words_of(&tcb.wait.get().why, tcb.wait.get().why.as_ptr() as usize);
+    let reason = words_of(&tcb.wait.get().reason, tcb.wait.get().reason.as_ptr() as usize);
     let sample: Arc<str> = "sample".into();
     let pointer = sample.as_ptr() as usize;
     // SAFETY: two words, which any `Arc<str>` has.
     let inner = unsafe { std::mem::transmute_copy::<Arc<str>, [usize; 2]>(&sample) };
     let name = usize::from(inner[1] > inner[0]);
     let name_at = tcb.name.as_ptr() as usize - address;
-    let wait = offset_of!(Tcb, wait) + offset_of!(super::Wait, why);
+    let wait = offset_of!(Tcb, wait) + offset_of!(super::WaitSpec, reason);
     let [slab, index, start, size, guard] = arena::OFFSETS;
     let stack = offset_of!(Tcb, stack);
     [
@@ -85,8 +85,8 @@ fn offsets(tcb: &Tcb) -> [usize; 20] {
         size_of::<Tcb>(),
         offset_of!(Tcb, id),
         offset_of!(Tcb, phase),
-        wait + 8 * why,
-        wait + 8 * (1 - why),
+        wait + 8 * reason,
+        wait + 8 * (1 - reason),
         name_at + 8 * name,
         name_at + 8 * (1 - name),
         pointer - inner[name],

@@ -46,7 +46,7 @@ use self::pulse::{Current, Sleep, Ticks};
 use self::run_queue::RunQueue;
 use self::tcb::{Tcb, TcbTable, tcb_of};
 use self::timers::{Clock, Timers};
-pub(crate) use self::wake::Wait;
+pub(crate) use self::wake::WaitSpec;
 use crate::arch::{Context, Entry, switch};
 use crate::stack::Shape;
 use crate::stack::pool::Stack;
@@ -331,14 +331,14 @@ impl Worker {
     /// Suspends the running task until it is woken, and returns whether that was by the deadline. Returns at once if a wake
     /// came before.
     #[inline(always)]
-    pub(crate) fn park(&self, wait: Wait, deadline: Option<Instant>) -> bool {
+    pub(crate) fn park(&self, wait: WaitSpec, deadline: Option<Instant>) -> bool {
         self.parks.set(self.parks.get() + 1);
         let tcb = self.current();
         if tcb.wake_token.replace(false) || wait.public && tcb.permit.replace(false) {
             return false;
         }
         tcb.parked_at.set(self.about_now());
-        tcb.wait.set(Wait { timed: deadline.is_some(), ..wait });
+        tcb.wait.set(WaitSpec { has_deadline: deadline.is_some(), ..wait });
         tcb.phase.set(Phase::Parked);
         let wait_seq = tcb.wait_seq.get().wrapping_add(1);
         tcb.wait_seq.set(wait_seq);

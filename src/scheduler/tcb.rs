@@ -15,7 +15,7 @@
 //! A turn reads one context and writes another, 32 bytes each, so two to a cache line; the run queue holds their addresses.
 //! From a context the TCB is found by arithmetic, from a TCB the context by a field.
 
-use super::{Phase, Wait, Worker};
+use super::{Phase, WaitSpec, Worker};
 use crate::arch::Context;
 use crate::stack::pool::Stack;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
@@ -63,7 +63,7 @@ pub(crate) struct Tcb {
     /// Counts its waits, so that a timer knows whether the wait it was set for is over.
     pub(crate) wait_seq: Cell<u32>,
     /// What it waits for. Meaningful while it waits: parked, woken and not entered yet, or in a line in `task::wait`.
-    pub(crate) wait: Cell<Wait>,
+    pub(crate) wait: Cell<WaitSpec>,
     /// When that wait ends at the latest. Meaningful while `flags::HAS_DEADLINE` is set.
     pub(crate) deadline: Cell<Option<Instant>>,
     /// Since when it waits: see `Worker::waits_since`.
@@ -102,7 +102,7 @@ impl Tcb {
             drop_result: Cell::new(None),
             result_borrowed: Cell::new(false),
             wait_seq: Cell::new(0),
-            wait: Cell::new(Wait::NOTHING),
+            wait: Cell::new(WaitSpec::DEFAULT),
             deadline: Cell::new(None),
             parked_at: Cell::new(0),
             joiner: Cell::new(null()),

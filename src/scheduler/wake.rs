@@ -155,21 +155,21 @@ pub(crate) fn block_thread(deadline: Option<Instant>) {
 
 /// What a parked task waits for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wait {
+pub(crate) struct WaitSpec {
     /// In words.
-    pub(crate) why: &'static str,
+    pub(crate) reason: &'static str,
     /// The task that it waits for, or null. Whoever waits holds a handle to it, so it stays.
-    pub(crate) on: *const Tcb,
+    pub(crate) on_task: *const Tcb,
     /// Who holds what it waits for is told there; or null. It is borrowed by whoever waits, so it stays.
     pub(crate) holder: *const Holder,
     /// Only tasks of this run can end it.
-    pub(crate) closed: bool,
+    pub(crate) only_this_run: bool,
     /// Another thread may end it, though no unparker exists: what it waits for can be shared with anybody.
-    pub(crate) open: bool,
+    pub(crate) external: bool,
     /// No cancel cuts it short.
-    pub(crate) stubborn: bool,
+    pub(crate) uncancellable: bool,
     /// A deadline ends it. Known once it is parked.
-    pub(crate) timed: bool,
+    pub(crate) has_deadline: bool,
     /// A public park: an `Unparker` ends it.
     pub(crate) public: bool,
     /// The deadlines and scopes around it end it. Known once it is parked, as the next.
@@ -178,15 +178,15 @@ pub(crate) struct Wait {
     pub(crate) limit_first: bool,
 }
 
-impl Wait {
-    pub(crate) const NOTHING: Wait = Wait {
-        why: "",
-        on: null(),
+impl WaitSpec {
+    pub(crate) const DEFAULT: WaitSpec = WaitSpec {
+        reason: "",
+        on_task: null(),
         holder: null(),
-        closed: false,
-        open: false,
-        stubborn: false,
-        timed: false,
+        only_this_run: false,
+        external: false,
+        uncancellable: false,
+        has_deadline: false,
         public: false,
         limited: false,
         limit_first: false,

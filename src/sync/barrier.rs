@@ -7,7 +7,7 @@ use super::waiters::{Ended, Line, Waiters, wait_in};
 use super::woken::Woken;
 use crate::scheduler::lock::Lock;
 use crate::scheduler::wake::WakeHandle;
-use crate::scheduler::{Wait, worker};
+use crate::scheduler::{WaitSpec, worker};
 use crate::task::wait::{Cancelled, breathe_on};
 use crate::time::now;
 use std::fmt;
@@ -155,7 +155,7 @@ impl Barrier {
         state.waiting += 1;
         let place = state.waiters.enlist(None);
         drop(state);
-        let wait = Wait { why: "the others at a barrier", open: true, ..Wait::NOTHING };
+        let wait = WaitSpec { reason: "the others at a barrier", external: true, ..WaitSpec::DEFAULT };
         match wait_in::<Waiting>(&self.state, place, wait, deadline) {
             Ended::Handed(Some(rank)) => Ok(BarrierWaitResult { rank }),
             Ended::Handed(None) | Ended::Dismissed(_) => Err(BarrierError::Broken),

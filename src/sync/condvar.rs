@@ -6,7 +6,7 @@ use super::waiters::{Ended, Line, Waiters, wait_in};
 use super::woken::Woken;
 use crate::scheduler::lock::Lock;
 use crate::scheduler::wake::WakeHandle;
-use crate::scheduler::{Wait, worker};
+use crate::scheduler::{WaitSpec, worker};
 use crate::task::wait::{Cancelled, breathe};
 use crate::time::now;
 use std::fmt;
@@ -143,7 +143,7 @@ impl Condvar {
         let mutex = guard.mutex;
         let place = self.waiters.lock().enlist(());
         drop(guard);
-        let wait = Wait { why: "a condition", open: true, ..Wait::NOTHING };
+        let wait = WaitSpec { reason: "a condition", external: true, ..WaitSpec::DEFAULT };
         let ended = wait_in::<Sleepers>(&self.waiters, place, wait, deadline);
         let guard = mutex.turn.take_again().then(|| mutex.guard());
         match (ended, guard) {

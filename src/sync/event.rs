@@ -5,7 +5,7 @@ use super::error::{WaitTimeoutError, outcome};
 use super::waiters::{Line, Waiters, wait_in, wake_all};
 use crate::scheduler::lock::Lock;
 use crate::scheduler::wake::WakeHandle;
-use crate::scheduler::{Wait, worker};
+use crate::scheduler::{WaitSpec, worker};
 use crate::task::wait::{Cancelled, breathe_on};
 use crate::time::now;
 use std::fmt;
@@ -100,7 +100,12 @@ impl Event {
         }
         let place = state.waiters.enlist(());
         drop(state);
-        outcome(wait_in::<Waiting>(&self.state, place, Wait { why: "an event", open: true, ..Wait::NOTHING }, deadline))
+        outcome(wait_in::<Waiting>(
+            &self.state,
+            place,
+            WaitSpec { reason: "an event", external: true, ..WaitSpec::DEFAULT },
+            deadline,
+        ))
     }
 
     /// Waits until it has happened.

@@ -10,7 +10,7 @@ use super::error::{WaitTimeoutError, outcome};
 use super::waiters::{Line, Waiters, wait_in};
 use crate::scheduler::lock::Lock;
 use crate::scheduler::wake::{Holder, WakeHandle};
-use crate::scheduler::{Wait, Worker, worker};
+use crate::scheduler::{WaitSpec, Worker, worker};
 use crate::task::wait::{Cancelled, breathe_on};
 use crate::time::now;
 use std::cell::UnsafeCell;
@@ -108,10 +108,11 @@ impl Turn {
         true
     }
 
-    /// Takes it, in turn. No cancel cuts a `stubborn` wait short. Returns the worker to count the call at, if it did not wait.
+    /// Takes it, in turn. No cancel cuts an `uncancellable` wait short. Returns the worker to count the call at, if it
+    /// did not wait.
     #[inline(always)]
     #[track_caller]
-    fn take(&self, deadline: Option<Instant>, stubborn: bool) -> Result<Option<&Worker>, WaitTimeoutError> {
+    fn take(&self, deadline: Option<Instant>, uncancellable: bool) -> Result<Option<&Worker>, WaitTimeoutError> {
         let worker = worker();
         let mut state = self.state.lock_for(worker);
         if !state.locked {
@@ -121,7 +122,13 @@ impl Turn {
         }
         let place = state.waiters.enlist(false);
         drop(state);
-        let wait = Wait { why: "a mutex", open: true, stubborn, holder: &raw const self.holder, ..Wait::NOTHING };
+        let wait = WaitSpec {
+            reason: "a mutex",
+            external: true,
+            uncancellable,
+            holder: &raw const self.holder,
+            ..WaitSpec::DEFAULT
+        };
         if outcome(wait_in::<Lockers>(&self.state, place, wait, deadline))? {
             self.holder.set_current();
         }

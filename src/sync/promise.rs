@@ -5,7 +5,7 @@ use super::waiters::{Choice, Ended, Line, Place, Waiters, wait_in, wake_all};
 use crate::scheduler::event_loop::Held;
 use crate::scheduler::lock::Lock;
 use crate::scheduler::wake::WakeHandle;
-use crate::scheduler::{Wait, worker};
+use crate::scheduler::{WaitSpec, worker};
 use crate::task::wait::breathe_on;
 use crate::time::now;
 use std::error::Error;
@@ -180,7 +180,7 @@ impl<T> Shared<T> {
         if self.outcome.get().is_none() {
             let place = state.waiting.enlist(());
             drop(state);
-            let wait = Wait { why: "a promise", open: true, ..Wait::NOTHING };
+            let wait = WaitSpec { reason: "a promise", external: true, ..WaitSpec::DEFAULT };
             match wait_in::<Waiting>(&self.state, place, wait, deadline) {
                 Ended::Handed(()) | Ended::Dismissed(()) => {}
                 Ended::TimedOut(()) => return Err(PromiseError::Timeout),

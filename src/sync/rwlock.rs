@@ -10,7 +10,7 @@ use super::waiters::{Line, Waiters, wait_in};
 use super::woken::Woken;
 use crate::scheduler::lock::{Guard, Lock};
 use crate::scheduler::wake::{Holder, WakeHandle};
-use crate::scheduler::{Wait, Worker, worker};
+use crate::scheduler::{WaitSpec, Worker, worker};
 use crate::task::wait::{Cancelled, is_out_of_breath, take_breath};
 use crate::time::now;
 use std::cell::UnsafeCell;
@@ -183,11 +183,11 @@ impl<T: ?Sized> RwLock<T> {
         }
         let place = state.waiters.enlist(access);
         drop(state);
-        let why = match access {
+        let reason = match access {
             Access::Read => "an RwLock, to read",
             Access::Write => "an RwLock, to write",
         };
-        let wait = Wait { why, open: true, holder: &raw const self.holder, ..Wait::NOTHING };
+        let wait = WaitSpec { reason, external: true, holder: &raw const self.holder, ..WaitSpec::DEFAULT };
         outcome(wait_in::<Users>(&self.state, place, wait, deadline))?;
         Ok(self.sign(worker, self.state.lock()))
     }

@@ -11,7 +11,7 @@ use super::waiters::{Line, Waiters, wait_in};
 use super::woken::Woken;
 use crate::scheduler::lock::{Guard, Lock};
 use crate::scheduler::wake::{Holder, WakeHandle};
-use crate::scheduler::{Wait, Worker, worker};
+use crate::scheduler::{WaitSpec, Worker, worker};
 use crate::task::wait::{Cancelled, is_out_of_breath, take_breath};
 use crate::time::now;
 use std::fmt;
@@ -164,7 +164,8 @@ impl Semaphore {
         }
         let place = state.waiters.enlist(count);
         drop(state);
-        let wait = Wait { why: "a semaphore", open: true, holder: &raw const self.holder, ..Wait::NOTHING };
+        let wait =
+            WaitSpec { reason: "a semaphore", external: true, holder: &raw const self.holder, ..WaitSpec::DEFAULT };
         outcome(wait_in::<Takers>(&self.state, place, wait, deadline))?;
         Ok(self.sign(worker, self.state.lock()))
     }

@@ -5,7 +5,7 @@
 extern crate self as cede;
 
 use super::waiters::{Ended, Line, Waiters, wait_in, wake_all};
-use crate::scheduler::Wait;
+use crate::scheduler::WaitSpec;
 use crate::scheduler::lock::Lock;
 use crate::scheduler::wake::{Holder, WakeHandle};
 use cede::{Config, RunError, spawn, yield_now};
@@ -64,7 +64,7 @@ impl Post {
         }
         let place = inner.takers.enlist(None);
         drop(inner);
-        let wait = Wait { why: "a thing", open: true, holder: &raw const self.holder, ..Wait::NOTHING };
+        let wait = WaitSpec { reason: "a thing", external: true, holder: &raw const self.holder, ..WaitSpec::DEFAULT };
         match wait_in::<Takers>(&self.inner, place, wait, deadline) {
             Ended::Handed(thing) => Ok(thing.expect("it was handed one")),
             Ended::Dismissed(_) => Err("dismissed"),

@@ -30,7 +30,7 @@
 //!   goes on: it grants as if there had been no cancel, and what was granted counts. Two threads have no order but the one that
 //!   the line's lock gives them, and the cancel takes no lock.
 //! * **The same answer on both sides**: the granter asks what the wait itself will ask. A shielded wait heeds no cancel, and a
-//!   stubborn one no limits: `block.wait` holds what the wait heeds from the moment at which its task gives up the turn.
+//!   uncancellable one no limits: `block.wait` holds what the wait heeds from the moment at which its task gives up the turn.
 //! * **Final**: a cancel is never taken back, but a deadline can be moved. That a wait was passed over decides it: the deadline
 //!   has been seen then (`timeout` returns `Elapsed`), and the wait returns `Cancelled` though the deadline was moved later.
 //! * **Nothing is lost**: the granter goes on with the next in line. If none is left, the value stays where a value without
@@ -39,7 +39,7 @@
 //!   with a deadline has the bit TIMED, and costs a look at the clock.
 #![forbid(unsafe_code)]
 
-use crate::scheduler::Wait;
+use crate::scheduler::WaitSpec;
 use crate::scheduler::lock::Lock;
 use crate::scheduler::wake::WakeHandle;
 use crate::task::wait::{is_out, wait_anywhere};
@@ -457,13 +457,13 @@ impl<L: Line> Drop for Enlisted<'_, L> {
 
 /// Waits at `place`, in which whoever runs this has just been enlisted; the lock was given up meanwhile.
 ///
-/// `wait` is `Wait { why: "a message", open: true, ..Wait::NOTHING }` or the like.
+/// `wait` is `WaitSpec { reason: "a message", external: true, ..WaitSpec::DEFAULT }` or the like.
 #[inline(always)]
 #[track_caller]
 pub(crate) fn wait_in<L: Line>(
     lock: &Lock<L::State>,
     place: Place,
-    wait: Wait,
+    wait: WaitSpec,
     deadline: Option<Instant>,
 ) -> Ended<L::Value> {
     let enlisted = Enlisted::<L> { lock, place };

@@ -73,8 +73,8 @@ pub(crate) fn report(worker: &Worker) -> DeadlockReport {
     let stuck = |tcb: &&Tcb| {
         let wait = tcb.wait.get();
         // SAFETY: whoever waits for a task holds a handle to it.
-        let on = unsafe { wait.on.as_ref() }.map(Task::of);
-        Stuck { task: Task::of(tcb), reason: Reason::new(wait.why), on, held_by: holds(tcb).map(Task::of) }
+        let on = unsafe { wait.on_task.as_ref() }.map(Task::of);
+        Stuck { task: Task::of(tcb), reason: Reason::new(wait.reason), on, held_by: holds(tcb).map(Task::of) }
     };
     let cycle = parked.iter().find_map(|tcb| cycle_from(tcb, holds)).unwrap_or_default();
     DeadlockReport { tasks: parked.iter().map(stuck).collect(), cycle }
@@ -103,7 +103,7 @@ fn cycle_from<'a>(start: &'a Tcb, holder: impl Fn(&Tcb) -> Option<&'a Tcb>) -> O
     let mut at = start;
     loop {
         // SAFETY: whoever waits for a task holds a handle to it.
-        let next = unsafe { at.wait.get().on.as_ref() }.or_else(|| holder(at));
+        let next = unsafe { at.wait.get().on_task.as_ref() }.or_else(|| holder(at));
         let next = next.filter(|next| next.phase.get() == Phase::Parked)?;
         if std::ptr::eq(next, start) {
             return Some(cycle);
@@ -122,7 +122,7 @@ pub(crate) fn is_closed(worker: &Worker) -> bool {
     let mut closed = true;
     for_each_parked(worker, |tcb| {
         let wait = tcb.wait.get();
-        closed &= wait.closed || !wait.open && !can_be_unparked(tcb);
+        closed &= wait.only_this_run || !wait.external && !can_be_unparked(tcb);
     });
     closed
 }

@@ -65,7 +65,7 @@ pub fn dump() -> Dump {
             }
             let parked = tcb.phase.get() == Phase::Parked;
             // SAFETY: whoever waits for a task holds a handle to it.
-            let on = parked.then(|| unsafe { tcb.wait.get().on.as_ref() }).flatten();
+            let on = parked.then(|| unsafe { tcb.wait.get().on_task.as_ref() }).flatten();
             tasks.push(TaskDump {
                 task: Task::of(tcb),
                 state: state_of(Some(worker), tcb),

@@ -5,7 +5,7 @@ use super::scope::ScopedJoinHandle;
 use super::wait::{self, Cancelled, running};
 use super::{CancelOnDrop, JoinError};
 use crate::scheduler::tcb::{EndListener, Tcb};
-use crate::scheduler::{Wait, Worker};
+use crate::scheduler::{WaitSpec, Worker};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ptr::null;
@@ -130,7 +130,7 @@ impl Group {
             }
             self.waiter.set(worker.current());
             let _reset = Reset(&self.waiter);
-            let reason = Wait { why: "one of several tasks to end", closed: true, ..Wait::NOTHING };
+            let reason = WaitSpec { reason: "one of several tasks to end", only_this_run: true, ..WaitSpec::DEFAULT };
             let outcome = wait::wait(worker, reason, deadline);
             if self.ended.borrow().is_empty() {
                 outcome?;

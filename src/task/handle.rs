@@ -6,7 +6,7 @@ use super::wait::{self, Cancelled};
 use super::{Task, TaskState, release, result_ref, state_of, take_result};
 use crate::coroutine::core::Payload;
 use crate::scheduler::tcb::{Tcb, TcbTable};
-use crate::scheduler::{Phase, Wait, Worker, flags, worker};
+use crate::scheduler::{Phase, WaitSpec, Worker, flags, worker};
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
@@ -135,10 +135,10 @@ impl<T> JoinHandle<T> {
                 break;
             }
             let wait = next.wait.get();
-            waits = if next.phase.get() == Phase::Parked && !wait.timed { wait.on } else { null() };
+            waits = if next.phase.get() == Phase::Parked && !wait.has_deadline { wait.on_task } else { null() };
         }
         tcb.joiner.set(me);
-        let wait = Wait { why: "a task to end", on: tcb, closed: true, ..Wait::NOTHING };
+        let wait = WaitSpec { reason: "a task to end", on_task: tcb, only_this_run: true, ..WaitSpec::DEFAULT };
         let outcome = wait::wait(worker, wait, None);
         if std::ptr::eq(tcb.joiner.get(), me) {
             tcb.joiner.set(null());

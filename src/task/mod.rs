@@ -152,7 +152,7 @@ fn state_of(worker: Option<&Worker>, tcb: &Tcb) -> TaskState {
     match tcb.phase.get() {
         Phase::Ready if worker.is_some_and(|worker| std::ptr::eq(worker.current(), tcb)) => TaskState::Running,
         Phase::Free | Phase::Fresh | Phase::Ready => TaskState::Pending,
-        Phase::Parked => TaskState::Waiting(Reason::new(tcb.wait.get().why)),
+        Phase::Parked => TaskState::Waiting(Reason::new(tcb.wait.get().reason)),
         Phase::Ended => TaskState::Done,
         Phase::Cancelled => TaskState::Cancelled,
     }

@@ -21,7 +21,7 @@ use crate::Builder;
 use crate::coroutine::chain::Kind as SectionKind;
 use crate::coroutine::core::Payload;
 use crate::scheduler::tcb::{EndListener, ScopeLink, Tcb};
-use crate::scheduler::{Wait, Worker, flags, worker};
+use crate::scheduler::{WaitSpec, Worker, flags, worker};
 use crate::stack::arena::Kind;
 use crate::stack::overflow::abort_naming;
 use std::cell::{Cell, RefCell};
@@ -130,8 +130,12 @@ impl ScopeState {
             }
             let told = self.cancelled.get();
             let view = limits::view(tcb);
-            let wait =
-                Wait { why: "the tasks of its scope", closed: true, stubborn: told || view.shielded, ..Wait::NOTHING };
+            let wait = WaitSpec {
+                reason: "the tasks of its scope",
+                only_this_run: true,
+                uncancellable: told || view.shielded,
+                ..WaitSpec::DEFAULT
+            };
             self.waiter.set(tcb);
             worker.park(wait, view.deadline().filter(|_| !told));
             self.waiter.set(null());

@@ -11,7 +11,7 @@ use super::callbacks::ext;
 use super::{Task, limits};
 use crate::scheduler::tcb::Tcb;
 use crate::scheduler::wake::{WakeHandle, block_thread};
-use crate::scheduler::{BREATH, Mode, Phase, Wait, Worker, flags, worker};
+use crate::scheduler::{BREATH, Mode, Phase, WaitSpec, Worker, flags, worker};
 use crate::section;
 use std::borrow::Cow;
 use std::fmt;
@@ -120,13 +120,13 @@ pub fn park_until(reason: impl Into<Reason>, deadline: Instant) -> Result<(), Ca
 /// ```
 #[track_caller]
 pub fn park_shielded(reason: impl Into<Reason>) {
-    let wait_for = Wait { stubborn: true, ..waiting(reason) };
-    // A stubborn wait does not return Cancelled, except in a panicking thread, where it cannot wait.
+    let wait_for = WaitSpec { uncancellable: true, ..waiting(reason) };
+    // An uncancellable wait does not return Cancelled, except in a panicking thread, where it cannot wait.
     let _ = public_park(running("park"), wait_for, None);
 }
 
 #[track_caller]
-fn public_park(worker: &Worker, wait_for: Wait, deadline: Option<Instant>) -> Result<(), Cancelled> {
+fn public_park(worker: &Worker, wait_for: WaitSpec, deadline: Option<Instant>) -> Result<(), Cancelled> {
     if worker.current().permit.get() {
         // It will not wait.
         breathe();
@@ -136,8 +136,8 @@ fn public_park(worker: &Worker, wait_for: Wait, deadline: Option<Instant>) -> Re
 
 /// To be called before the worker is looked up: `into` may be anybody's code, and a generator that suspends in it may go on in
 /// another run.
-fn waiting(reason: impl Into<Reason>) -> Wait {
-    Wait { why: reason.into().0, public: true, ..Wait::NOTHING }
+fn waiting(reason: impl Into<Reason>) -> WaitSpec {
+    WaitSpec { reason: reason.into().0, public: true, ..WaitSpec::DEFAULT }
 }
 
 /// Whether this task was cancelled. False outside of a run.
@@ -217,7 +217,7 @@ pub(crate) fn running<'a>(what: &str) -> &'a Worker {
 /// Waits, with everything that a wait has to look at. All of the library's waits come by here.
 #[inline(always)]
 #[track_caller]
-pub(crate) fn wait(worker: &Worker, wait: Wait, deadline: Option<Instant>) -> Result<(), Cancelled> {
+pub(crate) fn wait(worker: &Worker, wait: WaitSpec, deadline: Option<Instant>) -> Result<(), Cancelled> {
     if panicking() {
         return Err(Cancelled);
     }
@@ -231,28 +231,32 @@ pub(crate) fn wait(worker: &Worker, wait: Wait, deadline: Option<Instant>) -> Re
         return Ok(());
     }
     worker.unwind_if_requested();
-    if !wait.stubborn && tcb.has_flags(flags::CANCELLED) { Err(Cancelled) } else { Ok(()) }
+    if !wait.uncancellable && tcb.has_flags(flags::CANCELLED) { Err(Cancelled) } else { Ok(()) }
 }
 
 /// The same for a task that was told something, or that has limits open.
 #[cold]
-fn wait_heedfully(worker: &Worker, tcb: &Tcb, wait: Wait, deadline: Option<Instant>) -> Result<(), Cancelled> {
+fn wait_heedfully(worker: &Worker, tcb: &Tcb, wait: WaitSpec, deadline: Option<Instant>) -> Result<(), Cancelled> {
     let view = limits::view(tcb);
-    let limit = view.deadline().filter(|_| !wait.stubborn);
+    let limit = view.deadline().filter(|_| !wait.uncancellable);
     let is_own = limit.is_none_or(|limit| deadline.is_some_and(|deadline| deadline <= limit));
-    let heard =
-        Wait { stubborn: wait.stubborn || view.shielded, limited: !wait.stubborn, limit_first: !is_own, ..wait };
-    if is_cut_short(tcb, heard) || !wait.stubborn && limits::is_cut_off(worker, tcb) {
+    let heard = WaitSpec {
+        uncancellable: wait.uncancellable || view.shielded,
+        limited: !wait.uncancellable,
+        limit_first: !is_own,
+        ..wait
+    };
+    if is_cut_short(tcb, heard) || !wait.uncancellable && limits::is_cut_off(worker, tcb) {
         // A task that grants something during the turn sees that this wait is over.
         tcb.wait.set(heard);
         // A wait that is cut short still gives up its turn, so that a task which ignores its cancel starves nobody.
         worker.turn();
         worker.unwind_if_requested();
-        return if wait.stubborn { Ok(()) } else { Err(Cancelled) };
+        return if wait.uncancellable { Ok(()) } else { Err(Cancelled) };
     }
     let rang = worker.park(heard, if is_own { deadline } else { limit });
     worker.unwind_if_requested();
-    if wait.stubborn {
+    if wait.uncancellable {
         return Ok(());
     }
     // What came before the deadline is not taken for late, however late the task got to run; the next wait will be.
@@ -268,16 +272,16 @@ fn wait_heedfully(worker: &Worker, tcb: &Tcb, wait: Wait, deadline: Option<Insta
 }
 
 /// As [`wait`]; outside of a run it blocks the thread, which nobody can cancel. Ends when a [`WakeHandle`] of whoever
-/// waits is used, and may end without a reason. A stubborn wait returns `Cancelled` too if it must not be waited again:
+/// waits is used, and may end without a reason. An uncancellable wait returns `Cancelled` too if it must not be waited again:
 /// after a certain deadlock, when the grace period is over, and while the thread panics.
 #[inline(always)]
 #[track_caller]
-pub(crate) fn wait_anywhere(wait_for: Wait, deadline: Option<Instant>) -> Result<(), Cancelled> {
+pub(crate) fn wait_anywhere(wait_for: WaitSpec, deadline: Option<Instant>) -> Result<(), Cancelled> {
     match worker() {
         Some(worker) => {
             let outcome = wait(worker, wait_for, deadline);
             let given_up = flags::DEADLOCKED | flags::UNWOUND;
-            let broken = wait_for.stubborn && worker.current().has_flags(given_up);
+            let broken = wait_for.uncancellable && worker.current().has_flags(given_up);
             outcome.and(if broken { Err(Cancelled) } else { Ok(()) })
         }
         None => {
@@ -334,8 +338,8 @@ pub(crate) fn take_breath(worker: Option<&Worker>) {
 }
 
 /// Whether a wait of this kind does not begin, or ends, for what the task was told.
-fn is_cut_short(tcb: &Tcb, wait: Wait) -> bool {
-    let bits = flags::UNWIND_REQUESTED | flags::DEADLOCKED | if wait.stubborn { 0 } else { flags::CANCELLED };
+fn is_cut_short(tcb: &Tcb, wait: WaitSpec) -> bool {
+    let bits = flags::UNWIND_REQUESTED | flags::DEADLOCKED | if wait.uncancellable { 0 } else { flags::CANCELLED };
     tcb.has_flags(bits)
 }
 

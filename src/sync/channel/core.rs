@@ -9,7 +9,7 @@
 //! who waits to send: nobody who comes later can be faster.
 
 use super::error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
-use crate::scheduler::Wait;
+use crate::scheduler::WaitSpec;
 use crate::scheduler::lock::Lock;
 use crate::scheduler::wake::WakeHandle;
 use crate::sync::waiters::{Choice, Ended, Line, Waiters, wait_in, wake, wake_all};
@@ -215,9 +215,14 @@ impl<T> Channel<T> {
         };
         let place = state.sending.enlist(Some(message));
         drop(state);
-        let why = if self.capacity == 0 { "a receiver" } else { "room in a channel" };
+        let reason = if self.capacity == 0 { "a receiver" } else { "room in a channel" };
         let own = |message: Option<T>| message.expect("nobody took it");
-        match wait_in::<Sending<T>>(&self.state, place, Wait { why, open: true, ..Wait::NOTHING }, deadline) {
+        match wait_in::<Sending<T>>(
+            &self.state,
+            place,
+            WaitSpec { reason, external: true, ..WaitSpec::DEFAULT },
+            deadline,
+        ) {
             Ended::Handed(_) => Ok(()),
             Ended::Dismissed(message) => Err(SendTimeoutError::Disconnected(own(message))),
             Ended::TimedOut(message) => Err(SendTimeoutError::Timeout(own(message))),
@@ -247,7 +252,7 @@ impl<T> Channel<T> {
         }
         let place = state.receiving.enlist(None);
         drop(state);
-        let wait = Wait { why: "a message", open: true, ..Wait::NOTHING };
+        let wait = WaitSpec { reason: "a message", external: true, ..WaitSpec::DEFAULT };
         match wait_in::<Receiving<T>>(&self.state, place, wait, deadline) {
             Ended::Handed(message) => Ok(message.expect("it was handed one")),
             Ended::Dismissed(_) => Err(RecvTimeoutError::Disconnected),

@@ -12,7 +12,7 @@ use super::error::{PopTimeoutError, PushTimeoutError, TryPopError, TryPushError}
 use super::order::Items;
 use crate::scheduler::lock::Lock;
 use crate::scheduler::wake::WakeHandle;
-use crate::scheduler::{Wait, worker};
+use crate::scheduler::{WaitSpec, worker};
 use crate::sync::error::{WaitTimeoutError, outcome};
 use crate::sync::waiters::{Ended, Line, Waiters, wait_in};
 use crate::sync::woken::Woken;
@@ -170,7 +170,7 @@ impl<Q, T> Core<Q, T> {
         }
         let place = state.joiners.enlist(());
         drop(state);
-        let wait = Wait { why: "the jobs of a queue to be done", open: true, ..Wait::NOTHING };
+        let wait = WaitSpec { reason: "the jobs of a queue to be done", external: true, ..WaitSpec::DEFAULT };
         outcome(wait_in::<Joining<Q, T>>(&self.state, place, wait, deadline))
     }
 
@@ -228,7 +228,7 @@ impl<Q: Items<Item = T>, T> Core<Q, T> {
             return Ok(());
         };
         let own = |item: Option<T>| item.expect("nobody took it");
-        let wait = Wait { why: "room in a queue", open: true, ..Wait::NOTHING };
+        let wait = WaitSpec { reason: "room in a queue", external: true, ..WaitSpec::DEFAULT };
         match wait_in::<Pushing<Q, T>>(&self.state, place, wait, deadline) {
             Ended::Handed(_) => Ok(()),
             Ended::Dismissed(item) => Err(PushTimeoutError::Closed(own(item))),
@@ -259,7 +259,7 @@ impl<Q: Items<Item = T>, T> Core<Q, T> {
                 Err(TryPopError::Empty) => state.poppers.enlist(None),
             }
         };
-        let wait = Wait { why: "an item in a queue", open: true, ..Wait::NOTHING };
+        let wait = WaitSpec { reason: "an item in a queue", external: true, ..WaitSpec::DEFAULT };
         match wait_in::<Popping<Q, T>>(&self.state, place, wait, deadline) {
             Ended::Handed(item) => Ok(item.expect("it was handed one")),
             Ended::Dismissed(_) => Err(PopTimeoutError::Closed),

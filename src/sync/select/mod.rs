@@ -25,7 +25,7 @@ mod tests;
 
 pub use self::cases::{AfterCase, JoinCase, WaitCase, after, at, join, wait};
 use self::sealed::{Internal, Turn};
-use crate::scheduler::{Wait, spread, worker};
+use crate::scheduler::{WaitSpec, spread, worker};
 use crate::sync::waiters::Choice;
 use crate::task::Cancelled;
 use crate::task::wait::{breathe, wait_anywhere};
@@ -313,7 +313,8 @@ impl Enlisted<'_, '_> {
     fn wait(&self, until: Option<Instant>) -> Result<(), Cancelled> {
         let deadline = self.cases.iter().filter_map(|case| case.deadline(Internal)).chain(until).min();
         let closed = self.cases.iter().all(|case| case.is_closed(Internal));
-        let wait = Wait { why: "one of several things", closed, open: !closed, ..Wait::NOTHING };
+        let wait =
+            WaitSpec { reason: "one of several things", only_this_run: closed, external: !closed, ..WaitSpec::DEFAULT };
         loop {
             wait_anywhere(wait, deadline)?;
             let is_late = deadline.is_some_and(|deadline| deadline <= now());
