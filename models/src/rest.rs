@@ -16,7 +16,7 @@ pub mod task {
             if is_cancelled() { Err(()) } else { Ok(()) }
         }
 
-        pub fn breathe() {}
+        pub fn consume_budget() {}
 
         pub fn breathe_on(_: Option<&crate::scheduler::Worker>) {}
 

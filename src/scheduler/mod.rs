@@ -96,7 +96,7 @@ pub(crate) mod flags {
 }
 
 /// The cooperative budget: how many calls that may wait complete before one of them gives up a turn.
-pub(crate) const BREATH: u32 = 4096;
+pub(crate) const COOP_BUDGET: u32 = 4096;
 
 /// What happens to whom is left of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,8 +134,9 @@ pub(crate) struct Worker {
     event_loop: Cell<*const Tcb>,
     main: Cell<*const Tcb>,
     event_loop_queued: Cell<bool>,
-    /// How many more calls that may wait complete before one of them gives up a turn: see `task::wait::breathe`. At least 1.
-    pub(crate) breath: Cell<u32>,
+    /// How many more calls that may wait complete before one of them gives up a turn: see `task::wait::consume_budget`.
+    /// At least 1.
+    pub(crate) budget: Cell<u32>,
     /// Decides which of several things that are ready comes first; the same in every run.
     pub(crate) random: Cell<u64>,
     pub(crate) live: Cell<usize>,
@@ -209,7 +210,7 @@ impl Worker {
             event_loop: Cell::new(null()),
             main: Cell::new(null()),
             event_loop_queued: Cell::new(false),
-            breath: Cell::new(BREATH),
+            budget: Cell::new(COOP_BUDGET),
             random: Cell::new(1),
             live: Cell::new(0),
             next_id: Cell::new(1),

@@ -7,7 +7,7 @@ use super::woken::Woken;
 use crate::scheduler::lock::Lock;
 use crate::scheduler::wake::WakeHandle;
 use crate::scheduler::{WaitSpec, worker};
-use crate::task::wait::{Cancelled, breathe};
+use crate::task::wait::{Cancelled, consume_budget};
 use crate::time::now;
 use std::fmt;
 use std::thread::panicking;
@@ -293,7 +293,7 @@ impl Condvar {
             (guard, waited, late) = (again, true, result.timed_out());
         }
         if !waited {
-            breathe();
+            consume_budget();
         }
         Ok((guard, WaitTimeoutResult(false)))
     }

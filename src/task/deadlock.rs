@@ -135,6 +135,6 @@ pub(crate) fn break_waits(worker: &Worker) {
         // SAFETY: a TCB of the table, which stands.
         let tcb = unsafe { &*tcb };
         tcb.add_flags(flags::CANCELLED | flags::DEADLOCKED);
-        wait::cut_short(worker, tcb);
+        wait::wake_if_interrupted(worker, tcb);
     }
 }

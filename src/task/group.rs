@@ -113,7 +113,7 @@ impl Group {
     /// Waits for the one that ends next, or until `deadline`: then `None`.
     #[track_caller]
     pub(super) fn next(&self, deadline: Option<Instant>) -> Result<Option<usize>, Cancelled> {
-        wait::breathe();
+        wait::consume_budget();
         loop {
             if let Some(place) = self.try_next() {
                 return Ok(Some(place));

@@ -259,7 +259,7 @@ impl<T> JoinHandle<T> {
         let tcb = self.tcb();
         tcb.add_flags(flags::CANCELLED);
         if let Some(worker) = self.own_worker() {
-            wait::cut_short(worker, tcb);
+            wait::wake_if_interrupted(worker, tcb);
         }
         true
     }

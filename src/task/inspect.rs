@@ -43,7 +43,7 @@ pub(crate) fn tell_all(worker: &Worker, bits: u8) {
         // A task is unwound once.
         let again = tcb.has_flags(flags::UNWOUND);
         tcb.add_flags(if again { bits & !flags::UNWIND_REQUESTED } else { bits });
-        wait::cut_short(worker, tcb);
+        wait::wake_if_interrupted(worker, tcb);
     }
 }
 

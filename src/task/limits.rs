@@ -102,7 +102,7 @@ pub(super) fn has_deadline(tcb: &Tcb) -> bool {
 }
 
 /// Whether a wait that begins now is to end at once; if it is because of a deadline, that one was seen.
-pub(super) fn is_cut_off(worker: &Worker, tcb: &Tcb) -> bool {
+pub(super) fn is_interrupted(worker: &Worker, tcb: &Tcb) -> bool {
     let view = view(tcb);
     let told = tcb.has_flags(flags::DEADLOCKED) || !view.shielded && tcb.has_flags(flags::CANCELLED);
     if told || view.scope_cancelled {
@@ -407,5 +407,5 @@ impl Drop for NoSuspendGuard {
 pub fn check() -> Result<(), Cancelled> {
     let Some(worker) = worker() else { return Ok(()) };
     let tcb = worker.current();
-    if tcb.flags.get() != 0 && is_cut_off(worker, tcb) { Err(Cancelled) } else { Ok(()) }
+    if tcb.flags.get() != 0 && is_interrupted(worker, tcb) { Err(Cancelled) } else { Ok(()) }
 }

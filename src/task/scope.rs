@@ -110,7 +110,7 @@ impl ScopeState {
             // SAFETY: it has not ended, so its TCB is its own.
             let child = unsafe { &*child };
             child.add_flags(flags::CANCELLED);
-            wait::cut_short(worker, child);
+            wait::wake_if_interrupted(worker, child);
         }
         if let Some(open) = &*self.body.borrow() {
             open.look_again(worker);
@@ -124,7 +124,7 @@ impl ScopeState {
                 abort_naming(Kind::Task, None, "cannot wait for its scope's tasks here, and they borrow from it");
             };
             let tcb = worker.current();
-            if !self.cancelled.get() && limits::is_cut_off(worker, tcb) {
+            if !self.cancelled.get() && limits::is_interrupted(worker, tcb) {
                 self.cancel(Some(worker));
                 continue;
             }
@@ -217,7 +217,7 @@ pub fn scope<'env, T>(f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) ->
     }
     wait::refuse(worker);
     // Here and not at the end, which has to wait for the tasks and must not be unwound.
-    wait::breathe();
+    wait::consume_budget();
     let cancelled: Rc<Cell<bool>> = Rc::default();
     let open = Open::new(worker, SectionKind::Scope, What::Scope(Rc::clone(&cancelled)));
     let state = Rc::new(ScopeState {

@@ -11,7 +11,7 @@ use super::callbacks::ext;
 use super::{Task, limits};
 use crate::scheduler::tcb::Tcb;
 use crate::scheduler::wake::{WakeHandle, block_thread};
-use crate::scheduler::{BREATH, Mode, Phase, WaitSpec, Worker, flags, worker};
+use crate::scheduler::{COOP_BUDGET, Mode, Phase, WaitSpec, Worker, flags, worker};
 use crate::section;
 use std::borrow::Cow;
 use std::fmt;
@@ -129,7 +129,7 @@ pub fn park_shielded(reason: impl Into<Reason>) {
 fn public_park(worker: &Worker, wait_for: WaitSpec, deadline: Option<Instant>) -> Result<(), Cancelled> {
     if worker.current().permit.get() {
         // It will not wait.
-        breathe();
+        consume_budget();
     }
     wait(worker, wait_for, deadline)
 }
@@ -224,7 +224,7 @@ pub(crate) fn wait(worker: &Worker, wait: WaitSpec, deadline: Option<Instant>) -
     refuse(worker);
     let tcb = worker.current();
     if tcb.flags.get() != 0 {
-        return wait_heedfully(worker, tcb, wait, deadline);
+        return wait_slow(worker, tcb, wait, deadline);
     }
     worker.park(wait, deadline);
     if tcb.flags.get() == 0 {
@@ -236,32 +236,32 @@ pub(crate) fn wait(worker: &Worker, wait: WaitSpec, deadline: Option<Instant>) -
 
 /// The same for a task that was told something, or that has limits open.
 #[cold]
-fn wait_heedfully(worker: &Worker, tcb: &Tcb, wait: WaitSpec, deadline: Option<Instant>) -> Result<(), Cancelled> {
+fn wait_slow(worker: &Worker, tcb: &Tcb, wait: WaitSpec, deadline: Option<Instant>) -> Result<(), Cancelled> {
     let view = limits::view(tcb);
     let limit = view.deadline().filter(|_| !wait.uncancellable);
     let is_own = limit.is_none_or(|limit| deadline.is_some_and(|deadline| deadline <= limit));
-    let heard = WaitSpec {
+    let effective = WaitSpec {
         uncancellable: wait.uncancellable || view.shielded,
         limited: !wait.uncancellable,
         limit_first: !is_own,
         ..wait
     };
-    if is_cut_short(tcb, heard) || !wait.uncancellable && limits::is_cut_off(worker, tcb) {
+    if flags_interrupt(tcb, effective) || !wait.uncancellable && limits::is_interrupted(worker, tcb) {
         // A task that grants something during the turn sees that this wait is over.
-        tcb.wait.set(heard);
+        tcb.wait.set(effective);
         // A wait that is cut short still gives up its turn, so that a task which ignores its cancel starves nobody.
         worker.turn();
         worker.unwind_if_requested();
         return if wait.uncancellable { Ok(()) } else { Err(Cancelled) };
     }
-    let rang = worker.park(heard, if is_own { deadline } else { limit });
+    let rang = worker.park(effective, if is_own { deadline } else { limit });
     worker.unwind_if_requested();
     if wait.uncancellable {
         return Ok(());
     }
     // What came before the deadline is not taken for late, however late the task got to run; the next wait will be.
     let view = limits::view(tcb);
-    if is_cut_short(tcb, heard) || view.scope_cancelled {
+    if flags_interrupt(tcb, effective) || view.scope_cancelled {
         return Err(Cancelled);
     }
     let is_late = rang && !is_own && view.is_over(worker);
@@ -291,14 +291,14 @@ pub(crate) fn wait_anywhere(wait_for: WaitSpec, deadline: Option<Instant>) -> Re
     }
 }
 
-/// The cooperative budget: counts a call that may wait and did not. Every `BREATH`th such call gives up its turn once: a task
-/// that takes what another thread keeps supplying never waits, and would otherwise starve timers, cancels, deadlines and all
-/// other tasks.
+/// The cooperative budget: counts a call that may wait and did not. Every `COOP_BUDGET`th such call gives up its turn
+/// once: a task that takes what another thread keeps supplying never waits, and would otherwise starve timers, cancels,
+/// deadlines and all other tasks.
 ///
 /// Callers have done by then what they were called for, so that what needs no wait is done at once, whatever the budget. What
 /// they have in hand is given back by its destructor: the turn may be unwound out of.
 #[inline(always)]
-pub(crate) fn breathe() {
+pub(crate) fn consume_budget() {
     breathe_on(worker());
 }
 
@@ -314,8 +314,8 @@ pub(crate) fn breathe_on(worker: Option<&Worker>) {
 #[inline(always)]
 pub(crate) fn is_out_of_breath(worker: Option<&Worker>) -> bool {
     worker.is_some_and(|worker| {
-        let left = worker.breath.get().wrapping_sub(1);
-        worker.breath.set(left);
+        let left = worker.budget.get().wrapping_sub(1);
+        worker.budget.set(left);
         left == 0
     })
 }
@@ -328,24 +328,24 @@ pub(crate) fn take_breath(worker: Option<&Worker>) {
     let tcb = worker.current();
     if panicking() || tcb.has_flags(flags::NO_SUSPEND) || worker.is_in_job() || worker.is_event_loop(tcb) {
         // No turn may be given up here: the next call counts again.
-        worker.breath.set(1);
+        worker.budget.set(1);
         return;
     }
-    worker.breath.set(BREATH);
+    worker.budget.set(COOP_BUDGET);
     // A turn alone would look at timers and at the wakes of other threads only every 64th time.
     worker.poll_soon();
     worker.turn();
 }
 
 /// Whether a wait of this kind does not begin, or ends, for what the task was told.
-fn is_cut_short(tcb: &Tcb, wait: WaitSpec) -> bool {
+fn flags_interrupt(tcb: &Tcb, wait: WaitSpec) -> bool {
     let bits = flags::UNWIND_REQUESTED | flags::DEADLOCKED | if wait.uncancellable { 0 } else { flags::CANCELLED };
     tcb.has_flags(bits)
 }
 
 /// Wakes a task whose flags have changed, if that ends the wait that it is in.
-pub(crate) fn cut_short(worker: &Worker, tcb: &Tcb) {
-    if tcb.phase.get() == Phase::Parked && is_cut_short(tcb, tcb.wait.get()) {
+pub(crate) fn wake_if_interrupted(worker: &Worker, tcb: &Tcb) {
+    if tcb.phase.get() == Phase::Parked && flags_interrupt(tcb, tcb.wait.get()) {
         worker.wake(tcb);
     }
 }
@@ -363,7 +363,7 @@ pub(crate) fn is_out(waker: &WakeHandle) -> bool {
 #[inline(never)]
 fn is_over(worker: &Worker, tcb: &Tcb) -> bool {
     let wait = tcb.wait.get();
-    if is_cut_short(tcb, wait) {
+    if flags_interrupt(tcb, wait) {
         return true;
     }
     let timed = tcb.has_flags(flags::HAS_DEADLINE);
@@ -371,7 +371,7 @@ fn is_over(worker: &Worker, tcb: &Tcb) -> bool {
     let own = tcb.deadline.get().filter(|_| timed && !wait.limit_first);
     // The cancel of a scope and a deadline that is moved wake the task: one that is still parked was told of neither.
     let may_be_limited = wait.limited && (timed || tcb.phase.get() != Phase::Parked);
-    own.is_some_and(|own| own <= worker.clock.now()) || may_be_limited && limits::is_cut_off(worker, tcb)
+    own.is_some_and(|own| own <= worker.clock.now()) || may_be_limited && limits::is_interrupted(worker, tcb)
 }
 
 /// Panics where nothing may wait.

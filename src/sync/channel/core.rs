@@ -13,7 +13,7 @@ use crate::scheduler::WaitSpec;
 use crate::scheduler::lock::Lock;
 use crate::scheduler::wake::WakeHandle;
 use crate::sync::waiters::{Choice, Ended, Line, Waiters, wait_in, wake, wake_all};
-use crate::task::wait::breathe;
+use crate::task::wait::consume_budget;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::time::Instant;
@@ -200,14 +200,14 @@ impl<T> Channel<T> {
                     wake(waker);
                 }
                 if self.capacity != usize::MAX {
-                    breathe();
+                    consume_budget();
                 }
                 return Ok(());
             }
             Err(TrySendError::Disconnected(message)) => {
                 drop(state);
                 if self.capacity != usize::MAX {
-                    breathe();
+                    consume_budget();
                 }
                 return Err(SendTimeoutError::Disconnected(message));
             }
@@ -240,12 +240,12 @@ impl<T> Channel<T> {
                 if let Some(waker) = waker {
                     wake(waker);
                 }
-                breathe();
+                consume_budget();
                 return Ok(message);
             }
             Err(TryRecvError::Disconnected) => {
                 drop(state);
-                breathe();
+                consume_budget();
                 return Err(RecvTimeoutError::Disconnected);
             }
             Err(TryRecvError::Empty) => {}

@@ -16,7 +16,7 @@ use crate::scheduler::{WaitSpec, worker};
 use crate::sync::error::{WaitTimeoutError, outcome};
 use crate::sync::waiters::{Ended, Line, Waiters, wait_in};
 use crate::sync::woken::Woken;
-use crate::task::wait::{breathe, breathe_on};
+use crate::task::wait::{breathe_on, consume_budget};
 use std::marker::PhantomData;
 use std::time::Instant;
 
@@ -214,7 +214,7 @@ impl<Q: Items<Item = T>, T> Core<Q, T> {
                 Err(TryPushError::Closed(item)) => {
                     drop(state);
                     if self.capacity != usize::MAX {
-                        breathe();
+                        consume_budget();
                     }
                     return Err(PushTimeoutError::Closed(item));
                 }
@@ -223,7 +223,7 @@ impl<Q: Items<Item = T>, T> Core<Q, T> {
         };
         let Some(place) = place else {
             if self.capacity != usize::MAX {
-                breathe();
+                consume_budget();
             }
             return Ok(());
         };
@@ -253,7 +253,7 @@ impl<Q: Items<Item = T>, T> Core<Q, T> {
                 Ok(item) => return Ok(item),
                 Err(TryPopError::Closed) => {
                     drop(state);
-                    breathe();
+                    consume_budget();
                     return Err(PopTimeoutError::Closed);
                 }
                 Err(TryPopError::Empty) => state.poppers.enlist(None),

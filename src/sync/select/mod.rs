@@ -28,7 +28,7 @@ use self::sealed::{Internal, Turn};
 use crate::scheduler::{WaitSpec, spread, worker};
 use crate::sync::waiters::Choice;
 use crate::task::Cancelled;
-use crate::task::wait::{breathe, wait_anywhere};
+use crate::task::wait::{consume_budget, wait_anywhere};
 use crate::time::now;
 use std::cell::Cell;
 use std::fmt;
@@ -199,13 +199,13 @@ pub fn among(cases: &mut [&mut dyn Case], patience: Patience) -> Result<Option<u
     loop {
         if let Some(chosen) = order.attempt(cases) {
             if matches!(patience, Patience::Until(_)) {
-                breathe();
+                consume_budget();
             }
             return Ok(Some(chosen));
         }
         let Patience::Until(until) = patience else { return Ok(None) };
         if until.is_some_and(|until| until <= now()) {
-            breathe();
+            consume_budget();
             return Ok(None);
         }
         let mut enlisted = Enlisted { cases, choice: Choice::take() };
