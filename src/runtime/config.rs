@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 
 use super::RunError;
-use super::end::{self, sweep};
 use super::service::{Wishes, watched};
+use super::shutdown::{self, shut_down};
 use super::stall::stalled;
 use crate::scheduler::timers::Clock;
 use crate::scheduler::{Unhandled, Worker};
@@ -228,13 +228,13 @@ impl Config {
             hook(label, payload);
             tell_seed();
         });
-        let worker = Worker::new(shape, stalled, unhandled, clock, Box::new(end::overdue));
+        let worker = Worker::new(shape, stalled, unhandled, clock, Box::new(shutdown::on_shutdown_overdue));
         if let Some(seed) = self.seed {
             worker.permute(seed);
         }
         let go = |worker: &Worker| {
             let outcome = catch_unwind(AssertUnwindSafe(main));
-            sweep(worker, self.grace);
+            shut_down(worker, self.grace);
             outcome
         };
         let outcome = match self.wishes.is_empty() {

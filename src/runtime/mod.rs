@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
-mod end;
+mod shutdown;
 mod service;
 mod stall;
 

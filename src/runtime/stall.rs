@@ -30,8 +30,8 @@ pub(super) fn stalled(
             inspect::break_waits(worker);
             // Main was cancelled: a grace period from now whoever is left is unwound.
             worker.clock.go_on();
-            if worker.doom.get().is_none() {
-                worker.doom.set(worker.clock.now().checked_add(grace));
+            if worker.force_unwind_at.get().is_none() {
+                worker.force_unwind_at.set(worker.clock.now().checked_add(grace));
             }
             return Verdict::GoOn;
         }

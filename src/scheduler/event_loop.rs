@@ -168,12 +168,14 @@ impl Worker {
         let timer = self.timers.next(|tcb, wait_seq| unsafe { (*tcb).wait_seq.get() != wait_seq });
         if let Some(next) = timer {
             if !self.clock.jump(next) {
-                self.sleep_until(Some(self.doom.get().map_or(next, |doom| doom.min(next))));
+                self.sleep_until(Some(
+                    self.force_unwind_at.get().map_or(next, |force_unwind_at| force_unwind_at.min(next)),
+                ));
             }
             return;
         }
         if let Verdict::Sleep(until) = (self.stalled)(self) {
-            self.sleep_until([until, self.doom.get()].into_iter().flatten().min());
+            self.sleep_until([until, self.force_unwind_at.get()].into_iter().flatten().min());
         }
     }
 

@@ -143,7 +143,7 @@ pub(crate) struct Worker {
     pub(crate) next_id: Cell<u64>,
     pub(crate) mode: Cell<Mode>,
     /// Main waits for `live` to become 0.
-    pub(crate) sweeping: Cell<bool>,
+    pub(crate) shutting_down: Cell<bool>,
     pub(crate) table: Rc<TcbTable>,
     pub(crate) timers: Timers,
     pub(crate) remote: remote::RemoteReceiver,
@@ -169,10 +169,10 @@ pub(crate) struct Worker {
     pub(crate) stalled: Box<dyn Fn(&Worker) -> Verdict>,
     /// Told of a panic that nobody is left to join for: the task's label and the payload.
     pub(crate) unhandled: Rc<Unhandled>,
-    /// When `overdue` is to be called.
-    pub(crate) doom: Cell<Option<Instant>>,
+    /// When `on_shutdown_overdue` is to be called.
+    pub(crate) force_unwind_at: Cell<Option<Instant>>,
     /// Called when main has been cancelled for too long.
-    overdue: Box<dyn Fn(&Worker)>,
+    on_shutdown_overdue: Box<dyn Fn(&Worker)>,
     /// How many tasks have ended.
     ended: Cell<u64>,
     /// Where the next random number comes from, in a run whose order is permuted; else 0.
@@ -187,7 +187,7 @@ pub(crate) struct Worker {
     next_held: Cell<u64>,
     /// The time of the last poll, if somebody has waited since: nanoseconds by the run's clock since `began`, plus one;
     /// else 0.
-    stamp: Cell<u64>,
+    coarse_now: Cell<u64>,
     began: Instant,
 }
 
@@ -198,7 +198,7 @@ impl Worker {
         stalled: Box<dyn Fn(&Worker) -> Verdict>,
         unhandled: Rc<Unhandled>,
         clock: Clock,
-        overdue: Box<dyn Fn(&Worker)>,
+        on_shutdown_overdue: Box<dyn Fn(&Worker)>,
     ) -> Worker {
         let (remote, began) = (remote::RemoteReceiver::new(), clock.now());
         Worker {
@@ -215,7 +215,7 @@ impl Worker {
             live: Cell::new(0),
             next_id: Cell::new(1),
             mode: Cell::new(Mode::Running),
-            sweeping: Cell::new(false),
+            shutting_down: Cell::new(false),
             table: Rc::new(TcbTable::new()),
             timers: Timers::new(),
             remote,
@@ -229,8 +229,8 @@ impl Worker {
             shape,
             stalled,
             unhandled,
-            doom: Cell::new(None),
-            overdue,
+            force_unwind_at: Cell::new(None),
+            on_shutdown_overdue,
             ended: Cell::new(0),
             dice: Cell::new(0),
             stop: Cell::new(false),
@@ -239,7 +239,7 @@ impl Worker {
             parks: Cell::new(0),
             remote_wakes: Cell::new(0),
             next_held: Cell::new(0),
-            stamp: Cell::new(0),
+            coarse_now: Cell::new(0),
             began,
         }
     }
@@ -338,7 +338,7 @@ impl Worker {
         if tcb.wake_token.replace(false) || wait.public && tcb.permit.replace(false) {
             return false;
         }
-        tcb.parked_at.set(self.about_now());
+        tcb.parked_at.set(self.coarse_now());
         tcb.wait.set(WaitSpec { has_deadline: deadline.is_some(), ..wait });
         tcb.phase.set(Phase::Parked);
         let wait_seq = tcb.wait_seq.get().wrapping_add(1);
@@ -447,7 +447,7 @@ impl Worker {
     #[inline]
     pub(crate) fn end(&self) -> *const Context {
         self.live.set(self.live.get() - 1);
-        if self.live.get() == 0 && self.sweeping.get() {
+        if self.live.get() == 0 && self.shutting_down.get() {
             self.wake(self.main());
         }
         let next = if self.ticks.count() { self.next() } else { self.next_late() };

@@ -32,20 +32,20 @@ impl Worker {
     /// What time it was at most one poll ago: nanoseconds by the run's clock, plus one, for `waits_since`. A look at
     /// the clock itself would cost more than the rest of a wait.
     #[inline]
-    pub(super) fn about_now(&self) -> u64 {
-        match self.stamp.get() {
-            0 => self.stamp_now(),
+    pub(super) fn coarse_now(&self) -> u64 {
+        match self.coarse_now.get() {
+            0 => self.refresh_coarse_now(),
             then => then,
         }
     }
 
     #[cold]
-    fn stamp_now(&self) -> u64 {
+    fn refresh_coarse_now(&self) -> u64 {
         let nanos = self.clock.now().saturating_duration_since(self.began).as_nanos();
         // Of 584 years. A paused clock may be further on.
-        let stamp = u64::try_from(nanos).unwrap_or(u64::MAX).saturating_add(1);
-        self.stamp.set(stamp);
-        stamp
+        let coarse_now = u64::try_from(nanos).unwrap_or(u64::MAX).saturating_add(1);
+        self.coarse_now.set(coarse_now);
+        coarse_now
     }
 
     /// Since when a parked task waits, by the run's clock: at most one poll too early.
@@ -65,13 +65,13 @@ impl Worker {
             section::refuse_to_wait();
         }
         self.ticks.set(self.run_queue.len().clamp(EVENT_INTERVAL.0, EVENT_INTERVAL.1) as u32);
-        self.stamp.set(0);
+        self.coarse_now.set(0);
         self.run_queue.consider_fetching();
         self.read_remote_wakes();
         self.fire_timers();
-        if self.doom.get().is_some_and(|doom| doom <= self.clock.now()) {
-            self.doom.set(None);
-            (self.overdue)(self);
+        if self.force_unwind_at.get().is_some_and(|force_unwind_at| force_unwind_at <= self.clock.now()) {
+            self.force_unwind_at.set(None);
+            (self.on_shutdown_overdue)(self);
         }
         if self.mode.get() == Mode::Unwinding {
             // Every turn comes by here then: those that only yield are to be unwound too.
