@@ -4,7 +4,7 @@
 use super::RunError;
 use super::service::{Wishes, watched};
 use super::shutdown::{self, shut_down};
-use super::stall::stalled;
+use super::stall::on_stall;
 use crate::scheduler::timers::Clock;
 use crate::scheduler::{Unhandled, Worker};
 use crate::stack::{DEFAULT_SIZE, Shape};
@@ -215,7 +215,7 @@ impl Config {
         let place = Location::caller();
         let shape = Shape::new(self.stack_size, 0)?;
         let deadlock: Rc<RefCell<Option<DeadlockReport>>> = Rc::default();
-        let stalled = stalled(self.closed_world, self.stall, self.grace, Rc::clone(&deadlock));
+        let on_stall = on_stall(self.closed_world, self.stall, self.grace, Rc::clone(&deadlock));
         let clock = if self.paused_clock { Clock::paused() } else { Clock::real() };
         let tell_seed = move || {
             if let Some(seed) = self.seed {
@@ -228,9 +228,9 @@ impl Config {
             hook(label, payload);
             tell_seed();
         });
-        let worker = Worker::new(shape, stalled, unhandled, clock, Box::new(shutdown::on_shutdown_overdue));
+        let worker = Worker::new(shape, on_stall, unhandled, clock, Box::new(shutdown::on_shutdown_overdue));
         if let Some(seed) = self.seed {
-            worker.permute(seed);
+            worker.seed_rng(seed);
         }
         let go = |worker: &Worker| {
             let outcome = catch_unwind(AssertUnwindSafe(main));

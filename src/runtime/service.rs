@@ -309,10 +309,10 @@ mod tests {
         let stacks = Mutex::new((0, 0, 0));
         let wishes = Wishes { watch: Some(Duration::from_secs(3600)), ..Wishes::default() };
         let desk = Desk::open(wishes).unwrap();
-        let stalled = |_: &Worker| crate::scheduler::Verdict::Sleep(None);
+        let on_stall = |_: &Worker| crate::scheduler::StallAction::Sleep(None);
         let clock = crate::scheduler::timers::Clock::real();
         let shape = crate::stack::Shape::new(64 * 1024, 0).unwrap();
-        let worker = Worker::new(shape, Box::new(stalled), Rc::new(|_, _| ()), clock, Box::new(|_| ()));
+        let worker = Worker::new(shape, Box::new(on_stall), Rc::new(|_, _| ()), clock, Box::new(|_| ()));
         let sampler = Sampler::new(&worker);
         std::thread::scope(|scope| {
             scope.spawn(|| {

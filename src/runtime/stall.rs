@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::service::is_only_thread;
-use crate::scheduler::{Verdict, Worker};
+use crate::scheduler::{StallAction, Worker};
 use crate::task::{DeadlockReport, inspect};
 use std::cell::{Cell, RefCell};
 use std::io::Write as _;
@@ -11,12 +11,12 @@ use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
 /// What the event loop asks when nobody is ready and no timer is armed.
-pub(super) fn stalled(
+pub(super) fn on_stall(
     closed_world: bool,
     after: Duration,
     grace: Duration,
     deadlock: Rc<RefCell<Option<DeadlockReport>>>,
-) -> Box<dyn Fn(&Worker) -> Verdict> {
+) -> Box<dyn Fn(&Worker) -> StallAction> {
     let since: Cell<Option<(u64, Instant)>> = Cell::new(None);
     let reported = Cell::new(false);
     Box::new(move |worker| {
@@ -24,7 +24,7 @@ pub(super) fn stalled(
             // Whoever could have woken somebody is gone, but may have done so just before.
             fence(Ordering::Acquire);
             if worker.remote.has_pending() {
-                return Verdict::GoOn;
+                return StallAction::Continue;
             }
             deadlock.borrow_mut().get_or_insert_with(|| inspect::report(worker));
             inspect::break_waits(worker);
@@ -33,10 +33,10 @@ pub(super) fn stalled(
             if worker.force_unwind_at.get().is_none() {
                 worker.force_unwind_at.set(worker.clock.now().checked_add(grace));
             }
-            return Verdict::GoOn;
+            return StallAction::Continue;
         }
         if reported.get() {
-            return Verdict::Sleep(None);
+            return StallAction::Sleep(None);
         }
         // Somebody outside may come; if nobody does for a while, say once who waits.
         let entered = worker.entered.get();
@@ -46,8 +46,8 @@ pub(super) fn stalled(
         };
         since.set(Some((entered, began)));
         match began.checked_add(after) {
-            Some(then) if Instant::now() < then => Verdict::Sleep(Some(then)),
-            None => Verdict::Sleep(None),
+            Some(then) if Instant::now() < then => StallAction::Sleep(Some(then)),
+            None => StallAction::Sleep(None),
             Some(_) => {
                 reported.set(true);
                 // Where stderr cannot be written there is nobody to tell.
@@ -57,7 +57,7 @@ pub(super) fn stalled(
                     after.as_millis(),
                     inspect::report(worker)
                 );
-                Verdict::Sleep(None)
+                StallAction::Sleep(None)
             }
         }
     })

@@ -1,7 +1,7 @@
 //! The event loop: what runs when no task does.
 
 use super::remote::{Order, RemoteQueue};
-use super::{Verdict, Worker, worker};
+use super::{StallAction, Worker, worker};
 use crate::arch::Context;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
@@ -174,7 +174,7 @@ impl Worker {
             }
             return;
         }
-        if let Verdict::Sleep(until) = (self.stalled)(self) {
+        if let StallAction::Sleep(until) = (self.on_stall)(self) {
             self.sleep_until([until, self.force_unwind_at.get()].into_iter().flatten().min());
         }
     }

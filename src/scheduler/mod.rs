@@ -110,11 +110,11 @@ pub(crate) enum Mode {
 }
 
 /// What the event loop is told when nobody is ready and no timer is armed.
-pub(crate) enum Verdict {
+pub(crate) enum StallAction {
     /// Sleep, but ask again at this time.
     Sleep(Option<Instant>),
     /// Somebody was made ready.
-    GoOn,
+    Continue,
 }
 
 /// What is told of a panic that nobody is left to join for.
@@ -166,7 +166,7 @@ pub(crate) struct Worker {
     /// The shape of a stack that nobody shaped.
     pub(crate) shape: Shape,
     /// Asked when nobody is ready: the layers below this one know what that means.
-    pub(crate) stalled: Box<dyn Fn(&Worker) -> Verdict>,
+    pub(crate) on_stall: Box<dyn Fn(&Worker) -> StallAction>,
     /// Told of a panic that nobody is left to join for: the task's label and the payload.
     pub(crate) unhandled: Rc<Unhandled>,
     /// When `on_shutdown_overdue` is to be called.
@@ -176,7 +176,7 @@ pub(crate) struct Worker {
     /// How many tasks have ended.
     ended: Cell<u64>,
     /// Where the next random number comes from, in a run whose order is permuted; else 0.
-    dice: Cell<u64>,
+    rng: Cell<u64>,
     stop: Cell<bool>,
     sleep: Sleep,
     /// How many tasks were started, how often tasks have waited, and how many wakes came from other threads.
@@ -195,7 +195,7 @@ impl Worker {
     /// A worker with its event loop, not yet the thread's. It must stay in place from `enter` on.
     pub(crate) fn new(
         shape: Shape,
-        stalled: Box<dyn Fn(&Worker) -> Verdict>,
+        on_stall: Box<dyn Fn(&Worker) -> StallAction>,
         unhandled: Rc<Unhandled>,
         clock: Clock,
         on_shutdown_overdue: Box<dyn Fn(&Worker)>,
@@ -227,12 +227,12 @@ impl Worker {
             callbacks_over: Cell::new(false),
             entered: Cell::new(0),
             shape,
-            stalled,
+            on_stall,
             unhandled,
             force_unwind_at: Cell::new(None),
             on_shutdown_overdue,
             ended: Cell::new(0),
-            dice: Cell::new(0),
+            rng: Cell::new(0),
             stop: Cell::new(false),
             sleep: Sleep::new(),
             spawned: Cell::new(0),
@@ -397,8 +397,8 @@ impl Worker {
     /// Whose turn is next: the first in the run queue, or the event loop.
     #[inline]
     fn next(&self) -> *const Context {
-        if self.dice.get() != 0 {
-            self.throw_dice();
+        if self.rng.get() != 0 {
+            self.shuffle_next();
         }
         // SAFETY: the event loop was set by `enter`.
         self.run_queue.pop_front().unwrap_or_else(|| unsafe { (*self.event_loop.get()).context() })

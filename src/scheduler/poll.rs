@@ -78,17 +78,17 @@ impl Worker {
             self.ticks.set(0);
             self.unwind_if_requested();
         }
-        if self.dice.get() != 0 {
+        if self.rng.get() != 0 {
             // Every turn comes by here then, so that every turn is permuted.
             self.ticks.set(0);
-            self.throw_dice();
+            self.shuffle_next();
         }
     }
 
     /// Permutes whose turn it is, from now on, and what a select chooses, in an order that depends on nothing but the seed.
-    pub(crate) fn permute(&self, seed: u64) {
+    pub(crate) fn seed_rng(&self, seed: u64) {
         let state = spread(seed);
-        self.dice.set(state);
+        self.rng.set(state);
         // The same bits in another place, so that the turns and the selects do not draw in step.
         self.random.set(state.rotate_left(32));
         self.poll_soon();
@@ -97,12 +97,12 @@ impl Worker {
     /// Makes a random one of those who are ready the first. Marsaglia's xorshift, "Xorshift RNGs" (2003), with his shifts
     /// 13, 7 and 17.
     #[cold]
-    pub(super) fn throw_dice(&self) {
-        let mut x = self.dice.get();
+    pub(super) fn shuffle_next(&self) {
+        let mut x = self.rng.get();
         x ^= x << 13;
         x ^= x >> 7;
         x ^= x << 17;
-        self.dice.set(x);
+        self.rng.set(x);
         self.run_queue.swap_to_front(x >> 16);
     }
 
