@@ -20,10 +20,10 @@ import gdb.unwinder
 
 MAGIC = 0x6365646500000001
 PHASES = ["free", "pending", "ready", "waiting", "done", "cancelled"]
-# The order of src/scheduler/debug.rs.
+# The order of src/scheduler/debugger.rs.
 NAMES = """native context_size slots first before tcb_size id phase reason_at reason_len name_at name_len name_data
 slab index slab_start stack_size guard_size current event_loop""".split()
-SYMBOL = "cede::scheduler::debug::CEDE_DEBUG_LAYOUT"
+SYMBOL = "cede::scheduler::debugger::CEDE_DEBUG_LAYOUT"
 
 
 def words(address, count=1):

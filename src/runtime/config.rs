@@ -2,9 +2,9 @@
 #![forbid(unsafe_code)]
 
 use super::RunError;
-use super::service::{Wishes, watched};
 use super::shutdown::{self, shut_down};
 use super::stall::on_stall;
+use super::watchdog::{WatchdogConfig, watched};
 use crate::scheduler::timers::Clock;
 use crate::scheduler::{Unhandled, Worker};
 use crate::stack::{DEFAULT_SIZE, Shape};
@@ -34,7 +34,7 @@ pub struct Config {
     unhandled: Rc<Unhandled>,
     paused_clock: bool,
     seed: Option<u64>,
-    wishes: Wishes,
+    watchdog: WatchdogConfig,
 }
 
 impl fmt::Debug for Config {
@@ -46,8 +46,8 @@ impl fmt::Debug for Config {
             .field("closed_world", &self.closed_world)
             .field("paused_clock", &self.paused_clock)
             .field("seed", &self.seed)
-            .field("dump_on_signal", &self.wishes.dump_on)
-            .field("watch", &self.wishes.watch)
+            .field("dump_on_signal", &self.watchdog.dump_on)
+            .field("watch", &self.watchdog.watch)
             .finish_non_exhaustive()
     }
 }
@@ -69,7 +69,7 @@ impl Config {
             unhandled: Rc::new(report_unhandled),
             paused_clock: false,
             seed: None,
-            wishes: Wishes::default(),
+            watchdog: WatchdogConfig::default(),
         }
     }
 
@@ -159,7 +159,7 @@ impl Config {
     /// # Ok::<(), cede::RunError<()>>(())
     /// ```
     pub fn dump_on_signal(mut self, signal: i32) -> Self {
-        self.wishes.dump_on = Some(signal);
+        self.watchdog.dump_on = Some(signal);
         self
     }
 
@@ -168,7 +168,7 @@ impl Config {
     ///
     /// A thread of the library's own looks four times in `allowed` whether the worker gets on; turns cost nothing more. Only
     /// to see a slow task's stack does it interrupt the worker, by SIGURG, which nobody else may need to notice: a handler
-    /// that was there before is called for those that are not the watcher's. A worker that sleeps is not slow.
+    /// that was there before is called for those that are not the watchdog's. A worker that sleeps is not slow.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -179,7 +179,7 @@ impl Config {
     /// # Ok::<(), cede::RunError<()>>(())
     /// ```
     pub fn watch(mut self, allowed: Duration) -> Self {
-        self.wishes.watch = Some(allowed);
+        self.watchdog.watch = Some(allowed);
         self
     }
 
@@ -196,7 +196,7 @@ impl Config {
     /// # Ok::<(), cede::RunError<()>>(())
     /// ```
     pub fn on_slow_turn(mut self, f: impl Fn(&SlowTurn) + Send + Sync + 'static) -> Self {
-        self.wishes.on_slow_turn = Some(Arc::new(f));
+        self.watchdog.on_slow_turn = Some(Arc::new(f));
         self
     }
 
@@ -237,9 +237,9 @@ impl Config {
             shut_down(worker, self.grace);
             outcome
         };
-        let outcome = match self.wishes.is_empty() {
+        let outcome = match self.watchdog.is_empty() {
             true => worker.with_thread(place, go)?,
-            false => watched(&worker, self.wishes, place, go)?,
+            false => watched(&worker, self.watchdog, place, go)?,
         };
         let Some(outcome) = outcome else { return Err(RunError::AlreadyRunning) };
         let report = deadlock.borrow_mut().take();

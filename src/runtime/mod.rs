@@ -3,7 +3,7 @@
 
 mod config;
 mod shutdown;
-mod service;
+mod watchdog;
 mod stall;
 
 use crate::stack::StackError;

@@ -1,7 +1,7 @@
 //! What it means that nobody is ready and no timer is armed: a deadlock for certain, or a wait for another thread.
 #![forbid(unsafe_code)]
 
-use super::service::is_only_thread;
+use super::watchdog::is_only_thread;
 use crate::scheduler::{StallAction, Worker};
 use crate::task::{DeadlockReport, inspect};
 use std::cell::{Cell, RefCell};

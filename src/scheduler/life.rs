@@ -1,7 +1,7 @@
 //! How a thread gets its worker, and loses it again.
 
 use super::current::{set_worker, worker};
-use super::{Phase, Worker, debug, event_loop, handshake};
+use super::{Phase, Worker, debugger, event_loop, handshake};
 use crate::section::Section;
 use crate::stack::arena::Kind;
 use crate::stack::pool::Stack;
@@ -45,7 +45,7 @@ impl Worker {
         self.event_loop.set(event_loop);
         self.current.set(main.context());
         set_worker(self);
-        debug::enter(self);
+        debugger::enter(self);
         Ok(())
     }
 
@@ -54,7 +54,7 @@ impl Worker {
         self.stop.set(true);
         // SAFETY: the event loop is suspended, since main runs.
         unsafe { self.switch_to((*self.event_loop.get()).context()) };
-        debug::leave(self);
+        debugger::leave(self);
         self.remote.close();
         self.free_retired_stack();
         set_worker(null());

@@ -24,7 +24,7 @@
 //! 5. No `RefCell` borrow of anything here is alive across a switch, and no code of a user's runs inside one.
 
 mod current;
-mod debug;
+mod debugger;
 mod fence;
 mod handshake;
 pub(crate) mod event_loop;
@@ -32,9 +32,9 @@ pub(crate) mod remote;
 mod life;
 pub(crate) mod lock;
 mod poll;
-pub(crate) mod pulse;
+pub(crate) mod progress;
 pub(crate) mod run_queue;
-pub(crate) mod sample;
+pub(crate) mod sampler;
 pub(crate) mod signals;
 pub(crate) mod tcb;
 pub(crate) mod timers;
@@ -42,7 +42,7 @@ pub(crate) mod wake;
 
 pub(crate) use self::current::worker;
 pub(crate) use self::poll::spread;
-use self::pulse::{Current, Sleep, Ticks};
+use self::progress::{Current, Sleep, Ticks};
 use self::run_queue::RunQueue;
 use self::tcb::{Tcb, TcbTable, tcb_of};
 use self::timers::{Clock, Timers};

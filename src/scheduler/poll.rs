@@ -1,6 +1,6 @@
 //! What is looked at now and then, between turns: timers, remote wakes from other threads, and whether the run is to end.
 
-use super::pulse::Pulse;
+use super::progress::Progress;
 use super::tcb::Tcb;
 use super::{Mode, Phase, TaskUnwound, Worker, flags, handshake};
 use crate::section;
@@ -114,8 +114,8 @@ impl Worker {
     }
 
     /// Its progress, for other threads.
-    pub(crate) fn pulse(&self) -> Pulse<'_> {
-        Pulse { current: &self.current, ticks: &self.ticks, sleep: &self.sleep }
+    pub(crate) fn progress(&self) -> Progress<'_> {
+        Progress { current: &self.current, ticks: &self.ticks, sleep: &self.sleep }
     }
 
     /// Unwinds the running task if that is what is left to do with it.

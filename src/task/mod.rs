@@ -16,7 +16,7 @@ mod local;
 pub(crate) mod metrics;
 mod result;
 mod scope;
-pub(crate) mod slow;
+pub(crate) mod slow_turn;
 mod start;
 pub(crate) mod wait;
 
@@ -48,7 +48,7 @@ pub use self::local::new_key;
 pub use self::metrics::Metrics;
 pub(crate) use self::result::report_unhandled;
 pub use self::scope::{Failure, Scope, ScopeError, ScopedJoinHandle, scope};
-pub use self::slow::SlowTurn;
+pub use self::slow_turn::SlowTurn;
 pub use self::wait::{
     Cancellation, Cancelled, Reason, Unparker, cancelled, is_cancelled, park, park_shielded, park_until,
 };

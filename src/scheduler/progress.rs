@@ -101,7 +101,7 @@ impl Sleep {
 
 /// A worker's progress, for other threads to look at.
 #[derive(Clone, Copy)]
-pub(crate) struct Pulse<'a> {
+pub(crate) struct Progress<'a> {
     pub(super) current: &'a Current,
     pub(super) ticks: &'a Ticks,
     pub(super) sleep: &'a Sleep,
@@ -117,7 +117,7 @@ pub(crate) struct Moment {
     asleep: bool,
 }
 
-impl Pulse<'_> {
+impl Progress<'_> {
     /// Where the worker is now. Parts of it may be from before and after a step; then no second look sees the same.
     pub(crate) fn look(&self) -> Moment {
         Moment {
