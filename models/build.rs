@@ -108,8 +108,8 @@ const FAULTS: &[Fault] = &[
         instead_of: "let mut state = self.state.lock_for(worker);\n        if self.outcome.get().is_none() {",
         what: "let is_set = self.outcome.get().is_some();\nlet mut state = self.state.lock_for(worker);\nif !is_set {",
     },
-    Fault { name: "no_light_fence", file: LOCK.name, instead_of: "fence::light();", what: "" },
-    Fault { name: "no_heavy_fence", file: LOCK.name, instead_of: "fence::heavy(owner);", what: "" },
+    Fault { name: "no_light_fence", file: LOCK.name, instead_of: "membarrier::asymmetric_light();", what: "" },
+    Fault { name: "no_heavy_fence", file: LOCK.name, instead_of: "membarrier::asymmetric_heavy(owner);", what: "" },
     Fault {
         name: "the_owner_is_not_waited_for",
         file: LOCK.name,

@@ -37,7 +37,7 @@ macro_rules! models {
         #[allow(dead_code, reason = "a fault is for one model")]
         pub(super) mod $module {
             use super::{Arc, explore, thread};
-            use crate::modules::$module::scheduler::lock::Lock;
+            use crate::modules::$module::scheduler::lock::BiasedLock;
             use crate::modules::$module::scheduler::remote::{RemoteReceiver, RemoteWake};
             use crate::modules::$module::scheduler::wake::{Canceller, ME};
             use crate::modules::$module::sync::channel::{Chan, receive_from_either};
@@ -77,9 +77,9 @@ macro_rules! models {
             pub(crate) fn one_at_a_time(others: usize) {
                 explore(3, move || {
                     run();
-                    let lock = Arc::new(Lock::new(Cell::new(0)));
+                    let lock = Arc::new(BiasedLock::new(Cell::new(0)));
                     // loom knows who has seen what, and fails if two are inside.
-                    let add = |lock: &Lock<Cell<usize>>| {
+                    let add = |lock: &BiasedLock<Cell<usize>>| {
                         let count = lock.lock();
                         count.set(count.get() + 1);
                     };
@@ -105,8 +105,8 @@ macro_rules! models {
             /// A plain thread uses it before a run does.
             pub(crate) fn a_run_comes_late() {
                 explore(3, || {
-                    let lock = Arc::new(Lock::new(Cell::new(0)));
-                    let add = |lock: &Lock<Cell<usize>>| {
+                    let lock = Arc::new(BiasedLock::new(Cell::new(0)));
+                    let add = |lock: &BiasedLock<Cell<usize>>| {
                         let count = lock.lock();
                         count.set(count.get() + 1);
                     };

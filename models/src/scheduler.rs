@@ -16,18 +16,18 @@ pub fn worker() -> Option<&'static Worker> {
     wake::ME.with(|me| me.has_run.get().then(|| &*Box::leak(Box::new(Worker(me.open.run())))))
 }
 
-pub mod fence {
+pub mod membarrier {
     // membarrier(2) makes every running thread pass a full fence, somewhere. In the model both sides have their own, at the
     // places that matter, since loom knows of no such thing.
-    pub fn light() {
+    pub fn asymmetric_light() {
         loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
     }
 
-    pub fn heavy(_owner: u64) {
+    pub fn asymmetric_heavy(_owner: u64) {
         loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
     }
 
-    pub fn is_there() -> bool {
+    pub fn is_available() -> bool {
         true
     }
 }

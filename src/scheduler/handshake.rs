@@ -16,11 +16,12 @@
 //!   read inside
 //! ```
 //!
-//! Why that is enough. The handler runs between two instructions of the owner's program, and `fence::light` keeps the compiler
-//! from moving the owner's write of `inside` and its read of `bias` over each other. If the answer comes after the write, the
-//! write happens before the answer, which the other thread has read: it sees `inside`. If it comes before the write, the
-//! store of `SHARED` happens before the read of the bias, since `asked` was read in between: the owner turns back. This is what
-//! membarrier promises, for one thread instead of all, and holds on every architecture.
+//! Why that is enough. The handler runs between two instructions of the owner's program, and
+//! `membarrier::asymmetric_light` keeps the compiler from moving the owner's write of `inside` and its read of `bias`
+//! over each other. If the answer comes after the write, the write happens before the answer, which the other thread
+//! has read: it sees `inside`. If it comes before the write, the store of `SHARED` happens before the read of the bias,
+//! since `asked` was read in between: the owner turns back. This is what membarrier promises, for one thread instead of
+//! all, and holds on every architecture.
 //!
 //! A run that is not registered has ended, or owns nothing. Its last stores happen before the registry's lock was released.
 

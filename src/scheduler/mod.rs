@@ -25,11 +25,11 @@
 
 mod current;
 mod debugger;
-mod fence;
+mod membarrier;
 mod handshake;
 pub(crate) mod event_loop;
 pub(crate) mod remote;
-mod life;
+mod attach;
 pub(crate) mod lock;
 mod poll;
 pub(crate) mod progress;

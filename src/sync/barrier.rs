@@ -5,7 +5,7 @@
 
 use super::waiters::{Ended, Line, Waiters, wait_in};
 use super::woken::Woken;
-use crate::scheduler::lock::Lock;
+use crate::scheduler::lock::BiasedLock;
 use crate::scheduler::wake::WakeHandle;
 use crate::scheduler::{WaitSpec, worker};
 use crate::task::wait::{Cancelled, breathe_on};
@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 /// assert_eq!(ranks, [0, 1, 2]);
 /// ```
 pub struct Barrier {
-    state: Lock<State>,
+    state: BiasedLock<State>,
     parties: usize,
 }
 
@@ -114,7 +114,7 @@ impl Barrier {
     /// ```
     pub const fn new(parties: usize) -> Barrier {
         assert!(parties > 0, "a barrier is for one or more: with 0 nobody could ever come last");
-        Barrier { state: Lock::new(State { broken: false, waiting: 0, waiters: Waiters::new() }), parties }
+        Barrier { state: BiasedLock::new(State { broken: false, waiting: 0, waiters: Waiters::new() }), parties }
     }
 
     /// How many it is for.

@@ -4,7 +4,7 @@
 use super::mutex::MutexGuard;
 use super::waiters::{Ended, Line, Waiters, wait_in};
 use super::woken::Woken;
-use crate::scheduler::lock::Lock;
+use crate::scheduler::lock::BiasedLock;
 use crate::scheduler::wake::WakeHandle;
 use crate::scheduler::{WaitSpec, worker};
 use crate::task::wait::{Cancelled, consume_budget};
@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 /// ```
 #[derive(Default)]
 pub struct Condvar {
-    waiters: Lock<Waiters<()>>,
+    waiters: BiasedLock<Waiters<()>>,
 }
 
 struct Sleepers;
@@ -131,7 +131,7 @@ impl Condvar {
     /// CHANGED.notify_all();
     /// ```
     pub const fn new() -> Condvar {
-        Condvar { waiters: Lock::new(Waiters::new()) }
+        Condvar { waiters: BiasedLock::new(Waiters::new()) }
     }
 
     #[track_caller]

@@ -3,7 +3,7 @@
 
 use super::error::{WaitTimeoutError, outcome};
 use super::waiters::{Line, Waiters, wait_in, wake_all};
-use crate::scheduler::lock::Lock;
+use crate::scheduler::lock::BiasedLock;
 use crate::scheduler::wake::WakeHandle;
 use crate::scheduler::{WaitSpec, worker};
 use crate::task::wait::{Cancelled, breathe_on};
@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 /// ```
 #[derive(Default)]
 pub struct Event {
-    state: Lock<State>,
+    state: BiasedLock<State>,
 }
 
 #[derive(Default)]
@@ -60,7 +60,7 @@ impl Event {
     /// assert!(!STOP.is_set());
     /// ```
     pub const fn new() -> Event {
-        Event { state: Lock::new(State { set: false, waiters: Waiters::new() }) }
+        Event { state: BiasedLock::new(State { set: false, waiters: Waiters::new() }) }
     }
 
     /// It has happened: wakes everybody who waits, and nobody waits from now on.

@@ -8,7 +8,7 @@
 
 use super::error::{WaitTimeoutError, outcome};
 use super::waiters::{Line, Waiters, wait_in};
-use crate::scheduler::lock::Lock;
+use crate::scheduler::lock::BiasedLock;
 use crate::scheduler::wake::{Holder, WakeHandle};
 use crate::scheduler::{WaitSpec, Worker, worker};
 use crate::task::wait::{Cancelled, breathe_on};
@@ -61,7 +61,7 @@ unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
 
 /// Whose turn it is with the value.
 pub(super) struct Turn {
-    state: Lock<State>,
+    state: BiasedLock<State>,
     holder: Holder,
 }
 
@@ -94,7 +94,7 @@ impl Line for Lockers {
 
 impl Turn {
     const fn new() -> Turn {
-        Turn { state: Lock::new(State { locked: false, waiters: Waiters::new() }), holder: Holder::nobody() }
+        Turn { state: BiasedLock::new(State { locked: false, waiters: Waiters::new() }), holder: Holder::nobody() }
     }
 
     #[inline]

@@ -3,7 +3,7 @@
 
 use super::waiters::{Choice, Ended, Line, Place, Waiters, wait_in, wake_all};
 use crate::scheduler::event_loop::Held;
-use crate::scheduler::lock::Lock;
+use crate::scheduler::lock::BiasedLock;
 use crate::scheduler::wake::WakeHandle;
 use crate::scheduler::{WaitSpec, worker};
 use crate::task::wait::breathe_on;
@@ -38,7 +38,7 @@ pub struct Completion<T> {
 struct Shared<T> {
     /// Set before those who wait are told.
     outcome: OnceLock<Result<T, PromiseError>>,
-    state: Lock<State>,
+    state: BiasedLock<State>,
 }
 
 struct State {
@@ -105,7 +105,7 @@ impl<T> Promise<T> {
     /// A promise that nobody has set.
     pub fn new() -> Promise<T> {
         let state = State { waiting: Waiters::new(), callbacks: Vec::new() };
-        Promise { shared: Arc::new(Shared { outcome: OnceLock::new(), state: Lock::new(state) }) }
+        Promise { shared: Arc::new(Shared { outcome: OnceLock::new(), state: BiasedLock::new(state) }) }
     }
 
     /// A side that waits for it.

@@ -8,7 +8,7 @@
 use super::error::{WaitTimeoutError, outcome};
 use super::waiters::{Line, Waiters, wait_in};
 use super::woken::Woken;
-use crate::scheduler::lock::{Guard, Lock};
+use crate::scheduler::lock::{BiasedLock, Guard};
 use crate::scheduler::wake::{Holder, WakeHandle};
 use crate::scheduler::{WaitSpec, Worker, worker};
 use crate::task::wait::{Cancelled, is_out_of_breath, take_breath};
@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 /// # Ok::<(), cede::task::Cancelled>(())
 /// ```
 pub struct RwLock<T: ?Sized> {
-    state: Lock<State>,
+    state: BiasedLock<State>,
     /// The writer, or the reader that came in last.
     holder: Holder,
     value: UnsafeCell<T>,
@@ -138,7 +138,7 @@ impl<T> RwLock<T> {
     /// ```
     pub const fn new(value: T) -> RwLock<T> {
         let state = State { active: Active::Readers(0), waiters: Waiters::new(), named: 0 };
-        RwLock { state: Lock::new(state), holder: Holder::nobody(), value: UnsafeCell::new(value) }
+        RwLock { state: BiasedLock::new(state), holder: Holder::nobody(), value: UnsafeCell::new(value) }
     }
 
     /// The value. Nobody holds it, since nobody else has the lock.

@@ -9,7 +9,7 @@
 use super::error::{WaitTimeoutError, outcome};
 use super::waiters::{Line, Waiters, wait_in};
 use super::woken::Woken;
-use crate::scheduler::lock::{Guard, Lock};
+use crate::scheduler::lock::{BiasedLock, Guard};
 use crate::scheduler::wake::{Holder, WakeHandle};
 use crate::scheduler::{WaitSpec, Worker, worker};
 use crate::task::wait::{Cancelled, is_out_of_breath, take_breath};
@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 /// # Ok::<(), cede::task::Cancelled>(())
 /// ```
 pub struct Semaphore {
-    state: Lock<State>,
+    state: BiasedLock<State>,
     /// Who took permits last, if it has not given them back.
     holder: Holder,
     /// How many permits there may ever be.
@@ -134,7 +134,7 @@ impl Semaphore {
 
     const fn with_bound(permits: usize, bound: usize) -> Semaphore {
         let state = State { available: permits, total: permits, waiters: Waiters::new(), named: 0 };
-        Semaphore { state: Lock::new(state), holder: Holder::nobody(), bound }
+        Semaphore { state: BiasedLock::new(state), holder: Holder::nobody(), bound }
     }
 
     /// Whoever runs this has just taken permits, and is named as their holder. Returns the number of its permit.

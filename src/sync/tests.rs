@@ -6,7 +6,7 @@ extern crate self as cede;
 
 use super::waiters::{Ended, Line, Waiters, wait_in, wake_all};
 use crate::scheduler::WaitSpec;
-use crate::scheduler::lock::Lock;
+use crate::scheduler::lock::BiasedLock;
 use crate::scheduler::wake::{Holder, WakeHandle};
 use cede::{Config, RunError, spawn, yield_now};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// Hands single things to those who wait, in their order.
 #[derive(Default)]
 struct Post {
-    inner: Lock<Inner>,
+    inner: BiasedLock<Inner>,
     holder: Holder,
 }
 
@@ -184,7 +184,7 @@ fn a_wait_on_what_can_be_shared_is_no_certain_deadlock() {
 
 #[test]
 fn whoever_is_gone_after_it_was_looked_at_is_claimed_all_the_same() {
-    let line: Lock<Waiters<u32>> = Lock::default();
+    let line: BiasedLock<Waiters<u32>> = BiasedLock::default();
     let (end, ends) = std::sync::mpsc::channel::<()>();
     let waiting = &line;
     std::thread::scope(|scope| {

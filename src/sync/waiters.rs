@@ -1,7 +1,7 @@
 //! Those who wait for one thing, in line.
 //!
-//! A line lies in a type's state, under the type's [`Lock`], and everything that changes who waits or who was handed what
-//! happens there:
+//! A line lies in a type's state, under the type's [`BiasedLock`], and everything that changes who waits or who was
+//! handed what happens there:
 //!
 //! ```text
 //!                  enlist                     claim, by whoever has something
@@ -40,7 +40,7 @@
 #![forbid(unsafe_code)]
 
 use crate::scheduler::WaitSpec;
-use crate::scheduler::lock::Lock;
+use crate::scheduler::lock::BiasedLock;
 use crate::scheduler::wake::WakeHandle;
 use crate::task::wait::{is_out, wait_anywhere};
 use crate::time::now;
@@ -434,7 +434,7 @@ pub(crate) enum Ended<V> {
 
 /// Leaves the line if the wait is unwound.
 struct Enlisted<'a, L: Line> {
-    lock: &'a Lock<L::State>,
+    lock: &'a BiasedLock<L::State>,
     place: Place,
 }
 
@@ -461,7 +461,7 @@ impl<L: Line> Drop for Enlisted<'_, L> {
 #[inline(always)]
 #[track_caller]
 pub(crate) fn wait_in<L: Line>(
-    lock: &Lock<L::State>,
+    lock: &BiasedLock<L::State>,
     place: Place,
     wait: WaitSpec,
     deadline: Option<Instant>,

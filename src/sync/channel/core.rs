@@ -10,7 +10,7 @@
 
 use super::error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 use crate::scheduler::WaitSpec;
-use crate::scheduler::lock::Lock;
+use crate::scheduler::lock::BiasedLock;
 use crate::scheduler::wake::WakeHandle;
 use crate::sync::waiters::{Choice, Ended, Line, Waiters, wait_in, wake, wake_all};
 use crate::task::wait::consume_budget;
@@ -19,7 +19,7 @@ use std::marker::PhantomData;
 use std::time::Instant;
 
 pub(super) struct Channel<T> {
-    pub(super) state: Lock<State<T>>,
+    pub(super) state: BiasedLock<State<T>>,
     /// How many messages may lie in it; `usize::MAX` for as many as there is memory for.
     pub(super) capacity: usize,
 }
@@ -168,7 +168,7 @@ impl<T> Channel<T> {
             receivers: 1,
             closed: false,
         };
-        Channel { state: Lock::new(state), capacity }
+        Channel { state: BiasedLock::new(state), capacity }
     }
 
     #[inline]

@@ -10,7 +10,7 @@
 
 use super::error::{PopTimeoutError, PushTimeoutError, TryPopError, TryPushError};
 use super::order::Items;
-use crate::scheduler::lock::Lock;
+use crate::scheduler::lock::BiasedLock;
 use crate::scheduler::wake::WakeHandle;
 use crate::scheduler::{WaitSpec, worker};
 use crate::sync::error::{WaitTimeoutError, outcome};
@@ -21,7 +21,7 @@ use std::marker::PhantomData;
 use std::time::Instant;
 
 pub(super) struct Core<Q, T> {
-    state: Lock<State<Q, T>>,
+    state: BiasedLock<State<Q, T>>,
     /// How many items may lie in it; `usize::MAX` for as many as there is memory for.
     pub(super) capacity: usize,
 }
@@ -194,7 +194,7 @@ impl<Q: Items<Item = T>, T> Core<Q, T> {
             pushers: Waiters::new(),
             joiners: Waiters::new(),
         };
-        Core { state: Lock::new(state), capacity }
+        Core { state: BiasedLock::new(state), capacity }
     }
 
     #[inline]

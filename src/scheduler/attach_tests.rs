@@ -40,7 +40,7 @@ fn command(program: impl AsRef<Path>) -> Command {
 /// A thread may end with a run open. A new thread that has its thread pointer does not find that worker.
 #[test]
 fn worker_of_an_ended_thread_is_not_found_by_the_next_one() {
-    let text = in_child("scheduler::life::tests::worker_of_an_ended_thread_is_not_found_by_the_next_one", || {
+    let text = in_child("scheduler::attach::tests::worker_of_an_ended_thread_is_not_found_by_the_next_one", || {
         let ended = thread::spawn(|| {
             let on_stall = |_: &Worker| crate::scheduler::StallAction::Sleep(None);
             let shape = Shape::new(64 * 1024, 0).unwrap();

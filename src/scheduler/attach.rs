@@ -97,5 +97,5 @@ impl Worker {
 }
 
 #[cfg(test)]
-#[path = "life_tests.rs"]
+#[path = "attach_tests.rs"]
 mod tests;
