@@ -47,8 +47,8 @@ const LOCK: File = File {
 const MUTEX: File = File { name: "sync/mutex.rs", for_loom: &[("const fn new", "fn new")] };
 const WAIT_ERROR: File = File { name: "sync/error.rs", for_loom: &[] };
 
-const WAITERS: File =
-    File { name: "sync/waiters.rs", for_loom: &[("use std::sync::atomic::", "use loom::sync::atomic::")] };
+const WAIT_QUEUE: File =
+    File { name: "sync/wait_queue.rs", for_loom: &[("use std::sync::atomic::", "use loom::sync::atomic::")] };
 
 const PROMISE: File = File {
     name: "sync/promise.rs",
@@ -80,14 +80,14 @@ const FAULTS: &[Fault] = &[
     Fault {
         name: "enlists_too_late",
         file: CHANNEL.name,
-        instead_of: "let place = state.receiving.enlist(None);",
-        what: "drop(state);\nlet mut state = self.state.lock();\nlet place = state.receiving.enlist(None);",
+        instead_of: "let waiter = state.receiving.enqueue(None);",
+        what: "drop(state);\nlet mut state = self.state.lock();\nlet waiter = state.receiving.enqueue(None);",
     },
     Fault {
         name: "a_cancel_drops_what_was_handed",
-        file: WAITERS.name,
-        instead_of: "Status::Handed => Ended::Handed,",
-        what: "Status::Handed if outcome.is_ok() => Ended::Handed,",
+        file: WAIT_QUEUE.name,
+        instead_of: "Status::Granted => Ended::Granted,",
+        what: "Status::Granted if outcome.is_ok() => Ended::Granted,",
     },
     Fault { name: "the_next_is_not_woken", file: MUTEX.name, instead_of: "let _ = waker.wake();", what: "" },
     Fault {
@@ -98,7 +98,7 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "two_may_claim",
-        file: WAITERS.name,
+        file: WAIT_QUEUE.name,
         instead_of: "self.0.compare_exchange(0, index, Ordering::Relaxed, Ordering::Relaxed).is_ok()",
         what: "{ self.0.store(index, Ordering::Relaxed); true }",
     },
@@ -156,7 +156,7 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
                 {}
             }}
             pub mod sync {{
-                pub mod waiters {{ {} }}
+                pub mod wait_queue {{ {} }}
                 pub mod error {{ {} }}
                 pub mod mutex {{ {} }}
                 pub mod promise {{ {} }}
@@ -171,7 +171,7 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
         part(&REMOTE),
         part(&LOCK),
         around("src/scheduler.rs"),
-        part(&WAITERS),
+        part(&WAIT_QUEUE),
         part(&WAIT_ERROR),
         part(&MUTEX),
         part(&PROMISE),

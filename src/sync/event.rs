@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::error::{WaitTimeoutError, outcome};
-use super::waiters::{Line, Waiters, wait_in, wake_all};
+use super::wait_queue::{Line, WaitQueue, wait_in, wake_all};
 use crate::scheduler::lock::BiasedLock;
 use crate::scheduler::wake::WakeHandle;
 use crate::scheduler::{WaitSpec, worker};
@@ -33,7 +33,7 @@ pub struct Event {
 #[derive(Default)]
 struct State {
     set: bool,
-    waiters: Waiters<()>,
+    waiters: WaitQueue<()>,
 }
 
 struct Waiting;
@@ -42,12 +42,12 @@ impl Line for Waiting {
     type State = State;
     type Value = ();
 
-    fn waiters(state: &mut State) -> &mut Waiters<()> {
+    fn waiters(state: &mut State) -> &mut WaitQueue<()> {
         &mut state.waiters
     }
 
     /// Nobody else is owed anything.
-    fn pass_on(_: &mut State, (): ()) -> Vec<WakeHandle> {
+    fn regrant(_: &mut State, (): ()) -> Vec<WakeHandle> {
         Vec::new()
     }
 }
@@ -60,14 +60,14 @@ impl Event {
     /// assert!(!STOP.is_set());
     /// ```
     pub const fn new() -> Event {
-        Event { state: BiasedLock::new(State { set: false, waiters: Waiters::new() }) }
+        Event { state: BiasedLock::new(State { set: false, waiters: WaitQueue::new() }) }
     }
 
     /// It has happened: wakes everybody who waits, and nobody waits from now on.
     pub fn set(&self) {
         let mut state = self.state.lock();
         state.set = true;
-        let wakers = state.waiters.dismiss_all();
+        let wakers = state.waiters.close();
         drop(state);
         wake_all(wakers);
     }
@@ -98,11 +98,11 @@ impl Event {
             breathe_on(worker);
             return Ok(());
         }
-        let place = state.waiters.enlist(());
+        let waiter = state.waiters.enqueue(());
         drop(state);
         outcome(wait_in::<Waiting>(
             &self.state,
-            place,
+            waiter,
             WaitSpec { reason: "an event", external: true, ..WaitSpec::DEFAULT },
             deadline,
         ))

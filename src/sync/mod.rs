@@ -20,8 +20,8 @@ pub mod queue;
 mod rwlock;
 pub mod select;
 mod semaphore;
-pub(crate) mod waiters;
-mod woken;
+pub(crate) mod wait_queue;
+mod wake_list;
 #[cfg(test)]
 mod tests;
 

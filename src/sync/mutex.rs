@@ -7,7 +7,7 @@
 //! 2. Somebody waits only while it is locked. So whoever gives it up hands it to the first in line, and `locked` stays true.
 
 use super::error::{WaitTimeoutError, outcome};
-use super::waiters::{Line, Waiters, wait_in};
+use super::wait_queue::{Line, WaitQueue, wait_in};
 use crate::scheduler::lock::BiasedLock;
 use crate::scheduler::wake::{Holder, WakeHandle};
 use crate::scheduler::{WaitSpec, Worker, worker};
@@ -69,7 +69,7 @@ pub(super) struct Turn {
 struct State {
     locked: bool,
     /// Each with whether the holder has still to be told: who passes it on does not get at the holder.
-    waiters: Waiters<bool>,
+    waiters: WaitQueue<bool>,
 }
 
 struct Lockers;
@@ -78,23 +78,23 @@ impl Line for Lockers {
     type State = State;
     type Value = bool;
 
-    fn waiters(state: &mut State) -> &mut Waiters<bool> {
+    fn waiters(state: &mut State) -> &mut WaitQueue<bool> {
         &mut state.waiters
     }
 
-    fn pass_on(state: &mut State, _: bool) -> Vec<WakeHandle> {
-        let Some(place) = state.waiters.claim() else {
+    fn regrant(state: &mut State, _: bool) -> Vec<WakeHandle> {
+        let Some(waiter) = state.waiters.grant() else {
             state.locked = false;
             return Vec::new();
         };
-        *state.waiters.value(place) = true;
-        vec![state.waiters.waker(place)]
+        *state.waiters.value(waiter) = true;
+        vec![state.waiters.waker(waiter)]
     }
 }
 
 impl Turn {
     const fn new() -> Turn {
-        Turn { state: BiasedLock::new(State { locked: false, waiters: Waiters::new() }), holder: Holder::nobody() }
+        Turn { state: BiasedLock::new(State { locked: false, waiters: WaitQueue::new() }), holder: Holder::nobody() }
     }
 
     #[inline]
@@ -120,7 +120,7 @@ impl Turn {
             self.holder.set_task_of(worker);
             return Ok(worker);
         }
-        let place = state.waiters.enlist(false);
+        let waiter = state.waiters.enqueue(false);
         drop(state);
         let wait = WaitSpec {
             reason: "a mutex",
@@ -129,7 +129,7 @@ impl Turn {
             holder: &raw const self.holder,
             ..WaitSpec::DEFAULT
         };
-        if outcome(wait_in::<Lockers>(&self.state, place, wait, deadline))? {
+        if outcome(wait_in::<Lockers>(&self.state, waiter, wait, deadline))? {
             self.holder.set_current();
         }
         Ok(None)
@@ -145,12 +145,12 @@ impl Turn {
     #[inline]
     fn give_up(&self) {
         let mut state = self.state.lock();
-        let Some(place) = state.waiters.claim() else {
+        let Some(waiter) = state.waiters.grant() else {
             // Nobody asks who holds it before the next one has taken it, and told.
             state.locked = false;
             return;
         };
-        let waker = state.waiters.waker(place);
+        let waker = state.waiters.waker(waiter);
         self.holder.set(waker);
         drop(state);
         // Who is gone by now needs no wake.

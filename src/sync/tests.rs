@@ -4,7 +4,7 @@
 // The run stands below this module; a test may use it all the same.
 extern crate self as cede;
 
-use super::waiters::{Ended, Line, Waiters, wait_in, wake_all};
+use super::wait_queue::{Ended, Line, WaitQueue, wait_in, wake_all};
 use crate::scheduler::WaitSpec;
 use crate::scheduler::lock::BiasedLock;
 use crate::scheduler::wake::{Holder, WakeHandle};
@@ -22,7 +22,7 @@ struct Post {
 #[derive(Default)]
 struct Inner {
     things: Vec<u32>,
-    takers: Waiters<Option<u32>>,
+    takers: WaitQueue<Option<u32>>,
 }
 
 struct Takers;
@@ -31,23 +31,23 @@ impl Line for Takers {
     type State = Inner;
     type Value = Option<u32>;
 
-    fn waiters(state: &mut Inner) -> &mut Waiters<Option<u32>> {
+    fn waiters(state: &mut Inner) -> &mut WaitQueue<Option<u32>> {
         &mut state.takers
     }
 
-    fn pass_on(state: &mut Inner, value: Option<u32>) -> Vec<WakeHandle> {
+    fn regrant(state: &mut Inner, value: Option<u32>) -> Vec<WakeHandle> {
         value.and_then(|thing| state.put(thing)).into_iter().collect()
     }
 }
 
 impl Inner {
     fn put(&mut self, thing: u32) -> Option<WakeHandle> {
-        let Some(place) = self.takers.claim() else {
+        let Some(waiter) = self.takers.grant() else {
             self.things.push(thing);
             return None;
         };
-        *self.takers.value(place) = Some(thing);
-        Some(self.takers.waker(place))
+        *self.takers.value(waiter) = Some(thing);
+        Some(self.takers.waker(waiter))
     }
 }
 
@@ -62,12 +62,12 @@ impl Post {
         if let Some(thing) = inner.things.pop() {
             return Ok(thing);
         }
-        let place = inner.takers.enlist(None);
+        let waiter = inner.takers.enqueue(None);
         drop(inner);
         let wait = WaitSpec { reason: "a thing", external: true, holder: &raw const self.holder, ..WaitSpec::DEFAULT };
-        match wait_in::<Takers>(&self.inner, place, wait, deadline) {
-            Ended::Handed(thing) => Ok(thing.expect("it was handed one")),
-            Ended::Dismissed(_) => Err("dismissed"),
+        match wait_in::<Takers>(&self.inner, waiter, wait, deadline) {
+            Ended::Granted(thing) => Ok(thing.expect("it was handed one")),
+            Ended::Closed(_) => Err("dismissed"),
             Ended::TimedOut(_) => Err("timed out"),
             Ended::Cancelled(_) => Err("cancelled"),
         }
@@ -184,26 +184,26 @@ fn a_wait_on_what_can_be_shared_is_no_certain_deadlock() {
 
 #[test]
 fn whoever_is_gone_after_it_was_looked_at_is_claimed_all_the_same() {
-    let line: BiasedLock<Waiters<u32>> = BiasedLock::default();
+    let line: BiasedLock<WaitQueue<u32>> = BiasedLock::default();
     let (end, ends) = std::sync::mpsc::channel::<()>();
     let waiting = &line;
     std::thread::scope(|scope| {
         // One that never leaves the line, as a task that its run has left behind.
         let gone = scope.spawn(move || {
-            let place = waiting.lock().enlist(1);
+            let waiter = waiting.lock().enqueue(1);
             ends.recv().unwrap();
-            place
+            waiter
         });
         while line.lock().is_empty() {
             std::thread::yield_now();
         }
         let mut waiters = line.lock();
-        waiters.enlist(5);
+        waiters.enqueue(5);
         assert_eq!(waiters.first(), Some(&mut 1));
         // Its run ends here.
         end.send(()).unwrap();
-        let place = gone.join().unwrap();
-        assert_eq!(waiters.claim_first(), place, "the wish that was looked at is the one that is met");
+        let waiter = gone.join().unwrap();
+        assert_eq!(waiters.grant_first(), waiter, "the wish that was looked at is the one that is met");
         assert_eq!(waiters.first(), Some(&mut 5));
     });
 }

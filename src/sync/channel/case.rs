@@ -5,13 +5,13 @@ use super::error::{RecvError, SendError, TryRecvError, TrySendError};
 use super::{Receiver, Sender};
 use crate::sync::select::Case;
 use crate::sync::select::sealed::{Internal, Operation, Turn};
-use crate::sync::waiters::{Line, Place, wake, wake_all};
+use crate::sync::wait_queue::{Line, WaiterId, wake, wake_all};
 use std::fmt;
 
 /// To receive: see [`Receiver::case`].
 pub struct RecvCase<'a, T> {
     channel: &'a Channel<T>,
-    place: Option<Place>,
+    waiter: Option<WaiterId>,
     received: Option<Result<T, RecvError>>,
 }
 
@@ -19,7 +19,7 @@ pub struct RecvCase<'a, T> {
 pub struct SendCase<'a, T> {
     channel: &'a Channel<T>,
     message: Message<'a, T>,
-    place: Option<Place>,
+    waiter: Option<WaiterId>,
     sent: Option<Result<(), SendError<T>>>,
 }
 
@@ -41,7 +41,7 @@ impl<T> Message<'_, T> {
 impl<T> Receiver<T> {
     /// Receiving as a case of a [`Select`](crate::sync::Select).
     pub fn case(&self) -> RecvCase<'_, T> {
-        RecvCase { channel: &self.channel, place: None, received: None }
+        RecvCase { channel: &self.channel, waiter: None, received: None }
     }
 }
 
@@ -49,7 +49,7 @@ impl<T> Sender<T> {
     /// Sending as a case of a [`Select`](crate::sync::Select). If another case is chosen,
     /// [`into_message`](SendCase::into_message) gives the message back.
     pub fn case(&self, message: T) -> SendCase<'_, T> {
-        SendCase { channel: &self.channel, message: Message::Own(Some(message)), place: None, sent: None }
+        SendCase { channel: &self.channel, message: Message::Own(Some(message)), waiter: None, sent: None }
     }
 
     /// As [`case`](Self::case), with a message that is taken out of `message` only if this case is chosen.
@@ -60,7 +60,7 @@ impl<T> Sender<T> {
     #[track_caller]
     pub fn case_from<'a>(&'a self, message: &'a mut Option<T>) -> SendCase<'a, T> {
         assert!(message.is_some(), "cannot send from an empty Option: there is no message");
-        SendCase { channel: &self.channel, message: Message::From(message), place: None, sent: None }
+        SendCase { channel: &self.channel, message: Message::From(message), waiter: None, sent: None }
     }
 }
 
@@ -118,12 +118,12 @@ impl<T> Operation for RecvCase<'_, T> {
         self.received.is_some()
     }
 
-    fn enlist(&mut self, turn: Turn, _: Internal) -> bool {
+    fn enqueue(&mut self, turn: Turn, _: Internal) -> bool {
         let mut state = self.channel.state.lock();
         if state.can_recv(turn.choice) {
             return false;
         }
-        self.place = Some(state.receiving.enlist_for(None, turn.choice, turn.index));
+        self.waiter = Some(state.receiving.enqueue_select(None, turn.choice, turn.index));
         true
     }
 
@@ -132,12 +132,12 @@ impl<T> Operation for RecvCase<'_, T> {
     }
 
     fn leave(&mut self, keep: bool, _: Internal) {
-        let Some(place) = self.place.take() else { return };
+        let Some(waiter) = self.waiter.take() else { return };
         let mut state = self.channel.state.lock();
-        let (message, handed) = state.receiving.leave(place);
+        let (message, handed) = state.receiving.remove(waiter);
         match message {
             Some(message) if handed && !keep => {
-                let wakers = Receiving::pass_on(&mut state, Some(message));
+                let wakers = Receiving::regrant(&mut state, Some(message));
                 drop(state);
                 wake_all(wakers);
             }
@@ -168,13 +168,13 @@ impl<T> Operation for SendCase<'_, T> {
         self.sent.is_some()
     }
 
-    fn enlist(&mut self, turn: Turn, _: Internal) -> bool {
+    fn enqueue(&mut self, turn: Turn, _: Internal) -> bool {
         let mut state = self.channel.state.lock();
         if state.can_send(turn.choice) {
             return false;
         }
         let message = self.message.slot().take();
-        self.place = Some(state.sending.enlist_for(message, turn.choice, turn.index));
+        self.waiter = Some(state.sending.enqueue_select(message, turn.choice, turn.index));
         true
     }
 
@@ -183,9 +183,9 @@ impl<T> Operation for SendCase<'_, T> {
     }
 
     fn leave(&mut self, _keep: bool, _: Internal) {
-        let Some(place) = self.place.take() else { return };
+        let Some(waiter) = self.waiter.take() else { return };
         let mut state = self.channel.state.lock();
-        let (message, sent) = Sending::waiters(&mut state).leave(place);
+        let (message, sent) = Sending::waiters(&mut state).remove(waiter);
         drop(state);
         if sent {
             self.sent = Some(Ok(()));

@@ -12,7 +12,7 @@ use super::error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendErro
 use crate::scheduler::WaitSpec;
 use crate::scheduler::lock::BiasedLock;
 use crate::scheduler::wake::WakeHandle;
-use crate::sync::waiters::{Choice, Ended, Line, Waiters, wait_in, wake, wake_all};
+use crate::sync::wait_queue::{Choice, Ended, Line, WaitQueue, wait_in, wake, wake_all};
 use crate::task::wait::consume_budget;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
@@ -30,9 +30,9 @@ pub(super) struct State<T> {
     /// As the channel's.
     capacity: usize,
     /// Those who wait to receive, with room for a message.
-    pub(super) receiving: Waiters<Option<T>>,
+    pub(super) receiving: WaitQueue<Option<T>>,
     /// Those who wait to send, with their messages.
-    pub(super) sending: Waiters<Option<T>>,
+    pub(super) sending: WaitQueue<Option<T>>,
     pub(super) senders: usize,
     pub(super) receivers: usize,
     /// Closed by hand.
@@ -46,16 +46,16 @@ impl<T> Line for Receiving<T> {
     type State = State<T>;
     type Value = Option<T>;
 
-    fn waiters(state: &mut State<T>) -> &mut Waiters<Option<T>> {
+    fn waiters(state: &mut State<T>) -> &mut WaitQueue<Option<T>> {
         &mut state.receiving
     }
 
-    fn pass_on(state: &mut State<T>, message: Option<T>) -> Vec<WakeHandle> {
+    fn regrant(state: &mut State<T>, message: Option<T>) -> Vec<WakeHandle> {
         let message = message.expect("it was handed one");
-        match state.receiving.claim() {
-            Some(place) => {
-                *state.receiving.value(place) = Some(message);
-                vec![state.receiving.waker(place)]
+        match state.receiving.grant() {
+            Some(waiter) => {
+                *state.receiving.value(waiter) = Some(message);
+                vec![state.receiving.waker(waiter)]
             }
             None => {
                 // Though there may be no room: it was sent.
@@ -73,11 +73,11 @@ impl<T> Line for Sending<T> {
     type State = State<T>;
     type Value = Option<T>;
 
-    fn waiters(state: &mut State<T>) -> &mut Waiters<Option<T>> {
+    fn waiters(state: &mut State<T>) -> &mut WaitQueue<Option<T>> {
         &mut state.sending
     }
 
-    fn pass_on(_: &mut State<T>, _sent: Option<T>) -> Vec<WakeHandle> {
+    fn regrant(_: &mut State<T>, _sent: Option<T>) -> Vec<WakeHandle> {
         Vec::new()
     }
 }
@@ -97,9 +97,9 @@ impl<T> State<T> {
         if self.is_closed_to_senders() {
             return Err(TrySendError::Disconnected(message));
         }
-        if let Some(place) = self.receiving.claim() {
-            *self.receiving.value(place) = Some(message);
-            return Ok(Some(self.receiving.waker(place)));
+        if let Some(waiter) = self.receiving.grant() {
+            *self.receiving.value(waiter) = Some(message);
+            return Ok(Some(self.receiving.waker(waiter)));
         }
         if self.buffer.len() >= self.capacity {
             return Err(TrySendError::Full(message));
@@ -115,9 +115,9 @@ impl<T> State<T> {
             let waker = if self.sending.is_empty() { None } else { self.admit() };
             return Ok((message, waker));
         }
-        if let Some(place) = self.sending.claim() {
-            let message = self.sending.value(place).take().expect("it waits to send it");
-            return Ok((message, Some(self.sending.waker(place))));
+        if let Some(waiter) = self.sending.grant() {
+            let message = self.sending.value(waiter).take().expect("it waits to send it");
+            return Ok((message, Some(self.sending.waker(waiter))));
         }
         Err(if self.is_closed_to_receivers() { TryRecvError::Disconnected } else { TryRecvError::Empty })
     }
@@ -137,10 +137,10 @@ impl<T> State<T> {
         if self.buffer.len() >= self.capacity {
             return None;
         }
-        let place = self.sending.claim()?;
-        let message = self.sending.value(place).take().expect("it waits to send it");
+        let waiter = self.sending.grant()?;
+        let message = self.sending.value(waiter).take().expect("it waits to send it");
         self.buffer.push_back(message);
-        Some(self.sending.waker(place))
+        Some(self.sending.waker(waiter))
     }
 
     /// Closes it by hand. Who is to be woken; none if it was closed already.
@@ -149,8 +149,8 @@ impl<T> State<T> {
             return None;
         }
         self.closed = true;
-        let mut wakers = self.receiving.dismiss_all();
-        wakers.append(&mut self.sending.dismiss_all());
+        let mut wakers = self.receiving.close();
+        wakers.append(&mut self.sending.close());
         Some(wakers)
     }
 }
@@ -162,8 +162,8 @@ impl<T> Channel<T> {
         let state = State {
             buffer: VecDeque::with_capacity(room),
             capacity,
-            receiving: Waiters::new(),
-            sending: Waiters::new(),
+            receiving: WaitQueue::new(),
+            sending: WaitQueue::new(),
             senders: 1,
             receivers: 1,
             closed: false,
@@ -213,18 +213,18 @@ impl<T> Channel<T> {
             }
             Err(TrySendError::Full(message)) => message,
         };
-        let place = state.sending.enlist(Some(message));
+        let waiter = state.sending.enqueue(Some(message));
         drop(state);
         let reason = if self.capacity == 0 { "a receiver" } else { "room in a channel" };
         let own = |message: Option<T>| message.expect("nobody took it");
         match wait_in::<Sending<T>>(
             &self.state,
-            place,
+            waiter,
             WaitSpec { reason, external: true, ..WaitSpec::DEFAULT },
             deadline,
         ) {
-            Ended::Handed(_) => Ok(()),
-            Ended::Dismissed(message) => Err(SendTimeoutError::Disconnected(own(message))),
+            Ended::Granted(_) => Ok(()),
+            Ended::Closed(message) => Err(SendTimeoutError::Disconnected(own(message))),
             Ended::TimedOut(message) => Err(SendTimeoutError::Timeout(own(message))),
             Ended::Cancelled(message) => Err(SendTimeoutError::Cancelled(own(message))),
         }
@@ -250,12 +250,12 @@ impl<T> Channel<T> {
             }
             Err(TryRecvError::Empty) => {}
         }
-        let place = state.receiving.enlist(None);
+        let waiter = state.receiving.enqueue(None);
         drop(state);
         let wait = WaitSpec { reason: "a message", external: true, ..WaitSpec::DEFAULT };
-        match wait_in::<Receiving<T>>(&self.state, place, wait, deadline) {
-            Ended::Handed(message) => Ok(message.expect("it was handed one")),
-            Ended::Dismissed(_) => Err(RecvTimeoutError::Disconnected),
+        match wait_in::<Receiving<T>>(&self.state, waiter, wait, deadline) {
+            Ended::Granted(message) => Ok(message.expect("it was handed one")),
+            Ended::Closed(_) => Err(RecvTimeoutError::Disconnected),
             Ended::TimedOut(_) => Err(RecvTimeoutError::Timeout),
             Ended::Cancelled(_) => Err(RecvTimeoutError::Cancelled),
         }
@@ -273,7 +273,7 @@ impl<T> Channel<T> {
         if state.senders > 0 {
             return;
         }
-        let wakers = state.receiving.dismiss_all();
+        let wakers = state.receiving.close();
         drop(state);
         wake_all(wakers);
     }
@@ -285,7 +285,7 @@ impl<T> Channel<T> {
         if state.receivers > 0 {
             return;
         }
-        let wakers = state.sending.dismiss_all();
+        let wakers = state.sending.close();
         let messages = std::mem::take(&mut state.buffer);
         drop(state);
         wake_all(wakers);

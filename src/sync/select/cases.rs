@@ -48,7 +48,7 @@ impl Operation for AfterCase {
         self.deadline.is_some_and(|deadline| deadline <= now())
     }
 
-    fn enlist(&mut self, _: Turn, _: Internal) -> bool {
+    fn enqueue(&mut self, _: Turn, _: Internal) -> bool {
         true
     }
 
@@ -115,7 +115,7 @@ impl<T> Operation for JoinCase<'_, T> {
         self.result.is_some()
     }
 
-    fn enlist(&mut self, _: Turn, _: Internal) -> bool {
+    fn enqueue(&mut self, _: Turn, _: Internal) -> bool {
         self.listens = self.handle.listen();
         self.listens
     }
@@ -138,7 +138,7 @@ impl<T> Operation for JoinCase<'_, T> {
 /// A promise: see [`wait`].
 pub struct WaitCase<'a, T> {
     completion: &'a Completion<T>,
-    place: Option<crate::sync::waiters::Place>,
+    waiter: Option<crate::sync::wait_queue::WaiterId>,
 }
 
 /// Ready when the promise was set, has failed or was dropped.
@@ -155,7 +155,7 @@ pub struct WaitCase<'a, T> {
 /// assert_eq!(case.take().unwrap(), &1);
 /// ```
 pub fn wait<T>(completion: &Completion<T>) -> WaitCase<'_, T> {
-    WaitCase { completion, place: None }
+    WaitCase { completion, waiter: None }
 }
 
 impl<'a, T> WaitCase<'a, T> {
@@ -181,9 +181,9 @@ impl<T> Operation for WaitCase<'_, T> {
         self.completion.get().is_some()
     }
 
-    fn enlist(&mut self, turn: Turn, _: Internal) -> bool {
-        self.place = self.completion.enlist(turn.choice, turn.index);
-        self.place.is_some()
+    fn enqueue(&mut self, turn: Turn, _: Internal) -> bool {
+        self.waiter = self.completion.enqueue(turn.choice, turn.index);
+        self.waiter.is_some()
     }
 
     fn is_ready(&self, _: Turn, _: Internal) -> bool {
@@ -191,8 +191,8 @@ impl<T> Operation for WaitCase<'_, T> {
     }
 
     fn leave(&mut self, _: bool, _: Internal) {
-        if let Some(place) = self.place.take() {
-            self.completion.leave(place);
+        if let Some(waiter) = self.waiter.take() {
+            self.completion.remove(waiter);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! attempt all, in random order --- one can be done ---> chosen
 //!        |  none
 //!        v
-//! enlist in every line, in the same order --- one can be done by now --> leave all, attempt again
+//! enqueue in every line, in the same order --- one can be done by now --> leave all, attempt again
 //!        |
 //!        v
 //! wait: whoever hands something over claims this select for that line, in one step; lines in which it stands are passed
@@ -26,7 +26,7 @@ mod tests;
 pub use self::cases::{AfterCase, JoinCase, WaitCase, after, at, join, wait};
 use self::sealed::{Internal, Turn};
 use crate::scheduler::{WaitSpec, spread, worker};
-use crate::sync::waiters::Choice;
+use crate::sync::wait_queue::Choice;
 use crate::task::Cancelled;
 use crate::task::wait::{consume_budget, wait_anywhere};
 use crate::time::now;
@@ -44,7 +44,7 @@ pub trait Case: sealed::Operation {}
 
 /// The steps of a select, for this crate alone.
 pub(crate) mod sealed {
-    use crate::sync::waiters::Choice;
+    use crate::sync::wait_queue::Choice;
     use std::time::Instant;
 
     /// Proof that the caller is this crate: another crate cannot name this type, so it cannot call a method that takes it.
@@ -68,7 +68,7 @@ pub(crate) mod sealed {
         fn attempt(&mut self, _: Internal) -> bool;
 
         /// Stands in line, unless there is no need to wait.
-        fn enlist(&mut self, turn: Turn, _: Internal) -> bool;
+        fn enqueue(&mut self, turn: Turn, _: Internal) -> bool;
 
         /// While in line: whether an attempt would succeed.
         fn is_ready(&self, turn: Turn, _: Internal) -> bool;
@@ -208,10 +208,10 @@ pub fn among(cases: &mut [&mut dyn Case], patience: Patience) -> Result<Option<u
             consume_budget();
             return Ok(None);
         }
-        let mut enlisted = Enlisted { cases, choice: Choice::take() };
-        let outcome = if enlisted.enlist(&order) { enlisted.wait(until) } else { Ok(()) };
-        let chosen = enlisted.leave(true);
-        std::mem::forget(enlisted);
+        let mut enqueued = Enqueued { cases, choice: Choice::take() };
+        let outcome = if enqueued.enqueue(&order) { enqueued.wait(until) } else { Ok(()) };
+        let chosen = enqueued.leave(true);
+        std::mem::forget(enqueued);
         if chosen.is_some() {
             return Ok(chosen);
         }
@@ -291,21 +291,21 @@ fn random(limit: usize) -> usize {
 const LEAVING: usize = usize::MAX;
 
 /// A select that stands in line. Leaves if its wait is unwound, and passes on what it was handed.
-struct Enlisted<'a, 'b> {
+struct Enqueued<'a, 'b> {
     cases: &'a mut [&'b mut dyn Case],
     choice: &'static Choice,
 }
 
-impl Enlisted<'_, '_> {
+impl Enqueued<'_, '_> {
     fn turn(&self, case: usize) -> Turn {
         Turn { choice: self.choice, index: case + 1 }
     }
 
     /// False if one of the cases needs no wait any more.
-    fn enlist(&mut self, order: &Order) -> bool {
+    fn enqueue(&mut self, order: &Order) -> bool {
         order.iter().all(|case| {
             let turn = self.turn(case);
-            self.cases[case].enlist(turn, Internal)
+            self.cases[case].enqueue(turn, Internal)
         })
     }
 
@@ -341,7 +341,7 @@ impl Enlisted<'_, '_> {
     }
 }
 
-impl Drop for Enlisted<'_, '_> {
+impl Drop for Enqueued<'_, '_> {
     fn drop(&mut self) {
         self.leave(false);
     }

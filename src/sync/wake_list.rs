@@ -6,13 +6,13 @@ use crate::scheduler::wake::WakeHandle;
 /// Wakes everybody in it when it is dropped. Declared before the guard of the lock, so dropped after it, also when somebody's
 /// `Ord` panics in between.
 #[derive(Default)]
-pub(super) struct Woken {
+pub(super) struct WakeList {
     /// Mostly there is one, and no memory is needed.
     first: Option<WakeHandle>,
     others: Vec<WakeHandle>,
 }
 
-impl Woken {
+impl WakeList {
     #[inline]
     pub(super) fn push(&mut self, waker: WakeHandle) {
         if self.first.is_none() {
@@ -34,7 +34,7 @@ impl Woken {
     }
 }
 
-impl Drop for Woken {
+impl Drop for WakeList {
     #[inline]
     fn drop(&mut self) {
         // Who is gone by now needs no wake.

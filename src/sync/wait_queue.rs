@@ -4,20 +4,20 @@
 //! handed what happens there:
 //!
 //! ```text
-//!                  enlist                     claim, by whoever has something
-//! (looks, finds   --------> Waiting  ----------------------------------------> Handed
+//!                  enqueue                    grant, by whoever has something
+//! (looks, finds   --------> Queued   ----------------------------------------> Granted
 //!  nothing)                   |  |  \                                            |
-//!                    cancelled|  |   dismiss_all (closed) --> Dismissed          |
+//!                    cancelled|  |   close -----------------> Closed             |
 //!                  or too late|  |                                |              |
-//!                             v  +-- claimed elsewhere: Passed    |              |
-//!                           leave <-------------------------------+--------------+
+//!                             v  +-- claimed elsewhere: Skipped   |              |
+//!                           remove <------------------------------+--------------+
 //! ```
 //!
 //! So a hand-over is committed in one step, and a waiter that is cancelled in the same moment finds out, under the same
 //! lock, which of the two came first. A waiter has left its line before its wait returns. One whose run has abandoned it
-//! stays enlisted for ever, and is passed over.
+//! stays queued for ever, and is passed over.
 //!
-//! # Waiters that were interrupted first
+//! # WaitQueue that were interrupted first
 //!
 //! A cancel, a force-unwind, the cancel of a scope and a deadline end a wait, but the waiter leaves its line only when it runs
 //! again. Until then the granter passes over it, also when it closes the line: `task::wait::is_out` looks at the waiter's
@@ -56,18 +56,18 @@ const NONE: u32 = u32::MAX;
 enum Status {
     Free,
     /// In line.
-    Waiting,
+    Queued,
     /// Was handed something, and is out of the line.
-    Handed,
+    Granted,
     /// Told that it waits in vain, and out of the line.
-    Dismissed,
+    Closed,
     /// Passed over, and out of the line: it was handed something in another one, is gone, or its wait is over.
-    Passed,
+    Skipped,
 }
 
-/// A waiter's place. Whoever enlisted has it, and leaves it once.
+/// A waiter's place. Whoever enqueued has it, and leaves it once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place(u32);
+pub(crate) struct WaiterId(u32);
 
 struct Node<V> {
     status: Status,
@@ -80,8 +80,8 @@ struct Node<V> {
     choice: Option<(&'static Choice, usize)>,
 }
 
-/// Waiters of one kind, each with a value: what it brings, room for what it will be handed, or both.
-pub(crate) struct Waiters<V> {
+/// A queue of waiters of one kind, each with a value: what it brings, room for what it will be handed, or both.
+pub(crate) struct WaitQueue<V> {
     nodes: Vec<Node<V>>,
     /// The first free node; the others follow by `next`.
     free: u32,
@@ -178,15 +178,15 @@ impl Choice {
     }
 }
 
-impl<V> Default for Waiters<V> {
-    fn default() -> Waiters<V> {
-        Waiters::new()
+impl<V> Default for WaitQueue<V> {
+    fn default() -> WaitQueue<V> {
+        WaitQueue::new()
     }
 }
 
-impl<V> Waiters<V> {
-    pub(crate) const fn new() -> Waiters<V> {
-        Waiters { nodes: Vec::new(), free: NONE, first: NONE, last: NONE }
+impl<V> WaitQueue<V> {
+    pub(crate) const fn new() -> WaitQueue<V> {
+        WaitQueue { nodes: Vec::new(), free: NONE, first: NONE, last: NONE }
     }
 
     /// Whether nobody is in line.
@@ -197,35 +197,35 @@ impl<V> Waiters<V> {
 
     /// Puts whoever runs this at the end of the line.
     #[inline(always)]
-    pub(crate) fn enlist(&mut self, value: V) -> Place {
-        let place = if self.free == NONE { self.add() } else { self.free };
+    pub(crate) fn enqueue(&mut self, value: V) -> WaiterId {
+        let waiter = if self.free == NONE { self.add() } else { self.free };
         // Field by field: a node that is built elsewhere and copied costs as much as the rest of the hand-over.
-        let node = &mut self.nodes[place as usize];
+        let node = &mut self.nodes[waiter as usize];
         self.free = node.next;
-        node.status = Status::Waiting;
+        node.status = Status::Queued;
         node.previous = self.last;
         node.next = NONE;
         WakeHandle::put_current(&mut node.waker);
         node.value = Some(value);
         match self.last {
-            NONE => self.first = place,
-            last => self.nodes[last as usize].next = place,
+            NONE => self.first = waiter,
+            last => self.nodes[last as usize].next = waiter,
         }
-        self.last = place;
-        Place(place)
+        self.last = waiter;
+        WaiterId(waiter)
     }
 
-    /// As `enlist`, for one that waits in several lines; `index` is the number that `choice` is claimed with.
-    pub(crate) fn enlist_for(&mut self, value: V, choice: &'static Choice, index: usize) -> Place {
-        let place = self.enlist(value);
-        self.nodes[place.0 as usize].choice = Some((choice, index));
-        place
+    /// As `enqueue`, for one that waits in several lines; `index` is the number that `choice` is claimed with.
+    pub(crate) fn enqueue_select(&mut self, value: V, choice: &'static Choice, index: usize) -> WaiterId {
+        let waiter = self.enqueue(value);
+        self.nodes[waiter.0 as usize].choice = Some((choice, index));
+        waiter
     }
 
     /// One more node, free and first of the free ones.
     #[cold]
     fn add(&mut self) -> u32 {
-        let place = u32::try_from(self.nodes.len()).expect("fewer waiters than fit into memory");
+        let waiter = u32::try_from(self.nodes.len()).expect("fewer waiters than fit into memory");
         self.nodes.push(Node {
             status: Status::Free,
             previous: NONE,
@@ -234,7 +234,7 @@ impl<V> Waiters<V> {
             value: None,
             choice: None,
         });
-        place
+        waiter
     }
 
     /// The first in line, and what it brings; those who are gone are passed over.
@@ -242,7 +242,7 @@ impl<V> Waiters<V> {
         while self.first != NONE {
             let node = &self.nodes[self.first as usize];
             if node.choice.is_some_and(|(choice, _)| choice.claimed() != 0) {
-                self.unlink(self.first, Status::Passed);
+                self.unlink(self.first, Status::Skipped);
             } else if !self.passes(self.first) {
                 return self.nodes[self.first as usize].value.as_mut();
             }
@@ -252,11 +252,11 @@ impl<V> Waiters<V> {
 
     /// How many are in line; takes those out who are gone.
     pub(crate) fn count(&mut self) -> usize {
-        let (mut place, mut count) = (self.first, 0);
-        while place != NONE {
-            let next = self.nodes[place as usize].next;
-            count += usize::from(!self.passes(place));
-            place = next;
+        let (mut waiter, mut count) = (self.first, 0);
+        while waiter != NONE {
+            let next = self.nodes[waiter as usize].next;
+            count += usize::from(!self.passes(waiter));
+            waiter = next;
         }
         count
     }
@@ -264,18 +264,18 @@ impl<V> Waiters<V> {
     /// Whether somebody is in line who can be handed something and waits not only because of `choice`: one that waits in
     /// several lines can give itself nothing.
     pub(crate) fn has_other(&mut self, choice: &'static Choice) -> bool {
-        let mut place = self.first;
-        while place != NONE {
-            let node = &self.nodes[place as usize];
+        let mut waiter = self.first;
+        while waiter != NONE {
+            let node = &self.nodes[waiter as usize];
             let next = node.next;
             let in_vain = match node.choice {
                 Some((other, _)) => std::ptr::eq(other, choice) || other.claimed() != 0,
                 None => false,
             };
-            if !in_vain && !self.passes(place) {
+            if !in_vain && !self.passes(waiter) {
                 return true;
             }
-            place = next;
+            waiter = next;
         }
         false
     }
@@ -283,80 +283,80 @@ impl<V> Waiters<V> {
     /// Takes the first who can be handed something out of the line. Whoever calls this then puts it into `value`, unlocks, and
     /// wakes `waker`.
     #[inline(always)]
-    pub(crate) fn claim(&mut self) -> Option<Place> {
+    pub(crate) fn grant(&mut self) -> Option<WaiterId> {
         while self.first != NONE {
-            let place = self.first;
-            if self.passes(place) {
+            let waiter = self.first;
+            if self.passes(waiter) {
                 continue;
             }
-            if self.nodes[place as usize].choice.is_none_or(|(choice, index)| choice.claim(index)) {
-                self.unlink(place, Status::Handed);
-                return Some(Place(place));
+            if self.nodes[waiter as usize].choice.is_none_or(|(choice, index)| choice.claim(index)) {
+                self.unlink(waiter, Status::Granted);
+                return Some(WaiterId(waiter));
             }
-            self.unlink(place, Status::Passed);
+            self.unlink(waiter, Status::Skipped);
         }
         None
     }
 
     /// Whether nothing may be handed to a waiter any more. Then takes it out of the line, for good.
     #[inline(always)]
-    fn passes(&mut self, place: u32) -> bool {
-        let is_out = self.nodes[place as usize].waker.is_some_and(|waker| is_out(&waker));
+    fn passes(&mut self, waiter: u32) -> bool {
+        let is_out = self.nodes[waiter as usize].waker.is_some_and(|waker| is_out(&waker));
         if is_out {
-            self.pass(place);
+            self.pass(waiter);
         }
         is_out
     }
 
     #[cold]
     #[inline(never)]
-    fn pass(&mut self, place: u32) {
-        if let Some((choice, _)) = self.nodes[place as usize].choice {
+    fn pass(&mut self, waiter: u32) {
+        if let Some((choice, _)) = self.nodes[waiter as usize].choice {
             // Nor in its other lines. If it was claimed in one of them, that stands.
             choice.claim(Choice::OVER);
         }
-        self.unlink(place, Status::Passed);
+        self.unlink(waiter, Status::Skipped);
     }
 
-    /// Takes whom `first` has just returned out of the line, as `claim` does. Does not ask again whether it is gone: a run may
-    /// have ended in another thread since, and the next in line may want something else.
+    /// Takes whom `first` has just returned out of the line, as `grant` does. Does not ask again whether it is gone: a
+    /// run may have ended in another thread since, and the next in line may want something else.
     #[inline]
-    pub(crate) fn claim_first(&mut self) -> Place {
-        let place = self.first;
-        debug_assert!(self.nodes[place as usize].choice.is_none(), "one that waits in several lines is to be claimed");
-        self.unlink(place, Status::Handed);
-        Place(place)
+    pub(crate) fn grant_first(&mut self) -> WaiterId {
+        let waiter = self.first;
+        debug_assert!(self.nodes[waiter as usize].choice.is_none(), "one that waits in several lines is to be claimed");
+        self.unlink(waiter, Status::Granted);
+        WaiterId(waiter)
     }
 
     /// What a waiter brought, or was handed.
     #[inline]
-    pub(crate) fn value(&mut self, place: Place) -> &mut V {
-        self.nodes[place.0 as usize].value.as_mut().expect("it has not left")
+    pub(crate) fn value(&mut self, waiter: WaiterId) -> &mut V {
+        self.nodes[waiter.0 as usize].value.as_mut().expect("it has not left")
     }
 
     /// Whom to wake for a waiter.
     #[inline]
-    pub(crate) fn waker(&self, place: Place) -> WakeHandle {
-        self.nodes[place.0 as usize].waker.expect("it has not left")
+    pub(crate) fn waker(&self, waiter: WaiterId) -> WakeHandle {
+        self.nodes[waiter.0 as usize].waker.expect("it has not left")
     }
 
     /// Tells everybody that they wait in vain. Whoever calls this unlocks, and wakes them.
-    pub(crate) fn dismiss_all(&mut self) -> Vec<WakeHandle> {
+    pub(crate) fn close(&mut self) -> Vec<WakeHandle> {
         let mut wakers = Vec::new();
         while self.first != NONE {
-            let place = self.first;
-            if self.passes(place) {
+            let waiter = self.first;
+            if self.passes(waiter) {
                 continue;
             }
-            wakers.extend(self.nodes[place as usize].waker);
-            self.unlink(place, Status::Dismissed);
+            wakers.extend(self.nodes[waiter as usize].waker);
+            self.unlink(waiter, Status::Closed);
         }
         wakers
     }
 
     #[inline(always)]
-    fn unlink(&mut self, place: u32, status: Status) {
-        let node = &mut self.nodes[place as usize];
+    fn unlink(&mut self, waiter: u32, status: Status) {
+        let node = &mut self.nodes[waiter as usize];
         node.status = status;
         let (previous, next) = (node.previous, node.next);
         match previous {
@@ -371,18 +371,18 @@ impl<V> Waiters<V> {
 
     /// Ends a wait: gives the place up, and returns what it has, and whether that was handed.
     #[inline(always)]
-    pub(crate) fn leave(&mut self, place: Place) -> (V, bool) {
-        let at = place.0 as usize;
+    pub(crate) fn remove(&mut self, waiter: WaiterId) -> (V, bool) {
+        let at = waiter.0 as usize;
         let status = self.nodes[at].status;
-        if status == Status::Waiting {
-            self.unlink(place.0, Status::Free);
+        if status == Status::Queued {
+            self.unlink(waiter.0, Status::Free);
         }
         let node = &mut self.nodes[at];
         node.status = Status::Free;
         node.choice = None;
         node.next = self.free;
-        self.free = place.0;
-        (node.value.take().expect("it leaves once"), status == Status::Handed)
+        self.free = waiter.0;
+        (node.value.take().expect("it leaves once"), status == Status::Granted)
     }
 }
 
@@ -405,11 +405,11 @@ pub(crate) trait Line {
     /// What a waiter brings, or is handed.
     type Value;
 
-    fn waiters(state: &mut Self::State) -> &mut Waiters<Self::Value>;
+    fn waiters(state: &mut Self::State) -> &mut WaitQueue<Self::Value>;
 
     /// Gives what was handed to somebody who is unwound, and cannot return it, to the next, or back. Returns who is to be
     /// woken.
-    fn pass_on(state: &mut Self::State, value: Self::Value) -> Vec<WakeHandle>;
+    fn regrant(state: &mut Self::State, value: Self::Value) -> Vec<WakeHandle>;
 
     /// A waiter has left without having been handed anything, and was in the line until now if `was_in_line`: if not, it was
     /// passed over before. Returns who is to be woken: those whom it kept waiting.
@@ -423,9 +423,9 @@ pub(crate) trait Line {
 #[derive(Debug)]
 pub(crate) enum Ended<V> {
     /// With something in hand. A cancel that came in the same moment is told by the next wait.
-    Handed(V),
+    Granted(V),
     /// The thing that it waited for was closed.
-    Dismissed(V),
+    Closed(V),
     /// The deadline came first.
     TimedOut(V),
     /// The task was cancelled, or the thread panics and cannot wait.
@@ -433,19 +433,19 @@ pub(crate) enum Ended<V> {
 }
 
 /// Leaves the line if the wait is unwound.
-struct Enlisted<'a, L: Line> {
+struct Enqueued<'a, L: Line> {
     lock: &'a BiasedLock<L::State>,
-    place: Place,
+    waiter: WaiterId,
 }
 
-impl<L: Line> Drop for Enlisted<'_, L> {
+impl<L: Line> Drop for Enqueued<'_, L> {
     fn drop(&mut self) {
         let mut state = self.lock.lock();
         let waiters = L::waiters(&mut state);
-        let was_in_line = waiters.nodes[self.place.0 as usize].status == Status::Waiting;
-        let (value, handed) = waiters.leave(self.place);
+        let was_in_line = waiters.nodes[self.waiter.0 as usize].status == Status::Queued;
+        let (value, handed) = waiters.remove(self.waiter);
         let (value, wakers) = if handed {
-            (None, L::pass_on(&mut state, value))
+            (None, L::regrant(&mut state, value))
         } else {
             (Some(value), L::left(&mut state, was_in_line))
         };
@@ -455,36 +455,36 @@ impl<L: Line> Drop for Enlisted<'_, L> {
     }
 }
 
-/// Waits at `place`, in which whoever runs this has just been enlisted; the lock was given up meanwhile.
+/// Waits at `waiter`, in which whoever runs this has just been queued; the lock was given up meanwhile.
 ///
 /// `wait` is `WaitSpec { reason: "a message", external: true, ..WaitSpec::DEFAULT }` or the like.
 #[inline(always)]
 #[track_caller]
 pub(crate) fn wait_in<L: Line>(
     lock: &BiasedLock<L::State>,
-    place: Place,
+    waiter: WaiterId,
     wait: WaitSpec,
     deadline: Option<Instant>,
 ) -> Ended<L::Value> {
-    let enlisted = Enlisted::<L> { lock, place };
+    let enqueued = Enqueued::<L> { lock, waiter };
     loop {
         let outcome = wait_anywhere(wait, deadline);
         let mut state = lock.lock();
         let waiters = L::waiters(&mut state);
-        let status = waiters.nodes[place.0 as usize].status;
+        let status = waiters.nodes[waiter.0 as usize].status;
         let end: fn(L::Value) -> Ended<L::Value> = match status {
-            Status::Handed => Ended::Handed,
-            Status::Dismissed => Ended::Dismissed,
+            Status::Granted => Ended::Granted,
+            Status::Closed => Ended::Closed,
             _ if outcome.is_err() => Ended::Cancelled,
             _ if deadline.is_some_and(|deadline| deadline <= now()) => Ended::TimedOut,
             // That the wait is over was decided when it was passed over, though its limit has been moved since.
-            Status::Passed => Ended::Cancelled,
+            Status::Skipped => Ended::Cancelled,
             _ => continue,
         };
-        std::mem::forget(enlisted);
-        let (value, handed) = waiters.leave(place);
+        std::mem::forget(enqueued);
+        let (value, handed) = waiters.remove(waiter);
         if !handed {
-            let wakers = L::left(&mut state, status == Status::Waiting);
+            let wakers = L::left(&mut state, status == Status::Queued);
             drop(state);
             wake_all(wakers);
         }
