@@ -1,7 +1,7 @@
 //! Promises: a value that one side will set, once, and any number of others wait for.
 #![forbid(unsafe_code)]
 
-use super::wait_queue::{Choice, Ended, Line, WaitQueue, WaiterId, wait_in, wake_all};
+use super::wait_queue::{Ended, Line, SelectState, WaitQueue, WaiterId, wait_in, wake_all};
 use crate::scheduler::event_loop::Held;
 use crate::scheduler::lock::BiasedLock;
 use crate::scheduler::wake::WakeHandle;
@@ -246,10 +246,10 @@ impl<T> Completion<T> {
     }
 
     /// Stands in line for a select; none if there is no need to wait.
-    pub(super) fn enqueue(&self, choice: &'static Choice, index: usize) -> Option<WaiterId> {
+    pub(super) fn enqueue(&self, select_state: &'static SelectState, index: usize) -> Option<WaiterId> {
         let mut state = self.shared.state.lock();
         let is_set = self.shared.outcome.get().is_some();
-        (!is_set).then(|| state.waiting.enqueue_select((), choice, index))
+        (!is_set).then(|| state.waiting.enqueue_select((), select_state, index))
     }
 
     /// Gives that place up.

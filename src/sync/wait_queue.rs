@@ -21,9 +21,9 @@
 //!
 //! A cancel, a force-unwind, the cancel of a scope and a deadline end a wait, but the waiter leaves its line only when it runs
 //! again. Until then the granter passes over it, also when it closes the line: `task::wait::is_out` looks at the waiter's
-//! control block. A passed-over waiter is out of the line for good (`Passed`; a select is claimed for no line, `Choice::OVER`),
-//! and its wait returns `Cancelled` or `TimedOut`. Therefore a value goes to a waiter that was interrupted only if it was
-//! granted before.
+//! control block. A passed-over waiter is out of the line for good (`Passed`; a select is claimed for no line,
+//! `SelectState::OVER`), and its wait returns `Cancelled` or `TimedOut`. Therefore a value goes to a waiter that was
+//! interrupted only if it was granted before.
 //!
 //! * **Sound**: the control block is read only if the waiter's run is the granter's own. Then both are on one thread, and the
 //!   block lives as long as the worker. For a waiter of another run, or a plain thread, the granter knows only whether the run
@@ -77,7 +77,7 @@ struct Node<V> {
     /// What it brought, or was handed. Present unless free.
     value: Option<V>,
     /// For one that waits in several lines and takes from one.
-    choice: Option<(&'static Choice, usize)>,
+    select_state: Option<(&'static SelectState, usize)>,
 }
 
 /// A queue of waiters of one kind, each with a value: what it brings, room for what it will be handed, or both.
@@ -91,13 +91,13 @@ pub(crate) struct WaitQueue<V> {
 
 /// What one that waits in several lines has come to: whoever hands it something claims it first, in one step.
 ///
-/// A choice is never freed, because a line may still name it, but used again: a reference count for each of eight lines would
-/// cost more than the rest of the select. One that was abandoned in its lines is never given back.
+/// A select state is never freed, because a line may still name it, but used again: a reference count for each of eight
+/// lines would cost more than the rest of the select. One that was abandoned in its lines is never given back.
 #[derive(Debug, Default)]
-pub(crate) struct Choice(AtomicUsize);
+pub(crate) struct SelectState(AtomicUsize);
 
 /// The unused choices of a thread.
-struct Unused(RefCell<Vec<&'static Choice>>);
+struct Unused(RefCell<Vec<&'static SelectState>>);
 
 impl Drop for Unused {
     fn drop(&mut self) {
@@ -107,7 +107,7 @@ impl Drop for Unused {
 
 /// The unused choices of threads that have ended, for any thread that has none.
 struct Retired {
-    choices: Vec<&'static Choice>,
+    choices: Vec<&'static SelectState>,
     /// How many choices there are in all.
     #[cfg(test)]
     allocated: usize,
@@ -127,23 +127,23 @@ thread_local! {
     static UNUSED: Unused = const { Unused(RefCell::new(Vec::new())) };
 }
 
-impl Choice {
+impl SelectState {
     /// For no line: the wait is over, and its task has not run since.
     pub(crate) const OVER: usize = usize::MAX - 1;
 
     /// One that is nobody's.
-    pub(crate) fn take() -> &'static Choice {
+    pub(crate) fn take() -> &'static SelectState {
         let unused = UNUSED.try_with(|unused| unused.0.borrow_mut().pop()).ok().flatten();
-        let choice = unused.unwrap_or_else(Choice::take_retired);
-        choice.0.store(0, Ordering::Relaxed);
-        choice
+        let select_state = unused.unwrap_or_else(SelectState::take_retired);
+        select_state.0.store(0, Ordering::Relaxed);
+        select_state
     }
 
     #[cold]
-    fn take_retired() -> &'static Choice {
+    fn take_retired() -> &'static SelectState {
         let mut retired = retired();
-        if let Some(choice) = retired.choices.pop() {
-            return choice;
+        if let Some(select_state) = retired.choices.pop() {
+            return select_state;
         }
         #[cfg(test)]
         {
@@ -215,10 +215,10 @@ impl<V> WaitQueue<V> {
         WaiterId(waiter)
     }
 
-    /// As `enqueue`, for one that waits in several lines; `index` is the number that `choice` is claimed with.
-    pub(crate) fn enqueue_select(&mut self, value: V, choice: &'static Choice, index: usize) -> WaiterId {
+    /// As `enqueue`, for one that waits in several lines; `index` is the number that `select_state` is claimed with.
+    pub(crate) fn enqueue_select(&mut self, value: V, select_state: &'static SelectState, index: usize) -> WaiterId {
         let waiter = self.enqueue(value);
-        self.nodes[waiter.0 as usize].choice = Some((choice, index));
+        self.nodes[waiter.0 as usize].select_state = Some((select_state, index));
         waiter
     }
 
@@ -232,7 +232,7 @@ impl<V> WaitQueue<V> {
             next: NONE,
             waker: None,
             value: None,
-            choice: None,
+            select_state: None,
         });
         waiter
     }
@@ -241,7 +241,7 @@ impl<V> WaitQueue<V> {
     pub(crate) fn first(&mut self) -> Option<&mut V> {
         while self.first != NONE {
             let node = &self.nodes[self.first as usize];
-            if node.choice.is_some_and(|(choice, _)| choice.claimed() != 0) {
+            if node.select_state.is_some_and(|(select_state, _)| select_state.claimed() != 0) {
                 self.unlink(self.first, Status::Skipped);
             } else if !self.passes(self.first) {
                 return self.nodes[self.first as usize].value.as_mut();
@@ -261,15 +261,15 @@ impl<V> WaitQueue<V> {
         count
     }
 
-    /// Whether somebody is in line who can be handed something and waits not only because of `choice`: one that waits in
-    /// several lines can give itself nothing.
-    pub(crate) fn has_other(&mut self, choice: &'static Choice) -> bool {
+    /// Whether somebody is in line who can be handed something and waits not only because of `select_state`: one that
+    /// waits in several lines can give itself nothing.
+    pub(crate) fn has_other(&mut self, select_state: &'static SelectState) -> bool {
         let mut waiter = self.first;
         while waiter != NONE {
             let node = &self.nodes[waiter as usize];
             let next = node.next;
-            let in_vain = match node.choice {
-                Some((other, _)) => std::ptr::eq(other, choice) || other.claimed() != 0,
+            let in_vain = match node.select_state {
+                Some((other, _)) => std::ptr::eq(other, select_state) || other.claimed() != 0,
                 None => false,
             };
             if !in_vain && !self.passes(waiter) {
@@ -289,7 +289,7 @@ impl<V> WaitQueue<V> {
             if self.passes(waiter) {
                 continue;
             }
-            if self.nodes[waiter as usize].choice.is_none_or(|(choice, index)| choice.claim(index)) {
+            if self.nodes[waiter as usize].select_state.is_none_or(|(select_state, index)| select_state.claim(index)) {
                 self.unlink(waiter, Status::Granted);
                 return Some(WaiterId(waiter));
             }
@@ -311,9 +311,9 @@ impl<V> WaitQueue<V> {
     #[cold]
     #[inline(never)]
     fn pass(&mut self, waiter: u32) {
-        if let Some((choice, _)) = self.nodes[waiter as usize].choice {
+        if let Some((select_state, _)) = self.nodes[waiter as usize].select_state {
             // Nor in its other lines. If it was claimed in one of them, that stands.
-            choice.claim(Choice::OVER);
+            select_state.claim(SelectState::OVER);
         }
         self.unlink(waiter, Status::Skipped);
     }
@@ -323,7 +323,10 @@ impl<V> WaitQueue<V> {
     #[inline]
     pub(crate) fn grant_first(&mut self) -> WaiterId {
         let waiter = self.first;
-        debug_assert!(self.nodes[waiter as usize].choice.is_none(), "one that waits in several lines is to be claimed");
+        debug_assert!(
+            self.nodes[waiter as usize].select_state.is_none(),
+            "one that waits in several lines is to be claimed"
+        );
         self.unlink(waiter, Status::Granted);
         WaiterId(waiter)
     }
@@ -379,7 +382,7 @@ impl<V> WaitQueue<V> {
         }
         let node = &mut self.nodes[at];
         node.status = Status::Free;
-        node.choice = None;
+        node.select_state = None;
         node.next = self.free;
         self.free = waiter.0;
         (node.value.take().expect("it leaves once"), status == Status::Granted)

@@ -103,7 +103,7 @@ impl<T> SendCase<'_, T> {
 impl<T> Case for RecvCase<'_, T> {}
 
 impl<T> Operation for RecvCase<'_, T> {
-    fn attempt(&mut self, _: Internal) -> bool {
+    fn try_complete(&mut self, _: Internal) -> bool {
         let attempt = self.channel.state.lock().try_recv();
         self.received = match attempt {
             Ok((message, waker)) => {
@@ -120,15 +120,15 @@ impl<T> Operation for RecvCase<'_, T> {
 
     fn enqueue(&mut self, turn: Turn, _: Internal) -> bool {
         let mut state = self.channel.state.lock();
-        if state.can_recv(turn.choice) {
+        if state.can_recv(turn.select_state) {
             return false;
         }
-        self.waiter = Some(state.receiving.enqueue_select(None, turn.choice, turn.index));
+        self.waiter = Some(state.receiving.enqueue_select(None, turn.select_state, turn.index));
         true
     }
 
     fn is_ready(&self, turn: Turn, _: Internal) -> bool {
-        self.channel.state.lock().can_recv(turn.choice)
+        self.channel.state.lock().can_recv(turn.select_state)
     }
 
     fn leave(&mut self, keep: bool, _: Internal) {
@@ -149,7 +149,7 @@ impl<T> Operation for RecvCase<'_, T> {
 impl<T> Case for SendCase<'_, T> {}
 
 impl<T> Operation for SendCase<'_, T> {
-    fn attempt(&mut self, _: Internal) -> bool {
+    fn try_complete(&mut self, _: Internal) -> bool {
         let message = self.message.slot().take().expect("it was not sent");
         let attempt = self.channel.state.lock().try_send(message);
         self.sent = match attempt {
@@ -170,16 +170,16 @@ impl<T> Operation for SendCase<'_, T> {
 
     fn enqueue(&mut self, turn: Turn, _: Internal) -> bool {
         let mut state = self.channel.state.lock();
-        if state.can_send(turn.choice) {
+        if state.can_send(turn.select_state) {
             return false;
         }
         let message = self.message.slot().take();
-        self.waiter = Some(state.sending.enqueue_select(message, turn.choice, turn.index));
+        self.waiter = Some(state.sending.enqueue_select(message, turn.select_state, turn.index));
         true
     }
 
     fn is_ready(&self, turn: Turn, _: Internal) -> bool {
-        self.channel.state.lock().can_send(turn.choice)
+        self.channel.state.lock().can_send(turn.select_state)
     }
 
     fn leave(&mut self, _keep: bool, _: Internal) {

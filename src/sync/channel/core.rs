@@ -12,7 +12,7 @@ use super::error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendErro
 use crate::scheduler::WaitSpec;
 use crate::scheduler::lock::BiasedLock;
 use crate::scheduler::wake::WakeHandle;
-use crate::sync::wait_queue::{Choice, Ended, Line, WaitQueue, wait_in, wake, wake_all};
+use crate::sync::wait_queue::{Ended, Line, SelectState, WaitQueue, wait_in, wake, wake_all};
 use crate::task::wait::consume_budget;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
@@ -122,14 +122,14 @@ impl<T> State<T> {
         Err(if self.is_closed_to_receivers() { TryRecvError::Disconnected } else { TryRecvError::Empty })
     }
 
-    /// Whether somebody who waits with `choice` could receive, or would be told that nothing will ever come.
-    pub(super) fn can_recv(&mut self, choice: &'static Choice) -> bool {
-        !self.buffer.is_empty() || self.is_closed_to_receivers() || self.sending.has_other(choice)
+    /// Whether somebody who waits with `select_state` could receive, or would be told that nothing will ever come.
+    pub(super) fn can_recv(&mut self, select_state: &'static SelectState) -> bool {
+        !self.buffer.is_empty() || self.is_closed_to_receivers() || self.sending.has_other(select_state)
     }
 
-    /// Whether somebody who waits with `choice` could send, or would be told that nobody will ever receive.
-    pub(super) fn can_send(&mut self, choice: &'static Choice) -> bool {
-        self.buffer.len() < self.capacity || self.is_closed_to_senders() || self.receiving.has_other(choice)
+    /// Whether somebody who waits with `select_state` could send, or would be told that nobody will ever receive.
+    pub(super) fn can_send(&mut self, select_state: &'static SelectState) -> bool {
+        self.buffer.len() < self.capacity || self.is_closed_to_senders() || self.receiving.has_other(select_state)
     }
 
     /// Takes in the message of the first who waits to send, if there is room.

@@ -44,7 +44,7 @@ impl AfterCase {
 impl Case for AfterCase {}
 
 impl Operation for AfterCase {
-    fn attempt(&mut self, _: Internal) -> bool {
+    fn try_complete(&mut self, _: Internal) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= now())
     }
 
@@ -110,7 +110,7 @@ impl<T> JoinCase<'_, T> {
 impl<T> Case for JoinCase<'_, T> {}
 
 impl<T> Operation for JoinCase<'_, T> {
-    fn attempt(&mut self, _: Internal) -> bool {
+    fn try_complete(&mut self, _: Internal) -> bool {
         self.result = self.handle.join_now();
         self.result.is_some()
     }
@@ -177,12 +177,12 @@ impl<'a, T> WaitCase<'a, T> {
 impl<T> Case for WaitCase<'_, T> {}
 
 impl<T> Operation for WaitCase<'_, T> {
-    fn attempt(&mut self, _: Internal) -> bool {
+    fn try_complete(&mut self, _: Internal) -> bool {
         self.completion.get().is_some()
     }
 
     fn enqueue(&mut self, turn: Turn, _: Internal) -> bool {
-        self.waiter = self.completion.enqueue(turn.choice, turn.index);
+        self.waiter = self.completion.enqueue(turn.select_state, turn.index);
         self.waiter.is_some()
     }
 
