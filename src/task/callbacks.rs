@@ -4,7 +4,7 @@ use super::handle::{JoinError, JoinHandle, peek};
 use super::limits::Limit;
 use super::wait::Target;
 use super::{Task, release};
-use crate::coroutine::core::discard;
+use crate::coroutine::raw::drop_catching;
 use crate::scheduler::Worker;
 use crate::scheduler::tcb::{Tcb, TcbTable};
 use std::any::Any;
@@ -190,7 +190,7 @@ impl Drop for Call {
         self.tcb().result_borrowed.set(false);
         if !self.has_run {
             // A panic of what it owns has been reported by the hook, and keeps no other from being dropped.
-            std::mem::forget(discard(self.take()));
+            std::mem::forget(drop_catching(self.take()));
         }
         release(&self.table, self.tcb());
     }

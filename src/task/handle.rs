@@ -4,7 +4,7 @@ use super::callbacks::ext;
 use super::limits;
 use super::wait::{self, Cancelled};
 use super::{Task, TaskState, release, result_ref, state_of, take_result};
-use crate::coroutine::core::Payload;
+use crate::coroutine::raw::Payload;
 use crate::scheduler::tcb::{Tcb, TcbTable};
 use crate::scheduler::{Phase, WaitSpec, Worker, flags, worker};
 use std::any::Any;

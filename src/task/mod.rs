@@ -21,7 +21,7 @@ mod start;
 pub(crate) mod wait;
 
 use self::result::{result_ref, take_result};
-use self::start::{Order, release, start, start_borrowing};
+use self::start::{SpawnOptions, release, start, start_borrowing};
 use crate::Builder;
 use crate::Generator;
 use crate::scheduler::tcb::Tcb;
@@ -217,7 +217,7 @@ pub fn yield_now() {
 #[track_caller]
 pub fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
     let Some(worker) = worker() else { not_running("spawn a task") };
-    match start(worker, Order { shape: worker.shape, name: None, clear: false, eager: false }, f) {
+    match start(worker, SpawnOptions { shape: worker.shape, name: None, clear: false, eager: false }, f) {
         Ok(tcb) => JoinHandle::new(&worker.table, tcb),
         Err(error) => crate::coroutine::no_stack(&error),
     }
@@ -282,17 +282,17 @@ impl Builder {
     pub fn spawn<T: 'static>(self, f: impl FnOnce() -> T + 'static) -> Result<JoinHandle<T>, SpawnError> {
         let worker = worker().ok_or(SpawnError::NotRunning)?;
         let locals = self.inherits_locals().then(|| local::inherited(worker.current())).flatten();
-        let order = self.order(worker)?;
+        let options = self.spawn_options(worker)?;
         // SAFETY: what is 'static outlives everything.
-        let tcb = unsafe { start_borrowing(worker, order, |tcb| local::give(tcb, locals), f) }?;
+        let tcb = unsafe { start_borrowing(worker, options, |tcb| local::give(tcb, locals), f) }?;
         Ok(JoinHandle::new(&worker.table, tcb))
     }
 
-    fn order(self, worker: &Worker) -> Result<Order, StackError> {
+    fn spawn_options(self, worker: &Worker) -> Result<SpawnOptions, StackError> {
         let (shaped, eager) = (self.is_shaped(), self.is_eager());
-        let plan = self.plan()?;
-        let shape = if shaped { plan.shape } else { worker.shape };
-        Ok(Order { shape, name: plan.name, clear: plan.clear, eager })
+        let options = self.options()?;
+        let shape = if shaped { options.shape } else { worker.shape };
+        Ok(SpawnOptions { shape, name: options.name, clear: options.clear, eager })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::handle::text_in;
 use super::{JoinError, Task};
-use crate::coroutine::core::{Payload, discard};
+use crate::coroutine::raw::{Payload, drop_catching};
 use crate::scheduler::tcb::{RESULT_WORDS, Tcb};
 use crate::scheduler::worker;
 use std::io::Write as _;
@@ -71,7 +71,7 @@ unsafe fn drop_result<T>(tcb: &Tcb) {
     match result {
         Err(JoinError::Panicked(payload)) => unhandled(&Task::of(tcb), payload),
         // A panic of the value's destructor has printed its text.
-        result => std::mem::forget(discard(result)),
+        result => std::mem::forget(drop_catching(result)),
     }
 }
 
@@ -81,12 +81,12 @@ unsafe fn drop_result<T>(tcb: &Tcb) {
 ///
 /// As `put_result`, after it.
 #[cold]
-pub(super) unsafe fn keep_quiet<T>(tcb: &Tcb) {
-    unsafe fn drop_quietly<T>(tcb: &Tcb) {
+pub(super) unsafe fn suppress_report<T>(tcb: &Tcb) {
+    unsafe fn drop_without_report<T>(tcb: &Tcb) {
         // SAFETY: as in `drop_result`.
-        std::mem::forget(discard(unsafe { take_result::<T>(tcb) }));
+        std::mem::forget(drop_catching(unsafe { take_result::<T>(tcb) }));
     }
-    tcb.drop_result.set(Some(drop_quietly::<T>));
+    tcb.drop_result.set(Some(drop_without_report::<T>));
 }
 
 /// A task panicked and nobody is left to join it.

@@ -14,12 +14,12 @@
 
 use super::handle::{JoinError, JoinHandle};
 use super::limits::{self, Open, What};
-use super::start::{Order, start_borrowing};
+use super::start::{SpawnOptions, start_borrowing};
 use super::wait::{self, running};
 use super::{SpawnError, Task, result};
 use crate::Builder;
 use crate::coroutine::chain::Kind as SectionKind;
-use crate::coroutine::core::Payload;
+use crate::coroutine::raw::Payload;
 use crate::scheduler::tcb::{EndListener, ScopeLink, Tcb};
 use crate::scheduler::{WaitSpec, Worker, flags, worker};
 use crate::stack::arena::Kind;
@@ -260,8 +260,8 @@ impl<'scope> Scope<'scope, '_> {
     #[track_caller]
     pub fn spawn<T: 'scope>(&'scope self, f: impl FnOnce() -> T + 'scope) -> ScopedJoinHandle<'scope, T> {
         let worker = running("spawn a task");
-        let order = Order { shape: worker.shape, name: None, clear: false, eager: false };
-        match self.start(worker, order, |_| {}, f) {
+        let options = SpawnOptions { shape: worker.shape, name: None, clear: false, eager: false };
+        match self.start(worker, options, |_| {}, f) {
             Ok(handle) => handle,
             Err(SpawnError::Stack(error)) => crate::coroutine::no_stack(&error),
             Err(error) => panic!("{error}"),
@@ -283,7 +283,7 @@ impl<'scope> Scope<'scope, '_> {
     fn start<T: 'scope>(
         &'scope self,
         worker: &Worker,
-        order: Order,
+        options: SpawnOptions,
         prepare: impl FnOnce(&Tcb),
         f: impl FnOnce() -> T + 'scope,
     ) -> Result<ScopedJoinHandle<'scope, T>, SpawnError> {
@@ -300,7 +300,7 @@ impl<'scope> Scope<'scope, '_> {
         };
         // SAFETY: what `f` and its result borrow outlives 'scope. The task ends before `scope` returns (see the head of this
         // file), and the handle does not outlive 'scope.
-        let tcb = unsafe { start_borrowing(worker, order, adopt, f) }?;
+        let tcb = unsafe { start_borrowing(worker, options, adopt, f) }?;
         Ok(ScopedJoinHandle {
             handle: JoinHandle::new(&worker.table, tcb),
             state: Rc::clone(&self.state),
@@ -345,8 +345,8 @@ impl Builder {
     ) -> Result<ScopedJoinHandle<'scope, T>, SpawnError> {
         let worker = worker().ok_or(SpawnError::NotRunning)?;
         let locals = self.inherits_locals().then(|| super::local::inherited(worker.current())).flatten();
-        let order = self.order(worker)?;
-        scope.start(worker, order, |tcb| super::local::give(tcb, locals), f)
+        let options = self.spawn_options(worker)?;
+        scope.start(worker, options, |tcb| super::local::give(tcb, locals), f)
     }
 }
 

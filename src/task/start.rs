@@ -1,10 +1,10 @@
 //! How a task begins and ends.
 
 use super::handle::text_in;
-use super::result::{keep_quiet, put_result};
+use super::result::{put_result, suppress_report};
 use super::{JoinError, callbacks, wait};
 use crate::arch::Context;
-use crate::coroutine::core::{Payload, discard};
+use crate::coroutine::raw::{Payload, drop_catching};
 use crate::scheduler::tcb::{Tcb, TcbTable};
 use crate::scheduler::{Mode, Phase, TaskUnwound, Worker, flags, worker};
 use crate::stack::arena::Kind;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::thread::panicking;
 
 /// How a task is to be.
-pub(super) struct Order {
+pub(super) struct SpawnOptions {
     pub(super) shape: Shape,
     pub(super) name: Option<Cow<'static, str>>,
     /// Clears the stack afterwards.
@@ -29,13 +29,13 @@ pub(super) struct Order {
 /// Makes a task of `f`.
 #[inline]
 #[track_caller]
-pub(super) fn start<F, T>(worker: &Worker, order: Order, f: F) -> Result<*const Tcb, StackError>
+pub(super) fn start<F, T>(worker: &Worker, options: SpawnOptions, f: F) -> Result<*const Tcb, StackError>
 where
     F: FnOnce() -> T + 'static,
     T: 'static,
 {
     // SAFETY: nothing that is 'static ends before the task.
-    unsafe { start_borrowing(worker, order, |_| {}, f) }
+    unsafe { start_borrowing(worker, options, |_| {}, f) }
 }
 
 /// Makes a task of `f`: a TCB, which is first shown to `prepare`, a stack with `f` at its top, and a place at the end of the
@@ -48,7 +48,7 @@ where
 #[track_caller]
 pub(super) unsafe fn start_borrowing<F, T>(
     worker: &Worker,
-    order: Order,
+    options: SpawnOptions,
     prepare: impl FnOnce(&Tcb),
     f: F,
 ) -> Result<*const Tcb, StackError>
@@ -57,9 +57,9 @@ where
 {
     if const { size_of::<F>() > 1024 || align_of::<F>() > 64 } {
         // SAFETY: the caller's.
-        return unsafe { start_borrowing(worker, order, prepare, Box::new(f) as Box<dyn FnOnce() -> T + '_>) };
+        return unsafe { start_borrowing(worker, options, prepare, Box::new(f) as Box<dyn FnOnce() -> T + '_>) };
     }
-    let Order { shape, name, clear, eager } = order;
+    let SpawnOptions { shape, name, clear, eager } = options;
     let at_once = eager && !worker.is_in_job() && !panicking();
     if at_once {
         wait::refuse(worker);
@@ -104,7 +104,7 @@ where
     // SAFETY: the caller's.
     let f = unsafe { (f as *const F).read() };
     let outcome = if tcb.has_flags(flags::CANCELLED) {
-        discard(f).map_err(failure).and(Err(JoinError::Cancelled))
+        drop_catching(f).map_err(failure).and(Err(JoinError::Cancelled))
     } else {
         tcb.phase.set(Phase::Ready);
         catch_unwind(AssertUnwindSafe(f)).map_err(failure)
@@ -143,7 +143,7 @@ unsafe fn put_error<T>(tcb: &Tcb, mut error: JoinError) -> (Phase, bool) {
     unsafe {
         put_result::<T>(tcb, Err(error));
         if given {
-            keep_quiet::<T>(tcb);
+            suppress_report::<T>(tcb);
         }
     }
     (if panicked { Phase::Ended } else { Phase::Cancelled }, panicked)
@@ -224,6 +224,6 @@ fn drop_what_is_left(tcb: &Tcb) {
     }
     // What a task-local's destructor sets is the ended task's too, not the next one's.
     while let Some(ext) = tcb.ext.take() {
-        std::mem::forget(discard(ext));
+        std::mem::forget(drop_catching(ext));
     }
 }
