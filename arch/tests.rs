@@ -38,7 +38,7 @@ struct Ring<'a> {
 }
 
 fn stack() -> Stack {
-    Stack::acquire(Shape::usual(), Kind::Task, None, false).unwrap()
+    Stack::acquire(Shape::default_shape(), Kind::Task, None, false).unwrap()
 }
 
 impl<'a> Ring<'a> {

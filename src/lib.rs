@@ -8,7 +8,7 @@ compile_error!("cede runs on 64-bit Unix systems: Linux on x86_64 and aarch64 is
 mod arch;
 pub mod stack;
 pub mod coroutine;
-mod section;
+mod suspend_check;
 pub mod generator;
 pub mod pipeline;
 mod scheduler;

@@ -105,14 +105,14 @@ fn modules_use_only_what_stands_above_them() {
 #[test]
 fn a_planted_violation_is_found() {
     let (lib, mut files) = library();
-    files.push(("stack/planted.rs".into(), "use crate::{section::x, generator::Generator};".into()));
-    files.push(("section.rs".into(), "fn f() { crate::Sink::new }".into()));
+    files.push(("stack/planted.rs".into(), "use crate::{suspend_check::x, generator::Generator};".into()));
+    files.push(("suspend_check.rs".into(), "fn f() { crate::Sink::new }".into()));
     assert_eq!(
         violations(&lib, &files),
         [
-            "stack/planted.rs uses section, which stands below it",
+            "stack/planted.rs uses suspend_check, which stands below it",
             "stack/planted.rs uses generator, which stands below it",
-            "section.rs uses pipeline, which stands below it"
+            "suspend_check.rs uses pipeline, which stands below it"
         ]
     );
 }

@@ -161,7 +161,7 @@ impl<I: 'static, Y: 'static, R: 'static> Coroutine<I, Y, R> {
     /// [`StackError`] when there is no stack to be had; the body is dropped.
     #[inline]
     pub fn try_new(body: impl FnOnce(&Suspender<I, Y>, I) -> R + 'static) -> Result<Self, StackError> {
-        Self::with_options(StackOptions::usual(), body)
+        Self::with_options(StackOptions::default_shape(), body)
     }
 
     #[inline]
@@ -378,7 +378,7 @@ impl Builder {
     /// Checks what was asked for.
     pub(crate) fn options(self) -> Result<StackOptions, StackError> {
         let shape = match (self.stack_size, self.guard_size) {
-            (None, 0) => Shape::usual(),
+            (None, 0) => Shape::default_shape(),
             (size, guard) => Shape::new(size.unwrap_or(crate::stack::DEFAULT_SIZE), guard)?,
         };
         Ok(StackOptions { shape, name: self.name, clear: self.clear_stack })

@@ -115,8 +115,8 @@ pub(crate) struct StackOptions {
 
 impl StackOptions {
     #[inline]
-    pub(crate) fn usual() -> StackOptions {
-        StackOptions { shape: Shape::usual(), name: None, clear: false }
+    pub(crate) fn default_shape() -> StackOptions {
+        StackOptions { shape: Shape::default_shape(), name: None, clear: false }
     }
 }
 

@@ -47,7 +47,7 @@ pub fn scoped<I, Y, R, T>(
 ) -> T {
     // SAFETY: what `body` borrows outlives this call, and `owner` never leaves it: it is dropped here on every way out, and
     // its drop ends the body or the process.
-    let mut owner = match unsafe { suspending(StackOptions::usual(), body) } {
+    let mut owner = match unsafe { suspending(StackOptions::default_shape(), body) } {
         Ok(raw) => Owner(raw),
         Err(error) => no_stack(&error),
     };

@@ -97,7 +97,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     /// [`StackError`] when there is no stack to be had; the body is dropped.
     #[inline]
     pub fn try_new(body: impl FnOnce(&Yielder<Y, S>) -> R + 'static) -> Result<Self, StackError> {
-        Self::with_options(StackOptions::usual(), body)
+        Self::with_options(StackOptions::default_shape(), body)
     }
 
     #[inline]

@@ -64,7 +64,7 @@ impl<T: 'static, R: 'static> Sink<T, R> {
     /// [`StackError`] when there is no stack to be had; the body is dropped.
     #[inline]
     pub fn try_new(body: impl FnOnce(&Inbox<T>) -> R + 'static) -> Result<Self, StackError> {
-        Self::with_options(StackOptions::usual(), body)
+        Self::with_options(StackOptions::default_shape(), body)
     }
 
     #[inline]

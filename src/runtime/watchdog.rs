@@ -121,7 +121,7 @@ impl Watchdog {
     fn serve(&self, worker: Watched<'_>, started: impl FnOnce()) {
         // Who is told of slow turns may wake a task, so one that waits for that is not deadlocked.
         let tells = self.config.watch.is_some() && self.config.on_slow_turn.is_some();
-        let _own = (!tells).then(Own::register);
+        let _own = (!tells).then(InternalThread::register);
         started();
         let mut asked: Option<(Instant, Moment)> = None;
         // A dump is under way; another one was asked for meanwhile.
@@ -231,44 +231,44 @@ impl Watch {
 }
 
 /// The threads of the library's own, by the system's numbers.
-static OWN: Mutex<Vec<OsString>> = Mutex::new(Vec::new());
+static INTERNAL_THREADS: Mutex<Vec<OsString>> = Mutex::new(Vec::new());
 
-fn own() -> MutexGuard<'static, Vec<OsString>> {
-    OWN.lock().unwrap_or_else(PoisonError::into_inner)
+fn internal_threads() -> MutexGuard<'static, Vec<OsString>> {
+    INTERNAL_THREADS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Counts this thread among the library's own.
-struct Own(Option<OsString>);
+struct InternalThread(Option<OsString>);
 
-impl Own {
-    fn register() -> Own {
+impl InternalThread {
+    fn register() -> InternalThread {
         let link = std::fs::read_link("/proc/thread-self").ok();
         let number = link.and_then(|link| link.file_name().map(OsString::from));
-        own().extend(number.clone());
-        Own(number)
+        internal_threads().extend(number.clone());
+        InternalThread(number)
     }
 }
 
-impl Drop for Own {
+impl Drop for InternalThread {
     fn drop(&mut self) {
-        own().retain(|number| Some(number) != self.0.as_ref());
+        internal_threads().retain(|number| Some(number) != self.0.as_ref());
     }
 }
 
 /// Whether the process has no thread but this one and the library's own. In doubt it has.
 pub(super) fn is_only_thread() -> bool {
     // Held, so that none of them ends meanwhile and gives its number to somebody else.
-    let own = own();
+    let internal = internal_threads();
     let tasks = "/proc/self/task";
     let (Ok(tasks), Ok(listed)) = (std::fs::metadata(tasks), std::fs::read_dir(tasks)) else { return false };
-    is_alone(&own, tasks.nlink(), listed.map(|thread| Some(thread.ok()?.file_name())))
+    is_alone(&internal, tasks.nlink(), listed.map(|thread| Some(thread.ok()?.file_name())))
 }
 
 /// `links` are those of the directory: one for each thread, and two more. The system's list of them ends early if one of them
 /// ends while it is made; then the links are too many.
-fn is_alone(own: &[OsString], links: u64, listed: impl Iterator<Item = Option<OsString>>) -> bool {
-    let others = listed.filter(|thread| thread.as_ref().is_none_or(|thread| !own.contains(thread)));
-    links == own.len() as u64 + 3 && others.count() == 1
+fn is_alone(internal: &[OsString], links: u64, listed: impl Iterator<Item = Option<OsString>>) -> bool {
+    let others = listed.filter(|thread| thread.as_ref().is_none_or(|thread| !internal.contains(thread)));
+    links == internal.len() as u64 + 3 && others.count() == 1
 }
 
 #[cfg(test)]
@@ -351,8 +351,9 @@ mod tests {
     #[test]
     fn a_list_of_threads_that_ended_early_is_not_believed() {
         let names = |names: &[&str]| names.iter().map(OsString::from).collect::<Vec<_>>();
-        let is_alone =
-            |own: &[&str], links, listed: &[&str]| is_alone(&names(own), links, names(listed).into_iter().map(Some));
+        let is_alone = |internal: &[&str], links, listed: &[&str]| {
+            is_alone(&names(internal), links, names(listed).into_iter().map(Some))
+        };
         assert!(is_alone(&[], 3, &["7"]) && is_alone(&["8"], 4, &["7", "8"]));
         assert!(!is_alone(&[], 5, &["7"]) && !is_alone(&["8"], 5, &["7", "8"]));
         assert!(!is_alone(&[], 4, &["7", "9"]) && !is_alone(&["8"], 4, &["7", "9"]));

@@ -2,10 +2,10 @@
 
 use super::current::{set_worker, worker};
 use super::{Phase, Worker, debugger, event_loop, handshake};
-use crate::section::Section;
 use crate::stack::arena::Kind;
 use crate::stack::pool::Stack;
 use crate::stack::{Shape, StackError, overflow};
+use crate::suspend_check::Section;
 use std::panic::Location;
 use std::ptr::null;
 

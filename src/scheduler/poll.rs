@@ -3,7 +3,7 @@
 use super::progress::Progress;
 use super::tcb::Tcb;
 use super::{Mode, Phase, TaskUnwound, Worker, flags, handshake};
-use crate::section;
+use crate::suspend_check;
 use std::panic::resume_unwind;
 use std::thread::panicking;
 use std::time::{Duration, Instant};
@@ -62,7 +62,7 @@ impl Worker {
             panic!("cannot wait or yield in a callback: spawn a task from it instead");
         }
         if self.current().has_flags(flags::NO_SUSPEND) {
-            section::refuse_to_wait();
+            suspend_check::refuse_to_wait();
         }
         self.ticks.set(self.run_queue.len().clamp(EVENT_INTERVAL.0, EVENT_INTERVAL.1) as u32);
         self.coarse_now.set(0);

@@ -8,7 +8,7 @@ use super::wait::{Cancelled, running};
 use crate::coroutine::chain::Kind;
 use crate::scheduler::tcb::{Tcb, TcbTable};
 use crate::scheduler::{Phase, Worker, flags, worker};
-use crate::section::Section;
+use crate::suspend_check::Section;
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;

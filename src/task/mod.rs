@@ -189,7 +189,7 @@ fn state_of(worker: Option<&Worker>, tcb: &Tcb) -> TaskState {
 pub fn yield_now() {
     let Some(worker) = worker() else { return std::thread::yield_now() };
     if cfg!(debug_assertions) {
-        crate::section::refuse_to_wait();
+        crate::suspend_check::refuse_to_wait();
     }
     if !panicking() {
         worker.turn();

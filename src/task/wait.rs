@@ -12,7 +12,7 @@ use super::{Task, limits};
 use crate::scheduler::tcb::Tcb;
 use crate::scheduler::wake::{WakeHandle, block_thread};
 use crate::scheduler::{COOP_BUDGET, Mode, Phase, WaitSpec, Worker, flags, worker};
-use crate::section;
+use crate::suspend_check;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -378,7 +378,7 @@ fn is_over(worker: &Worker, tcb: &Tcb) -> bool {
 #[track_caller]
 pub(super) fn refuse(worker: &Worker) {
     if worker.current().has_flags(flags::NO_SUSPEND) || cfg!(debug_assertions) {
-        section::refuse_to_wait();
+        suspend_check::refuse_to_wait();
     }
     assert!(!worker.is_in_job(), "cannot wait in a callback: spawn a task from it instead");
 }
