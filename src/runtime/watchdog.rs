@@ -8,9 +8,9 @@
 use super::RunError;
 use crate::scheduler::event_loop::Held;
 use crate::scheduler::progress::{Moment, Progress};
-use crate::scheduler::sampler::{SampleResult, Sampler};
-use crate::scheduler::signals::{Handled, SAMPLE, SelfPipe};
+use crate::scheduler::sampler::{self, SampleResult, Sampler};
 use crate::scheduler::{self, Worker};
+use crate::sys::signals::{self, Handled, SAMPLE, SelfPipe};
 use crate::task::dump::dump;
 use crate::task::{Dump, SlowTurn};
 use std::cell::Cell;
@@ -97,6 +97,7 @@ impl Watchdog {
     ///
     /// If a signal cannot be handled, or there are no descriptors for a pipe.
     fn open(config: WatchdogConfig) -> io::Result<Watchdog> {
+        signals::on_sample(sampler::answer);
         let pipe = Arc::new(SelfPipe::new()?);
         let mut handled = vec![Handled::install(SAMPLE)?];
         if let Some(signal) = config.dump_on {

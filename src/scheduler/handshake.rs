@@ -48,8 +48,8 @@ pub(super) use self::imp::{answer, ask};
 #[cfg(target_os = "linux")]
 mod imp {
     use super::super::remote::RemoteQueue;
-    use super::super::signals::{Handled, SAMPLE, is_ours};
     use super::Worker;
+    use crate::sys::signals::{Handled, SAMPLE, is_ours};
     use std::io::Write as _;
     use std::sync::atomic::{AtomicU64, Ordering, fence};
     use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
@@ -92,6 +92,7 @@ mod imp {
     }
 
     pub(super) fn register(worker: &Worker) {
+        crate::sys::signals::on_fence(answer);
         let queue = worker.remote.queue();
         owners().push(Owner { run: worker.run(), process: process(), thread: thread(), queue });
     }

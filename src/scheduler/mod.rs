@@ -35,7 +35,6 @@ mod poll;
 pub(crate) mod progress;
 pub(crate) mod run_queue;
 pub(crate) mod sampler;
-pub(crate) mod signals;
 pub(crate) mod tcb;
 pub(crate) mod timers;
 pub(crate) mod wake;

@@ -37,9 +37,10 @@
 
 use super::progress::Moment;
 use super::tcb::{Tcb, tcb_of};
-use super::{Phase, Worker, signals};
+use super::{Phase, Worker};
 use crate::arch::{Registers, interrupted, unwind_from_registers};
 use crate::stack::arena::{self, Kind, Place};
+use crate::sys::signals;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::null;
@@ -216,7 +217,7 @@ impl Sampler {
 /// # Safety
 ///
 /// `context` is what the kernel passed.
-pub(super) unsafe fn answer(context: *mut libc::c_void) -> bool {
+pub(crate) unsafe fn answer(context: *mut libc::c_void) -> bool {
     let sampler = SAMPLER.get();
     // SAFETY: the run that set it still stands, since it takes it back at its end.
     let Some(sampler) = (unsafe { sampler.as_ref() }) else { return false };

@@ -4,16 +4,33 @@
 //! handler before is called too. The handler itself only counts and writes a byte to a pipe: pipes are never freed and their
 //! pipes never closed, so it may find one at any moment, without a lock.
 
-use super::{handshake, sampler};
 use std::io;
 use std::mem::zeroed;
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// What interrupts a worker to see what it does. Ignored by default, so one that comes late harms nobody.
 pub(crate) const SAMPLE: libc::c_int = libc::SIGURG;
+
+/// Called first by the handler of [`SAMPLE`]. Returns whether this thread was asked for a fence.
+static ON_FENCE: OnceLock<fn() -> bool> = OnceLock::new();
+
+/// Sets what the handler of [`SAMPLE`] calls first; the first call counts. `get` takes no lock, so the handler may use it.
+pub(crate) fn on_fence(f: fn() -> bool) {
+    let _ = ON_FENCE.set(f);
+}
+
+/// Called by the handler of [`SAMPLE`] with the kernel's context. Returns false if this thread was not asked for a sample.
+pub(crate) type OnSample = unsafe fn(*mut libc::c_void) -> bool;
+
+static ON_SAMPLE: OnceLock<OnSample> = OnceLock::new();
+
+/// Sets what the handler of [`SAMPLE`] calls; the first call counts. `get` takes no lock, so the handler may use it.
+pub(crate) fn on_sample(f: OnSample) {
+    let _ = ON_SAMPLE.set(f);
+}
 
 /// Signals are numbers below this.
 const MOST: usize = 65;
@@ -97,7 +114,7 @@ fn handler_of(signal: libc::c_int) -> usize {
 }
 
 /// Whether the handler that stands is ours.
-pub(super) fn is_ours(signal: libc::c_int) -> bool {
+pub(crate) fn is_ours(signal: libc::c_int) -> bool {
     handler_of(signal) == ours()
 }
 
@@ -133,9 +150,9 @@ extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context
     let errno = Errno::save();
     if signal == SAMPLE {
         // Two signals that come at once are one.
-        let fenced = handshake::answer();
+        let fenced = ON_FENCE.get().is_some_and(|answer| answer());
         // SAFETY: the kernel passes a valid context to a SA_SIGINFO handler.
-        if unsafe { sampler::answer(context) } || fenced {
+        if ON_SAMPLE.get().is_some_and(|answer| unsafe { answer(context) }) || fenced {
             return errno.restore();
         }
     }
