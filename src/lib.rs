@@ -16,16 +16,17 @@ mod scheduler;
 pub mod task;
 pub mod time;
 pub mod sync;
+pub mod observe;
 mod runtime;
 pub mod prelude;
 
 pub use coroutine::{Builder, Coroutine, CoroutineState, Scoped, State, Suspender, scoped};
 pub use generator::{CloseError, Generator, Interrupt, SendError, Step, ThrowError, Yielder};
+pub use observe::dump::dump;
+pub use observe::metrics::metrics;
 pub use pipeline::{Inbox, Sink};
 pub use runtime::{Config, RunError, run};
 pub use stack::StackError;
-pub use task::dump::dump;
-pub use task::metrics::metrics;
 pub use task::{
     JoinError, JoinHandle, as_completed, gather, join_all, no_suspend, race, scope, shield, spawn, spawn_each, timeout,
     try_join_all, yield_now,

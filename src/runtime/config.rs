@@ -4,11 +4,12 @@
 use super::RunError;
 use super::shutdown::{self, shut_down};
 use super::stall::on_stall;
-use super::watchdog::{WatchdogConfig, watched};
+use crate::observe::watchdog::{WatchdogConfig, watched};
+use crate::observe::{DeadlockReport, SlowTurn};
 use crate::scheduler::timers::Clock;
 use crate::scheduler::{Unhandled, Worker};
 use crate::stack::{DEFAULT_SIZE, Shape};
-use crate::task::{DeadlockReport, SlowTurn, report_unhandled};
+use crate::task::report_unhandled;
 use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;

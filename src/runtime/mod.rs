@@ -3,11 +3,11 @@
 
 mod config;
 mod shutdown;
-mod watchdog;
 mod stall;
 
+use crate::observe::DeadlockReport;
+use crate::observe::watchdog::WatchError;
 use crate::stack::StackError;
-use crate::task::DeadlockReport;
 use std::fmt;
 
 pub use self::config::Config;
@@ -61,6 +61,15 @@ pub enum RunError<T> {
     /// The system refused what the configuration asks for: a signal's handler, or a thread that watches. Main was not called.
     #[error("cannot watch the run: {0}")]
     Io(#[from] std::io::Error),
+}
+
+impl<T> From<WatchError> for RunError<T> {
+    fn from(error: WatchError) -> RunError<T> {
+        match error {
+            WatchError::Stack(error) => RunError::Stack(error),
+            WatchError::Io(error) => RunError::Io(error),
+        }
+    }
 }
 
 // By hand, so that T need not be Debug.

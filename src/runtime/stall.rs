@@ -1,9 +1,9 @@
 //! What it means that nobody is ready and no timer is armed: a deadlock for certain, or a wait for another thread.
 #![forbid(unsafe_code)]
 
-use super::watchdog::is_only_thread;
+use crate::observe::deadlock::{self, DeadlockReport};
+use crate::observe::watchdog::is_only_thread;
 use crate::scheduler::{StallAction, Worker};
-use crate::task::{DeadlockReport, inspect};
 use std::cell::{Cell, RefCell};
 use std::io::Write as _;
 use std::rc::Rc;
@@ -20,14 +20,14 @@ pub(super) fn on_stall(
     let since: Cell<Option<(u64, Instant)>> = Cell::new(None);
     let reported = Cell::new(false);
     Box::new(move |worker| {
-        if closed_world || inspect::is_closed(worker) || is_only_thread() {
+        if closed_world || deadlock::is_closed(worker) || is_only_thread() {
             // Whoever could have woken somebody is gone, but may have done so just before.
             fence(Ordering::Acquire);
             if worker.remote.has_pending() {
                 return StallAction::Continue;
             }
-            deadlock.borrow_mut().get_or_insert_with(|| inspect::report(worker));
-            inspect::break_waits(worker);
+            deadlock.borrow_mut().get_or_insert_with(|| deadlock::report(worker));
+            deadlock::break_waits(worker);
             // Main was cancelled: a grace period from now whoever is left is unwound.
             worker.clock.go_on();
             if worker.force_unwind_at.get().is_none() {
@@ -55,7 +55,7 @@ pub(super) fn on_stall(
                     std::io::stderr(),
                     "cede: nobody has run for {} ms, and only another thread could change that: {}",
                     after.as_millis(),
-                    inspect::report(worker)
+                    deadlock::report(worker)
                 );
                 StallAction::Sleep(None)
             }

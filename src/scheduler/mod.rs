@@ -34,7 +34,6 @@ pub(crate) mod lock;
 mod poll;
 pub(crate) mod progress;
 pub(crate) mod run_queue;
-pub(crate) mod sampler;
 pub(crate) mod tcb;
 pub(crate) mod timers;
 pub(crate) mod wake;
@@ -125,7 +124,7 @@ pub(crate) struct TaskUnwound;
 /// The worker of a run. What every turn touches comes first.
 #[repr(C)]
 pub(crate) struct Worker {
-    current: Current,
+    pub(crate) current: Current,
     /// Turns until timers and remote wakes are looked at.
     ticks: Ticks,
     run_queue: RunQueue,

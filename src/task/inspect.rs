@@ -1,6 +1,5 @@
 //! Reaching every task of a run: to look at it, to tell it something, to give it up.
 
-pub(crate) use super::deadlock::{break_waits, is_closed, report};
 use super::{Task, wait};
 use crate::arch::unwind_from;
 use crate::scheduler::tcb::Tcb;
@@ -12,7 +11,7 @@ use std::io::Write as _;
 
 /// Where a suspended task stands: a backtrace of its own stack, which ends at its first function. `None` for one that runs
 /// or has ended, and where the switch is not hand-written.
-pub(super) fn backtrace(worker: &Worker, tcb: &Tcb) -> Option<Backtrace> {
+pub(crate) fn backtrace(worker: &Worker, tcb: &Tcb) -> Option<Backtrace> {
     unsafe extern "C" fn capture(place: *mut u8) {
         // SAFETY: `place` is the option below.
         unsafe { *place.cast::<Option<Backtrace>>() = Some(Backtrace::force_capture()) };

@@ -5,18 +5,14 @@
 
 pub(crate) mod inspect;
 mod combine;
-mod deadlock;
 mod callbacks;
-pub(crate) mod dump;
 mod group;
 mod handle;
 mod join_macro;
 mod limits;
 mod local;
-pub(crate) mod metrics;
 mod result;
 mod scope;
-pub(crate) mod slow_turn;
 mod start;
 pub(crate) mod wait;
 
@@ -36,8 +32,6 @@ pub use self::combine::{
     AsCompleted, Completed, Race, TaskError, TryJoinError, WaitError, Waited, When, as_completed, gather, join_all,
     race, try_join_all, wait,
 };
-pub use self::deadlock::{DeadlockReport, Stuck};
-pub use self::dump::{Dump, TaskDump};
 pub use self::group::Joinable;
 pub use self::handle::{CancelOnDrop, JoinError, JoinHandle};
 pub use self::join_macro::JoinTuple;
@@ -45,10 +39,8 @@ pub use self::limits::{Deadline, Elapsed, check, deadline, no_suspend, shield, t
 pub use self::local::LocalKey;
 #[doc(hidden)]
 pub use self::local::new_key;
-pub use self::metrics::Metrics;
 pub(crate) use self::result::report_unhandled;
 pub use self::scope::{Failure, Scope, ScopeError, ScopedJoinHandle, scope};
-pub use self::slow_turn::SlowTurn;
 pub use self::wait::{
     Cancellation, Cancelled, Reason, Unparker, cancelled, is_cancelled, park, park_shielded, park_until,
 };
@@ -83,12 +75,12 @@ impl fmt::Display for TaskState {
 /// Who a task is: its number and its name. It can be kept, compared and sent anywhere; it keeps nothing alive.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Task {
-    id: u64,
-    name: Option<Arc<str>>,
+    pub(crate) id: u64,
+    pub(crate) name: Option<Arc<str>>,
 }
 
 impl Task {
-    fn of(tcb: &Tcb) -> Task {
+    pub(crate) fn of(tcb: &Tcb) -> Task {
         Task { id: tcb.id.get(), name: tcb.name.borrow().clone() }
     }
 
@@ -148,7 +140,7 @@ pub fn all() -> Vec<(Task, TaskState)> {
     all
 }
 
-fn state_of(worker: Option<&Worker>, tcb: &Tcb) -> TaskState {
+pub(crate) fn state_of(worker: Option<&Worker>, tcb: &Tcb) -> TaskState {
     match tcb.phase.get() {
         Phase::Ready if worker.is_some_and(|worker| std::ptr::eq(worker.current(), tcb)) => TaskState::Running,
         Phase::Free | Phase::Fresh | Phase::Ready => TaskState::Pending,

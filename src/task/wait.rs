@@ -470,6 +470,6 @@ impl fmt::Debug for Unparker {
 }
 
 /// Whether somebody holds an unparker for this task.
-pub(super) fn can_be_unparked(tcb: &Tcb) -> bool {
+pub(crate) fn can_be_unparked(tcb: &Tcb) -> bool {
     ext(tcb, |ext| ext.target.as_ref().is_some_and(|target| Arc::strong_count(target) > 1))
 }

@@ -1,9 +1,9 @@
 //! What every task of a run is doing, at one moment.
 
 use super::deadlock::{everybody, holder};
-use super::inspect::backtrace;
-use super::{Task, TaskState, state_of};
 use crate::scheduler::{Phase, worker};
+use crate::task::inspect::backtrace;
+use crate::task::{Task, TaskState, state_of};
 use std::backtrace::Backtrace;
 use std::fmt;
 use std::time::Duration;

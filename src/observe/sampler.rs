@@ -35,10 +35,10 @@
 //! +-------------------------------+            +---------------------------------+
 //! ```
 
-use super::progress::Moment;
-use super::tcb::{Tcb, tcb_of};
-use super::{Phase, Worker};
 use crate::arch::{Registers, interrupted, unwind_from_registers};
+use crate::scheduler::progress::Moment;
+use crate::scheduler::tcb::{Tcb, tcb_of};
+use crate::scheduler::{Phase, Worker};
 use crate::stack::arena::{self, Kind, Place};
 use crate::sys::signals;
 use std::backtrace::Backtrace;

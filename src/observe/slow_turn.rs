@@ -1,8 +1,9 @@
 //! A turn that takes too long, as a run's watchdog sees it.
+#![forbid(unsafe_code)]
 
-use super::Task;
 use super::dump::{frames, write_frames};
-use crate::scheduler::sampler::Sample;
+use crate::observe::sampler::Sample;
+use crate::task::Task;
 use std::backtrace::Backtrace;
 use std::fmt;
 use std::time::Duration;

@@ -5,14 +5,14 @@
 //! among the threads that may wake a task.
 #![forbid(unsafe_code)]
 
-use super::RunError;
+use crate::observe::dump::dump;
+use crate::observe::sampler::{self, SampleResult, Sampler};
+use crate::observe::{Dump, SlowTurn};
 use crate::scheduler::event_loop::Held;
 use crate::scheduler::progress::{Moment, Progress};
-use crate::scheduler::sampler::{self, SampleResult, Sampler};
 use crate::scheduler::{self, Worker};
+use crate::stack::StackError;
 use crate::sys::signals::{self, Handled, SAMPLE, SelfPipe};
-use crate::task::dump::dump;
-use crate::task::{Dump, SlowTurn};
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -25,23 +25,32 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What is called for a slow turn.
-pub(super) type OnSlowTurn = dyn Fn(&SlowTurn) + Send + Sync;
+pub(crate) type OnSlowTurn = dyn Fn(&SlowTurn) + Send + Sync;
 
 /// After how long a dump that does not come is explained.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a run wants of its watchdog.
 #[derive(Clone, Default)]
-pub(super) struct WatchdogConfig {
-    pub(super) dump_on: Option<i32>,
-    pub(super) watch: Option<Duration>,
-    pub(super) on_slow_turn: Option<Arc<OnSlowTurn>>,
+pub(crate) struct WatchdogConfig {
+    pub(crate) dump_on: Option<i32>,
+    pub(crate) watch: Option<Duration>,
+    pub(crate) on_slow_turn: Option<Arc<OnSlowTurn>>,
 }
 
 impl WatchdogConfig {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.dump_on.is_none() && self.watch.is_none()
     }
+}
+
+/// Why a watched run did not begin.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WatchError {
+    #[error(transparent)]
+    Stack(#[from] StackError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
 
 /// Makes `worker` this thread's and calls `f`, as `Worker::with_thread` does, with a watchdog beside it.
@@ -49,12 +58,12 @@ impl WatchdogConfig {
 /// # Errors
 ///
 /// Those of `with_thread`; if a signal cannot be handled; without a thread. `f` is not called then.
-pub(super) fn watched<R, T>(
+pub(crate) fn watched<R>(
     worker: &Worker,
     config: WatchdogConfig,
     place: &'static Location<'static>,
     f: impl FnOnce(&Worker) -> R,
-) -> Result<Option<R>, RunError<T>> {
+) -> Result<Option<R>, WatchError> {
     let watchdog = Watchdog::open(config)?;
     let (sampler, (sender, dumps)) = (Sampler::new(worker), mpsc::channel());
     let request = Cell::new(hold_dump(worker, sender, Arc::clone(&watchdog.pipe)));
@@ -257,7 +266,7 @@ impl Drop for InternalThread {
 }
 
 /// Whether the process has no thread but this one and the library's own. In doubt it has.
-pub(super) fn is_only_thread() -> bool {
+pub(crate) fn is_only_thread() -> bool {
     // Held, so that none of them ends meanwhile and gives its number to somebody else.
     let internal = internal_threads();
     let tasks = "/proc/self/task";

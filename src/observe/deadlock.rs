@@ -1,9 +1,9 @@
 //! Deadlocks: who waits for what, and whether that can ever end.
 
-use super::wait::{self, can_be_unparked};
-use super::{Reason, Task};
 use crate::scheduler::tcb::Tcb;
 use crate::scheduler::{Phase, Worker, flags};
+use crate::task::wait::{self, can_be_unparked};
+use crate::task::{Reason, Task};
 use std::collections::HashMap;
 use std::fmt;
 
