@@ -33,7 +33,7 @@ const REMOTE: File = File {
 };
 
 const LOCK: File = File {
-    name: "scheduler/lock.rs",
+    name: "wait/lock.rs",
     for_loom: &[
         ("use std::sync::atomic::", "use loom::sync::atomic::"),
         ("use std::sync::{Mutex, MutexGuard,", "use loom::sync::{Mutex, MutexGuard};use std::sync::{"),

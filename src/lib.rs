@@ -13,6 +13,7 @@ mod suspend_check;
 pub mod generator;
 pub mod pipeline;
 mod scheduler;
+mod wait;
 pub mod task;
 pub mod time;
 pub mod sync;

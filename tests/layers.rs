@@ -68,6 +68,10 @@ fn violations(lib: &str, files: &[(String, String)]) -> Vec<String> {
     let place = |module: &str| layers.iter().position(|layer| layer == module);
     let mut wrong = Vec::new();
     for (path, text) in files {
+        // A test may use what is higher.
+        if path.ends_with("_tests.rs") {
+            continue;
+        }
         let own = path.split(['/', '.']).next().unwrap().to_string();
         let Some(here) = place(&own) else {
             if own != "lib" {
@@ -121,6 +125,7 @@ fn a_planted_violation_is_found() {
 fn unsafe_code_has_known_homes() {
     let homes = [
         "sys/",
+        "wait/lock.rs",
         "stack/",
         "coroutine/",
         "scheduler/",

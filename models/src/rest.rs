@@ -1,5 +1,9 @@
 // What stands in for the rest of the library.
 
+pub mod wait {
+    pub use crate::scheduler::lock;
+}
+
 pub mod task {
     pub mod wait {
         use crate::scheduler::wake::{WaitSpec, block, is_cancelled};

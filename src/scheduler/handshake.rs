@@ -29,7 +29,7 @@ use super::Worker;
 
 /// Makes the run of this thread one that can be asked. Before it owns its first lock.
 #[inline]
-pub(super) fn register(worker: &Worker) {
+pub(crate) fn register(worker: &Worker) {
     if !worker.registered.replace(true) {
         imp::register(worker);
     }
@@ -37,13 +37,13 @@ pub(super) fn register(worker: &Worker) {
 
 /// The run owns nothing any more.
 #[inline]
-pub(super) fn unregister(worker: &Worker) {
+pub(crate) fn unregister(worker: &Worker) {
     if worker.registered.replace(false) {
         imp::unregister(worker.run());
     }
 }
 
-pub(super) use self::imp::{answer, ask};
+pub(crate) use self::imp::{answer, ask};
 
 #[cfg(target_os = "linux")]
 mod imp {

@@ -3,9 +3,9 @@
 // The run stands below this module; a test may use it all the same.
 extern crate self as cede;
 
-use super::super::lock::BiasedLock;
 use super::super::{Worker, membarrier, worker};
 use super::ask;
+use crate::wait::lock::BiasedLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;

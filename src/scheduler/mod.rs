@@ -25,12 +25,11 @@
 
 mod current;
 mod debugger;
-mod membarrier;
-mod handshake;
+pub(crate) mod membarrier;
+pub(crate) mod handshake;
 pub(crate) mod event_loop;
 pub(crate) mod remote;
 mod attach;
-pub(crate) mod lock;
 mod poll;
 pub(crate) mod progress;
 pub(crate) mod run_queue;

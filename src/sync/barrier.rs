@@ -4,12 +4,12 @@
 #![forbid(unsafe_code)]
 
 use super::wait_queue::{Ended, Line, WaitQueue, wait_in};
-use super::wake_list::WakeList;
-use crate::scheduler::lock::BiasedLock;
 use crate::scheduler::wake::WakeHandle;
 use crate::scheduler::{WaitSpec, worker};
 use crate::task::wait::{Cancelled, breathe_on};
 use crate::time::now;
+use crate::wait::lock::BiasedLock;
+use crate::wait::wake_list::WakeList;
 use std::fmt;
 use std::time::{Duration, Instant};
 

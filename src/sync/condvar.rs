@@ -3,12 +3,12 @@
 
 use super::mutex::MutexGuard;
 use super::wait_queue::{Ended, Line, WaitQueue, wait_in};
-use super::wake_list::WakeList;
-use crate::scheduler::lock::BiasedLock;
 use crate::scheduler::wake::WakeHandle;
 use crate::scheduler::{WaitSpec, worker};
 use crate::task::wait::{Cancelled, consume_budget};
 use crate::time::now;
+use crate::wait::lock::BiasedLock;
+use crate::wait::wake_list::WakeList;
 use std::fmt;
 use std::thread::panicking;
 use std::time::{Duration, Instant};

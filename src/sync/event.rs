@@ -3,11 +3,11 @@
 
 use super::error::{WaitTimeoutError, outcome};
 use super::wait_queue::{Line, WaitQueue, wait_in, wake_all};
-use crate::scheduler::lock::BiasedLock;
 use crate::scheduler::wake::WakeHandle;
 use crate::scheduler::{WaitSpec, worker};
 use crate::task::wait::{Cancelled, breathe_on};
 use crate::time::now;
+use crate::wait::lock::BiasedLock;
 use std::fmt;
 use std::time::{Duration, Instant};
 

@@ -21,7 +21,6 @@ mod rwlock;
 pub mod select;
 mod semaphore;
 pub(crate) mod wait_queue;
-mod wake_list;
 #[cfg(test)]
 mod tests;
 

@@ -8,11 +8,11 @@
 
 use super::error::{WaitTimeoutError, outcome};
 use super::wait_queue::{Line, WaitQueue, wait_in};
-use crate::scheduler::lock::BiasedLock;
 use crate::scheduler::wake::{Holder, WakeHandle};
 use crate::scheduler::{WaitSpec, Worker, worker};
 use crate::task::wait::{Cancelled, breathe_on};
 use crate::time::now;
+use crate::wait::lock::BiasedLock;
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;

@@ -3,11 +3,11 @@
 
 use super::wait_queue::{Ended, Line, SelectState, WaitQueue, WaiterId, wait_in, wake_all};
 use crate::scheduler::event_loop::Held;
-use crate::scheduler::lock::BiasedLock;
 use crate::scheduler::wake::WakeHandle;
 use crate::scheduler::{WaitSpec, worker};
 use crate::task::wait::breathe_on;
 use crate::time::now;
+use crate::wait::lock::BiasedLock;
 use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, OnceLock};

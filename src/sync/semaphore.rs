@@ -8,12 +8,12 @@
 
 use super::error::{WaitTimeoutError, outcome};
 use super::wait_queue::{Line, WaitQueue, wait_in};
-use super::wake_list::WakeList;
-use crate::scheduler::lock::{BiasedLock, Guard};
 use crate::scheduler::wake::{Holder, WakeHandle};
 use crate::scheduler::{WaitSpec, Worker, worker};
 use crate::task::wait::{Cancelled, is_out_of_breath, take_breath};
 use crate::time::now;
+use crate::wait::lock::{BiasedLock, Guard};
+use crate::wait::wake_list::WakeList;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

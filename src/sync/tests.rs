@@ -6,8 +6,8 @@ extern crate self as cede;
 
 use super::wait_queue::{Ended, Line, WaitQueue, wait_in, wake_all};
 use crate::scheduler::WaitSpec;
-use crate::scheduler::lock::BiasedLock;
 use crate::scheduler::wake::{Holder, WakeHandle};
+use crate::wait::lock::BiasedLock;
 use cede::{Config, RunError, spawn, yield_now};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

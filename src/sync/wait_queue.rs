@@ -40,10 +40,10 @@
 #![forbid(unsafe_code)]
 
 use crate::scheduler::WaitSpec;
-use crate::scheduler::lock::BiasedLock;
 use crate::scheduler::wake::WakeHandle;
 use crate::task::wait::{is_out, wait_anywhere};
 use crate::time::now;
+use crate::wait::lock::BiasedLock;
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -10,10 +10,10 @@
 
 use super::error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 use crate::scheduler::WaitSpec;
-use crate::scheduler::lock::BiasedLock;
 use crate::scheduler::wake::WakeHandle;
 use crate::sync::wait_queue::{Ended, Line, SelectState, WaitQueue, wait_in, wake, wake_all};
 use crate::task::wait::consume_budget;
+use crate::wait::lock::BiasedLock;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::time::Instant;

@@ -10,13 +10,13 @@
 
 use super::error::{PopTimeoutError, PushTimeoutError, TryPopError, TryPushError};
 use super::order::Items;
-use crate::scheduler::lock::BiasedLock;
 use crate::scheduler::wake::WakeHandle;
 use crate::scheduler::{WaitSpec, worker};
 use crate::sync::error::{WaitTimeoutError, outcome};
 use crate::sync::wait_queue::{Ended, Line, WaitQueue, wait_in};
-use crate::sync::wake_list::WakeList;
 use crate::task::wait::{breathe_on, consume_budget};
+use crate::wait::lock::BiasedLock;
+use crate::wait::wake_list::WakeList;
 use std::marker::PhantomData;
 use std::time::Instant;
 

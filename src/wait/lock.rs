@@ -22,7 +22,7 @@
 //!
 //! Nobody suspends while holding one, and no code of a user's runs under one.
 
-use super::{Worker, handshake, membarrier, worker};
+use crate::scheduler::{Worker, handshake, membarrier, worker};
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;

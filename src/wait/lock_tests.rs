@@ -4,8 +4,8 @@
 // The run stands below this module; a test may use it all the same.
 extern crate self as cede;
 
-use super::super::membarrier;
 use super::{BiasedLock, NOBODY, SHARED};
+use crate::scheduler::membarrier;
 use std::hint::{black_box, spin_loop};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};

@@ -6,7 +6,7 @@ use crate::scheduler::wake::WakeHandle;
 /// Wakes everybody in it when it is dropped. Declared before the guard of the lock, so dropped after it, also when somebody's
 /// `Ord` panics in between.
 #[derive(Default)]
-pub(super) struct WakeList {
+pub(crate) struct WakeList {
     /// Mostly there is one, and no memory is needed.
     first: Option<WakeHandle>,
     others: Vec<WakeHandle>,
@@ -14,7 +14,7 @@ pub(super) struct WakeList {
 
 impl WakeList {
     #[inline]
-    pub(super) fn push(&mut self, waker: WakeHandle) {
+    pub(crate) fn push(&mut self, waker: WakeHandle) {
         if self.first.is_none() {
             self.first = Some(waker);
         } else {
@@ -22,12 +22,12 @@ impl WakeList {
         }
     }
 
-    pub(super) fn extend(&mut self, wakers: Vec<WakeHandle>) {
+    pub(crate) fn extend(&mut self, wakers: Vec<WakeHandle>) {
         wakers.into_iter().for_each(|waker| self.push(waker));
     }
 
     /// For whoever wakes them itself.
-    pub(super) fn into_wakers(mut self) -> Vec<WakeHandle> {
+    pub(crate) fn into_wakers(mut self) -> Vec<WakeHandle> {
         let mut wakers = std::mem::take(&mut self.others);
         wakers.splice(0..0, self.first.take());
         wakers
