@@ -70,7 +70,7 @@ fn enforce_and_switch() {
     if unsafe { libc::getauxval(libc::AT_HWCAP2) } & HWCAP2_BTI == 0 {
         return; // this CPU has none
     }
-    let stack = Stack::acquire(Shape::usual(), Kind::Task, None, false).expect("a stack");
+    let stack = Stack::acquire(Shape::default_shape(), Kind::Task, None, false).expect("a stack");
     let pair = Pair { main: Context::new(), task: Context::new() };
     // SAFETY: the stack is the task's until it has returned, below.
     unsafe { pair.task.init(stack.limit(), stack.top(), entry, &raw const pair as usize) };

@@ -2,7 +2,7 @@
 //! changes what the compiler keeps in registers; `.ci/switch-mutants` breaks the files and wants the tests to fail.
 
 use super::{Context, NATIVE, clock, fresh_address, prefetch, switch, thread_pointer, unwind_from};
-use crate::coroutine::core::Payload;
+use crate::coroutine::raw::Payload;
 use crate::stack::Shape;
 use crate::stack::arena::Kind;
 use crate::stack::pool::Stack;
@@ -38,7 +38,7 @@ struct Ring<'a> {
 }
 
 fn stack() -> Stack {
-    Stack::acquire(Shape::usual(), Kind::Task, None, false).unwrap()
+    Stack::acquire(Shape::default_shape(), Kind::Task, None, false).unwrap()
 }
 
 impl<'a> Ring<'a> {

@@ -12,8 +12,8 @@ struct File {
     for_loom: &'static [(&'static str, &'static str)],
 }
 
-const INBOX: File = File {
-    name: "scheduler/inbox.rs",
+const REMOTE: File = File {
+    name: "scheduler/remote.rs",
     for_loom: &[
         ("use std::sync::atomic::", "use loom::sync::atomic::"),
         (
@@ -23,7 +23,7 @@ const INBOX: File = File {
         // What lives for ever outlives an execution, and loom's objects must not.
         ("static UNUSED: Mutex<", "static UNUSED: ::std::sync::Mutex<"),
         ("= Mutex::new(Vec::new())", "= ::std::sync::Mutex::new(Vec::new())"),
-        (".push(self.inbox)", ".len()"),
+        (".push(self.queue)", ".len()"),
         (
             "static NEXT_RUN: AtomicU64 = AtomicU64::new(1)",
             "static NEXT_RUN: ::std::sync::atomic::AtomicU64 = ::std::sync::atomic::AtomicU64::new(1)",
@@ -33,7 +33,7 @@ const INBOX: File = File {
 };
 
 const LOCK: File = File {
-    name: "scheduler/lock.rs",
+    name: "wait/lock.rs",
     for_loom: &[
         ("use std::sync::atomic::", "use loom::sync::atomic::"),
         ("use std::sync::{Mutex, MutexGuard,", "use loom::sync::{Mutex, MutexGuard};use std::sync::{"),
@@ -47,8 +47,8 @@ const LOCK: File = File {
 const MUTEX: File = File { name: "sync/mutex.rs", for_loom: &[("const fn new", "fn new")] };
 const WAIT_ERROR: File = File { name: "sync/error.rs", for_loom: &[] };
 
-const WAITERS: File =
-    File { name: "sync/waiters.rs", for_loom: &[("use std::sync::atomic::", "use loom::sync::atomic::")] };
+const WAIT_QUEUE: File =
+    File { name: "sync/wait_queue.rs", for_loom: &[("use std::sync::atomic::", "use loom::sync::atomic::")] };
 
 const PROMISE: File = File {
     name: "sync/promise.rs",
@@ -73,32 +73,32 @@ struct Fault {
 const FAULTS: &[Fault] = &[
     Fault {
         name: "sleeps_without_looking",
-        file: INBOX.name,
-        instead_of: "while letters.wakes.is_empty()",
-        what: "let mut looked = false;\nwhile !std::mem::replace(&mut looked, true) || letters.wakes.is_empty()",
+        file: REMOTE.name,
+        instead_of: "while pending.wakes.is_empty()",
+        what: "let mut looked = false;\nwhile !std::mem::replace(&mut looked, true) || pending.wakes.is_empty()",
     },
     Fault {
         name: "enlists_too_late",
         file: CHANNEL.name,
-        instead_of: "let place = state.receiving.enlist(None);",
-        what: "drop(state);\nlet mut state = self.state.lock();\nlet place = state.receiving.enlist(None);",
+        instead_of: "let waiter = state.receiving.enqueue(None);",
+        what: "drop(state);\nlet mut state = self.state.lock();\nlet waiter = state.receiving.enqueue(None);",
     },
     Fault {
         name: "a_cancel_drops_what_was_handed",
-        file: WAITERS.name,
-        instead_of: "Status::Handed => Ended::Handed,",
-        what: "Status::Handed if outcome.is_ok() => Ended::Handed,",
+        file: WAIT_QUEUE.name,
+        instead_of: "Status::Granted => Ended::Granted,",
+        what: "Status::Granted if outcome.is_ok() => Ended::Granted,",
     },
-    Fault { name: "the_next_is_not_woken", file: MUTEX.name, instead_of: "let _ = key.wake();", what: "" },
+    Fault { name: "the_next_is_not_woken", file: MUTEX.name, instead_of: "let _ = waker.wake();", what: "" },
     Fault {
         name: "handed_over_and_free",
         file: MUTEX.name,
-        instead_of: "self.holder.set(key);",
+        instead_of: "self.holder.set(waker);",
         what: "state.locked = false;",
     },
     Fault {
         name: "two_may_claim",
-        file: WAITERS.name,
+        file: WAIT_QUEUE.name,
         instead_of: "self.0.compare_exchange(0, index, Ordering::Relaxed, Ordering::Relaxed).is_ok()",
         what: "{ self.0.store(index, Ordering::Relaxed); true }",
     },
@@ -108,8 +108,8 @@ const FAULTS: &[Fault] = &[
         instead_of: "let mut state = self.state.lock_for(worker);\n        if self.outcome.get().is_none() {",
         what: "let is_set = self.outcome.get().is_some();\nlet mut state = self.state.lock_for(worker);\nif !is_set {",
     },
-    Fault { name: "no_light_fence", file: LOCK.name, instead_of: "fence::light();", what: "" },
-    Fault { name: "no_heavy_fence", file: LOCK.name, instead_of: "fence::heavy(owner);", what: "" },
+    Fault { name: "no_light_fence", file: LOCK.name, instead_of: "membarrier::asymmetric_light();", what: "" },
+    Fault { name: "no_heavy_fence", file: LOCK.name, instead_of: "membarrier::asymmetric_heavy(owner);", what: "" },
     Fault {
         name: "the_owner_is_not_waited_for",
         file: LOCK.name,
@@ -151,12 +151,12 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
     format!(
         "pub mod {name} {{
             pub mod scheduler {{
-                pub mod inbox {{ {} }}
+                pub mod remote {{ {} }}
                 pub mod lock {{ {} }}
                 {}
             }}
             pub mod sync {{
-                pub mod waiters {{ {} }}
+                pub mod wait_queue {{ {} }}
                 pub mod error {{ {} }}
                 pub mod mutex {{ {} }}
                 pub mod promise {{ {} }}
@@ -168,10 +168,10 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
             }}
             {}
         }}\n",
-        part(&INBOX),
+        part(&REMOTE),
         part(&LOCK),
         around("src/scheduler.rs"),
-        part(&WAITERS),
+        part(&WAIT_QUEUE),
         part(&WAIT_ERROR),
         part(&MUTEX),
         part(&PROMISE),

@@ -6,25 +6,28 @@ compile_error!("cede runs on 64-bit Unix systems: Linux on x86_64 and aarch64 is
 // In layer order: each uses only what stands above it; tests/layers.rs checks that.
 #[path = "../arch/mod.rs"]
 mod arch;
+mod sys;
 pub mod stack;
 pub mod coroutine;
-mod section;
+mod suspend_check;
 pub mod generator;
 pub mod pipeline;
 mod scheduler;
+mod wait;
 pub mod task;
 pub mod time;
 pub mod sync;
+pub mod observe;
 mod runtime;
 pub mod prelude;
 
 pub use coroutine::{Builder, Coroutine, CoroutineState, Scoped, State, Suspender, scoped};
 pub use generator::{CloseError, Generator, Interrupt, SendError, Step, ThrowError, Yielder};
+pub use observe::dump::dump;
+pub use observe::metrics::metrics;
 pub use pipeline::{Inbox, Sink};
 pub use runtime::{Config, RunError, run};
 pub use stack::StackError;
-pub use task::dump::dump;
-pub use task::metrics::metrics;
 pub use task::{
     JoinError, JoinHandle, as_completed, gather, join_all, no_suspend, race, scope, shield, spawn, spawn_each, timeout,
     try_join_all, yield_now,

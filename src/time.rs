@@ -4,7 +4,7 @@
 //! the order in which it was asked for; a duration too long for the clock (`Duration::MAX`) never comes.
 #![forbid(unsafe_code)]
 
-use crate::scheduler::{Wait, worker};
+use crate::scheduler::{WaitSpec, worker};
 use crate::task::wait::{running, wait};
 use crate::task::{Cancelled, JoinError, JoinHandle, spawn};
 use std::fmt;
@@ -68,7 +68,7 @@ fn until(deadline: Option<Instant>) -> Result<(), Cancelled> {
     }
     // A sleep is ended by its deadline or by a cancel, not by an unpark: a stray one is waited through.
     while deadline.is_none_or(|deadline| worker.clock.now() < deadline) {
-        wait(worker, Wait { why: "its time to come", closed: true, ..Wait::NOTHING }, deadline)?;
+        wait(worker, WaitSpec { reason: "its time to come", only_this_run: true, ..WaitSpec::DEFAULT }, deadline)?;
     }
     Ok(())
 }

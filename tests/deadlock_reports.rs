@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-fn deadlock<T>(result: Result<T, RunError<T>>) -> (cede::task::DeadlockReport, thread::Result<T>) {
+fn deadlock<T>(result: Result<T, RunError<T>>) -> (cede::observe::DeadlockReport, thread::Result<T>) {
     match result {
         Err(RunError::Deadlock { report, outcome }) => (report, outcome),
         Err(error) => panic!("another error: {error}"),

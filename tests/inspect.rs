@@ -748,7 +748,7 @@ fn a_run_that_sleeps_or_takes_turns_is_not_slow() {
             chain(end);
             drop((turning, waking));
             cede::time::sleep(3 * allowed).unwrap();
-            // Nobody is left: this is the hub's sleep.
+            // Nobody is left: this is the event loop's sleep.
             cede::time::sleep(3 * allowed).unwrap();
             let me = Unparker::current();
             let thread = std::thread::spawn(move || {

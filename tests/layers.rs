@@ -68,6 +68,10 @@ fn violations(lib: &str, files: &[(String, String)]) -> Vec<String> {
     let place = |module: &str| layers.iter().position(|layer| layer == module);
     let mut wrong = Vec::new();
     for (path, text) in files {
+        // A test may use what is higher.
+        if path.ends_with("_tests.rs") {
+            continue;
+        }
         let own = path.split(['/', '.']).next().unwrap().to_string();
         let Some(here) = place(&own) else {
             if own != "lib" {
@@ -105,21 +109,33 @@ fn modules_use_only_what_stands_above_them() {
 #[test]
 fn a_planted_violation_is_found() {
     let (lib, mut files) = library();
-    files.push(("stack/planted.rs".into(), "use crate::{section::x, generator::Generator};".into()));
-    files.push(("section.rs".into(), "fn f() { crate::Sink::new }".into()));
+    files.push(("stack/planted.rs".into(), "use crate::{suspend_check::x, generator::Generator};".into()));
+    files.push(("suspend_check.rs".into(), "fn f() { crate::Sink::new }".into()));
     assert_eq!(
         violations(&lib, &files),
         [
-            "stack/planted.rs uses section, which stands below it",
+            "stack/planted.rs uses suspend_check, which stands below it",
             "stack/planted.rs uses generator, which stands below it",
-            "section.rs uses pipeline, which stands below it"
+            "suspend_check.rs uses pipeline, which stands below it"
         ]
     );
 }
 
 #[test]
 fn unsafe_code_has_known_homes() {
-    let homes = ["stack/", "coroutine/", "scheduler/", "task/", "sync/mutex.rs", "sync/rwlock.rs"];
+    let homes = [
+        "sys/",
+        "wait/lock.rs",
+        "stack/",
+        "coroutine/",
+        "scheduler/",
+        "task/",
+        "sync/mutex.rs",
+        "sync/rwlock.rs",
+        "observe/sampler.rs",
+        "observe/dump.rs",
+        "observe/deadlock.rs",
+    ];
     let (_, files) = library();
     for (path, text) in &files {
         let at_home = homes.iter().any(|home| path.starts_with(home));

@@ -20,10 +20,10 @@ import gdb.unwinder
 
 MAGIC = 0x6365646500000001
 PHASES = ["free", "pending", "ready", "waiting", "done", "cancelled"]
-# The order of src/scheduler/debug.rs.
-NAMES = """native context_size slots first before block_size id phase why_at why_len name_at name_len name_data
-slab index slab_start stack_size guard_size current hub""".split()
-SYMBOL = "cede::scheduler::debug::CEDE_DEBUG_LAYOUT"
+# The order of src/scheduler/debugger.rs.
+NAMES = """native context_size slots first before tcb_size id phase reason_at reason_len name_at name_len name_data
+slab index slab_start stack_size guard_size current event_loop""".split()
+SYMBOL = "cede::scheduler::debugger::CEDE_DEBUG_LAYOUT"
 
 
 def words(address, count=1):
@@ -57,21 +57,21 @@ class InC:
 
 
 class Task:
-    def __init__(self, layout, block, context, worker):
-        self.block, self.context = block, context
-        self.id = word(block + layout["id"])
-        self.phase = bytes(gdb.selected_inferior().read_memory(block + layout["phase"], 1))[0]
+    def __init__(self, layout, tcb, context, worker):
+        self.tcb, self.context = tcb, context
+        self.id = word(tcb + layout["id"])
+        self.phase = bytes(gdb.selected_inferior().read_memory(tcb + layout["phase"], 1))[0]
         self.running = context == word(worker + layout["current"])
-        self.is_hub = block == word(worker + layout["hub"])
-        name = word(block + layout["name_at"])
-        self.name = text(name and name + layout["name_data"], word(block + layout["name_len"]))
-        self.why = ""
+        self.is_event_loop = tcb == word(worker + layout["event_loop"])
+        name = word(tcb + layout["name_at"])
+        self.name = text(name and name + layout["name_data"], word(tcb + layout["name_len"]))
+        self.reason = ""
         if PHASES[self.phase] == "waiting":
-            self.why = text(word(block + layout["why_at"]), word(block + layout["why_len"]))
-        slab = word(block + layout["slab"])
+            self.reason = text(word(tcb + layout["reason_at"]), word(tcb + layout["reason_len"]))
+        slab = word(tcb + layout["slab"])
         self.stack = None
         if slab:
-            index = word(block + layout["index"]) & 0xFFFFFFFF
+            index = word(tcb + layout["index"]) & 0xFFFFFFFF
             size, guard = word(slab + layout["stack_size"]), word(slab + layout["guard_size"])
             start = word(slab + layout["slab_start"]) + index * (size + guard)
             self.stack = (start + guard, start + guard + size - index % 32 * 64)
@@ -115,13 +115,13 @@ def tasks_of(layout, worker, table):
     tasks = []
     chunk = word(table + layout["first"])
     while chunk:
-        blocks = word(chunk)
+        tcbs = word(chunk)
         for slot in range(1, layout["slots"]):
-            block = blocks + slot * layout["block_size"]
-            if bytes(gdb.selected_inferior().read_memory(block + layout["phase"], 1))[0]:
-                tasks.append(Task(layout, block, chunk + slot * layout["context_size"], worker))
+            tcb = tcbs + slot * layout["tcb_size"]
+            if bytes(gdb.selected_inferior().read_memory(tcb + layout["phase"], 1))[0]:
+                tasks.append(Task(layout, tcb, chunk + slot * layout["context_size"], worker))
         chunk = word(chunk + layout["before"])
-    return sorted((task for task in tasks if not task.is_hub), key=lambda task: task.id)
+    return sorted((task for task in tasks if not task.is_event_loop), key=lambda task: task.id)
 
 
 class SwitchedUnwinder(gdb.unwinder.Unwinder):
@@ -208,8 +208,8 @@ class CedeTasks(gdb.Command):
             print("run %d: %d task%s" % (number, len(tasks), "" if len(tasks) == 1 else "s"))
             for task in tasks:
                 line = "  %d %s %s" % (task.id, repr(task.name) if task.name else "(unnamed)", task.state())
-                if task.why:
-                    line += ": " + task.why
+                if task.reason:
+                    line += ": " + task.reason
                 if task.stack:
                     line += ", stack %#x..%#x" % task.stack
                 if layout["native"] and task.is_suspended():

@@ -26,26 +26,26 @@ impl<T> Chan<T> {
 
 /// What a select does that receives from two channels: stands in both lines, waits, claims itself, and leaves both.
 pub fn receive_from_either(channels: [&Chan<u32>; 2]) -> Option<u32> {
-    use crate::sync::waiters::Choice;
+    use crate::sync::wait_queue::SelectState;
     if let Some(message) = channels.iter().find_map(|channel| channel.try_recv().ok()) {
         return Some(message);
     }
-    let choice = Choice::take();
-    let mut places = [None, None];
+    let select_state = SelectState::take();
+    let mut waiters = [None, None];
     for (i, Chan(channel)) in channels.iter().enumerate() {
         let mut state = channel.state.lock();
-        if state.can_recv(choice) {
+        if state.can_recv(select_state) {
             break;
         }
-        places[i] = Some(state.receiving.enlist_for(None, choice, i + 1));
+        waiters[i] = Some(state.receiving.enqueue_select(None, select_state, i + 1));
     }
-    if places[1].is_some() {
-        while choice.claimed() == 0 {
-            let _ = crate::task::wait::wait_anywhere(crate::scheduler::Wait::NOTHING, None);
+    if waiters[1].is_some() {
+        while select_state.claimed() == 0 {
+            let _ = crate::task::wait::wait_anywhere(crate::scheduler::WaitSpec::DEFAULT, None);
         }
     }
-    choice.claim(usize::MAX);
-    let leave = |i: usize| channels[i].0.state.lock().receiving.leave(places[i]?).0;
+    select_state.claim(usize::MAX);
+    let leave = |i: usize| channels[i].0.state.lock().receiving.remove(waiters[i]?).0;
     let (first, second) = (leave(0), leave(1));
     assert!(first.is_none() || second.is_none(), "it was handed something twice");
     first.or(second)

@@ -1,5 +1,6 @@
 //! Models of what happens between threads, checked by loom in every order that threads can run in, on the library's own
-//! files: the inbox (park and wake), the lock, the lines of waiters, the channel, the mutex and the promise. `.ci/models` runs them.
+//! files: the remote queue (park and wake), the lock, the lines of waiters, the channel, the mutex and the promise.
+//! `.ci/models` runs them.
 //!
 //! `build.rs` makes the modules. A type that is to be modelled too is added there: its file, and what loom needs replaced.
 //! Each planted fault must be found.
@@ -36,8 +37,8 @@ macro_rules! models {
         #[allow(dead_code, reason = "a fault is for one model")]
         pub(super) mod $module {
             use super::{Arc, explore, thread};
-            use crate::modules::$module::scheduler::inbox::{Open, Wake};
-            use crate::modules::$module::scheduler::lock::Lock;
+            use crate::modules::$module::scheduler::lock::BiasedLock;
+            use crate::modules::$module::scheduler::remote::{RemoteReceiver, RemoteWake};
             use crate::modules::$module::scheduler::wake::{Canceller, ME};
             use crate::modules::$module::sync::channel::{Chan, receive_from_either};
             use crate::modules::$module::sync::mutex::Mutex;
@@ -52,17 +53,17 @@ macro_rules! models {
             /// E1: a worker that looks, finds nothing and goes to sleep, while two others wake tasks of its.
             pub(crate) fn park_and_wake() {
                 explore(3, || {
-                    let open = Arc::new(Open::new());
-                    let (inbox, run) = (open.inbox(), open.run());
+                    let open = Arc::new(RemoteReceiver::new());
+                    let (queue, run) = (open.queue(), open.run());
                     let posting: Vec<_> = (1..3)
                         .map(|key| {
-                            let wake = Wake { key, address: key as u64 };
-                            thread::spawn(move || assert!(inbox.post(run, wake)))
+                            let wake = RemoteWake { tcb: key, task_id: key as u64 };
+                            thread::spawn(move || assert!(queue.push(run, wake)))
                         })
                         .collect();
                     let mut woken = 0;
                     while woken < 2 {
-                        if open.has_letters() {
+                        if open.has_pending() {
                             woken += open.take().0.len();
                         } else {
                             open.sleep(None);
@@ -76,9 +77,9 @@ macro_rules! models {
             pub(crate) fn one_at_a_time(others: usize) {
                 explore(3, move || {
                     run();
-                    let lock = Arc::new(Lock::new(Cell::new(0)));
+                    let lock = Arc::new(BiasedLock::new(Cell::new(0)));
                     // loom knows who has seen what, and fails if two are inside.
-                    let add = |lock: &Lock<Cell<usize>>| {
+                    let add = |lock: &BiasedLock<Cell<usize>>| {
                         let count = lock.lock();
                         count.set(count.get() + 1);
                     };
@@ -104,8 +105,8 @@ macro_rules! models {
             /// A plain thread uses it before a run does.
             pub(crate) fn a_run_comes_late() {
                 explore(3, || {
-                    let lock = Arc::new(Lock::new(Cell::new(0)));
-                    let add = |lock: &Lock<Cell<usize>>| {
+                    let lock = Arc::new(BiasedLock::new(Cell::new(0)));
+                    let add = |lock: &BiasedLock<Cell<usize>>| {
                         let count = lock.lock();
                         count.set(count.get() + 1);
                     };

@@ -1,14 +1,18 @@
 // What stands in for the rest of the library.
 
+pub mod wait {
+    pub use crate::scheduler::lock;
+}
+
 pub mod task {
     pub mod wait {
-        use crate::scheduler::wake::{Wait, block, is_cancelled};
+        use crate::scheduler::wake::{WaitSpec, block, is_cancelled};
 
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
         #[error("cancelled")]
         pub struct Cancelled;
 
-        pub fn wait_anywhere(_: Wait, _: Option<std::time::Instant>) -> Result<(), ()> {
+        pub fn wait_anywhere(_: WaitSpec, _: Option<std::time::Instant>) -> Result<(), ()> {
             if is_cancelled() {
                 return Err(());
             }
@@ -16,12 +20,12 @@ pub mod task {
             if is_cancelled() { Err(()) } else { Ok(()) }
         }
 
-        pub fn breathe() {}
+        pub fn consume_budget() {}
 
         pub fn breathe_on(_: Option<&crate::scheduler::Worker>) {}
 
-        pub fn is_out(key: &crate::scheduler::wake::WakeKey) -> bool {
-            key.is_gone()
+        pub fn is_out(waker: &crate::scheduler::wake::WakeHandle) -> bool {
+            waker.is_gone()
         }
     }
 }

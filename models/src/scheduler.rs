@@ -1,6 +1,6 @@
-// What stands in for the rest of the scheduler: threads that each have an inbox, and may have a run.
+// What stands in for the rest of the scheduler: threads that each have a remote queue, and may have a run.
 
-pub use self::wake::Wait;
+pub use self::wake::WaitSpec;
 
 /// A worker, as far as a lock cares.
 pub struct Worker(u64);
@@ -16,23 +16,23 @@ pub fn worker() -> Option<&'static Worker> {
     wake::ME.with(|me| me.has_run.get().then(|| &*Box::leak(Box::new(Worker(me.open.run())))))
 }
 
-pub mod fence {
+pub mod membarrier {
     // membarrier(2) makes every running thread pass a full fence, somewhere. In the model both sides have their own, at the
     // places that matter, since loom knows of no such thing.
-    pub fn light() {
+    pub fn asymmetric_light() {
         loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
     }
 
-    pub fn heavy(_owner: u64) {
+    pub fn asymmetric_heavy(_owner: u64) {
         loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
     }
 
-    pub fn is_there() -> bool {
+    pub fn is_available() -> bool {
         true
     }
 }
 
-pub mod hub {
+pub mod event_loop {
     /// A callback that a run keeps. No model has one.
     #[derive(Clone, Copy, PartialEq)]
     pub struct Held;
@@ -48,38 +48,38 @@ pub mod handshake {
 }
 
 pub mod wake {
-    use super::inbox::{Inbox, Open};
+    use super::remote::{RemoteQueue, RemoteReceiver};
     use loom::sync::Arc;
     use loom::sync::atomic::{AtomicBool, Ordering};
     use std::cell::{Cell, RefCell};
 
     pub struct Me {
-        pub open: Open,
+        pub open: RemoteReceiver,
         pub has_run: Cell<bool>,
         pub cancelled: RefCell<Option<Arc<AtomicBool>>>,
     }
 
     loom::thread_local! {
-        pub static ME: Me = Me { open: Open::new(), has_run: Cell::new(false), cancelled: RefCell::new(None) };
+        pub static ME: Me = Me { open: RemoteReceiver::new(), has_run: Cell::new(false), cancelled: RefCell::new(None) };
     }
 
     #[derive(Clone, Copy)]
-    pub struct WakeKey {
-        inbox: &'static Inbox,
+    pub struct WakeHandle {
+        queue: &'static RemoteQueue,
         run: u64,
     }
 
-    impl WakeKey {
-        pub fn current() -> WakeKey {
-            ME.with(|me| WakeKey { inbox: me.open.inbox(), run: me.open.run() })
+    impl WakeHandle {
+        pub fn current() -> WakeHandle {
+            ME.with(|me| WakeHandle { queue: me.open.queue(), run: me.open.run() })
         }
 
-        pub fn put_current(place: &mut Option<WakeKey>) {
-            *place = Some(WakeKey::current());
+        pub fn put_current(place: &mut Option<WakeHandle>) {
+            *place = Some(WakeHandle::current());
         }
 
         pub fn wake(&self) -> bool {
-            self.inbox.nudge(self.run)
+            self.queue.notify(self.run)
         }
 
         pub fn is_gone(&self) -> bool {
@@ -88,15 +88,15 @@ pub mod wake {
     }
 
     #[derive(Clone, Copy)]
-    pub struct Wait {
-        pub why: &'static str,
-        pub open: bool,
-        pub stubborn: bool,
+    pub struct WaitSpec {
+        pub reason: &'static str,
+        pub external: bool,
+        pub uncancellable: bool,
         pub holder: *const Holder,
     }
 
-    impl Wait {
-        pub const NOTHING: Wait = Wait { why: "", open: false, stubborn: false, holder: std::ptr::null() };
+    impl WaitSpec {
+        pub const DEFAULT: WaitSpec = WaitSpec { reason: "", external: false, uncancellable: false, holder: std::ptr::null() };
     }
 
     /// Only people read it.
@@ -107,14 +107,14 @@ pub mod wake {
             Holder
         }
 
-        pub fn set(&self, _: WakeKey) {}
+        pub fn set(&self, _: WakeHandle) {}
 
         pub fn set_current(&self) {}
 
         pub fn set_task_of(&self, _: Option<&super::Worker>) {}
     }
 
-    /// Sleeps until there is a letter.
+    /// Sleeps until there is a remote wake.
     pub fn block() {
         ME.with(|me| {
             me.open.sleep(None);
@@ -129,19 +129,19 @@ pub mod wake {
     /// Cancels a thread that waits, or will.
     pub struct Canceller {
         flag: Arc<AtomicBool>,
-        key: WakeKey,
+        waker: WakeHandle,
     }
 
     impl Canceller {
         pub fn of_this_thread() -> Canceller {
             let flag = Arc::new(AtomicBool::new(false));
             ME.with(|me| *me.cancelled.borrow_mut() = Some(Arc::clone(&flag)));
-            Canceller { flag, key: WakeKey::current() }
+            Canceller { flag, waker: WakeHandle::current() }
         }
 
         pub fn cancel(&self) {
             self.flag.store(true, Ordering::Release);
-            let _ = self.key.wake();
+            let _ = self.waker.wake();
         }
     }
 }

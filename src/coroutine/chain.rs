@@ -30,13 +30,13 @@ use std::ptr::{null, with_exposed_provenance};
 /// The announcement beside a switch. `Plain` is the one that is never written on the plain way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub(crate) enum Note {
+pub(crate) enum Control {
     /// A value and nothing else.
     Plain,
     /// To the body: unwind. (A body that has not started: do not.)
     Unwind,
     /// Either way: the message is in the handle, in words that only the two sides know.
-    Mail,
+    Message,
     /// The thread ends, and thread-locals that lie on this stack may be gone: the body runs no more. Written by the pool.
     ThreadEnded = THREAD_ENDED,
 }
@@ -44,12 +44,14 @@ pub(crate) enum Note {
 /// How a body suspends, whatever its types. corosensei's yielder is `repr(transparent)` around the parent link.
 pub(super) type Link = corosensei::Yielder<(), ()>;
 
-/// The part of a port that is the same for every type of input and output; the first field of the port, and so of the handle.
+/// The part of a raw yielder that is the same for every type of input and output; the first field of the raw yielder,
+/// and so of the handle.
 ///
-/// Its first byte is the note, because the stack's tag keeps the address of the note, and the walk takes that for the head's.
+/// Its first byte is the control byte, because the stack's tag keeps the address of the control byte, and the walk
+/// takes that for the head's.
 #[repr(C)]
 pub(crate) struct Head {
-    pub(super) note: Cell<Note>,
+    pub(super) control: Cell<Control>,
     /// The resumer was panicking when it resumed the body, so `panicking()` says nothing about the body.
     pub(super) resumed_in_panic: Cell<bool>,
     /// The body has been told to unwind.
@@ -68,7 +70,7 @@ pub(crate) struct Head {
 impl Head {
     pub(super) fn new() -> Head {
         Head {
-            note: Cell::new(Note::Plain),
+            control: Cell::new(Control::Plain),
             resumed_in_panic: Cell::new(false),
             unwinding: Cell::new(false),
             kind: Cell::new(Kind::Run),
@@ -187,10 +189,11 @@ impl Iterator for Walk {
     #[inline]
     fn next(&mut self) -> Option<Running> {
         let slot = slot_around(self.0)?;
-        let note = slot.last_word()?;
-        // SAFETY: `Port::ask_for_last_word` gave the address of a head's first field, which lives until the tag is cleared, so until
-        // the body has ended; and this body has not, since the walk came by its running frames. No `Running` outlives the walk.
-        let head: &'static Head = unsafe { note.cast::<Head>().as_ref() };
+        let control = slot.last_word()?;
+        // SAFETY: `RawYielder::ask_for_last_word` gave the address of a head's first field, which lives until the tag
+        // is cleared, so until the body has ended; and this body has not, since the walk came by its running frames. No
+        // `Running` outlives the walk.
+        let head: &'static Head = unsafe { control.cast::<Head>().as_ref() };
         self.0 = Walk::from_resumer(head).0;
         Some(Running { slot, head })
     }

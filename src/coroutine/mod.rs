@@ -4,20 +4,20 @@
 //! want [`Generator`](crate::Generator) (pulled from) or [`Sink`](crate::Sink) (pushed to), which are made of it.
 
 pub(crate) mod chain;
-pub(crate) mod core;
-pub(crate) mod port;
+pub(crate) mod raw;
+pub(crate) mod raw_yielder;
 mod scoped;
 mod unwind_tables;
 
-use self::core::{Core, Event, Plan};
-use self::port::{Handle, Port};
+use self::raw::{Event, RawCoroutine, StackOptions};
+use self::raw_yielder::{Handle, RawYielder};
 use crate::stack::arena::Kind;
 use crate::stack::{Shape, StackError};
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::resume_unwind;
 
-pub use self::core::State;
+pub use self::raw::State;
 pub use self::scoped::{Scoped, scoped};
 
 /// What a resume led to: the body suspended with a value, or returned.
@@ -60,7 +60,7 @@ impl<Y, R> CoroutineState<Y, R> {
 /// It can be lent to any function that the body calls, however deep, but not to another thread.
 #[repr(C)]
 pub struct Suspender<I, Y> {
-    port: Port<I, Y>,
+    raw_yielder: RawYielder<I, Y>,
 }
 
 impl<I, Y> Suspender<I, Y> {
@@ -87,16 +87,16 @@ impl<I, Y> Suspender<I, Y> {
     #[inline(always)]
     #[track_caller]
     pub fn suspend(&self, value: Y) -> I {
-        match self.port.suspend(value) {
+        match self.raw_yielder.suspend(value) {
             Ok(input) => input,
-            Err(_) => self.port.unwind(),
+            Err(_) => self.raw_yielder.unwind(),
         }
     }
 }
 
 impl<I, Y> fmt::Debug for Suspender<I, Y> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Suspender of {}", self.port.label())
+        write!(f, "Suspender of {}", self.raw_yielder.label())
     }
 }
 
@@ -104,13 +104,13 @@ impl<I, Y> Handle for Suspender<I, Y> {
     type In = I;
     type Out = Y;
 
-    fn new(port: Port<I, Y>) -> Self {
-        Suspender { port }
+    fn new(raw_yielder: RawYielder<I, Y>) -> Self {
+        Suspender { raw_yielder }
     }
 
     #[inline(always)]
-    fn port(&self) -> &Port<I, Y> {
-        &self.port
+    fn raw_yielder(&self) -> &RawYielder<I, Y> {
+        &self.raw_yielder
     }
 }
 
@@ -135,7 +135,7 @@ impl<I, Y> Handle for Suspender<I, Y> {
 /// assert_eq!(greeter.resume("Bob"), CoroutineState::Complete("and goodbye, Bob".to_string()));
 /// ```
 pub struct Coroutine<I, Y, R> {
-    core: Core<Suspender<I, Y>, R>,
+    raw: RawCoroutine<Suspender<I, Y>, R>,
 }
 
 impl<I: 'static, Y: 'static, R: 'static> Coroutine<I, Y, R> {
@@ -161,13 +161,16 @@ impl<I: 'static, Y: 'static, R: 'static> Coroutine<I, Y, R> {
     /// [`StackError`] when there is no stack to be had; the body is dropped.
     #[inline]
     pub fn try_new(body: impl FnOnce(&Suspender<I, Y>, I) -> R + 'static) -> Result<Self, StackError> {
-        Self::planned(Plan::usual(), body)
+        Self::with_options(StackOptions::default_shape(), body)
     }
 
     #[inline]
-    fn planned(plan: Plan, body: impl FnOnce(&Suspender<I, Y>, I) -> R + 'static) -> Result<Self, StackError> {
+    fn with_options(
+        options: StackOptions,
+        body: impl FnOnce(&Suspender<I, Y>, I) -> R + 'static,
+    ) -> Result<Self, StackError> {
         // SAFETY: all is 'static.
-        Ok(Coroutine { core: unsafe { suspending(plan, body) }? })
+        Ok(Coroutine { raw: unsafe { suspending(options, body) }? })
     }
 
     /// Runs the body until it suspends or returns.
@@ -179,22 +182,22 @@ impl<I: 'static, Y: 'static, R: 'static> Coroutine<I, Y, R> {
     #[inline(always)]
     #[track_caller]
     pub fn resume(&mut self, input: I) -> CoroutineState<Y, R> {
-        resume(&mut self.core, input)
+        resume(&mut self.raw, input)
     }
 
     /// Where the body stands.
     pub fn state(&self) -> State {
-        self.core.state()
+        self.raw.state()
     }
 
     /// Whether the body has returned, panicked or been leaked.
     pub fn is_finished(&self) -> bool {
-        self.core.is_finished()
+        self.raw.is_finished()
     }
 
     /// The name that the builder gave.
     pub fn name(&self) -> Option<&str> {
-        name(&self.core)
+        name(&self.raw)
     }
 
     /// How deep the stack has been, in bytes, in whole pages.
@@ -207,43 +210,45 @@ impl<I: 'static, Y: 'static, R: 'static> Coroutine<I, Y, R> {
     ///
     /// What `mincore(2)` said.
     pub fn stack_high_water(&self) -> std::io::Result<usize> {
-        stack_high_water(&self.core)
+        stack_high_water(&self.raw)
     }
 }
 
-/// A core whose body takes its first input.
+/// A raw coroutine whose body takes its first input.
 ///
 /// # Safety
 ///
-/// As [`Core::new`].
+/// As [`RawCoroutine::new`].
 #[inline]
 unsafe fn suspending<I, Y, R>(
-    plan: Plan,
+    options: StackOptions,
     body: impl FnOnce(&Suspender<I, Y>, I) -> R,
-) -> Result<Core<Suspender<I, Y>, R>, StackError> {
+) -> Result<RawCoroutine<Suspender<I, Y>, R>, StackError> {
     // SAFETY: as the caller's for `body`. The input is there: these cores are private to this module, and are run first by
-    // `Core::resume`, which sets it.
-    unsafe { Core::new(plan, Kind::Coroutine, |s: &Suspender<I, Y>| body(s, s.port.take_input())) }
+    // `RawCoroutine::resume`, which sets it.
+    unsafe { RawCoroutine::new(options, Kind::Coroutine, |s: &Suspender<I, Y>| body(s, s.raw_yielder.take_input())) }
 }
 
 #[inline(always)]
-fn resume<I, Y, R>(core: &mut Core<Suspender<I, Y>, R>, input: I) -> CoroutineState<Y, R> {
-    match core.resume(input) {
+fn resume<I, Y, R>(raw: &mut RawCoroutine<Suspender<I, Y>, R>, input: I) -> CoroutineState<Y, R> {
+    match raw.resume(input) {
         Event::Yielded(value) => CoroutineState::Yielded(value),
         Event::Complete(value) => CoroutineState::Complete(value),
         Event::Panicked(payload) => resume_unwind(payload),
-        Event::Mail | Event::Unwound => unreachable!("a plain coroutine sends no mail and was not told to unwind"),
+        Event::Message | Event::Unwound => {
+            unreachable!("a plain coroutine sends no message and was not told to unwind")
+        }
     }
 }
 
-/// The name of a core's stack.
-pub(crate) fn name<H: Handle, R>(core: &Core<H, R>) -> Option<&str> {
-    core.handle().port().name()
+/// The name of a raw coroutine's stack.
+pub(crate) fn name<H: Handle, R>(raw: &RawCoroutine<H, R>) -> Option<&str> {
+    raw.handle().raw_yielder().name()
 }
 
-/// How deep a core's stack has been.
-pub(crate) fn stack_high_water<H: Handle, R>(core: &Core<H, R>) -> std::io::Result<usize> {
-    core.handle().port().slot().high_water()
+/// How deep a raw coroutine's stack has been.
+pub(crate) fn stack_high_water<H: Handle, R>(raw: &RawCoroutine<H, R>) -> std::io::Result<usize> {
+    raw.handle().raw_yielder().slot().high_water()
 }
 
 #[cold]
@@ -254,7 +259,7 @@ pub(crate) fn no_stack(error: &StackError) -> ! {
 
 impl<I, Y, R> fmt::Debug for Coroutine<I, Y, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.core.fmt(f)
+        self.raw.fmt(f)
     }
 }
 
@@ -354,7 +359,7 @@ impl Builder {
         self,
         body: impl FnOnce(&Suspender<I, Y>, I) -> R + 'static,
     ) -> Result<Coroutine<I, Y, R>, StackError> {
-        Coroutine::planned(self.plan()?, body)
+        Coroutine::with_options(self.options()?, body)
     }
 
     pub(crate) fn inherits_locals(&self) -> bool {
@@ -371,11 +376,11 @@ impl Builder {
     }
 
     /// Checks what was asked for.
-    pub(crate) fn plan(self) -> Result<Plan, StackError> {
+    pub(crate) fn options(self) -> Result<StackOptions, StackError> {
         let shape = match (self.stack_size, self.guard_size) {
-            (None, 0) => Shape::usual(),
+            (None, 0) => Shape::default_shape(),
             (size, guard) => Shape::new(size.unwrap_or(crate::stack::DEFAULT_SIZE), guard)?,
         };
-        Ok(Plan { shape, name: self.name, clear: self.clear_stack })
+        Ok(StackOptions { shape, name: self.name, clear: self.clear_stack })
     }
 }

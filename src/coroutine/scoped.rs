@@ -5,13 +5,13 @@
 //! can name. It owns nothing: forgetting it, or exchanging it for another (`mem::swap`), changes only which coroutine a
 //! name refers to. `&mut` to the coroutine itself is not given out, because then the coroutines could be exchanged.
 
-use super::core::{Core, Plan, throw_from_drop};
+use super::raw::{RawCoroutine, StackOptions, throw_from_drop};
 use super::{CoroutineState, State, Suspender, no_stack, resume, suspending};
 use std::fmt;
 
 /// A coroutine that borrows, for as long as the call to [`scoped`] lasts.
 pub struct Scoped<'scope, I, Y, R> {
-    core: &'scope mut Core<Suspender<I, Y>, R>,
+    raw: &'scope mut RawCoroutine<Suspender<I, Y>, R>,
 }
 
 /// Makes a coroutine whose body may borrow from the caller, hands it to `with`, ends it, and returns what `with` returned.
@@ -47,22 +47,22 @@ pub fn scoped<I, Y, R, T>(
 ) -> T {
     // SAFETY: what `body` borrows outlives this call, and `owner` never leaves it: it is dropped here on every way out, and
     // its drop ends the body or the process.
-    let mut owner = match unsafe { suspending(Plan::usual(), body) } {
-        Ok(core) => Owner(core),
+    let mut owner = match unsafe { suspending(StackOptions::default_shape(), body) } {
+        Ok(raw) => Owner(raw),
         Err(error) => no_stack(&error),
     };
-    with(Scoped { core: &mut owner.0 })
+    with(Scoped { raw: &mut owner.0 })
 }
 
 /// Ends its coroutine for certain.
-struct Owner<I, Y, R>(Core<Suspender<I, Y>, R>);
+struct Owner<I, Y, R>(RawCoroutine<Suspender<I, Y>, R>);
 
 impl<I, Y, R> Drop for Owner<I, Y, R> {
     fn drop(&mut self) {
         if !self.0.is_finished()
             && let Err(payload) = self.0.end(true)
         {
-            throw_from_drop(payload, &self.0.handle().port.label());
+            throw_from_drop(payload, &self.0.handle().raw_yielder.label());
         }
     }
 }
@@ -76,22 +76,22 @@ impl<I, Y, R> Scoped<'_, I, Y, R> {
     #[inline(always)]
     #[track_caller]
     pub fn resume(&mut self, input: I) -> CoroutineState<Y, R> {
-        resume(self.core, input)
+        resume(self.raw, input)
     }
 
     /// Where the body stands.
     pub fn state(&self) -> State {
-        self.core.state()
+        self.raw.state()
     }
 
     /// Whether the body has returned or panicked.
     pub fn is_finished(&self) -> bool {
-        self.core.is_finished()
+        self.raw.is_finished()
     }
 }
 
 impl<I, Y, R> fmt::Debug for Scoped<'_, I, Y, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.core.fmt(f)
+        self.raw.fmt(f)
     }
 }

@@ -7,19 +7,19 @@
 //!       `------------------>frame 1     runs, yields to the consumer
 //! ```
 //!
-//! A body that yields from another hands it out as mail; from then on it is a frame of the chain. When the innermost ends,
-//! however it ends, that goes as mail to the one before it: its value, its panic, the error it did not handle, or the word
+//! A body that yields from another hands it out as message; from then on it is a frame of the chain. When the innermost ends,
+//! however it ends, that goes as message to the one before it: its value, its panic, the error it did not handle, or the word
 //! that all is being closed.
 
 use super::Generator;
 use super::yielder::Yielder;
-use crate::coroutine::core::{Core, Event, Payload, discard};
-use crate::coroutine::port::Note;
+use crate::coroutine::raw::{Event, Payload, RawCoroutine, drop_catching};
+use crate::coroutine::raw_yielder::Control;
 use std::any::Any;
 use std::error::Error;
 
 /// What a body and its driver tell each other beside values.
-pub(super) enum Mail<Y, S> {
+pub(super) enum Message<Y, S> {
     /// From a body: yield from this one.
     Delegate(Box<dyn Frame<Y, S>>),
     /// To a body: you are being closed.
@@ -46,13 +46,13 @@ pub(super) enum Stop<Y, S, R> {
 
 impl<Y, S> Stop<Y, S, Box<dyn Any>> {
     /// What the end of an inner generator means to the one that yields from it.
-    fn into_mail(self, closing: bool) -> Mail<Y, S> {
+    fn into_message(self, closing: bool) -> Message<Y, S> {
         match self {
-            Stop::Returned(value) if !closing => Mail::Returned(value),
-            Stop::Returned(value) => discard(value).map_or_else(Mail::Panicked, |()| Mail::Close),
-            Stop::Raised(error) => Mail::Throw(error),
-            Stop::Panicked(payload) => Mail::Panicked(payload),
-            _ => Mail::Close,
+            Stop::Returned(value) if !closing => Message::Returned(value),
+            Stop::Returned(value) => drop_catching(value).map_or_else(Message::Panicked, |()| Message::Close),
+            Stop::Raised(error) => Message::Throw(error),
+            Stop::Panicked(payload) => Message::Panicked(payload),
+            _ => Message::Close,
         }
     }
 }
@@ -64,7 +64,7 @@ pub(super) trait Frame<Y, S> {
     /// Sends a value to the `yield` that it waits in.
     fn send(&mut self, value: S) -> Stop<Y, S, Box<dyn Any>>;
     /// Tells it something.
-    fn deliver(&mut self, mail: Mail<Y, S>) -> Stop<Y, S, Box<dyn Any>>;
+    fn deliver(&mut self, message: Message<Y, S>) -> Stop<Y, S, Box<dyn Any>>;
     /// The chain that it had before it became a frame of another.
     fn take_chain(&mut self) -> Chain<Y, S>;
     /// Gives it up.
@@ -74,21 +74,21 @@ pub(super) trait Frame<Y, S> {
 impl<Y: 'static, S: 'static, R: 'static> Frame<Y, S> for Generator<Y, S, R> {
     fn enter(&mut self) -> Stop<Y, S, Box<dyn Any>> {
         let event = match unit() {
-            Some(unit) if self.core.is_started() => self.core.resume(unit),
-            _ => self.core.start(),
+            Some(unit) if self.raw.is_started() => self.raw.resume(unit),
+            _ => self.raw.start(),
         };
-        boxed(stop_of(&self.core, event))
+        boxed(stop_of(&self.raw, event))
     }
 
     fn send(&mut self, value: S) -> Stop<Y, S, Box<dyn Any>> {
-        match self.core.resume(value) {
+        match self.raw.resume(value) {
             Event::Yielded(value) => Stop::Yielded(value),
-            event => boxed(stop_of(&self.core, event)),
+            event => boxed(stop_of(&self.raw, event)),
         }
     }
 
-    fn deliver(&mut self, mail: Mail<Y, S>) -> Stop<Y, S, Box<dyn Any>> {
-        boxed(deliver(&mut self.core, mail))
+    fn deliver(&mut self, message: Message<Y, S>) -> Stop<Y, S, Box<dyn Any>> {
+        boxed(deliver(&mut self.raw, message))
     }
 
     fn take_chain(&mut self) -> Chain<Y, S> {
@@ -96,7 +96,7 @@ impl<Y: 'static, S: 'static, R: 'static> Frame<Y, S> for Generator<Y, S, R> {
     }
 
     fn leak(&mut self) {
-        self.core.leak("is yielded from by a generator that is leaked");
+        self.raw.leak("is yielded from by a generator that is leaked");
     }
 }
 
@@ -117,22 +117,22 @@ pub(super) fn unit<S: 'static>() -> Option<S> {
     (&mut unit as &mut dyn Any).downcast_mut::<Option<S>>().and_then(Option::take)
 }
 
-/// Reads an event together with the mail that belongs to it.
-pub(super) fn stop_of<Y, S, R>(core: &Core<Yielder<Y, S>, R>, event: Event<Y, R>) -> Stop<Y, S, R> {
+/// Reads an event together with the message that belongs to it.
+pub(super) fn stop_of<Y, S, R>(raw: &RawCoroutine<Yielder<Y, S>, R>, event: Event<Y, R>) -> Stop<Y, S, R> {
     match event {
         Event::Yielded(value) => Stop::Yielded(value),
-        Event::Mail => match core.handle().take_mail() {
-            Some(Mail::Delegate(frame)) => Stop::Delegate(frame),
+        Event::Message => match raw.handle().take_message() {
+            Some(Message::Delegate(frame)) => Stop::Delegate(frame),
             _ => unreachable!("a body sends nothing but delegates"),
         },
-        Event::Unwound => core.handle().take_raised().map_or(Stop::Unwound, Stop::Raised),
+        Event::Unwound => raw.handle().take_raised().map_or(Stop::Unwound, Stop::Raised),
         // A body that caught the unwinding of a thrown error has handled it.
-        Event::Complete(value) => match discard(core.handle().take_raised()) {
+        Event::Complete(value) => match drop_catching(raw.handle().take_raised()) {
             Ok(()) => Stop::Returned(value),
             Err(payload) => Stop::Panicked(payload),
         },
         Event::Panicked(payload) => {
-            if let Err(second) = discard(core.handle().take_raised()) {
+            if let Err(second) = drop_catching(raw.handle().take_raised()) {
                 std::mem::forget(second);
             }
             Stop::Panicked(payload)
@@ -141,41 +141,41 @@ pub(super) fn stop_of<Y, S, R>(core: &Core<Yielder<Y, S>, R>, event: Event<Y, R>
 }
 
 /// Tells a body something, in the way that suits where it waits, and runs it to its next stop.
-fn deliver<Y, S, R>(core: &mut Core<Yielder<Y, S>, R>, mail: Mail<Y, S>) -> Stop<Y, S, R> {
-    let paused = core.is_started() && !core.is_finished();
-    if !core.is_started()
-        && let Err(payload) = core.end(false)
+fn deliver<Y, S, R>(raw: &mut RawCoroutine<Yielder<Y, S>, R>, message: Message<Y, S>) -> Stop<Y, S, R> {
+    let paused = raw.is_started() && !raw.is_finished();
+    if !raw.is_started()
+        && let Err(payload) = raw.end(false)
     {
         return Stop::Panicked(payload);
     }
-    let by_value = match &mail {
-        Mail::Close | Mail::Throw(_) => core.handle().is_trying(),
+    let by_value = match &message {
+        Message::Close | Message::Throw(_) => raw.handle().is_trying(),
         _ => true,
     };
-    let error = match mail {
-        mail if paused && by_value && core.can_be_told() => {
-            core.handle().put_mail(mail);
-            let event = core.resume_with(Note::Mail);
-            return stop_of(core, event);
+    let error = match message {
+        message if paused && by_value && raw.can_resume() => {
+            raw.handle().put_message(message);
+            let event = raw.resume_with(Control::Message);
+            return stop_of(raw, event);
         }
-        Mail::Throw(error) => Some(error),
+        Message::Throw(error) => Some(error),
         _ => None,
     };
-    if paused && core.can_unwind() {
+    if paused && raw.can_unwind() {
         // An error of an earlier throw that the body caught and went on from lies there still.
         match error {
-            Some(error) => core.handle().put_mail(Mail::Raised(error)),
+            Some(error) => raw.handle().put_message(Message::Raised(error)),
             None => {
-                if let Err(payload) = discard(core.handle().take_mail()) {
+                if let Err(payload) = drop_catching(raw.handle().take_message()) {
                     std::mem::forget(payload);
                 }
             }
         }
-        let event = core.resume_with(Note::Unwind);
-        return stop_of(core, event);
+        let event = raw.resume_with(Control::Unwind);
+        return stop_of(raw, event);
     }
     if paused {
-        core.leak(core.why_not_unwound());
+        raw.leak(raw.why_not_unwound());
     }
     error.map_or(Stop::Unwound, Stop::Raised)
 }
@@ -213,18 +213,18 @@ impl<Y, S> Chain<Y, S> {
     /// Tells the innermost something, and follows what comes of it.
     pub(super) fn deliver<R>(
         &mut self,
-        root: &mut Core<Yielder<Y, S>, R>,
-        mail: Mail<Y, S>,
+        root: &mut RawCoroutine<Yielder<Y, S>, R>,
+        message: Message<Y, S>,
         closing: bool,
     ) -> Stop<Y, S, R> {
-        let ran = self.tell_innermost(root, mail);
+        let ran = self.tell_innermost(root, message);
         self.follow(root, ran, closing)
     }
 
     /// Follows a stop of the root.
     pub(super) fn follow_root<R>(
         &mut self,
-        root: &mut Core<Yielder<Y, S>, R>,
+        root: &mut RawCoroutine<Yielder<Y, S>, R>,
         stop: Stop<Y, S, R>,
         closing: bool,
     ) -> Stop<Y, S, R> {
@@ -234,7 +234,7 @@ impl<Y, S> Chain<Y, S> {
     /// Follows a stop of the innermost.
     pub(super) fn follow_inner<R>(
         &mut self,
-        root: &mut Core<Yielder<Y, S>, R>,
+        root: &mut RawCoroutine<Yielder<Y, S>, R>,
         stop: Stop<Y, S, Box<dyn Any>>,
         closing: bool,
     ) -> Stop<Y, S, R> {
@@ -242,7 +242,12 @@ impl<Y, S> Chain<Y, S> {
     }
 
     /// Goes on until somebody yields or the root ends. Never returns `Stop::Delegate`.
-    fn follow<R>(&mut self, root: &mut Core<Yielder<Y, S>, R>, mut ran: Ran<Y, S, R>, closing: bool) -> Stop<Y, S, R> {
+    fn follow<R>(
+        &mut self,
+        root: &mut RawCoroutine<Yielder<Y, S>, R>,
+        mut ran: Ran<Y, S, R>,
+        closing: bool,
+    ) -> Stop<Y, S, R> {
         loop {
             ran = match ran {
                 Ran::Root(Stop::Delegate(frame)) | Ran::Inner(Stop::Delegate(frame)) => Ran::Inner(self.enter(frame)),
@@ -250,16 +255,16 @@ impl<Y, S> Chain<Y, S> {
                 Ran::Inner(Stop::Yielded(value)) => return Stop::Yielded(value),
                 Ran::Inner(stop) => {
                     self.frames.pop();
-                    self.tell_innermost(root, stop.into_mail(closing))
+                    self.tell_innermost(root, stop.into_message(closing))
                 }
             };
         }
     }
 
-    fn tell_innermost<R>(&mut self, root: &mut Core<Yielder<Y, S>, R>, mail: Mail<Y, S>) -> Ran<Y, S, R> {
+    fn tell_innermost<R>(&mut self, root: &mut RawCoroutine<Yielder<Y, S>, R>, message: Message<Y, S>) -> Ran<Y, S, R> {
         match self.frames.last_mut() {
-            Some(innermost) => Ran::Inner(innermost.deliver(mail)),
-            None => Ran::Root(deliver(root, mail)),
+            Some(innermost) => Ran::Inner(innermost.deliver(message)),
+            None => Ran::Root(deliver(root, message)),
         }
     }
 

@@ -20,8 +20,8 @@ mod delegate;
 mod error;
 mod yielder;
 
-use self::delegate::{Chain, Mail, Stop};
-use crate::coroutine::core::{Core, Event, Plan, discard, throw_from_drop};
+use self::delegate::{Chain, Message, Stop};
+use crate::coroutine::raw::{Event, RawCoroutine, StackOptions, drop_catching, throw_from_drop};
 use crate::coroutine::{self, Builder, CoroutineState, State, no_stack};
 use crate::stack::StackError;
 use crate::stack::arena::Kind;
@@ -57,7 +57,7 @@ pub type Step<Y, R> = CoroutineState<Y, R>;
 /// assert_eq!(numbers.collect::<Vec<_>>(), [1, 2, 3]);
 /// ```
 pub struct Generator<Y: 'static, S: 'static = (), R: 'static = ()> {
-    core: Core<Yielder<Y, S>, R>,
+    raw: RawCoroutine<Yielder<Y, S>, R>,
     /// The generators that are being yielded from, the innermost last. Empty unless `yield_from` is under way.
     chain: Chain<Y, S>,
     /// What the body returned while it was being iterated.
@@ -97,12 +97,19 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     /// [`StackError`] when there is no stack to be had; the body is dropped.
     #[inline]
     pub fn try_new(body: impl FnOnce(&Yielder<Y, S>) -> R + 'static) -> Result<Self, StackError> {
-        Self::planned(Plan::usual(), body)
+        Self::with_options(StackOptions::default_shape(), body)
     }
 
     #[inline]
-    fn planned(plan: Plan, body: impl FnOnce(&Yielder<Y, S>) -> R + 'static) -> Result<Self, StackError> {
-        Ok(Generator { core: Core::new_static(plan, Kind::Generator, body)?, chain: Chain::new(), returned: None })
+    fn with_options(
+        options: StackOptions,
+        body: impl FnOnce(&Yielder<Y, S>) -> R + 'static,
+    ) -> Result<Self, StackError> {
+        Ok(Generator {
+            raw: RawCoroutine::new_static(options, Kind::Generator, body)?,
+            chain: Chain::new(),
+            returned: None,
+        })
     }
 
     /// Runs the body to its first `yield`, or to its end.
@@ -127,7 +134,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     /// ```
     #[track_caller]
     pub fn start(&mut self) -> Step<Y, R> {
-        match self.core.start() {
+        match self.raw.start() {
             Event::Yielded(value) => Step::Yielded(value),
             Event::Complete(value) => Step::Complete(value),
             event => self.settle(event),
@@ -147,10 +154,10 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     #[inline(always)]
     #[track_caller]
     pub fn send(&mut self, value: S) -> Result<Step<Y, R>, SendError<S>> {
-        if self.core.is_finished() {
+        if self.raw.is_finished() {
             return Err(SendError::Finished(value));
         }
-        if !self.core.is_started() {
+        if !self.raw.is_started() {
             return Err(SendError::NotStarted(value));
         }
         Ok(self.advance(value))
@@ -185,7 +192,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     /// ```
     #[track_caller]
     pub fn throw(&mut self, error: impl Into<Box<dyn Error>>) -> Result<Step<Y, R>, ThrowError> {
-        let stop = self.chain.deliver(&mut self.core, Mail::Throw(error.into()), false);
+        let stop = self.chain.deliver(&mut self.raw, Message::Throw(error.into()), false);
         match self.step_of(stop) {
             Ok(step) => Ok(step),
             Err(error) => Err(ThrowError(error)),
@@ -223,10 +230,10 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     /// ```
     #[track_caller]
     pub fn close(&mut self) -> Result<Option<R>, CloseError<Y>> {
-        if self.core.is_finished() {
+        if self.raw.is_finished() {
             return Ok(None);
         }
-        match self.chain.deliver(&mut self.core, Mail::Close, true) {
+        match self.chain.deliver(&mut self.raw, Message::Close, true) {
             Stop::Yielded(value) => Err(CloseError::Ignored(value)),
             Stop::Returned(value) => Ok(Some(value)),
             Stop::Unwound => Ok(None),
@@ -249,17 +256,17 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
 
     /// Where the body stands.
     pub fn state(&self) -> State {
-        self.core.state()
+        self.raw.state()
     }
 
     /// Whether the body has returned, panicked, been closed or leaked.
     pub fn is_finished(&self) -> bool {
-        self.core.is_finished()
+        self.raw.is_finished()
     }
 
     /// The name that the builder gave.
     pub fn name(&self) -> Option<&str> {
-        coroutine::name(&self.core)
+        coroutine::name(&self.raw)
     }
 
     /// How deep the stack has been, in bytes, in whole pages: see
@@ -269,14 +276,14 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     ///
     /// What `mincore(2)` said.
     pub fn stack_high_water(&self) -> std::io::Result<usize> {
-        coroutine::stack_high_water(&self.core)
+        coroutine::stack_high_water(&self.raw)
     }
 
     /// The plain way, short enough to be inlined: the body itself is resumed and yields.
     #[inline(always)]
     fn advance(&mut self, value: S) -> Step<Y, R> {
         if self.chain.is_empty() {
-            match self.core.resume(value) {
+            match self.raw.resume(value) {
                 Event::Yielded(value) => Step::Yielded(value),
                 Event::Complete(value) => Step::Complete(value),
                 event => self.settle(event),
@@ -291,7 +298,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         match self.chain.send(value) {
             Stop::Yielded(value) => Step::Yielded(value),
             stop => {
-                let stop = self.chain.follow_inner(&mut self.core, stop, false);
+                let stop = self.chain.follow_inner(&mut self.raw, stop, false);
                 self.step_or_panic(stop)
             }
         }
@@ -300,8 +307,8 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     /// What is to be done when the body did something rarer than yielding or returning.
     #[cold]
     fn settle(&mut self, event: Event<Y, R>) -> Step<Y, R> {
-        let stop = delegate::stop_of(&self.core, event);
-        let stop = self.chain.follow_root(&mut self.core, stop, false);
+        let stop = delegate::stop_of(&self.raw, event);
+        let stop = self.chain.follow_root(&mut self.raw, stop, false);
         self.step_or_panic(stop)
     }
 
@@ -310,7 +317,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         match self.step_of(stop) {
             Ok(step) => step,
             // An error is no panic payload, so only its text can go on.
-            Err(error) => panic!("{} raised: {error}", self.core.label()),
+            Err(error) => panic!("{} raised: {error}", self.raw.label()),
         }
     }
 
@@ -322,7 +329,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
             Stop::Panicked(payload) => resume_unwind(payload),
             Stop::Unwound => panic!(
                 "{} ended without a value: it rethrew an Interrupt::Closed, or was leaked, and nobody was closing it",
-                self.core.label()
+                self.raw.label()
             ),
             Stop::Delegate(_) => unreachable!("the chain takes delegates in"),
         }
@@ -336,7 +343,7 @@ impl<Y: 'static, R: 'static> Iterator for Generator<Y, (), R> {
     /// [`into_return`](Generator::into_return).
     #[inline(always)]
     fn next(&mut self) -> Option<Y> {
-        if self.core.is_finished() {
+        if self.raw.is_finished() {
             return None;
         }
         match self.advance(()) {
@@ -354,8 +361,8 @@ impl<Y: 'static, R: 'static> FusedIterator for Generator<Y, (), R> {}
 impl<Y: 'static, S: 'static, R: 'static> Drop for Generator<Y, S, R> {
     #[inline]
     fn drop(&mut self) {
-        // A body that has not started has nothing to clean up: the core drops it.
-        if self.core.is_started() && !self.core.is_finished() {
+        // A body that has not started has nothing to clean up: the raw coroutine drops it.
+        if self.raw.is_started() && !self.raw.is_finished() {
             self.close_for_good();
         }
     }
@@ -364,29 +371,29 @@ impl<Y: 'static, S: 'static, R: 'static> Drop for Generator<Y, S, R> {
 impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     #[cold]
     fn close_for_good(&mut self) {
-        let outcome = match self.chain.deliver(&mut self.core, Mail::Close, true) {
+        let outcome = match self.chain.deliver(&mut self.raw, Message::Close, true) {
             Stop::Yielded(value) => {
                 self.chain.leak();
-                self.core.leak("yielded again when it was dropped");
-                discard(value)
+                self.raw.leak("yielded again when it was dropped");
+                drop_catching(value)
             }
-            Stop::Returned(value) => discard(value),
+            Stop::Returned(value) => drop_catching(value),
             Stop::Raised(error) => {
-                let _ = writeln!(std::io::stderr(), "cede: {} raised while it was dropped: {error}", self.core.label());
-                discard(error)
+                let _ = writeln!(std::io::stderr(), "cede: {} raised while it was dropped: {error}", self.raw.label());
+                drop_catching(error)
             }
             Stop::Panicked(payload) => Err(payload),
             Stop::Unwound | Stop::Delegate(_) => Ok(()),
         };
         if let Err(payload) = outcome {
-            throw_from_drop(payload, &self.core.label());
+            throw_from_drop(payload, &self.raw.label());
         }
     }
 }
 
 impl<Y: 'static, S: 'static, R: 'static> fmt::Debug for Generator<Y, S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.core.fmt(f)
+        self.raw.fmt(f)
     }
 }
 
@@ -400,6 +407,6 @@ impl Builder {
         self,
         body: impl FnOnce(&Yielder<Y, S>) -> R + 'static,
     ) -> Result<Generator<Y, S, R>, StackError> {
-        Generator::planned(self.plan()?, body)
+        Generator::with_options(self.options()?, body)
     }
 }

@@ -1,9 +1,9 @@
 //! The body's side of a generator.
 
-use super::delegate::{Frame, Mail};
+use super::delegate::{Frame, Message};
 use super::error::Interrupt;
 use super::{Generator, State};
-use crate::coroutine::port::{Handle, Note, Port};
+use crate::coroutine::raw_yielder::{Control, Handle, RawYielder};
 use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
@@ -26,9 +26,9 @@ use std::panic::resume_unwind;
 /// ```
 #[repr(C)]
 pub struct Yielder<Y, S = ()> {
-    port: Port<S, Y>,
-    /// What goes with `Note::Mail`; and an error that an unwinding carries out.
-    mail: Cell<Option<Mail<Y, S>>>,
+    raw_yielder: RawYielder<S, Y>,
+    /// What goes with `Control::Message`; and an error that an unwinding carries out.
+    message: Cell<Option<Message<Y, S>>>,
     /// The body waits in a form that returns an interrupt by value.
     trying: Cell<bool>,
 }
@@ -55,13 +55,13 @@ impl<Y, S> Handle for Yielder<Y, S> {
     type In = S;
     type Out = Y;
 
-    fn new(port: Port<S, Y>) -> Self {
-        Yielder { port, mail: Cell::new(None), trying: Cell::new(false) }
+    fn new(raw_yielder: RawYielder<S, Y>) -> Self {
+        Yielder { raw_yielder, message: Cell::new(None), trying: Cell::new(false) }
     }
 
     #[inline(always)]
-    fn port(&self) -> &Port<S, Y> {
-        &self.port
+    fn raw_yielder(&self) -> &RawYielder<S, Y> {
+        &self.raw_yielder
     }
 }
 
@@ -80,9 +80,9 @@ impl<Y, S> Yielder<Y, S> {
     #[inline(always)]
     #[track_caller]
     pub fn yield_(&self, value: Y) -> S {
-        match self.port.suspend(value) {
+        match self.raw_yielder.suspend(value) {
             Ok(sent) => sent,
-            Err(_) => self.port.unwind(),
+            Err(_) => self.raw_yielder.unwind(),
         }
     }
 
@@ -97,24 +97,24 @@ impl<Y, S> Yielder<Y, S> {
     #[inline]
     #[track_caller]
     pub fn try_yield(&self, value: Y) -> Result<S, Interrupt> {
-        if self.port.is_unwinding() {
+        if self.raw_yielder.is_unwinding() {
             return Err(Interrupt::Closed);
         }
         let trying = Trying::new(&self.trying);
-        let answer = self.port.suspend(value);
+        let answer = self.raw_yielder.suspend(value);
         drop(trying);
         match answer {
             Ok(sent) => Ok(sent),
-            Err(note) => Err(self.interrupt(note)),
+            Err(control) => Err(self.interrupt(control)),
         }
     }
 
     #[cold]
-    fn interrupt(&self, note: Note) -> Interrupt {
-        match (note, self.mail.take()) {
-            (Note::Mail, Some(Mail::Throw(error))) => Interrupt::Thrown(error),
-            (Note::Mail, _) => Interrupt::Closed,
-            _ => self.port.unwind(),
+    fn interrupt(&self, control: Control) -> Interrupt {
+        match (control, self.message.take()) {
+            (Control::Message, Some(Message::Throw(error))) => Interrupt::Thrown(error),
+            (Control::Message, _) => Interrupt::Closed,
+            _ => self.raw_yielder.unwind(),
         }
     }
 
@@ -137,28 +137,28 @@ impl<Y, S> Yielder<Y, S> {
     /// ```
     #[track_caller]
     pub fn rethrow(&self, interrupt: Interrupt) -> ! {
-        self.port.check_unwind();
-        self.mail.set(match interrupt {
-            Interrupt::Thrown(error) => Some(Mail::Raised(error)),
+        self.raw_yielder.check_unwind();
+        self.message.set(match interrupt {
+            Interrupt::Thrown(error) => Some(Message::Raised(error)),
             Interrupt::Closed => None,
         });
-        self.port.unwind()
+        self.raw_yielder.unwind()
     }
 
     /// The error that an unwinding has left behind.
     pub(super) fn take_raised(&self) -> Option<Box<dyn Error>> {
-        match self.mail.take() {
-            Some(Mail::Raised(error)) => Some(error),
+        match self.message.take() {
+            Some(Message::Raised(error)) => Some(error),
             _ => None,
         }
     }
 
-    pub(super) fn put_mail(&self, mail: Mail<Y, S>) {
-        self.mail.set(Some(mail));
+    pub(super) fn put_message(&self, message: Message<Y, S>) {
+        self.message.set(Some(message));
     }
 
-    pub(super) fn take_mail(&self) -> Option<Mail<Y, S>> {
-        self.mail.take()
+    pub(super) fn take_message(&self) -> Option<Message<Y, S>> {
+        self.message.take()
     }
 
     pub(super) fn is_trying(&self) -> bool {
@@ -212,7 +212,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     /// As [`try_yield`](Self::try_yield).
     #[track_caller]
     pub fn try_yield_from<R: 'static>(&self, inner: Generator<Y, S, R>) -> Result<R, Interrupt> {
-        if self.port.is_unwinding() {
+        if self.raw_yielder.is_unwinding() {
             return Err(Interrupt::Closed);
         }
         let _trying = Trying::new(&self.trying);
@@ -222,27 +222,27 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     #[track_caller]
     fn delegate<R: 'static>(&self, mut inner: Generator<Y, S, R>) -> Result<R, Interrupt> {
         if inner.state() == State::Finished {
-            let label = inner.core.label();
+            let label = inner.raw.label();
             return Ok(inner.returned.take().unwrap_or_else(|| panic!("cannot yield from finished {label}")));
         }
         assert!(
             inner.state() == State::Created || super::delegate::unit::<S>().is_some(),
             "cannot yield from started {}: it waits for a value, and there is none to send",
-            inner.core.label()
+            inner.raw.label()
         );
-        self.port.check();
-        self.mail.set(Some(Mail::Delegate(Box::new(inner) as Box<dyn Frame<Y, S>>)));
-        match self.port.call() {
-            Err(Note::Mail) => match self.mail.take() {
-                Some(Mail::Returned(value)) => match value.downcast::<R>() {
+        self.raw_yielder.check();
+        self.message.set(Some(Message::Delegate(Box::new(inner) as Box<dyn Frame<Y, S>>)));
+        match self.raw_yielder.call() {
+            Err(Control::Message) => match self.message.take() {
+                Some(Message::Returned(value)) => match value.downcast::<R>() {
                     Ok(value) => Ok(*value),
                     Err(_) => unreachable!("the inner generator returns an R"),
                 },
-                Some(Mail::Panicked(payload)) => resume_unwind(payload),
-                Some(Mail::Throw(error)) => Err(Interrupt::Thrown(error)),
+                Some(Message::Panicked(payload)) => resume_unwind(payload),
+                Some(Message::Throw(error)) => Err(Interrupt::Thrown(error)),
                 _ => Err(Interrupt::Closed),
             },
-            Err(_) => self.port.unwind(),
+            Err(_) => self.raw_yielder.unwind(),
             Ok(_) => unreachable!("values go to the innermost generator"),
         }
     }
@@ -268,6 +268,6 @@ impl<Y> Yielder<Y> {
 
 impl<Y, S> fmt::Debug for Yielder<Y, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Yielder of {}", self.port.label())
+        write!(f, "Yielder of {}", self.raw_yielder.label())
     }
 }

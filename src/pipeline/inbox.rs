@@ -1,6 +1,6 @@
 //! The body's side of a sink.
 
-use crate::coroutine::port::{Handle, Port};
+use crate::coroutine::raw_yielder::{Handle, RawYielder};
 use std::cell::Cell;
 use std::fmt;
 
@@ -9,7 +9,7 @@ use std::fmt;
 /// It can be lent to any function that the body calls, but not to another thread.
 #[repr(C)]
 pub struct Inbox<T> {
-    port: Port<(), ()>,
+    raw_yielder: RawYielder<(), ()>,
     item: Cell<Option<T>>,
     closed: Cell<bool>,
 }
@@ -18,13 +18,13 @@ impl<T> Handle for Inbox<T> {
     type In = ();
     type Out = ();
 
-    fn new(port: Port<(), ()>) -> Self {
-        Inbox { port, item: Cell::new(None), closed: Cell::new(false) }
+    fn new(raw_yielder: RawYielder<(), ()>) -> Self {
+        Inbox { raw_yielder, item: Cell::new(None), closed: Cell::new(false) }
     }
 
     #[inline(always)]
-    fn port(&self) -> &Port<(), ()> {
-        &self.port
+    fn raw_yielder(&self) -> &RawYielder<(), ()> {
+        &self.raw_yielder
     }
 }
 
@@ -46,11 +46,11 @@ impl<T> Inbox<T> {
             if let Some(item) = self.item.take() {
                 return Some(item);
             }
-            if self.closed.get() || self.port.is_unwinding() {
+            if self.closed.get() || self.raw_yielder.is_unwinding() {
                 return None;
             }
-            if self.port.suspend(()).is_err() {
-                self.port.unwind();
+            if self.raw_yielder.suspend(()).is_err() {
+                self.raw_yielder.unwind();
             }
         }
     }
@@ -83,7 +83,7 @@ impl<T> Inbox<T> {
 
 impl<T> fmt::Debug for Inbox<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Inbox of {}", self.port.label())
+        write!(f, "Inbox of {}", self.raw_yielder.label())
     }
 }
 

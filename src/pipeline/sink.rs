@@ -3,7 +3,7 @@
 use super::Push;
 use super::inbox::Inbox;
 use crate::SendError;
-use crate::coroutine::core::{Core, Event, Plan};
+use crate::coroutine::raw::{Event, RawCoroutine, StackOptions};
 use crate::coroutine::{self, Builder, State, no_stack};
 use crate::stack::StackError;
 use crate::stack::arena::Kind;
@@ -38,7 +38,7 @@ use std::thread::panicking;
 /// # Ok::<(), cede::SendError<&str>>(())
 /// ```
 pub struct Sink<T: 'static, R: 'static = ()> {
-    core: Core<Inbox<T>, R>,
+    raw: RawCoroutine<Inbox<T>, R>,
     returned: Option<R>,
 }
 
@@ -64,12 +64,12 @@ impl<T: 'static, R: 'static> Sink<T, R> {
     /// [`StackError`] when there is no stack to be had; the body is dropped.
     #[inline]
     pub fn try_new(body: impl FnOnce(&Inbox<T>) -> R + 'static) -> Result<Self, StackError> {
-        Self::planned(Plan::usual(), body)
+        Self::with_options(StackOptions::default_shape(), body)
     }
 
     #[inline]
-    fn planned(plan: Plan, body: impl FnOnce(&Inbox<T>) -> R + 'static) -> Result<Self, StackError> {
-        Ok(Sink { core: Core::new_static(plan, Kind::Sink, body)?, returned: None })
+    fn with_options(options: StackOptions, body: impl FnOnce(&Inbox<T>) -> R + 'static) -> Result<Self, StackError> {
+        Ok(Sink { raw: RawCoroutine::new_static(options, Kind::Sink, body)?, returned: None })
     }
 
     /// Hands over an item, and returns when the body asks for the next one, or has ended: `Ok` also if it ended over this
@@ -85,12 +85,12 @@ impl<T: 'static, R: 'static> Sink<T, R> {
     #[inline]
     #[track_caller]
     pub fn send(&mut self, item: T) -> Result<(), SendError<T>> {
-        if self.core.is_finished() {
+        if self.raw.is_finished() {
             return Err(SendError::Finished(item));
         }
-        self.core.handle().put(item);
+        self.raw.handle().put(item);
         self.run();
-        match self.core.handle().take_back() {
+        match self.raw.handle().take_back() {
             None => Ok(()),
             Some(item) => Err(SendError::Finished(item)),
         }
@@ -98,10 +98,10 @@ impl<T: 'static, R: 'static> Sink<T, R> {
 
     /// Whether the body waits for an item. Starts it if need be.
     pub fn ready(&mut self) -> bool {
-        if self.core.state() == State::Created {
+        if self.raw.state() == State::Created {
             self.run();
         }
-        !self.core.is_finished()
+        !self.raw.is_finished()
     }
 
     /// Ends the input, lets the body finish, and returns what it returned.
@@ -114,23 +114,23 @@ impl<T: 'static, R: 'static> Sink<T, R> {
         self.end();
         match self.returned.take() {
             Some(value) => value,
-            None => panic!("cannot finish {}: it has panicked", self.core.label()),
+            None => panic!("cannot finish {}: it has panicked", self.raw.label()),
         }
     }
 
     /// Whether the body has returned or panicked, so that it takes no more.
     pub fn is_finished(&self) -> bool {
-        self.core.is_finished()
+        self.raw.is_finished()
     }
 
     /// Where the body stands.
     pub fn state(&self) -> State {
-        self.core.state()
+        self.raw.state()
     }
 
     /// The name that the builder gave.
     pub fn name(&self) -> Option<&str> {
-        coroutine::name(&self.core)
+        coroutine::name(&self.raw)
     }
 
     /// How deep the stack has been, in bytes, in whole pages: see
@@ -140,24 +140,24 @@ impl<T: 'static, R: 'static> Sink<T, R> {
     ///
     /// What `mincore(2)` said.
     pub fn stack_high_water(&self) -> std::io::Result<usize> {
-        coroutine::stack_high_water(&self.core)
+        coroutine::stack_high_water(&self.raw)
     }
 
     /// Runs the body until it asks for an item that is not there, or returns.
     #[inline(always)]
     fn run(&mut self) {
-        match self.core.resume(()) {
+        match self.raw.resume(()) {
             Event::Yielded(()) => {}
             Event::Complete(value) => self.returned = Some(value),
             Event::Panicked(payload) => resume_unwind(payload),
-            Event::Mail | Event::Unwound => unreachable!("a sink sends no mail and was not told to unwind"),
+            Event::Message | Event::Unwound => unreachable!("a sink sends no message and was not told to unwind"),
         }
     }
 
     /// Ends the input and lets the body finish. It cannot suspend any more: a closed inbox returns at once.
     fn end(&mut self) {
-        if !self.core.is_finished() {
-            self.core.handle().close();
+        if !self.raw.is_finished() {
+            self.raw.handle().close();
             self.run();
         }
     }
@@ -188,7 +188,7 @@ impl<T: 'static, R: 'static> Extend<T> for Sink<T, R> {
     #[track_caller]
     fn extend<I: IntoIterator<Item = T>>(&mut self, items: I) {
         if let Err(error) = self.feed(items) {
-            panic!("cannot extend {}: {error}", self.core.label());
+            panic!("cannot extend {}: {error}", self.raw.label());
         }
     }
 }
@@ -196,9 +196,9 @@ impl<T: 'static, R: 'static> Extend<T> for Sink<T, R> {
 impl<T: 'static, R: 'static> Drop for Sink<T, R> {
     #[inline]
     fn drop(&mut self) {
-        // A body that has not started has received nothing: the core drops it. While panicking the core unwinds it; at the
-        // end of the thread, and where that is impossible, the core leaks it.
-        if self.core.state() == State::Suspended && !panicking() && self.core.can_be_told() {
+        // A body that has not started has received nothing: the raw coroutine drops it. While panicking the raw
+        // coroutine unwinds it; at the end of the thread, and where that is impossible, the raw coroutine leaks it.
+        if self.raw.state() == State::Suspended && !panicking() && self.raw.can_resume() {
             self.end();
         }
     }
@@ -206,7 +206,7 @@ impl<T: 'static, R: 'static> Drop for Sink<T, R> {
 
 impl<T: 'static, R: 'static> fmt::Debug for Sink<T, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.core.fmt(f)
+        self.raw.fmt(f)
     }
 }
 
@@ -220,6 +220,6 @@ impl Builder {
         self,
         body: impl FnOnce(&Inbox<T>) -> R + 'static,
     ) -> Result<Sink<T, R>, StackError> {
-        Sink::planned(self.plan()?, body)
+        Sink::with_options(self.options()?, body)
     }
 }

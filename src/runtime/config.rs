@@ -2,13 +2,14 @@
 #![forbid(unsafe_code)]
 
 use super::RunError;
-use super::end::{self, sweep};
-use super::service::{Wishes, watched};
-use super::stall::stalled;
+use super::shutdown::{self, shut_down};
+use super::stall::on_stall;
+use crate::observe::watchdog::{WatchdogConfig, watched};
+use crate::observe::{DeadlockReport, SlowTurn};
 use crate::scheduler::timers::Clock;
 use crate::scheduler::{Unhandled, Worker};
 use crate::stack::{DEFAULT_SIZE, Shape};
-use crate::task::{DeadlockReport, SlowTurn, report_unhandled};
+use crate::task::report_unhandled;
 use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
@@ -34,7 +35,7 @@ pub struct Config {
     unhandled: Rc<Unhandled>,
     paused_clock: bool,
     seed: Option<u64>,
-    wishes: Wishes,
+    watchdog: WatchdogConfig,
 }
 
 impl fmt::Debug for Config {
@@ -46,8 +47,8 @@ impl fmt::Debug for Config {
             .field("closed_world", &self.closed_world)
             .field("paused_clock", &self.paused_clock)
             .field("seed", &self.seed)
-            .field("dump_on_signal", &self.wishes.dump_on)
-            .field("watch", &self.wishes.watch)
+            .field("dump_on_signal", &self.watchdog.dump_on)
+            .field("watch", &self.watchdog.watch)
             .finish_non_exhaustive()
     }
 }
@@ -69,7 +70,7 @@ impl Config {
             unhandled: Rc::new(report_unhandled),
             paused_clock: false,
             seed: None,
-            wishes: Wishes::default(),
+            watchdog: WatchdogConfig::default(),
         }
     }
 
@@ -147,7 +148,7 @@ impl Config {
 
     /// Prints a [`dump`](crate::dump()) of the run on stderr whenever this signal arrives, as `libc::SIGUSR1`.
     ///
-    /// The worker makes the dump when it looks around, which it does at least once a round, and at once when it sleeps; a
+    /// The worker makes the dump when it polls for events, which it does at least once a round, and at once when it sleeps; a
     /// thread of the library's own looks up the names and prints. If a task keeps the worker for more than a second, that
     /// one is named instead, with its stack, and the dump follows when its turn is over. Several runs print one each. A
     /// handler that was there before is called too, and put back at the end of the run. As with any signal, system calls
@@ -159,7 +160,7 @@ impl Config {
     /// # Ok::<(), cede::RunError<()>>(())
     /// ```
     pub fn dump_on_signal(mut self, signal: i32) -> Self {
-        self.wishes.dump_on = Some(signal);
+        self.watchdog.dump_on = Some(signal);
         self
     }
 
@@ -168,7 +169,7 @@ impl Config {
     ///
     /// A thread of the library's own looks four times in `allowed` whether the worker gets on; turns cost nothing more. Only
     /// to see a slow task's stack does it interrupt the worker, by SIGURG, which nobody else may need to notice: a handler
-    /// that was there before is called for those that are not the watcher's. A worker that sleeps is not slow.
+    /// that was there before is called for those that are not the watchdog's. A worker that sleeps is not slow.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -179,7 +180,7 @@ impl Config {
     /// # Ok::<(), cede::RunError<()>>(())
     /// ```
     pub fn watch(mut self, allowed: Duration) -> Self {
-        self.wishes.watch = Some(allowed);
+        self.watchdog.watch = Some(allowed);
         self
     }
 
@@ -196,7 +197,7 @@ impl Config {
     /// # Ok::<(), cede::RunError<()>>(())
     /// ```
     pub fn on_slow_turn(mut self, f: impl Fn(&SlowTurn) + Send + Sync + 'static) -> Self {
-        self.wishes.on_slow_turn = Some(Arc::new(f));
+        self.watchdog.on_slow_turn = Some(Arc::new(f));
         self
     }
 
@@ -215,7 +216,7 @@ impl Config {
         let place = Location::caller();
         let shape = Shape::new(self.stack_size, 0)?;
         let deadlock: Rc<RefCell<Option<DeadlockReport>>> = Rc::default();
-        let stalled = stalled(self.closed_world, self.stall, self.grace, Rc::clone(&deadlock));
+        let on_stall = on_stall(self.closed_world, self.stall, self.grace, Rc::clone(&deadlock));
         let clock = if self.paused_clock { Clock::paused() } else { Clock::real() };
         let tell_seed = move || {
             if let Some(seed) = self.seed {
@@ -228,18 +229,18 @@ impl Config {
             hook(label, payload);
             tell_seed();
         });
-        let worker = Worker::new(shape, stalled, unhandled, clock, Box::new(end::overdue));
+        let worker = Worker::new(shape, on_stall, unhandled, clock, Box::new(shutdown::on_shutdown_overdue));
         if let Some(seed) = self.seed {
-            worker.permute(seed);
+            worker.seed_rng(seed);
         }
         let go = |worker: &Worker| {
             let outcome = catch_unwind(AssertUnwindSafe(main));
-            sweep(worker, self.grace);
+            shut_down(worker, self.grace);
             outcome
         };
-        let outcome = match self.wishes.is_empty() {
+        let outcome = match self.watchdog.is_empty() {
             true => worker.with_thread(place, go)?,
-            false => watched(&worker, self.wishes, place, go)?,
+            false => watched(&worker, self.watchdog, place, go)?,
         };
         let Some(outcome) = outcome else { return Err(RunError::AlreadyRunning) };
         let report = deadlock.borrow_mut().take();

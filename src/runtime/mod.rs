@@ -2,12 +2,12 @@
 #![forbid(unsafe_code)]
 
 mod config;
-mod end;
-mod service;
+mod shutdown;
 mod stall;
 
+use crate::observe::DeadlockReport;
+use crate::observe::watchdog::WatchError;
 use crate::stack::StackError;
-use crate::task::DeadlockReport;
 use std::fmt;
 
 pub use self::config::Config;
@@ -15,7 +15,7 @@ pub use self::config::Config;
 /// Runs `main` and the tasks that it spawns on this thread, and returns what `main` returned.
 ///
 /// `main` may borrow, and has the thread's own stack. When it has returned, tasks that are left are cancelled and awaited;
-/// what does not end within a grace period is unwound, and what does not end then is left behind and named on stderr. Nothing
+/// what does not end within a grace period is unwound, and what does not end then is abandoned and named on stderr. Nothing
 /// of the run is left when this returns.
 ///
 /// # Panics
@@ -61,6 +61,15 @@ pub enum RunError<T> {
     /// The system refused what the configuration asks for: a signal's handler, or a thread that watches. Main was not called.
     #[error("cannot watch the run: {0}")]
     Io(#[from] std::io::Error),
+}
+
+impl<T> From<WatchError> for RunError<T> {
+    fn from(error: WatchError) -> RunError<T> {
+        match error {
+            WatchError::Stack(error) => RunError::Stack(error),
+            WatchError::Io(error) => RunError::Io(error),
+        }
+    }
 }
 
 // By hand, so that T need not be Debug.

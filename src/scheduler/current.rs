@@ -14,7 +14,7 @@ thread_local! {
 ///
 /// In a short loop around a yield the compiler keeps the thread-local's offset in rbx or rbp, because these are the only
 /// registers that survive a switch. Finding the worker then waits for the context that is entered, which waits for the
-/// ring, which waits for the worker: 4.6 ns a turn instead of 2.1. It would do the same with the address of a static, so
+/// run queue, which waits for the worker: 4.6 ns a turn instead of 2.1. It would do the same with the address of a static, so
 /// that is asked for in a way that it cannot keep.
 struct Home {
     /// The thread pointer of the thread; 0 for none.

@@ -4,7 +4,7 @@
 //! is installed while locks have owners may refuse membarrier(2). Then the thread is asked, in two ways at once, and answers
 //! in the first that comes:
 //!
-//! * Its worker finds a letter when it looks around, or is woken by it.
+//! * Its worker finds a remote wake when it polls for events, or is woken by it.
 //! * If that takes longer than a millisecond, a signal interrupts it: a task may compute, or block the thread.
 //!
 //! ```text
@@ -16,11 +16,12 @@
 //!   read inside
 //! ```
 //!
-//! Why that is enough. The handler runs between two instructions of the owner's program, and `fence::light` keeps the compiler
-//! from moving the owner's write of `inside` and its read of `bias` over each other. If the answer comes after the write, the
-//! write happens before the answer, which the other thread has read: it sees `inside`. If it comes before the write, the
-//! store of `SHARED` happens before the read of the bias, since `asked` was read in between: the owner turns back. This is what
-//! membarrier promises, for one thread instead of all, and holds on every architecture.
+//! Why that is enough. The handler runs between two instructions of the owner's program, and
+//! `membarrier::asymmetric_light` keeps the compiler from moving the owner's write of `inside` and its read of `bias`
+//! over each other. If the answer comes after the write, the write happens before the answer, which the other thread
+//! has read: it sees `inside`. If it comes before the write, the store of `SHARED` happens before the read of the bias,
+//! since `asked` was read in between: the owner turns back. This is what membarrier promises, for one thread instead of
+//! all, and holds on every architecture.
 //!
 //! A run that is not registered has ended, or owns nothing. Its last stores happen before the registry's lock was released.
 
@@ -28,7 +29,7 @@ use super::Worker;
 
 /// Makes the run of this thread one that can be asked. Before it owns its first lock.
 #[inline]
-pub(super) fn register(worker: &Worker) {
+pub(crate) fn register(worker: &Worker) {
     if !worker.registered.replace(true) {
         imp::register(worker);
     }
@@ -36,19 +37,19 @@ pub(super) fn register(worker: &Worker) {
 
 /// The run owns nothing any more.
 #[inline]
-pub(super) fn unregister(worker: &Worker) {
+pub(crate) fn unregister(worker: &Worker) {
     if worker.registered.replace(false) {
         imp::unregister(worker.run());
     }
 }
 
-pub(super) use self::imp::{answer, ask};
+pub(crate) use self::imp::{answer, ask};
 
 #[cfg(target_os = "linux")]
 mod imp {
-    use super::super::inbox::Inbox;
-    use super::super::signals::{Handled, SAMPLE, is_ours};
+    use super::super::remote::RemoteQueue;
     use super::Worker;
+    use crate::sys::signals::{Handled, SAMPLE, is_ours};
     use std::io::Write as _;
     use std::sync::atomic::{AtomicU64, Ordering, fence};
     use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
@@ -60,7 +61,7 @@ mod imp {
         run: u64,
         process: u64,
         thread: u64,
-        inbox: &'static Inbox,
+        queue: &'static RemoteQueue,
     }
 
     static OWNERS: Mutex<Vec<Owner>> = Mutex::new(Vec::new());
@@ -73,7 +74,7 @@ mod imp {
 
     /// Linux gives threads numbers of up to 22 bits.
     const THREAD_BITS: u32 = 24;
-    /// How long the worker has to find the letter before its thread is interrupted.
+    /// How long the worker has to find the remote wake before its thread is interrupted.
     const PATIENCE: Duration = Duration::from_millis(1);
 
     fn owners() -> MutexGuard<'static, Vec<Owner>> {
@@ -91,8 +92,9 @@ mod imp {
     }
 
     pub(super) fn register(worker: &Worker) {
-        let inbox = worker.inbox.inbox();
-        owners().push(Owner { run: worker.run(), process: process(), thread: thread(), inbox });
+        crate::sys::signals::on_fence(answer);
+        let queue = worker.remote.queue();
+        owners().push(Owner { run: worker.run(), process: process(), thread: thread(), queue });
     }
 
     pub(super) fn unregister(run: u64) {
@@ -133,7 +135,7 @@ mod imp {
         let request = number << THREAD_BITS | asked_thread;
         ASKED.store(request, Ordering::SeqCst);
         // A run that has ended meanwhile is found out below.
-        let _ = owner.inbox.nudge(run);
+        let _ = owner.queue.notify(run);
         let (began, mut handled, mut told) = (Instant::now(), None, 1);
         while ANSWERED.load(Ordering::Acquire) < request && find(run).is_some() {
             if began.elapsed() < PATIENCE / 10 {
@@ -141,7 +143,7 @@ mod imp {
                 continue;
             }
             if began.elapsed() >= PATIENCE && handled.is_none() {
-                // Without a handler the letter remains.
+                // Without a handler the remote wake remains.
                 handled = Some(Handled::install(SAMPLE).ok());
                 if !interrupt(asked_thread) {
                     break; // it is gone, and its stores are visible since it has ended
@@ -180,8 +182,8 @@ mod imp {
         sent == 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
     }
 
-    /// No answer for a second and more: if the signal cannot arrive, and the worker does not look around either, waiting may
-    /// never end, and going on would be a race.
+    /// No answer for a second and more: if the signal cannot arrive, and the worker does not poll for events either,
+    /// waiting may never end, and going on would be a race.
     fn insist(thread: u64) {
         let status = std::fs::read_to_string(format!("/proc/self/task/{thread}/status")).unwrap_or_default();
         let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));

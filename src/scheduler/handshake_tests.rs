@@ -3,9 +3,9 @@
 // The run stands below this module; a test may use it all the same.
 extern crate self as cede;
 
-use super::super::lock::Lock;
-use super::super::{Worker, fence, worker};
+use super::super::{Worker, membarrier, worker};
 use super::ask;
+use crate::wait::lock::BiasedLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -14,7 +14,7 @@ use std::time::Duration;
 /// The number of this thread's run, which owns a lock from now on, so that it can be asked.
 fn owning() -> u64 {
     let worker = worker().unwrap();
-    drop(Lock::new(()).lock());
+    drop(BiasedLock::new(()).lock());
     super::register(worker);
     worker.run()
 }
@@ -69,7 +69,7 @@ fn owner_that_takes_turns_or_sleeps_answers_between_them() {
 /// Many threads keep all signals to one of them.
 #[test]
 fn owner_that_blocks_signals_answers_between_turns() {
-    let block = || {
+    let tcb = || {
         // SAFETY: the set is plain data, filled by the first call; only this thread's mask changes.
         unsafe {
             let mut all: libc::sigset_t = std::mem::zeroed();
@@ -78,7 +78,7 @@ fn owner_that_blocks_signals_answers_between_turns() {
         }
     };
     let count = ask_while(move |_| {
-        block();
+        tcb();
         cede::yield_now();
     });
     assert!(count > 0);
@@ -89,7 +89,7 @@ fn owner_that_blocks_signals_answers_between_turns() {
 fn owners_that_ask_each_other_both_get_answers() {
     let rounds = if std::env::var_os("CEDE_TEST_RUNNER").is_some() { 20 } else { 200 };
     let meeting = std::sync::Barrier::new(2);
-    let locks: [Vec<Lock<u32>>; 2] = std::array::from_fn(|_| (0..rounds).map(|_| Lock::new(0)).collect());
+    let locks: [Vec<BiasedLock<u32>>; 2] = std::array::from_fn(|_| (0..rounds).map(|_| BiasedLock::new(0)).collect());
     thread::scope(|scope| {
         for own in 0..2 {
             let (meeting, locks) = (&meeting, &locks);
@@ -97,8 +97,8 @@ fn owners_that_ask_each_other_both_get_answers() {
                 cede::run(|| {
                     let is_owner = |worker: &Worker| worker.registered.get();
                     locks[own].iter().for_each(|lock| *lock.lock() += 1);
-                    assert!(!fence::is_there() || is_owner(worker().unwrap()));
-                    fence::REFUSED.set(true);
+                    assert!(!membarrier::is_available() || is_owner(worker().unwrap()));
+                    membarrier::REFUSED.set(true);
                     meeting.wait();
                     locks[1 - own].iter().for_each(|lock| *lock.lock() += 1);
                     meeting.wait();

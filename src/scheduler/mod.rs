@@ -1,13 +1,13 @@
 //! One worker: the tasks of a run taking turns on one thread.
 //!
-//! A turn goes straight from one task to the next: the one that yields puts itself at the end of the ready ring, takes the
-//! first, and switches to it. No loop is visited while somebody is ready. Only when nobody is does the *hub* run, a context
-//! of its own on a stack of its own (256 KiB): it runs callbacks, fires timers, reads the letters of other threads, and
-//! sleeps.
+//! A turn goes straight from one task to the next: the one that yields puts itself at the end of the run queue, takes the
+//! first, and switches to it. No loop is visited while somebody is ready. Only when nobody is does the *event loop*
+//! run, a context of its own on a stack of its own (256 KiB): it runs callbacks, fires timers, reads the remote wakes of
+//! other threads, and sleeps.
 //!
 //! ```text
 //!            spawn                    turn                     park
-//! Fresh ------------> ring --------------------> running ---------------> Parked
+//! Fresh ---------> run queue ------------------> running ---------------> Parked
 //!                      ^                          |  |                      |
 //!                      +-------- yield_now -------+  +-- ends --> Ended     |
 //!                      +------------------------- wake ---------------------+
@@ -17,36 +17,33 @@
 //!
 //! 1. A worker lives in the frame of `run` on its thread, and the thread's `WORKER` points to it exactly while that frame stands and is
 //!    not in another run. Tasks never leave the thread, so neither does a reference to the worker.
-//! 2. A context is in the ready ring at most once: `Fresh` and `Ready` blocks are in it, the running one, parked ones and
-//!    ended ones are not. The ring has room for every block of the table.
+//! 2. A context is in the run queue at most once: `Fresh` and `Ready` TCBs are in it, the running one, parked ones and
+//!    ended ones are not. The run queue has room for every TCB of the table.
 //! 3. `current` is the context that runs, and every other one in use is suspended.
-//! 4. A stack is given back only when its task has ended and another context runs: until then it waits in `left_behind`.
+//! 4. A stack is given back only when its task has ended and another context runs: until then it waits in `retired_stack`.
 //! 5. No `RefCell` borrow of anything here is alive across a switch, and no code of a user's runs inside one.
 
 mod current;
-mod debug;
-mod fence;
-mod handshake;
-pub(crate) mod hub;
-pub(crate) mod inbox;
-mod life;
-pub(crate) mod lock;
-mod look;
-pub(crate) mod pulse;
-pub(crate) mod ready;
-pub(crate) mod sample;
-pub(crate) mod signals;
-pub(crate) mod table;
+mod debugger;
+pub(crate) mod membarrier;
+pub(crate) mod handshake;
+pub(crate) mod event_loop;
+pub(crate) mod remote;
+mod attach;
+mod poll;
+pub(crate) mod progress;
+pub(crate) mod run_queue;
+pub(crate) mod tcb;
 pub(crate) mod timers;
 pub(crate) mod wake;
 
 pub(crate) use self::current::worker;
-pub(crate) use self::look::spread;
-use self::pulse::{Current, Sleep, Ticks};
-use self::ready::Ring;
-use self::table::{Block, Table, block_of};
+pub(crate) use self::poll::spread;
+use self::progress::{Current, Sleep, Ticks};
+use self::run_queue::RunQueue;
+use self::tcb::{Tcb, TcbTable, tcb_of};
 use self::timers::{Clock, Timers};
-pub(crate) use self::wake::Wait;
+pub(crate) use self::wake::WaitSpec;
 use crate::arch::{Context, Entry, switch};
 use crate::stack::Shape;
 use crate::stack::pool::Stack;
@@ -61,11 +58,11 @@ use std::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Phase {
-    /// The block is nobody's.
+    /// The TCB is nobody's.
     Free,
     /// Spawned; has not run.
     Fresh,
-    /// Has run; in the ring or running.
+    /// Has run; in the run queue or running.
     Ready,
     /// Waits to be woken.
     Parked,
@@ -75,28 +72,28 @@ pub(crate) enum Phase {
     Cancelled,
 }
 
-/// Bits of a block's attention word: everything that a wait must look at.
-pub(crate) mod attention {
+/// Bits of a TCB's flags: everything that a wait must look at.
+pub(crate) mod flags {
     /// It was cancelled.
-    pub(crate) const CANCEL: u8 = 1;
+    pub(crate) const CANCELLED: u8 = 1;
     /// It is to be unwound at its next wait.
-    pub(crate) const UNWIND: u8 = 2;
+    pub(crate) const UNWIND_REQUESTED: u8 = 2;
     /// It was unwound once.
     pub(crate) const UNWOUND: u8 = 4;
     /// The run is deadlocked: even waits that no cancel cuts short end.
-    pub(crate) const BROKEN: u8 = 8;
+    pub(crate) const DEADLOCKED: u8 = 8;
     /// It has shields, deadlines or scopes open, which its waits have to look at.
-    pub(crate) const LIMITS: u8 = 16;
+    pub(crate) const HAS_LIMITS: u8 = 16;
     /// It is in a section in which it may not suspend.
-    pub(crate) const QUIET: u8 = 32;
-    /// It was left behind: it is never entered again.
-    pub(crate) const LEFT: u8 = 64;
+    pub(crate) const NO_SUSPEND: u8 = 32;
+    /// It was abandoned: it is never entered again.
+    pub(crate) const ABANDONED: u8 = 64;
     /// It is parked, and a deadline ends the wait. Never set while the task runs.
-    pub(crate) const TIMED: u8 = 128;
+    pub(crate) const HAS_DEADLINE: u8 = 128;
 }
 
 /// The cooperative budget: how many calls that may wait complete before one of them gives up a turn.
-pub(crate) const BREATH: u32 = 4096;
+pub(crate) const COOP_BUDGET: u32 = 4096;
 
 /// What happens to whom is left of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,12 +106,12 @@ pub(crate) enum Mode {
     Unwinding,
 }
 
-/// What the hub is told when nobody is ready and no timer is armed.
-pub(crate) enum Verdict {
+/// What the event loop is told when nobody is ready and no timer is armed.
+pub(crate) enum StallAction {
     /// Sleep, but ask again at this time.
     Sleep(Option<Instant>),
     /// Somebody was made ready.
-    GoOn,
+    Continue,
 }
 
 /// What is told of a panic that nobody is left to join for.
@@ -126,98 +123,99 @@ pub(crate) struct TaskUnwound;
 /// The worker of a run. What every turn touches comes first.
 #[repr(C)]
 pub(crate) struct Worker {
-    current: Current,
-    /// Turns until timers and letters are looked at.
+    pub(crate) current: Current,
+    /// Turns until timers and remote wakes are looked at.
     ticks: Ticks,
-    ring: Ring,
-    left_behind: Cell<Option<Stack>>,
-    hub: Cell<*const Block>,
-    main: Cell<*const Block>,
-    hub_queued: Cell<bool>,
-    /// How many more calls that may wait complete before one of them gives up a turn: see `task::wait::breathe`. At least 1.
-    pub(crate) breath: Cell<u32>,
+    run_queue: RunQueue,
+    retired_stack: Cell<Option<Stack>>,
+    event_loop: Cell<*const Tcb>,
+    main: Cell<*const Tcb>,
+    event_loop_queued: Cell<bool>,
+    /// How many more calls that may wait complete before one of them gives up a turn: see `task::wait::consume_budget`.
+    /// At least 1.
+    pub(crate) budget: Cell<u32>,
     /// Decides which of several things that are ready comes first; the same in every run.
     pub(crate) random: Cell<u64>,
     pub(crate) live: Cell<usize>,
     pub(crate) next_id: Cell<u64>,
     pub(crate) mode: Cell<Mode>,
     /// Main waits for `live` to become 0.
-    pub(crate) sweeping: Cell<bool>,
-    pub(crate) table: Rc<Table>,
+    pub(crate) shutting_down: Cell<bool>,
+    pub(crate) table: Rc<TcbTable>,
     pub(crate) timers: Timers,
-    pub(crate) inbox: inbox::Open,
-    /// The number of the inbox, and so of the run.
+    pub(crate) remote: remote::RemoteReceiver,
+    /// The number of the remote queue, and so of the run.
     run: u64,
-    /// What the hub runs: callbacks of tasks that have ended.
+    /// What the event loop runs: callbacks of tasks that have ended.
     jobs: RefCell<VecDeque<Box<dyn FnOnce()>>>,
-    /// What the hub is to run when it is told to, by number.
+    /// What the event loop is to run when it is told to, by number.
     held: RefCell<HashMap<u64, Box<dyn FnOnce()>>>,
-    /// The hub runs one of them, in which nobody may wait.
+    /// The event loop runs one of them, in which nobody may wait.
     in_job: Cell<bool>,
     /// It is in the registry of `handshake`: it may own locks.
     registered: Cell<bool>,
     /// The run is over: callbacks that are added now are never called.
     callbacks_over: Cell<bool>,
-    /// How often the hub has entered a task.
+    /// How often the event loop has entered a task.
     pub(crate) entered: Cell<u64>,
-    /// What time it is for the run: real, or paused and set forward by the hub.
+    /// What time it is for the run: real, or paused and set forward by the event loop.
     pub(crate) clock: Clock,
     /// The shape of a stack that nobody shaped.
     pub(crate) shape: Shape,
     /// Asked when nobody is ready: the layers below this one know what that means.
-    pub(crate) stalled: Box<dyn Fn(&Worker) -> Verdict>,
+    pub(crate) on_stall: Box<dyn Fn(&Worker) -> StallAction>,
     /// Told of a panic that nobody is left to join for: the task's label and the payload.
     pub(crate) unhandled: Rc<Unhandled>,
-    /// When `overdue` is to be called.
-    pub(crate) doom: Cell<Option<Instant>>,
+    /// When `on_shutdown_overdue` is to be called.
+    pub(crate) force_unwind_at: Cell<Option<Instant>>,
     /// Called when main has been cancelled for too long.
-    overdue: Box<dyn Fn(&Worker)>,
+    on_shutdown_overdue: Box<dyn Fn(&Worker)>,
     /// How many tasks have ended.
     ended: Cell<u64>,
     /// Where the next random number comes from, in a run whose order is permuted; else 0.
-    dice: Cell<u64>,
+    rng: Cell<u64>,
     stop: Cell<bool>,
     sleep: Sleep,
     /// How many tasks were started, how often tasks have waited, and how many wakes came from other threads.
     spawned: Cell<u64>,
     parks: Cell<u64>,
-    letters: Cell<u64>,
+    remote_wakes: Cell<u64>,
     /// The number of the next job that is held.
     next_held: Cell<u64>,
-    /// The time of the last look around, if somebody has waited since: nanoseconds by the run's clock since `began`, plus one;
+    /// The time of the last poll, if somebody has waited since: nanoseconds by the run's clock since `began`, plus one;
     /// else 0.
-    stamp: Cell<u64>,
+    coarse_now: Cell<u64>,
     began: Instant,
 }
 
 impl Worker {
-    /// A worker with its hub, not yet the thread's. It must stay in place from `enter` on.
+    /// A worker with its event loop, not yet the thread's. It must stay in place from `enter` on.
     pub(crate) fn new(
         shape: Shape,
-        stalled: Box<dyn Fn(&Worker) -> Verdict>,
+        on_stall: Box<dyn Fn(&Worker) -> StallAction>,
         unhandled: Rc<Unhandled>,
         clock: Clock,
-        overdue: Box<dyn Fn(&Worker)>,
+        on_shutdown_overdue: Box<dyn Fn(&Worker)>,
     ) -> Worker {
-        let (inbox, began) = (inbox::Open::new(), clock.now());
+        let (remote, began) = (remote::RemoteReceiver::new(), clock.now());
         Worker {
-            run: inbox.run(),
+            run: remote.run(),
             current: Current::new(),
             ticks: Ticks::new(),
-            ring: Ring::new(),
-            left_behind: Cell::new(None),
-            hub: Cell::new(null()),
+            run_queue: RunQueue::new(),
+            retired_stack: Cell::new(None),
+            event_loop: Cell::new(null()),
             main: Cell::new(null()),
-            hub_queued: Cell::new(false),
-            breath: Cell::new(BREATH),
+            event_loop_queued: Cell::new(false),
+            budget: Cell::new(COOP_BUDGET),
             random: Cell::new(1),
             live: Cell::new(0),
             next_id: Cell::new(1),
             mode: Cell::new(Mode::Running),
-            sweeping: Cell::new(false),
-            table: Rc::new(Table::new()),
+            shutting_down: Cell::new(false),
+            table: Rc::new(TcbTable::new()),
             timers: Timers::new(),
-            inbox,
+            remote,
             clock,
             jobs: RefCell::default(),
             held: RefCell::default(),
@@ -226,19 +224,19 @@ impl Worker {
             callbacks_over: Cell::new(false),
             entered: Cell::new(0),
             shape,
-            stalled,
+            on_stall,
             unhandled,
-            doom: Cell::new(None),
-            overdue,
+            force_unwind_at: Cell::new(None),
+            on_shutdown_overdue,
             ended: Cell::new(0),
-            dice: Cell::new(0),
+            rng: Cell::new(0),
             stop: Cell::new(false),
             sleep: Sleep::new(),
             spawned: Cell::new(0),
             parks: Cell::new(0),
-            letters: Cell::new(0),
+            remote_wakes: Cell::new(0),
             next_held: Cell::new(0),
-            stamp: Cell::new(0),
+            coarse_now: Cell::new(0),
             began,
         }
     }
@@ -249,70 +247,70 @@ impl Worker {
         self.run
     }
 
-    /// A block with a number, and room for it in the ring.
+    /// A TCB with a number, and room for it in the run queue.
     #[inline]
-    pub(crate) fn new_block(&self) -> &Block {
-        let block = self.table.take();
+    pub(crate) fn new_tcb(&self) -> &Tcb {
+        let tcb = self.table.take();
         let id = self.next_id.replace(self.next_id.get() + 1);
-        if self.ring.capacity() < self.table.capacity() {
-            self.ring.reserve(self.table.capacity());
+        if self.run_queue.capacity() < self.table.capacity() {
+            self.run_queue.reserve(self.table.capacity());
         }
-        // SAFETY: the table lives as long as the worker, and the block is taken.
-        let block = unsafe { &*block };
-        block.id.set(id);
-        block
+        // SAFETY: the table lives as long as the worker, and the TCB is taken.
+        let tcb = unsafe { &*tcb };
+        tcb.id.set(id);
+        tcb
     }
 
-    /// Makes a block a task that will run `entry(arg)` on `stack` when its turn comes.
+    /// Makes a TCB a task that will run `entry(arg)` on `stack` when its turn comes.
     ///
     /// # Safety
     ///
-    /// The block is new; `entry` keeps the contract of `arch` and ends by `Worker::end`; `stack.top()` and above is what
+    /// The TCB is new; `entry` keeps the contract of `arch` and ends by `Worker::end`; `stack.top()` and above is what
     /// `arg` needs, and nothing below is used.
     #[inline]
-    pub(crate) unsafe fn start(&self, block: &Block, stack: Stack, top: usize, entry: Entry, arg: usize) {
+    pub(crate) unsafe fn start(&self, tcb: &Tcb, stack: Stack, top: usize, entry: Entry, arg: usize) {
         // SAFETY: the caller's.
-        unsafe { (*block.context()).init(stack.limit(), top, entry, arg) };
-        block.stack.set(Some(stack));
-        block.phase.set(Phase::Fresh);
+        unsafe { (*tcb.context()).init(stack.limit(), top, entry, arg) };
+        tcb.stack.set(Some(stack));
+        tcb.phase.set(Phase::Fresh);
         self.live.set(self.live.get() + 1);
         self.spawned.set(self.spawned.get() + 1);
         // SAFETY: invariant 2.
-        unsafe { self.ring.put(block.context()) };
+        unsafe { self.run_queue.push_back(tcb.context()) };
     }
 
     /// The task that runs.
     #[inline]
-    pub(crate) fn current(&self) -> &Block {
+    pub(crate) fn current(&self) -> &Tcb {
         // SAFETY: invariant 3, and contexts in use lie in the table.
-        unsafe { &*block_of(self.current.get()) }
+        unsafe { &*tcb_of(self.current.get()) }
     }
 
-    pub(crate) fn is_hub(&self, block: &Block) -> bool {
-        std::ptr::eq(block, self.hub.get())
+    pub(crate) fn is_event_loop(&self, tcb: &Tcb) -> bool {
+        std::ptr::eq(tcb, self.event_loop.get())
     }
 
-    pub(crate) fn is_main(&self, block: &Block) -> bool {
-        std::ptr::eq(block, self.main.get())
+    pub(crate) fn is_main(&self, tcb: &Tcb) -> bool {
+        std::ptr::eq(tcb, self.main.get())
     }
 
-    pub(crate) fn main(&self) -> &Block {
+    pub(crate) fn main(&self) -> &Tcb {
         // SAFETY: set by `enter`, and the table lives as long as the worker.
         unsafe { &*self.main.get() }
     }
 
-    /// Goes to the end of the ring and lets everybody else who is ready have a turn first.
+    /// Goes to the end of the run queue and lets everybody else who is ready have a turn first.
     #[inline(always)]
     #[track_caller]
     pub(crate) fn turn(&self) {
-        self.tick();
+        self.poll_if_due();
         let me = self.current.get();
-        if let Some(next) = self.ring.take() {
+        if let Some(next) = self.run_queue.pop_front() {
             // SAFETY: invariants 2 and 3: a place has just become free, and `next` is suspended.
             unsafe {
-                self.ring.put(me);
+                self.run_queue.push_back(me);
                 self.current.set(next);
-                self.ring.fetch_ahead();
+                self.run_queue.fetch_ahead();
                 switch(me, next);
             }
         }
@@ -320,10 +318,10 @@ impl Worker {
 
     /// Lets the task that was made last run at once, and goes on when it first waits, yields or ends.
     pub(crate) fn enter_last(&self) {
-        let Some(last) = self.ring.take_last() else { return };
-        // SAFETY: invariants 2 and 3: a place has just become free, and who was in the ring is suspended.
+        let Some(last) = self.run_queue.pop_back() else { return };
+        // SAFETY: invariants 2 and 3: a place has just become free, and who was in the run queue is suspended.
         unsafe {
-            self.ring.put_first(self.current.get());
+            self.run_queue.push_front(self.current.get());
             self.switch_to(last);
         }
     }
@@ -331,35 +329,35 @@ impl Worker {
     /// Suspends the running task until it is woken, and returns whether that was by the deadline. Returns at once if a wake
     /// came before.
     #[inline(always)]
-    pub(crate) fn park(&self, wait: Wait, deadline: Option<Instant>) -> bool {
+    pub(crate) fn park(&self, wait: WaitSpec, deadline: Option<Instant>) -> bool {
         self.parks.set(self.parks.get() + 1);
-        let block = self.current();
-        if block.token.replace(false) || wait.public && block.permit.replace(false) {
+        let tcb = self.current();
+        if tcb.wake_token.replace(false) || wait.public && tcb.permit.replace(false) {
             return false;
         }
-        block.since.set(self.about_now());
-        block.wait.set(Wait { timed: deadline.is_some(), ..wait });
-        block.phase.set(Phase::Parked);
-        let ticket = block.ticket.get().wrapping_add(1);
-        block.ticket.set(ticket);
+        tcb.parked_at.set(self.coarse_now());
+        tcb.wait.set(WaitSpec { has_deadline: deadline.is_some(), ..wait });
+        tcb.phase.set(Phase::Parked);
+        let wait_seq = tcb.wait_seq.get().wrapping_add(1);
+        tcb.wait_seq.set(wait_seq);
         if let Some(deadline) = deadline {
-            block.deadline.set(Some(deadline));
-            block.add_attention(attention::TIMED);
-            self.timers.arm(deadline, block, ticket);
+            tcb.deadline.set(Some(deadline));
+            tcb.add_flags(flags::HAS_DEADLINE);
+            self.timers.arm(deadline, tcb, wait_seq);
         }
         let next = if self.ticks.count() { self.next() } else { self.next_late() };
-        // SAFETY: invariants 2 and 3; the block is parked, so a wake will put it into the ring, once.
+        // SAFETY: invariants 2 and 3; the TCB is parked, so a wake will put it into the run queue, once.
         unsafe { self.switch_to(next) };
         if deadline.is_some() {
-            block.attention.set(block.attention.get() & !attention::TIMED);
+            tcb.flags.set(tcb.flags.get() & !flags::HAS_DEADLINE);
         }
-        // A timer that fires counts its ticket up.
-        let rang = block.ticket.get() != ticket;
+        // A timer that fires counts its wait_seq up.
+        let rang = tcb.wait_seq.get() != wait_seq;
         if !rang {
-            block.ticket.set(ticket.wrapping_add(1));
+            tcb.wait_seq.set(wait_seq.wrapping_add(1));
             if deadline.is_some() {
-                // SAFETY: entries of the heap name blocks of this table.
-                self.timers.disarmed(|block, ticket| unsafe { (*block).ticket.get() != ticket });
+                // SAFETY: entries of the heap name TCBs of this table.
+                self.timers.disarmed(|tcb, wait_seq| unsafe { (*tcb).wait_seq.get() != wait_seq });
             }
         }
         rang
@@ -380,48 +378,49 @@ impl Worker {
         );
     }
 
-    /// Whose turn is next when it is time to look around: the hub's, which does so, unless it is in the ring. Not to be done
-    /// by the task that waits or has ended: a wake would come before it has parked, and a stack that is nobody's is no place.
+    /// Whose turn is next when it is time to poll for events: the event loop's, which does so, unless it is in the run
+    /// queue. Not to be done by the task that waits or has ended: a wake would come before it has parked, and a stack that is
+    /// nobody's is no place.
     #[cold]
     fn next_late(&self) -> *const Context {
         self.ticks.count_late();
-        if self.hub_queued.get() {
+        if self.event_loop_queued.get() {
             return self.next();
         }
-        // SAFETY: the hub was set by `enter`, and is suspended: a task runs.
-        unsafe { (*self.hub.get()).context() }
+        // SAFETY: the event loop was set by `enter`, and is suspended: a task runs.
+        unsafe { (*self.event_loop.get()).context() }
     }
 
-    /// Whose turn is next: the first in the ring, or the hub.
+    /// Whose turn is next: the first in the run queue, or the event loop.
     #[inline]
     fn next(&self) -> *const Context {
-        if self.dice.get() != 0 {
-            self.throw_dice();
+        if self.rng.get() != 0 {
+            self.shuffle_next();
         }
-        // SAFETY: the hub was set by `enter`.
-        self.ring.take().unwrap_or_else(|| unsafe { (*self.hub.get()).context() })
+        // SAFETY: the event loop was set by `enter`.
+        self.run_queue.pop_front().unwrap_or_else(|| unsafe { (*self.event_loop.get()).context() })
     }
 
     /// Makes a parked task ready; for any other, the next park returns at once.
     #[inline]
-    pub(crate) fn wake(&self, block: &Block) {
-        match block.phase.get() {
+    pub(crate) fn wake(&self, tcb: &Tcb) {
+        match tcb.phase.get() {
             Phase::Parked => {
-                block.phase.set(Phase::Ready);
-                // SAFETY: invariant 2: it was parked, so it was not in the ring.
-                unsafe { self.ring.put(block.context()) };
+                tcb.phase.set(Phase::Ready);
+                // SAFETY: invariant 2: it was parked, so it was not in the run queue.
+                unsafe { self.run_queue.push_back(tcb.context()) };
             }
-            Phase::Fresh | Phase::Ready => block.token.set(true),
+            Phase::Fresh | Phase::Ready => tcb.wake_token.set(true),
             Phase::Free | Phase::Ended | Phase::Cancelled => {}
         }
     }
 
     /// Makes a task's current public park return, or else its next one. No other wait ends by this.
     #[inline]
-    pub(crate) fn unpark(&self, block: &Block) {
-        match block.phase.get() {
-            Phase::Parked if block.wait.get().public => self.wake(block),
-            Phase::Parked | Phase::Fresh | Phase::Ready => block.permit.set(true),
+    pub(crate) fn unpark(&self, tcb: &Tcb) {
+        match tcb.phase.get() {
+            Phase::Parked if tcb.wait.get().public => self.wake(tcb),
+            Phase::Parked | Phase::Fresh | Phase::Ready => tcb.permit.set(true),
             Phase::Free | Phase::Ended | Phase::Cancelled => {}
         }
     }
@@ -436,16 +435,16 @@ impl Worker {
 
     /// Takes the running task's stack, which has ended but is still stood on, and gives back the one before it.
     #[inline]
-    pub(crate) fn leave_behind(&self, stack: Option<Stack>) {
-        drop(self.left_behind.replace(stack));
+    pub(crate) fn retire_stack(&self, stack: Option<Stack>) {
+        drop(self.retired_stack.replace(stack));
     }
 
-    /// The running task has ended, and its stack was left behind. Returns whom to enter next: the value for its entry to
+    /// The running task has ended, and its stack was retired. Returns whom to enter next: the value for its entry to
     /// return.
     #[inline]
     pub(crate) fn end(&self) -> *const Context {
         self.live.set(self.live.get() - 1);
-        if self.live.get() == 0 && self.sweeping.get() {
+        if self.live.get() == 0 && self.shutting_down.get() {
             self.wake(self.main());
         }
         let next = if self.ticks.count() { self.next() } else { self.next_late() };
@@ -455,17 +454,17 @@ impl Worker {
 
     /// Gives back the stack of the task that ended last. Not to be called on it.
     #[inline]
-    pub(crate) fn release_left_behind(&self) {
-        drop(self.left_behind.take());
+    pub(crate) fn free_retired_stack(&self) {
+        drop(self.retired_stack.take());
     }
 
-    /// Queues something for the hub to run, behind everybody who is ready now.
+    /// Queues something for the event loop to run, behind everybody who is ready now.
     pub(crate) fn queue(&self, job: Box<dyn FnOnce()>) {
         self.jobs.borrow_mut().push_back(job);
-        // The hub itself looks when it has run what it has.
-        if !self.is_hub(self.current()) && !self.hub_queued.replace(true) {
-            // SAFETY: the hub is suspended and not in the ring; there is room for every block.
-            unsafe { self.ring.put((*self.hub.get()).context()) };
+        // The event loop itself looks when it has run what it has.
+        if !self.is_event_loop(self.current()) && !self.event_loop_queued.replace(true) {
+            // SAFETY: the event loop is suspended and not in the run queue; there is room for every TCB.
+            unsafe { self.run_queue.push_back((*self.event_loop.get()).context()) };
         }
     }
 }

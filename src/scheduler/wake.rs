@@ -1,8 +1,8 @@
 //! What everybody who waits leaves behind: what for, in words, and whom to wake, from anywhere.
 
-use super::inbox::{Inbox, Open, Wake};
-use super::table::Block;
-use super::{Phase, Worker, attention, worker};
+use super::remote::{RemoteQueue, RemoteReceiver, RemoteWake};
+use super::tcb::Tcb;
+use super::{Phase, Worker, flags, worker};
 use std::cell::Cell;
 use std::ptr::null;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -11,60 +11,60 @@ use std::time::Instant;
 /// Whom to wake: a task, or a plain thread that waits. Costs nothing to copy, and may be kept for ever: when whoever it names
 /// is gone, it wakes nobody.
 #[derive(Clone, Copy)]
-pub(crate) struct WakeKey {
-    inbox: &'static Inbox,
-    /// The number of the run, or of the thread's inbox.
+pub(crate) struct WakeHandle {
+    queue: &'static RemoteQueue,
+    /// The number of the run, or of the thread's remote queue.
     run: u64,
-    /// `key` is 0 for a plain thread.
-    wake: Wake,
+    /// `tcb` is 0 for a plain thread.
+    wake: RemoteWake,
 }
 
 thread_local! {
     /// Where a plain thread waits. Made when first asked for.
-    static THREAD: Open = Open::new();
+    static THREAD: RemoteReceiver = RemoteReceiver::new();
     /// The same for one that waits in the destructor of another thread-local, when that one is gone. It is never closed.
-    static LATE: Cell<Option<&'static Open>> = const { Cell::new(None) };
+    static LATE: Cell<Option<&'static RemoteReceiver>> = const { Cell::new(None) };
 }
 
-/// Calls `f` with the inbox of this plain thread.
-fn with_thread<R>(f: impl Fn(&Open) -> R) -> R {
+/// Calls `f` with the remote queue of this plain thread.
+fn with_thread<R>(f: impl Fn(&RemoteReceiver) -> R) -> R {
     THREAD.try_with(&f).unwrap_or_else(|_| {
-        let late = LATE.get().unwrap_or_else(|| Box::leak(Box::new(Open::new())));
+        let late = LATE.get().unwrap_or_else(|| Box::leak(Box::new(RemoteReceiver::new())));
         LATE.set(Some(late));
         f(late)
     })
 }
 
-impl WakeKey {
+impl WakeHandle {
     #[cfg(test)]
-    pub(crate) fn current() -> WakeKey {
+    pub(crate) fn current() -> WakeHandle {
         let mut place = None;
-        WakeKey::put_current(&mut place);
+        WakeHandle::put_current(&mut place);
         place.expect("it was put there")
     }
 
     /// Puts the one that this code is part of into its place: a task, or the thread if there is no run. Built elsewhere and copied
     /// it would be read before it has been written, which costs 2 ns.
     #[inline(always)]
-    pub(crate) fn put_current(place: &mut Option<WakeKey>) {
+    pub(crate) fn put_current(place: &mut Option<WakeHandle>) {
         match worker() {
-            Some(worker) => *place = Some(WakeKey::of(worker, worker.current())),
-            None => WakeKey::put_thread(place),
+            Some(worker) => *place = Some(WakeHandle::of(worker, worker.current())),
+            None => WakeHandle::put_thread(place),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn put_thread(place: &mut Option<WakeKey>) {
-        let wake = Wake { key: 0, address: 0 };
-        *place = Some(with_thread(|open| WakeKey { inbox: open.inbox(), run: open.run(), wake }));
+    fn put_thread(place: &mut Option<WakeHandle>) {
+        let wake = RemoteWake { tcb: 0, task_id: 0 };
+        *place = Some(with_thread(|open| WakeHandle { queue: open.queue(), run: open.run(), wake }));
     }
 
     /// For a task of this run.
     #[inline(always)]
-    pub(crate) fn of(worker: &Worker, block: &Block) -> WakeKey {
-        let wake = Wake { key: std::ptr::from_ref(block) as usize, address: block.id.get() };
-        WakeKey { inbox: worker.inbox.inbox(), run: worker.run(), wake }
+    pub(crate) fn of(worker: &Worker, tcb: &Tcb) -> WakeHandle {
+        let wake = RemoteWake { tcb: std::ptr::from_ref(tcb) as usize, task_id: tcb.id.get() };
+        WakeHandle { queue: worker.remote.queue(), run: worker.run(), wake }
     }
 
     /// Wakes it, or makes its next wait return at once. False if it is gone.
@@ -72,11 +72,11 @@ impl WakeKey {
     pub(crate) fn wake(&self) -> bool {
         match worker() {
             Some(worker) if worker.run() == self.run => {
-                // SAFETY: the key came from a block of this worker's table, and blocks stay in place as long as it.
-                let block = unsafe { &*(self.wake.key as *const Block) };
-                let there = is_there(block, self.wake.address);
+                // SAFETY: the address came from a TCB of this worker's table, and TCBs stay in place as long as it.
+                let tcb = unsafe { &*(self.wake.tcb as *const Tcb) };
+                let there = is_there(tcb, self.wake.task_id);
                 if there {
-                    worker.wake(block);
+                    worker.wake(tcb);
                 }
                 there
             }
@@ -90,39 +90,39 @@ impl WakeKey {
         match worker() {
             Some(worker) if worker.run() == self.run => {
                 // SAFETY: as in `wake`.
-                let block = unsafe { &*(self.wake.key as *const Block) };
-                if is_there(block, self.wake.address) {
-                    worker.unpark(block);
+                let tcb = unsafe { &*(self.wake.tcb as *const Tcb) };
+                if is_there(tcb, self.wake.task_id) {
+                    worker.unpark(tcb);
                 }
             }
             // The run may be over: then there is no task to unpark.
-            _ => drop(self.inbox.post(self.run, self.wake.unparking())),
+            _ => drop(self.queue.push(self.run, self.wake.unparking())),
         }
     }
 
     #[cold]
     #[inline(never)]
     fn wake_from_outside(&self) -> bool {
-        if self.wake.key == 0 { self.inbox.nudge(self.run) } else { self.inbox.post(self.run, self.wake) }
+        if self.wake.tcb == 0 { self.queue.notify(self.run) } else { self.queue.push(self.run, self.wake) }
     }
 
-    /// Whether nothing may be granted to it: it is gone for certain (its task has ended or was left behind, or its run is over),
-    /// or `is_over` says that its wait has ended. `is_over` is asked about tasks of this run only, and only about those with an
-    /// attention bit set: the control block of any other task belongs to another thread.
+    /// Whether nothing may be granted to it: it is gone for certain (its task has ended or was abandoned, or its run is
+    /// over), or `is_over` says that its wait has ended. `is_over` is asked about tasks of this run only, and only
+    /// about those with an flags bit set: the TCB of any other task belongs to another thread.
     #[inline(always)]
-    pub(crate) fn is_out(&self, is_over: impl FnOnce(&Worker, &Block) -> bool) -> bool {
+    pub(crate) fn is_out(&self, is_over: impl FnOnce(&Worker, &Tcb) -> bool) -> bool {
         match worker() {
             Some(worker) if worker.run() == self.run => {
                 // SAFETY: as in `wake`.
-                let block = unsafe { &*(self.wake.key as *const Block) };
-                if block.attention.get() == 0 {
-                    let ended = matches!(block.phase.get(), Phase::Ended | Phase::Cancelled);
-                    ended || block.id.get() != self.wake.address
+                let tcb = unsafe { &*(self.wake.tcb as *const Tcb) };
+                if tcb.flags.get() == 0 {
+                    let ended = matches!(tcb.phase.get(), Phase::Ended | Phase::Cancelled);
+                    ended || tcb.id.get() != self.wake.task_id
                 } else {
-                    !is_there(block, self.wake.address) || is_over(worker, block)
+                    !is_there(tcb, self.wake.task_id) || is_over(worker, tcb)
                 }
             }
-            _ => !self.inbox.is_open(self.run),
+            _ => !self.queue.is_open(self.run),
         }
     }
 
@@ -132,17 +132,17 @@ impl WakeKey {
     }
 
     /// Ends the sleep of its worker or thread, so that it looks again who can still be woken.
-    pub(crate) fn nudge(&self) {
-        // When the run is over there is nobody to nudge.
-        let _ = self.inbox.nudge(self.run);
+    pub(crate) fn notify(&self) {
+        // When the run is over there is nobody to notify.
+        let _ = self.queue.notify(self.run);
     }
 }
 
 #[inline]
-fn is_there(block: &Block, address: u64) -> bool {
-    block.id.get() == address
-        && !matches!(block.phase.get(), Phase::Ended | Phase::Cancelled)
-        && !block.has_attention(attention::LEFT)
+fn is_there(tcb: &Tcb, task_id: u64) -> bool {
+    tcb.id.get() == task_id
+        && !matches!(tcb.phase.get(), Phase::Ended | Phase::Cancelled)
+        && !tcb.has_flags(flags::ABANDONED)
 }
 
 /// Blocks a plain thread until it is woken, or until `deadline`. Returns at once if a wake came before.
@@ -155,21 +155,21 @@ pub(crate) fn block_thread(deadline: Option<Instant>) {
 
 /// What a parked task waits for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wait {
+pub(crate) struct WaitSpec {
     /// In words.
-    pub(crate) why: &'static str,
+    pub(crate) reason: &'static str,
     /// The task that it waits for, or null. Whoever waits holds a handle to it, so it stays.
-    pub(crate) on: *const Block,
+    pub(crate) on_task: *const Tcb,
     /// Who holds what it waits for is told there; or null. It is borrowed by whoever waits, so it stays.
     pub(crate) holder: *const Holder,
     /// Only tasks of this run can end it.
-    pub(crate) closed: bool,
+    pub(crate) only_this_run: bool,
     /// Another thread may end it, though no unparker exists: what it waits for can be shared with anybody.
-    pub(crate) open: bool,
+    pub(crate) external: bool,
     /// No cancel cuts it short.
-    pub(crate) stubborn: bool,
+    pub(crate) uncancellable: bool,
     /// A deadline ends it. Known once it is parked.
-    pub(crate) timed: bool,
+    pub(crate) has_deadline: bool,
     /// A public park: an `Unparker` ends it.
     pub(crate) public: bool,
     /// The deadlines and scopes around it end it. Known once it is parked, as the next.
@@ -178,15 +178,15 @@ pub(crate) struct Wait {
     pub(crate) limit_first: bool,
 }
 
-impl Wait {
-    pub(crate) const NOTHING: Wait = Wait {
-        why: "",
-        on: null(),
+impl WaitSpec {
+    pub(crate) const DEFAULT: WaitSpec = WaitSpec {
+        reason: "",
+        on_task: null(),
         holder: null(),
-        closed: false,
-        open: false,
-        stubborn: false,
-        timed: false,
+        only_this_run: false,
+        external: false,
+        uncancellable: false,
+        has_deadline: false,
         public: false,
         limited: false,
         limit_first: false,
@@ -207,11 +207,11 @@ impl Holder {
         Holder { run: AtomicU64::new(0), id: AtomicU64::new(0) }
     }
 
-    /// It is held by `key` now.
+    /// It is held by `tcb` now.
     #[inline]
-    pub(crate) fn set(&self, key: WakeKey) {
-        self.run.store(key.run, Relaxed);
-        self.id.store(key.wake.address, Relaxed);
+    pub(crate) fn set(&self, waker: WakeHandle) {
+        self.run.store(waker.run, Relaxed);
+        self.id.store(waker.wake.task_id, Relaxed);
     }
 
     /// It is held by whoever runs this now. Plain threads have no names.

@@ -23,7 +23,7 @@ pub(crate) enum Kind {
     Sink,
     Task,
     /// Not a task: what runs between them.
-    Hub,
+    EventLoop,
 }
 
 impl Kind {
@@ -33,12 +33,12 @@ impl Kind {
             Kind::Generator => "generator",
             Kind::Sink => "sink",
             Kind::Task => "task",
-            Kind::Hub => "scheduler",
+            Kind::EventLoop => "scheduler",
         }
     }
 
     fn from_u8(kind: u8) -> Kind {
-        [Kind::Coroutine, Kind::Generator, Kind::Sink, Kind::Task, Kind::Hub][usize::from(kind)]
+        [Kind::Coroutine, Kind::Generator, Kind::Sink, Kind::Task, Kind::EventLoop][usize::from(kind)]
     }
 }
 
@@ -333,16 +333,16 @@ impl Slot {
 }
 
 /// The stacks of one shape that have never been handed out: the unused end of the newest slab.
-pub(crate) struct Quarry {
+pub(crate) struct FreshSlots {
     shape: Shape,
     slab: Option<&'static Slab>,
     used: usize,
     made: usize,
 }
 
-impl Quarry {
-    pub(crate) const fn new(shape: Shape) -> Quarry {
-        Quarry { shape, slab: None, used: 0, made: 0 }
+impl FreshSlots {
+    pub(crate) const fn new(shape: Shape) -> FreshSlots {
+        FreshSlots { shape, slab: None, used: 0, made: 0 }
     }
 
     pub(crate) fn shape(&self) -> Shape {
@@ -358,7 +358,7 @@ impl Quarry {
     ///
     /// # Errors
     /// Without address space, or without a guard. Whatever could be made before that is in `out`, and counts as success.
-    pub(crate) fn dig(&mut self, out: &mut Vec<Slot>, live: usize) -> Result<(), StackError> {
+    pub(crate) fn carve(&mut self, out: &mut Vec<Slot>, live: usize) -> Result<(), StackError> {
         let slab = match self.slab {
             Some(slab) if self.used < slab.tags.len() => slab,
             _ => {

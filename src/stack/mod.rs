@@ -116,7 +116,7 @@ impl Shape {
 
     /// The shape that nobody has to ask for.
     #[inline]
-    pub(crate) fn usual() -> Shape {
+    pub(crate) fn default_shape() -> Shape {
         Shape { size: whole_pages(DEFAULT_SIZE), guard: page_size() }
     }
 
@@ -281,7 +281,7 @@ mod tests {
             unsafe { user.slot().tell_at_thread_end(word.as_ptr()) };
         };
         let users = std::thread::spawn(move || {
-            let take = |kind| Stack::acquire(Shape::usual(), kind, None, false).unwrap();
+            let take = |kind| Stack::acquire(Shape::default_shape(), kind, None, false).unwrap();
             let suspended = take(arena::Kind::Generator);
             told(&suspended, &words[0]);
             let ended = take(arena::Kind::Generator);

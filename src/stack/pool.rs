@@ -4,7 +4,7 @@
 //! them is one depot for each shape, shared by all threads: up to the cap its stacks stay warm (their memory is kept),
 //! beyond it the memory goes back to the system and only the address space stays. Behind that, new ones are made.
 
-use super::arena::{self, Kind, Quarry, Slot};
+use super::arena::{self, FreshSlots, Kind, Slot};
 use super::overflow::{self, AlternateStack};
 use super::{GuardKind, Shape, StackError};
 use std::borrow::Cow;
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many unused stacks of one shape a thread keeps to itself.
-const SHELF_MOST: usize = 32;
+const LOCAL_CACHE_MOST: usize = 32;
 /// How many a thread takes from the depot when it has none.
 const REFILL: usize = 16;
 
@@ -84,19 +84,19 @@ pub(crate) fn thread_is_alive() -> bool {
 }
 
 thread_local! {
-    static LOCAL: Local = const { Local { shelves: RefCell::new(Vec::new()), idle: Cell::new(None), in_use: Cell::new(0) } };
+    static LOCAL: Local = const { Local { caches: RefCell::new(Vec::new()), idle: Cell::new(None), in_use: Cell::new(0) } };
 }
 
 /// A thread's own unused stacks.
 struct Local {
-    shelves: RefCell<Vec<Shelf>>,
+    caches: RefCell<Vec<LocalCache>>,
     /// Set with the first stack, and then for the life of the thread.
     idle: Cell<Option<&'static Membership>>,
     /// How many stacks this thread has taken and not given back.
     in_use: Cell<usize>,
 }
 
-struct Shelf {
+struct LocalCache {
     shape: Shape,
     free: Vec<Slot>,
 }
@@ -110,8 +110,8 @@ struct Membership {
 impl Local {
     #[inline]
     fn take(&self, shape: Shape) -> Option<Slot> {
-        let mut shelves = self.shelves.borrow_mut();
-        let slot = shelves.iter_mut().find(|shelf| shelf.shape == shape)?.free.pop()?;
+        let mut caches = self.caches.borrow_mut();
+        let slot = caches.iter_mut().find(|cache| cache.shape == shape)?.free.pop()?;
         self.count(-1);
         Some(slot)
     }
@@ -129,21 +129,21 @@ impl Local {
 
     #[inline]
     fn put(&self, slot: Slot) {
-        let mut shelves = self.shelves.borrow_mut();
-        match shelves.iter_mut().find(|shelf| shelf.shape == slot.shape()) {
-            Some(shelf) if shelf.free.len() < SHELF_MOST.min(pool_cap()) => {
-                shelf.free.push(slot);
+        let mut caches = self.caches.borrow_mut();
+        match caches.iter_mut().find(|cache| cache.shape == slot.shape()) {
+            Some(cache) if cache.free.len() < LOCAL_CACHE_MOST.min(pool_cap()) => {
+                cache.free.push(slot);
                 self.count(1);
             }
-            shelf => {
+            cache => {
                 // The coldest go to the depot.
-                let mut extra = shelf.map_or(Vec::new(), |shelf| {
-                    let most = shelf.free.len();
-                    shelf.free.drain(..most.div_ceil(2)).collect()
+                let mut extra = cache.map_or(Vec::new(), |cache| {
+                    let most = cache.free.len();
+                    cache.free.drain(..most.div_ceil(2)).collect()
                 });
                 self.count(-(extra.len() as isize));
                 extra.push(slot);
-                drop(shelves);
+                drop(caches);
                 store(&mut extra);
             }
         }
@@ -157,9 +157,9 @@ impl Local {
         }
     }
 
-    /// Takes all stacks off the shelves.
+    /// Takes all stacks off the caches.
     fn empty(&self) -> Vec<Slot> {
-        let all: Vec<Slot> = self.shelves.borrow_mut().iter_mut().flat_map(|shelf| shelf.free.drain(..)).collect();
+        let all: Vec<Slot> = self.caches.borrow_mut().iter_mut().flat_map(|cache| cache.free.drain(..)).collect();
         self.count(-(all.len() as isize));
         all
     }
@@ -194,7 +194,7 @@ impl Drop for Local {
 
 /// The stacks of one shape that no thread keeps to itself.
 struct Depot {
-    quarry: Quarry,
+    fresh: FreshSlots,
     /// With memory from their last use.
     warm: Vec<Slot>,
     /// Without memory.
@@ -216,30 +216,30 @@ fn acquire_from_depot(shape: Shape) -> Result<Slot, StackError> {
     let _ = LOCAL.try_with(Local::join);
     let mut depots = lock(&DEPOTS);
     let live = count_live(&depots);
-    let depot = match depots.iter().position(|depot| depot.quarry.shape() == shape) {
+    let depot = match depots.iter().position(|depot| depot.fresh.shape() == shape) {
         Some(at) => &mut depots[at],
         None => {
-            depots.push(Depot { quarry: Quarry::new(shape), warm: Vec::new(), cold: Vec::new() });
+            depots.push(Depot { fresh: FreshSlots::new(shape), warm: Vec::new(), cold: Vec::new() });
             depots.last_mut().expect("just pushed")
         }
     };
-    let Depot { quarry, warm, cold } = depot;
+    let Depot { fresh, warm, cold } = depot;
     if warm.is_empty() && cold.is_empty() {
-        quarry.dig(cold, live)?;
+        fresh.carve(cold, live)?;
     }
     let from = if warm.is_empty() { cold } else { warm };
     let slot = from.pop().expect("one of the two has a stack");
-    let more = REFILL.min(SHELF_MOST.min(pool_cap())).min(from.len());
+    let more = REFILL.min(LOCAL_CACHE_MOST.min(pool_cap())).min(from.len());
     let _ = LOCAL.try_with(|local| {
-        let mut shelves = local.shelves.borrow_mut();
-        let shelf = match shelves.iter().position(|shelf| shelf.shape == shape) {
-            Some(at) => &mut shelves[at],
+        let mut caches = local.caches.borrow_mut();
+        let cache = match caches.iter().position(|cache| cache.shape == shape) {
+            Some(at) => &mut caches[at],
             None => {
-                shelves.push(Shelf { shape, free: Vec::with_capacity(SHELF_MOST) });
-                shelves.last_mut().expect("just pushed")
+                caches.push(LocalCache { shape, free: Vec::with_capacity(LOCAL_CACHE_MOST) });
+                caches.last_mut().expect("just pushed")
             }
         };
-        shelf.free.extend(from.drain(from.len() - more..));
+        cache.free.extend(from.drain(from.len() - more..));
         local.count(more as isize);
     });
     Ok(slot)
@@ -271,14 +271,14 @@ fn chill(slots: &mut Vec<Slot>) {
 }
 
 fn depot_of(depots: &mut [Depot], slot: Slot) -> &mut Depot {
-    let depot = depots.iter_mut().find(|depot| depot.quarry.shape() == slot.shape());
+    let depot = depots.iter_mut().find(|depot| depot.fresh.shape() == slot.shape());
     depot.expect("the depot that made the stack stays for ever")
 }
 
 fn count_live(depots: &[Depot]) -> usize {
     let idle: usize = lock(&MEMBERS).iter().map(|idle| idle.load(Relaxed)).sum();
     let stored: usize = depots.iter().map(|depot| depot.warm.len() + depot.cold.len()).sum();
-    let made: usize = depots.iter().map(|depot| depot.quarry.made()).sum();
+    let made: usize = depots.iter().map(|depot| depot.fresh.made()).sum();
     // Other threads take and put meanwhile; a difference below zero is such a moment.
     made.saturating_sub(idle + stored)
 }

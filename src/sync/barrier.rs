@@ -3,13 +3,13 @@
 //! Ranks are given when all have come, in the order of the line. So one that is cancelled while it waits leaves no gap.
 #![forbid(unsafe_code)]
 
-use super::waiters::{Ended, Line, Waiters, wait_in};
-use super::woken::Woken;
-use crate::scheduler::lock::Lock;
-use crate::scheduler::wake::WakeKey;
-use crate::scheduler::{Wait, worker};
+use super::wait_queue::{Ended, Line, WaitQueue, wait_in};
+use crate::scheduler::wake::WakeHandle;
+use crate::scheduler::{WaitSpec, worker};
 use crate::task::wait::{Cancelled, breathe_on};
 use crate::time::now;
+use crate::wait::lock::BiasedLock;
+use crate::wait::wake_list::WakeList;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 /// assert_eq!(ranks, [0, 1, 2]);
 /// ```
 pub struct Barrier {
-    state: Lock<State>,
+    state: BiasedLock<State>,
     parties: usize,
 }
 
@@ -41,7 +41,7 @@ struct State {
     /// How many are in line, those included that are gone and have not been passed over yet: see `count`.
     waiting: usize,
     /// Each is handed its rank, or none if the barrier was broken.
-    waiters: Waiters<Option<usize>>,
+    waiters: WaitQueue<Option<usize>>,
 }
 
 struct Waiting;
@@ -50,16 +50,16 @@ impl Line for Waiting {
     type State = State;
     type Value = Option<usize>;
 
-    fn waiters(state: &mut State) -> &mut Waiters<Option<usize>> {
+    fn waiters(state: &mut State) -> &mut WaitQueue<Option<usize>> {
         &mut state.waiters
     }
 
     /// All have come, also this one.
-    fn pass_on(_: &mut State, _: Option<usize>) -> Vec<WakeKey> {
+    fn regrant(_: &mut State, _: Option<usize>) -> Vec<WakeHandle> {
         Vec::new()
     }
 
-    fn left(state: &mut State, was_in_line: bool) -> Vec<WakeKey> {
+    fn left(state: &mut State, was_in_line: bool) -> Vec<WakeHandle> {
         // What was passed over was taken out of the count then.
         state.waiting -= usize::from(was_in_line);
         Vec::new()
@@ -114,7 +114,7 @@ impl Barrier {
     /// ```
     pub const fn new(parties: usize) -> Barrier {
         assert!(parties > 0, "a barrier is for one or more: with 0 nobody could ever come last");
-        Barrier { state: Lock::new(State { broken: false, waiting: 0, waiters: Waiters::new() }), parties }
+        Barrier { state: BiasedLock::new(State { broken: false, waiting: 0, waiters: WaitQueue::new() }), parties }
     }
 
     /// How many it is for.
@@ -136,7 +136,7 @@ impl Barrier {
     #[track_caller]
     fn wait_until(&self, deadline: Option<Instant>) -> Result<BarrierWaitResult, BarrierError> {
         let worker = worker();
-        let mut woken = Woken::default();
+        let mut wake_list = WakeList::default();
         let mut state = self.state.lock_for(worker);
         if state.broken {
             drop(state);
@@ -146,19 +146,19 @@ impl Barrier {
         // Counting them takes time, and is needed only if the last has come, as it seems.
         if state.waiting + 1 == self.parties && state.count() + 1 == self.parties {
             let mut ranks = 0..self.parties;
-            state.open(|| ranks.next(), &mut woken);
+            state.open(|| ranks.next(), &mut wake_list);
             drop(state);
-            drop(woken);
+            drop(wake_list);
             breathe_on(worker);
             return Ok(BarrierWaitResult { rank: ranks.start });
         }
         state.waiting += 1;
-        let place = state.waiters.enlist(None);
+        let waiter = state.waiters.enqueue(None);
         drop(state);
-        let wait = Wait { why: "the others at a barrier", open: true, ..Wait::NOTHING };
-        match wait_in::<Waiting>(&self.state, place, wait, deadline) {
-            Ended::Handed(Some(rank)) => Ok(BarrierWaitResult { rank }),
-            Ended::Handed(None) | Ended::Dismissed(_) => Err(BarrierError::Broken),
+        let wait = WaitSpec { reason: "the others at a barrier", external: true, ..WaitSpec::DEFAULT };
+        match wait_in::<Waiting>(&self.state, waiter, wait, deadline) {
+            Ended::Granted(Some(rank)) => Ok(BarrierWaitResult { rank }),
+            Ended::Granted(None) | Ended::Closed(_) => Err(BarrierError::Broken),
             Ended::TimedOut(_) => Err(BarrierError::Timeout),
             Ended::Cancelled(_) => Err(Cancelled.into()),
         }
@@ -235,11 +235,11 @@ impl Barrier {
     }
 
     fn break_waits(&self, broken: bool) {
-        let mut woken = Woken::default();
+        let mut wake_list = WakeList::default();
         let mut state = self.state.lock();
         state.broken = broken;
         state.count();
-        state.open(|| None, &mut woken);
+        state.open(|| None, &mut wake_list);
     }
 }
 
@@ -251,12 +251,12 @@ impl State {
     }
 
     /// Ends the waits of all that were counted just before: a deadline that passes in between changes no rank.
-    fn open(&mut self, mut rank: impl FnMut() -> Option<usize>, woken: &mut Woken) {
+    fn open(&mut self, mut rank: impl FnMut() -> Option<usize>, wake_list: &mut WakeList) {
         self.waiting = 0;
         while !self.waiters.is_empty() {
-            let place = self.waiters.claim_first();
-            *self.waiters.value(place) = rank();
-            woken.push(self.waiters.key(place));
+            let waiter = self.waiters.grant_first();
+            *self.waiters.value(waiter) = rank();
+            wake_list.push(self.waiters.waker(waiter));
         }
     }
 }

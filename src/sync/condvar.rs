@@ -2,13 +2,13 @@
 #![forbid(unsafe_code)]
 
 use super::mutex::MutexGuard;
-use super::waiters::{Ended, Line, Waiters, wait_in};
-use super::woken::Woken;
-use crate::scheduler::lock::Lock;
-use crate::scheduler::wake::WakeKey;
-use crate::scheduler::{Wait, worker};
-use crate::task::wait::{Cancelled, breathe};
+use super::wait_queue::{Ended, Line, WaitQueue, wait_in};
+use crate::scheduler::wake::WakeHandle;
+use crate::scheduler::{WaitSpec, worker};
+use crate::task::wait::{Cancelled, consume_budget};
 use crate::time::now;
+use crate::wait::lock::BiasedLock;
+use crate::wait::wake_list::WakeList;
 use std::fmt;
 use std::thread::panicking;
 use std::time::{Duration, Instant};
@@ -37,21 +37,21 @@ use std::time::{Duration, Instant};
 /// ```
 #[derive(Default)]
 pub struct Condvar {
-    waiters: Lock<Waiters<()>>,
+    waiters: BiasedLock<WaitQueue<()>>,
 }
 
 struct Sleepers;
 
 impl Line for Sleepers {
-    type State = Waiters<()>;
+    type State = WaitQueue<()>;
     type Value = ();
 
-    fn waiters(state: &mut Waiters<()>) -> &mut Waiters<()> {
+    fn waiters(state: &mut WaitQueue<()>) -> &mut WaitQueue<()> {
         state
     }
 
-    fn pass_on(state: &mut Waiters<()>, (): ()) -> Vec<WakeKey> {
-        let next = state.claim().map(|place| state.key(place));
+    fn regrant(state: &mut WaitQueue<()>, (): ()) -> Vec<WakeHandle> {
+        let next = state.grant().map(|waiter| state.waker(waiter));
         next.into_iter().collect()
     }
 }
@@ -131,7 +131,7 @@ impl Condvar {
     /// CHANGED.notify_all();
     /// ```
     pub const fn new() -> Condvar {
-        Condvar { waiters: Lock::new(Waiters::new()) }
+        Condvar { waiters: BiasedLock::new(WaitQueue::new()) }
     }
 
     #[track_caller]
@@ -141,13 +141,13 @@ impl Condvar {
             return Err(WaitCancelled { guard: Some(guard) });
         }
         let mutex = guard.mutex;
-        let place = self.waiters.lock().enlist(());
+        let waiter = self.waiters.lock().enqueue(());
         drop(guard);
-        let wait = Wait { why: "a condition", open: true, ..Wait::NOTHING };
-        let ended = wait_in::<Sleepers>(&self.waiters, place, wait, deadline);
+        let wait = WaitSpec { reason: "a condition", external: true, ..WaitSpec::DEFAULT };
+        let ended = wait_in::<Sleepers>(&self.waiters, waiter, wait, deadline);
         let guard = mutex.turn.take_again().then(|| mutex.guard());
         match (ended, guard) {
-            (Ended::Handed(()) | Ended::Dismissed(()), Some(guard)) => Ok((guard, WaitTimeoutResult(false))),
+            (Ended::Granted(()) | Ended::Closed(()), Some(guard)) => Ok((guard, WaitTimeoutResult(false))),
             (Ended::TimedOut(()), Some(guard)) => Ok((guard, WaitTimeoutResult(true))),
             (_, guard) => Err(WaitCancelled { guard }),
         }
@@ -293,7 +293,7 @@ impl Condvar {
             (guard, waited, late) = (again, true, result.timed_out());
         }
         if !waited {
-            breathe();
+            consume_budget();
         }
         Ok((guard, WaitTimeoutResult(false)))
     }
@@ -309,11 +309,11 @@ impl Condvar {
 
     /// Wakes the `count` who wait longest. Returns how many there were.
     pub fn notify(&self, count: usize) -> usize {
-        let mut woken = Woken::default();
+        let mut wake_list = WakeList::default();
         let mut waiters = self.waiters.lock();
         for notified in 0..count {
-            match waiters.claim() {
-                Some(place) => woken.push(waiters.key(place)),
+            match waiters.grant() {
+                Some(waiter) => wake_list.push(waiters.waker(waiter)),
                 None => return notified,
             }
         }

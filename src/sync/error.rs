@@ -1,7 +1,7 @@
 //! What comes of a wait that has a deadline.
 #![forbid(unsafe_code)]
 
-use super::waiters::Ended;
+use super::wait_queue::Ended;
 use crate::task::wait::Cancelled;
 
 /// Why a wait with a deadline came to nothing. Whoever waited has left the line.
@@ -25,7 +25,7 @@ impl WaitTimeoutError {
 /// A wait of which only matters whether something came of it.
 pub(super) fn outcome<V>(ended: Ended<V>) -> Result<V, WaitTimeoutError> {
     match ended {
-        Ended::Handed(value) | Ended::Dismissed(value) => Ok(value),
+        Ended::Granted(value) | Ended::Closed(value) => Ok(value),
         Ended::TimedOut(_) => Err(WaitTimeoutError::Timeout),
         Ended::Cancelled(_) => Err(WaitTimeoutError::Cancelled(Cancelled)),
     }

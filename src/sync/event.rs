@@ -2,12 +2,12 @@
 #![forbid(unsafe_code)]
 
 use super::error::{WaitTimeoutError, outcome};
-use super::waiters::{Line, Waiters, wait_in, wake_all};
-use crate::scheduler::lock::Lock;
-use crate::scheduler::wake::WakeKey;
-use crate::scheduler::{Wait, worker};
+use super::wait_queue::{Line, WaitQueue, wait_in, wake_all};
+use crate::scheduler::wake::WakeHandle;
+use crate::scheduler::{WaitSpec, worker};
 use crate::task::wait::{Cancelled, breathe_on};
 use crate::time::now;
+use crate::wait::lock::BiasedLock;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -27,13 +27,13 @@ use std::time::{Duration, Instant};
 /// ```
 #[derive(Default)]
 pub struct Event {
-    state: Lock<State>,
+    state: BiasedLock<State>,
 }
 
 #[derive(Default)]
 struct State {
     set: bool,
-    waiters: Waiters<()>,
+    waiters: WaitQueue<()>,
 }
 
 struct Waiting;
@@ -42,12 +42,12 @@ impl Line for Waiting {
     type State = State;
     type Value = ();
 
-    fn waiters(state: &mut State) -> &mut Waiters<()> {
+    fn waiters(state: &mut State) -> &mut WaitQueue<()> {
         &mut state.waiters
     }
 
     /// Nobody else is owed anything.
-    fn pass_on(_: &mut State, (): ()) -> Vec<WakeKey> {
+    fn regrant(_: &mut State, (): ()) -> Vec<WakeHandle> {
         Vec::new()
     }
 }
@@ -60,16 +60,16 @@ impl Event {
     /// assert!(!STOP.is_set());
     /// ```
     pub const fn new() -> Event {
-        Event { state: Lock::new(State { set: false, waiters: Waiters::new() }) }
+        Event { state: BiasedLock::new(State { set: false, waiters: WaitQueue::new() }) }
     }
 
     /// It has happened: wakes everybody who waits, and nobody waits from now on.
     pub fn set(&self) {
         let mut state = self.state.lock();
         state.set = true;
-        let keys = state.waiters.dismiss_all();
+        let wakers = state.waiters.close();
         drop(state);
-        wake_all(keys);
+        wake_all(wakers);
     }
 
     /// From now on it has not happened. Those who waited when it was set are woken all the same.
@@ -98,9 +98,14 @@ impl Event {
             breathe_on(worker);
             return Ok(());
         }
-        let place = state.waiters.enlist(());
+        let waiter = state.waiters.enqueue(());
         drop(state);
-        outcome(wait_in::<Waiting>(&self.state, place, Wait { why: "an event", open: true, ..Wait::NOTHING }, deadline))
+        outcome(wait_in::<Waiting>(
+            &self.state,
+            waiter,
+            WaitSpec { reason: "an event", external: true, ..WaitSpec::DEFAULT },
+            deadline,
+        ))
     }
 
     /// Waits until it has happened.

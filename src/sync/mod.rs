@@ -20,8 +20,7 @@ pub mod queue;
 mod rwlock;
 pub mod select;
 mod semaphore;
-pub(crate) mod waiters;
-mod woken;
+pub(crate) mod wait_queue;
 #[cfg(test)]
 mod tests;
 

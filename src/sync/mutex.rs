@@ -7,12 +7,12 @@
 //! 2. Somebody waits only while it is locked. So whoever gives it up hands it to the first in line, and `locked` stays true.
 
 use super::error::{WaitTimeoutError, outcome};
-use super::waiters::{Line, Waiters, wait_in};
-use crate::scheduler::lock::Lock;
-use crate::scheduler::wake::{Holder, WakeKey};
-use crate::scheduler::{Wait, Worker, worker};
+use super::wait_queue::{Line, WaitQueue, wait_in};
+use crate::scheduler::wake::{Holder, WakeHandle};
+use crate::scheduler::{WaitSpec, Worker, worker};
 use crate::task::wait::{Cancelled, breathe_on};
 use crate::time::now;
+use crate::wait::lock::BiasedLock;
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
@@ -61,7 +61,7 @@ unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
 
 /// Whose turn it is with the value.
 pub(super) struct Turn {
-    state: Lock<State>,
+    state: BiasedLock<State>,
     holder: Holder,
 }
 
@@ -69,7 +69,7 @@ pub(super) struct Turn {
 struct State {
     locked: bool,
     /// Each with whether the holder has still to be told: who passes it on does not get at the holder.
-    waiters: Waiters<bool>,
+    waiters: WaitQueue<bool>,
 }
 
 struct Lockers;
@@ -78,23 +78,23 @@ impl Line for Lockers {
     type State = State;
     type Value = bool;
 
-    fn waiters(state: &mut State) -> &mut Waiters<bool> {
+    fn waiters(state: &mut State) -> &mut WaitQueue<bool> {
         &mut state.waiters
     }
 
-    fn pass_on(state: &mut State, _: bool) -> Vec<WakeKey> {
-        let Some(place) = state.waiters.claim() else {
+    fn regrant(state: &mut State, _: bool) -> Vec<WakeHandle> {
+        let Some(waiter) = state.waiters.grant() else {
             state.locked = false;
             return Vec::new();
         };
-        *state.waiters.value(place) = true;
-        vec![state.waiters.key(place)]
+        *state.waiters.value(waiter) = true;
+        vec![state.waiters.waker(waiter)]
     }
 }
 
 impl Turn {
     const fn new() -> Turn {
-        Turn { state: Lock::new(State { locked: false, waiters: Waiters::new() }), holder: Holder::nobody() }
+        Turn { state: BiasedLock::new(State { locked: false, waiters: WaitQueue::new() }), holder: Holder::nobody() }
     }
 
     #[inline]
@@ -108,10 +108,11 @@ impl Turn {
         true
     }
 
-    /// Takes it, in turn. No cancel cuts a `stubborn` wait short. Returns the worker to count the call at, if it did not wait.
+    /// Takes it, in turn. No cancel cuts an `uncancellable` wait short. Returns the worker to count the call at, if it
+    /// did not wait.
     #[inline(always)]
     #[track_caller]
-    fn take(&self, deadline: Option<Instant>, stubborn: bool) -> Result<Option<&Worker>, WaitTimeoutError> {
+    fn take(&self, deadline: Option<Instant>, uncancellable: bool) -> Result<Option<&Worker>, WaitTimeoutError> {
         let worker = worker();
         let mut state = self.state.lock_for(worker);
         if !state.locked {
@@ -119,10 +120,16 @@ impl Turn {
             self.holder.set_task_of(worker);
             return Ok(worker);
         }
-        let place = state.waiters.enlist(false);
+        let waiter = state.waiters.enqueue(false);
         drop(state);
-        let wait = Wait { why: "a mutex", open: true, stubborn, holder: &raw const self.holder, ..Wait::NOTHING };
-        if outcome(wait_in::<Lockers>(&self.state, place, wait, deadline))? {
+        let wait = WaitSpec {
+            reason: "a mutex",
+            external: true,
+            uncancellable,
+            holder: &raw const self.holder,
+            ..WaitSpec::DEFAULT
+        };
+        if outcome(wait_in::<Lockers>(&self.state, waiter, wait, deadline))? {
             self.holder.set_current();
         }
         Ok(None)
@@ -138,16 +145,16 @@ impl Turn {
     #[inline]
     fn give_up(&self) {
         let mut state = self.state.lock();
-        let Some(place) = state.waiters.claim() else {
+        let Some(waiter) = state.waiters.grant() else {
             // Nobody asks who holds it before the next one has taken it, and told.
             state.locked = false;
             return;
         };
-        let key = state.waiters.key(place);
-        self.holder.set(key);
+        let waker = state.waiters.waker(waiter);
+        self.holder.set(waker);
         drop(state);
         // Who is gone by now needs no wake.
-        let _ = key.wake();
+        let _ = waker.wake();
     }
 }
 

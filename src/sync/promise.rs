@@ -1,13 +1,13 @@
 //! Promises: a value that one side will set, once, and any number of others wait for.
 #![forbid(unsafe_code)]
 
-use super::waiters::{Choice, Ended, Line, Place, Waiters, wait_in, wake_all};
-use crate::scheduler::hub::Held;
-use crate::scheduler::lock::Lock;
-use crate::scheduler::wake::WakeKey;
-use crate::scheduler::{Wait, worker};
+use super::wait_queue::{Ended, Line, SelectState, WaitQueue, WaiterId, wait_in, wake_all};
+use crate::scheduler::event_loop::Held;
+use crate::scheduler::wake::WakeHandle;
+use crate::scheduler::{WaitSpec, worker};
 use crate::task::wait::breathe_on;
 use crate::time::now;
+use crate::wait::lock::BiasedLock;
 use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -38,11 +38,11 @@ pub struct Completion<T> {
 struct Shared<T> {
     /// Set before those who wait are told.
     outcome: OnceLock<Result<T, PromiseError>>,
-    state: Lock<State>,
+    state: BiasedLock<State>,
 }
 
 struct State {
-    waiting: Waiters<()>,
+    waiting: WaitQueue<()>,
     callbacks: Vec<Held>,
 }
 
@@ -53,11 +53,11 @@ impl Line for Waiting {
     type State = State;
     type Value = ();
 
-    fn waiters(state: &mut State) -> &mut Waiters<()> {
+    fn waiters(state: &mut State) -> &mut WaitQueue<()> {
         &mut state.waiting
     }
 
-    fn pass_on(_: &mut State, _: ()) -> Vec<WakeKey> {
+    fn regrant(_: &mut State, _: ()) -> Vec<WakeHandle> {
         Vec::new()
     }
 }
@@ -104,8 +104,8 @@ impl fmt::Debug for CompletionCallback {
 impl<T> Promise<T> {
     /// A promise that nobody has set.
     pub fn new() -> Promise<T> {
-        let state = State { waiting: Waiters::new(), callbacks: Vec::new() };
-        Promise { shared: Arc::new(Shared { outcome: OnceLock::new(), state: Lock::new(state) }) }
+        let state = State { waiting: WaitQueue::new(), callbacks: Vec::new() };
+        Promise { shared: Arc::new(Shared { outcome: OnceLock::new(), state: BiasedLock::new(state) }) }
     }
 
     /// A side that waits for it.
@@ -161,10 +161,10 @@ impl<T> Shared<T> {
     fn complete(&self, outcome: Result<T, PromiseError>) -> Result<(), Result<T, PromiseError>> {
         self.outcome.set(outcome)?;
         let mut state = self.state.lock();
-        let keys = state.waiting.dismiss_all();
+        let wakers = state.waiting.close();
         let callbacks = std::mem::take(&mut state.callbacks);
         drop(state);
-        wake_all(keys);
+        wake_all(wakers);
         callbacks.into_iter().for_each(Held::release);
         Ok(())
     }
@@ -178,11 +178,11 @@ impl<T> Shared<T> {
         let worker = worker();
         let mut state = self.state.lock_for(worker);
         if self.outcome.get().is_none() {
-            let place = state.waiting.enlist(());
+            let waiter = state.waiting.enqueue(());
             drop(state);
-            let wait = Wait { why: "a promise", open: true, ..Wait::NOTHING };
-            match wait_in::<Waiting>(&self.state, place, wait, deadline) {
-                Ended::Handed(()) | Ended::Dismissed(()) => {}
+            let wait = WaitSpec { reason: "a promise", external: true, ..WaitSpec::DEFAULT };
+            match wait_in::<Waiting>(&self.state, waiter, wait, deadline) {
+                Ended::Granted(()) | Ended::Closed(()) => {}
                 Ended::TimedOut(()) => return Err(PromiseError::Timeout),
                 Ended::Cancelled(()) => return Err(PromiseError::Cancelled),
             }
@@ -246,15 +246,15 @@ impl<T> Completion<T> {
     }
 
     /// Stands in line for a select; none if there is no need to wait.
-    pub(super) fn enlist(&self, choice: &'static Choice, index: usize) -> Option<Place> {
+    pub(super) fn enqueue(&self, select_state: &'static SelectState, index: usize) -> Option<WaiterId> {
         let mut state = self.shared.state.lock();
         let is_set = self.shared.outcome.get().is_some();
-        (!is_set).then(|| state.waiting.enlist_for((), choice, index))
+        (!is_set).then(|| state.waiting.enqueue_select((), select_state, index))
     }
 
     /// Gives that place up.
-    pub(super) fn leave(&self, place: Place) {
-        self.shared.state.lock().waiting.leave(place);
+    pub(super) fn remove(&self, waiter: WaiterId) {
+        self.shared.state.lock().waiting.remove(waiter);
     }
 
     /// What it came to, if it has; waits for nothing.
@@ -328,15 +328,15 @@ impl<T: 'static> Completion<T> {
     /// ```
     pub fn remove_done(&self, callback: CompletionCallback) -> bool {
         let mut state = self.shared.state.lock();
-        let place = state.callbacks.iter().position(|held| *held == callback.0);
-        if let Some(place) = place {
-            state.callbacks.remove(place);
+        let waiter = state.callbacks.iter().position(|held| *held == callback.0);
+        if let Some(waiter) = waiter {
+            state.callbacks.remove(waiter);
         }
         drop(state);
-        match place {
+        match waiter {
             // Whoever sets the promise does not find it any more.
             Some(_) => callback.0.discard(),
-            // Released, but perhaps by a thread whose letter the callback's own worker has not read yet.
+            // Released, but perhaps by a thread whose remote wake the callback's own worker has not read yet.
             None => callback.0.remove(),
         }
     }

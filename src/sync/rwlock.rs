@@ -6,13 +6,13 @@
 //! 2. Somebody waits only while the first in line cannot go in. So nobody who comes later overtakes a writer.
 
 use super::error::{WaitTimeoutError, outcome};
-use super::waiters::{Line, Waiters, wait_in};
-use super::woken::Woken;
-use crate::scheduler::lock::{Guard, Lock};
-use crate::scheduler::wake::{Holder, WakeKey};
-use crate::scheduler::{Wait, Worker, worker};
+use super::wait_queue::{Line, WaitQueue, wait_in};
+use crate::scheduler::wake::{Holder, WakeHandle};
+use crate::scheduler::{WaitSpec, Worker, worker};
 use crate::task::wait::{Cancelled, is_out_of_breath, take_breath};
 use crate::time::now;
+use crate::wait::lock::{BiasedLock, Guard};
+use crate::wait::wake_list::WakeList;
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 /// # Ok::<(), cede::task::Cancelled>(())
 /// ```
 pub struct RwLock<T: ?Sized> {
-    state: Lock<State>,
+    state: BiasedLock<State>,
     /// The writer, or the reader that came in last.
     holder: Holder,
     value: UnsafeCell<T>,
@@ -62,7 +62,7 @@ enum Active {
 
 struct State {
     active: Active,
-    waiters: Waiters<Access>,
+    waiters: WaitQueue<Access>,
     /// The number of the guard whose owner `holder` names.
     named: u32,
 }
@@ -73,20 +73,20 @@ impl Line for Users {
     type State = State;
     type Value = Access;
 
-    fn waiters(state: &mut State) -> &mut Waiters<Access> {
+    fn waiters(state: &mut State) -> &mut WaitQueue<Access> {
         &mut state.waiters
     }
 
-    fn pass_on(state: &mut State, access: Access) -> Vec<WakeKey> {
-        let mut woken = Woken::default();
-        state.release(access, &mut woken);
-        woken.into_keys()
+    fn regrant(state: &mut State, access: Access) -> Vec<WakeHandle> {
+        let mut wake_list = WakeList::default();
+        state.release(access, &mut wake_list);
+        wake_list.into_wakers()
     }
 
-    fn left(state: &mut State, _: bool) -> Vec<WakeKey> {
-        let mut woken = Woken::default();
-        state.admit(&mut woken);
-        woken.into_keys()
+    fn left(state: &mut State, _: bool) -> Vec<WakeHandle> {
+        let mut wake_list = WakeList::default();
+        state.admit(&mut wake_list);
+        wake_list.into_wakers()
     }
 }
 
@@ -107,23 +107,23 @@ impl State {
     }
 
     /// Lets everybody in at the head of the line who can be in together.
-    fn admit(&mut self, woken: &mut Woken) {
+    fn admit(&mut self, wake_list: &mut WakeList) {
         while let Some(&mut access) = self.waiters.first() {
             if !self.enter(access) {
                 return;
             }
-            let place = self.waiters.claim_first();
-            woken.push(self.waiters.key(place));
+            let waiter = self.waiters.grant_first();
+            wake_list.push(self.waiters.waker(waiter));
         }
     }
 
-    fn release(&mut self, access: Access, woken: &mut Woken) {
+    fn release(&mut self, access: Access, wake_list: &mut WakeList) {
         self.active = match (access, self.active) {
             (Access::Read, Active::Readers(count)) => Active::Readers(count - 1),
             _ => Active::Readers(0),
         };
         if !self.waiters.is_empty() {
-            self.admit(woken);
+            self.admit(wake_list);
         }
     }
 }
@@ -137,8 +137,8 @@ impl<T> RwLock<T> {
     /// # Ok::<(), cede::task::Cancelled>(())
     /// ```
     pub const fn new(value: T) -> RwLock<T> {
-        let state = State { active: Active::Readers(0), waiters: Waiters::new(), named: 0 };
-        RwLock { state: Lock::new(state), holder: Holder::nobody(), value: UnsafeCell::new(value) }
+        let state = State { active: Active::Readers(0), waiters: WaitQueue::new(), named: 0 };
+        RwLock { state: BiasedLock::new(state), holder: Holder::nobody(), value: UnsafeCell::new(value) }
     }
 
     /// The value. Nobody holds it, since nobody else has the lock.
@@ -181,14 +181,14 @@ impl<T: ?Sized> RwLock<T> {
             }
             return Ok(number);
         }
-        let place = state.waiters.enlist(access);
+        let waiter = state.waiters.enqueue(access);
         drop(state);
-        let why = match access {
+        let reason = match access {
             Access::Read => "an RwLock, to read",
             Access::Write => "an RwLock, to write",
         };
-        let wait = Wait { why, open: true, holder: &raw const self.holder, ..Wait::NOTHING };
-        outcome(wait_in::<Users>(&self.state, place, wait, deadline))?;
+        let wait = WaitSpec { reason, external: true, holder: &raw const self.holder, ..WaitSpec::DEFAULT };
+        outcome(wait_in::<Users>(&self.state, waiter, wait, deadline))?;
         Ok(self.sign(worker, self.state.lock()))
     }
 
@@ -211,12 +211,12 @@ impl<T: ?Sized> RwLock<T> {
 
     #[inline]
     fn give_up(&self, access: Access, number: u32) {
-        let mut woken = Woken::default();
+        let mut wake_list = WakeList::default();
         let mut state = self.state.lock();
         if state.named == number {
             self.holder.clear();
         }
-        state.release(access, &mut woken);
+        state.release(access, &mut wake_list);
     }
 
     #[inline]
@@ -445,10 +445,10 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     pub fn downgrade(this: RwLockWriteGuard<'a, T>) -> RwLockReadGuard<'a, T> {
         let (lock, number) = (this.lock, this.number);
         std::mem::forget(this);
-        let mut woken = Woken::default();
+        let mut wake_list = WakeList::default();
         let mut state = lock.state.lock();
         state.active = Active::Readers(1);
-        state.admit(&mut woken);
+        state.admit(&mut wake_list);
         drop(state);
         lock.read_guard(number)
     }

@@ -7,13 +7,13 @@
 #![forbid(unsafe_code)]
 
 use super::error::{WaitTimeoutError, outcome};
-use super::waiters::{Line, Waiters, wait_in};
-use super::woken::Woken;
-use crate::scheduler::lock::{Guard, Lock};
-use crate::scheduler::wake::{Holder, WakeKey};
-use crate::scheduler::{Wait, Worker, worker};
+use super::wait_queue::{Line, WaitQueue, wait_in};
+use crate::scheduler::wake::{Holder, WakeHandle};
+use crate::scheduler::{WaitSpec, Worker, worker};
 use crate::task::wait::{Cancelled, is_out_of_breath, take_breath};
 use crate::time::now;
+use crate::wait::lock::{BiasedLock, Guard};
+use crate::wait::wake_list::WakeList;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 /// # Ok::<(), cede::task::Cancelled>(())
 /// ```
 pub struct Semaphore {
-    state: Lock<State>,
+    state: BiasedLock<State>,
     /// Who took permits last, if it has not given them back.
     holder: Holder,
     /// How many permits there may ever be.
@@ -46,7 +46,7 @@ struct State {
     available: usize,
     total: usize,
     /// Each with how many it wants.
-    waiters: Waiters<usize>,
+    waiters: WaitQueue<usize>,
     /// The number of the permit whose owner `holder` names.
     named: u32,
 }
@@ -69,20 +69,20 @@ impl Line for Takers {
     type State = State;
     type Value = usize;
 
-    fn waiters(state: &mut State) -> &mut Waiters<usize> {
+    fn waiters(state: &mut State) -> &mut WaitQueue<usize> {
         &mut state.waiters
     }
 
-    fn pass_on(state: &mut State, count: usize) -> Vec<WakeKey> {
-        let mut woken = Woken::default();
-        state.give_back(count, &mut woken);
-        woken.into_keys()
+    fn regrant(state: &mut State, count: usize) -> Vec<WakeHandle> {
+        let mut wake_list = WakeList::default();
+        state.give_back(count, &mut wake_list);
+        wake_list.into_wakers()
     }
 
-    fn left(state: &mut State, _: bool) -> Vec<WakeKey> {
-        let mut woken = Woken::default();
-        state.give_back(0, &mut woken);
-        woken.into_keys()
+    fn left(state: &mut State, _: bool) -> Vec<WakeHandle> {
+        let mut wake_list = WakeList::default();
+        state.give_back(0, &mut wake_list);
+        wake_list.into_wakers()
     }
 }
 
@@ -97,15 +97,15 @@ impl State {
 
     /// So many are free again: those whose wishes can be met now get theirs, in their order.
     #[inline]
-    fn give_back(&mut self, count: usize, woken: &mut Woken) {
+    fn give_back(&mut self, count: usize, wake_list: &mut WakeList) {
         self.available += count;
         while !self.waiters.is_empty() {
             match self.waiters.first() {
                 Some(&mut wish) if wish <= self.available => self.available -= wish,
                 _ => return,
             }
-            let place = self.waiters.claim_first();
-            woken.push(self.waiters.key(place));
+            let waiter = self.waiters.grant_first();
+            wake_list.push(self.waiters.waker(waiter));
         }
     }
 }
@@ -133,8 +133,8 @@ impl Semaphore {
     }
 
     const fn with_bound(permits: usize, bound: usize) -> Semaphore {
-        let state = State { available: permits, total: permits, waiters: Waiters::new(), named: 0 };
-        Semaphore { state: Lock::new(state), holder: Holder::nobody(), bound }
+        let state = State { available: permits, total: permits, waiters: WaitQueue::new(), named: 0 };
+        Semaphore { state: BiasedLock::new(state), holder: Holder::nobody(), bound }
     }
 
     /// Whoever runs this has just taken permits, and is named as their holder. Returns the number of its permit.
@@ -162,10 +162,11 @@ impl Semaphore {
             }
             return Ok(number);
         }
-        let place = state.waiters.enlist(count);
+        let waiter = state.waiters.enqueue(count);
         drop(state);
-        let wait = Wait { why: "a semaphore", open: true, holder: &raw const self.holder, ..Wait::NOTHING };
-        outcome(wait_in::<Takers>(&self.state, place, wait, deadline))?;
+        let wait =
+            WaitSpec { reason: "a semaphore", external: true, holder: &raw const self.holder, ..WaitSpec::DEFAULT };
+        outcome(wait_in::<Takers>(&self.state, waiter, wait, deadline))?;
         Ok(self.sign(worker, self.state.lock()))
     }
 
@@ -185,12 +186,12 @@ impl Semaphore {
 
     #[inline]
     fn give_back(&self, count: usize, number: u32) {
-        let mut woken = Woken::default();
+        let mut wake_list = WakeList::default();
         let mut state = self.state.lock();
         if state.named == number {
             self.holder.clear();
         }
-        state.give_back(count, &mut woken);
+        state.give_back(count, &mut wake_list);
     }
 
     /// Waits for a permit, and has it until it is dropped.
@@ -330,11 +331,11 @@ impl Semaphore {
     /// # Ok::<(), cede::sync::TooManyPermits>(())
     /// ```
     pub fn add_permits(&self, count: usize) -> Result<(), TooManyPermits> {
-        let mut woken = Woken::default();
+        let mut wake_list = WakeList::default();
         let mut state = self.state.lock();
         let total = state.total.checked_add(count).filter(|total| *total <= self.bound);
         state.total = total.ok_or(TooManyPermits { added: count, total: state.total, bound: self.bound })?;
-        state.give_back(count, &mut woken);
+        state.give_back(count, &mut wake_list);
         Ok(())
     }
 

@@ -4,10 +4,10 @@
 // The run stands below this module; a test may use it all the same.
 extern crate self as cede;
 
-use super::waiters::{Ended, Line, Waiters, wait_in, wake_all};
-use crate::scheduler::Wait;
-use crate::scheduler::lock::Lock;
-use crate::scheduler::wake::{Holder, WakeKey};
+use super::wait_queue::{Ended, Line, WaitQueue, wait_in, wake_all};
+use crate::scheduler::WaitSpec;
+use crate::scheduler::wake::{Holder, WakeHandle};
+use crate::wait::lock::BiasedLock;
 use cede::{Config, RunError, spawn, yield_now};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,14 +15,14 @@ use std::time::{Duration, Instant};
 /// Hands single things to those who wait, in their order.
 #[derive(Default)]
 struct Post {
-    inner: Lock<Inner>,
+    inner: BiasedLock<Inner>,
     holder: Holder,
 }
 
 #[derive(Default)]
 struct Inner {
     things: Vec<u32>,
-    takers: Waiters<Option<u32>>,
+    takers: WaitQueue<Option<u32>>,
 }
 
 struct Takers;
@@ -31,30 +31,30 @@ impl Line for Takers {
     type State = Inner;
     type Value = Option<u32>;
 
-    fn waiters(state: &mut Inner) -> &mut Waiters<Option<u32>> {
+    fn waiters(state: &mut Inner) -> &mut WaitQueue<Option<u32>> {
         &mut state.takers
     }
 
-    fn pass_on(state: &mut Inner, value: Option<u32>) -> Vec<WakeKey> {
+    fn regrant(state: &mut Inner, value: Option<u32>) -> Vec<WakeHandle> {
         value.and_then(|thing| state.put(thing)).into_iter().collect()
     }
 }
 
 impl Inner {
-    fn put(&mut self, thing: u32) -> Option<WakeKey> {
-        let Some(place) = self.takers.claim() else {
+    fn put(&mut self, thing: u32) -> Option<WakeHandle> {
+        let Some(waiter) = self.takers.grant() else {
             self.things.push(thing);
             return None;
         };
-        *self.takers.value(place) = Some(thing);
-        Some(self.takers.key(place))
+        *self.takers.value(waiter) = Some(thing);
+        Some(self.takers.waker(waiter))
     }
 }
 
 impl Post {
     fn put(&self, thing: u32) {
-        let key = self.inner.lock().put(thing);
-        wake_all(key.into_iter().collect());
+        let waker = self.inner.lock().put(thing);
+        wake_all(waker.into_iter().collect());
     }
 
     fn take(&self, deadline: Option<Instant>) -> Result<u32, &'static str> {
@@ -62,12 +62,12 @@ impl Post {
         if let Some(thing) = inner.things.pop() {
             return Ok(thing);
         }
-        let place = inner.takers.enlist(None);
+        let waiter = inner.takers.enqueue(None);
         drop(inner);
-        let wait = Wait { why: "a thing", open: true, holder: &raw const self.holder, ..Wait::NOTHING };
-        match wait_in::<Takers>(&self.inner, place, wait, deadline) {
-            Ended::Handed(thing) => Ok(thing.expect("it was handed one")),
-            Ended::Dismissed(_) => Err("dismissed"),
+        let wait = WaitSpec { reason: "a thing", external: true, holder: &raw const self.holder, ..WaitSpec::DEFAULT };
+        match wait_in::<Takers>(&self.inner, waiter, wait, deadline) {
+            Ended::Granted(thing) => Ok(thing.expect("it was handed one")),
+            Ended::Closed(_) => Err("dismissed"),
             Ended::TimedOut(_) => Err("timed out"),
             Ended::Cancelled(_) => Err("cancelled"),
         }
@@ -154,7 +154,7 @@ fn a_deadlock_is_reported_with_who_holds_what_and_in_which_circle() {
         for (own, other) in [(0, 1), (1, 0)] {
             let (own, other) = (Arc::clone(&posts[own]), Arc::clone(&posts[other]));
             let body = move || {
-                own.holder.set(WakeKey::current());
+                own.holder.set(WakeHandle::current());
                 yield_now();
                 other.take(None)
             };
@@ -184,26 +184,26 @@ fn a_wait_on_what_can_be_shared_is_no_certain_deadlock() {
 
 #[test]
 fn whoever_is_gone_after_it_was_looked_at_is_claimed_all_the_same() {
-    let line: Lock<Waiters<u32>> = Lock::default();
+    let line: BiasedLock<WaitQueue<u32>> = BiasedLock::default();
     let (end, ends) = std::sync::mpsc::channel::<()>();
     let waiting = &line;
     std::thread::scope(|scope| {
         // One that never leaves the line, as a task that its run has left behind.
         let gone = scope.spawn(move || {
-            let place = waiting.lock().enlist(1);
+            let waiter = waiting.lock().enqueue(1);
             ends.recv().unwrap();
-            place
+            waiter
         });
         while line.lock().is_empty() {
             std::thread::yield_now();
         }
         let mut waiters = line.lock();
-        waiters.enlist(5);
+        waiters.enqueue(5);
         assert_eq!(waiters.first(), Some(&mut 1));
         // Its run ends here.
         end.send(()).unwrap();
-        let place = gone.join().unwrap();
-        assert_eq!(waiters.claim_first(), place, "the wish that was looked at is the one that is met");
+        let waiter = gone.join().unwrap();
+        assert_eq!(waiters.grant_first(), waiter, "the wish that was looked at is the one that is met");
         assert_eq!(waiters.first(), Some(&mut 5));
     });
 }

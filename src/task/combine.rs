@@ -69,7 +69,7 @@ pub fn join_all<H: Joinable>(handles: impl IntoIterator<Item = H>) -> Result<Vec
     results.into_iter().map(|result| result.expect("all have ended")).collect()
 }
 
-/// The result of a task that has ended, or was left behind.
+/// The result of a task that has ended, or was abandoned.
 #[track_caller]
 fn take<H: Joinable>(handle: &mut H) -> Result<H::Value, JoinError> {
     handle.handle(Internal).join()

@@ -4,8 +4,8 @@ use super::handle::JoinHandle;
 use super::scope::ScopedJoinHandle;
 use super::wait::{self, Cancelled, running};
 use super::{CancelOnDrop, JoinError};
-use crate::scheduler::table::{Block, Watcher};
-use crate::scheduler::{Wait, Worker};
+use crate::scheduler::tcb::{EndListener, Tcb};
+use crate::scheduler::{WaitSpec, Worker};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ptr::null;
@@ -70,13 +70,13 @@ pub(super) struct Group {
     /// The places of those that have ended and were not asked for yet, the one that ended first first.
     ended: RefCell<VecDeque<u32>>,
     /// Who waits for them, parked.
-    waiter: Cell<*const Block>,
+    waiter: Cell<*const Tcb>,
 }
 
-impl Watcher for Group {
+impl EndListener for Group {
     fn ended(&self, worker: &Worker, place: u32, _panicked: bool) {
         self.ended.borrow_mut().push_back(place);
-        // SAFETY: whoever waits here is parked, so its block is its own.
+        // SAFETY: whoever waits here is parked, so its TCB is its own.
         if let Some(waiter) = unsafe { self.waiter.get().as_ref() } {
             worker.wake(waiter);
         }
@@ -85,19 +85,19 @@ impl Watcher for Group {
 
 impl Group {
     /// Watches all of them; those that have ended already come first, in the order in which they did, and before them those
-    /// that were left behind by a run that is over. They are not watched by anybody else: the handles are borrowed mutably,
+    /// that were abandoned by a run that is over. They are not watched by anybody else: the handles are borrowed mutably,
     /// and each task has one.
     pub(super) fn watch<H: Joinable>(handles: &mut [H]) -> Rc<Group> {
         let group = Rc::new(Group { ended: RefCell::default(), waiter: Cell::new(null()) });
         let mut ended = Vec::new();
         for (place, handle) in (0..).zip(handles) {
             let handle = handle.handle(sealed::Internal);
-            let block = handle.block();
+            let tcb = handle.tcb();
             if handle.is_finished() || handle.own_worker().is_none() {
-                ended.push((block.ended.get(), place));
+                ended.push((tcb.ended.get(), place));
             } else {
-                block.places.set((place, block.places.get().1));
-                block.watcher.set(Some(Rc::clone(&group) as Rc<dyn Watcher>));
+                tcb.group_index.set(place);
+                tcb.end_listener.set(Some(Rc::clone(&group) as Rc<dyn EndListener>));
             }
         }
         ended.sort_unstable();
@@ -113,7 +113,7 @@ impl Group {
     /// Waits for the one that ends next, or until `deadline`: then `None`.
     #[track_caller]
     pub(super) fn next(&self, deadline: Option<Instant>) -> Result<Option<usize>, Cancelled> {
-        wait::breathe();
+        wait::consume_budget();
         loop {
             if let Some(place) = self.try_next() {
                 return Ok(Some(place));
@@ -130,7 +130,7 @@ impl Group {
             }
             self.waiter.set(worker.current());
             let _reset = Reset(&self.waiter);
-            let reason = Wait { why: "one of several tasks to end", closed: true, ..Wait::NOTHING };
+            let reason = WaitSpec { reason: "one of several tasks to end", only_this_run: true, ..WaitSpec::DEFAULT };
             let outcome = wait::wait(worker, reason, deadline);
             if self.ended.borrow().is_empty() {
                 outcome?;
@@ -140,7 +140,7 @@ impl Group {
 }
 
 /// Nobody waits any more, also if the wait unwinds.
-struct Reset<'a>(&'a Cell<*const Block>);
+struct Reset<'a>(&'a Cell<*const Tcb>);
 
 impl Drop for Reset<'_> {
     fn drop(&mut self) {

@@ -1,12 +1,12 @@
 //! Handles to tasks.
 
-use super::done::extra;
+use super::callbacks::ext;
 use super::limits;
 use super::wait::{self, Cancelled};
 use super::{Task, TaskState, release, result_ref, state_of, take_result};
-use crate::coroutine::core::Payload;
-use crate::scheduler::table::{Block, Table};
-use crate::scheduler::{Phase, Wait, Worker, attention, worker};
+use crate::coroutine::raw::Payload;
+use crate::scheduler::tcb::{Tcb, TcbTable};
+use crate::scheduler::{Phase, WaitSpec, Worker, flags, worker};
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
@@ -72,18 +72,18 @@ impl fmt::Debug for JoinError {
 /// Dropping it detaches the task, which goes on. Like the task it stays on its thread. After the run it still gives the
 /// result of a task that has ended.
 pub struct JoinHandle<T> {
-    table: Rc<Table>,
-    block: *const Block,
+    table: Rc<TcbTable>,
+    tcb: *const Tcb,
     _result: PhantomData<T>,
 }
 
 impl<T> JoinHandle<T> {
     /// # Panics
     ///
-    /// Never; the block is one that counts a handle among those who have to do with it.
+    /// Never; the TCB is one that counts a handle among those who have to do with it.
     #[inline]
-    pub(super) fn new(table: &Rc<Table>, block: *const Block) -> Self {
-        JoinHandle { table: Rc::clone(table), block, _result: PhantomData }
+    pub(super) fn new(table: &Rc<TcbTable>, tcb: *const Tcb) -> Self {
+        JoinHandle { table: Rc::clone(table), tcb, _result: PhantomData }
     }
 
     /// Waits until the task has ended, and returns its value.
@@ -115,7 +115,7 @@ impl<T> JoinHandle<T> {
                 return result;
             }
             let Some(worker) = own else {
-                // Its run is over and it has not ended: it was left behind.
+                // Its run is over and it has not ended: it was abandoned.
                 return Err(JoinError::Cancelled);
             };
             self.wait(worker)?;
@@ -124,24 +124,24 @@ impl<T> JoinHandle<T> {
 
     #[track_caller]
     fn wait(&self, worker: &Worker) -> Result<(), JoinError> {
-        let (me, block) = (worker.current(), self.block());
+        let (me, tcb) = (worker.current(), self.tcb());
         // Those who wait for each other form a chain; if it leads here, and no deadline breaks it, it would be closed.
-        let mut waits: *const Block = block;
+        let mut waits: *const Tcb = tcb;
         while let Some(next) = nonnull(waits) {
             if std::ptr::eq(next, me) {
-                if std::ptr::eq(block, me) || !limits::has_deadline(me) {
+                if std::ptr::eq(tcb, me) || !limits::has_deadline(me) {
                     return Err(JoinError::Deadlock);
                 }
                 break;
             }
             let wait = next.wait.get();
-            waits = if next.phase.get() == Phase::Parked && !wait.timed { wait.on } else { null() };
+            waits = if next.phase.get() == Phase::Parked && !wait.has_deadline { wait.on_task } else { null() };
         }
-        block.joiner.set(me);
-        let wait = Wait { why: "a task to end", on: block, closed: true, ..Wait::NOTHING };
+        tcb.joiner.set(me);
+        let wait = WaitSpec { reason: "a task to end", on_task: tcb, only_this_run: true, ..WaitSpec::DEFAULT };
         let outcome = wait::wait(worker, wait, None);
-        if std::ptr::eq(block.joiner.get(), me) {
-            block.joiner.set(null());
+        if std::ptr::eq(tcb.joiner.get(), me) {
+            tcb.joiner.set(null());
         }
         match outcome {
             Err(cancelled) if !self.is_finished() => Err(JoinError::Interrupted(cancelled)),
@@ -150,11 +150,11 @@ impl<T> JoinHandle<T> {
     }
 
     /// Has the end of the task wake the one that this is called in, which waits for other things too. False if there is
-    /// nothing to wait for: it has ended, or was left behind by its run.
+    /// nothing to wait for: it has ended, or was abandoned by its run.
     pub(crate) fn listen(&self) -> bool {
         match self.own_worker() {
             Some(worker) if !self.is_finished() => {
-                self.block().joiner.set(worker.current());
+                self.tcb().joiner.set(worker.current());
                 true
             }
             _ => false,
@@ -163,10 +163,10 @@ impl<T> JoinHandle<T> {
 
     /// Takes `listen` back.
     pub(crate) fn stop_listening(&self) {
-        self.block().joiner.set(null());
+        self.tcb().joiner.set(null());
     }
 
-    /// The result, if the task has ended; `Cancelled` if it never will, since its run has left it behind.
+    /// The result, if the task has ended; `Cancelled` if it never will, since its run has abandoned it.
     pub(crate) fn join_now(&mut self) -> Option<Result<T, JoinError>> {
         match self.try_join() {
             None if self.own_worker().is_none() => Some(Err(JoinError::Cancelled)),
@@ -197,24 +197,24 @@ impl<T> JoinHandle<T> {
         if !self.is_finished() {
             return None;
         }
-        assert!(self.block().drop_result.get().is_some(), "the result of task {} was taken before", self.task());
+        assert!(self.tcb().drop_result.get().is_some(), "the result of task {} was taken before", self.task());
         assert!(
-            !self.block().lent.get(),
+            !self.tcb().result_borrowed.get(),
             "cannot take the result of task {} in a callback of its own: look at it by Done::result",
             self.task()
         );
         // SAFETY: the task returned a T and has ended, and the result is there; no callback looks at it.
-        Some(unsafe { take_result(self.block()) })
+        Some(unsafe { take_result(self.tcb()) })
     }
 
     /// Whether the task has ended, however it did.
     pub fn is_finished(&self) -> bool {
-        matches!(self.block().phase.get(), Phase::Ended | Phase::Cancelled)
+        matches!(self.tcb().phase.get(), Phase::Ended | Phase::Cancelled)
     }
 
     /// Where the task stands.
     pub fn state(&self) -> TaskState {
-        state_of(self.own_worker(), self.block())
+        state_of(self.own_worker(), self.tcb())
     }
 
     /// Where the task stands, if it is suspended: a backtrace of its own stack, taken from outside, that goes from the wait
@@ -230,12 +230,12 @@ impl<T> JoinHandle<T> {
     /// });
     /// ```
     pub fn backtrace(&self) -> Option<std::backtrace::Backtrace> {
-        super::inspect::backtrace(self.own_worker()?, self.block())
+        super::inspect::backtrace(self.own_worker()?, self.tcb())
     }
 
     /// Who the task is.
     pub fn task(&self) -> Task {
-        Task::of(self.block())
+        Task::of(self.tcb())
     }
 
     /// Asks the task to end. True if it had not ended yet.
@@ -256,10 +256,10 @@ impl<T> JoinHandle<T> {
         if self.is_finished() {
             return false;
         }
-        let block = self.block();
-        block.add_attention(attention::CANCEL);
+        let tcb = self.tcb();
+        tcb.add_flags(flags::CANCELLED);
         if let Some(worker) = self.own_worker() {
-            wait::cut_short(worker, block);
+            wait::wake_if_interrupted(worker, tcb);
         }
         true
     }
@@ -282,8 +282,8 @@ impl<T> JoinHandle<T> {
         if !self.is_finished() {
             let reason = reason.into();
             // The one that does not count is dropped outside of the borrow.
-            let _rest = extra(self.block(), |extra| match extra.cancel_reason {
-                None => extra.cancel_reason.replace(reason),
+            let _rest = ext(self.tcb(), |ext| match ext.cancel_reason {
+                None => ext.cancel_reason.replace(reason),
                 Some(_) => Some(reason),
             });
         }
@@ -307,20 +307,20 @@ impl<T> JoinHandle<T> {
     /// Whether the task has panicked, and nobody has taken that yet.
     pub(super) fn has_panicked(&self) -> bool {
         // SAFETY: the handle is one to a task that returns T.
-        matches!(unsafe { peek::<T>(self.block()) }, Some(Err(JoinError::Panicked(_))))
+        matches!(unsafe { peek::<T>(self.tcb()) }, Some(Err(JoinError::Panicked(_))))
     }
 
     /// Takes the result if it is a panic.
     pub(super) fn take_panic(&mut self) -> Option<JoinError> {
-        if !self.has_panicked() || self.block().lent.get() {
+        if !self.has_panicked() || self.tcb().result_borrowed.get() {
             return None;
         }
         self.try_join()?.err()
     }
 
-    pub(super) fn block(&self) -> &Block {
-        // SAFETY: the table is kept alive by this handle, and the block is not given back while the handle counts.
-        unsafe { &*self.block }
+    pub(super) fn tcb(&self) -> &Tcb {
+        // SAFETY: the table is kept alive by this handle, and the TCB is not given back while the handle counts.
+        unsafe { &*self.tcb }
     }
 
     /// The worker of the task's run, if this is still part of that run.
@@ -375,36 +375,36 @@ impl<T> fmt::Debug for CancelOnDrop<T> {
 ///
 /// # Safety
 ///
-/// The block is of a task that returns T.
-pub(super) unsafe fn peek<T>(block: &Block) -> Option<&Result<T, JoinError>> {
-    block.drop_result.get().map(|_| {
+/// The TCB is of a task that returns T.
+pub(super) unsafe fn peek<T>(tcb: &Tcb) -> Option<&Result<T, JoinError>> {
+    tcb.drop_result.get().map(|_| {
         // SAFETY: the caller's, and the result is there.
-        unsafe { result_ref(block) }
+        unsafe { result_ref(tcb) }
     })
 }
 
-fn nonnull<'a>(block: *const Block) -> Option<&'a Block> {
+fn nonnull<'a>(tcb: *const Tcb) -> Option<&'a Tcb> {
     // SAFETY: what a parked task waits for is kept by the handle that it waits with.
-    unsafe { block.as_ref() }
+    unsafe { tcb.as_ref() }
 }
 
 impl<T> Drop for JoinHandle<T> {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: this handle counted until now.
-        release(&self.table, unsafe { &*self.block });
+        release(&self.table, unsafe { &*self.tcb });
     }
 }
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // SAFETY: this handle counts.
-        let block = unsafe { &*self.block };
-        let task = Task::of(block);
+        let tcb = unsafe { &*self.tcb };
+        let task = Task::of(tcb);
         f.debug_struct("JoinHandle")
             .field("id", &task.id())
             .field("name", &task.name())
-            .field("state", &state_of(worker(), block))
+            .field("state", &state_of(worker(), tcb))
             .finish()
     }
 }

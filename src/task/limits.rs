@@ -3,12 +3,12 @@
 //! Each task has a list of those that are open, the innermost last. A wait looks at them from the inside out, up to the first
 //! shield. A body cannot suspend with one open (`section`), so the task that opens a limit closes it.
 
-use super::done::extra;
+use super::callbacks::ext;
 use super::wait::{Cancelled, running};
 use crate::coroutine::chain::Kind;
-use crate::scheduler::table::{Block, Table};
-use crate::scheduler::{Phase, Worker, attention, worker};
-use crate::section::Section;
+use crate::scheduler::tcb::{Tcb, TcbTable};
+use crate::scheduler::{Phase, Worker, flags, worker};
+use crate::suspend_check::Section;
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
@@ -71,13 +71,13 @@ impl View {
 }
 
 /// What the waits of this task have to heed at this moment.
-pub(super) fn view(block: &Block) -> View {
+pub(super) fn view(tcb: &Tcb) -> View {
     let mut view = View::default();
-    if !block.has_attention(attention::LIMITS) {
+    if !tcb.has_flags(flags::HAS_LIMITS) {
         return view;
     }
-    extra(block, |extra| {
-        for Limit { what, .. } in extra.limits.iter().rev() {
+    ext(tcb, |ext| {
+        for Limit { what, .. } in ext.limits.iter().rev() {
             match what {
                 What::Shield => {
                     view.shielded = true;
@@ -97,14 +97,14 @@ pub(super) fn view(block: &Block) -> View {
 }
 
 /// Whether a deadline will end the waits of this task.
-pub(super) fn has_deadline(block: &Block) -> bool {
-    view(block).deadline().is_some()
+pub(super) fn has_deadline(tcb: &Tcb) -> bool {
+    view(tcb).deadline().is_some()
 }
 
 /// Whether a wait that begins now is to end at once; if it is because of a deadline, that one was seen.
-pub(super) fn is_cut_off(worker: &Worker, block: &Block) -> bool {
-    let view = view(block);
-    let told = block.has_attention(attention::BROKEN) || !view.shielded && block.has_attention(attention::CANCEL);
+pub(super) fn is_interrupted(worker: &Worker, tcb: &Tcb) -> bool {
+    let view = view(tcb);
+    let told = tcb.has_flags(flags::DEADLOCKED) || !view.shielded && tcb.has_flags(flags::CANCELLED);
     if told || view.scope_cancelled {
         return true;
     }
@@ -117,21 +117,21 @@ pub(super) fn is_cut_off(worker: &Worker, block: &Block) -> bool {
 
 /// A task, for as long as it has not ended, whoever else is there by then.
 struct Owner {
-    table: Rc<Table>,
-    block: *const Block,
+    table: Rc<TcbTable>,
+    tcb: *const Tcb,
     task: u64,
 }
 
 impl Owner {
     fn current(worker: &Worker) -> Owner {
-        let block = worker.current();
-        Owner { table: Rc::clone(&worker.table), block, task: block.id.get() }
+        let tcb = worker.current();
+        Owner { table: Rc::clone(&worker.table), tcb, task: tcb.id.get() }
     }
 
-    fn get(&self) -> Option<&Block> {
+    fn get(&self) -> Option<&Tcb> {
         let _keeps = &self.table;
-        // SAFETY: blocks stay in place as long as their table, which this keeps.
-        Some(unsafe { &*self.block }).filter(|block| block.id.get() == self.task)
+        // SAFETY: TCBs stay in place as long as their table, which this keeps.
+        Some(unsafe { &*self.tcb }).filter(|tcb| tcb.id.get() == self.task)
     }
 }
 
@@ -145,13 +145,13 @@ pub(super) struct Open {
 impl Open {
     #[track_caller]
     pub(super) fn new(worker: &Worker, kind: Kind, what: What) -> Open {
-        let block = worker.current();
-        let number = extra(block, |extra| {
-            extra.limits_made += 1;
-            extra.limits.push(Limit { number: extra.limits_made, what });
-            extra.limits_made
+        let tcb = worker.current();
+        let number = ext(tcb, |ext| {
+            ext.limits_made += 1;
+            ext.limits.push(Limit { number: ext.limits_made, what });
+            ext.limits_made
         });
-        block.add_attention(attention::LIMITS);
+        tcb.add_flags(flags::HAS_LIMITS);
         Open { owner: Owner::current(worker), number, _section: Section::open(kind) }
     }
 
@@ -170,13 +170,13 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let Some(block) = self.owner.get() else { return };
-        let none_left = extra(block, |extra| {
-            extra.limits.retain(|limit| limit.number != self.number);
-            extra.limits.is_empty()
+        let Some(tcb) = self.owner.get() else { return };
+        let none_left = ext(tcb, |ext| {
+            ext.limits.retain(|limit| limit.number != self.number);
+            ext.limits.is_empty()
         });
         if none_left {
-            block.attention.set(block.attention.get() & !attention::LIMITS);
+            tcb.flags.set(tcb.flags.get() & !flags::HAS_LIMITS);
         }
     }
 }
@@ -365,25 +365,25 @@ impl fmt::Debug for Deadline {
 pub fn no_suspend<T>(f: impl FnOnce() -> T) -> T {
     let _section = Section::quiet();
     let Some(worker) = worker() else { return f() };
-    let quiet = Quiet { owner: Owner::current(worker), was: worker.current().attention.get() & attention::QUIET };
-    worker.current().add_attention(attention::QUIET);
+    let quiet = NoSuspendGuard { owner: Owner::current(worker), was: worker.current().flags.get() & flags::NO_SUSPEND };
+    worker.current().add_flags(flags::NO_SUSPEND);
     // A turn looks at nothing else.
-    worker.hurry();
+    worker.poll_soon();
     let value = f();
     drop(quiet);
     value
 }
 
 /// Keeps a task from waiting, until it is dropped.
-struct Quiet {
+struct NoSuspendGuard {
     owner: Owner,
     was: u8,
 }
 
-impl Drop for Quiet {
+impl Drop for NoSuspendGuard {
     fn drop(&mut self) {
-        if let Some(block) = self.owner.get() {
-            block.attention.set(block.attention.get() & !attention::QUIET | self.was);
+        if let Some(tcb) = self.owner.get() {
+            tcb.flags.set(tcb.flags.get() & !flags::NO_SUSPEND | self.was);
         }
     }
 }
@@ -406,6 +406,6 @@ impl Drop for Quiet {
 /// ```
 pub fn check() -> Result<(), Cancelled> {
     let Some(worker) = worker() else { return Ok(()) };
-    let block = worker.current();
-    if block.attention.get() != 0 && is_cut_off(worker, block) { Err(Cancelled) } else { Ok(()) }
+    let tcb = worker.current();
+    if tcb.flags.get() != 0 && is_interrupted(worker, tcb) { Err(Cancelled) } else { Ok(()) }
 }

@@ -1,7 +1,7 @@
 //! Task-locals: values that each task has for itself.
 
-use super::done::extra;
-use crate::scheduler::table::Block;
+use super::callbacks::ext;
+use crate::scheduler::tcb::Tcb;
 use crate::scheduler::worker;
 use std::any::Any;
 use std::fmt;
@@ -85,7 +85,7 @@ impl<T: 'static> LocalKey<T> {
         std::ptr::from_ref(self) as usize
     }
 
-    fn block(&self) -> &Block {
+    fn tcb(&self) -> &Tcb {
         match worker() {
             Some(worker) => worker.current(),
             None => super::not_running("use a task-local"),
@@ -94,9 +94,8 @@ impl<T: 'static> LocalKey<T> {
 
     fn value(&'static self) -> Rc<T> {
         let key = self.key();
-        let found = extra(self.block(), |extra| {
-            extra.locals.iter().find(|(own, _)| *own == key).map(|(_, value)| Rc::clone(value))
-        });
+        let found =
+            ext(self.tcb(), |ext| ext.locals.iter().find(|(own, _)| *own == key).map(|(_, value)| Rc::clone(value)));
         match found.map(Rc::downcast) {
             Some(Ok(value)) => value,
             _ => {
@@ -110,10 +109,10 @@ impl<T: 'static> LocalKey<T> {
 
     fn put(&'static self, value: Rc<dyn Any>) {
         let key = self.key();
-        let old = extra(self.block(), |extra| match extra.locals.iter_mut().find(|(own, _)| *own == key) {
+        let old = ext(self.tcb(), |ext| match ext.locals.iter_mut().find(|(own, _)| *own == key) {
             Some((_, place)) => Some(std::mem::replace(place, value)),
             None => {
-                extra.locals.push((key, value));
+                ext.locals.push((key, value));
                 None
             }
         });
@@ -129,12 +128,12 @@ impl<T> fmt::Debug for LocalKey<T> {
 }
 
 /// What a new task gets from its spawner.
-pub(super) fn inherited(spawner: &Block) -> Option<Locals> {
-    Some(extra(spawner, |extra| extra.locals.clone())).filter(|locals| !locals.is_empty())
+pub(super) fn inherited(spawner: &Tcb) -> Option<Locals> {
+    Some(ext(spawner, |ext| ext.locals.clone())).filter(|locals| !locals.is_empty())
 }
 
-pub(super) fn give(block: &Block, locals: Option<Locals>) {
+pub(super) fn give(tcb: &Tcb, locals: Option<Locals>) {
     if let Some(locals) = locals {
-        extra(block, |extra| extra.locals = locals);
+        ext(tcb, |ext| ext.locals = locals);
     }
 }

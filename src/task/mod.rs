@@ -5,39 +5,33 @@
 
 pub(crate) mod inspect;
 mod combine;
-mod deadlock;
-mod done;
-pub(crate) mod dump;
+mod callbacks;
 mod group;
 mod handle;
 mod join_macro;
 mod limits;
 mod local;
-pub(crate) mod metrics;
 mod result;
 mod scope;
-pub(crate) mod slow;
 mod start;
 pub(crate) mod wait;
 
 use self::result::{result_ref, take_result};
-use self::start::{Order, release, start, start_borrowing};
+use self::start::{SpawnOptions, release, start, start_borrowing};
 use crate::Builder;
 use crate::Generator;
-use crate::scheduler::table::Block;
+use crate::scheduler::tcb::Tcb;
 use crate::scheduler::{Phase, Worker, worker};
 use crate::stack::StackError;
 use std::fmt;
 use std::sync::Arc;
 use std::thread::panicking;
 
+pub use self::callbacks::{CallbackId, Done};
 pub use self::combine::{
     AsCompleted, Completed, Race, TaskError, TryJoinError, WaitError, Waited, When, as_completed, gather, join_all,
     race, try_join_all, wait,
 };
-pub use self::deadlock::{DeadlockReport, Stuck};
-pub use self::done::{CallbackId, Done};
-pub use self::dump::{Dump, TaskDump};
 pub use self::group::Joinable;
 pub use self::handle::{CancelOnDrop, JoinError, JoinHandle};
 pub use self::join_macro::JoinTuple;
@@ -45,10 +39,8 @@ pub use self::limits::{Deadline, Elapsed, check, deadline, no_suspend, shield, t
 pub use self::local::LocalKey;
 #[doc(hidden)]
 pub use self::local::new_key;
-pub use self::metrics::Metrics;
 pub(crate) use self::result::report_unhandled;
 pub use self::scope::{Failure, Scope, ScopeError, ScopedJoinHandle, scope};
-pub use self::slow::SlowTurn;
 pub use self::wait::{
     Cancellation, Cancelled, Reason, Unparker, cancelled, is_cancelled, park, park_shielded, park_until,
 };
@@ -83,16 +75,16 @@ impl fmt::Display for TaskState {
 /// Who a task is: its number and its name. It can be kept, compared and sent anywhere; it keeps nothing alive.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Task {
-    id: u64,
-    name: Option<Arc<str>>,
+    pub(crate) id: u64,
+    pub(crate) name: Option<Arc<str>>,
 }
 
 impl Task {
-    fn of(block: &Block) -> Task {
-        Task { id: block.id.get(), name: block.name.borrow().clone() }
+    pub(crate) fn of(tcb: &Tcb) -> Task {
+        Task { id: tcb.id.get(), name: tcb.name.borrow().clone() }
     }
 
-    /// Its number in its run: main is 1, and the hub between tasks 2.
+    /// Its number in its run: main is 1, and the event loop 2.
     pub fn id(&self) -> u64 {
         self.id
     }
@@ -139,20 +131,20 @@ pub fn current() -> Option<Task> {
 pub fn all() -> Vec<(Task, TaskState)> {
     let mut all = Vec::new();
     if let Some(worker) = worker() {
-        worker.table.for_each(|block| {
-            if !worker.is_hub(block) && !matches!(block.phase.get(), Phase::Ended | Phase::Cancelled) {
-                all.push((Task::of(block), state_of(Some(worker), block)));
+        worker.table.for_each(|tcb| {
+            if !worker.is_event_loop(tcb) && !matches!(tcb.phase.get(), Phase::Ended | Phase::Cancelled) {
+                all.push((Task::of(tcb), state_of(Some(worker), tcb)));
             }
         });
     }
     all
 }
 
-fn state_of(worker: Option<&Worker>, block: &Block) -> TaskState {
-    match block.phase.get() {
-        Phase::Ready if worker.is_some_and(|worker| std::ptr::eq(worker.current(), block)) => TaskState::Running,
+pub(crate) fn state_of(worker: Option<&Worker>, tcb: &Tcb) -> TaskState {
+    match tcb.phase.get() {
+        Phase::Ready if worker.is_some_and(|worker| std::ptr::eq(worker.current(), tcb)) => TaskState::Running,
         Phase::Free | Phase::Fresh | Phase::Ready => TaskState::Pending,
-        Phase::Parked => TaskState::Waiting(Reason::new(block.wait.get().why)),
+        Phase::Parked => TaskState::Waiting(Reason::new(tcb.wait.get().reason)),
         Phase::Ended => TaskState::Done,
         Phase::Cancelled => TaskState::Cancelled,
     }
@@ -189,7 +181,7 @@ fn state_of(worker: Option<&Worker>, block: &Block) -> TaskState {
 pub fn yield_now() {
     let Some(worker) = worker() else { return std::thread::yield_now() };
     if cfg!(debug_assertions) {
-        crate::section::refuse_to_wait();
+        crate::suspend_check::refuse_to_wait();
     }
     if !panicking() {
         worker.turn();
@@ -217,8 +209,8 @@ pub fn yield_now() {
 #[track_caller]
 pub fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
     let Some(worker) = worker() else { not_running("spawn a task") };
-    match start(worker, Order { shape: worker.shape, name: None, clear: false, eager: false }, f) {
-        Ok(block) => JoinHandle::new(&worker.table, block),
+    match start(worker, SpawnOptions { shape: worker.shape, name: None, clear: false, eager: false }, f) {
+        Ok(tcb) => JoinHandle::new(&worker.table, tcb),
         Err(error) => crate::coroutine::no_stack(&error),
     }
 }
@@ -282,17 +274,17 @@ impl Builder {
     pub fn spawn<T: 'static>(self, f: impl FnOnce() -> T + 'static) -> Result<JoinHandle<T>, SpawnError> {
         let worker = worker().ok_or(SpawnError::NotRunning)?;
         let locals = self.inherits_locals().then(|| local::inherited(worker.current())).flatten();
-        let order = self.order(worker)?;
+        let options = self.spawn_options(worker)?;
         // SAFETY: what is 'static outlives everything.
-        let block = unsafe { start_borrowing(worker, order, |block| local::give(block, locals), f) }?;
-        Ok(JoinHandle::new(&worker.table, block))
+        let tcb = unsafe { start_borrowing(worker, options, |tcb| local::give(tcb, locals), f) }?;
+        Ok(JoinHandle::new(&worker.table, tcb))
     }
 
-    fn order(self, worker: &Worker) -> Result<Order, StackError> {
+    fn spawn_options(self, worker: &Worker) -> Result<SpawnOptions, StackError> {
         let (shaped, eager) = (self.is_shaped(), self.is_eager());
-        let plan = self.plan()?;
-        let shape = if shaped { plan.shape } else { worker.shape };
-        Ok(Order { shape, name: plan.name, clear: plan.clear, eager })
+        let options = self.options()?;
+        let shape = if shaped { options.shape } else { worker.shape };
+        Ok(SpawnOptions { shape, name: options.name, clear: options.clear, eager })
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::handle::text_in;
 use super::{JoinError, Task};
-use crate::coroutine::core::{Payload, discard};
-use crate::scheduler::table::{Block, RESULT_WORDS};
+use crate::coroutine::raw::{Payload, drop_catching};
+use crate::scheduler::tcb::{RESULT_WORDS, Tcb};
 use crate::scheduler::worker;
 use std::io::Write as _;
 use std::rc::Rc;
@@ -15,9 +15,9 @@ const fn fits<T>() -> bool {
 
 /// # Safety
 ///
-/// The block is of a task that returns T and holds no result.
-pub(super) unsafe fn put_result<T>(block: &Block, result: Result<T, JoinError>) {
-    let place = block.result.get();
+/// The TCB is of a task that returns T and holds no result.
+pub(super) unsafe fn put_result<T>(tcb: &Tcb, result: Result<T, JoinError>) {
+    let place = tcb.result.get();
     // SAFETY: the place is large enough for the result, or for the box, whichever `fits` says.
     unsafe {
         if const { fits::<T>() } {
@@ -26,14 +26,14 @@ pub(super) unsafe fn put_result<T>(block: &Block, result: Result<T, JoinError>) 
             place.cast::<Box<Result<T, JoinError>>>().write(Box::new(result));
         }
     }
-    block.drop_result.set(Some(drop_result::<T>));
+    tcb.drop_result.set(Some(drop_result::<T>));
 }
 
 /// # Safety
 ///
-/// The block is of a task that returns T and holds a result.
-pub(super) unsafe fn result_ref<T>(block: &Block) -> &Result<T, JoinError> {
-    let place = block.result.get();
+/// The TCB is of a task that returns T and holds a result.
+pub(super) unsafe fn result_ref<T>(tcb: &Tcb) -> &Result<T, JoinError> {
+    let place = tcb.result.get();
     // SAFETY: as `put_result` left it.
     unsafe {
         if const { fits::<T>() } {
@@ -47,9 +47,9 @@ pub(super) unsafe fn result_ref<T>(block: &Block) -> &Result<T, JoinError> {
 /// # Safety
 ///
 /// As `result_ref`; the result is gone afterwards.
-pub(super) unsafe fn take_result<T>(block: &Block) -> Result<T, JoinError> {
-    let place = block.result.get();
-    block.drop_result.set(None);
+pub(super) unsafe fn take_result<T>(tcb: &Tcb) -> Result<T, JoinError> {
+    let place = tcb.result.get();
+    tcb.drop_result.set(None);
     // SAFETY: as `put_result` left it, and nobody takes it again.
     unsafe {
         if const { fits::<T>() } {
@@ -65,28 +65,28 @@ pub(super) unsafe fn take_result<T>(block: &Block) -> Result<T, JoinError> {
 /// # Safety
 ///
 /// As `take_result`.
-unsafe fn drop_result<T>(block: &Block) {
+unsafe fn drop_result<T>(tcb: &Tcb) {
     // SAFETY: the caller's.
-    let result = unsafe { take_result::<T>(block) };
+    let result = unsafe { take_result::<T>(tcb) };
     match result {
-        Err(JoinError::Panicked(payload)) => unhandled(&Task::of(block), payload),
+        Err(JoinError::Panicked(payload)) => unhandled(&Task::of(tcb), payload),
         // A panic of the value's destructor has printed its text.
-        result => std::mem::forget(discard(result)),
+        result => std::mem::forget(drop_catching(result)),
     }
 }
 
-/// The panic that the block holds a copy of is told of elsewhere.
+/// The panic that the TCB holds a copy of is told of elsewhere.
 ///
 /// # Safety
 ///
 /// As `put_result`, after it.
 #[cold]
-pub(super) unsafe fn keep_quiet<T>(block: &Block) {
-    unsafe fn drop_quietly<T>(block: &Block) {
+pub(super) unsafe fn suppress_report<T>(tcb: &Tcb) {
+    unsafe fn drop_without_report<T>(tcb: &Tcb) {
         // SAFETY: as in `drop_result`.
-        std::mem::forget(discard(unsafe { take_result::<T>(block) }));
+        std::mem::forget(drop_catching(unsafe { take_result::<T>(tcb) }));
     }
-    block.drop_result.set(Some(drop_quietly::<T>));
+    tcb.drop_result.set(Some(drop_without_report::<T>));
 }
 
 /// A task panicked and nobody is left to join it.
@@ -95,7 +95,7 @@ pub(super) fn unhandled(task: &Task, payload: Payload) {
     let label = task.to_string();
     match worker() {
         Some(worker) => {
-            // On the hub's stack, which has room for whatever the hook does.
+            // On the event loop's stack, which has room for whatever the hook does.
             let hook = Rc::clone(&worker.unhandled);
             worker.queue(Box::new(move || hook(&label, &*payload)));
         }

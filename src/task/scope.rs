@@ -6,21 +6,22 @@
 //!    the wait after it is ended by nothing else. It does not even unwind when the whole run is told to.
 //! 2. The frame that is borrowed from cannot be freed behind its back: a body does not suspend while a scope is open in it
 //!    (`section`), so only a task is ever suspended in that frame, and a stack that is forgotten is never used again.
-//! 3. A task that will not end cannot be left behind at the end of a run, as others are: the process stops (`inspect::abandon`).
+//! 3. A task that will not end cannot be abandoned at the end of a run, as others are: the process stops
+//!    (`inspect::abandon`).
 //! 4. A task counts itself out after the last use of what it borrows: its closure and its result are gone by then, or the
-//!    result lies in the block and belongs to the handle, which does not outlive `'scope`.
+//!    result lies in the TCB and belongs to the handle, which does not outlive `'scope`.
 //! 5. `'scope` is invariant, and `Scope` and its handles are neither `Send` nor `Sync`.
 
 use super::handle::{JoinError, JoinHandle};
 use super::limits::{self, Open, What};
-use super::start::{Order, start_borrowing};
+use super::start::{SpawnOptions, start_borrowing};
 use super::wait::{self, running};
 use super::{SpawnError, Task, result};
 use crate::Builder;
 use crate::coroutine::chain::Kind as SectionKind;
-use crate::coroutine::core::Payload;
-use crate::scheduler::table::{Block, Parent, Watcher};
-use crate::scheduler::{Wait, Worker, attention, worker};
+use crate::coroutine::raw::Payload;
+use crate::scheduler::tcb::{EndListener, ScopeLink, Tcb};
+use crate::scheduler::{WaitSpec, Worker, flags, worker};
 use crate::stack::arena::Kind;
 use crate::stack::overflow::abort_naming;
 use std::cell::{Cell, RefCell};
@@ -82,11 +83,11 @@ impl<T> fmt::Display for ScopeError<T> {
 impl<T> std::error::Error for ScopeError<T> {}
 
 /// The tasks of a scope.
-struct Family {
+struct ScopeState {
     /// Those that have not ended. Each knows its place.
-    children: RefCell<Vec<*const Block>>,
+    children: RefCell<Vec<*const Tcb>>,
     /// Who waits for them to end, parked.
-    waiter: Cell<*const Block>,
+    waiter: Cell<*const Tcb>,
     /// Nobody else is to begin, and everybody was told to end. The body's waits look at it.
     cancelled: Rc<Cell<bool>>,
     /// The panics of those that nobody holds a handle to.
@@ -95,7 +96,7 @@ struct Family {
     body: RefCell<Option<Open>>,
 }
 
-impl Family {
+impl ScopeState {
     fn is_empty(&self) -> bool {
         self.children.borrow().is_empty()
     }
@@ -106,10 +107,10 @@ impl Family {
         }
         let Some(worker) = worker else { return };
         for &child in self.children.borrow().iter() {
-            // SAFETY: it has not ended, so its block is its own.
+            // SAFETY: it has not ended, so its TCB is its own.
             let child = unsafe { &*child };
-            child.add_attention(attention::CANCEL);
-            wait::cut_short(worker, child);
+            child.add_flags(flags::CANCELLED);
+            wait::wake_if_interrupted(worker, child);
         }
         if let Some(open) = &*self.body.borrow() {
             open.look_again(worker);
@@ -122,53 +123,57 @@ impl Family {
             let Some(worker) = worker().filter(|worker| !panicking() && !worker.is_in_job()) else {
                 abort_naming(Kind::Task, None, "cannot wait for its scope's tasks here, and they borrow from it");
             };
-            let block = worker.current();
-            if !self.cancelled.get() && limits::is_cut_off(worker, block) {
+            let tcb = worker.current();
+            if !self.cancelled.get() && limits::is_interrupted(worker, tcb) {
                 self.cancel(Some(worker));
                 continue;
             }
             let told = self.cancelled.get();
-            let view = limits::view(block);
-            let wait =
-                Wait { why: "the tasks of its scope", closed: true, stubborn: told || view.shielded, ..Wait::NOTHING };
-            self.waiter.set(block);
+            let view = limits::view(tcb);
+            let wait = WaitSpec {
+                reason: "the tasks of its scope",
+                only_this_run: true,
+                uncancellable: told || view.shielded,
+                ..WaitSpec::DEFAULT
+            };
+            self.waiter.set(tcb);
             worker.park(wait, view.deadline().filter(|_| !told));
             self.waiter.set(null());
         }
     }
 }
 
-impl Watcher for Family {
+impl EndListener for ScopeState {
     fn ended(&self, worker: &Worker, place: u32, panicked: bool) {
         let mut children = self.children.borrow_mut();
         children.swap_remove(place as usize);
         if let Some(&moved) = children.get(place as usize) {
-            // SAFETY: it has not ended, so its block is its own.
+            // SAFETY: it has not ended, so its TCB is its own.
             let moved = unsafe { &*moved };
-            moved.places.set((moved.places.get().0, place));
+            moved.scope_index.set(place);
         }
         let waiter = if children.is_empty() { self.waiter.get() } else { null() };
         drop(children);
         if panicked {
             self.cancel(Some(worker));
         }
-        // SAFETY: whoever waits here is parked, so its block is its own.
+        // SAFETY: whoever waits here is parked, so its TCB is its own.
         if let Some(waiter) = unsafe { waiter.as_ref() } {
             worker.wake(waiter);
         }
     }
 }
 
-impl Parent for Family {
-    fn failed(&self, block: &Block, payload: Payload) {
-        let failure = Failure { task: Task::of(block), error: JoinError::Panicked(payload) };
+impl ScopeLink for ScopeState {
+    fn failed(&self, tcb: &Tcb, payload: Payload) {
+        let failure = Failure { task: Task::of(tcb), error: JoinError::Panicked(payload) };
         self.failures.borrow_mut().push(failure);
     }
 }
 
 /// A scope that is open: see [`scope`]. Its tasks may hold it, and spawn others.
 pub struct Scope<'scope, 'env: 'scope> {
-    family: Rc<Family>,
+    state: Rc<ScopeState>,
     _scope: PhantomData<&'scope mut &'scope ()>,
     _env: PhantomData<&'env mut &'env ()>,
 }
@@ -212,25 +217,25 @@ pub fn scope<'env, T>(f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) ->
     }
     wait::refuse(worker);
     // Here and not at the end, which has to wait for the tasks and must not be unwound.
-    wait::breathe();
+    wait::consume_budget();
     let cancelled: Rc<Cell<bool>> = Rc::default();
     let open = Open::new(worker, SectionKind::Scope, What::Scope(Rc::clone(&cancelled)));
-    let family = Rc::new(Family {
+    let state = Rc::new(ScopeState {
         children: RefCell::default(),
         waiter: Cell::new(null()),
         cancelled,
         failures: RefCell::default(),
         body: RefCell::new(Some(open)),
     });
-    let scope = Scope { family, _scope: PhantomData, _env: PhantomData };
-    let family = &scope.family;
+    let scope = Scope { state, _scope: PhantomData, _env: PhantomData };
+    let state = &scope.state;
     let outcome = catch_unwind(AssertUnwindSafe(|| f(&scope)));
     if outcome.is_err() {
-        family.cancel(self::worker());
+        state.cancel(self::worker());
     }
-    family.wait();
-    drop(family.body.take());
-    let failures = family.failures.take();
+    state.wait();
+    drop(state.body.take());
+    let failures = state.failures.take();
     match outcome {
         Ok(value) if failures.is_empty() => Ok(value),
         Ok(value) => Err(ScopeError::Failed { value, failures }),
@@ -255,8 +260,8 @@ impl<'scope> Scope<'scope, '_> {
     #[track_caller]
     pub fn spawn<T: 'scope>(&'scope self, f: impl FnOnce() -> T + 'scope) -> ScopedJoinHandle<'scope, T> {
         let worker = running("spawn a task");
-        let order = Order { shape: worker.shape, name: None, clear: false, eager: false };
-        match self.start(worker, order, |_| {}, f) {
+        let options = SpawnOptions { shape: worker.shape, name: None, clear: false, eager: false };
+        match self.start(worker, options, |_| {}, f) {
             Ok(handle) => handle,
             Err(SpawnError::Stack(error)) => crate::coroutine::no_stack(&error),
             Err(error) => panic!("{error}"),
@@ -266,39 +271,39 @@ impl<'scope> Scope<'scope, '_> {
     /// Tells all tasks of the scope to end, those to come included, and ends the waits of the scope's body: they return
     /// [`Cancelled`](crate::task::Cancelled) until the body has returned.
     pub fn cancel(&self) {
-        self.family.cancel(worker());
+        self.state.cancel(worker());
     }
 
     /// Whether the scope was cancelled, by [`cancel`](Self::cancel) or because a task of it panicked.
     pub fn is_cancelled(&self) -> bool {
-        self.family.cancelled.get()
+        self.state.cancelled.get()
     }
 
     #[track_caller]
     fn start<T: 'scope>(
         &'scope self,
         worker: &Worker,
-        order: Order,
-        prepare: impl FnOnce(&Block),
+        options: SpawnOptions,
+        prepare: impl FnOnce(&Tcb),
         f: impl FnOnce() -> T + 'scope,
     ) -> Result<ScopedJoinHandle<'scope, T>, SpawnError> {
-        let adopt = |block: &Block| {
-            let mut children = self.family.children.borrow_mut();
-            block.places.set((0, u32::try_from(children.len()).expect("there are not that many tasks")));
-            children.push(block);
-            block.parent.set(Some(Rc::clone(&self.family) as Rc<dyn Parent>));
-            if self.family.cancelled.get() {
-                block.add_attention(attention::CANCEL);
+        let adopt = |tcb: &Tcb| {
+            let mut children = self.state.children.borrow_mut();
+            tcb.scope_index.set(u32::try_from(children.len()).expect("there are not that many tasks"));
+            children.push(tcb);
+            tcb.scope_link.set(Some(Rc::clone(&self.state) as Rc<dyn ScopeLink>));
+            if self.state.cancelled.get() {
+                tcb.add_flags(flags::CANCELLED);
             }
             drop(children);
-            prepare(block);
+            prepare(tcb);
         };
         // SAFETY: what `f` and its result borrow outlives 'scope. The task ends before `scope` returns (see the head of this
         // file), and the handle does not outlive 'scope.
-        let block = unsafe { start_borrowing(worker, order, adopt, f) }?;
+        let tcb = unsafe { start_borrowing(worker, options, adopt, f) }?;
         Ok(ScopedJoinHandle {
-            handle: JoinHandle::new(&worker.table, block),
-            family: Rc::clone(&self.family),
+            handle: JoinHandle::new(&worker.table, tcb),
+            state: Rc::clone(&self.state),
             _scope: PhantomData,
         })
     }
@@ -307,7 +312,7 @@ impl<'scope> Scope<'scope, '_> {
 impl fmt::Debug for Scope<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scope")
-            .field("tasks", &self.family.children.borrow().len())
+            .field("tasks", &self.state.children.borrow().len())
             .field("cancelled", &self.is_cancelled())
             .finish()
     }
@@ -340,15 +345,15 @@ impl Builder {
     ) -> Result<ScopedJoinHandle<'scope, T>, SpawnError> {
         let worker = worker().ok_or(SpawnError::NotRunning)?;
         let locals = self.inherits_locals().then(|| super::local::inherited(worker.current())).flatten();
-        let order = self.order(worker)?;
-        scope.start(worker, order, |block| super::local::give(block, locals), f)
+        let options = self.spawn_options(worker)?;
+        scope.start(worker, options, |tcb| super::local::give(tcb, locals), f)
     }
 }
 
 /// A handle to a task of a scope. It can be used as a [`JoinHandle`] wherever that is only looked at.
 pub struct ScopedJoinHandle<'scope, T> {
     handle: JoinHandle<T>,
-    family: Rc<Family>,
+    state: Rc<ScopeState>,
     _scope: PhantomData<&'scope mut &'scope ()>,
 }
 
@@ -395,7 +400,7 @@ impl<T> Drop for ScopedJoinHandle<'_, T> {
     fn drop(&mut self) {
         if let Some(error) = self.handle.take_panic() {
             let failure = Failure { task: self.handle.task(), error };
-            self.family.failures.borrow_mut().push(failure);
+            self.state.failures.borrow_mut().push(failure);
         }
     }
 }

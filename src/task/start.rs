@@ -1,12 +1,12 @@
 //! How a task begins and ends.
 
 use super::handle::text_in;
-use super::result::{keep_quiet, put_result};
-use super::{JoinError, done, wait};
+use super::result::{put_result, suppress_report};
+use super::{JoinError, callbacks, wait};
 use crate::arch::Context;
-use crate::coroutine::core::{Payload, discard};
-use crate::scheduler::table::{Block, Table};
-use crate::scheduler::{Mode, Phase, TaskUnwound, Worker, attention, worker};
+use crate::coroutine::raw::{Payload, drop_catching};
+use crate::scheduler::tcb::{Tcb, TcbTable};
+use crate::scheduler::{Mode, Phase, TaskUnwound, Worker, flags, worker};
 use crate::stack::arena::Kind;
 use crate::stack::pool::Stack;
 use crate::stack::{Shape, StackError};
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::thread::panicking;
 
 /// How a task is to be.
-pub(super) struct Order {
+pub(super) struct SpawnOptions {
     pub(super) shape: Shape,
     pub(super) name: Option<Cow<'static, str>>,
     /// Clears the stack afterwards.
@@ -29,17 +29,17 @@ pub(super) struct Order {
 /// Makes a task of `f`.
 #[inline]
 #[track_caller]
-pub(super) fn start<F, T>(worker: &Worker, order: Order, f: F) -> Result<*const Block, StackError>
+pub(super) fn start<F, T>(worker: &Worker, options: SpawnOptions, f: F) -> Result<*const Tcb, StackError>
 where
     F: FnOnce() -> T + 'static,
     T: 'static,
 {
     // SAFETY: nothing that is 'static ends before the task.
-    unsafe { start_borrowing(worker, order, |_| {}, f) }
+    unsafe { start_borrowing(worker, options, |_| {}, f) }
 }
 
-/// Makes a task of `f`: a block, which is first shown to `prepare`, a stack with `f` at its top, and a place at the end of the
-/// ready ring.
+/// Makes a task of `f`: a TCB, which is first shown to `prepare`, a stack with `f` at its top, and a place at the end of the
+/// run queue.
 ///
 /// # Safety
 ///
@@ -48,46 +48,46 @@ where
 #[track_caller]
 pub(super) unsafe fn start_borrowing<F, T>(
     worker: &Worker,
-    order: Order,
-    prepare: impl FnOnce(&Block),
+    options: SpawnOptions,
+    prepare: impl FnOnce(&Tcb),
     f: F,
-) -> Result<*const Block, StackError>
+) -> Result<*const Tcb, StackError>
 where
     F: FnOnce() -> T,
 {
     if const { size_of::<F>() > 1024 || align_of::<F>() > 64 } {
         // SAFETY: the caller's.
-        return unsafe { start_borrowing(worker, order, prepare, Box::new(f) as Box<dyn FnOnce() -> T + '_>) };
+        return unsafe { start_borrowing(worker, options, prepare, Box::new(f) as Box<dyn FnOnce() -> T + '_>) };
     }
-    let Order { shape, name, clear, eager } = order;
+    let SpawnOptions { shape, name, clear, eager } = options;
     let at_once = eager && !worker.is_in_job() && !panicking();
     if at_once {
         wait::refuse(worker);
     }
     let name: Option<Arc<str>> = name.map(Into::into);
-    // SAFETY: the block keeps the name until the last code that may be anybody's has run on the stack; after that nobody asks
+    // SAFETY: the TCB keeps the name until the last code that may be anybody's has run on the stack; after that nobody asks
     // for the label.
     let tag = name.as_ref().map(|name| unsafe { std::mem::transmute::<&str, &'static str>(name) }).map(Cow::Borrowed);
     let stack = Stack::acquire(shape, Kind::Task, tag, clear)?;
     let top = (stack.top() - size_of::<F>()) & !(align_of::<F>().max(16) - 1);
-    let block = worker.new_block();
+    let tcb = worker.new_tcb();
     if name.is_some() {
-        *block.name.borrow_mut() = name;
+        *tcb.name.borrow_mut() = name;
     }
-    block.refs.set(2);
+    tcb.ref_count.set(2);
     if worker.mode.get() != Mode::Running {
-        block.add_attention(attention::CANCEL);
+        tcb.add_flags(flags::CANCELLED);
     }
-    prepare(block);
+    prepare(tcb);
     // SAFETY: `top` and above is inside the stack, which is larger than 1 KiB, and aligned for F; the entry reads it once.
     unsafe {
         (top as *mut F).write(f);
-        worker.start(block, stack, top, entry::<F, T>, top);
+        worker.start(tcb, stack, top, entry::<F, T>, top);
     }
     if at_once {
         worker.enter_last();
     }
-    Ok(block)
+    Ok(tcb)
 }
 
 /// The first function on a task's stack.
@@ -100,27 +100,27 @@ where
     F: FnOnce() -> T,
 {
     let worker = worker().expect("tasks run inside of a run");
-    let block = worker.current();
+    let tcb = worker.current();
     // SAFETY: the caller's.
     let f = unsafe { (f as *const F).read() };
-    let outcome = if block.has_attention(attention::CANCEL) {
-        discard(f).map_err(failure).and(Err(JoinError::Cancelled))
+    let outcome = if tcb.has_flags(flags::CANCELLED) {
+        drop_catching(f).map_err(failure).and(Err(JoinError::Cancelled))
     } else {
-        block.phase.set(Phase::Ready);
+        tcb.phase.set(Phase::Ready);
         catch_unwind(AssertUnwindSafe(f)).map_err(failure)
     };
-    // SAFETY: the block is ours until `finish`, and holds no result yet.
+    // SAFETY: the TCB is ours until `finish`, and holds no result yet.
     let (phase, panicked) = unsafe {
         match outcome {
-            Err(error) => put_error::<T>(block, error),
+            Err(error) => put_error::<T>(tcb, error),
             Ok(_) => {
                 // Whole: unoptimised code would copy a value once more, and it may be large.
-                put_result(block, outcome);
+                put_result(tcb, outcome);
                 (Phase::Ended, false)
             }
         }
     };
-    finish(worker, block, phase, panicked);
+    finish(worker, tcb, phase, panicked);
     worker.end()
 }
 
@@ -129,21 +129,21 @@ fn failure(payload: Payload) -> JoinError {
     if payload.is::<TaskUnwound>() { JoinError::Cancelled } else { JoinError::Panicked(payload) }
 }
 
-/// Puts an error where the value would be. Apart from `entry`, so that there a value goes from registers straight into the block
-/// (through memory it waits for itself: 4 ns). Returns how the task stands, and whether it panicked.
+/// Puts an error where the value would be. Apart from `entry`, so that there a value goes from registers straight into
+/// the TCB (through memory it waits for itself: 4 ns). Returns how the task stands, and whether it panicked.
 ///
 /// # Safety
 ///
 /// As `put_result`.
 #[cold]
-unsafe fn put_error<T>(block: &Block, mut error: JoinError) -> (Phase, bool) {
-    let given = give_to_parent(block, &mut error);
+unsafe fn put_error<T>(tcb: &Tcb, mut error: JoinError) -> (Phase, bool) {
+    let given = give_to_scope(tcb, &mut error);
     let panicked = matches!(error, JoinError::Panicked(_));
     // SAFETY: the caller's.
     unsafe {
-        put_result::<T>(block, Err(error));
+        put_result::<T>(tcb, Err(error));
         if given {
-            keep_quiet::<T>(block);
+            suppress_report::<T>(tcb);
         }
     }
     (if panicked { Phase::Ended } else { Phase::Cancelled }, panicked)
@@ -151,79 +151,79 @@ unsafe fn put_error<T>(block: &Block, mut error: JoinError) -> (Phase, bool) {
 
 /// The panic of a scope's child that nobody holds a handle to is the scope's. What callbacks see is a copy of its text. Returns
 /// whether it was.
-fn give_to_parent(block: &Block, error: &mut JoinError) -> bool {
+fn give_to_scope(tcb: &Tcb, error: &mut JoinError) -> bool {
     let JoinError::Panicked(payload) = error else { return false };
-    if block.refs.get() != 1 {
+    if tcb.ref_count.get() != 1 {
         return false;
     }
-    let Some(parent) = block.parent.take() else { return false };
+    let Some(scope_link) = tcb.scope_link.take() else { return false };
     let copy = text_in(&**payload).unwrap_or("(not a text, and told of by the scope)").to_owned();
-    parent.failed(block, std::mem::replace(payload, Box::new(copy)));
-    block.parent.set(Some(parent));
+    scope_link.failed(tcb, std::mem::replace(payload, Box::new(copy)));
+    tcb.scope_link.set(Some(scope_link));
     true
 }
 
 /// The task has its result: tells those who wait for it.
-fn finish(worker: &Worker, block: &Block, phase: Phase, panicked: bool) {
-    block.phase.set(phase);
-    block.ended.set(worker.count_end());
-    let joiner = block.joiner.replace(std::ptr::null());
+fn finish(worker: &Worker, tcb: &Tcb, phase: Phase, panicked: bool) {
+    tcb.phase.set(phase);
+    tcb.ended.set(worker.count_end());
+    let joiner = tcb.joiner.replace(std::ptr::null());
     if !joiner.is_null() {
-        // SAFETY: whoever waits in `join` is parked, so its block is in use.
+        // SAFETY: whoever waits in `join` is parked, so its TCB is in use.
         worker.wake(unsafe { &*joiner });
     }
-    if let Some(watcher) = block.watcher.take() {
-        watcher.ended(worker, block.places.get().0, panicked);
+    if let Some(end_listener) = tcb.end_listener.take() {
+        end_listener.ended(worker, tcb.group_index.get(), panicked);
     }
-    done::schedule(worker, block);
-    let last = block.refs.get() == 1;
+    callbacks::schedule(worker, tcb);
+    let last = tcb.ref_count.get() == 1;
     if last {
         // Nobody will ask what it came to. The destructors of that are the task's code still: they may wait, and be woken,
         // told to end and left behind like the rest of it.
-        block.phase.set(Phase::Ready);
-        drop_what_is_left(block);
+        tcb.phase.set(Phase::Ready);
+        drop_what_is_left(tcb);
     }
-    let stack = block.stack.take();
-    let parent = block.parent.take();
-    let in_scope = block.places.get().1;
-    // The block may be another's after this, but the stack is ours until `end`.
+    let stack = tcb.stack.take();
+    let scope_link = tcb.scope_link.take();
+    let in_scope = tcb.scope_index.get();
+    // The TCB may be another's after this, but the stack is ours until `end`.
     if last {
-        free(&worker.table, block);
+        free(&worker.table, tcb);
     } else {
-        block.refs.set(block.refs.get() - 1);
+        tcb.ref_count.set(tcb.ref_count.get() - 1);
     }
-    if let Some(parent) = parent {
+    if let Some(scope_link) = scope_link {
         // Only now: what the task borrowed may go from here on, and its result, if nobody wants it, is gone.
-        parent.ended(worker, in_scope, panicked);
+        scope_link.ended(worker, in_scope, panicked);
     }
-    worker.leave_behind(stack);
+    worker.retire_stack(stack);
 }
 
-/// One less has to do with the block; the last one drops the result and frees it.
-pub(super) fn release(table: &Rc<Table>, block: &Block) {
-    let refs = block.refs.get() - 1;
-    block.refs.set(refs);
-    if refs == 0 {
-        drop_what_is_left(block);
-        free(table, block);
+/// One less has to do with the TCB; the last one drops the result and frees it.
+pub(super) fn release(table: &Rc<TcbTable>, tcb: &Tcb) {
+    let ref_count = tcb.ref_count.get() - 1;
+    tcb.ref_count.set(ref_count);
+    if ref_count == 0 {
+        drop_what_is_left(tcb);
+        free(table, tcb);
     }
 }
 
-/// Nobody has to do with the block any more, and nothing is left in it.
-fn free(table: &Rc<Table>, block: &Block) {
-    drop(block.name.take());
+/// Nobody has to do with the TCB any more, and nothing is left in it.
+fn free(table: &Rc<TcbTable>, tcb: &Tcb) {
+    drop(tcb.name.take());
     // SAFETY: as said.
-    unsafe { table.give_back(block) };
+    unsafe { table.give_back(tcb) };
 }
 
 /// The result, and what few tasks have. Code of anybody's runs here.
-fn drop_what_is_left(block: &Block) {
-    if let Some(drop_result) = block.drop_result.take() {
+fn drop_what_is_left(tcb: &Tcb) {
+    if let Some(drop_result) = tcb.drop_result.take() {
         // SAFETY: it was set together with the result, which is still there.
-        unsafe { drop_result(block) };
+        unsafe { drop_result(tcb) };
     }
     // What a task-local's destructor sets is the ended task's too, not the next one's.
-    while let Some(extra) = block.extra.take() {
-        std::mem::forget(discard(extra));
+    while let Some(ext) = tcb.ext.take() {
+        std::mem::forget(drop_catching(ext));
     }
 }

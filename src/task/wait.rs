@@ -7,12 +7,12 @@
 //!
 //! Cancelling is a value: a flag that every wait looks at, from then on until the task ends.
 
-use super::done::extra;
+use super::callbacks::ext;
 use super::{Task, limits};
-use crate::scheduler::table::Block;
-use crate::scheduler::wake::{WakeKey, block_thread};
-use crate::scheduler::{BREATH, Mode, Phase, Wait, Worker, attention, worker};
-use crate::section;
+use crate::scheduler::tcb::Tcb;
+use crate::scheduler::wake::{WakeHandle, block_thread};
+use crate::scheduler::{COOP_BUDGET, Mode, Phase, WaitSpec, Worker, flags, worker};
+use crate::suspend_check;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -120,24 +120,24 @@ pub fn park_until(reason: impl Into<Reason>, deadline: Instant) -> Result<(), Ca
 /// ```
 #[track_caller]
 pub fn park_shielded(reason: impl Into<Reason>) {
-    let wait_for = Wait { stubborn: true, ..waiting(reason) };
-    // A stubborn wait does not return Cancelled, except in a panicking thread, where it cannot wait.
+    let wait_for = WaitSpec { uncancellable: true, ..waiting(reason) };
+    // An uncancellable wait does not return Cancelled, except in a panicking thread, where it cannot wait.
     let _ = public_park(running("park"), wait_for, None);
 }
 
 #[track_caller]
-fn public_park(worker: &Worker, wait_for: Wait, deadline: Option<Instant>) -> Result<(), Cancelled> {
+fn public_park(worker: &Worker, wait_for: WaitSpec, deadline: Option<Instant>) -> Result<(), Cancelled> {
     if worker.current().permit.get() {
         // It will not wait.
-        breathe();
+        consume_budget();
     }
     wait(worker, wait_for, deadline)
 }
 
 /// To be called before the worker is looked up: `into` may be anybody's code, and a generator that suspends in it may go on in
 /// another run.
-fn waiting(reason: impl Into<Reason>) -> Wait {
-    Wait { why: reason.into().0, public: true, ..Wait::NOTHING }
+fn waiting(reason: impl Into<Reason>) -> WaitSpec {
+    WaitSpec { reason: reason.into().0, public: true, ..WaitSpec::DEFAULT }
 }
 
 /// Whether this task was cancelled. False outside of a run.
@@ -146,7 +146,7 @@ fn waiting(reason: impl Into<Reason>) -> Wait {
 /// cede::run(|| assert!(!cede::task::is_cancelled()));
 /// ```
 pub fn is_cancelled() -> bool {
-    worker().is_some_and(|worker| worker.current().has_attention(attention::CANCEL))
+    worker().is_some_and(|worker| worker.current().has_flags(flags::CANCELLED))
 }
 
 /// Why this task was cancelled.
@@ -188,13 +188,13 @@ impl fmt::Display for Cancellation {
 /// ```
 pub fn cancelled() -> Option<Cancellation> {
     let worker = worker()?;
-    let block = worker.current();
-    if !block.has_attention(attention::CANCEL) {
+    let tcb = worker.current();
+    if !tcb.has_flags(flags::CANCELLED) {
         return None;
     }
-    let given = extra(block, |extra| extra.cancel_reason.clone());
+    let given = ext(tcb, |ext| ext.cancel_reason.clone());
     let of_the_run = || match worker.mode.get() {
-        _ if block.has_attention(attention::BROKEN) => Some("the run is deadlocked".into()),
+        _ if tcb.has_flags(flags::DEADLOCKED) => Some("the run is deadlocked".into()),
         Mode::Running => None,
         _ => Some("main has ended".into()),
     };
@@ -217,47 +217,51 @@ pub(crate) fn running<'a>(what: &str) -> &'a Worker {
 /// Waits, with everything that a wait has to look at. All of the library's waits come by here.
 #[inline(always)]
 #[track_caller]
-pub(crate) fn wait(worker: &Worker, wait: Wait, deadline: Option<Instant>) -> Result<(), Cancelled> {
+pub(crate) fn wait(worker: &Worker, wait: WaitSpec, deadline: Option<Instant>) -> Result<(), Cancelled> {
     if panicking() {
         return Err(Cancelled);
     }
     refuse(worker);
-    let block = worker.current();
-    if block.attention.get() != 0 {
-        return wait_heedfully(worker, block, wait, deadline);
+    let tcb = worker.current();
+    if tcb.flags.get() != 0 {
+        return wait_slow(worker, tcb, wait, deadline);
     }
     worker.park(wait, deadline);
-    if block.attention.get() == 0 {
+    if tcb.flags.get() == 0 {
         return Ok(());
     }
-    worker.unwind_if_told();
-    if !wait.stubborn && block.has_attention(attention::CANCEL) { Err(Cancelled) } else { Ok(()) }
+    worker.unwind_if_requested();
+    if !wait.uncancellable && tcb.has_flags(flags::CANCELLED) { Err(Cancelled) } else { Ok(()) }
 }
 
 /// The same for a task that was told something, or that has limits open.
 #[cold]
-fn wait_heedfully(worker: &Worker, block: &Block, wait: Wait, deadline: Option<Instant>) -> Result<(), Cancelled> {
-    let view = limits::view(block);
-    let limit = view.deadline().filter(|_| !wait.stubborn);
+fn wait_slow(worker: &Worker, tcb: &Tcb, wait: WaitSpec, deadline: Option<Instant>) -> Result<(), Cancelled> {
+    let view = limits::view(tcb);
+    let limit = view.deadline().filter(|_| !wait.uncancellable);
     let is_own = limit.is_none_or(|limit| deadline.is_some_and(|deadline| deadline <= limit));
-    let heard =
-        Wait { stubborn: wait.stubborn || view.shielded, limited: !wait.stubborn, limit_first: !is_own, ..wait };
-    if is_cut_short(block, heard) || !wait.stubborn && limits::is_cut_off(worker, block) {
+    let effective = WaitSpec {
+        uncancellable: wait.uncancellable || view.shielded,
+        limited: !wait.uncancellable,
+        limit_first: !is_own,
+        ..wait
+    };
+    if flags_interrupt(tcb, effective) || !wait.uncancellable && limits::is_interrupted(worker, tcb) {
         // A task that grants something during the turn sees that this wait is over.
-        block.wait.set(heard);
+        tcb.wait.set(effective);
         // A wait that is cut short still gives up its turn, so that a task which ignores its cancel starves nobody.
         worker.turn();
-        worker.unwind_if_told();
-        return if wait.stubborn { Ok(()) } else { Err(Cancelled) };
+        worker.unwind_if_requested();
+        return if wait.uncancellable { Ok(()) } else { Err(Cancelled) };
     }
-    let rang = worker.park(heard, if is_own { deadline } else { limit });
-    worker.unwind_if_told();
-    if wait.stubborn {
+    let rang = worker.park(effective, if is_own { deadline } else { limit });
+    worker.unwind_if_requested();
+    if wait.uncancellable {
         return Ok(());
     }
     // What came before the deadline is not taken for late, however late the task got to run; the next wait will be.
-    let view = limits::view(block);
-    if is_cut_short(block, heard) || view.scope_cancelled {
+    let view = limits::view(tcb);
+    if flags_interrupt(tcb, effective) || view.scope_cancelled {
         return Err(Cancelled);
     }
     let is_late = rang && !is_own && view.is_over(worker);
@@ -267,17 +271,17 @@ fn wait_heedfully(worker: &Worker, block: &Block, wait: Wait, deadline: Option<I
     if is_late { Err(Cancelled) } else { Ok(()) }
 }
 
-/// As [`wait`]; outside of a run it blocks the thread, which nobody can cancel. Ends when a [`WakeKey`] of whoever waits is
-/// used, and may end without a reason. A stubborn wait returns `Cancelled` too if it must not be waited again: after a
-/// certain deadlock, when the grace period is over, and while the thread panics.
+/// As [`wait`]; outside of a run it blocks the thread, which nobody can cancel. Ends when a [`WakeHandle`] of whoever
+/// waits is used, and may end without a reason. An uncancellable wait returns `Cancelled` too if it must not be waited again:
+/// after a certain deadlock, when the grace period is over, and while the thread panics.
 #[inline(always)]
 #[track_caller]
-pub(crate) fn wait_anywhere(wait_for: Wait, deadline: Option<Instant>) -> Result<(), Cancelled> {
+pub(crate) fn wait_anywhere(wait_for: WaitSpec, deadline: Option<Instant>) -> Result<(), Cancelled> {
     match worker() {
         Some(worker) => {
             let outcome = wait(worker, wait_for, deadline);
-            let given_up = attention::BROKEN | attention::UNWOUND;
-            let broken = wait_for.stubborn && worker.current().has_attention(given_up);
+            let given_up = flags::DEADLOCKED | flags::UNWOUND;
+            let broken = wait_for.uncancellable && worker.current().has_flags(given_up);
             outcome.and(if broken { Err(Cancelled) } else { Ok(()) })
         }
         None => {
@@ -287,14 +291,14 @@ pub(crate) fn wait_anywhere(wait_for: Wait, deadline: Option<Instant>) -> Result
     }
 }
 
-/// The cooperative budget: counts a call that may wait and did not. Every `BREATH`th such call gives up its turn once: a task
-/// that takes what another thread keeps supplying never waits, and would otherwise starve timers, cancels, deadlines and all
-/// other tasks.
+/// The cooperative budget: counts a call that may wait and did not. Every `COOP_BUDGET`th such call gives up its turn
+/// once: a task that takes what another thread keeps supplying never waits, and would otherwise starve timers, cancels,
+/// deadlines and all other tasks.
 ///
 /// Callers have done by then what they were called for, so that what needs no wait is done at once, whatever the budget. What
 /// they have in hand is given back by its destructor: the turn may be unwound out of.
 #[inline(always)]
-pub(crate) fn breathe() {
+pub(crate) fn consume_budget() {
     breathe_on(worker());
 }
 
@@ -310,8 +314,8 @@ pub(crate) fn breathe_on(worker: Option<&Worker>) {
 #[inline(always)]
 pub(crate) fn is_out_of_breath(worker: Option<&Worker>) -> bool {
     worker.is_some_and(|worker| {
-        let left = worker.breath.get().wrapping_sub(1);
-        worker.breath.set(left);
+        let left = worker.budget.get().wrapping_sub(1);
+        worker.budget.set(left);
         left == 0
     })
 }
@@ -321,35 +325,35 @@ pub(crate) fn is_out_of_breath(worker: Option<&Worker>) -> bool {
 #[inline(never)]
 pub(crate) fn take_breath(worker: Option<&Worker>) {
     let Some(worker) = worker else { return };
-    let block = worker.current();
-    if panicking() || block.has_attention(attention::QUIET) || worker.is_in_job() || worker.is_hub(block) {
+    let tcb = worker.current();
+    if panicking() || tcb.has_flags(flags::NO_SUSPEND) || worker.is_in_job() || worker.is_event_loop(tcb) {
         // No turn may be given up here: the next call counts again.
-        worker.breath.set(1);
+        worker.budget.set(1);
         return;
     }
-    worker.breath.set(BREATH);
+    worker.budget.set(COOP_BUDGET);
     // A turn alone would look at timers and at the wakes of other threads only every 64th time.
-    worker.hurry();
+    worker.poll_soon();
     worker.turn();
 }
 
 /// Whether a wait of this kind does not begin, or ends, for what the task was told.
-fn is_cut_short(block: &Block, wait: Wait) -> bool {
-    let bits = attention::UNWIND | attention::BROKEN | if wait.stubborn { 0 } else { attention::CANCEL };
-    block.has_attention(bits)
+fn flags_interrupt(tcb: &Tcb, wait: WaitSpec) -> bool {
+    let bits = flags::UNWIND_REQUESTED | flags::DEADLOCKED | if wait.uncancellable { 0 } else { flags::CANCELLED };
+    tcb.has_flags(bits)
 }
 
-/// Wakes a task whose attention has changed, if that ends the wait that it is in.
-pub(crate) fn cut_short(worker: &Worker, block: &Block) {
-    if block.phase.get() == Phase::Parked && is_cut_short(block, block.wait.get()) {
-        worker.wake(block);
+/// Wakes a task whose flags have changed, if that ends the wait that it is in.
+pub(crate) fn wake_if_interrupted(worker: &Worker, tcb: &Tcb) {
+    if tcb.phase.get() == Phase::Parked && flags_interrupt(tcb, tcb.wait.get()) {
+        worker.wake(tcb);
     }
 }
 
 /// Whether nothing may be granted to a waiter in a line: its task is gone, or was interrupted and has not run since.
 #[inline(always)]
-pub(crate) fn is_out(key: &WakeKey) -> bool {
-    key.is_out(is_over)
+pub(crate) fn is_out(waker: &WakeHandle) -> bool {
+    waker.is_out(is_over)
 }
 
 /// Whether the wait of a task of this run is over, though it has not been entered since: the task was cancelled or is to be
@@ -357,24 +361,24 @@ pub(crate) fn is_out(key: &WakeKey) -> bool {
 /// heed does not count.
 #[cold]
 #[inline(never)]
-fn is_over(worker: &Worker, block: &Block) -> bool {
-    let wait = block.wait.get();
-    if is_cut_short(block, wait) {
+fn is_over(worker: &Worker, tcb: &Tcb) -> bool {
+    let wait = tcb.wait.get();
+    if flags_interrupt(tcb, wait) {
         return true;
     }
-    let timed = block.has_attention(attention::TIMED);
+    let timed = tcb.has_flags(flags::HAS_DEADLINE);
     // Of an own deadline and a limit the wait heeds the one that it is parked with.
-    let own = block.deadline.get().filter(|_| timed && !wait.limit_first);
+    let own = tcb.deadline.get().filter(|_| timed && !wait.limit_first);
     // The cancel of a scope and a deadline that is moved wake the task: one that is still parked was told of neither.
-    let may_be_limited = wait.limited && (timed || block.phase.get() != Phase::Parked);
-    own.is_some_and(|own| own <= worker.clock.now()) || may_be_limited && limits::is_cut_off(worker, block)
+    let may_be_limited = wait.limited && (timed || tcb.phase.get() != Phase::Parked);
+    own.is_some_and(|own| own <= worker.clock.now()) || may_be_limited && limits::is_interrupted(worker, tcb)
 }
 
 /// Panics where nothing may wait.
 #[track_caller]
 pub(super) fn refuse(worker: &Worker) {
-    if worker.current().has_attention(attention::QUIET) || cfg!(debug_assertions) {
-        section::refuse_to_wait();
+    if worker.current().has_flags(flags::NO_SUSPEND) || cfg!(debug_assertions) {
+        suspend_check::refuse_to_wait();
     }
     assert!(!worker.is_in_job(), "cannot wait in a callback: spawn a task from it instead");
 }
@@ -391,7 +395,7 @@ pub struct Unparker {
 
 /// Whom an unparker wakes.
 pub(super) struct Target {
-    key: WakeKey,
+    waker: WakeHandle,
     task: Task,
 }
 
@@ -412,10 +416,10 @@ impl Unparker {
     #[track_caller]
     pub fn current() -> Unparker {
         let worker = running("make an Unparker");
-        let block = worker.current();
-        let target = extra(block, |extra| {
-            let make = || Arc::new(Target { key: WakeKey::of(worker, block), task: Task::of(block) });
-            Arc::clone(extra.target.get_or_insert_with(make))
+        let tcb = worker.current();
+        let target = ext(tcb, |ext| {
+            let make = || Arc::new(Target { waker: WakeHandle::of(worker, tcb), task: Task::of(tcb) });
+            Arc::clone(ext.target.get_or_insert_with(make))
         });
         Unparker { target: Some(target) }
     }
@@ -433,7 +437,7 @@ impl Unparker {
     /// # Ok::<(), cede::task::Cancelled>(())
     /// ```
     pub fn unpark(&self) {
-        self.target().key.unpark();
+        self.target().waker.unpark();
     }
 
     /// Whom it wakes.
@@ -448,13 +452,13 @@ impl Unparker {
 
 impl Drop for Unparker {
     fn drop(&mut self) {
-        let key = self.target().key;
+        let waker = self.target().waker;
         let Some(target) = self.target.take() else { return };
         let left = Arc::downgrade(&target);
         drop(target);
-        // Only the block's own is left: nobody can wake the task any more, and its worker may be asleep.
-        if left.strong_count() <= 1 && !key.is_here() {
-            key.nudge();
+        // Only the TCB's own is left: nobody can wake the task any more, and its worker may be asleep.
+        if left.strong_count() <= 1 && !waker.is_here() {
+            waker.notify();
         }
     }
 }
@@ -466,6 +470,6 @@ impl fmt::Debug for Unparker {
 }
 
 /// Whether somebody holds an unparker for this task.
-pub(super) fn can_be_unparked(block: &Block) -> bool {
-    extra(block, |extra| extra.target.as_ref().is_some_and(|target| Arc::strong_count(target) > 1))
+pub(crate) fn can_be_unparked(tcb: &Tcb) -> bool {
+    ext(tcb, |ext| ext.target.as_ref().is_some_and(|target| Arc::strong_count(target) > 1))
 }

@@ -115,7 +115,7 @@ pub(crate) fn sleeper<T: 'static>(seconds: u64, value: T) -> cede::JoinHandle<Re
 }
 
 /// What a run that ends in a deadlock for certain reports.
-pub(crate) fn deadlock<T>(body: impl FnOnce() -> T) -> cede::task::DeadlockReport {
+pub(crate) fn deadlock<T>(body: impl FnOnce() -> T) -> cede::observe::DeadlockReport {
     match cede::Config::new().closed_world(true).run(body) {
         Err(cede::RunError::Deadlock { report, .. }) => report,
         Err(error) => panic!("another error: {error}"),

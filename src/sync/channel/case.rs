@@ -5,13 +5,13 @@ use super::error::{RecvError, SendError, TryRecvError, TrySendError};
 use super::{Receiver, Sender};
 use crate::sync::select::Case;
 use crate::sync::select::sealed::{Internal, Operation, Turn};
-use crate::sync::waiters::{Line, Place, wake, wake_all};
+use crate::sync::wait_queue::{Line, WaiterId, wake, wake_all};
 use std::fmt;
 
 /// To receive: see [`Receiver::case`].
 pub struct RecvCase<'a, T> {
     channel: &'a Channel<T>,
-    place: Option<Place>,
+    waiter: Option<WaiterId>,
     received: Option<Result<T, RecvError>>,
 }
 
@@ -19,7 +19,7 @@ pub struct RecvCase<'a, T> {
 pub struct SendCase<'a, T> {
     channel: &'a Channel<T>,
     message: Message<'a, T>,
-    place: Option<Place>,
+    waiter: Option<WaiterId>,
     sent: Option<Result<(), SendError<T>>>,
 }
 
@@ -41,7 +41,7 @@ impl<T> Message<'_, T> {
 impl<T> Receiver<T> {
     /// Receiving as a case of a [`Select`](crate::sync::Select).
     pub fn case(&self) -> RecvCase<'_, T> {
-        RecvCase { channel: &self.channel, place: None, received: None }
+        RecvCase { channel: &self.channel, waiter: None, received: None }
     }
 }
 
@@ -49,7 +49,7 @@ impl<T> Sender<T> {
     /// Sending as a case of a [`Select`](crate::sync::Select). If another case is chosen,
     /// [`into_message`](SendCase::into_message) gives the message back.
     pub fn case(&self, message: T) -> SendCase<'_, T> {
-        SendCase { channel: &self.channel, message: Message::Own(Some(message)), place: None, sent: None }
+        SendCase { channel: &self.channel, message: Message::Own(Some(message)), waiter: None, sent: None }
     }
 
     /// As [`case`](Self::case), with a message that is taken out of `message` only if this case is chosen.
@@ -60,7 +60,7 @@ impl<T> Sender<T> {
     #[track_caller]
     pub fn case_from<'a>(&'a self, message: &'a mut Option<T>) -> SendCase<'a, T> {
         assert!(message.is_some(), "cannot send from an empty Option: there is no message");
-        SendCase { channel: &self.channel, message: Message::From(message), place: None, sent: None }
+        SendCase { channel: &self.channel, message: Message::From(message), waiter: None, sent: None }
     }
 }
 
@@ -103,12 +103,12 @@ impl<T> SendCase<'_, T> {
 impl<T> Case for RecvCase<'_, T> {}
 
 impl<T> Operation for RecvCase<'_, T> {
-    fn attempt(&mut self, _: Internal) -> bool {
+    fn try_complete(&mut self, _: Internal) -> bool {
         let attempt = self.channel.state.lock().try_recv();
         self.received = match attempt {
-            Ok((message, key)) => {
-                if let Some(key) = key {
-                    wake(key);
+            Ok((message, waker)) => {
+                if let Some(waker) = waker {
+                    wake(waker);
                 }
                 Some(Ok(message))
             }
@@ -118,28 +118,28 @@ impl<T> Operation for RecvCase<'_, T> {
         self.received.is_some()
     }
 
-    fn enlist(&mut self, turn: Turn, _: Internal) -> bool {
+    fn enqueue(&mut self, turn: Turn, _: Internal) -> bool {
         let mut state = self.channel.state.lock();
-        if state.can_recv(turn.choice) {
+        if state.can_recv(turn.select_state) {
             return false;
         }
-        self.place = Some(state.receiving.enlist_for(None, turn.choice, turn.index));
+        self.waiter = Some(state.receiving.enqueue_select(None, turn.select_state, turn.index));
         true
     }
 
     fn is_ready(&self, turn: Turn, _: Internal) -> bool {
-        self.channel.state.lock().can_recv(turn.choice)
+        self.channel.state.lock().can_recv(turn.select_state)
     }
 
     fn leave(&mut self, keep: bool, _: Internal) {
-        let Some(place) = self.place.take() else { return };
+        let Some(waiter) = self.waiter.take() else { return };
         let mut state = self.channel.state.lock();
-        let (message, handed) = state.receiving.leave(place);
+        let (message, handed) = state.receiving.remove(waiter);
         match message {
             Some(message) if handed && !keep => {
-                let keys = Receiving::pass_on(&mut state, Some(message));
+                let wakers = Receiving::regrant(&mut state, Some(message));
                 drop(state);
-                wake_all(keys);
+                wake_all(wakers);
             }
             message => self.received = message.map(Ok),
         }
@@ -149,13 +149,13 @@ impl<T> Operation for RecvCase<'_, T> {
 impl<T> Case for SendCase<'_, T> {}
 
 impl<T> Operation for SendCase<'_, T> {
-    fn attempt(&mut self, _: Internal) -> bool {
+    fn try_complete(&mut self, _: Internal) -> bool {
         let message = self.message.slot().take().expect("it was not sent");
         let attempt = self.channel.state.lock().try_send(message);
         self.sent = match attempt {
-            Ok(key) => {
-                if let Some(key) = key {
-                    wake(key);
+            Ok(waker) => {
+                if let Some(waker) = waker {
+                    wake(waker);
                 }
                 Some(Ok(()))
             }
@@ -168,24 +168,24 @@ impl<T> Operation for SendCase<'_, T> {
         self.sent.is_some()
     }
 
-    fn enlist(&mut self, turn: Turn, _: Internal) -> bool {
+    fn enqueue(&mut self, turn: Turn, _: Internal) -> bool {
         let mut state = self.channel.state.lock();
-        if state.can_send(turn.choice) {
+        if state.can_send(turn.select_state) {
             return false;
         }
         let message = self.message.slot().take();
-        self.place = Some(state.sending.enlist_for(message, turn.choice, turn.index));
+        self.waiter = Some(state.sending.enqueue_select(message, turn.select_state, turn.index));
         true
     }
 
     fn is_ready(&self, turn: Turn, _: Internal) -> bool {
-        self.channel.state.lock().can_send(turn.choice)
+        self.channel.state.lock().can_send(turn.select_state)
     }
 
     fn leave(&mut self, _keep: bool, _: Internal) {
-        let Some(place) = self.place.take() else { return };
+        let Some(waiter) = self.waiter.take() else { return };
         let mut state = self.channel.state.lock();
-        let (message, sent) = Sending::waiters(&mut state).leave(place);
+        let (message, sent) = Sending::waiters(&mut state).remove(waiter);
         drop(state);
         if sent {
             self.sent = Some(Ok(()));

@@ -9,17 +9,17 @@
 //! who waits to send: nobody who comes later can be faster.
 
 use super::error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
-use crate::scheduler::Wait;
-use crate::scheduler::lock::Lock;
-use crate::scheduler::wake::WakeKey;
-use crate::sync::waiters::{Choice, Ended, Line, Waiters, wait_in, wake, wake_all};
-use crate::task::wait::breathe;
+use crate::scheduler::WaitSpec;
+use crate::scheduler::wake::WakeHandle;
+use crate::sync::wait_queue::{Ended, Line, SelectState, WaitQueue, wait_in, wake, wake_all};
+use crate::task::wait::consume_budget;
+use crate::wait::lock::BiasedLock;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::time::Instant;
 
 pub(super) struct Channel<T> {
-    pub(super) state: Lock<State<T>>,
+    pub(super) state: BiasedLock<State<T>>,
     /// How many messages may lie in it; `usize::MAX` for as many as there is memory for.
     pub(super) capacity: usize,
 }
@@ -30,9 +30,9 @@ pub(super) struct State<T> {
     /// As the channel's.
     capacity: usize,
     /// Those who wait to receive, with room for a message.
-    pub(super) receiving: Waiters<Option<T>>,
+    pub(super) receiving: WaitQueue<Option<T>>,
     /// Those who wait to send, with their messages.
-    pub(super) sending: Waiters<Option<T>>,
+    pub(super) sending: WaitQueue<Option<T>>,
     pub(super) senders: usize,
     pub(super) receivers: usize,
     /// Closed by hand.
@@ -46,16 +46,16 @@ impl<T> Line for Receiving<T> {
     type State = State<T>;
     type Value = Option<T>;
 
-    fn waiters(state: &mut State<T>) -> &mut Waiters<Option<T>> {
+    fn waiters(state: &mut State<T>) -> &mut WaitQueue<Option<T>> {
         &mut state.receiving
     }
 
-    fn pass_on(state: &mut State<T>, message: Option<T>) -> Vec<WakeKey> {
+    fn regrant(state: &mut State<T>, message: Option<T>) -> Vec<WakeHandle> {
         let message = message.expect("it was handed one");
-        match state.receiving.claim() {
-            Some(place) => {
-                *state.receiving.value(place) = Some(message);
-                vec![state.receiving.key(place)]
+        match state.receiving.grant() {
+            Some(waiter) => {
+                *state.receiving.value(waiter) = Some(message);
+                vec![state.receiving.waker(waiter)]
             }
             None => {
                 // Though there may be no room: it was sent.
@@ -73,11 +73,11 @@ impl<T> Line for Sending<T> {
     type State = State<T>;
     type Value = Option<T>;
 
-    fn waiters(state: &mut State<T>) -> &mut Waiters<Option<T>> {
+    fn waiters(state: &mut State<T>) -> &mut WaitQueue<Option<T>> {
         &mut state.sending
     }
 
-    fn pass_on(_: &mut State<T>, _sent: Option<T>) -> Vec<WakeKey> {
+    fn regrant(_: &mut State<T>, _sent: Option<T>) -> Vec<WakeHandle> {
         Vec::new()
     }
 }
@@ -93,13 +93,13 @@ impl<T> State<T> {
 
     /// Sends without waiting. Whoever was handed the message is to be woken.
     #[inline(always)]
-    pub(super) fn try_send(&mut self, message: T) -> Result<Option<WakeKey>, TrySendError<T>> {
+    pub(super) fn try_send(&mut self, message: T) -> Result<Option<WakeHandle>, TrySendError<T>> {
         if self.is_closed_to_senders() {
             return Err(TrySendError::Disconnected(message));
         }
-        if let Some(place) = self.receiving.claim() {
-            *self.receiving.value(place) = Some(message);
-            return Ok(Some(self.receiving.key(place)));
+        if let Some(waiter) = self.receiving.grant() {
+            *self.receiving.value(waiter) = Some(message);
+            return Ok(Some(self.receiving.waker(waiter)));
         }
         if self.buffer.len() >= self.capacity {
             return Err(TrySendError::Full(message));
@@ -110,48 +110,48 @@ impl<T> State<T> {
 
     /// Receives without waiting. Whose message took the room that has become free is to be woken.
     #[inline(always)]
-    pub(super) fn try_recv(&mut self) -> Result<(T, Option<WakeKey>), TryRecvError> {
+    pub(super) fn try_recv(&mut self) -> Result<(T, Option<WakeHandle>), TryRecvError> {
         if let Some(message) = self.buffer.pop_front() {
-            let key = if self.sending.is_empty() { None } else { self.admit() };
-            return Ok((message, key));
+            let waker = if self.sending.is_empty() { None } else { self.admit() };
+            return Ok((message, waker));
         }
-        if let Some(place) = self.sending.claim() {
-            let message = self.sending.value(place).take().expect("it waits to send it");
-            return Ok((message, Some(self.sending.key(place))));
+        if let Some(waiter) = self.sending.grant() {
+            let message = self.sending.value(waiter).take().expect("it waits to send it");
+            return Ok((message, Some(self.sending.waker(waiter))));
         }
         Err(if self.is_closed_to_receivers() { TryRecvError::Disconnected } else { TryRecvError::Empty })
     }
 
-    /// Whether somebody who waits with `choice` could receive, or would be told that nothing will ever come.
-    pub(super) fn can_recv(&mut self, choice: &'static Choice) -> bool {
-        !self.buffer.is_empty() || self.is_closed_to_receivers() || self.sending.has_other(choice)
+    /// Whether somebody who waits with `select_state` could receive, or would be told that nothing will ever come.
+    pub(super) fn can_recv(&mut self, select_state: &'static SelectState) -> bool {
+        !self.buffer.is_empty() || self.is_closed_to_receivers() || self.sending.has_other(select_state)
     }
 
-    /// Whether somebody who waits with `choice` could send, or would be told that nobody will ever receive.
-    pub(super) fn can_send(&mut self, choice: &'static Choice) -> bool {
-        self.buffer.len() < self.capacity || self.is_closed_to_senders() || self.receiving.has_other(choice)
+    /// Whether somebody who waits with `select_state` could send, or would be told that nobody will ever receive.
+    pub(super) fn can_send(&mut self, select_state: &'static SelectState) -> bool {
+        self.buffer.len() < self.capacity || self.is_closed_to_senders() || self.receiving.has_other(select_state)
     }
 
     /// Takes in the message of the first who waits to send, if there is room.
-    fn admit(&mut self) -> Option<WakeKey> {
+    fn admit(&mut self) -> Option<WakeHandle> {
         if self.buffer.len() >= self.capacity {
             return None;
         }
-        let place = self.sending.claim()?;
-        let message = self.sending.value(place).take().expect("it waits to send it");
+        let waiter = self.sending.grant()?;
+        let message = self.sending.value(waiter).take().expect("it waits to send it");
         self.buffer.push_back(message);
-        Some(self.sending.key(place))
+        Some(self.sending.waker(waiter))
     }
 
     /// Closes it by hand. Who is to be woken; none if it was closed already.
-    pub(super) fn close(&mut self) -> Option<Vec<WakeKey>> {
+    pub(super) fn close(&mut self) -> Option<Vec<WakeHandle>> {
         if self.is_closed_to_receivers() || self.is_closed_to_senders() {
             return None;
         }
         self.closed = true;
-        let mut keys = self.receiving.dismiss_all();
-        keys.append(&mut self.sending.dismiss_all());
-        Some(keys)
+        let mut wakers = self.receiving.close();
+        wakers.append(&mut self.sending.close());
+        Some(wakers)
     }
 }
 
@@ -162,29 +162,29 @@ impl<T> Channel<T> {
         let state = State {
             buffer: VecDeque::with_capacity(room),
             capacity,
-            receiving: Waiters::new(),
-            sending: Waiters::new(),
+            receiving: WaitQueue::new(),
+            sending: WaitQueue::new(),
             senders: 1,
             receivers: 1,
             closed: false,
         };
-        Channel { state: Lock::new(state), capacity }
+        Channel { state: BiasedLock::new(state), capacity }
     }
 
     #[inline]
     pub(super) fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
-        let key = self.state.lock().try_send(message)?;
-        if let Some(key) = key {
-            wake(key);
+        let waker = self.state.lock().try_send(message)?;
+        if let Some(waker) = waker {
+            wake(waker);
         }
         Ok(())
     }
 
     #[inline]
     pub(super) fn try_recv(&self) -> Result<T, TryRecvError> {
-        let (message, key) = self.state.lock().try_recv()?;
-        if let Some(key) = key {
-            wake(key);
+        let (message, waker) = self.state.lock().try_recv()?;
+        if let Some(waker) = waker {
+            wake(waker);
         }
         Ok(message)
     }
@@ -194,32 +194,37 @@ impl<T> Channel<T> {
     pub(super) fn send(&self, message: T, deadline: Option<Instant>) -> Result<(), SendTimeoutError<T>> {
         let mut state = self.state.lock();
         let message = match state.try_send(message) {
-            Ok(key) => {
+            Ok(waker) => {
                 drop(state);
-                if let Some(key) = key {
-                    wake(key);
+                if let Some(waker) = waker {
+                    wake(waker);
                 }
                 if self.capacity != usize::MAX {
-                    breathe();
+                    consume_budget();
                 }
                 return Ok(());
             }
             Err(TrySendError::Disconnected(message)) => {
                 drop(state);
                 if self.capacity != usize::MAX {
-                    breathe();
+                    consume_budget();
                 }
                 return Err(SendTimeoutError::Disconnected(message));
             }
             Err(TrySendError::Full(message)) => message,
         };
-        let place = state.sending.enlist(Some(message));
+        let waiter = state.sending.enqueue(Some(message));
         drop(state);
-        let why = if self.capacity == 0 { "a receiver" } else { "room in a channel" };
+        let reason = if self.capacity == 0 { "a receiver" } else { "room in a channel" };
         let own = |message: Option<T>| message.expect("nobody took it");
-        match wait_in::<Sending<T>>(&self.state, place, Wait { why, open: true, ..Wait::NOTHING }, deadline) {
-            Ended::Handed(_) => Ok(()),
-            Ended::Dismissed(message) => Err(SendTimeoutError::Disconnected(own(message))),
+        match wait_in::<Sending<T>>(
+            &self.state,
+            waiter,
+            WaitSpec { reason, external: true, ..WaitSpec::DEFAULT },
+            deadline,
+        ) {
+            Ended::Granted(_) => Ok(()),
+            Ended::Closed(message) => Err(SendTimeoutError::Disconnected(own(message))),
             Ended::TimedOut(message) => Err(SendTimeoutError::Timeout(own(message))),
             Ended::Cancelled(message) => Err(SendTimeoutError::Cancelled(own(message))),
         }
@@ -230,35 +235,35 @@ impl<T> Channel<T> {
     pub(super) fn recv(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
         let mut state = self.state.lock();
         match state.try_recv() {
-            Ok((message, key)) => {
+            Ok((message, waker)) => {
                 drop(state);
-                if let Some(key) = key {
-                    wake(key);
+                if let Some(waker) = waker {
+                    wake(waker);
                 }
-                breathe();
+                consume_budget();
                 return Ok(message);
             }
             Err(TryRecvError::Disconnected) => {
                 drop(state);
-                breathe();
+                consume_budget();
                 return Err(RecvTimeoutError::Disconnected);
             }
             Err(TryRecvError::Empty) => {}
         }
-        let place = state.receiving.enlist(None);
+        let waiter = state.receiving.enqueue(None);
         drop(state);
-        let wait = Wait { why: "a message", open: true, ..Wait::NOTHING };
-        match wait_in::<Receiving<T>>(&self.state, place, wait, deadline) {
-            Ended::Handed(message) => Ok(message.expect("it was handed one")),
-            Ended::Dismissed(_) => Err(RecvTimeoutError::Disconnected),
+        let wait = WaitSpec { reason: "a message", external: true, ..WaitSpec::DEFAULT };
+        match wait_in::<Receiving<T>>(&self.state, waiter, wait, deadline) {
+            Ended::Granted(message) => Ok(message.expect("it was handed one")),
+            Ended::Closed(_) => Err(RecvTimeoutError::Disconnected),
             Ended::TimedOut(_) => Err(RecvTimeoutError::Timeout),
             Ended::Cancelled(_) => Err(RecvTimeoutError::Cancelled),
         }
     }
 
     pub(super) fn close(&self) -> bool {
-        let keys = self.state.lock().close();
-        keys.map(wake_all).is_some()
+        let wakers = self.state.lock().close();
+        wakers.map(wake_all).is_some()
     }
 
     /// One sender less.
@@ -268,9 +273,9 @@ impl<T> Channel<T> {
         if state.senders > 0 {
             return;
         }
-        let keys = state.receiving.dismiss_all();
+        let wakers = state.receiving.close();
         drop(state);
-        wake_all(keys);
+        wake_all(wakers);
     }
 
     /// One receiver less. With the last one the messages go that nobody has taken.
@@ -280,10 +285,10 @@ impl<T> Channel<T> {
         if state.receivers > 0 {
             return;
         }
-        let keys = state.sending.dismiss_all();
+        let wakers = state.sending.close();
         let messages = std::mem::take(&mut state.buffer);
         drop(state);
-        wake_all(keys);
+        wake_all(wakers);
         drop(messages); // anybody's code
     }
 }

@@ -10,18 +10,18 @@
 
 use super::error::{PopTimeoutError, PushTimeoutError, TryPopError, TryPushError};
 use super::order::Items;
-use crate::scheduler::lock::Lock;
-use crate::scheduler::wake::WakeKey;
-use crate::scheduler::{Wait, worker};
+use crate::scheduler::wake::WakeHandle;
+use crate::scheduler::{WaitSpec, worker};
 use crate::sync::error::{WaitTimeoutError, outcome};
-use crate::sync::waiters::{Ended, Line, Waiters, wait_in};
-use crate::sync::woken::Woken;
-use crate::task::wait::{breathe, breathe_on};
+use crate::sync::wait_queue::{Ended, Line, WaitQueue, wait_in};
+use crate::task::wait::{breathe_on, consume_budget};
+use crate::wait::lock::BiasedLock;
+use crate::wait::wake_list::WakeList;
 use std::marker::PhantomData;
 use std::time::Instant;
 
 pub(super) struct Core<Q, T> {
-    state: Lock<State<Q, T>>,
+    state: BiasedLock<State<Q, T>>,
     /// How many items may lie in it; `usize::MAX` for as many as there is memory for.
     pub(super) capacity: usize,
 }
@@ -32,11 +32,11 @@ struct State<Q, T> {
     closed: bool,
     unfinished: usize,
     /// Those who wait for an item, with room for it.
-    poppers: Waiters<Option<T>>,
+    poppers: WaitQueue<Option<T>>,
     /// Those who wait for room, with their items.
-    pushers: Waiters<Option<T>>,
+    pushers: WaitQueue<Option<T>>,
     /// Those who wait for all jobs to be done.
-    joiners: Waiters<()>,
+    joiners: WaitQueue<()>,
 }
 
 /// The three lines.
@@ -48,17 +48,17 @@ impl<Q: Items<Item = T>, T> Line for Popping<Q, T> {
     type State = State<Q, T>;
     type Value = Option<T>;
 
-    fn waiters(state: &mut State<Q, T>) -> &mut Waiters<Option<T>> {
+    fn waiters(state: &mut State<Q, T>) -> &mut WaitQueue<Option<T>> {
         &mut state.poppers
     }
 
-    fn pass_on(state: &mut State<Q, T>, item: Option<T>) -> Vec<WakeKey> {
-        let mut woken = Woken::default();
-        if let Some(item) = state.hand_over(item.expect("it was handed one"), &mut woken) {
+    fn regrant(state: &mut State<Q, T>, item: Option<T>) -> Vec<WakeHandle> {
+        let mut wake_list = WakeList::default();
+        if let Some(item) = state.hand_over(item.expect("it was handed one"), &mut wake_list) {
             // Though there may be no room: it was in.
             state.items.put_back(item);
         }
-        woken.into_keys()
+        wake_list.into_wakers()
     }
 }
 
@@ -66,12 +66,12 @@ impl<Q: Items<Item = T>, T> Line for Pushing<Q, T> {
     type State = State<Q, T>;
     type Value = Option<T>;
 
-    fn waiters(state: &mut State<Q, T>) -> &mut Waiters<Option<T>> {
+    fn waiters(state: &mut State<Q, T>) -> &mut WaitQueue<Option<T>> {
         &mut state.pushers
     }
 
     /// Its item is in.
-    fn pass_on(_: &mut State<Q, T>, _: Option<T>) -> Vec<WakeKey> {
+    fn regrant(_: &mut State<Q, T>, _: Option<T>) -> Vec<WakeHandle> {
         Vec::new()
     }
 }
@@ -80,11 +80,11 @@ impl<Q, T> Line for Joining<Q, T> {
     type State = State<Q, T>;
     type Value = ();
 
-    fn waiters(state: &mut State<Q, T>) -> &mut Waiters<()> {
+    fn waiters(state: &mut State<Q, T>) -> &mut WaitQueue<()> {
         &mut state.joiners
     }
 
-    fn pass_on(_: &mut State<Q, T>, (): ()) -> Vec<WakeKey> {
+    fn regrant(_: &mut State<Q, T>, (): ()) -> Vec<WakeHandle> {
         Vec::new()
     }
 }
@@ -92,19 +92,19 @@ impl<Q, T> Line for Joining<Q, T> {
 impl<Q: Items<Item = T>, T> State<Q, T> {
     /// Gives an item to the first who waits for one, if somebody does.
     #[inline]
-    fn hand_over(&mut self, item: T, woken: &mut Woken) -> Option<T> {
-        let Some(place) = self.poppers.claim() else { return Some(item) };
-        *self.poppers.value(place) = Some(item);
-        woken.push(self.poppers.key(place));
+    fn hand_over(&mut self, item: T, wake_list: &mut WakeList) -> Option<T> {
+        let Some(waiter) = self.poppers.grant() else { return Some(item) };
+        *self.poppers.value(waiter) = Some(item);
+        wake_list.push(self.poppers.waker(waiter));
         None
     }
 
     #[inline]
-    fn try_push(&mut self, item: T, woken: &mut Woken) -> Result<(), TryPushError<T>> {
+    fn try_push(&mut self, item: T, wake_list: &mut WakeList) -> Result<(), TryPushError<T>> {
         if self.closed {
             return Err(TryPushError::Closed(item));
         }
-        let Some(item) = self.hand_over(item, woken) else {
+        let Some(item) = self.hand_over(item, wake_list) else {
             self.unfinished += 1;
             return Ok(());
         };
@@ -119,21 +119,21 @@ impl<Q: Items<Item = T>, T> State<Q, T> {
     }
 
     #[inline]
-    fn try_pop(&mut self, woken: &mut Woken) -> Result<T, TryPopError> {
+    fn try_pop(&mut self, wake_list: &mut WakeList) -> Result<T, TryPopError> {
         let Some(item) = self.items.take() else {
             return Err(if self.closed { TryPopError::Closed } else { TryPopError::Empty });
         };
         if !self.pushers.is_empty() && self.items.len() < self.capacity {
-            self.admit(woken);
+            self.admit(wake_list);
         }
         Ok(item)
     }
 
     /// Takes in the item of the first who waits for room.
-    fn admit(&mut self, woken: &mut Woken) {
-        let Some(place) = self.pushers.claim() else { return };
-        let item = self.pushers.value(place).take().expect("it waits to push it");
-        woken.push(self.pushers.key(place));
+    fn admit(&mut self, wake_list: &mut WakeList) {
+        let Some(waiter) = self.pushers.grant() else { return };
+        let item = self.pushers.value(waiter).take().expect("it waits to push it");
+        wake_list.push(self.pushers.waker(waiter));
         self.unfinished += 1;
         // Not settled: the caller has the item in hand that it has taken.
         self.items.put(item);
@@ -143,10 +143,10 @@ impl<Q: Items<Item = T>, T> State<Q, T> {
 impl<Q, T> State<Q, T> {
     /// So many jobs are done.
     #[inline]
-    fn done(&mut self, count: usize, woken: &mut Woken) {
+    fn done(&mut self, count: usize, wake_list: &mut WakeList) {
         self.unfinished -= count;
         if self.unfinished == 0 && !self.joiners.is_empty() {
-            woken.extend(self.joiners.dismiss_all());
+            wake_list.extend(self.joiners.close());
         }
     }
 }
@@ -155,8 +155,8 @@ impl<Q, T> Core<Q, T> {
     /// A job is done.
     #[inline]
     pub(super) fn done(&self) {
-        let mut woken = Woken::default();
-        self.state.lock().done(1, &mut woken);
+        let mut wake_list = WakeList::default();
+        self.state.lock().done(1, &mut wake_list);
     }
 
     #[track_caller]
@@ -168,10 +168,10 @@ impl<Q, T> Core<Q, T> {
             breathe_on(worker);
             return Ok(());
         }
-        let place = state.joiners.enlist(());
+        let waiter = state.joiners.enqueue(());
         drop(state);
-        let wait = Wait { why: "the jobs of a queue to be done", open: true, ..Wait::NOTHING };
-        outcome(wait_in::<Joining<Q, T>>(&self.state, place, wait, deadline))
+        let wait = WaitSpec { reason: "the jobs of a queue to be done", external: true, ..WaitSpec::DEFAULT };
+        outcome(wait_in::<Joining<Q, T>>(&self.state, waiter, wait, deadline))
     }
 
     pub(super) fn unfinished(&self) -> usize {
@@ -190,48 +190,48 @@ impl<Q: Items<Item = T>, T> Core<Q, T> {
             capacity,
             closed: false,
             unfinished: 0,
-            poppers: Waiters::new(),
-            pushers: Waiters::new(),
-            joiners: Waiters::new(),
+            poppers: WaitQueue::new(),
+            pushers: WaitQueue::new(),
+            joiners: WaitQueue::new(),
         };
-        Core { state: Lock::new(state), capacity }
+        Core { state: BiasedLock::new(state), capacity }
     }
 
     #[inline]
     pub(super) fn try_push(&self, item: T) -> Result<(), TryPushError<T>> {
-        let mut woken = Woken::default();
-        self.state.lock().try_push(item, &mut woken)
+        let mut wake_list = WakeList::default();
+        self.state.lock().try_push(item, &mut wake_list)
     }
 
     #[inline]
     #[track_caller]
     pub(super) fn push(&self, item: T, deadline: Option<Instant>) -> Result<(), PushTimeoutError<T>> {
-        let place = {
-            let mut woken = Woken::default();
+        let waiter = {
+            let mut wake_list = WakeList::default();
             let mut state = self.state.lock();
-            match state.try_push(item, &mut woken) {
+            match state.try_push(item, &mut wake_list) {
                 Ok(()) => None,
                 Err(TryPushError::Closed(item)) => {
                     drop(state);
                     if self.capacity != usize::MAX {
-                        breathe();
+                        consume_budget();
                     }
                     return Err(PushTimeoutError::Closed(item));
                 }
-                Err(TryPushError::Full(item)) => Some(state.pushers.enlist(Some(item))),
+                Err(TryPushError::Full(item)) => Some(state.pushers.enqueue(Some(item))),
             }
         };
-        let Some(place) = place else {
+        let Some(waiter) = waiter else {
             if self.capacity != usize::MAX {
-                breathe();
+                consume_budget();
             }
             return Ok(());
         };
         let own = |item: Option<T>| item.expect("nobody took it");
-        let wait = Wait { why: "room in a queue", open: true, ..Wait::NOTHING };
-        match wait_in::<Pushing<Q, T>>(&self.state, place, wait, deadline) {
-            Ended::Handed(_) => Ok(()),
-            Ended::Dismissed(item) => Err(PushTimeoutError::Closed(own(item))),
+        let wait = WaitSpec { reason: "room in a queue", external: true, ..WaitSpec::DEFAULT };
+        match wait_in::<Pushing<Q, T>>(&self.state, waiter, wait, deadline) {
+            Ended::Granted(_) => Ok(()),
+            Ended::Closed(item) => Err(PushTimeoutError::Closed(own(item))),
             Ended::TimedOut(item) => Err(PushTimeoutError::Timeout(own(item))),
             Ended::Cancelled(item) => Err(PushTimeoutError::Cancelled(own(item))),
         }
@@ -239,30 +239,30 @@ impl<Q: Items<Item = T>, T> Core<Q, T> {
 
     #[inline]
     pub(super) fn try_pop(&self) -> Result<T, TryPopError> {
-        let mut woken = Woken::default();
-        self.state.lock().try_pop(&mut woken)
+        let mut wake_list = WakeList::default();
+        self.state.lock().try_pop(&mut wake_list)
     }
 
     #[inline]
     #[track_caller]
     pub(super) fn pop(&self, deadline: Option<Instant>) -> Result<T, PopTimeoutError> {
-        let place = {
-            let mut woken = Woken::default();
+        let waiter = {
+            let mut wake_list = WakeList::default();
             let mut state = self.state.lock();
-            match state.try_pop(&mut woken) {
+            match state.try_pop(&mut wake_list) {
                 Ok(item) => return Ok(item),
                 Err(TryPopError::Closed) => {
                     drop(state);
-                    breathe();
+                    consume_budget();
                     return Err(PopTimeoutError::Closed);
                 }
-                Err(TryPopError::Empty) => state.poppers.enlist(None),
+                Err(TryPopError::Empty) => state.poppers.enqueue(None),
             }
         };
-        let wait = Wait { why: "an item in a queue", open: true, ..Wait::NOTHING };
-        match wait_in::<Popping<Q, T>>(&self.state, place, wait, deadline) {
-            Ended::Handed(item) => Ok(item.expect("it was handed one")),
-            Ended::Dismissed(_) => Err(PopTimeoutError::Closed),
+        let wait = WaitSpec { reason: "an item in a queue", external: true, ..WaitSpec::DEFAULT };
+        match wait_in::<Popping<Q, T>>(&self.state, waiter, wait, deadline) {
+            Ended::Granted(item) => Ok(item.expect("it was handed one")),
+            Ended::Closed(_) => Err(PopTimeoutError::Closed),
             Ended::TimedOut(_) => Err(PopTimeoutError::Timeout),
             Ended::Cancelled(_) => Err(PopTimeoutError::Cancelled),
         }
@@ -270,14 +270,14 @@ impl<Q: Items<Item = T>, T> Core<Q, T> {
 
     /// True if it was open.
     pub(super) fn close(&self) -> bool {
-        let mut woken = Woken::default();
+        let mut wake_list = WakeList::default();
         let mut state = self.state.lock();
         if state.closed {
             return false;
         }
         state.closed = true;
-        woken.extend(state.poppers.dismiss_all());
-        woken.extend(state.pushers.dismiss_all());
+        wake_list.extend(state.poppers.close());
+        wake_list.extend(state.pushers.close());
         true
     }
 
@@ -285,10 +285,10 @@ impl<Q: Items<Item = T>, T> Core<Q, T> {
     pub(super) fn close_now(&self) -> Vec<T> {
         self.close();
         let mut items = {
-            let mut woken = Woken::default();
+            let mut wake_list = WakeList::default();
             let mut state = self.state.lock();
             let items = std::mem::take(&mut state.items);
-            state.done(items.len(), &mut woken);
+            state.done(items.len(), &mut wake_list);
             items
         };
         items.take_all()

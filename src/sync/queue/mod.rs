@@ -40,7 +40,7 @@ use self::core::Core;
 pub use self::error::{PopError, PopTimeoutError, PushError, PushTimeoutError, TryPopError, TryPushError};
 use self::order::{Fifo, Lifo, Smallest};
 use crate::sync::error::WaitTimeoutError;
-use crate::task::wait::{Cancelled, breathe};
+use crate::task::wait::{Cancelled, consume_budget};
 use crate::time::now;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -315,11 +315,11 @@ macro_rules! queues {
                 Job { item, done: Done::$order(&self.core) }
             }
 
-            /// For a pop that waits, or may: see `breathe`. Whoever is unwound there has a job, which is done then.
+            /// For a pop that waits, or may: see `consume_budget`. Whoever is unwound there has a job, which is done then.
             #[inline]
             fn popped(&self, item: T) -> Job<'_, T> {
                 let job = self.job(item);
-                breathe();
+                consume_budget();
                 job
             }
 

@@ -149,13 +149,13 @@ impl<T: Ord> Smallest<T> {
     #[inline]
     fn settle_one(&mut self) {
         let from = self.settled;
-        let mut place = from;
-        while place > 0 && self.items[from].is_before(&self.items[(place - 1) / 2]) {
-            place = (place - 1) / 2;
+        let mut waiter = from;
+        while waiter > 0 && self.items[from].is_before(&self.items[(waiter - 1) / 2]) {
+            waiter = (waiter - 1) / 2;
         }
         // From here on nothing panics.
         let mut at = from;
-        while at > place {
+        while at > waiter {
             let parent = (at - 1) / 2;
             self.items.swap(at, parent);
             at = parent;
@@ -168,17 +168,17 @@ impl<T: Ord> Smallest<T> {
     #[inline]
     fn place_of_last(&self) -> usize {
         let Some((last, items)) = self.items.split_last() else { return 0 };
-        let (mut place, mut left) = (0, 1);
+        let (mut waiter, mut left) = (0, 1);
         while left < items.len() {
             let is_right = items.get(left + 1).is_some_and(|right| right.is_before(&items[left]));
-            place = left + usize::from(is_right);
-            left = 2 * place + 1;
+            waiter = left + usize::from(is_right);
+            left = 2 * waiter + 1;
         }
-        // The item that is at `place` now will be one step up, above the last one.
-        while place > 0 && last.is_before(&items[place]) {
-            place = (place - 1) / 2;
+        // The item that is at `waiter` now will be one step up, above the last one.
+        while waiter > 0 && last.is_before(&items[waiter]) {
+            waiter = (waiter - 1) / 2;
         }
-        place
+        waiter
     }
 
     fn settle_all(&mut self) {
@@ -192,17 +192,17 @@ impl<T: Ord> Smallest<T> {
         if self.items.is_empty() {
             return None;
         }
-        let place = self.place_of_last();
+        let waiter = self.place_of_last();
         // From here on nothing panics.
-        self.lift(place);
+        self.lift(waiter);
         self.settled -= 1;
-        Some(self.items.swap_remove(place).item)
+        Some(self.items.swap_remove(waiter).item)
     }
 
-    /// Brings the root to `place`, and each item on the way one step up.
-    fn lift(&mut self, place: usize) {
+    /// Brings the root to `waiter`, and each item on the way one step up.
+    fn lift(&mut self, waiter: usize) {
         // Places count from 1 here: then the binary digits after the first are the turns from the root to the place.
-        let target = place + 1;
+        let target = waiter + 1;
         let mut at = 0;
         for level in (0..target.ilog2()).rev() {
             let child = (target >> level) - 1;

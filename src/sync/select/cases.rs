@@ -44,11 +44,11 @@ impl AfterCase {
 impl Case for AfterCase {}
 
 impl Operation for AfterCase {
-    fn attempt(&mut self, _: Internal) -> bool {
+    fn try_complete(&mut self, _: Internal) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= now())
     }
 
-    fn enlist(&mut self, _: Turn, _: Internal) -> bool {
+    fn enqueue(&mut self, _: Turn, _: Internal) -> bool {
         true
     }
 
@@ -110,12 +110,12 @@ impl<T> JoinCase<'_, T> {
 impl<T> Case for JoinCase<'_, T> {}
 
 impl<T> Operation for JoinCase<'_, T> {
-    fn attempt(&mut self, _: Internal) -> bool {
+    fn try_complete(&mut self, _: Internal) -> bool {
         self.result = self.handle.join_now();
         self.result.is_some()
     }
 
-    fn enlist(&mut self, _: Turn, _: Internal) -> bool {
+    fn enqueue(&mut self, _: Turn, _: Internal) -> bool {
         self.listens = self.handle.listen();
         self.listens
     }
@@ -138,7 +138,7 @@ impl<T> Operation for JoinCase<'_, T> {
 /// A promise: see [`wait`].
 pub struct WaitCase<'a, T> {
     completion: &'a Completion<T>,
-    place: Option<crate::sync::waiters::Place>,
+    waiter: Option<crate::sync::wait_queue::WaiterId>,
 }
 
 /// Ready when the promise was set, has failed or was dropped.
@@ -155,7 +155,7 @@ pub struct WaitCase<'a, T> {
 /// assert_eq!(case.take().unwrap(), &1);
 /// ```
 pub fn wait<T>(completion: &Completion<T>) -> WaitCase<'_, T> {
-    WaitCase { completion, place: None }
+    WaitCase { completion, waiter: None }
 }
 
 impl<'a, T> WaitCase<'a, T> {
@@ -177,13 +177,13 @@ impl<'a, T> WaitCase<'a, T> {
 impl<T> Case for WaitCase<'_, T> {}
 
 impl<T> Operation for WaitCase<'_, T> {
-    fn attempt(&mut self, _: Internal) -> bool {
+    fn try_complete(&mut self, _: Internal) -> bool {
         self.completion.get().is_some()
     }
 
-    fn enlist(&mut self, turn: Turn, _: Internal) -> bool {
-        self.place = self.completion.enlist(turn.choice, turn.index);
-        self.place.is_some()
+    fn enqueue(&mut self, turn: Turn, _: Internal) -> bool {
+        self.waiter = self.completion.enqueue(turn.select_state, turn.index);
+        self.waiter.is_some()
     }
 
     fn is_ready(&self, _: Turn, _: Internal) -> bool {
@@ -191,8 +191,8 @@ impl<T> Operation for WaitCase<'_, T> {
     }
 
     fn leave(&mut self, _: bool, _: Internal) {
-        if let Some(place) = self.place.take() {
-            self.completion.leave(place);
+        if let Some(waiter) = self.waiter.take() {
+            self.completion.remove(waiter);
         }
     }
 }

@@ -56,14 +56,14 @@ macro_rules! __select {
     // All arms are read.
     (@arms $cases:tt $next:tt []) => {
         $crate::__select!(
-            @emit $cases { $crate::sync::select::Patience::Until(None) } { unreachable!("it has no deadline") }
+            @emit $cases { $crate::sync::select::WaitMode::Until(None) } { unreachable!("it has no deadline") }
         )
     };
     (@arms $cases:tt $next:tt [$op:tt () $body:tt]) => {
-        $crate::__select!(@emit $cases { $crate::sync::select::Patience::None } { Ok($body) })
+        $crate::__select!(@emit $cases { $crate::sync::select::WaitMode::None } { Ok($body) })
     };
     (@arms $cases:tt $next:tt [$op:tt ($time:expr $(,)?) $body:tt]) => {
-        $crate::__select!(@emit $cases { $crate::sync::select::Patience::of($time) } { Ok($body) })
+        $crate::__select!(@emit $cases { $crate::sync::select::WaitMode::of($time) } { Ok($body) })
     };
     (@arms $cases:tt $next:tt [$op:tt $args:tt $body:tt]) => {
         $crate::__select!(@refuse $op $op RightArguments)
@@ -127,11 +127,11 @@ macro_rules! __select {
     // The cases are made in the scrutinee of a `match`, where temporaries that they borrow from live until its end; and are
     // bound by reference, so that they are not moved. The outer block ends the temporaries with the select.
     (@emit [$({ $case:ident [$($number:tt)*] $op:tt $args:tt ($result:pat) { $body:expr } })*]
-        { $patience:expr } { $default:expr }) => {{
+        { $mode:expr } { $default:expr }) => {{
         match &mut ($($crate::__select!(@case $op $op $args),)*) {
             ($($case,)*) => {
-                let patience = $patience;
-                match $crate::sync::select::among(&mut [$(&mut *$case),*], patience) {
+                let mode = $mode;
+                match $crate::sync::select::among(&mut [$(&mut *$case),*], mode) {
                     Err(cancelled) => Err::<_, $crate::task::Cancelled>(cancelled),
                     $(#[allow(unreachable_code, reason = "an arm may leave")]
                     Ok(Some(chosen)) if chosen == $($number)* => {

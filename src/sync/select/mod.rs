@@ -4,7 +4,7 @@
 //! attempt all, in random order --- one can be done ---> chosen
 //!        |  none
 //!        v
-//! enlist in every line, in the same order --- one can be done by now --> leave all, attempt again
+//! enqueue in every line, in the same order --- one can be done by now --> leave all, attempt again
 //!        |
 //!        v
 //! wait: whoever hands something over claims this select for that line, in one step; lines in which it stands are passed
@@ -25,10 +25,10 @@ mod tests;
 
 pub use self::cases::{AfterCase, JoinCase, WaitCase, after, at, join, wait};
 use self::sealed::{Internal, Turn};
-use crate::scheduler::{Wait, spread, worker};
-use crate::sync::waiters::Choice;
+use crate::scheduler::{WaitSpec, spread, worker};
+use crate::sync::wait_queue::SelectState;
 use crate::task::Cancelled;
-use crate::task::wait::{breathe, wait_anywhere};
+use crate::task::wait::{consume_budget, wait_anywhere};
 use crate::time::now;
 use std::cell::Cell;
 use std::fmt;
@@ -44,7 +44,7 @@ pub trait Case: sealed::Operation {}
 
 /// The steps of a select, for this crate alone.
 pub(crate) mod sealed {
-    use crate::sync::waiters::Choice;
+    use crate::sync::wait_queue::SelectState;
     use std::time::Instant;
 
     /// Proof that the caller is this crate: another crate cannot name this type, so it cannot call a method that takes it.
@@ -57,7 +57,7 @@ pub(crate) mod sealed {
     /// A case's place in a select that waits.
     #[derive(Clone, Copy, Debug)]
     pub struct Turn {
-        pub(crate) choice: &'static Choice,
+        pub(crate) select_state: &'static SelectState,
         /// Counted from 1.
         pub(crate) index: usize,
     }
@@ -65,10 +65,10 @@ pub(crate) mod sealed {
     /// What a case can do.
     pub trait Operation {
         /// Does it, if that needs no wait.
-        fn attempt(&mut self, _: Internal) -> bool;
+        fn try_complete(&mut self, _: Internal) -> bool;
 
         /// Stands in line, unless there is no need to wait.
-        fn enlist(&mut self, turn: Turn, _: Internal) -> bool;
+        fn enqueue(&mut self, turn: Turn, _: Internal) -> bool;
 
         /// While in line: whether an attempt would succeed.
         fn is_ready(&self, turn: Turn, _: Internal) -> bool;
@@ -91,17 +91,17 @@ pub(crate) mod sealed {
 /// How long a select waits.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
-pub enum Patience {
+pub enum WaitMode {
     /// Not at all.
     None,
     /// Until then; for ever if there is no such time.
     Until(Option<Instant>),
 }
 
-impl Patience {
+impl WaitMode {
     /// As long as this, from now on.
-    pub fn of(duration: Duration) -> Patience {
-        Patience::Until(now().checked_add(duration))
+    pub fn of(duration: Duration) -> WaitMode {
+        WaitMode::Until(now().checked_add(duration))
     }
 }
 
@@ -151,7 +151,7 @@ impl<'a> Select<'a> {
     #[track_caller]
     pub fn wait(mut self) -> Result<usize, Cancelled> {
         assert!(!self.cases.is_empty(), "a select without cases would wait for ever");
-        Ok(among(&mut self.cases, Patience::Until(None))?.expect("it has no deadline"))
+        Ok(among(&mut self.cases, WaitMode::Until(None))?.expect("it has no deadline"))
     }
 
     /// As [`wait`](Self::wait), but no longer than `timeout`: then `None`, and nothing was done.
@@ -163,7 +163,7 @@ impl<'a> Select<'a> {
     /// As [`wait`](Self::wait).
     #[track_caller]
     pub fn wait_timeout(mut self, timeout: Duration) -> Result<Option<usize>, Cancelled> {
-        among(&mut self.cases, Patience::of(timeout))
+        among(&mut self.cases, WaitMode::of(timeout))
     }
 
     /// As [`wait`](Self::wait), but no longer than until `deadline`, by the clock of [`time::now`](crate::time::now): then
@@ -176,12 +176,12 @@ impl<'a> Select<'a> {
     /// As [`wait`](Self::wait).
     #[track_caller]
     pub fn wait_deadline(mut self, deadline: Instant) -> Result<Option<usize>, Cancelled> {
-        among(&mut self.cases, Patience::Until(Some(deadline)))
+        among(&mut self.cases, WaitMode::Until(Some(deadline)))
     }
 
     /// Does one of the cases if that needs no wait, and returns its number.
     pub fn attempt(mut self) -> Option<usize> {
-        Order::of(self.cases.len()).attempt(&mut self.cases)
+        Order::of(self.cases.len()).try_complete(&mut self.cases)
     }
 }
 
@@ -194,24 +194,24 @@ impl fmt::Debug for Select<'_> {
 /// Does one of the cases, waiting for it no longer than told; `None` if that was too short.
 #[doc(hidden)]
 #[track_caller]
-pub fn among(cases: &mut [&mut dyn Case], patience: Patience) -> Result<Option<usize>, Cancelled> {
+pub fn among(cases: &mut [&mut dyn Case], mode: WaitMode) -> Result<Option<usize>, Cancelled> {
     let mut order = Order::of(cases.len());
     loop {
-        if let Some(chosen) = order.attempt(cases) {
-            if matches!(patience, Patience::Until(_)) {
-                breathe();
+        if let Some(chosen) = order.try_complete(cases) {
+            if matches!(mode, WaitMode::Until(_)) {
+                consume_budget();
             }
             return Ok(Some(chosen));
         }
-        let Patience::Until(until) = patience else { return Ok(None) };
+        let WaitMode::Until(until) = mode else { return Ok(None) };
         if until.is_some_and(|until| until <= now()) {
-            breathe();
+            consume_budget();
             return Ok(None);
         }
-        let mut enlisted = Enlisted { cases, choice: Choice::take() };
-        let outcome = if enlisted.enlist(&order) { enlisted.wait(until) } else { Ok(()) };
-        let chosen = enlisted.leave(true);
-        std::mem::forget(enlisted);
+        let mut enqueued = Enqueued { cases, select_state: SelectState::take() };
+        let outcome = if enqueued.enqueue(&order) { enqueued.wait(until) } else { Ok(()) };
+        let chosen = enqueued.leave(true);
+        std::mem::forget(enqueued);
         if chosen.is_some() {
             return Ok(chosen);
         }
@@ -247,12 +247,12 @@ impl Order {
 
     /// Does one of the cases if that needs no wait: those that are ready are equally likely. If none is, all of the order has
     /// been drawn.
-    fn attempt(&mut self, cases: &mut [&mut dyn Case]) -> Option<usize> {
+    fn try_complete(&mut self, cases: &mut [&mut dyn Case]) -> Option<usize> {
         let order = if self.count > FEW { &mut self.many[..] } else { &mut self.few[..self.count] };
         for i in 0..order.len() {
             order.swap(i, i + random(order.len() - i));
             let case = order[i] as usize;
-            if cases[case].attempt(Internal) {
+            if cases[case].try_complete(Internal) {
                 return Some(case);
             }
         }
@@ -291,21 +291,21 @@ fn random(limit: usize) -> usize {
 const LEAVING: usize = usize::MAX;
 
 /// A select that stands in line. Leaves if its wait is unwound, and passes on what it was handed.
-struct Enlisted<'a, 'b> {
+struct Enqueued<'a, 'b> {
     cases: &'a mut [&'b mut dyn Case],
-    choice: &'static Choice,
+    select_state: &'static SelectState,
 }
 
-impl Enlisted<'_, '_> {
+impl Enqueued<'_, '_> {
     fn turn(&self, case: usize) -> Turn {
-        Turn { choice: self.choice, index: case + 1 }
+        Turn { select_state: self.select_state, index: case + 1 }
     }
 
     /// False if one of the cases needs no wait any more.
-    fn enlist(&mut self, order: &Order) -> bool {
+    fn enqueue(&mut self, order: &Order) -> bool {
         order.iter().all(|case| {
             let turn = self.turn(case);
-            self.cases[case].enlist(turn, Internal)
+            self.cases[case].enqueue(turn, Internal)
         })
     }
 
@@ -313,15 +313,16 @@ impl Enlisted<'_, '_> {
     fn wait(&self, until: Option<Instant>) -> Result<(), Cancelled> {
         let deadline = self.cases.iter().filter_map(|case| case.deadline(Internal)).chain(until).min();
         let closed = self.cases.iter().all(|case| case.is_closed(Internal));
-        let wait = Wait { why: "one of several things", closed, open: !closed, ..Wait::NOTHING };
+        let wait =
+            WaitSpec { reason: "one of several things", only_this_run: closed, external: !closed, ..WaitSpec::DEFAULT };
         loop {
             wait_anywhere(wait, deadline)?;
             let is_late = deadline.is_some_and(|deadline| deadline <= now());
-            if self.choice.claimed() == Choice::OVER && !is_late {
+            if self.select_state.claimed() == SelectState::OVER && !is_late {
                 // It was passed over because of a limit, which has been moved since.
                 return Err(Cancelled);
             }
-            if self.choice.claimed() != 0
+            if self.select_state.claimed() != 0
                 || is_late
                 || self.cases.iter().enumerate().any(|(i, case)| case.is_ready(self.turn(i), Internal))
             {
@@ -332,15 +333,16 @@ impl Enlisted<'_, '_> {
 
     /// Leaves all lines, and returns which case was handed something.
     fn leave(&mut self, keep: bool) -> Option<usize> {
-        let _ = self.choice.claim(LEAVING);
-        let chosen = Some(self.choice.claimed()).filter(|index| *index < Choice::OVER).map(|index| index - 1);
+        let _ = self.select_state.claim(LEAVING);
+        let chosen =
+            Some(self.select_state.claimed()).filter(|index| *index < SelectState::OVER).map(|index| index - 1);
         self.cases.iter_mut().for_each(|case| case.leave(keep, Internal));
-        self.choice.give_back();
+        self.select_state.give_back();
         chosen
     }
 }
 
-impl Drop for Enlisted<'_, '_> {
+impl Drop for Enqueued<'_, '_> {
     fn drop(&mut self) {
         self.leave(false);
     }

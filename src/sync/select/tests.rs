@@ -5,7 +5,7 @@
 extern crate self as cede;
 
 use crate::sync::channel::{Receiver, Sender, bounded};
-use crate::sync::waiters::Choice;
+use crate::sync::wait_queue::SelectState;
 use std::cell::RefCell;
 use std::thread;
 use std::time::Duration;
@@ -19,14 +19,14 @@ fn wait_once(receiver: &Receiver<u8>) {
 /// Other tests of this process may allocate some meanwhile: far fewer than the threads here.
 #[track_caller]
 fn assert_few_allocated(before: usize, threads: usize) {
-    let allocated = Choice::allocated() - before;
+    let allocated = SelectState::allocated() - before;
     assert!(allocated < threads / 4, "{allocated} choices were allocated for {threads} threads");
 }
 
 #[test]
 fn choices_of_ended_threads_are_used_again() {
     const THREADS: usize = 100;
-    let before = Choice::allocated();
+    let before = SelectState::allocated();
     for n in 0..THREADS {
         let (_sender, receiver) = bounded(1);
         let waits = move || match n % 2 {
@@ -57,7 +57,7 @@ fn choices_of_selects_at_thread_end_are_used_again() {
         static LAST: RefCell<Option<AtTheEnd>> = const { RefCell::new(None) };
     }
     const THREADS: usize = 100;
-    let before = Choice::allocated();
+    let before = SelectState::allocated();
     for n in 0..THREADS {
         let waits = move || {
             let (sender, receiver) = bounded(1);

@@ -1,16 +1,16 @@
 //! The engine of every coroutine, generator and sink: a body on a stack of its own, and what it shares with its owner.
 //!
-//! corosensei switches the registers; this and `port.rs` are the only files that name it. On top of that it adds what the library
-//! promises and corosensei leaves open: stacks from the pool, names, one unwinding and no more, no unwinding into dead
-//! thread-locals, and no suspending out of an unwinding.
+//! corosensei switches the registers; this and `raw_yielder.rs` are the only files that name it. On top of that it adds
+//! what the library promises and corosensei leaves open: stacks from the pool, names, one unwinding and no more, no
+//! unwinding into dead thread-locals, and no suspending out of an unwinding.
 //!
 //! # What lies where
 //!
 //! ```text
 //!   top  +---------------------------+ <- Stack::top
 //!        | handle                    |   Suspender, Yielder or Inbox: what the body holds a reference to. Its first
-//!        |  - port: seam, note, ...  |   field is the port, next to what corosensei writes, so that a switch touches
-//!  base  +---------------------------+ <- Seat::base   one cache line here
+//!        |  - raw_yielder: yielder, |   field is the RawYielder, next to what corosensei writes: a switch touches
+//!  base  +---------------------------+ <- StackView::base   one cache line here
 //!        | corosensei: entry, parent |
 //!        | the body's closure        |
 //!        | first frame ...           |
@@ -20,23 +20,26 @@
 //!
 //! # What crosses a switch
 //!
-//! Going in: nothing in registers; the input lies in the port. Coming out: the yielded value, in a register if it fits.
-//! Whatever is not a plain value (an interrupt, a delegate, a wish to unwind) is announced by the port's note, one byte that
-//! both sides look at and that the plain way never writes. One enum of all messages was tried: 8.8 ns a round trip
-//! where this takes about 3.
+//! Going in: nothing in registers; the input lies in the raw yielder. Coming out: the yielded value, in a register if
+//! it fits. Whatever is not a plain value (an interrupt, a delegate, a wish to unwind) is announced by the raw
+//! yielder's control byte, one byte that both sides look at and that the plain way never writes. One enum of all
+//! messages was tried: 8.8 ns a round trip where this takes about 3.
 //!
 //! # Invariants
 //!
-//! 1. The handle lives in the stack from before the first switch until the body has ended, and is dropped once, by `Core`.
-//! 2. The body runs only inside `Core::switch`, on the thread that made it: `Core` is neither `Send` nor `Sync`.
-//! 3. Only code that runs inside the body gets past the check in `Port::suspend` and `Port::call`: the handle is lent to the body
-//!    alone, by reference, owners reach other fields of it, and `chain` refuses the tasks that a body's scope lends it to.
-//! 4. The input is set whenever a started body is resumed with `Note::Plain`; the yielded value is initialised whenever a
-//!    body suspends with `Note::Plain`.
+//! 1. The handle lives in the stack from before the first switch until the body has ended, and is dropped once, by
+//!    `RawCoroutine`.
+//! 2. The body runs only inside `RawCoroutine::switch`, on the thread that made it: `RawCoroutine` is neither `Send`
+//!    nor `Sync`.
+//! 3. Only code that runs inside the body gets past the check in `RawYielder::suspend` and `RawYielder::call`: the
+//!    handle is lent to the body alone, by reference, owners reach other fields of it, and `chain` refuses the tasks
+//!    that a body's scope lends it to.
+//! 4. The input is set whenever a started body is resumed with `Control::Plain`; the yielded value is initialised whenever a
+//!    body suspends with `Control::Plain`.
 //! 5. A stack is given back only after its body has ended. What is leaked stays as it is for ever.
 
 use super::chain;
-use super::port::{Handle, Label, Note, Port, Unwound};
+use super::raw_yielder::{Control, Handle, Label, RawYielder, Unwound};
 use super::unwind_tables::{Anchor, In, Last, Out};
 use crate::stack::arena::Kind;
 use crate::stack::{Shape, Stack, StackError, overflow, pool};
@@ -71,7 +74,7 @@ pub(crate) enum Event<Y, R> {
     /// The body suspended with a value.
     Yielded(Y),
     /// The body suspended with a message in its handle.
-    Mail,
+    Message,
     /// The body returned.
     Complete(R),
     /// The body unwound, because it was told to.
@@ -81,14 +84,14 @@ pub(crate) enum Event<Y, R> {
 }
 
 /// The stack as corosensei sees it: without what lies above the base.
-struct Seat {
+struct StackView {
     base: StackPointer,
     stack: Stack,
 }
 
 // SAFETY: `base` and `limit` bound memory that belongs to `stack` alone, with a guard below the limit: at least `min_size`
 // less a quarter for the handle and 2 KiB for the staggering.
-unsafe impl corosensei::stack::Stack for Seat {
+unsafe impl corosensei::stack::Stack for StackView {
     #[inline(always)]
     fn base(&self) -> StackPointer {
         self.base
@@ -100,20 +103,20 @@ unsafe impl corosensei::stack::Stack for Seat {
     }
 }
 
-type Inner<Y, R> = corosensei::Coroutine<In, Out<Y>, Last<Result<R, Payload>>, Seat>;
+type Inner<Y, R> = corosensei::Coroutine<In, Out<Y>, Last<Result<R, Payload>>, StackView>;
 
 /// How a stack is to be made: what a `Builder` collects.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct StackOptions {
     pub(crate) shape: Shape,
     pub(crate) name: Option<Cow<'static, str>>,
     pub(crate) clear: bool,
 }
 
-impl Plan {
+impl StackOptions {
     #[inline]
-    pub(crate) fn usual() -> Plan {
-        Plan { shape: Shape::usual(), name: None, clear: false }
+    pub(crate) fn default_shape() -> StackOptions {
+        StackOptions { shape: Shape::default_shape(), name: None, clear: false }
     }
 }
 
@@ -126,23 +129,23 @@ struct First<H, F> {
 }
 
 /// A body on its stack, and the right to resume it.
-pub(crate) struct Core<H: Handle, R> {
+pub(crate) struct RawCoroutine<H: Handle, R> {
     inner: ManuallyDrop<Inner<H::Out, R>>,
     handle: NonNull<H>,
     leaked: bool,
     _marker: PhantomData<(H, R)>,
 }
 
-impl<H: Handle, R> Core<H, R> {
+impl<H: Handle, R> RawCoroutine<H, R> {
     /// Prepares a stack for `body`.
     ///
     /// # Errors
     /// Without a stack; `body` is dropped.
     ///
     /// # Safety
-    /// What `body` borrows outlives this `Core`, which is then not forgotten; or all is `'static`.
+    /// What `body` borrows outlives this `RawCoroutine`, which is then not forgotten; or all is `'static`.
     #[inline]
-    pub(crate) unsafe fn new<F>(plan: Plan, kind: Kind, body: F) -> Result<Self, StackError>
+    pub(crate) unsafe fn new<F>(options: StackOptions, kind: Kind, body: F) -> Result<Self, StackError>
     where
         F: FnOnce(&H) -> R,
     {
@@ -150,25 +153,25 @@ impl<H: Handle, R> Core<H, R> {
         if const { size_of::<F>() > 512 || align_of::<F>() > 16 } {
             let body = Box::new(body);
             // SAFETY: as the caller's.
-            unsafe { Self::seat(plan, kind, move |handle: &H| body(handle)) }
+            unsafe { Self::with_stack(options, kind, move |handle: &H| body(handle)) }
         } else {
             // SAFETY: as the caller's.
-            unsafe { Self::seat(plan, kind, body) }
+            unsafe { Self::with_stack(options, kind, body) }
         }
     }
 
     /// # Safety
     /// As `new`.
     #[inline]
-    unsafe fn seat<F>(plan: Plan, kind: Kind, body: F) -> Result<Self, StackError>
+    unsafe fn with_stack<F>(options: StackOptions, kind: Kind, body: F) -> Result<Self, StackError>
     where
         F: FnOnce(&H) -> R,
     {
         let need = size_of::<H>() + align_of::<H>();
-        if need > plan.shape.size / 4 {
-            return Err(StackError::TooSmall { requested: plan.shape.size, minimum: need * 4 });
+        if need > options.shape.size / 4 {
+            return Err(StackError::TooSmall { requested: options.shape.size, minimum: need * 4 });
         }
-        let stack = Stack::acquire(plan.shape, kind, plan.name, plan.clear)?;
+        let stack = Stack::acquire(options.shape, kind, options.name, options.clear)?;
         chain::note_body();
         let slot = stack.slot();
         let base = (stack.top() - size_of::<H>()) & !(align_of::<H>().max(16) - 1);
@@ -176,25 +179,25 @@ impl<H: Handle, R> Core<H, R> {
         // address is not zero, being above the limit. `body` may be run later, by the caller's promise.
         unsafe {
             let handle = NonNull::new_unchecked(base as *mut H);
-            handle.write(H::new(Port::new(slot)));
-            handle.as_ref().port().ask_for_last_word();
-            let seat = Seat { base: StackPointer::new_unchecked(base), stack };
+            handle.write(H::new(RawYielder::new(slot)));
+            handle.as_ref().raw_yielder().ask_for_last_word();
+            let view = StackView { base: StackPointer::new_unchecked(base), stack };
             let first = First { handle, body };
-            let inner = Inner::with_stack_unchecked(seat, move |seam, _| Last(run(first, seam)));
-            Ok(Core { inner: ManuallyDrop::new(inner), handle, leaked: false, _marker: PhantomData })
+            let inner = Inner::with_stack_unchecked(view, move |yielder, _| Last(run(first, yielder)));
+            Ok(RawCoroutine { inner: ManuallyDrop::new(inner), handle, leaked: false, _marker: PhantomData })
         }
     }
 
     /// As `new`, for bodies that borrow nothing.
     #[inline]
-    pub(crate) fn new_static<F>(plan: Plan, kind: Kind, body: F) -> Result<Self, StackError>
+    pub(crate) fn new_static<F>(options: StackOptions, kind: Kind, body: F) -> Result<Self, StackError>
     where
         F: FnOnce(&H) -> R + 'static,
         H: 'static,
         R: 'static,
     {
         // SAFETY: all is 'static.
-        unsafe { Self::new(plan, kind, body) }
+        unsafe { Self::new(options, kind, body) }
     }
 
     /// What the body has a reference to. Owners use it for their own cells, never to suspend (invariant 3).
@@ -206,7 +209,7 @@ impl<H: Handle, R> Core<H, R> {
 
     /// What this is, for messages: `generator 'numbers'`.
     pub(crate) fn label(&self) -> Label {
-        self.handle().port().label()
+        self.handle().raw_yielder().label()
     }
 
     #[inline(always)]
@@ -245,7 +248,7 @@ impl<H: Handle, R> Core<H, R> {
         if self.is_finished() {
             self.refuse_to_resume();
         }
-        self.handle().port().input.set(MaybeUninit::new(input));
+        self.handle().raw_yielder().input.set(MaybeUninit::new(input));
         self.switch()
     }
 
@@ -254,37 +257,37 @@ impl<H: Handle, R> Core<H, R> {
         panic!("cannot resume finished {}", self.label())
     }
 
-    /// Runs the body with a note instead of an input. It must not have finished.
+    /// Runs the body with a control byte instead of an input. It must not have finished.
     #[cold]
-    pub(crate) fn resume_with(&mut self, note: Note) -> Event<H::Out, R> {
-        self.handle().port().head.note.set(note);
+    pub(crate) fn resume_with(&mut self, control: Control) -> Event<H::Out, R> {
+        self.handle().raw_yielder().head.control.set(control);
         self.switch()
     }
 
     #[inline(always)]
     fn switch(&mut self) -> Event<H::Out, R> {
         if panicking() {
-            self.handle().port().resumed_by_a_panic();
+            self.handle().raw_yielder().resumed_by_a_panic();
         }
         let anchor = Anchor::new();
         anchor.before_resume();
         match self.inner.resume(In::new()) {
             corosensei::CoroutineResult::Yield(value) => {
-                let port = self.handle().port();
+                let raw_yielder = self.handle().raw_yielder();
                 if panicking() {
-                    port.suspended_in_panic();
+                    raw_yielder.suspended_in_panic();
                 }
-                if port.head.note.get() == Note::Plain {
+                if raw_yielder.head.control.get() == Control::Plain {
                     // SAFETY: invariant 4.
                     return Event::Yielded(unsafe { value.0.assume_init() });
                 }
                 anchor.hold();
-                port.take_mail();
-                Event::Mail
+                raw_yielder.take_message();
+                Event::Message
             }
             corosensei::CoroutineResult::Return(Last(Ok(result))) => Event::Complete(result),
             corosensei::CoroutineResult::Return(Last(Err(payload))) => match payload.downcast_ref::<Unwound>() {
-                Some(unwound) if unwound.0 == self.handle().port().slot() => Event::Unwound,
+                Some(unwound) if unwound.0 == self.handle().raw_yielder().slot() => Event::Unwound,
                 // Also the unwinding of an outer body that had suspended from this one's stack.
                 _ => Event::Panicked(payload),
             },
@@ -293,13 +296,13 @@ impl<H: Handle, R> Core<H, R> {
 
     /// Whether a suspended body can still be run at all: not when this thread's thread-locals are going down, since what
     /// lies on the stack may point into those that are gone.
-    pub(crate) fn can_be_told(&self) -> bool {
+    pub(crate) fn can_resume(&self) -> bool {
         pool::thread_is_alive()
     }
 
     /// Whether a suspended body can be unwound: not where panics abort.
     pub(crate) fn can_unwind(&self) -> bool {
-        cfg!(panic = "unwind") && self.can_be_told()
+        cfg!(panic = "unwind") && self.can_resume()
     }
 
     /// The reason, for the report of a leak.
@@ -316,7 +319,7 @@ impl<H: Handle, R> Core<H, R> {
     pub(crate) fn leak(&mut self, why: &str) {
         self.leaked = true;
         // SAFETY: this only makes it count as finished, so that nothing resumes it. Its frames are not run, not dropped and
-        // not reused: `Drop` leaves a leaked core alone, stack and all.
+        // not reused: `Drop` leaves a leaked raw coroutine alone, stack and all.
         unsafe { self.inner.force_reset() };
         let _ = writeln!(std::io::stderr(), "cede: {} {why}; its stack is leaked", self.label());
     }
@@ -332,17 +335,17 @@ impl<H: Handle, R> Core<H, R> {
         let why = if self.is_started() && !possible {
             self.why_not_unwound()
         } else {
-            match self.resume_with(Note::Unwind) {
-                Event::Complete(result) => return discard(result),
+            match self.resume_with(Control::Unwind) {
+                Event::Complete(result) => return drop_catching(result),
                 Event::Unwound => return Ok(()),
                 Event::Panicked(payload) => return Err(payload),
-                Event::Yielded(value) => thrown = discard(value),
-                Event::Mail => {}
+                Event::Yielded(value) => thrown = drop_catching(value),
+                Event::Message => {}
             }
             "suspended again when it was told to end"
         };
         if borrows {
-            let slot = self.handle().port().slot();
+            let slot = self.handle().raw_yielder().slot();
             let (kind, name) = slot.label();
             overflow::abort_naming(kind, name, "borrows from its caller and will not end; it cannot be left behind");
         }
@@ -358,20 +361,20 @@ impl<H: Handle, R> Core<H, R> {
 #[inline(always)]
 unsafe fn run<H: Handle, R>(
     First { handle, body }: First<H, impl FnOnce(&H) -> R>,
-    seam: &corosensei::Yielder<In, Out<H::Out>>,
+    yielder: &corosensei::Yielder<In, Out<H::Out>>,
 ) -> Result<R, Payload> {
     // SAFETY: invariant 1.
     let handle = unsafe { handle.as_ref() };
-    handle.port().set_seam(seam);
+    handle.raw_yielder().set_seam(yielder);
     // A body that has not started uses nothing yet, so its thread's end is no matter.
-    if handle.port().head.note.replace(Note::Plain) == Note::Unwind {
-        return discard(body).and(Err(Box::new(Unwound(handle.port().slot()))));
+    if handle.raw_yielder().head.control.replace(Control::Plain) == Control::Unwind {
+        return drop_catching(body).and(Err(Box::new(Unwound(handle.raw_yielder().slot()))));
     }
     catch_unwind(AssertUnwindSafe(|| body(handle)))
 }
 
 /// Drops a value; a panic of its destructor comes back instead of going on.
-pub(crate) fn discard<T>(value: T) -> Result<(), Payload> {
+pub(crate) fn drop_catching<T>(value: T) -> Result<(), Payload> {
     if needs_drop::<T>() { catch_unwind(AssertUnwindSafe(|| drop(value))) } else { Ok(()) }
 }
 
@@ -384,19 +387,19 @@ pub(crate) fn throw_from_drop(payload: Payload, label: &dyn std::fmt::Display) {
     let _ =
         writeln!(std::io::stderr(), "cede: {label} panicked while a panic was dropping it; its own panic ends here");
     // A payload whose destructor panics would abort us here.
-    if let Err(second) = discard(payload) {
+    if let Err(second) = drop_catching(payload) {
         std::mem::forget(second);
     }
 }
 
-impl<H: Handle, R> Drop for Core<H, R> {
+impl<H: Handle, R> Drop for RawCoroutine<H, R> {
     #[inline]
     fn drop(&mut self) {
         if self.leaked {
             return;
         }
         let mut thrown = if self.inner.done() { Ok(()) } else { self.end(false) };
-        let slot = self.handle().port().slot();
+        let slot = self.handle().raw_yielder().slot();
         let mut label = thrown.is_err().then(|| Label(slot).to_string());
         if !self.leaked {
             if needs_drop::<H>() {
@@ -416,9 +419,9 @@ impl<H: Handle, R> Drop for Core<H, R> {
     }
 }
 
-impl<H: Handle, R> std::fmt::Debug for Core<H, R> {
+impl<H: Handle, R> std::fmt::Debug for RawCoroutine<H, R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let slot = self.handle().port().slot();
+        let slot = self.handle().raw_yielder().slot();
         let (kind, name) = slot.label();
         f.debug_struct(kind.text()).field("name", &name).field("state", &self.state()).finish_non_exhaustive()
     }

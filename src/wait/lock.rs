@@ -13,15 +13,16 @@
 //!   inside = false                           go in; from now on everybody takes `shared`
 //! ```
 //!
-//! Either the owner sees `SHARED` and turns back, or the other sees `inside`: see `fence`. The owner pays two plain writes and
-//! two reads (about 1 ns); the other one system call (some microseconds) in a lock's life. Before a run has locked it plain
-//! threads take `shared` and leave the bias alone: who makes a channel often does so before the run. Where there is no heavy
-//! fence no lock ever has an owner. In a process that forbids it later, by seccomp, when locks have owners already, the owner's
-//! thread is asked for the fence instead (`handshake`), and no further lock gets an owner.
+//! Either the owner sees `SHARED` and turns back, or the other sees `inside`: see `membarrier`. The owner pays two
+//! plain writes and two reads (about 1 ns); the other one system call (some microseconds) in a lock's life. Before a
+//! run has locked it plain threads take `shared` and leave the bias alone: who makes a channel often does so before the
+//! run. Where there is no heavy fence no lock ever has an owner. In a process that forbids it later, by seccomp, when
+//! locks have owners already, the owner's thread is asked for the fence instead (`handshake`), and no further lock gets
+//! an owner.
 //!
 //! Nobody suspends while holding one, and no code of a user's runs under one.
 
-use super::{Worker, fence, handshake, worker};
+use crate::scheduler::{Worker, handshake, membarrier, worker};
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
@@ -36,7 +37,7 @@ const NOBODY: u64 = 0;
 /// A run has, and then somebody else.
 const SHARED: u64 = u64::MAX;
 
-pub(crate) struct Lock<T> {
+pub(crate) struct BiasedLock<T> {
     /// The number of the run that owns it, or one of the two above.
     bias: AtomicU64,
     /// The owner is inside. Written by its thread only, as there is one owner in a lock's life.
@@ -47,11 +48,11 @@ pub(crate) struct Lock<T> {
 }
 
 // SAFETY: one at a time gets at the value, and what it does happens before what the next one does: see the head.
-unsafe impl<T: Send> Sync for Lock<T> {}
+unsafe impl<T: Send> Sync for BiasedLock<T> {}
 
-impl<T> Lock<T> {
-    pub(crate) const fn new(value: T) -> Lock<T> {
-        Lock {
+impl<T> BiasedLock<T> {
+    pub(crate) const fn new(value: T) -> BiasedLock<T> {
+        BiasedLock {
             bias: AtomicU64::new(NOBODY),
             inside: AtomicBool::new(false),
             shared: Mutex::new(()),
@@ -90,7 +91,7 @@ impl<T> Lock<T> {
             twice();
         }
         self.inside.store(true, Ordering::Relaxed);
-        fence::light();
+        membarrier::asymmetric_light();
         if self.bias.load(Ordering::Relaxed) == run {
             return true;
         }
@@ -105,7 +106,7 @@ impl<T> Lock<T> {
         match self.bias.load(Ordering::Relaxed) {
             SHARED => {}
             NOBODY => {
-                if let Some(worker) = worker().filter(|_| fence::is_there()) {
+                if let Some(worker) = worker().filter(|_| membarrier::is_available()) {
                     handshake::register(worker);
                     // Nobody else is inside: they would hold `shared`.
                     self.inside.store(true, Ordering::Relaxed);
@@ -115,7 +116,7 @@ impl<T> Lock<T> {
             }
             owner => {
                 self.bias.store(SHARED, Ordering::Relaxed);
-                fence::heavy(owner);
+                membarrier::asymmetric_heavy(owner);
                 self.wait_for_owner();
             }
         }
@@ -134,9 +135,9 @@ impl<T> Lock<T> {
     }
 }
 
-impl<T: Default> Default for Lock<T> {
-    fn default() -> Lock<T> {
-        Lock::new(T::default())
+impl<T: Default> Default for BiasedLock<T> {
+    fn default() -> BiasedLock<T> {
+        BiasedLock::new(T::default())
     }
 }
 
@@ -146,15 +147,15 @@ fn twice() -> ! {
     panic!("the lock of a sync type was taken twice by one thread: this is a defect of cede")
 }
 
-impl<T> fmt::Debug for Lock<T> {
+impl<T> fmt::Debug for BiasedLock<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lock").finish_non_exhaustive()
+        f.debug_struct("BiasedLock").finish_non_exhaustive()
     }
 }
 
 /// Whoever has it is inside.
 pub(crate) struct Guard<'a, T> {
-    lock: &'a Lock<T>,
+    lock: &'a BiasedLock<T>,
     /// None for the owner.
     shared: Option<MutexGuard<'a, ()>>,
     _not_send: PhantomData<*const ()>,

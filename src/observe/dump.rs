@@ -1,9 +1,9 @@
 //! What every task of a run is doing, at one moment.
 
 use super::deadlock::{everybody, holder};
-use super::inspect::backtrace;
-use super::{Task, TaskState, state_of};
 use crate::scheduler::{Phase, worker};
+use crate::task::inspect::backtrace;
+use crate::task::{Task, TaskState, state_of};
 use std::backtrace::Backtrace;
 use std::fmt;
 use std::time::Duration;
@@ -59,20 +59,20 @@ pub fn dump() -> Dump {
     let mut tasks = Vec::new();
     if let Some(worker) = worker() {
         let (now, everybody) = (worker.clock.now(), everybody(worker));
-        worker.table.for_each(|block| {
-            if worker.is_hub(block) || matches!(block.phase.get(), Phase::Ended | Phase::Cancelled) {
+        worker.table.for_each(|tcb| {
+            if worker.is_event_loop(tcb) || matches!(tcb.phase.get(), Phase::Ended | Phase::Cancelled) {
                 return;
             }
-            let parked = block.phase.get() == Phase::Parked;
+            let parked = tcb.phase.get() == Phase::Parked;
             // SAFETY: whoever waits for a task holds a handle to it.
-            let on = parked.then(|| unsafe { block.wait.get().on.as_ref() }).flatten();
+            let on = parked.then(|| unsafe { tcb.wait.get().on_task.as_ref() }).flatten();
             tasks.push(TaskDump {
-                task: Task::of(block),
-                state: state_of(Some(worker), block),
-                waited: parked.then(|| now.saturating_duration_since(worker.waits_since(block))),
+                task: Task::of(tcb),
+                state: state_of(Some(worker), tcb),
+                waited: parked.then(|| now.saturating_duration_since(worker.waits_since(tcb))),
                 on: on.map(Task::of),
-                held_by: parked.then(|| holder(worker, &everybody, block)).flatten().map(Task::of),
-                backtrace: backtrace(worker, block),
+                held_by: parked.then(|| holder(worker, &everybody, tcb)).flatten().map(Task::of),
+                backtrace: backtrace(worker, tcb),
             });
         });
     }

@@ -33,7 +33,7 @@ impl Current {
     }
 }
 
-/// Counts how often tasks give up their turns, down to the next look around and in all.
+/// Counts how often tasks give up their turns, down to the next poll and in all.
 #[repr(C)]
 pub(crate) struct Ticks {
     left: AtomicU32,
@@ -48,7 +48,7 @@ impl Ticks {
         Ticks { left: AtomicU32::new(0), granted: AtomicU32::new(0), before: AtomicU64::new(0) }
     }
 
-    /// Counts one. False when it is time to look around: then `count_late` counts it.
+    /// Counts one. False when it is time to poll for events: then `count_late` counts it.
     #[inline(always)]
     pub(crate) fn count(&self) -> bool {
         let left = self.left.load(Relaxed);
@@ -64,7 +64,7 @@ impl Ticks {
         self.before.store(self.before.load(Relaxed) + 1, Relaxed);
     }
 
-    /// How many may come before the next look around.
+    /// How many may come before the next poll.
     pub(crate) fn set(&self, ticks: u32) {
         self.before.store(self.total(), Relaxed);
         self.granted.store(ticks, Relaxed);
@@ -101,7 +101,7 @@ impl Sleep {
 
 /// A worker's progress, for other threads to look at.
 #[derive(Clone, Copy)]
-pub(crate) struct Pulse<'a> {
+pub(crate) struct Progress<'a> {
     pub(super) current: &'a Current,
     pub(super) ticks: &'a Ticks,
     pub(super) sleep: &'a Sleep,
@@ -117,7 +117,7 @@ pub(crate) struct Moment {
     asleep: bool,
 }
 
-impl Pulse<'_> {
+impl Progress<'_> {
     /// Where the worker is now. Parts of it may be from before and after a step; then no second look sees the same.
     pub(crate) fn look(&self) -> Moment {
         Moment {

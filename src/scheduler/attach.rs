@@ -1,11 +1,11 @@
 //! How a thread gets its worker, and loses it again.
 
 use super::current::{set_worker, worker};
-use super::{Phase, Worker, debug, handshake, hub};
-use crate::section::Section;
+use super::{Phase, Worker, debugger, event_loop, handshake};
 use crate::stack::arena::Kind;
 use crate::stack::pool::Stack;
 use crate::stack::{Shape, StackError, overflow};
+use crate::suspend_check::Section;
 use std::panic::Location;
 use std::ptr::null;
 
@@ -24,47 +24,49 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// Without a stack for the hub.
+    /// Without a stack for the event loop.
     ///
     /// # Safety
     ///
     /// The thread has no worker, and this one stays where it is until `leave`.
     unsafe fn enter(&self) -> Result<(), StackError> {
-        let main = self.new_block();
+        let main = self.new_tcb();
         main.phase.set(Phase::Ready);
         *main.name.borrow_mut() = Some("main".into());
-        let hub = self.new_block();
-        hub.phase.set(Phase::Ready);
-        let stack = Stack::acquire(Shape::new(256 * 1024, 0)?, Kind::Hub, None, false)?;
-        // SAFETY: the stack is the hub's until it has returned, in `leave`; its entry does not unwind.
-        unsafe { (*hub.context()).init(stack.limit(), stack.top(), hub::run, std::ptr::from_ref(self) as usize) };
-        hub.stack.set(Some(stack));
+        let event_loop = self.new_tcb();
+        event_loop.phase.set(Phase::Ready);
+        let stack = Stack::acquire(Shape::new(256 * 1024, 0)?, Kind::EventLoop, None, false)?;
+        // SAFETY: the stack is the event loop's until it has returned, in `leave`; its entry does not unwind.
+        unsafe {
+            (*event_loop.context()).init(stack.limit(), stack.top(), event_loop::run, std::ptr::from_ref(self) as usize)
+        };
+        event_loop.stack.set(Some(stack));
         self.main.set(main);
-        self.hub.set(hub);
+        self.event_loop.set(event_loop);
         self.current.set(main.context());
         set_worker(self);
-        debug::enter(self);
+        debugger::enter(self);
         Ok(())
     }
 
-    /// Ends the hub and lets go of the thread. Main runs, and nobody else is left but those that were leaked.
+    /// Ends the event loop and lets go of the thread. Main runs, and nobody else is left but those that were leaked.
     fn leave(&self) {
         self.stop.set(true);
-        // SAFETY: the hub is suspended, since main runs.
-        unsafe { self.switch_to((*self.hub.get()).context()) };
-        debug::leave(self);
-        self.inbox.close();
-        self.release_left_behind();
+        // SAFETY: the event loop is suspended, since main runs.
+        unsafe { self.switch_to((*self.event_loop.get()).context()) };
+        debugger::leave(self);
+        self.remote.close();
+        self.free_retired_stack();
         set_worker(null());
         // From here on nothing on this thread is inside of a lock as this run.
         handshake::unregister(self);
-        // SAFETY: the hub has returned, so its stack is nobody's, and so are the two blocks.
+        // SAFETY: the event loop has returned, so its stack is nobody's, and so are the two TCBs.
         unsafe {
-            drop((*self.hub.get()).stack.take());
-            for block in [self.hub.get(), self.main.get()] {
-                (*block).name.take();
-                (*block).extra.take();
-                self.table.give_back(block);
+            drop((*self.event_loop.get()).stack.take());
+            for tcb in [self.event_loop.get(), self.main.get()] {
+                (*tcb).name.take();
+                (*tcb).ext.take();
+                self.table.give_back(tcb);
             }
         }
     }
@@ -74,7 +76,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// Without a stack for the hub.
+    /// Without a stack for the event loop.
     pub(crate) fn with_thread<R>(
         &self,
         place: &'static Location<'static>,
@@ -95,5 +97,5 @@ impl Worker {
 }
 
 #[cfg(test)]
-#[path = "life_tests.rs"]
+#[path = "attach_tests.rs"]
 mod tests;

@@ -4,7 +4,7 @@
 //! tables only.
 
 use super::Worker;
-use super::table::{self, Block};
+use super::tcb::{self, Tcb};
 use crate::stack::arena;
 use std::mem::offset_of;
 use std::ptr::null_mut;
@@ -64,29 +64,29 @@ pub(super) fn leave(worker: &Worker) {
 }
 
 /// In the order in which the script names them. What std keeps to itself is measured.
-fn offsets(block: &Block) -> [usize; 20] {
-    let address = std::ptr::from_ref(block) as usize;
-    let why = words_of(&block.wait.get().why, block.wait.get().why.as_ptr() as usize);
+fn offsets(tcb: &Tcb) -> [usize; 20] {
+    let address = std::ptr::from_ref(tcb) as usize;
+    let reason = words_of(&tcb.wait.get().reason, tcb.wait.get().reason.as_ptr() as usize);
     let sample: Arc<str> = "sample".into();
     let pointer = sample.as_ptr() as usize;
     // SAFETY: two words, which any `Arc<str>` has.
     let inner = unsafe { std::mem::transmute_copy::<Arc<str>, [usize; 2]>(&sample) };
     let name = usize::from(inner[1] > inner[0]);
-    let name_at = block.name.as_ptr() as usize - address;
-    let wait = offset_of!(Block, wait) + offset_of!(super::Wait, why);
+    let name_at = tcb.name.as_ptr() as usize - address;
+    let wait = offset_of!(Tcb, wait) + offset_of!(super::WaitSpec, reason);
     let [slab, index, start, size, guard] = arena::OFFSETS;
-    let stack = offset_of!(Block, stack);
+    let stack = offset_of!(Tcb, stack);
     [
         usize::from(crate::arch::NATIVE),
-        table::CONTEXT_SIZE,
-        table::SLOTS,
-        table::FIRST,
-        table::NEXT,
-        size_of::<Block>(),
-        offset_of!(Block, id),
-        offset_of!(Block, phase),
-        wait + 8 * why,
-        wait + 8 * (1 - why),
+        tcb::CONTEXT_SIZE,
+        tcb::SLOTS,
+        tcb::FIRST,
+        tcb::NEXT,
+        size_of::<Tcb>(),
+        offset_of!(Tcb, id),
+        offset_of!(Tcb, phase),
+        wait + 8 * reason,
+        wait + 8 * (1 - reason),
         name_at + 8 * name,
         name_at + 8 * (1 - name),
         pointer - inner[name],
@@ -96,7 +96,7 @@ fn offsets(block: &Block) -> [usize; 20] {
         size,
         guard,
         offset_of!(Worker, current),
-        offset_of!(Worker, hub),
+        offset_of!(Worker, event_loop),
     ]
 }
 

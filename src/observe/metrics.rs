@@ -1,4 +1,5 @@
 //! Counts of what a run does.
+#![forbid(unsafe_code)]
 
 use crate::scheduler::{Worker, worker};
 use crate::stack::{self, Stats};

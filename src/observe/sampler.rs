@@ -2,7 +2,7 @@
 //!
 //! A backtrace cannot be taken in a signal handler: unwinding takes locks and allocates. So the handler, on the worker's
 //! thread, only copies: the registers, the task's number and name, and the stack from where it stands to its top, with
-//! the stacks below it if it is that of a generator. The watcher then unwinds the copy on its own thread.
+//! the stacks below it if it is that of a generator. The watchdog then unwinds the copy on its own thread.
 //!
 //! The copy lies elsewhere, so every word in it that points into an original is made to point to the same place in the copy.
 //! An unwinder believes what it reads, and where its tables are wrong for a place (hand-written code) it would follow
@@ -23,7 +23,7 @@
 //!
 //! What the handler copies must be mapped. Its own coroutine stacks are; the thread's own stack need not be: the system grows
 //! that of the main thread page by page, up to a limit that may be none, and a read below it would fault or grow it. So the
-//! watcher looks up what is mapped (/proc/self/maps) before it sends the signal: a stack only grows, so that part stays. And
+//! watchdog looks up what is mapped (/proc/self/maps) before it sends the signal: a stack only grows, so that part stays. And
 //! any number in a coroutine's stack may look like an address of another one. So the link to where a coroutine was resumed is
 //! known by what corosensei keeps beside it:
 //!
@@ -35,11 +35,12 @@
 //! +-------------------------------+            +---------------------------------+
 //! ```
 
-use super::pulse::Moment;
-use super::table::{Block, block_of};
-use super::{Phase, Worker, signals};
 use crate::arch::{Registers, interrupted, unwind_from_registers};
+use crate::scheduler::progress::Moment;
+use crate::scheduler::tcb::{Tcb, tcb_of};
+use crate::scheduler::{Phase, Worker};
 use crate::stack::arena::{self, Kind, Place};
+use crate::sys::signals;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::null;
@@ -61,7 +62,7 @@ const NAME: usize = 128;
 
 /// A stack that was copied.
 #[derive(Clone, Copy, Default)]
-struct Piece {
+struct StackCopy {
     /// The top of the stack, by which it is known.
     top: usize,
     /// Where it lay.
@@ -72,17 +73,17 @@ struct Piece {
     len: usize,
 }
 
-/// What the handler leaves for the watcher.
-struct Copied {
+/// What the handler leaves for the watchdog.
+struct StackSnapshot {
     /// The turn that is wanted, or any; then the one that was found.
     moment: Option<Moment>,
     id: u64,
-    is_hub: bool,
+    is_event_loop: bool,
     name: [u8; NAME],
     name_len: usize,
     has_name: bool,
     registers: Option<Registers>,
-    pieces: [Piece; STACKS],
+    copies: [StackCopy; STACKS],
     count: usize,
     /// How many bytes were copied.
     end: usize,
@@ -98,7 +99,7 @@ const ASKED: u32 = 1;
 const COPYING: u32 = 2;
 const COPIED: u32 = 3;
 
-/// One worker's, shared with its watcher.
+/// One worker's, shared with its watchdog.
 pub(crate) struct Sampler {
     state: AtomicU32,
     thread: libc::pthread_t,
@@ -107,8 +108,8 @@ pub(crate) struct Sampler {
     /// An address in use on it.
     inside: usize,
     worker: *const Worker,
-    /// The handler's from `ASKED` to `COPIED`, else the watcher's.
-    copied: UnsafeCell<Copied>,
+    /// The handler's from `ASKED` to `COPIED`, else the watchdog's.
+    snapshot: UnsafeCell<StackSnapshot>,
 }
 
 // SAFETY: the state says whose the cell is; the worker is followed only by the handler, on the worker's own thread.
@@ -122,17 +123,17 @@ thread_local! {
 }
 
 /// Who runs, and where.
-pub(crate) struct Seen {
+pub(crate) struct Sample {
     /// 0 if there is none: a task that has ended.
     pub(crate) id: u64,
     pub(crate) name: Option<String>,
-    pub(crate) is_hub: bool,
+    pub(crate) is_event_loop: bool,
     pub(crate) trace: Option<Backtrace>,
 }
 
 /// What came of a look.
-pub(crate) enum Look {
-    Seen(Seen),
+pub(crate) enum SampleResult {
+    Taken(Sample),
     /// The turn was over.
     Over,
     /// The thread takes no signals.
@@ -142,15 +143,15 @@ pub(crate) enum Look {
 impl Sampler {
     /// For the run of `worker`, on the thread that calls.
     pub(crate) fn new(worker: &Worker) -> Sampler {
-        let copied = Copied {
+        let snapshot = StackSnapshot {
             moment: None,
             id: 0,
-            is_hub: false,
+            is_event_loop: false,
             name: [0; NAME],
             name_len: 0,
             has_name: false,
             registers: None,
-            pieces: [Piece::default(); STACKS],
+            copies: [StackCopy::default(); STACKS],
             count: 0,
             end: 0,
             words: vec![0; (ZEROS + MOST + ZEROS) / size_of::<usize>()],
@@ -165,7 +166,7 @@ impl Sampler {
             bounds: thread_bounds(),
             inside: (&raw const here).addr(),
             worker,
-            copied: UnsafeCell::new(copied),
+            snapshot: UnsafeCell::new(snapshot),
         }
     }
 
@@ -181,12 +182,12 @@ impl Sampler {
         f()
     }
 
-    /// From the watcher: who keeps the worker at this moment, if that is still the turn that was seen, or whoever it is.
-    pub(crate) fn look(&self, moment: Option<Moment>) -> Look {
+    /// From the watchdog: who keeps the worker at this moment, if that is still the turn that was seen, or whoever it is.
+    pub(crate) fn look(&self, moment: Option<Moment>) -> SampleResult {
         // SAFETY: nobody has been asked, so the cell is ours; the thread lives, since it waits for this one before it ends.
         unsafe {
-            (*self.copied.get()).moment = moment;
-            (*self.copied.get()).own_stack = mapped_part(self.bounds, self.inside);
+            (*self.snapshot.get()).moment = moment;
+            (*self.snapshot.get()).own_stack = mapped_part(self.bounds, self.inside);
             self.state.store(ASKED, Ordering::Release);
             libc::pthread_kill(self.thread, signals::SAMPLE);
         }
@@ -194,15 +195,19 @@ impl Sampler {
         while self.state.load(Ordering::Acquire) != COPIED {
             let late = asked.elapsed() > Duration::from_secs(1);
             if late && self.state.compare_exchange(ASKED, NOBODY, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-                return Look::Deaf;
+                return SampleResult::Deaf;
             }
             std::thread::sleep(Duration::from_micros(50));
         }
         self.state.store(NOBODY, Ordering::Relaxed);
         // SAFETY: the handler is done, so the cell is ours again.
-        let copied = unsafe { &mut *self.copied.get() };
-        let seen = if moment.is_none() || copied.moment == moment { Look::Seen(copied.seen()) } else { Look::Over };
-        copied.wipe();
+        let snapshot = unsafe { &mut *self.snapshot.get() };
+        let seen = if moment.is_none() || snapshot.moment == moment {
+            SampleResult::Taken(snapshot.sample())
+        } else {
+            SampleResult::Over
+        };
+        snapshot.wipe();
         seen
     }
 }
@@ -212,7 +217,7 @@ impl Sampler {
 /// # Safety
 ///
 /// `context` is what the kernel passed.
-pub(super) unsafe fn answer(context: *mut libc::c_void) -> bool {
+pub(crate) unsafe fn answer(context: *mut libc::c_void) -> bool {
     let sampler = SAMPLER.get();
     // SAFETY: the run that set it still stands, since it takes it back at its end.
     let Some(sampler) = (unsafe { sampler.as_ref() }) else { return false };
@@ -221,32 +226,32 @@ pub(super) unsafe fn answer(context: *mut libc::c_void) -> bool {
     }
     // SAFETY: the state makes the cell ours, the worker is this thread's and stands, and the context is the caller's.
     unsafe {
-        let (copied, worker) = (&mut *sampler.copied.get(), &*sampler.worker);
-        copied.fill(worker, sampler.bounds, interrupted(context));
+        let (snapshot, worker) = (&mut *sampler.snapshot.get(), &*sampler.worker);
+        snapshot.fill(worker, sampler.bounds, interrupted(context));
     }
     sampler.state.store(COPIED, Ordering::Release);
     true
 }
 
-impl Copied {
+impl StackSnapshot {
     /// Neither allocates nor locks. Runs between any two instructions of the worker's.
     ///
     /// # Safety
     ///
     /// The registers are those of the interrupted code, on this thread, whose stack lies in `bounds`.
     unsafe fn fill(&mut self, worker: &Worker, bounds: (usize, usize), registers: Option<Registers>) {
-        let found = Some(worker.pulse().look());
+        let found = Some(worker.progress().look());
         if self.moment.is_some() && found != self.moment {
             self.moment = found;
             return;
         }
         // SAFETY: contexts in use lie in the table. The name changes only before the task's first turn and after its end.
-        let block: &Block = unsafe { &*block_of(worker.current.get()) };
-        let ended = matches!(block.phase.get(), Phase::Free | Phase::Ended | Phase::Cancelled);
-        self.id = if ended { 0 } else { block.id.get() };
-        self.is_hub = worker.is_hub(block);
+        let tcb: &Tcb = unsafe { &*tcb_of(worker.current.get()) };
+        let ended = matches!(tcb.phase.get(), Phase::Free | Phase::Ended | Phase::Cancelled);
+        self.id = if ended { 0 } else { tcb.id.get() };
+        self.is_event_loop = worker.is_event_loop(tcb);
         // SAFETY: as above, so nobody borrows it mutably.
-        let name = unsafe { &*block.name.as_ptr() }.as_deref().filter(|_| !ended);
+        let name = unsafe { &*tcb.name.as_ptr() }.as_deref().filter(|_| !ended);
         self.has_name = name.is_some();
         let name = name.unwrap_or("");
         self.name_len = (0..=name.len().min(NAME)).rev().find(|&at| name.is_char_boundary(at)).unwrap_or(0);
@@ -263,14 +268,14 @@ impl Copied {
         let from = if self.top_of(below) == self.top_of(sp) { below } else { sp };
         self.plan(from);
         // Coroutines first: each may say more of where the one below it was left.
-        let next = |pieces: &[Piece]| {
-            let rest = |piece: &&Piece| piece.len == 0;
-            let coroutine = pieces.iter().filter(rest).find(|piece| is_coroutine(piece.from));
-            coroutine.or_else(|| pieces.iter().find(rest)).map(|piece| piece.top)
+        let next = |copies: &[StackCopy]| {
+            let rest = |copy: &&StackCopy| copy.len == 0;
+            let coroutine = copies.iter().filter(rest).find(|copy| is_coroutine(copy.from));
+            coroutine.or_else(|| copies.iter().find(rest)).map(|copy| copy.top)
         };
-        while let Some(top) = next(&self.pieces[..self.count]) {
+        while let Some(top) = next(&self.copies[..self.count]) {
             // SAFETY: the stack pointer, and addresses on stacks that are in use.
-            if !unsafe { self.copy(top) } {
+            if !unsafe { self.copy_stack(top) } {
                 break;
             }
         }
@@ -280,11 +285,11 @@ impl Copied {
     fn plan(&mut self, from: usize) {
         let Some(top) = self.top_of(from) else { return };
         let from = from & !7;
-        match self.pieces[..self.count].iter_mut().find(|piece| piece.top == top) {
-            Some(piece) if piece.len == 0 => piece.from = piece.from.min(from),
+        match self.copies[..self.count].iter_mut().find(|copy| copy.top == top) {
+            Some(copy) if copy.len == 0 => copy.from = copy.from.min(from),
             Some(_) => {}
             None if self.count < STACKS => {
-                self.pieces[self.count] = Piece { top, from, at: 0, len: 0 };
+                self.copies[self.count] = StackCopy { top, from, at: 0, len: 0 };
                 self.count += 1;
             }
             None => {}
@@ -296,11 +301,11 @@ impl Copied {
     /// # Safety
     ///
     /// The stack is in use, and its piece begins in its mapped part.
-    unsafe fn copy(&mut self, top: usize) -> bool {
-        let Some(piece) = self.pieces[..self.count].iter_mut().find(|piece| piece.top == top) else { return false };
-        piece.at = self.end;
-        piece.len = (top - piece.from).min(MOST - self.end) & !7;
-        let Piece { from, at, len, .. } = *piece;
+    unsafe fn copy_stack(&mut self, top: usize) -> bool {
+        let Some(copy) = self.copies[..self.count].iter_mut().find(|copy| copy.top == top) else { return false };
+        copy.at = self.end;
+        copy.len = (top - copy.from).min(MOST - self.end) & !7;
+        let StackCopy { from, at, len, .. } = *copy;
         if len == 0 {
             return false;
         }
@@ -342,10 +347,10 @@ impl Copied {
         }
     }
 
-    fn seen(&mut self) -> Seen {
+    fn sample(&mut self) -> Sample {
         let name = std::str::from_utf8(&self.name[..self.name_len]).ok().filter(|_| self.has_name);
-        let (id, name, is_hub) = (self.id, name.map(Into::into), self.is_hub);
-        Seen { id, name, is_hub, trace: self.unwind() }
+        let (id, name, is_event_loop) = (self.id, name.map(Into::into), self.is_event_loop);
+        Sample { id, name, is_event_loop, trace: self.unwind() }
     }
 
     /// The backtrace of what was copied.
@@ -361,18 +366,18 @@ impl Copied {
         if self.end == 0 || !is_code(code, registers.pc + 2) || registers.is_switching() {
             return None;
         }
-        let (base, pieces) = (self.words.as_ptr() as usize, &self.pieces[..self.count]);
+        let (base, copies) = (self.words.as_ptr() as usize, &self.copies[..self.count]);
         let translate = |word: usize| {
-            let piece = pieces.iter().find(|piece| piece.len > 0 && word.wrapping_sub(piece.from) <= piece.len);
-            match piece {
-                Some(piece) => base + ZEROS + piece.at + (word - piece.from),
+            let copy = copies.iter().find(|copy| copy.len > 0 && word.wrapping_sub(copy.from) <= copy.len);
+            match copy {
+                Some(copy) => base + ZEROS + copy.at + (word - copy.from),
                 None if is_code(code, word) => word,
                 None => base + ZEROS / 2,
             }
         };
         // A function that is about to touch its frame page by page has the address of its end in a register, from which its
         // caller is found. So what points below the first stack stays as far below the copy, where zeros are.
-        let (first_stack, room) = (pieces[0], ZEROS / 2);
+        let (first_stack, room) = (copies[0], ZEROS / 2);
         let registers = registers.map(|word| match first_stack.from.checked_sub(word) {
             Some(below) if first_stack.len > 0 && (1..room).contains(&below) => base + ZEROS + first_stack.at - below,
             _ => translate(word),

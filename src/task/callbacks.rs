@@ -4,9 +4,9 @@ use super::handle::{JoinError, JoinHandle, peek};
 use super::limits::Limit;
 use super::wait::Target;
 use super::{Task, release};
-use crate::coroutine::core::discard;
+use crate::coroutine::raw::drop_catching;
 use crate::scheduler::Worker;
-use crate::scheduler::table::{Block, Table};
+use crate::scheduler::tcb::{Tcb, TcbTable};
 use std::any::Any;
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// What few tasks have. Made when first asked for.
 #[derive(Default)]
-pub(super) struct Extra {
+pub(super) struct TcbExt {
     /// In the order in which they were added, so with ascending numbers.
     callbacks: VecDeque<(CallbackId, Callback)>,
     next_callback: u64,
@@ -29,13 +29,13 @@ pub(super) struct Extra {
     pub(super) limits_made: u64,
 }
 
-type Callback = Box<dyn FnOnce(&Block)>;
+type Callback = Box<dyn FnOnce(&Tcb)>;
 
-/// Lends out what a block has beside itself.
-pub(super) fn extra<R>(block: &Block, f: impl FnOnce(&mut Extra) -> R) -> R {
-    let mut extra = block.extra.borrow_mut();
-    let extra: &mut Box<dyn Any> = extra.get_or_insert_with(|| Box::<Extra>::default());
-    f(extra.downcast_mut().expect("only this module fills it"))
+/// Lends out what a TCB has beside itself.
+pub(super) fn ext<R>(tcb: &Tcb, f: impl FnOnce(&mut TcbExt) -> R) -> R {
+    let mut ext = tcb.ext.borrow_mut();
+    let ext: &mut Box<dyn Any> = ext.get_or_insert_with(|| Box::<TcbExt>::default());
+    f(ext.downcast_mut().expect("only this module fills it"))
 }
 
 /// Names a callback, so that it can be removed.
@@ -51,26 +51,26 @@ impl CallbackId {
 
 /// A task that has ended, as its callbacks see it.
 pub struct Done<'a, T> {
-    block: &'a Block,
+    tcb: &'a Tcb,
     _result: std::marker::PhantomData<T>,
 }
 
 impl<T: 'static> Done<'_, T> {
     /// Who it was.
     pub fn task(&self) -> Task {
-        Task::of(self.block)
+        Task::of(self.tcb)
     }
 
     /// What it came to; `None` if `join` has taken it by now.
     pub fn result(&self) -> Option<&Result<T, JoinError>> {
         // SAFETY: this is made by `JoinHandle<T>::on_done` for the handle's own task.
-        unsafe { peek(self.block) }
+        unsafe { peek(self.tcb) }
     }
 }
 
 impl<T> fmt::Debug for Done<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Done").field("task", &Task::of(self.block)).finish_non_exhaustive()
+        f.debug_struct("Done").field("task", &Task::of(self.tcb)).finish_non_exhaustive()
     }
 }
 
@@ -90,22 +90,22 @@ impl<T: 'static> JoinHandle<T> {
     /// });
     /// ```
     pub fn on_done(&self, f: impl FnOnce(&Done<'_, T>) + 'static) -> CallbackId {
-        let block = self.block();
-        let id = extra(block, |extra| {
-            extra.next_callback += 1;
-            CallbackId(extra.next_callback)
+        let tcb = self.tcb();
+        let id = ext(tcb, |ext| {
+            ext.next_callback += 1;
+            CallbackId(ext.next_callback)
         });
         let worker = self.own_worker().filter(|worker| worker.runs_callbacks());
         if worker.is_none() {
             // The run is over. Kept, `f` would keep alive what it owns, which may be this very handle.
             return id;
         }
-        let call: Callback = Box::new(move |block| f(&Done { block, _result: std::marker::PhantomData }));
-        extra(block, |extra| extra.callbacks.push_back((id, call)));
+        let call: Callback = Box::new(move |tcb| f(&Done { tcb, _result: std::marker::PhantomData }));
+        ext(tcb, |ext| ext.callbacks.push_back((id, call)));
         if self.is_finished()
             && let Some(worker) = worker
         {
-            queue_call(worker, block);
+            queue_call(worker, tcb);
         }
         id
     }
@@ -123,75 +123,75 @@ impl<T: 'static> JoinHandle<T> {
     /// ```
     pub fn remove_done(&self, id: CallbackId) -> bool {
         // Dropped outside of any borrow: what it owns may be code of anybody's.
-        let removed = extra(self.block(), |extra| {
-            let place = id.find(&extra.callbacks)?;
-            extra.callbacks.remove(place)
+        let removed = ext(self.tcb(), |ext| {
+            let place = id.find(&ext.callbacks)?;
+            ext.callbacks.remove(place)
         });
         removed.is_some()
     }
 }
 
-/// The task has ended: has the hub run its callbacks, one by one.
-pub(super) fn schedule(worker: &Worker, block: &Block) {
-    if block.extra.borrow().is_none() {
+/// The task has ended: has the event loop run its callbacks, one by one.
+pub(super) fn schedule(worker: &Worker, tcb: &Tcb) {
+    if tcb.ext.borrow().is_none() {
         return;
     }
-    let count = extra(block, |extra| extra.callbacks.len());
+    let count = ext(tcb, |ext| ext.callbacks.len());
     for _ in 0..count {
-        queue_call(worker, block);
+        queue_call(worker, tcb);
     }
 }
 
-/// Has the hub run one callback of a task that has ended. There is one such job for each callback, so that callbacks take
-/// turns with other jobs and with tasks.
-fn queue_call(worker: &Worker, block: &Block) {
-    let call = Call::new(block, &worker.table);
+/// Has the event loop run one callback of a task that has ended. There is one such job for each callback, so that
+/// callbacks take turns with other jobs and with tasks.
+fn queue_call(worker: &Worker, tcb: &Tcb) {
+    let call = Call::new(tcb, &worker.table);
     worker.queue(Box::new(move || call.run()));
 }
 
-/// One callback that is on its way. Counts as one reference to the block, until it is dropped.
+/// One callback that is on its way. Counts as one reference to the TCB, until it is dropped.
 ///
 /// Dropped without having run (the run is over), it drops its callback: what that owns may be a handle to the very task, and
-/// the block could never be freed.
+/// the TCB could never be freed.
 struct Call {
-    block: *const Block,
-    table: Rc<Table>,
+    tcb: *const Tcb,
+    table: Rc<TcbTable>,
     has_run: bool,
 }
 
 impl Call {
-    fn new(block: &Block, table: &Rc<Table>) -> Call {
-        block.refs.set(block.refs.get() + 1);
-        Call { block, table: Rc::clone(table), has_run: false }
+    fn new(tcb: &Tcb, table: &Rc<TcbTable>) -> Call {
+        tcb.ref_count.set(tcb.ref_count.get() + 1);
+        Call { tcb, table: Rc::clone(table), has_run: false }
     }
 
-    fn block(&self) -> &Block {
-        // SAFETY: `table` keeps the block in place, and the reference that `new` counted keeps it from being freed, until the
+    fn tcb(&self) -> &Tcb {
+        // SAFETY: `table` keeps the TCB in place, and the reference that `new` counted keeps it from being freed, until the
         // drop.
-        unsafe { &*self.block }
+        unsafe { &*self.tcb }
     }
 
     /// Takes the callback only now, so that it can be removed until now. The first is the one that was added first.
     fn take(&self) -> Option<Callback> {
-        extra(self.block(), |extra| extra.callbacks.pop_front()).map(|(_, callback)| callback)
+        ext(self.tcb(), |ext| ext.callbacks.pop_front()).map(|(_, callback)| callback)
     }
 
     fn run(mut self) {
         self.has_run = true;
         if let Some(callback) = self.take() {
-            self.block().lent.set(true);
-            callback(self.block());
+            self.tcb().result_borrowed.set(true);
+            callback(self.tcb());
         }
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.block().lent.set(false);
+        self.tcb().result_borrowed.set(false);
         if !self.has_run {
             // A panic of what it owns has been reported by the hook, and keeps no other from being dropped.
-            std::mem::forget(discard(self.take()));
+            std::mem::forget(drop_catching(self.take()));
         }
-        release(&self.table, self.block());
+        release(&self.table, self.tcb());
     }
 }

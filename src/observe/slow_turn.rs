@@ -1,8 +1,9 @@
-//! A turn that takes too long, as a run's watcher sees it.
+//! A turn that takes too long, as a run's watchdog sees it.
+#![forbid(unsafe_code)]
 
-use super::Task;
 use super::dump::{frames, write_frames};
-use crate::scheduler::sample::Seen;
+use crate::observe::sampler::Sample;
+use crate::task::Task;
 use std::backtrace::Backtrace;
 use std::fmt;
 use std::time::Duration;
@@ -26,15 +27,15 @@ pub struct SlowTurn {
 }
 
 impl SlowTurn {
-    pub(crate) fn new(seen: Option<Seen>, lasted: Duration) -> SlowTurn {
+    pub(crate) fn new(seen: Option<Sample>, lasted: Duration) -> SlowTurn {
         let what = match &seen {
             None => "a task (its thread blocks SIGURG, so it cannot be told which)",
-            Some(seen) if seen.is_hub => "a callback",
+            Some(seen) if seen.is_event_loop => "a callback",
             Some(seen) if seen.id == 0 => "the destructors of a task that has ended",
             Some(_) => "a task",
         };
         let (task, backtrace) = match seen {
-            Some(Seen { id, name, is_hub: false, trace }) if id != 0 => {
+            Some(Sample { id, name, is_event_loop: false, trace }) if id != 0 => {
                 (Some(Task { id, name: name.map(Into::into) }), trace)
             }
             Some(seen) => (None, seen.trace),

@@ -1,7 +1,7 @@
 //! The end of a run: nobody is left running when `run` returns.
 #![forbid(unsafe_code)]
 
-use crate::scheduler::{Mode, Wait, Worker, attention};
+use crate::scheduler::{Mode, WaitSpec, Worker, flags};
 use crate::task::inspect;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -14,16 +14,16 @@ const LAST_GRACE: Duration = Duration::from_millis(500);
 const LAST_GENERATIONS: usize = 1000;
 
 /// Main has ended: cancels everybody, waits, unwinds those who stay, and leaves those behind who stay even then.
-pub(super) fn sweep(worker: &Worker, grace: Duration) {
-    worker.doom.set(None);
+pub(super) fn shut_down(worker: &Worker, grace: Duration) {
+    worker.force_unwind_at.set(None);
     worker.mode.set(Mode::Ending);
     worker.clock.go_on();
-    worker.main().attention.set(0);
-    inspect::tell_all(worker, attention::CANCEL);
-    wait_for_the_end(worker, worker.clock.now().checked_add(grace));
+    worker.main().flags.set(0);
+    inspect::tell_all(worker, flags::CANCELLED);
+    wait_for_tasks(worker, worker.clock.now().checked_add(grace));
     if worker.live.get() > 0 && cfg!(panic = "unwind") {
         unwind(worker);
-        wait_for_the_end(worker, Some(after_last_grace(worker)));
+        wait_for_tasks(worker, Some(after_last_grace(worker)));
     }
     run_callbacks(worker);
     if worker.drop_jobs() {
@@ -49,13 +49,13 @@ fn run_callbacks(worker: &Worker) {
 
 fn unwind(worker: &Worker) {
     worker.mode.set(Mode::Unwinding);
-    inspect::tell_all(worker, attention::CANCEL | attention::UNWIND);
-    worker.hurry();
+    inspect::tell_all(worker, flags::CANCELLED | flags::UNWIND_REQUESTED);
+    worker.poll_soon();
 }
 
 /// Main was cancelled, because the run is deadlocked, and has not returned for a grace period. It may be waiting for the tasks
 /// of its scope, so whoever is left is unwound; and if one of those stays even then, nobody could ever go on.
-pub(super) fn overdue(worker: &Worker) {
+pub(super) fn on_shutdown_overdue(worker: &Worker) {
     if worker.mode.get() == Mode::Unwinding {
         return inspect::stop_for_scopes(worker, false);
     }
@@ -69,7 +69,7 @@ pub(super) fn overdue(worker: &Worker) {
     } else {
         worker.mode.set(Mode::Unwinding);
     }
-    worker.doom.set(Some(after_last_grace(worker)));
+    worker.force_unwind_at.set(Some(after_last_grace(worker)));
 }
 
 /// A moment that the clock cannot tell would never come: if that one is such, there is no grace left.
@@ -79,16 +79,24 @@ fn after_last_grace(worker: &Worker) -> Instant {
 }
 
 /// Waits until all tasks have ended and all callbacks have run, or until `deadline`, if it is not unlimited.
-fn wait_for_the_end(worker: &Worker, deadline: Option<Instant>) {
-    worker.sweeping.set(true);
+fn wait_for_tasks(worker: &Worker, deadline: Option<Instant>) {
+    worker.shutting_down.set(true);
     while (worker.live.get() > 0 || worker.has_jobs()) && deadline.is_none_or(|deadline| worker.clock.now() < deadline)
     {
         if worker.live.get() > 0 {
-            worker.park(Wait { why: "the end of its tasks", closed: true, stubborn: true, ..Wait::NOTHING }, deadline);
+            worker.park(
+                WaitSpec {
+                    reason: "the end of its tasks",
+                    only_this_run: true,
+                    uncancellable: true,
+                    ..WaitSpec::DEFAULT
+                },
+                deadline,
+            );
         } else {
             // Callbacks, which may spawn.
             worker.turn();
         }
     }
-    worker.sweeping.set(false);
+    worker.shutting_down.set(false);
 }

@@ -40,11 +40,11 @@ fn command(program: impl AsRef<Path>) -> Command {
 /// A thread may end with a run open. A new thread that has its thread pointer does not find that worker.
 #[test]
 fn worker_of_an_ended_thread_is_not_found_by_the_next_one() {
-    let text = in_child("scheduler::life::tests::worker_of_an_ended_thread_is_not_found_by_the_next_one", || {
+    let text = in_child("scheduler::attach::tests::worker_of_an_ended_thread_is_not_found_by_the_next_one", || {
         let ended = thread::spawn(|| {
-            let stalled = |_: &Worker| crate::scheduler::Verdict::Sleep(None);
+            let on_stall = |_: &Worker| crate::scheduler::StallAction::Sleep(None);
             let shape = Shape::new(64 * 1024, 0).unwrap();
-            let own = Worker::new(shape, Box::new(stalled), Rc::new(|_, _| ()), Clock::real(), Box::new(|_| ()));
+            let own = Worker::new(shape, Box::new(on_stall), Rc::new(|_, _| ()), Clock::real(), Box::new(|_| ()));
             // Never freed, so that finding it is a wrong answer and no worse.
             let own: &Worker = Box::leak(Box::new(own));
             set_worker(own);

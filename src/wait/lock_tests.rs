@@ -4,8 +4,8 @@
 // The run stands below this module; a test may use it all the same.
 extern crate self as cede;
 
-use super::super::fence;
-use super::{Lock, NOBODY, SHARED};
+use super::{BiasedLock, NOBODY, SHARED};
+use crate::scheduler::membarrier;
 use std::hint::{black_box, spin_loop};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -18,7 +18,7 @@ fn emulated() -> bool {
 }
 
 /// Two numbers that are equal whenever nobody is inside.
-type Pair = Lock<(u64, u64)>;
+type Pair = BiasedLock<(u64, u64)>;
 
 fn step(lock: &Pair) {
     let mut pair = lock.lock();
@@ -48,12 +48,12 @@ fn take_away_many(refused: bool) {
     } else {
         5_000
     };
-    let locks: Arc<Vec<Pair>> = Arc::new((0..rounds).map(|_| Lock::default()).collect());
+    let locks: Arc<Vec<Pair>> = Arc::new((0..rounds).map(|_| BiasedLock::default()).collect());
     let (at, taken) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let taker = {
         let (locks, at, taken) = (Arc::clone(&locks), Arc::clone(&at), Arc::clone(&taken));
         thread::spawn(move || {
-            fence::REFUSED.set(refused);
+            membarrier::REFUSED.set(refused);
             for (round, lock) in locks.iter().enumerate() {
                 while at.load(Acquire) <= round {
                     thread::yield_now();
@@ -69,7 +69,10 @@ fn take_away_many(refused: bool) {
     cede::run(|| {
         for (round, lock) in locks.iter().enumerate() {
             step(lock);
-            assert!(!fence::is_there() || !matches!(lock.bias.load(Relaxed), NOBODY | SHARED), "it is this run's");
+            assert!(
+                !membarrier::is_available() || !matches!(lock.bias.load(Relaxed), NOBODY | SHARED),
+                "it is this run's"
+            );
             at.store(round + 1, Release);
             let mut steps = 1;
             while taken.load(Acquire) <= round {

@@ -1,19 +1,36 @@
-//! Signals that a run asks for, and the bell by which the handler calls the run's watcher.
+//! Signals that a run asks for, and the self-pipe by which the handler wakes the run's watchdog.
 //!
 //! A handler is installed for as long as some run wants the signal; then what was there before is put back. What was a
-//! handler before is called too. The handler itself only counts and writes a byte to a pipe: bells are never freed and their
+//! handler before is called too. The handler itself only counts and writes a byte to a pipe: pipes are never freed and their
 //! pipes never closed, so it may find one at any moment, without a lock.
 
-use super::{handshake, sample};
 use std::io;
 use std::mem::zeroed;
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// What interrupts a worker to see what it does. Ignored by default, so one that comes late harms nobody.
 pub(crate) const SAMPLE: libc::c_int = libc::SIGURG;
+
+/// Called first by the handler of [`SAMPLE`]. Returns whether this thread was asked for a fence.
+static ON_FENCE: OnceLock<fn() -> bool> = OnceLock::new();
+
+/// Sets what the handler of [`SAMPLE`] calls first; the first call counts. `get` takes no lock, so the handler may use it.
+pub(crate) fn on_fence(f: fn() -> bool) {
+    let _ = ON_FENCE.set(f);
+}
+
+/// Called by the handler of [`SAMPLE`] with the kernel's context. Returns false if this thread was not asked for a sample.
+pub(crate) type OnSample = unsafe fn(*mut libc::c_void) -> bool;
+
+static ON_SAMPLE: OnceLock<OnSample> = OnceLock::new();
+
+/// Sets what the handler of [`SAMPLE`] calls; the first call counts. `get` takes no lock, so the handler may use it.
+pub(crate) fn on_sample(f: OnSample) {
+    let _ = ON_SAMPLE.set(f);
+}
 
 /// Signals are numbers below this.
 const MOST: usize = 65;
@@ -97,7 +114,7 @@ fn handler_of(signal: libc::c_int) -> usize {
 }
 
 /// Whether the handler that stands is ours.
-pub(super) fn is_ours(signal: libc::c_int) -> bool {
+pub(crate) fn is_ours(signal: libc::c_int) -> bool {
     handler_of(signal) == ours()
 }
 
@@ -133,19 +150,19 @@ extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context
     let errno = Errno::save();
     if signal == SAMPLE {
         // Two signals that come at once are one.
-        let fenced = handshake::answer();
+        let fenced = ON_FENCE.get().is_some_and(|answer| answer());
         // SAFETY: the kernel passes a valid context to a SA_SIGINFO handler.
-        if unsafe { sample::answer(context) } || fenced {
+        if ON_SAMPLE.get().is_some_and(|answer| unsafe { answer(context) }) || fenced {
             return errno.restore();
         }
     }
-    let mut bell = BELLS.load(Ordering::Acquire);
-    // SAFETY: bells are published complete and never freed.
-    while let Some(this) = unsafe { bell.as_ref() } {
+    let mut pipe = PIPES.load(Ordering::Acquire);
+    // SAFETY: pipes are published complete and never freed.
+    while let Some(this) = unsafe { pipe.as_ref() } {
         if this.signal.load(Ordering::Acquire) == signal {
-            this.ring();
+            this.notify();
         }
-        bell = this.next.cast_mut();
+        pipe = this.next.cast_mut();
     }
     let before = &BEFORE[signal as usize];
     // SAFETY: each was installed as a handler of its form, and is called with the kernel's own arguments.
@@ -199,26 +216,26 @@ impl Errno {
     }
 }
 
-/// What a watcher sleeps on. Rung by the signal handler, by the worker, and by whoever ends the run.
-struct Bell {
-    /// Which signal rings it; 0 for none.
+/// What a watchdog sleeps on. Written to by the signal handler, by the worker, and by whoever ends the run.
+struct Pipe {
+    /// Which signal is written to it; 0 for none.
     signal: AtomicI32,
     taken: AtomicBool,
-    rung: AtomicU32,
+    signals: AtomicU32,
     read: libc::c_int,
     write: libc::c_int,
-    next: *const Bell,
+    next: *const Pipe,
 }
 
-// SAFETY: `next` is written once, before the bell is published, and points to another that lives for ever.
-unsafe impl Sync for Bell {}
+// SAFETY: `next` is written once, before the self-pipe is published, and points to another that lives for ever.
+unsafe impl Sync for Pipe {}
 
-/// All bells. Only ever grows, to as many as were ever used at once.
-static BELLS: AtomicPtr<Bell> = AtomicPtr::new(null_mut());
+/// All pipes. Only ever grows, to as many as were ever used at once.
+static PIPES: AtomicPtr<Pipe> = AtomicPtr::new(null_mut());
 
-impl Bell {
-    fn ring(&self) {
-        self.rung.fetch_add(1, Ordering::AcqRel);
+impl Pipe {
+    fn notify(&self) {
+        self.signals.fetch_add(1, Ordering::AcqRel);
         self.wake();
     }
 
@@ -227,7 +244,7 @@ impl Bell {
         unsafe { libc::write(self.write, [0u8].as_ptr().cast(), 1) };
     }
 
-    fn new() -> io::Result<&'static Bell> {
+    fn new() -> io::Result<&'static Pipe> {
         let mut ends = [0; 2];
         // SAFETY: pipe writes two descriptors, which are ours from then on; fcntl sets their flags.
         unsafe {
@@ -239,82 +256,82 @@ impl Bell {
                 libc::fcntl(end, libc::F_SETFL, libc::O_NONBLOCK);
             }
         }
-        let bell = Box::leak(Box::new(Bell {
+        let pipe = Box::leak(Box::new(Pipe {
             signal: AtomicI32::new(0),
             taken: AtomicBool::new(true),
-            rung: AtomicU32::new(0),
+            signals: AtomicU32::new(0),
             read: ends[0],
             write: ends[1],
-            next: BELLS.load(Ordering::Acquire),
+            next: PIPES.load(Ordering::Acquire),
         }));
-        while let Err(now) = BELLS.compare_exchange(bell.next.cast_mut(), bell, Ordering::AcqRel, Ordering::Acquire) {
-            bell.next = now;
+        while let Err(now) = PIPES.compare_exchange(pipe.next.cast_mut(), pipe, Ordering::AcqRel, Ordering::Acquire) {
+            pipe.next = now;
         }
-        Ok(bell)
+        Ok(pipe)
     }
 
     /// An unused one, or a new one.
-    fn take() -> io::Result<&'static Bell> {
-        let mut bell = BELLS.load(Ordering::Acquire);
-        // SAFETY: bells are published complete and never freed.
-        while let Some(this) = unsafe { bell.as_ref() } {
+    fn take() -> io::Result<&'static Pipe> {
+        let mut pipe = PIPES.load(Ordering::Acquire);
+        // SAFETY: pipes are published complete and never freed.
+        while let Some(this) = unsafe { pipe.as_ref() } {
             if !this.taken.swap(true, Ordering::AcqRel) {
                 return Ok(this);
             }
-            bell = this.next.cast_mut();
+            pipe = this.next.cast_mut();
         }
-        Bell::new()
+        Pipe::new()
     }
 }
 
-/// The use of a bell, for one run.
-pub(crate) struct Doorbell {
-    bell: &'static Bell,
-    /// How often it had been rung when that was last asked.
+/// The use of a self-pipe, for one run.
+pub(crate) struct SelfPipe {
+    pipe: &'static Pipe,
+    /// How often it had been signalled when that was last asked.
     seen: AtomicU32,
 }
 
-impl Doorbell {
+impl SelfPipe {
     /// # Errors
     ///
     /// Without descriptors for a pipe.
-    pub(crate) fn new() -> io::Result<Doorbell> {
-        let bell = Bell::take()?;
-        Ok(Doorbell { bell, seen: AtomicU32::new(bell.rung.load(Ordering::Acquire)) })
+    pub(crate) fn new() -> io::Result<SelfPipe> {
+        let pipe = Pipe::take()?;
+        Ok(SelfPipe { pipe, seen: AtomicU32::new(pipe.signals.load(Ordering::Acquire)) })
     }
 
-    /// From now on `signal` rings it.
+    /// From now on `signal` is written to it.
     pub(crate) fn listen(&self, signal: libc::c_int) {
-        self.bell.signal.store(signal, Ordering::Release);
+        self.pipe.signal.store(signal, Ordering::Release);
     }
 
     /// Ends the sleep of whoever waits.
     pub(crate) fn wake(&self) {
-        self.bell.wake();
+        self.pipe.wake();
     }
 
     /// Whether the signal has come since this was last asked.
-    pub(crate) fn was_rung(&self) -> bool {
-        let now = self.bell.rung.load(Ordering::Acquire);
+    pub(crate) fn was_signalled(&self) -> bool {
+        let now = self.pipe.signals.load(Ordering::Acquire);
         self.seen.swap(now, Ordering::AcqRel) != now
     }
 
-    /// Sleeps until it is woken or rung, or for `limit`.
+    /// Sleeps until it is woken or signalled, or for `limit`.
     pub(crate) fn wait(&self, limit: Option<Duration>) {
         let millis = limit.map_or(-1, |limit| limit.as_millis().clamp(1, 60_000) as libc::c_int);
-        let mut poll = libc::pollfd { fd: self.bell.read, events: libc::POLLIN, revents: 0 };
+        let mut poll = libc::pollfd { fd: self.pipe.read, events: libc::POLLIN, revents: 0 };
         let mut bytes = [0u8; 64];
         // SAFETY: one descriptor, which is never closed, and a buffer of the given size. An interrupted wait is a short one.
         unsafe {
             libc::poll(&mut poll, 1, millis);
-            while libc::read(self.bell.read, bytes.as_mut_ptr().cast(), bytes.len()) > 0 {}
+            while libc::read(self.pipe.read, bytes.as_mut_ptr().cast(), bytes.len()) > 0 {}
         }
     }
 }
 
-impl Drop for Doorbell {
+impl Drop for SelfPipe {
     fn drop(&mut self) {
-        self.bell.signal.store(0, Ordering::Release);
-        self.bell.taken.store(false, Ordering::Release);
+        self.pipe.signal.store(0, Ordering::Release);
+        self.pipe.taken.store(false, Ordering::Release);
     }
 }

@@ -1,18 +1,18 @@
-//! The watcher of a run: a thread of the library's own, for what cannot be done from within.
+//! The watchdog of a run: a thread of the library's own, for what cannot be done from within.
 //!
 //! There is one only where a run asks to be watched or dumped. It reads no task's memory: it asks the worker, which answers
-//! when it looks around, or looks at the copy that a signal handler makes of the running task's stack. It does not count
+//! when it polls for events, or looks at the copy that a signal handler makes of the running task's stack. It does not count
 //! among the threads that may wake a task.
 #![forbid(unsafe_code)]
 
-use super::RunError;
-use crate::scheduler::hub::Held;
-use crate::scheduler::pulse::{Moment, Pulse};
-use crate::scheduler::sample::{Look, Sampler};
-use crate::scheduler::signals::{Doorbell, Handled, SAMPLE};
+use crate::observe::dump::dump;
+use crate::observe::sampler::{self, SampleResult, Sampler};
+use crate::observe::{Dump, SlowTurn};
+use crate::scheduler::event_loop::Held;
+use crate::scheduler::progress::{Moment, Progress};
 use crate::scheduler::{self, Worker};
-use crate::task::dump::dump;
-use crate::task::{Dump, SlowTurn};
+use crate::stack::StackError;
+use crate::sys::signals::{self, Handled, SAMPLE, SelfPipe};
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -25,82 +25,92 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What is called for a slow turn.
-pub(super) type OnSlowTurn = dyn Fn(&SlowTurn) + Send + Sync;
+pub(crate) type OnSlowTurn = dyn Fn(&SlowTurn) + Send + Sync;
 
 /// After how long a dump that does not come is explained.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What a run wants of its watcher.
+/// What a run wants of its watchdog.
 #[derive(Clone, Default)]
-pub(super) struct Wishes {
-    pub(super) dump_on: Option<i32>,
-    pub(super) watch: Option<Duration>,
-    pub(super) on_slow_turn: Option<Arc<OnSlowTurn>>,
+pub(crate) struct WatchdogConfig {
+    pub(crate) dump_on: Option<i32>,
+    pub(crate) watch: Option<Duration>,
+    pub(crate) on_slow_turn: Option<Arc<OnSlowTurn>>,
 }
 
-impl Wishes {
-    pub(super) fn is_empty(&self) -> bool {
+impl WatchdogConfig {
+    pub(crate) fn is_empty(&self) -> bool {
         self.dump_on.is_none() && self.watch.is_none()
     }
 }
 
-/// Makes `worker` this thread's and calls `f`, as `Worker::with_thread` does, with a watcher beside it.
+/// Why a watched run did not begin.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WatchError {
+    #[error(transparent)]
+    Stack(#[from] StackError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Makes `worker` this thread's and calls `f`, as `Worker::with_thread` does, with a watchdog beside it.
 ///
 /// # Errors
 ///
 /// Those of `with_thread`; if a signal cannot be handled; without a thread. `f` is not called then.
-pub(super) fn watched<R, T>(
+pub(crate) fn watched<R>(
     worker: &Worker,
-    wishes: Wishes,
+    config: WatchdogConfig,
     place: &'static Location<'static>,
     f: impl FnOnce(&Worker) -> R,
-) -> Result<Option<R>, RunError<T>> {
-    let desk = Desk::open(wishes)?;
+) -> Result<Option<R>, WatchError> {
+    let watchdog = Watchdog::open(config)?;
     let (sampler, (sender, dumps)) = (Sampler::new(worker), mpsc::channel());
-    let request = Cell::new(hold_dump(worker, sender, Arc::clone(&desk.bell)));
-    let watched = Watched { pulse: worker.pulse(), sampler: &sampler, request, dumps };
+    let request = Cell::new(hold_dump(worker, sender, Arc::clone(&watchdog.pipe)));
+    let watched = Watched { progress: worker.progress(), sampler: &sampler, request, dumps };
     std::thread::scope(|scope| {
         let (started, starts) = mpsc::channel();
-        let serve = || desk.serve(watched, move || drop(started));
+        let serve = || watchdog.serve(watched, move || drop(started));
         std::thread::Builder::new().name("cede-watch".into()).spawn_scoped(scope, serve)?;
         // Until it is known for one of the library's own, it is taken for somebody who may wake a task.
         let _ = starts.recv() as Result<(), _>;
         let outcome = worker.with_thread(place, |worker| sampler.while_open(|| f(worker)));
-        desk.close();
+        watchdog.close();
         Ok(outcome?)
     })
 }
 
-/// Has the worker hold a job that sends the watcher a dump, and with it what is to be released for the next one.
-fn hold_dump(worker: &Worker, sender: Sender<(Dump, Held)>, bell: Arc<Doorbell>) -> Held {
+/// Has the worker hold a job that sends the watchdog a dump, and with it what is to be released for the next one.
+fn hold_dump(worker: &Worker, sender: Sender<(Dump, Held)>, pipe: Arc<SelfPipe>) -> Held {
     worker.hold(Box::new(move || {
         let Some(worker) = scheduler::worker() else { return };
-        let next = hold_dump(worker, sender.clone(), Arc::clone(&bell));
-        // The watcher waits for it.
+        let next = hold_dump(worker, sender.clone(), Arc::clone(&pipe));
+        // The watchdog waits for it.
         let _ = sender.send((dump(), next));
-        bell.wake();
+        pipe.wake();
     }))
 }
 
-/// The signals' handlers and the bell, for as long as the run lasts.
-struct Desk {
-    wishes: Wishes,
-    bell: Arc<Doorbell>,
+/// The signals' handlers and the self-pipe, for as long as the run lasts.
+struct Watchdog {
+    config: WatchdogConfig,
+    pipe: Arc<SelfPipe>,
     stop: AtomicBool,
     /// Which run this is, for people.
     thread: String,
     _handled: Vec<Handled>,
 }
 
-impl Desk {
+impl Watchdog {
     /// # Errors
     ///
     /// If a signal cannot be handled, or there are no descriptors for a pipe.
-    fn open(wishes: Wishes) -> io::Result<Desk> {
-        let bell = Arc::new(Doorbell::new()?);
+    fn open(config: WatchdogConfig) -> io::Result<Watchdog> {
+        signals::on_sample(sampler::answer);
+        let pipe = Arc::new(SelfPipe::new()?);
         let mut handled = vec![Handled::install(SAMPLE)?];
-        if let Some(signal) = wishes.dump_on {
-            bell.listen(signal);
+        if let Some(signal) = config.dump_on {
+            pipe.listen(signal);
             handled
                 .push(Handled::install(signal).map_err(|error| {
                     io::Error::new(error.kind(), format!("cannot handle signal {signal}: {error}"))
@@ -108,28 +118,28 @@ impl Desk {
         }
         let thread = std::thread::current();
         let thread = thread.name().map_or_else(|| format!("{:?}", thread.id()), |name| format!("'{name}'"));
-        Ok(Desk { wishes, bell, stop: AtomicBool::new(false), thread, _handled: handled })
+        Ok(Watchdog { config, pipe, stop: AtomicBool::new(false), thread, _handled: handled })
     }
 
-    /// Has the watcher end.
+    /// Has the watchdog end.
     fn close(&self) {
         self.stop.store(true, Ordering::Release);
-        self.bell.wake();
+        self.pipe.wake();
     }
 
-    /// The watcher's whole life.
+    /// The watchdog's whole life.
     fn serve(&self, worker: Watched<'_>, started: impl FnOnce()) {
         // Who is told of slow turns may wake a task, so one that waits for that is not deadlocked.
-        let tells = self.wishes.watch.is_some() && self.wishes.on_slow_turn.is_some();
-        let _own = (!tells).then(Own::register);
+        let tells = self.config.watch.is_some() && self.config.on_slow_turn.is_some();
+        let _own = (!tells).then(InternalThread::register);
         started();
         let mut asked: Option<(Instant, Moment)> = None;
         // A dump is under way; another one was asked for meanwhile.
         let (mut under_way, mut again) = (false, false);
-        let mut watch = self.wishes.watch.map(Watch::new);
+        let mut watch = self.config.watch.map(Watch::new);
         loop {
             let rest = asked.map(|(asked, _)| PATIENCE.saturating_sub(asked.elapsed()));
-            self.bell.wait([rest, watch.as_ref().map(|watch| watch.allowed / 4)].into_iter().flatten().min());
+            self.pipe.wait([rest, watch.as_ref().map(|watch| watch.allowed / 4)].into_iter().flatten().min());
             // Whatever has come is printed, also at the end.
             let stop = self.stop.load(Ordering::Acquire);
             for (dump, next) in worker.dumps.try_iter() {
@@ -140,11 +150,11 @@ impl Desk {
             if stop {
                 return;
             }
-            again |= self.wishes.dump_on.is_some() && self.bell.was_rung();
+            again |= self.config.dump_on.is_some() && self.pipe.was_signalled();
             if again && !under_way {
                 (again, under_way) = (false, true);
                 worker.request.get().release();
-                asked = Some((Instant::now(), worker.pulse.look()));
+                asked = Some((Instant::now(), worker.progress.look()));
             }
             if let Some((when, moment)) = asked
                 && when.elapsed() >= PATIENCE
@@ -160,9 +170,9 @@ impl Desk {
         }
     }
 
-    /// A dump was asked for, and the worker has not looked around: says so if one turn is all that it has done since.
+    /// A dump was asked for, and the worker has not polled for events: says so if one turn is all that it has done since.
     fn explain(&self, worker: &Watched<'_>, moment: Moment) {
-        if let Look::Seen(seen) = worker.sampler.look(Some(moment)) {
+        if let SampleResult::Taken(seen) = worker.sampler.look(Some(moment)) {
             let slow = SlowTurn::new(Some(seen), PATIENCE);
             let thread = &self.thread;
             self.print(&format_args!("the dump of the run on thread {thread} comes when this turn is over: {slow}"));
@@ -170,7 +180,7 @@ impl Desk {
     }
 
     fn tell(&self, slow: &SlowTurn) {
-        match &self.wishes.on_slow_turn {
+        match &self.config.on_slow_turn {
             // Its panic has been reported by the hook.
             Some(f) => drop(catch_unwind(AssertUnwindSafe(|| f(slow)))),
             None => self.print(slow),
@@ -184,9 +194,9 @@ impl Desk {
     }
 }
 
-/// What the watcher sees of a worker.
+/// What the watchdog sees of a worker.
 struct Watched<'a> {
-    pulse: Pulse<'a>,
+    progress: Progress<'a>,
     sampler: &'a Sampler,
     /// What is to be released for a dump.
     request: Cell<Held>,
@@ -208,7 +218,7 @@ impl Watch {
 
     /// What there is to tell: that a turn takes too long, once, or that such a one is over.
     fn look(&mut self, worker: &Watched<'_>) -> Option<SlowTurn> {
-        let (moment, now) = (worker.pulse.look(), Instant::now());
+        let (moment, now) = (worker.progress.look(), Instant::now());
         let since = match self.seen {
             Some((seen, since)) if seen == moment => since,
             before => {
@@ -221,9 +231,9 @@ impl Watch {
             return None;
         }
         let slow = match worker.sampler.look(Some(moment)) {
-            Look::Over => return None,
-            Look::Deaf => SlowTurn::new(None, lasted),
-            Look::Seen(seen) => SlowTurn::new(Some(seen), lasted),
+            SampleResult::Over => return None,
+            SampleResult::Deaf => SlowTurn::new(None, lasted),
+            SampleResult::Taken(seen) => SlowTurn::new(Some(seen), lasted),
         };
         self.told = Some(slow.ended(lasted));
         Some(slow)
@@ -231,44 +241,44 @@ impl Watch {
 }
 
 /// The threads of the library's own, by the system's numbers.
-static OWN: Mutex<Vec<OsString>> = Mutex::new(Vec::new());
+static INTERNAL_THREADS: Mutex<Vec<OsString>> = Mutex::new(Vec::new());
 
-fn own() -> MutexGuard<'static, Vec<OsString>> {
-    OWN.lock().unwrap_or_else(PoisonError::into_inner)
+fn internal_threads() -> MutexGuard<'static, Vec<OsString>> {
+    INTERNAL_THREADS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Counts this thread among the library's own.
-struct Own(Option<OsString>);
+struct InternalThread(Option<OsString>);
 
-impl Own {
-    fn register() -> Own {
+impl InternalThread {
+    fn register() -> InternalThread {
         let link = std::fs::read_link("/proc/thread-self").ok();
         let number = link.and_then(|link| link.file_name().map(OsString::from));
-        own().extend(number.clone());
-        Own(number)
+        internal_threads().extend(number.clone());
+        InternalThread(number)
     }
 }
 
-impl Drop for Own {
+impl Drop for InternalThread {
     fn drop(&mut self) {
-        own().retain(|number| Some(number) != self.0.as_ref());
+        internal_threads().retain(|number| Some(number) != self.0.as_ref());
     }
 }
 
 /// Whether the process has no thread but this one and the library's own. In doubt it has.
-pub(super) fn is_only_thread() -> bool {
+pub(crate) fn is_only_thread() -> bool {
     // Held, so that none of them ends meanwhile and gives its number to somebody else.
-    let own = own();
+    let internal = internal_threads();
     let tasks = "/proc/self/task";
     let (Ok(tasks), Ok(listed)) = (std::fs::metadata(tasks), std::fs::read_dir(tasks)) else { return false };
-    is_alone(&own, tasks.nlink(), listed.map(|thread| Some(thread.ok()?.file_name())))
+    is_alone(&internal, tasks.nlink(), listed.map(|thread| Some(thread.ok()?.file_name())))
 }
 
 /// `links` are those of the directory: one for each thread, and two more. The system's list of them ends early if one of them
 /// ends while it is made; then the links are too many.
-fn is_alone(own: &[OsString], links: u64, listed: impl Iterator<Item = Option<OsString>>) -> bool {
-    let others = listed.filter(|thread| thread.as_ref().is_none_or(|thread| !own.contains(thread)));
-    links == own.len() as u64 + 3 && others.count() == 1
+fn is_alone(internal: &[OsString], links: u64, listed: impl Iterator<Item = Option<OsString>>) -> bool {
+    let others = listed.filter(|thread| thread.as_ref().is_none_or(|thread| !internal.contains(thread)));
+    links == internal.len() as u64 + 3 && others.count() == 1
 }
 
 #[cfg(test)]
@@ -307,17 +317,17 @@ mod tests {
     #[test]
     fn a_look_at_any_instruction_of_anything_does_no_harm() {
         let stacks = Mutex::new((0, 0, 0));
-        let wishes = Wishes { watch: Some(Duration::from_secs(3600)), ..Wishes::default() };
-        let desk = Desk::open(wishes).unwrap();
-        let stalled = |_: &Worker| crate::scheduler::Verdict::Sleep(None);
+        let config = WatchdogConfig { watch: Some(Duration::from_secs(3600)), ..WatchdogConfig::default() };
+        let watchdog = Watchdog::open(config).unwrap();
+        let on_stall = |_: &Worker| crate::scheduler::StallAction::Sleep(None);
         let clock = crate::scheduler::timers::Clock::real();
         let shape = crate::stack::Shape::new(64 * 1024, 0).unwrap();
-        let worker = Worker::new(shape, Box::new(stalled), Rc::new(|_, _| ()), clock, Box::new(|_| ()));
+        let worker = Worker::new(shape, Box::new(on_stall), Rc::new(|_, _| ()), clock, Box::new(|_| ()));
         let sampler = Sampler::new(&worker);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                while !desk.stop.load(Ordering::Acquire) {
-                    let Look::Seen(seen) = sampler.look(None) else { continue };
+                while !watchdog.stop.load(Ordering::Acquire) {
+                    let SampleResult::Taken(seen) = sampler.look(None) else { continue };
                     let mut stacks = stacks.lock().unwrap();
                     stacks.0 += 1;
                     let Some(trace) = seen.trace else { continue };
@@ -335,7 +345,7 @@ mod tests {
                         .map(|k| spawn(move || (k..).take_while(|_| Instant::now() < end).for_each(some_of_everything)))
                         .collect();
                     tasks.iter_mut().for_each(|task| task.join().unwrap());
-                    desk.close();
+                    watchdog.close();
                     worker.live.get()
                 })
             });
@@ -351,8 +361,9 @@ mod tests {
     #[test]
     fn a_list_of_threads_that_ended_early_is_not_believed() {
         let names = |names: &[&str]| names.iter().map(OsString::from).collect::<Vec<_>>();
-        let is_alone =
-            |own: &[&str], links, listed: &[&str]| is_alone(&names(own), links, names(listed).into_iter().map(Some));
+        let is_alone = |internal: &[&str], links, listed: &[&str]| {
+            is_alone(&names(internal), links, names(listed).into_iter().map(Some))
+        };
         assert!(is_alone(&[], 3, &["7"]) && is_alone(&["8"], 4, &["7", "8"]));
         assert!(!is_alone(&[], 5, &["7"]) && !is_alone(&["8"], 5, &["7", "8"]));
         assert!(!is_alone(&[], 4, &["7", "9"]) && !is_alone(&["8"], 4, &["7", "9"]));

@@ -1,12 +1,12 @@
-//! The hub: what runs when no task does.
+//! The event loop: what runs when no task does.
 
-use super::inbox::{Inbox, Order};
-use super::{Verdict, Worker, worker};
+use super::remote::{Order, RemoteQueue};
+use super::{StallAction, Worker, worker};
 use crate::arch::Context;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-/// The hub's entry. Returns when the run is over, to main.
+/// The event loop's entry. Returns when the run is over, to main.
 ///
 /// # Safety
 ///
@@ -15,18 +15,18 @@ pub(super) unsafe extern "C" fn run(worker: usize) -> *const Context {
     // SAFETY: the caller's.
     let worker = unsafe { &*(worker as *const Worker) };
     while !worker.stop.get() {
-        worker.release_left_behind();
+        worker.free_retired_stack();
         worker.run_jobs();
-        worker.look_around();
-        if let Some(next) = worker.ring.take() {
+        worker.poll_events();
+        if let Some(next) = worker.run_queue.pop_front() {
             if std::ptr::eq(next, worker.current.get()) {
                 continue; // itself, queued behind everybody who has had a turn by now
             }
             worker.entered.set(worker.entered.get() + 1);
-            // SAFETY: whoever was in the ring is suspended; the hub is entered again when nobody is ready, or when it is
-            // queued.
+            // SAFETY: whoever was in the run queue is suspended; the event loop is entered again when nobody is ready,
+            // or when it is queued.
             unsafe { worker.switch_to(next) };
-        } else if !worker.inbox.has_letters() {
+        } else if !worker.remote.has_pending() {
             worker.idle();
         }
     }
@@ -37,7 +37,7 @@ pub(super) unsafe extern "C" fn run(worker: usize) -> *const Context {
 /// A job that a worker keeps until it is released. This can be sent anywhere; the job stays.
 #[derive(Clone, Copy)]
 pub(crate) struct Held {
-    inbox: &'static Inbox,
+    queue: &'static RemoteQueue,
     run: u64,
     number: u64,
 }
@@ -49,12 +49,12 @@ impl PartialEq for Held {
 }
 
 impl Held {
-    /// Has the worker's hub run it, behind everybody who is ready.
+    /// Has the worker's event loop run it, behind everybody who is ready.
     pub(crate) fn release(self) {
         match worker() {
             Some(worker) if worker.run() == self.run => worker.release_job(Order::Run(self.number)),
             // If the run has ended the job is gone.
-            _ => drop(self.inbox.post_job(self.run, Order::Run(self.number))),
+            _ => drop(self.queue.push_job(self.run, Order::Run(self.number))),
         }
     }
 
@@ -71,7 +71,7 @@ impl Held {
     pub(crate) fn discard(self) -> bool {
         match worker() {
             Some(worker) if worker.run() == self.run => self.remove(),
-            _ => self.inbox.post_job(self.run, Order::Drop(self.number)),
+            _ => self.queue.push_job(self.run, Order::Drop(self.number)),
         }
     }
 }
@@ -105,7 +105,7 @@ impl Worker {
     pub(crate) fn hold(&self, job: Box<dyn FnOnce()>) -> Held {
         let number = self.next_held.replace(self.next_held.get() + 1);
         self.held.borrow_mut().insert(number, job);
-        Held { inbox: self.inbox.inbox(), run: self.run(), number }
+        Held { queue: self.remote.queue(), run: self.run(), number }
     }
 
     pub(super) fn release_job(&self, order: Order) {
@@ -114,18 +114,19 @@ impl Worker {
         let Some(job) = job else { return };
         let job = match order {
             Order::Run(_) => job,
-            // By the hub, too: letters are read in the middle of any task's turn, and a destructor may be long.
+            // By the event loop, too: remote wakes are read in the middle of any task's turn, and a destructor may be long.
             Order::Drop(_) => Box::new(move || drop(job)),
         };
         self.jobs.borrow_mut().push_back(job);
-        // Also where the hub itself reads the letters: it has run its jobs by then.
-        if !self.hub_queued.replace(true) {
-            // SAFETY: the hub is not in the ring, and is entered from there when it is suspended; it passes over itself.
-            unsafe { self.ring.put((*self.hub.get()).context()) };
+        // Also where the event loop itself reads the remote wakes: it has run its jobs by then.
+        if !self.event_loop_queued.replace(true) {
+            // SAFETY: the event loop is not in the run queue, and is entered from there when it is suspended; it passes
+            // over itself.
+            unsafe { self.run_queue.push_back((*self.event_loop.get()).context()) };
         }
     }
 
-    /// Whether the hub has anything to run.
+    /// Whether the event loop has anything to run.
     pub(crate) fn has_jobs(&self) -> bool {
         !self.jobs.borrow().is_empty()
     }
@@ -149,36 +150,39 @@ impl Worker {
 
     /// Runs what was queued up to now. What is queued meanwhile comes after those who are ready.
     fn run_jobs(&self) {
-        self.hub_queued.set(false);
+        self.event_loop_queued.set(false);
         let count = self.jobs.borrow().len();
         for _ in 0..count {
             self.run_job();
         }
-        if !self.jobs.borrow().is_empty() && !self.hub_queued.replace(true) {
-            // SAFETY: the hub runs, so it is not in the ring; it is entered from there after it has switched away.
-            unsafe { self.ring.put(self.current.get()) };
+        if !self.jobs.borrow().is_empty() && !self.event_loop_queued.replace(true) {
+            // SAFETY: the event loop runs, so it is not in the run queue; it is entered from there after it has
+            // switched away.
+            unsafe { self.run_queue.push_back(self.current.get()) };
         }
     }
 
-    /// Nobody is ready: sleeps until a timer or a letter, or lets those who know decide what a stall means.
+    /// Nobody is ready: sleeps until a timer or a remote wake, or lets those who know decide what a stall means.
     fn idle(&self) {
-        // SAFETY: entries of the heap name blocks of this table.
-        let timer = self.timers.next(|block, ticket| unsafe { (*block).ticket.get() != ticket });
+        // SAFETY: entries of the heap name TCBs of this table.
+        let timer = self.timers.next(|tcb, wait_seq| unsafe { (*tcb).wait_seq.get() != wait_seq });
         if let Some(next) = timer {
             if !self.clock.jump(next) {
-                self.sleep_until(Some(self.doom.get().map_or(next, |doom| doom.min(next))));
+                self.sleep_until(Some(
+                    self.force_unwind_at.get().map_or(next, |force_unwind_at| force_unwind_at.min(next)),
+                ));
             }
             return;
         }
-        if let Verdict::Sleep(until) = (self.stalled)(self) {
-            self.sleep_until([until, self.doom.get()].into_iter().flatten().min());
+        if let StallAction::Sleep(until) = (self.on_stall)(self) {
+            self.sleep_until([until, self.force_unwind_at.get()].into_iter().flatten().min());
         }
     }
 
-    /// Sleeps until there is a letter, or until `deadline`.
+    /// Sleeps until there is a remote wake, or until `deadline`.
     fn sleep_until(&self, deadline: Option<Instant>) {
         self.sleep.begin();
-        self.inbox.sleep(deadline);
+        self.remote.sleep(deadline);
         self.sleep.end();
     }
 }

@@ -1,9 +1,9 @@
 //! Deadlocks: who waits for what, and whether that can ever end.
 
-use super::wait::{self, can_be_unparked};
-use super::{Reason, Task};
-use crate::scheduler::table::Block;
-use crate::scheduler::{Phase, Worker, attention};
+use crate::scheduler::tcb::Tcb;
+use crate::scheduler::{Phase, Worker, flags};
+use crate::task::wait::{self, can_be_unparked};
+use crate::task::{Reason, Task};
 use std::collections::HashMap;
 use std::fmt;
 
@@ -53,61 +53,57 @@ impl fmt::Display for DeadlockReport {
     }
 }
 
-fn for_each_parked(worker: &Worker, mut f: impl FnMut(&Block)) {
-    worker.table.for_each(|block| {
-        if block.phase.get() == Phase::Parked {
-            f(block);
+fn for_each_parked(worker: &Worker, mut f: impl FnMut(&Tcb)) {
+    worker.table.for_each(|tcb| {
+        if tcb.phase.get() == Phase::Parked {
+            f(tcb);
         }
     });
 }
 
 /// Everybody who waits.
 pub(crate) fn report(worker: &Worker) -> DeadlockReport {
-    let mut parked: Vec<*const Block> = Vec::new();
+    let mut parked: Vec<*const Tcb> = Vec::new();
     let everybody = everybody(worker);
-    for_each_parked(worker, |block| parked.push(block));
-    let holds = |block: &Block| holder(worker, &everybody, block);
-    // SAFETY: blocks of the table, which stands.
-    let mut parked: Vec<&Block> = parked.into_iter().map(|block| unsafe { &*block }).collect();
-    parked.sort_by_key(|block| block.id.get());
-    let stuck = |block: &&Block| {
-        let wait = block.wait.get();
+    for_each_parked(worker, |tcb| parked.push(tcb));
+    let holds = |tcb: &Tcb| holder(worker, &everybody, tcb);
+    // SAFETY: TCBs of the table, which stands.
+    let mut parked: Vec<&Tcb> = parked.into_iter().map(|tcb| unsafe { &*tcb }).collect();
+    parked.sort_by_key(|tcb| tcb.id.get());
+    let stuck = |tcb: &&Tcb| {
+        let wait = tcb.wait.get();
         // SAFETY: whoever waits for a task holds a handle to it.
-        let on = unsafe { wait.on.as_ref() }.map(Task::of);
-        Stuck { task: Task::of(block), reason: Reason::new(wait.why), on, held_by: holds(block).map(Task::of) }
+        let on = unsafe { wait.on_task.as_ref() }.map(Task::of);
+        Stuck { task: Task::of(tcb), reason: Reason::new(wait.reason), on, held_by: holds(tcb).map(Task::of) }
     };
-    let cycle = parked.iter().find_map(|block| cycle_from(block, holds)).unwrap_or_default();
+    let cycle = parked.iter().find_map(|tcb| cycle_from(tcb, holds)).unwrap_or_default();
     DeadlockReport { tasks: parked.iter().map(stuck).collect(), cycle }
 }
 
 /// All tasks by their numbers.
-pub(super) fn everybody(worker: &Worker) -> HashMap<u64, *const Block> {
-    let mut everybody: HashMap<u64, *const Block> = HashMap::new();
-    worker.table.for_each(|block| {
-        everybody.insert(block.id.get(), block);
+pub(super) fn everybody(worker: &Worker) -> HashMap<u64, *const Tcb> {
+    let mut everybody: HashMap<u64, *const Tcb> = HashMap::new();
+    worker.table.for_each(|tcb| {
+        everybody.insert(tcb.id.get(), tcb);
     });
     everybody
 }
 
 /// Who holds what a parked task waits for, if that is a task of this run that has not ended.
-pub(super) fn holder<'a>(
-    worker: &'a Worker,
-    everybody: &HashMap<u64, *const Block>,
-    block: &Block,
-) -> Option<&'a Block> {
+pub(super) fn holder<'a>(worker: &'a Worker, everybody: &HashMap<u64, *const Tcb>, tcb: &Tcb) -> Option<&'a Tcb> {
     // SAFETY: whoever waits borrows what it waits for.
-    let holder = unsafe { block.wait.get().holder.as_ref() }?.task_of(worker.run())?;
-    // SAFETY: a block of the table, which stands.
-    everybody.get(&holder).map(|block| unsafe { &**block })
+    let holder = unsafe { tcb.wait.get().holder.as_ref() }?.task_of(worker.run())?;
+    // SAFETY: a TCB of the table, which stands.
+    everybody.get(&holder).map(|tcb| unsafe { &**tcb })
 }
 
 /// The circle that leads back to `start`, if there is one.
-fn cycle_from<'a>(start: &'a Block, holder: impl Fn(&Block) -> Option<&'a Block>) -> Option<Vec<Task>> {
+fn cycle_from<'a>(start: &'a Tcb, holder: impl Fn(&Tcb) -> Option<&'a Tcb>) -> Option<Vec<Task>> {
     let mut cycle = vec![Task::of(start)];
     let mut at = start;
     loop {
         // SAFETY: whoever waits for a task holds a handle to it.
-        let next = unsafe { at.wait.get().on.as_ref() }.or_else(|| holder(at));
+        let next = unsafe { at.wait.get().on_task.as_ref() }.or_else(|| holder(at));
         let next = next.filter(|next| next.phase.get() == Phase::Parked)?;
         if std::ptr::eq(next, start) {
             return Some(cycle);
@@ -124,21 +120,21 @@ fn cycle_from<'a>(start: &'a Block, holder: impl Fn(&Block) -> Option<&'a Block>
 /// Whether every wait is of a kind that only a task of this run can end.
 pub(crate) fn is_closed(worker: &Worker) -> bool {
     let mut closed = true;
-    for_each_parked(worker, |block| {
-        let wait = block.wait.get();
-        closed &= wait.closed || !wait.open && !can_be_unparked(block);
+    for_each_parked(worker, |tcb| {
+        let wait = tcb.wait.get();
+        closed &= wait.only_this_run || !wait.external && !can_be_unparked(tcb);
     });
     closed
 }
 
 /// Ends every wait, so that whoever is left can end: nobody else will.
 pub(crate) fn break_waits(worker: &Worker) {
-    let mut parked: Vec<*const Block> = Vec::new();
-    for_each_parked(worker, |block| parked.push(block));
-    for block in parked {
-        // SAFETY: a block of the table, which stands.
-        let block = unsafe { &*block };
-        block.add_attention(attention::CANCEL | attention::BROKEN);
-        wait::cut_short(worker, block);
+    let mut parked: Vec<*const Tcb> = Vec::new();
+    for_each_parked(worker, |tcb| parked.push(tcb));
+    for tcb in parked {
+        // SAFETY: a TCB of the table, which stands.
+        let tcb = unsafe { &*tcb };
+        tcb.add_flags(flags::CANCELLED | flags::DEADLOCKED);
+        wait::wake_if_interrupted(worker, tcb);
     }
 }

@@ -1,6 +1,6 @@
-//! The ready ring: who is to run, in the order in which they became ready.
+//! The run queue: who is to run, in the order in which they became ready.
 //!
-//! An array, not a list through the control blocks: the next tasks' addresses are known ahead of time, so the CPU can fetch
+//! An array, not a list through the TCBs: the next tasks' addresses are known ahead of time, so the CPU can fetch
 //! them while it runs this one (in shuffled order at a million tasks a list takes 2.6 times as long). It has room for every
 //! task there is, so a turn never has to look whether it must grow.
 
@@ -15,7 +15,7 @@ const FETCH_STACK: usize = 16;
 /// After how many looks it is tried anew.
 const FETCH_TRIAL: u32 = 64;
 
-pub(crate) struct Ring {
+pub(crate) struct RunQueue {
     slots: Cell<*mut *const Context>,
     mask: Cell<usize>,
     /// Counts of all that was ever taken and put; the places in the array are these, wrapped.
@@ -39,9 +39,9 @@ struct Trial {
     without: u64,
 }
 
-impl Ring {
-    pub(crate) fn new() -> Ring {
-        let ring = Ring {
+impl RunQueue {
+    pub(crate) fn new() -> RunQueue {
+        let queue = RunQueue {
             slots: Cell::new(std::ptr::null_mut()),
             mask: Cell::new(0),
             head: Cell::new(0),
@@ -50,8 +50,8 @@ impl Ring {
             fetch: Cell::new(false),
             trial: Cell::new(Trial { look: 0, clock: 0, without: 0 }),
         };
-        ring.reserve(256);
-        ring
+        queue.reserve(256);
+        queue
     }
 
     #[inline(always)]
@@ -72,7 +72,7 @@ impl Ring {
             return;
         }
         let mut memory = Vec::with_capacity(size);
-        while let Some(context) = self.take() {
+        while let Some(context) = self.pop_front() {
             memory.push(context);
         }
         self.head.set(0);
@@ -89,8 +89,8 @@ impl Ring {
     ///
     /// There is room: fewer entries than were reserved.
     #[inline(always)]
-    pub(crate) unsafe fn put(&self, context: *const Context) {
-        debug_assert!(self.len() <= self.mask.get(), "the ready ring has room for every task");
+    pub(crate) unsafe fn push_back(&self, context: *const Context) {
+        debug_assert!(self.len() <= self.mask.get(), "the run queue has room for every task");
         let tail = self.tail.get();
         // SAFETY: the index is wrapped to the array's size.
         unsafe { self.slots.get().add(tail & self.mask.get()).write(context) };
@@ -112,7 +112,7 @@ impl Ring {
             unsafe { self.slots.get().add(index).read() }
         };
         prefetch(at(FETCH_CONTEXT) as usize);
-        // SAFETY: whoever is in the ring is suspended, and its context is in a table that stands.
+        // SAFETY: whoever is in the run queue is suspended, and its context is in a table that stands.
         prefetch(unsafe { (*at(FETCH_STACK)).stack_pointer() });
     }
 
@@ -149,9 +149,9 @@ impl Ring {
     ///
     /// # Safety
     ///
-    /// As `put`.
-    pub(crate) unsafe fn put_first(&self, context: *const Context) {
-        debug_assert!(self.len() <= self.mask.get(), "the ready ring has room for every task");
+    /// As `push_back`.
+    pub(crate) unsafe fn push_front(&self, context: *const Context) {
+        debug_assert!(self.len() <= self.mask.get(), "the run queue has room for every task");
         let head = self.head.get().wrapping_sub(1);
         // SAFETY: the index is wrapped to the array's size.
         unsafe { self.slots.get().add(head & self.mask.get()).write(context) };
@@ -159,7 +159,7 @@ impl Ring {
     }
 
     /// Takes the entry that was put last.
-    pub(crate) fn take_last(&self) -> Option<*const Context> {
+    pub(crate) fn pop_back(&self) -> Option<*const Context> {
         if self.len() == 0 {
             return None;
         }
@@ -170,7 +170,7 @@ impl Ring {
     }
 
     /// Makes the entry `ahead` of the first one, wrapped around, the first.
-    pub(crate) fn prefer(&self, ahead: u64) {
+    pub(crate) fn swap_to_front(&self, ahead: u64) {
         if self.len() < 2 {
             return;
         }
@@ -181,7 +181,7 @@ impl Ring {
     }
 
     #[inline(always)]
-    pub(crate) fn take(&self) -> Option<*const Context> {
+    pub(crate) fn pop_front(&self) -> Option<*const Context> {
         let head = self.head.get();
         if head == self.tail.get() {
             return None;

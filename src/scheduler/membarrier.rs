@@ -11,13 +11,13 @@ use std::sync::atomic::{AtomicU8, Ordering, compiler_fence};
 
 /// Between write and read of the side that does it all the time.
 #[inline(always)]
-pub(super) fn light() {
+pub(crate) fn asymmetric_light() {
     compiler_fence(Ordering::SeqCst);
 }
 
 /// Between write and read of the other side, where the first side is the thread of run `owner`. Only if it is there.
 #[cold]
-pub(super) fn heavy(owner: u64) {
+pub(crate) fn asymmetric_heavy(owner: u64) {
     // In a child of fork the registration may be gone.
     let again = || membarrier(REGISTER_PRIVATE_EXPEDITED) && membarrier(PRIVATE_EXPEDITED);
     if !(membarrier(PRIVATE_EXPEDITED) || again()) {
@@ -34,14 +34,14 @@ pub(super) fn heavy(owner: u64) {
 #[cfg(test)]
 thread_local! {
     /// This thread's membarrier(2) is refused, as by a sandbox.
-    pub(super) static REFUSED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    pub(crate) static REFUSED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
 /// Whether the kernel can do it: 0 for not known, 1 for no, 2 for yes.
 static KNOWN: AtomicU8 = AtomicU8::new(0);
 
 /// Whether the kernel can do it. Asked once: with other threads running the first answer takes some milliseconds.
-pub(super) fn is_there() -> bool {
+pub(crate) fn is_available() -> bool {
     match KNOWN.load(Ordering::Relaxed) {
         0 => {
             let there = membarrier(REGISTER_PRIVATE_EXPEDITED);

@@ -1,6 +1,6 @@
-//! The port: the body's side of a coroutine, through which it suspends.
+//! The raw yielder: the body's side of a coroutine, through which it suspends.
 //!
-//! The invariants are those of [`core`](super::core).
+//! The invariants are those of [`raw`](super::raw).
 
 use super::chain::{self, Head, Link};
 use super::unwind_tables::{In, Out, go_on_unwinding, stop_unwinding};
@@ -12,42 +12,42 @@ use std::mem::MaybeUninit;
 use std::panic::resume_unwind;
 use std::thread::panicking;
 
-pub(crate) use super::chain::Note;
+pub(crate) use super::chain::Control;
 
 /// The payload that unwinds a body which will not be resumed: the one on this stack. It runs no panic hook.
 pub(super) struct Unwound(pub(super) Slot);
 
 /// The body's side of the seam; the first field of every handle.
 #[repr(C)]
-pub(crate) struct Port<I, Y> {
+pub(crate) struct RawYielder<I, Y> {
     pub(super) head: Head,
     pub(super) input: Cell<MaybeUninit<I>>,
     slot: Slot,
     _yields: PhantomData<fn(Y)>,
 }
 
-impl<I, Y> Port<I, Y> {
+impl<I, Y> RawYielder<I, Y> {
     pub(super) fn new(slot: Slot) -> Self {
-        Port { head: Head::new(), input: Cell::new(MaybeUninit::uninit()), slot, _yields: PhantomData }
+        RawYielder { head: Head::new(), input: Cell::new(MaybeUninit::uninit()), slot, _yields: PhantomData }
     }
 
     /// How the body suspends.
     #[inline(always)]
-    fn seam(&self) -> *const corosensei::Yielder<In, Out<Y>> {
+    fn yielder(&self) -> *const corosensei::Yielder<In, Out<Y>> {
         // A yielder is `repr(transparent)` around the parent link, whatever its types.
         self.head.link().cast()
     }
 
     /// The body starts.
     #[inline(always)]
-    pub(super) fn set_seam(&self, seam: &corosensei::Yielder<In, Out<Y>>) {
-        self.head.set_link(std::ptr::from_ref(seam).cast::<Link>());
+    pub(super) fn set_seam(&self, yielder: &corosensei::Yielder<In, Out<Y>>) {
+        self.head.set_link(std::ptr::from_ref(yielder).cast::<Link>());
     }
 
-    /// Suspends the body with a value. Returns the input of the next resume, or the note that came instead.
+    /// Suspends the body with a value. Returns the input of the next resume, or the control byte that came instead.
     #[inline(always)]
     #[track_caller]
-    pub(crate) fn suspend(&self, value: Y) -> Result<I, Note> {
+    pub(crate) fn suspend(&self, value: Y) -> Result<I, Control> {
         // A refusal drops the value: so first this.
         self.check();
         self.leave(MaybeUninit::new(value))
@@ -55,33 +55,33 @@ impl<I, Y> Port<I, Y> {
 
     /// Suspends the body with a message, which the caller has put into the handle.
     #[track_caller]
-    pub(crate) fn call(&self) -> Result<I, Note> {
+    pub(crate) fn call(&self) -> Result<I, Control> {
         self.check();
-        self.head.note.set(Note::Mail);
+        self.head.control.set(Control::Message);
         self.leave(MaybeUninit::uninit())
     }
 
     #[inline(always)]
     #[track_caller]
-    fn leave(&self, value: MaybeUninit<Y>) -> Result<I, Note> {
+    fn leave(&self, value: MaybeUninit<Y>) -> Result<I, Control> {
         stop_unwinding();
         // SAFETY: invariant 3: the body runs, so it has set the seam, and corosensei's yielder lives as long as it.
-        unsafe { (*self.seam()).suspend(Out(value)) };
+        unsafe { (*self.yielder()).suspend(Out(value)) };
         go_on_unwinding();
-        if self.head.note.get() == Note::Plain {
+        if self.head.control.get() == Control::Plain {
             // SAFETY: invariant 4.
             return Ok(unsafe { self.take_input() });
         }
-        Err(self.take_note())
+        Err(self.take_control())
     }
 
     #[cold]
-    fn take_note(&self) -> Note {
-        match self.head.note.get() {
-            Note::ThreadEnded => self.stay(),
-            note => {
-                self.head.note.set(Note::Plain);
-                note
+    fn take_control(&self) -> Control {
+        match self.head.control.get() {
+            Control::ThreadEnded => self.stay(),
+            control => {
+                self.head.control.set(Control::Plain);
+                control
             }
         }
     }
@@ -91,22 +91,23 @@ impl<I, Y> Port<I, Y> {
     fn stay(&self) -> ! {
         loop {
             stop_unwinding();
-            // SAFETY: as in `leave`. The note stays, so the value is not taken for one.
-            unsafe { (*self.seam()).suspend(Out(MaybeUninit::uninit())) };
+            // SAFETY: as in `leave`. The control byte stays, so the value is not taken for one.
+            unsafe { (*self.yielder()).suspend(Out(MaybeUninit::uninit())) };
             go_on_unwinding();
         }
     }
 
-    /// Has the note written when this thread ends. The port must not move from now on.
+    /// Has the control byte written when this thread ends. The raw yielder must not move from now on.
     ///
     /// # Safety
     ///
-    /// The port lives in the stack of its slot.
+    /// The raw yielder lives in the stack of its slot.
     pub(super) unsafe fn ask_for_last_word(&self) {
         // The head of a walk is found by this address too.
-        const { assert!(std::mem::offset_of!(Head, note) == 0) };
-        // SAFETY: the note is one byte, ThreadEnded is one of its values, and it lives until the stack's tag is cleared.
-        unsafe { self.slot.tell_at_thread_end(self.head.note.as_ptr().cast()) };
+        const { assert!(std::mem::offset_of!(Head, control) == 0) };
+        // SAFETY: the control byte is one byte, ThreadEnded is one of its values, and it lives until the stack's tag is
+        // cleared.
+        unsafe { self.slot.tell_at_thread_end(self.head.control.as_ptr().cast()) };
     }
 
     /// Refuses to suspend out of a section that is open in the body, or from a task that only borrows the handle (see
@@ -142,11 +143,11 @@ impl<I, Y> Port<I, Y> {
     /// The body suspended with something else than a value. For the resumer's side.
     #[cold]
     #[inline(never)]
-    pub(super) fn take_mail(&self) {
-        if self.head.note.get() == Note::ThreadEnded {
+    pub(super) fn take_message(&self) {
+        if self.head.control.get() == Control::ThreadEnded {
             panic!("cannot resume {}: its thread is ending, and thread-locals that it may use are gone", self.label());
         }
-        self.head.note.set(Note::Plain);
+        self.head.control.set(Control::Plain);
     }
 
     /// A suspended body does not unwind: if it was told to, it has caught that and gone on.
@@ -214,7 +215,7 @@ impl<I, Y> Port<I, Y> {
         Label(self.slot)
     }
 
-    /// The name that the builder gave. It is kept until the core is dropped.
+    /// The name that the builder gave. It is kept until the raw coroutine is dropped.
     pub(crate) fn name(&self) -> Option<&str> {
         self.slot.label().1
     }
@@ -237,14 +238,14 @@ impl std::fmt::Display for Label {
     }
 }
 
-/// What a body gets a reference to. Made around the port that the `Core` provides.
+/// What a body gets a reference to. Made around the raw yielder that the `RawCoroutine` provides.
 pub(crate) trait Handle {
     /// What comes in with a resume.
     type In;
     /// What goes out with a suspension.
     type Out;
-    /// Puts the port into a new handle.
-    fn new(port: Port<Self::In, Self::Out>) -> Self;
-    /// The port that was put in.
-    fn port(&self) -> &Port<Self::In, Self::Out>;
+    /// Puts the raw yielder into a new handle.
+    fn new(raw_yielder: RawYielder<Self::In, Self::Out>) -> Self;
+    /// The raw yielder that was put in.
+    fn raw_yielder(&self) -> &RawYielder<Self::In, Self::Out>;
 }

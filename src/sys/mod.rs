@@ -1,0 +1,3 @@
+//! Services of the operating system: signal handlers with a self-pipe. Knows nothing of tasks.
+
+pub(crate) mod signals;
