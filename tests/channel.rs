@@ -721,8 +721,9 @@ fn message_of_an_unwound_receiver_goes_back_to_the_front() {
     struct SendsTwoAtTheEnd(Sender<i32>);
     impl Drop for SendsTwoAtTheEnd {
         fn drop(&mut self) {
-            self.0.try_send(1).unwrap();
-            self.0.try_send(2).unwrap();
+            // From another thread, which cannot see that the receiver is to be unwound too.
+            let sends = || [1, 2].map(|n| self.0.try_send(n).unwrap());
+            std::thread::scope(|scope| scope.spawn(sends).join().unwrap());
         }
     }
     let (sender, receiver) = unbounded();

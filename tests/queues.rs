@@ -370,7 +370,9 @@ fn a59_an_item_handed_to_somebody_who_is_unwound_goes_back_to_its_place() {
         let inner = Arc::clone(&queue);
         // Pushes while it is unwound, to somebody who is unwound next.
         let _detached = spawn(move || {
-            let _end = AtEnd(move || (0..3).for_each(|n| inner.push((0, n)).unwrap()));
+            // From another thread, which cannot see that the popper is to be unwound too.
+            let push = move || (0..3).for_each(|n| inner.push((0, n)).unwrap());
+            let _end = AtEnd(|| std::thread::scope(|scope| scope.spawn(&push).join().unwrap()));
             cede::task::park_shielded("nothing");
         });
         let inner = Arc::clone(&queue);
@@ -391,7 +393,9 @@ fn item_of_an_unwound_popper_goes_back_to_the_front() {
     let outcome = Config::new().grace(Duration::from_millis(5)).run(|| {
         let inner = Arc::clone(&queue);
         let _detached = spawn(move || {
-            let _end = AtEnd(move || (1..4).for_each(|n| inner.push(n).unwrap()));
+            // From another thread, which cannot see that the popper is to be unwound too.
+            let push = move || (1..4).for_each(|n| inner.push(n).unwrap());
+            let _end = AtEnd(|| std::thread::scope(|scope| scope.spawn(&push).join().unwrap()));
             cede::task::park_shielded("nothing");
         });
         let inner = Arc::clone(&queue);
