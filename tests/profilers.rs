@@ -163,12 +163,15 @@ fn work(case: &str, goes_on: &dyn Fn() -> bool) {
             while goes_on() {
                 n += (0..1000).map(|i| c.resume(i).yielded().unwrap()).sum::<u64>();
             }
+            // Unwinding it is the case `dropped`, and where panics abort a leak that is told.
+            std::mem::forget(c);
         }
         "generator" => {
             let mut g = Generator::new(|y| (0..u64::MAX).for_each(|n| y.yield_(n)));
             while goes_on() {
                 n += g.by_ref().take(1000).sum::<u64>();
             }
+            std::mem::forget(g);
         }
         "sink" => {
             let mut s = Sink::new(|inbox: &Inbox<u64>| inbox.iter().sum::<u64>());
