@@ -133,7 +133,9 @@ fn a64_a_notification_for_somebody_who_is_unwound_is_passed_on() {
         let inner = Arc::clone(&shared);
         // When it is unwound it notifies the next, who is unwound too.
         let _detached = spawn(move || {
-            let _end = AtEnd(|| assert!(inner.1.notify_one()));
+            // From another thread, which cannot see that.
+            let notify = || inner.1.notify_one();
+            let _end = AtEnd(|| assert!(std::thread::scope(|scope| scope.spawn(notify).join().unwrap())));
             cede::task::park_shielded("nothing");
         });
         let inner = Arc::clone(&shared);
