@@ -2,7 +2,7 @@
 //!
 //! cargo run --example averager
 
-use cede::{Generator, Step, Yielder};
+use cede::{CoroutineState, Generator, Yielder};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut averager = Generator::new(|y: &Yielder<f64, f64>| {
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     averager.start();
     for value in [10.0, 20.0, 60.0] {
-        if let Step::Yielded(average) = averager.send(value)? {
+        if let CoroutineState::Yielded(average) = averager.send(value)? {
             println!("sent {value}, average {average}");
         }
     }

@@ -3,7 +3,7 @@
 //! cargo run --example sleepers
 
 use cede::time::{now, sleep};
-use cede::{Config, gather, spawn};
+use cede::{Config, join_all, spawn};
 use std::time::Duration;
 
 fn work(name: &str, seconds: u64) -> String {
@@ -21,7 +21,7 @@ fn main() {
     let results = Config::new().paused_clock(true).run(|| {
         let start = now();
         let workers = [("Ada", 2), ("Ben", 4), ("Cleo", 1)].map(|(name, seconds)| spawn(move || work(name, seconds)));
-        let results = gather(workers);
+        let results = join_all(workers);
         println!("all together took {} s", (now() - start).as_secs());
         results
     });

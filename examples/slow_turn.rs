@@ -16,7 +16,7 @@ fn factorise() {
 }
 
 fn main() {
-    let config = Config::new().watch(Duration::from_millis(50)).on_slow_turn(|slow| {
+    let config = Config::new().report_slow_turns(Duration::from_millis(50)).on_slow_turn(|slow| {
         let task = slow.task.as_ref().expect("it is a task");
         println!("{task} {} everybody waiting", if slow.over { "kept" } else { "keeps" });
         // Where the switch is not written by hand there is no stack to be seen.

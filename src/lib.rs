@@ -22,7 +22,7 @@ mod runtime;
 pub mod prelude;
 
 pub use coroutine::{Builder, Coroutine, CoroutineState, Scoped, State, Suspender, scoped};
-pub use generator::{CloseError, Generator, Interrupt, SendError, Step, ThrowError, Yielder};
+pub use generator::{CloseError, Generator, Interrupt, SendError, ThrowError, Yielder};
 pub use observe::dump::dump;
 pub use observe::metrics::metrics;
 pub use pipeline::{Inbox, Sink};

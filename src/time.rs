@@ -98,6 +98,7 @@ pub struct Interval {
 ///     assert_eq!(times, [0, 1, 2]);
 /// }).unwrap();
 /// ```
+#[doc(alias = "ticker")]
 #[track_caller]
 pub fn interval(period: Duration) -> Interval {
     assert!(!period.is_zero(), "an interval of no time would tick for ever at once");

@@ -698,7 +698,7 @@ fn a_task_that_is_unwound_in_a_wait_passes_on_what_it_was_handed() {
     }
     let (sender, receiver) = rendezvous();
     let (inner, sends) = (receiver.clone(), SendsAtTheEnd(sender.clone()));
-    let config = Config::new().grace(Duration::from_millis(20));
+    let config = Config::new().shutdown_grace(Duration::from_millis(20));
     config
         .run(move || {
             // Both are unwound at the end of the grace period, in the order in which they were made.
@@ -728,7 +728,7 @@ fn message_of_an_unwound_receiver_goes_back_to_the_front() {
     }
     let (sender, receiver) = unbounded();
     let (inner, sends) = (receiver.clone(), SendsTwoAtTheEnd(sender.clone()));
-    let config = Config::new().grace(Duration::from_millis(5));
+    let config = Config::new().shutdown_grace(Duration::from_millis(5));
     config
         .run(move || {
             // Both are unwound at the end of the grace period, in the order in which they were made.
@@ -798,7 +798,7 @@ fn forgotten_ends_keep_the_channel_open_and_harm_nobody() {
 fn who_was_left_behind_by_its_run_is_passed_over_for_ever() {
     let (sender, receiver) = bounded(1);
     let (behind, left) = (receiver.clone(), sender.clone());
-    let config = Config::new().grace(Duration::from_millis(10));
+    let config = Config::new().shutdown_grace(Duration::from_millis(10));
     config
         .run(move || {
             spawn(move || {

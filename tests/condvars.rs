@@ -129,7 +129,7 @@ fn a64_a_condition_is_looked_at_with_the_mutex_held_and_a_deadline_ends_the_wait
 fn a64_a_notification_for_somebody_who_is_unwound_is_passed_on() {
     let shared = Arc::new((Mutex::new(0), Condvar::new()));
     let mut thread = None;
-    let outcome = Config::new().grace(Duration::from_millis(5)).run(|| {
+    let outcome = Config::new().shutdown_grace(Duration::from_millis(5)).run(|| {
         let inner = Arc::clone(&shared);
         // When it is unwound it notifies the next, who is unwound too.
         let _detached = spawn(move || {

@@ -140,7 +140,7 @@ fn perform(me: usize, steps: &[Step], shared: &RefCell<Shared>) -> Result<(), Ca
             Step::Join(other) => {
                 let mut handle = shared.borrow_mut().handles[other].take().expect("a handle has one owner");
                 match handle.join() {
-                    Err(JoinError::Interrupted(cancelled)) => return Err(cancelled),
+                    Err(JoinError::Interrupted) => return Err(Cancelled),
                     other => other.expect("tasks end by returning")?,
                 }
             }
@@ -262,7 +262,7 @@ fn a_shielded_wait_in_a_certain_deadlock_ends() {
         let told = shield(|| task.join());
         assert_eq!(task::cancelled().unwrap().to_string(), "cancelled: the run is deadlocked");
         rounds(2);
-        (matches!(told, Err(JoinError::Interrupted(Cancelled))), task.join().unwrap(), other.join().is_ok())
+        (matches!(told, Err(JoinError::Interrupted)), task.join().unwrap(), other.join().is_ok())
     });
     let Err(RunError::Deadlock { report, outcome }) = result else { panic!("no deadlock") };
     let names: Vec<_> = report.tasks.iter().map(|stuck| stuck.task.to_string()).collect();

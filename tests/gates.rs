@@ -133,7 +133,7 @@ fn a65_a_large_wish_is_not_overtaken_and_lets_the_small_ones_in_when_it_gives_up
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a65_permits_that_were_handed_to_somebody_who_is_unwound_are_passed_on() {
     let semaphore = Arc::new(Semaphore::new(2));
-    let outcome = Config::new().grace(Duration::from_millis(5)).run(|| {
+    let outcome = Config::new().shutdown_grace(Duration::from_millis(5)).run(|| {
         for count in [2, 1, 2] {
             let semaphore = Arc::clone(&semaphore);
             let _detached = spawn(move || {
@@ -260,7 +260,7 @@ fn a66_a_barrier_for_nobody_is_refused() {
 fn a66_one_that_was_left_behind_has_not_come() {
     let barrier = Arc::new(Barrier::new(2));
     let inner = Arc::clone(&barrier);
-    let end = Config::new().grace(Duration::ZERO).run(move || {
+    let end = Config::new().shutdown_grace(Duration::ZERO).run(move || {
         let stubborn = move || {
             loop {
                 let _ = caught(|| shield(|| inner.wait()));

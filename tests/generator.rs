@@ -3,7 +3,7 @@
 
 mod common;
 
-use cede::{CloseError, Generator, Interrupt, SendError, State, Step, Yielder};
+use cede::{CloseError, CoroutineState, Generator, Interrupt, SendError, State, Yielder};
 use common::panic_text;
 use std::cell::{Cell, RefCell};
 use std::error::Error;
@@ -80,8 +80,8 @@ fn g02_send_before_start_gives_the_value_back_and_harms_nothing() {
     let Err(SendError::NotStarted(value)) = g.send(5) else { panic!("sent to a generator that waits nowhere") };
     assert_eq!(value, 5);
     assert_eq!(g.state(), State::Created);
-    assert_eq!(g.start(), Step::Yielded(0));
-    assert_eq!(g.send(5).unwrap(), Step::Yielded(5));
+    assert_eq!(g.start(), CoroutineState::Yielded(0));
+    assert_eq!(g.send(5).unwrap(), CoroutineState::Yielded(5));
 }
 
 #[test]
@@ -89,19 +89,19 @@ fn g03_next_is_send_of_nothing() {
     let count = || Generator::new(|y: &Yielder<u32>| (1..3).for_each(|n| y.yield_(n)));
     let (mut a, mut b) = (count(), count());
     assert_eq!(a.next(), Some(1));
-    assert_eq!(b.start(), Step::Yielded(1));
+    assert_eq!(b.start(), CoroutineState::Yielded(1));
     assert_eq!(a.next(), Some(2));
-    assert_eq!(b.send(()).unwrap(), Step::Yielded(2));
+    assert_eq!(b.send(()).unwrap(), CoroutineState::Yielded(2));
     assert_eq!(a.next(), None);
-    assert_eq!(b.send(()).unwrap(), Step::Complete(()));
+    assert_eq!(b.send(()).unwrap(), CoroutineState::Complete(()));
 }
 
 #[test]
 fn g04_send_is_the_value_of_the_paused_yield_and_returns_the_next_one() {
     let mut g = echo();
     g.start();
-    assert_eq!(g.send(10).unwrap(), Step::Yielded(10));
-    assert_eq!(g.send(11).unwrap(), Step::Yielded(11));
+    assert_eq!(g.send(10).unwrap(), CoroutineState::Yielded(10));
+    assert_eq!(g.send(11).unwrap(), CoroutineState::Yielded(11));
 }
 
 #[test]
@@ -111,9 +111,9 @@ fn g04_values_of_every_size_cross_the_seam() {
         let more = y.yield_([text.len() as u64; 64]);
         text + &more
     });
-    assert_eq!(g.start(), Step::Yielded([7; 64]));
-    assert_eq!(g.send("abc".into()).unwrap(), Step::Yielded([3; 64]));
-    assert_eq!(g.send("def".into()).unwrap(), Step::Complete("abcdef".into()));
+    assert_eq!(g.start(), CoroutineState::Yielded([7; 64]));
+    assert_eq!(g.send("abc".into()).unwrap(), CoroutineState::Yielded([3; 64]));
+    assert_eq!(g.send("def".into()).unwrap(), CoroutineState::Complete("abcdef".into()));
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn g05_the_return_value_comes_once_and_then_it_is_finished_for_ever() {
         42
     });
     g.start();
-    assert_eq!(g.send(0).unwrap(), Step::Complete(42));
+    assert_eq!(g.send(0).unwrap(), CoroutineState::Complete(42));
     for value in 0..3 {
         assert_eq!(g.send(value), Err(SendError::Finished(value)));
     }
@@ -166,7 +166,7 @@ fn g08_throw_arrives_at_the_paused_yield_and_returns_the_next() {
         other => panic!("{other:?}"),
     });
     g.next();
-    assert_eq!(g.throw(Trouble(1)).unwrap(), Step::Yielded("caught trouble 1".into()));
+    assert_eq!(g.throw(Trouble(1)).unwrap(), CoroutineState::Yielded("caught trouble 1".into()));
     assert_eq!(g.next(), None);
 }
 
@@ -176,7 +176,7 @@ fn g08_a_body_may_return_on_a_thrown_error() {
     g.next();
     assert_eq!(
         g.throw(Trouble(2)).unwrap(),
-        Step::Complete("an error was thrown into the generator: trouble 2".to_string())
+        CoroutineState::Complete("an error was thrown into the generator: trouble 2".to_string())
     );
 }
 
@@ -236,8 +236,8 @@ fn g11_a_body_that_catches_the_unwinding_of_a_throw_has_handled_it() {
         "went on"
     });
     g.next();
-    assert_eq!(g.throw(Trouble(1)).unwrap(), Step::Yielded(2));
-    assert_eq!(g.send(()).unwrap(), Step::Complete("went on"));
+    assert_eq!(g.throw(Trouble(1)).unwrap(), CoroutineState::Yielded(2));
+    assert_eq!(g.send(()).unwrap(), CoroutineState::Complete("went on"));
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn g14_yielding_instead_of_ending_is_reported_with_the_value() {
     let Err(CloseError::Ignored(2)) = g.close() else { panic!("the yielded value is lost") };
     // It is still suspended, and can be used.
     assert_eq!(g.state(), State::Suspended);
-    assert_eq!(g.send(()).unwrap(), Step::Complete("end"));
+    assert_eq!(g.send(()).unwrap(), CoroutineState::Complete("end"));
 }
 
 #[test]
@@ -366,10 +366,10 @@ fn g18_yield_from_passes_yields_out_and_sends_in_and_is_worth_the_inners_return(
         let value = y.yield_from(inner());
         y.yield_(value);
     });
-    assert_eq!(outer.start(), Step::Yielded("i1".into()));
-    assert_eq!(outer.send("A".into()).unwrap(), Step::Yielded("i2 A".into()));
-    assert_eq!(outer.send("B".into()).unwrap(), Step::Yielded("ret B".into()));
-    assert_eq!(outer.send("C".into()).unwrap(), Step::Complete(()));
+    assert_eq!(outer.start(), CoroutineState::Yielded("i1".into()));
+    assert_eq!(outer.send("A".into()).unwrap(), CoroutineState::Yielded("i2 A".into()));
+    assert_eq!(outer.send("B".into()).unwrap(), CoroutineState::Yielded("ret B".into()));
+    assert_eq!(outer.send("C".into()).unwrap(), CoroutineState::Complete(()));
 }
 
 #[test]
@@ -399,12 +399,12 @@ fn g18_yield_from_a_finished_generator_is_worth_its_kept_value_or_says_so() {
         if keep {
             assert_eq!(g.next(), None)
         } else {
-            assert_eq!(g.send(()).unwrap(), Step::Complete(7))
+            assert_eq!(g.send(()).unwrap(), CoroutineState::Complete(7))
         }
         g
     };
     let mut outer = Generator::new(move |y| y.yield_from(finished(true)));
-    assert_eq!(outer.start(), Step::Complete(7));
+    assert_eq!(outer.start(), CoroutineState::Complete(7));
     let mut outer = Generator::new(move |y| y.yield_from(finished(false)));
     let text = panic_text(catch_unwind(AssertUnwindSafe(|| outer.start())));
     assert_eq!(text, "cannot yield from finished an unnamed generator");
@@ -465,7 +465,7 @@ fn g21_throw_goes_to_the_innermost_and_then_outwards() {
     };
     let mut outer = Generator::new(move |y| y.yield_from(catching()));
     outer.next();
-    assert_eq!(outer.throw(Trouble(1)).unwrap(), Step::Yielded("inner caught".into()));
+    assert_eq!(outer.throw(Trouble(1)).unwrap(), CoroutineState::Yielded("inner caught".into()));
 
     // What the inner does not handle arrives at the outer's yield_from.
     let mut outer =
@@ -474,7 +474,7 @@ fn g21_throw_goes_to_the_innermost_and_then_outwards() {
             _ => unreachable!(),
         });
     outer.next();
-    assert_eq!(outer.throw(Trouble(2)).unwrap(), Step::Yielded("outer caught trouble 2".into()));
+    assert_eq!(outer.throw(Trouble(2)).unwrap(), CoroutineState::Yielded("outer caught trouble 2".into()));
 
     // And what nobody handles comes out.
     let mut outer = Generator::new(|y| y.yield_from(Generator::new(|y| y.yield_(1))));
@@ -760,7 +760,7 @@ fn a_handled_error_does_not_come_back_later() {
         y.yield_(2);
     });
     g.next();
-    assert_eq!(g.throw(Trouble(1)).unwrap(), Step::Yielded(2));
+    assert_eq!(g.throw(Trouble(1)).unwrap(), CoroutineState::Yielded(2));
     assert_eq!(g.close().unwrap(), None);
 }
 
@@ -853,7 +853,7 @@ fn a_body_that_caught_its_unwinding_may_be_drained_by_a_panicking_consumer() {
         y.yield_all([2, 3, 4]);
     });
     g.next();
-    assert_eq!(g.throw(Trouble(1)).unwrap(), Step::Yielded(2));
+    assert_eq!(g.throw(Trouble(1)).unwrap(), CoroutineState::Yielded(2));
     let sum = Rc::new(Cell::new(0));
     let drains = Drains(Some(g), Rc::clone(&sum));
     let _ = catch_unwind(AssertUnwindSafe(move || {

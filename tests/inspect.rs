@@ -523,7 +523,7 @@ type Turn = (String, bool, Vec<String>);
 impl Told {
     fn config(&self, allowed: Duration) -> Config {
         let told = Arc::clone(&self.0);
-        Config::new().watch(allowed).on_slow_turn(move |slow| {
+        Config::new().report_slow_turns(allowed).on_slow_turn(move |slow| {
             let task = slow.task.as_ref().map_or("nobody".into(), Task::to_string);
             // A worker that gets no time from the machine cannot be looked at; other tests ask for the stack itself.
             assert!(!slow.over || slow.backtrace.is_none(), "{slow}");
@@ -642,7 +642,7 @@ fn watch_of_a_prologue_with_a_large_frame_does_no_harm() {
         let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(|| {
             let seen = Arc::new(AtomicU32::new(0));
             let count = Arc::clone(&seen);
-            let config = Config::new().watch(Duration::from_micros(100)).on_slow_turn(move |slow| {
+            let config = Config::new().report_slow_turns(Duration::from_micros(100)).on_slow_turn(move |slow| {
                 count.fetch_add(u32::from(!slow.over), Relaxed);
             });
             let end = Instant::now() + Duration::from_secs(2);
@@ -706,7 +706,7 @@ fn a_mutex_that_is_held_over_a_wait_and_hangs_the_worker_is_named() {
         return;
     }
     let mutex = Arc::new(Mutex::new(()));
-    let _ = Config::new().watch(Duration::from_millis(100)).run(|| {
+    let _ = Config::new().report_slow_turns(Duration::from_millis(100)).run(|| {
         let tasks = ["first", "second"].map(|name| {
             let mutex = Arc::clone(&mutex);
             named(name, move || {
@@ -784,7 +784,7 @@ fn a_slow_callback_is_told_from_a_task() {
 fn a_hook_that_panics_harms_nobody() {
     let calls = Arc::new(AtomicU32::new(0));
     let inner = Arc::clone(&calls);
-    let config = Config::new().watch(Duration::from_millis(5)).on_slow_turn(move |_| {
+    let config = Config::new().report_slow_turns(Duration::from_millis(5)).on_slow_turn(move |_| {
         inner.fetch_add(1, Relaxed);
         std::panic::resume_unwind(Box::new("no"));
     });
@@ -806,10 +806,11 @@ fn the_librarys_own_thread_is_nobody_who_could_wake_a_task() {
     let child = unsafe { libc::fork() };
     if child == 0 {
         let kept: RefCell<Option<Unparker>> = RefCell::default();
-        let result = Config::new().watch(Duration::from_secs(1)).stall_report(Duration::from_secs(3600)).run(|| {
-            *kept.borrow_mut() = Some(Unparker::current());
-            park("nobody").is_err()
-        });
+        let result =
+            Config::new().report_slow_turns(Duration::from_secs(1)).report_stall(Duration::from_secs(3600)).run(|| {
+                *kept.borrow_mut() = Some(Unparker::current());
+                park("nobody").is_err()
+            });
         eprintln!("{}", result.err().map_or("no deadlock".into(), |error| error.to_string()));
         // SAFETY: it has no preconditions.
         unsafe { libc::_exit(0) };

@@ -169,7 +169,7 @@ fn a_waiter_that_is_unwound_passes_the_lock_on() {
     let (mutex, ended) = (Arc::new(Mutex::new(())), Rc::new(Cell::new(0)));
     // None of them heeds its cancel, so all are unwound when the grace period is over: the first gives the lock to the
     // second, who is unwound before it can take it.
-    let config = Config::new().grace(Duration::from_millis(5));
+    let config = Config::new().shutdown_grace(Duration::from_millis(5));
     let outcome = config.run(|| {
         for _ in 0..3 {
             let (mutex, ended) = (Arc::clone(&mutex), Rc::clone(&ended));

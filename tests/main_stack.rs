@@ -95,7 +95,7 @@ mod cases {
         let told = Arc::new(Mutex::new(Vec::new()));
         let (inner, telling) = (Arc::clone(&told), Arc::clone(&told));
         Config::new()
-            .watch(Duration::from_millis(20))
+            .report_slow_turns(Duration::from_millis(20))
             .on_slow_turn(move |slow| {
                 let trace = slow.backtrace.as_ref().map(ToString::to_string).unwrap_or_default();
                 telling.lock().unwrap().push(trace);

@@ -4,7 +4,7 @@
 
 mod common;
 
-use cede::{Builder, Generator, Sink, Step, Yielder};
+use cede::{Builder, CoroutineState, Generator, Sink, Yielder};
 use common::{command, transcript};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -44,7 +44,7 @@ fn by_value() {
         match way {
             0 => assert_eq!(g.close().unwrap().unwrap(), "the generator is being closed"),
             1 => drop(g),
-            _ => assert!(matches!(g.throw("trouble"), Ok(Step::Complete(text)) if text.ends_with("trouble"))),
+            _ => assert!(matches!(g.throw("trouble"), Ok(CoroutineState::Complete(text)) if text.ends_with("trouble"))),
         }
     }
     assert_eq!(ended.get(), 3);

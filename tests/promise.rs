@@ -192,7 +192,7 @@ fn a_callback_from_another_thread_wakes_a_worker_that_sleeps() {
         promise.set(1).unwrap();
     });
     // Nothing else ends its sleep.
-    let config = Config::new().stall_report(Duration::MAX);
+    let config = Config::new().report_stall(Duration::MAX);
     let value = config.run(|| {
         let (sender, receiver) = cede::sync::channel::bounded(1);
         completion.on_done(move |value| sender.send(*value.unwrap()).unwrap());

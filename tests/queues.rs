@@ -315,7 +315,7 @@ fn a58_ord_panics_while_a_pusher_waits_loses_neither_item() {
 fn a58_item_put_back_by_an_unwound_popper_is_not_compared() {
     let told = in_child("a58_item_put_back_by_an_unwound_popper_is_not_compared", || {
         let queue = Arc::new(PriorityQueue::unbounded());
-        let outcome = Config::new().grace(Duration::from_millis(5)).run(|| {
+        let outcome = Config::new().shutdown_grace(Duration::from_millis(5)).run(|| {
             let inner = Arc::clone(&queue);
             // Pushes while it is unwound; the first item goes to the popper, which is unwound next.
             let _detached = spawn(move || {
@@ -366,7 +366,7 @@ fn a59_a_cancelled_getter_loses_no_item() {
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a59_an_item_handed_to_somebody_who_is_unwound_goes_back_to_its_place() {
     let queue = Arc::new(PriorityQueue::unbounded());
-    let outcome = Config::new().grace(Duration::from_millis(5)).run(|| {
+    let outcome = Config::new().shutdown_grace(Duration::from_millis(5)).run(|| {
         let inner = Arc::clone(&queue);
         // Pushes while it is unwound, to somebody who is unwound next.
         let _detached = spawn(move || {
@@ -390,7 +390,7 @@ fn a59_an_item_handed_to_somebody_who_is_unwound_goes_back_to_its_place() {
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn item_of_an_unwound_popper_goes_back_to_the_front() {
     let queue = Arc::new(Queue::unbounded());
-    let outcome = Config::new().grace(Duration::from_millis(5)).run(|| {
+    let outcome = Config::new().shutdown_grace(Duration::from_millis(5)).run(|| {
         let inner = Arc::clone(&queue);
         let _detached = spawn(move || {
             // From another thread, which cannot see that the popper is to be unwound too.

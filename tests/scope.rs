@@ -5,7 +5,7 @@ mod common;
 
 use cede::task::{self, Cancelled, Failure, Scope, ScopeError};
 use cede::time::{now, sleep};
-use cede::{Builder, Config, JoinError, as_completed, gather, join_all, race, run, scope, shield, yield_now};
+use cede::{Builder, Config, JoinError, as_completed, join_all, race, run, scope, shield, yield_now};
 use common::witness::{Drops, Log};
 use common::{caught, panic_text, paused, rounds, s, since};
 use std::cell::{Cell, RefCell};
@@ -104,9 +104,10 @@ fn the_combinators_take_scoped_handles_too() {
             let first = race(all()).winner;
             let order: Vec<_> = as_completed(all()).map(|task| task.result.unwrap().unwrap()).collect();
             assert_eq!(order, ["three", "one", "two"]);
-            assert_eq!(join_all(all()).unwrap(), [Ok("one"), Ok("two"), Ok("three")]);
+            let joined = join_all(all()).into_iter().map(Result::unwrap);
+            assert_eq!(joined.collect::<Vec<_>>(), [Ok("one"), Ok("two"), Ok("three")]);
             let waited = task::wait(&mut all(), task::When::First, None).unwrap();
-            (first, waited.done, gather(all()).len())
+            (first, waited.done, join_all(all()).len())
         });
         assert_eq!(lengths.unwrap(), (2, vec![2], 3));
     });
@@ -262,13 +263,13 @@ fn a_panic_that_somebody_joined_is_no_failure_of_the_scope_but_cancels_the_other
             let seen = loop {
                 // The first wait is the body's, which is cut short.
                 match bad.join() {
-                    Err(JoinError::Interrupted(_)) => {}
+                    Err(JoinError::Interrupted) => {}
                     result => break result.unwrap_err().to_string(),
                 }
             };
             let told = loop {
                 match other.join() {
-                    Err(JoinError::Interrupted(_)) => {}
+                    Err(JoinError::Interrupted) => {}
                     result => break result.unwrap(),
                 }
             };

@@ -17,7 +17,7 @@ use std::time::Duration;
 #[test]
 fn a_child_that_will_not_end_stops_the_process_and_is_named() {
     let text = in_child("a_child_that_will_not_end_stops_the_process_and_is_named", || {
-        let config = Config::new().grace(Duration::from_millis(20));
+        let config = Config::new().shutdown_grace(Duration::from_millis(20));
         let outcome = config.run(|| {
             let parent = || {
                 let local = Cell::new(0u64);
@@ -45,7 +45,7 @@ fn a_child_that_will_not_end_stops_the_process_and_is_named() {
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn the_one_that_will_not_end_is_named_and_not_those_who_wait_for_it() {
     let text = in_child("the_one_that_will_not_end_is_named_and_not_those_who_wait_for_it", || {
-        let config = Config::new().grace(Duration::from_millis(20));
+        let config = Config::new().shutdown_grace(Duration::from_millis(20));
         let outcome = config.run(|| {
             fn nest(depth: u32) {
                 let _ = scope(|scope| {
@@ -72,7 +72,7 @@ fn the_one_that_will_not_end_is_named_and_not_those_who_wait_for_it() {
 fn a_child_that_will_not_end_stops_the_process_also_when_main_waits_for_it_in_a_deadlock() {
     let name = "a_child_that_will_not_end_stops_the_process_also_when_main_waits_for_it_in_a_deadlock";
     let text = in_child(name, || {
-        let config = Config::new().grace(Duration::from_millis(20));
+        let config = Config::new().shutdown_grace(Duration::from_millis(20));
         let outcome = config.run(|| {
             let local = Cell::new(0u64);
             scope(|scope| {
@@ -102,7 +102,7 @@ fn a_child_that_will_not_end_stops_the_process_also_when_main_waits_for_it_in_a_
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a_child_that_ignores_its_cancel_is_unwound_after_the_grace_and_its_parent_after_it() {
     let log = Log::default();
-    let config = Config::new().grace(Duration::from_millis(30));
+    let config = Config::new().shutdown_grace(Duration::from_millis(30));
     config
         .run(|| {
             let inner = log.clone();

@@ -162,7 +162,7 @@ fn run_in_a_body_that_suspends_panics_and_ends_in_order() {
     assert!(run(|| true), "the thread has no run");
     // With a watcher beside it, which would signal the thread for as long as the run is open.
     let mut watched = Generator::new(|y: &Yielder<u32>| {
-        Config::new().watch(Duration::from_millis(200)).run(|| y.yield_(1)).unwrap();
+        Config::new().report_slow_turns(Duration::from_millis(200)).run(|| y.yield_(1)).unwrap();
     });
     let text = panic_text(caught(|| watched.next()));
     is_refused_inside(&text, "an unnamed generator", "run");

@@ -209,7 +209,7 @@ impl World {
                 park("a wake").is_err()
             }
             1 => sleep(self.pause()).is_err(),
-            2 => matches!(spawn(self.helper()).join(), Err(JoinError::Interrupted(_))),
+            2 => matches!(spawn(self.helper()).join(), Err(JoinError::Interrupted)),
             3 => self.wait_in_scope(),
             4 => {
                 shield(|| sleep(self.pause())).expect("it is shielded");
@@ -227,7 +227,7 @@ impl World {
             }
             6 => {
                 let results = gather([spawn(self.helper()), spawn(self.helper())]);
-                assert!(results.iter().all(|result| !matches!(result, Err(JoinError::Interrupted(_)))));
+                assert!(results.iter().all(|result| !matches!(result, Err(JoinError::Interrupted))));
                 task::check().is_err()
             }
             _ => race([spawn(self.helper()), spawn(self.helper())]).losers.len() != 1 || task::check().is_err(),

@@ -372,7 +372,7 @@ fn a_select_that_is_unwound_passes_on_what_it_was_handed() {
         }
     }
     let sends = SendsAtTheEnd(sender.clone());
-    let config = Config::new().grace(20 * MS);
+    let config = Config::new().shutdown_grace(20 * MS);
     config
         .run(move || {
             // Both are unwound at the end of the grace period, in the order in which they were made.

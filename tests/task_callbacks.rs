@@ -251,7 +251,7 @@ fn a_callback_that_adds_itself_for_ever_does_not_keep_the_run_from_ending() {
         }
         let count = Rc::new(Cell::new(0));
         Config::new()
-            .grace(Duration::from_millis(50))
+            .shutdown_grace(Duration::from_millis(50))
             .run(|| {
                 again(&Rc::new(spawn(|| ())), &count);
                 rounds(10);
@@ -278,7 +278,7 @@ fn chain(handle: &Rc<JoinHandle<Counted>>, left: u32, ran: &Rc<Cell<u32>>) {
 fn chain_at_the_end(left: u32, grace: Duration) -> (u32, u32) {
     let (ran, drops) = (Rc::new(Cell::new(0)), Drops::default());
     let value = drops.value();
-    let outcome = Config::new().grace(grace).run(|| {
+    let outcome = Config::new().shutdown_grace(grace).run(|| {
         let handle = Rc::new(spawn(move || value));
         yield_now();
         chain(&handle, left, &ran);
@@ -313,7 +313,7 @@ fn endless_callbacks_at_the_end_are_cut_and_the_result_dropped() {
 fn panic_whose_callbacks_were_cut_is_reported() {
     let told = Log::default();
     let unhandled = told.clone();
-    let config = Config::new().grace(Duration::ZERO).on_unhandled_panic(move |label, _| unhandled.add(label));
+    let config = Config::new().shutdown_grace(Duration::ZERO).on_unhandled_panic(move |label, _| unhandled.add(label));
     let outcome = config.run(|| {
         fn again(handle: &Rc<JoinHandle<()>>) {
             let next = Rc::clone(handle);

@@ -63,7 +63,7 @@ fn a_result_that_takes_turns_for_ever_while_it_is_dropped_is_told_to_end_like_it
     let log = Log::default();
     let inner = log.clone();
     Config::new()
-        .grace(Duration::from_millis(20))
+        .shutdown_grace(Duration::from_millis(20))
         .run(move || {
             let told = inner.clone();
             spawn(move || {
@@ -102,7 +102,7 @@ fn a_result_that_will_not_let_go_is_left_behind_by_name_and_of_a_scope_stops_the
     let text = in_child(name, || {
         let began = Instant::now();
         Config::new()
-            .grace(Duration::from_millis(20))
+            .shutdown_grace(Duration::from_millis(20))
             .run(|| {
                 spawn(stays);
                 rounds(2);
@@ -110,7 +110,7 @@ fn a_result_that_will_not_let_go_is_left_behind_by_name_and_of_a_scope_stops_the
             .unwrap();
         assert!(began.elapsed() < Duration::from_secs(5));
         eprintln!("the first run is over");
-        let _ = Config::new().grace(Duration::from_millis(20)).run(|| scope(|s| drop(s.spawn(stays))).is_ok());
+        let _ = Config::new().shutdown_grace(Duration::from_millis(20)).run(|| scope(|s| drop(s.spawn(stays))).is_ok());
         eprintln!("the second run is over");
     });
     assert!(text.contains("#3 would not end"), "{text}");

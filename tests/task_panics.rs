@@ -190,7 +190,7 @@ fn destructors_of_a_panicking_task_may_do_anything_with_tasks() {
         eprintln!("{}", log.take().join(" "));
     });
     let cancelled = "Err(Cancelled)";
-    let interrupted = "Err(Interrupted(Cancelled))";
+    let interrupted = "Err(Interrupted)";
     let expected =
         format!("{cancelled} {cancelled} {interrupted} {interrupted} true Some(Err(Cancelled))\nexit code Some(0)");
     assert!(text.ends_with(&expected), "{text}");

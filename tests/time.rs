@@ -149,7 +149,7 @@ fn longest() -> Duration {
 fn paused_clock_at_its_last_moment_still_ends_the_run() {
     let told = in_child("paused_clock_at_its_last_moment_still_ends_the_run", || {
         for grace in [0, 20] {
-            let config = Config::new().paused_clock(true).grace(Duration::from_millis(grace));
+            let config = Config::new().paused_clock(true).shutdown_grace(Duration::from_millis(grace));
             let outcome = config.run(|| {
                 let start = now();
                 spawn(|| cede::task::park("ever"));
@@ -174,7 +174,7 @@ fn paused_clock_at_its_last_moment_still_ends_the_run() {
             });
             assert_eq!(outcome.unwrap(), (true, true, true));
             // Nobody else is ready, so the clock jumps there.
-            let config = Config::new().paused_clock(true).grace(Duration::from_millis(grace));
+            let config = Config::new().paused_clock(true).shutdown_grace(Duration::from_millis(grace));
             let outcome = config.run(|| {
                 let end = now() + longest();
                 let mut task = spawn(move || cede::time::sleep_until(end));
@@ -193,7 +193,7 @@ fn paused_clock_at_its_last_moment_still_ends_the_run() {
 fn durations_at_the_limits_of_the_clock_harm_no_wait() {
     let years = |years: u64| Duration::from_secs(years * 365 * 86_400);
     for duration in [Duration::MAX, longest() - SECOND, longest() / 2, Duration::from_nanos(u64::MAX), years(600)] {
-        let config = Config::new().grace(duration).stall_report(duration).watch(duration);
+        let config = Config::new().shutdown_grace(duration).report_stall(duration).report_slow_turns(duration);
         let outcome = config.run(|| {
             let mut sleeper = spawn(move || (sleep(duration), cede::timeout(duration, || sleep(duration)).is_ok()));
             let mut ticker = spawn(move || {
@@ -463,7 +463,7 @@ fn outside_of_a_run_there_is_the_real_time_and_no_sleep() {
 fn a_paused_clock_does_not_keep_a_run_from_ending() {
     // A task that is ready for ever: the clock would stand, and the grace period never be over.
     let start = Instant::now();
-    let config = Config::new().paused_clock(true).grace(Duration::from_millis(50));
+    let config = Config::new().paused_clock(true).shutdown_grace(Duration::from_millis(50));
     config
         .run(|| {
             spawn(|| {

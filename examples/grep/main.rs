@@ -37,7 +37,7 @@ mod window;
 
 use args::{Options, Refusal, Request, Show};
 use block::Tray;
-use cede::Step;
+use cede::CoroutineState;
 use output::{Destination, Output, reason};
 use pattern::Pattern;
 use print::Summary;
@@ -89,7 +89,7 @@ fn run(mut options: Options, pattern: Pattern) -> Summary {
     let mut matcher = search::matcher(search, printer);
 
     let mut step = source.start();
-    while let Step::Yielded(block) = step {
+    while let CoroutineState::Yielded(block) = step {
         progress.advance(block.window.text().len());
         // It may take the block and end with it: then there is no need to read another one.
         if matcher.send(block).is_err() || matcher.is_finished() {

@@ -22,6 +22,9 @@ pub use self::scoped::{Scoped, scoped};
 
 /// What a resume led to: the body suspended with a value, or returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[doc(alias = "Step")]
+#[doc(alias = "GeneratorState")]
+#[doc(alias = "StopIteration")]
 pub enum CoroutineState<Y, R> {
     /// The body suspended with this value; it can be resumed.
     Yielded(Y),

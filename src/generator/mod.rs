@@ -9,7 +9,7 @@
 //! | `g.throw(e)` | [`Generator::throw`]; [`Yielder::try_yield`] returns it as [`Interrupt::Thrown`] |
 //! | `g.close()`, `GeneratorExit` | [`Generator::close`] or drop; `try_yield` returns [`Interrupt::Closed`] |
 //! | `yield from inner` | [`Yielder::yield_from`] |
-//! | `return v`, `StopIteration.value` | [`Step::Complete`], [`Generator::into_return`] |
+//! | `return v`, `StopIteration.value` | [`CoroutineState::Complete`], [`Generator::into_return`] |
 //! | `inspect.getgeneratorstate(g)` | [`Generator::state`] |
 //!
 //! A body paused in `yield_` cannot be told anything by value, so closing it or throwing at it unwinds it, once. A body
@@ -33,9 +33,6 @@ use std::panic::resume_unwind;
 
 pub use self::error::{CloseError, Interrupt, SendError, ThrowError};
 pub use self::yielder::Yielder;
-
-/// What a generator came to: it yielded a value or returned one.
-pub type Step<Y, R> = CoroutineState<Y, R>;
 
 /// A body that yields values of type `Y`, is sent values of type `S`, and returns an `R`.
 ///
@@ -119,7 +116,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     /// If it has been started: from then on it waits for a value, see [`send`](Self::send).
     ///
     /// ```
-    /// use cede::{Generator, Step};
+    /// use cede::{CoroutineState, Generator};
     /// let mut total = Generator::new(|y| {
     ///     let mut sum = 0;
     ///     while sum < 10 {
@@ -127,16 +124,16 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     ///     }
     ///     "enough"
     /// });
-    /// assert_eq!(total.start(), Step::Yielded(0));
-    /// assert_eq!(total.send(4)?, Step::Yielded(4));
-    /// assert_eq!(total.send(6)?, Step::Complete("enough"));
+    /// assert_eq!(total.start(), CoroutineState::Yielded(0));
+    /// assert_eq!(total.send(4)?, CoroutineState::Yielded(4));
+    /// assert_eq!(total.send(6)?, CoroutineState::Complete("enough"));
     /// # Ok::<(), cede::SendError<i32>>(())
     /// ```
     #[track_caller]
-    pub fn start(&mut self) -> Step<Y, R> {
+    pub fn start(&mut self) -> CoroutineState<Y, R> {
         match self.raw.start() {
-            Event::Yielded(value) => Step::Yielded(value),
-            Event::Complete(value) => Step::Complete(value),
+            Event::Yielded(value) => CoroutineState::Yielded(value),
+            Event::Complete(value) => CoroutineState::Complete(value),
             event => self.settle(event),
         }
     }
@@ -153,7 +150,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     /// A panic of the body comes out here, and the generator is finished.
     #[inline(always)]
     #[track_caller]
-    pub fn send(&mut self, value: S) -> Result<Step<Y, R>, SendError<S>> {
+    pub fn send(&mut self, value: S) -> Result<CoroutineState<Y, R>, SendError<S>> {
         if self.raw.is_finished() {
             return Err(SendError::Finished(value));
         }
@@ -179,7 +176,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     /// A panic of the body comes out here.
     ///
     /// ```
-    /// use cede::{Generator, Interrupt, Step, Yielder};
+    /// use cede::{CoroutineState, Generator, Interrupt, Yielder};
     /// let mut g = Generator::new(|y: &Yielder<String>| loop {
     ///     match y.try_yield("ready".into()) {
     ///         Ok(()) => {}
@@ -188,10 +185,10 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     ///     }
     /// });
     /// g.next();
-    /// assert_eq!(g.throw("trouble").unwrap(), Step::Yielded("caught trouble".to_string()));
+    /// assert_eq!(g.throw("trouble").unwrap(), CoroutineState::Yielded("caught trouble".to_string()));
     /// ```
     #[track_caller]
-    pub fn throw(&mut self, error: impl Into<Box<dyn Error>>) -> Result<Step<Y, R>, ThrowError> {
+    pub fn throw(&mut self, error: impl Into<Box<dyn Error>>) -> Result<CoroutineState<Y, R>, ThrowError> {
         let stop = self.chain.deliver(&mut self.raw, Message::Throw(error.into()), false);
         match self.step_of(stop) {
             Ok(step) => Ok(step),
@@ -281,11 +278,11 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
 
     /// The plain way, short enough to be inlined: the body itself is resumed and yields.
     #[inline(always)]
-    fn advance(&mut self, value: S) -> Step<Y, R> {
+    fn advance(&mut self, value: S) -> CoroutineState<Y, R> {
         if self.chain.is_empty() {
             match self.raw.resume(value) {
-                Event::Yielded(value) => Step::Yielded(value),
-                Event::Complete(value) => Step::Complete(value),
+                Event::Yielded(value) => CoroutineState::Yielded(value),
+                Event::Complete(value) => CoroutineState::Complete(value),
                 event => self.settle(event),
             }
         } else {
@@ -294,9 +291,9 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     }
 
     /// While a generator is yielded from, its body is resumed without a visit to those around it.
-    fn advance_innermost(&mut self, value: S) -> Step<Y, R> {
+    fn advance_innermost(&mut self, value: S) -> CoroutineState<Y, R> {
         match self.chain.send(value) {
-            Stop::Yielded(value) => Step::Yielded(value),
+            Stop::Yielded(value) => CoroutineState::Yielded(value),
             stop => {
                 let stop = self.chain.follow_inner(&mut self.raw, stop, false);
                 self.step_or_panic(stop)
@@ -306,14 +303,14 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
 
     /// What is to be done when the body did something rarer than yielding or returning.
     #[cold]
-    fn settle(&mut self, event: Event<Y, R>) -> Step<Y, R> {
+    fn settle(&mut self, event: Event<Y, R>) -> CoroutineState<Y, R> {
         let stop = delegate::stop_of(&self.raw, event);
         let stop = self.chain.follow_root(&mut self.raw, stop, false);
         self.step_or_panic(stop)
     }
 
     #[cold]
-    fn step_or_panic(&mut self, stop: Stop<Y, S, R>) -> Step<Y, R> {
+    fn step_or_panic(&mut self, stop: Stop<Y, S, R>) -> CoroutineState<Y, R> {
         match self.step_of(stop) {
             Ok(step) => step,
             // An error is no panic payload, so only its text can go on.
@@ -321,10 +318,10 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         }
     }
 
-    fn step_of(&mut self, stop: Stop<Y, S, R>) -> Result<Step<Y, R>, Box<dyn Error>> {
+    fn step_of(&mut self, stop: Stop<Y, S, R>) -> Result<CoroutineState<Y, R>, Box<dyn Error>> {
         match stop {
-            Stop::Yielded(value) => Ok(Step::Yielded(value)),
-            Stop::Returned(value) => Ok(Step::Complete(value)),
+            Stop::Yielded(value) => Ok(CoroutineState::Yielded(value)),
+            Stop::Returned(value) => Ok(CoroutineState::Complete(value)),
             Stop::Raised(error) => Err(error),
             Stop::Panicked(payload) => resume_unwind(payload),
             Stop::Unwound => panic!(
@@ -347,8 +344,8 @@ impl<Y: 'static, R: 'static> Iterator for Generator<Y, (), R> {
             return None;
         }
         match self.advance(()) {
-            Step::Yielded(value) => Some(value),
-            Step::Complete(value) => {
+            CoroutineState::Yielded(value) => Some(value),
+            CoroutineState::Complete(value) => {
                 self.returned = Some(value);
                 None
             }

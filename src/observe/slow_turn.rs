@@ -9,7 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// A task that keeps its worker, and so everybody else, for longer than
-/// [`Config::watch`](crate::Config::watch) allows.
+/// [`Config::report_slow_turns`](crate::Config::report_slow_turns) allows.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct SlowTurn {

@@ -42,13 +42,13 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("stack_size", &self.stack_size)
-            .field("grace", &self.grace)
-            .field("stall_report", &self.stall)
+            .field("shutdown_grace", &self.grace)
+            .field("report_stall", &self.stall)
             .field("closed_world", &self.closed_world)
             .field("paused_clock", &self.paused_clock)
             .field("seed", &self.seed)
             .field("dump_on_signal", &self.watchdog.dump_on)
-            .field("watch", &self.watchdog.watch)
+            .field("report_slow_turns", &self.watchdog.watch)
             .finish_non_exhaustive()
     }
 }
@@ -81,13 +81,15 @@ impl Config {
     }
 
     /// How long tasks may take to end after main has returned and they have been cancelled, before they are unwound.
-    pub fn grace(mut self, grace: Duration) -> Self {
+    #[doc(alias = "grace")]
+    pub fn shutdown_grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
     /// After how long a wait of everybody is reported on stderr, once, if a wake may still come from another thread.
-    pub fn stall_report(mut self, after: Duration) -> Self {
+    #[doc(alias = "stall_report")]
+    pub fn report_stall(mut self, after: Duration) -> Self {
         self.stall = after;
         self
     }
@@ -135,12 +137,13 @@ impl Config {
     /// let order = |seed| cede::Config::new().seed(seed).run(|| {
     ///     let log = Rc::new(RefCell::new(Vec::new()));
     ///     let task = |n| { let log = Rc::clone(&log); cede::spawn(move || log.borrow_mut().push(n)) };
-    ///     cede::gather((0..8).map(task).collect::<Vec<_>>());
+    ///     cede::join_all((0..8).map(task).collect::<Vec<_>>());
     ///     log.take()
     /// }).unwrap();
     /// assert_eq!(order(7), order(7));
     /// assert!((0..10).any(|seed| order(seed) != [0, 1, 2, 3, 4, 5, 6, 7]));
     /// ```
+    #[doc(alias = "shuffle")]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
@@ -173,25 +176,27 @@ impl Config {
     ///
     /// ```
     /// use std::time::{Duration, Instant};
-    /// cede::Config::new().watch(Duration::from_millis(5)).run(|| {
+    /// cede::Config::new().report_slow_turns(Duration::from_millis(5)).run(|| {
     ///     let start = Instant::now();
     ///     while start.elapsed() < Duration::from_millis(20) {} // is named on stderr
     /// })?;
     /// # Ok::<(), cede::RunError<()>>(())
     /// ```
-    pub fn watch(mut self, allowed: Duration) -> Self {
+    #[doc(alias = "watch")]
+    #[doc(alias = "watchdog")]
+    pub fn report_slow_turns(mut self, allowed: Duration) -> Self {
         self.watchdog.watch = Some(allowed);
         self
     }
 
-    /// What is told of a slow turn instead of stderr: see [`watch`](Self::watch), without which there are none. It is
+    /// What is told of a slow turn instead of stderr: see [`report_slow_turns`](Self::report_slow_turns), without which there are none. It is
     /// called on the watching thread, which counts among those that may wake a task: no deadlock is certain then because the
     /// process has no other.
     ///
     /// ```
     /// use std::time::Duration;
     /// cede::Config::new()
-    ///     .watch(Duration::from_millis(100))
+    ///     .report_slow_turns(Duration::from_millis(100))
     ///     .on_slow_turn(|slow| eprintln!("too long: {:?}", slow.task))
     ///     .run(|| ())?;
     /// # Ok::<(), cede::RunError<()>>(())

@@ -76,8 +76,14 @@ pub enum BarrierError {
     #[error("the deadline came before everybody was at the barrier")]
     Timeout,
     /// The task was cancelled while it waited, or could not wait because the thread panics.
-    #[error(transparent)]
-    Cancelled(#[from] Cancelled),
+    #[error("the task was cancelled")]
+    Cancelled,
+}
+
+impl From<Cancelled> for BarrierError {
+    fn from(_: Cancelled) -> BarrierError {
+        BarrierError::Cancelled
+    }
 }
 
 /// What somebody who has passed a [`Barrier`] is told.

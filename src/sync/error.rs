@@ -11,8 +11,14 @@ pub enum WaitTimeoutError {
     #[error("the deadline came before what was waited for")]
     Timeout,
     /// The task was cancelled while it waited, or could not wait because the thread panics.
-    #[error(transparent)]
-    Cancelled(#[from] Cancelled),
+    #[error("the task was cancelled")]
+    Cancelled,
+}
+
+impl From<Cancelled> for WaitTimeoutError {
+    fn from(_: Cancelled) -> WaitTimeoutError {
+        WaitTimeoutError::Cancelled
+    }
 }
 
 impl WaitTimeoutError {
@@ -27,6 +33,6 @@ pub(super) fn outcome<V>(ended: Ended<V>) -> Result<V, WaitTimeoutError> {
     match ended {
         Ended::Granted(value) | Ended::Closed(value) => Ok(value),
         Ended::TimedOut(_) => Err(WaitTimeoutError::Timeout),
-        Ended::Cancelled(_) => Err(WaitTimeoutError::Cancelled(Cancelled)),
+        Ended::Cancelled(_) => Err(WaitTimeoutError::Cancelled),
     }
 }

@@ -26,6 +26,9 @@ use std::time::{Duration, Instant};
 ///     assert_eq!(waiting.join().unwrap(), 42);
 /// });
 /// ```
+#[doc(alias = "oneshot")]
+#[doc(alias = "once")]
+#[doc(alias = "Future")]
 pub struct Promise<T> {
     shared: Arc<Shared<T>>,
 }

@@ -8,22 +8,27 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Waits for all tasks, and returns what each came to, in the order of the handles: the errors are in their places too.
+/// Waits for all tasks and returns their results in the order of the handles. One task's error does not end the wait for the rest.
 ///
-/// If the one who waits is cancelled (or a deadline around this comes), all tasks are cancelled, and awaited nevertheless:
-/// their results are there, and the next wait returns [`Cancelled`].
+/// `gather` is a second name of this function, for readers who know asyncio.
+///
+/// If the waiting task is cancelled, or a deadline around this call passes, all tasks are cancelled and still awaited: the
+/// results are complete, and the next wait returns [`Cancelled`].
 ///
 /// ```
 /// cede::run(|| {
 ///     let tasks = (1..=3).map(|n| cede::spawn(move || if n == 2 { panic!("two") } else { n }));
-///     let results = cede::gather(tasks.collect::<Vec<_>>());
+///     let results = cede::join_all(tasks.collect::<Vec<_>>());
 ///     assert_eq!(*results[0].as_ref().unwrap(), 1);
 ///     assert!(results[1].is_err());
 ///     assert_eq!(*results[2].as_ref().unwrap(), 3);
 /// });
 /// ```
 #[track_caller]
-pub fn gather<H: Joinable>(handles: impl IntoIterator<Item = H>) -> Vec<Result<H::Value, JoinError>> {
+#[doc(alias = "JoinSet")]
+#[doc(alias = "join_set")]
+#[doc(alias = "wait_group")]
+pub fn join_all<H: Joinable>(handles: impl IntoIterator<Item = H>) -> Vec<Result<H::Value, JoinError>> {
     let mut handles: Vec<H> = handles.into_iter().collect();
     let mut results = nothing_yet(handles.len());
     settle(&mut handles, &mut results);
@@ -32,41 +37,6 @@ pub fn gather<H: Joinable>(handles: impl IntoIterator<Item = H>) -> Vec<Result<H
 
 fn nothing_yet<T>(count: usize) -> Vec<Option<T>> {
     (0..count).map(|_| None).collect()
-}
-
-/// Waits for all tasks, and returns their values in the order of the handles; or the first error, as soon as there is one. The
-/// other tasks then go on, detached.
-///
-/// # Errors
-///
-/// That of the first task that ended with one. [`JoinError::Interrupted`] if the one who waits was cancelled: then all tasks
-/// were cancelled, and have ended.
-///
-/// ```
-/// let values = cede::run(|| {
-///     let tasks: Vec<_> = (1..=3).map(|n| cede::spawn(move || n * n)).collect();
-///     cede::join_all(tasks)
-/// });
-/// assert_eq!(values.unwrap(), [1, 4, 9]);
-/// ```
-#[track_caller]
-pub fn join_all<H: Joinable>(handles: impl IntoIterator<Item = H>) -> Result<Vec<H::Value>, JoinError> {
-    let mut handles: Vec<H> = handles.into_iter().collect();
-    let mut results = nothing_yet(handles.len());
-    let group = Group::watch(&mut handles);
-    for _ in 0..handles.len() {
-        match group.next(None) {
-            Ok(place) => {
-                let place = place.expect("there is no deadline");
-                results[place] = Some(Ok(take(&mut handles[place])?));
-            }
-            Err(cancelled) => {
-                cancel_and_settle(&mut handles, &mut results);
-                return Err(JoinError::Interrupted(cancelled));
-            }
-        }
-    }
-    results.into_iter().map(|result| result.expect("all have ended")).collect()
 }
 
 /// The result of a task that has ended, or was abandoned.
@@ -258,10 +228,16 @@ pub struct Waited {
 pub enum WaitError {
     /// There is no task to wait for.
     #[error("there is no task to wait for: give at least one handle")]
-    Nobody,
+    NoTasks,
     /// The one who waits was cancelled. The tasks go on.
-    #[error(transparent)]
-    Cancelled(#[from] Cancelled),
+    #[error("the task was cancelled")]
+    Cancelled,
+}
+
+impl From<Cancelled> for WaitError {
+    fn from(_: Cancelled) -> WaitError {
+        WaitError::Cancelled
+    }
 }
 
 /// Waits until some or all of the tasks have ended, but not longer than `timeout`, and tells which have. Takes no result, and
@@ -269,7 +245,7 @@ pub enum WaitError {
 ///
 /// # Errors
 ///
-/// [`WaitError::Nobody`] without a handle, [`WaitError::Cancelled`] if the one who waits was cancelled. That the time is up is no
+/// [`WaitError::NoTasks`] without a handle, [`WaitError::Cancelled`] if the one who waits was cancelled. That the time is up is no
 /// error.
 ///
 /// ```
@@ -287,7 +263,7 @@ pub enum WaitError {
 #[track_caller]
 pub fn wait<H: Joinable>(handles: &mut [H], when: When, timeout: Option<Duration>) -> Result<Waited, WaitError> {
     if handles.is_empty() {
-        return Err(WaitError::Nobody);
+        return Err(WaitError::NoTasks);
     }
     let deadline = timeout.and_then(|timeout| running("wait for tasks").clock.now().checked_add(timeout));
     let group = Group::watch(handles);
@@ -376,10 +352,10 @@ impl<H: Joinable> Iterator for AsCompleted<H> {
                 self.handles[place] = None;
                 Some(Completed { place, result })
             }
-            Err(cancelled) => {
+            Err(Cancelled) => {
                 self.interrupted = true;
                 let place = self.handles.iter().position(Option::is_some).expect("one is left");
-                Some(Completed { place, result: Err(JoinError::Interrupted(cancelled)) })
+                Some(Completed { place, result: Err(JoinError::Interrupted) })
             }
         }
     }

@@ -154,7 +154,7 @@ pub(super) fn settle<H: Joinable>(handles: &mut [H], results: &mut [Option<Resul
     let mut cut = false;
     for (handle, result) in handles.iter_mut().zip(&mut *results).filter(|(_, result)| result.is_none()) {
         match handle.handle(sealed::Internal).join() {
-            Err(JoinError::Interrupted(_)) => {
+            Err(JoinError::Interrupted) => {
                 cut = true;
                 break;
             }

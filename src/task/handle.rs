@@ -25,11 +25,17 @@ pub enum JoinError {
     #[error("the task was cancelled")]
     Cancelled,
     /// Whoever waits was cancelled. The task goes on, and can be joined again.
-    #[error("the wait for the task was interrupted: {0}")]
-    Interrupted(#[from] Cancelled),
+    #[error("the wait for the task was interrupted: the task that waits was cancelled")]
+    Interrupted,
     /// The task waits, perhaps through others, for the one that joins it: this would never end.
     #[error("cannot join: the task waits for the one that joins it, so neither would ever end")]
     Deadlock,
+}
+
+impl From<Cancelled> for JoinError {
+    fn from(_: Cancelled) -> JoinError {
+        JoinError::Interrupted
+    }
 }
 
 /// The text that most payloads are.
@@ -61,7 +67,7 @@ impl fmt::Debug for JoinError {
         match self {
             JoinError::Panicked(payload) => write!(f, "Panicked({:?})", text_of(payload).trim_start_matches(": ")),
             JoinError::Cancelled => f.write_str("Cancelled"),
-            JoinError::Interrupted(cancelled) => f.debug_tuple("Interrupted").field(cancelled).finish(),
+            JoinError::Interrupted => f.write_str("Interrupted"),
             JoinError::Deadlock => f.write_str("Deadlock"),
         }
     }
@@ -144,7 +150,7 @@ impl<T> JoinHandle<T> {
             tcb.joiner.set(null());
         }
         match outcome {
-            Err(cancelled) if !self.is_finished() => Err(JoinError::Interrupted(cancelled)),
+            Err(Cancelled) if !self.is_finished() => Err(JoinError::Interrupted),
             _ => Ok(()),
         }
     }
@@ -252,6 +258,7 @@ impl<T> JoinHandle<T> {
     ///     assert!(!waiting.cancel());
     /// });
     /// ```
+    #[doc(alias = "abort")]
     pub fn cancel(&self) -> bool {
         if self.is_finished() {
             return false;

@@ -7,7 +7,7 @@ use super::group::{Joinable, settle};
 
 /// Waits for several tasks, whose types may differ, and returns a tuple of what each came to, in the order of the handles.
 ///
-/// If the one who waits is cancelled, all of them are, and are awaited nevertheless, as by [`gather`](crate::gather).
+/// If the one who waits is cancelled, all of them are, and are awaited nevertheless, as by [`join_all`](crate::join_all).
 ///
 /// ```
 /// cede::run(|| {
@@ -38,7 +38,7 @@ fn first_try<H: Joinable>(handle: &mut H, cut: &mut bool) -> Option<Result<H::Va
         return None;
     }
     match handle.handle(Internal).join() {
-        Err(JoinError::Interrupted(_)) => {
+        Err(JoinError::Interrupted) => {
             *cut = true;
             None
         }

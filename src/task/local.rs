@@ -14,6 +14,8 @@ pub(super) type Locals = Vec<(usize, Rc<dyn Any>)>;
 ///
 /// A task starts with the initial value, or, if it was built with [`Builder::inherit_locals`](crate::Builder::inherit_locals),
 /// with those that its spawner had at that moment. What it sets is its own: nobody else sees it.
+#[doc(alias = "contextvar")]
+#[doc(alias = "ContextVar")]
 pub struct LocalKey<T: 'static> {
     initial: fn() -> T,
 }

@@ -28,9 +28,12 @@ use std::sync::Arc;
 use std::thread::panicking;
 
 pub use self::callbacks::{CallbackId, Done};
+/// The name of [`join_all`] in asyncio.
+#[doc(no_inline)]
+pub use self::combine::join_all as gather;
 pub use self::combine::{
-    AsCompleted, Completed, Race, TaskError, TryJoinError, WaitError, Waited, When, as_completed, gather, join_all,
-    race, try_join_all, wait,
+    AsCompleted, Completed, Race, TaskError, TryJoinError, WaitError, Waited, When, as_completed, join_all, race,
+    try_join_all, wait,
 };
 pub use self::group::Joinable;
 pub use self::handle::{CancelOnDrop, JoinError, JoinHandle};
@@ -205,6 +208,8 @@ pub fn yield_now() {
 /// });
 /// assert_eq!(sum, 6);
 /// ```
+#[doc(alias = "go")]
+#[doc(alias = "spawn_local")]
 #[inline]
 #[track_caller]
 pub fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {

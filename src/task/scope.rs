@@ -209,6 +209,9 @@ pub struct Scope<'scope, 'env: 'scope> {
 /// assert_eq!((sum, numbers), (7, [10, 20, 3, 4]));
 /// # Ok::<(), cede::task::ScopeError<i32>>(())
 /// ```
+#[doc(alias = "nursery")]
+#[doc(alias = "TaskGroup")]
+#[doc(alias = "task_group")]
 #[track_caller]
 pub fn scope<'env, T>(f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T) -> Result<T, ScopeError<T>> {
     let worker = running("open a scope");

@@ -6,9 +6,7 @@ use crate::perform::{Ctx, Flow, perform};
 use crate::program::{Block, Kind, Use};
 use crate::suspend::{Access, Lent, Reach, nth};
 use crate::world::{NodeId, NodeKind, World};
-use cede::{
-    Builder, CloseError, Coroutine, CoroutineState, Generator, Inbox, Scoped, Sink, State, Step, Suspender, Yielder,
-};
+use cede::{Builder, CloseError, Coroutine, CoroutineState, Generator, Inbox, Scoped, Sink, State, Suspender, Yielder};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -157,7 +155,7 @@ impl Body {
             Some(Inner::Speaker(g)) => {
                 let step = if g.state() == State::Created { Ok(g.start()) } else { g.send(token) };
                 match step {
-                    Ok(Step::Yielded(token)) => Some(token),
+                    Ok(CoroutineState::Yielded(token)) => Some(token),
                     _ => None,
                 }
             }
@@ -195,8 +193,8 @@ impl Body {
             _ => return,
         };
         match step {
-            Ok(Step::Yielded(token)) => self.after(Some(token), me),
-            Ok(Step::Complete(token)) => token.check(),
+            Ok(CoroutineState::Yielded(token)) => self.after(Some(token), me),
+            Ok(CoroutineState::Complete(token)) => token.check(),
             Err(error) if error.to_string() != "an error" => fail("another error came back than the one thrown"),
             Err(_) => {}
         }

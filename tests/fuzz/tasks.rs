@@ -113,7 +113,7 @@ pub(crate) fn run(ctx: &Ctx<'_>, config: RunConfig, block: Block) -> Flow {
         .paused_clock(config.paused)
         .closed_world(true)
         .stack_size(256 * 1024)
-        .grace(Duration::from_millis(config.grace.into()))
+        .shutdown_grace(Duration::from_millis(config.grace.into()))
         .on_unhandled_panic(move |_, payload| {
             // It is only lent.
             if peek(payload) {

@@ -65,7 +65,7 @@ fn sleep_stage(n: u32, stage: Stage) -> f64 {
 /// One wait that is ended by a wake before its time, while `armed` others sleep: two turns, and whatever `wait` does.
 fn woken(armed: u32, wait: impl Fn() + 'static) -> f64 {
     const N: u32 = 100_000;
-    let measured = Config::new().grace(HOUR).run(|| {
+    let measured = Config::new().shutdown_grace(HOUR).run(|| {
         let _armed = sleepers(armed);
         let unparker = Rc::new(Cell::new(None));
         let (place, over) = (Rc::clone(&unparker), Rc::new(Cell::new(false)));
