@@ -48,7 +48,7 @@ const MUTEX: File = File { name: "sync/mutex.rs", for_loom: &[("const fn new", "
 const WAIT_ERROR: File = File { name: "sync/error.rs", for_loom: &[] };
 
 const WAIT_QUEUE: File =
-    File { name: "sync/wait_queue.rs", for_loom: &[("use std::sync::atomic::", "use loom::sync::atomic::")] };
+    File { name: "wait/queue.rs", for_loom: &[("use std::sync::atomic::", "use loom::sync::atomic::")] };
 
 const PROMISE: File = File {
     name: "sync/promise.rs",

@@ -4,9 +4,9 @@
 //! the order in which it was asked for; a duration too long for the clock (`Duration::MAX`) never comes.
 #![forbid(unsafe_code)]
 
-use crate::scheduler::{WaitSpec, worker};
-use crate::task::wait::{running, wait};
 use crate::task::{Cancelled, JoinError, JoinHandle, spawn};
+use crate::wait::{WaitSpec, worker};
+use crate::wait::{running, wait};
 use std::fmt;
 use std::time::{Duration, Instant};
 

@@ -26,7 +26,7 @@ impl<T> Chan<T> {
 
 /// What a select does that receives from two channels: stands in both lines, waits, claims itself, and leaves both.
 pub fn receive_from_either(channels: [&Chan<u32>; 2]) -> Option<u32> {
-    use crate::sync::wait_queue::SelectState;
+    use crate::wait::queue::SelectState;
     if let Some(message) = channels.iter().find_map(|channel| channel.try_recv().ok()) {
         return Some(message);
     }

@@ -22,7 +22,7 @@ pub mod task {
 
         pub fn consume_budget() {}
 
-        pub fn breathe_on(_: Option<&crate::scheduler::Worker>) {}
+        pub fn consume_budget_of(_: Option<&crate::scheduler::Worker>) {}
 
         pub fn is_out(waker: &crate::scheduler::wake::WakeHandle) -> bool {
             waker.is_gone()

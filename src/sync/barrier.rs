@@ -3,13 +3,11 @@
 //! Ranks are given when all have come, in the order of the line. So one that is cancelled while it waits leaves no gap.
 #![forbid(unsafe_code)]
 
-use super::wait_queue::{Ended, Line, WaitQueue, wait_in};
-use crate::scheduler::wake::WakeHandle;
-use crate::scheduler::{WaitSpec, worker};
-use crate::task::wait::{Cancelled, breathe_on};
 use crate::time::now;
 use crate::wait::lock::BiasedLock;
+use crate::wait::queue::{Ended, Line, WaitQueue, wait_in};
 use crate::wait::wake_list::WakeList;
+use crate::wait::{Cancelled, WaitSpec, WakeHandle, consume_budget_of, worker};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -146,7 +144,7 @@ impl Barrier {
         let mut state = self.state.lock_for(worker);
         if state.broken {
             drop(state);
-            breathe_on(worker);
+            consume_budget_of(worker);
             return Err(BarrierError::Broken);
         }
         // Counting them takes time, and is needed only if the last has come, as it seems.
@@ -155,7 +153,7 @@ impl Barrier {
             state.open(|| ranks.next(), &mut wake_list);
             drop(state);
             drop(wake_list);
-            breathe_on(worker);
+            consume_budget_of(worker);
             return Ok(BarrierWaitResult { rank: ranks.start });
         }
         state.waiting += 1;

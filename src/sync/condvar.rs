@@ -2,13 +2,11 @@
 #![forbid(unsafe_code)]
 
 use super::mutex::MutexGuard;
-use super::wait_queue::{Ended, Line, WaitQueue, wait_in};
-use crate::scheduler::wake::WakeHandle;
-use crate::scheduler::{WaitSpec, worker};
-use crate::task::wait::{Cancelled, consume_budget};
 use crate::time::now;
 use crate::wait::lock::BiasedLock;
+use crate::wait::queue::{Ended, Line, WaitQueue, wait_in};
 use crate::wait::wake_list::WakeList;
+use crate::wait::{Cancelled, WaitSpec, WakeHandle, consume_budget, worker};
 use std::fmt;
 use std::thread::panicking;
 use std::time::{Duration, Instant};

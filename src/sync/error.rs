@@ -1,8 +1,8 @@
 //! What comes of a wait that has a deadline.
 #![forbid(unsafe_code)]
 
-use super::wait_queue::Ended;
-use crate::task::wait::Cancelled;
+use crate::wait::Cancelled;
+use crate::wait::queue::Ended;
 
 /// Why a wait with a deadline came to nothing. Whoever waited has left the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]

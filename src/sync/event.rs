@@ -2,12 +2,10 @@
 #![forbid(unsafe_code)]
 
 use super::error::{WaitTimeoutError, outcome};
-use super::wait_queue::{Line, WaitQueue, wait_in, wake_all};
-use crate::scheduler::wake::WakeHandle;
-use crate::scheduler::{WaitSpec, worker};
-use crate::task::wait::{Cancelled, breathe_on};
 use crate::time::now;
 use crate::wait::lock::BiasedLock;
+use crate::wait::queue::{Line, WaitQueue, wait_in, wake_all};
+use crate::wait::{Cancelled, WaitSpec, WakeHandle, consume_budget_of, worker};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -95,7 +93,7 @@ impl Event {
         let mut state = self.state.lock_for(worker);
         if state.set {
             drop(state);
-            breathe_on(worker);
+            consume_budget_of(worker);
             return Ok(());
         }
         let waiter = state.waiters.enqueue(());

@@ -20,7 +20,6 @@ pub mod queue;
 mod rwlock;
 pub mod select;
 mod semaphore;
-pub(crate) mod wait_queue;
 #[cfg(test)]
 mod tests;
 

@@ -7,12 +7,10 @@
 //! 2. Somebody waits only while it is locked. So whoever gives it up hands it to the first in line, and `locked` stays true.
 
 use super::error::{WaitTimeoutError, outcome};
-use super::wait_queue::{Line, WaitQueue, wait_in};
-use crate::scheduler::wake::{Holder, WakeHandle};
-use crate::scheduler::{WaitSpec, Worker, worker};
-use crate::task::wait::{Cancelled, breathe_on};
 use crate::time::now;
 use crate::wait::lock::BiasedLock;
+use crate::wait::queue::{Line, WaitQueue, wait_in};
+use crate::wait::{Cancelled, Holder, WaitSpec, WakeHandle, Worker, consume_budget_of, worker};
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
@@ -288,7 +286,7 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     fn taken(&self, worker: Option<&Worker>) -> MutexGuard<'_, T> {
         let guard = self.guard();
-        breathe_on(worker);
+        consume_budget_of(worker);
         guard
     }
 

@@ -1,13 +1,10 @@
 //! Promises: a value that one side will set, once, and any number of others wait for.
 #![forbid(unsafe_code)]
 
-use super::wait_queue::{Ended, Line, SelectState, WaitQueue, WaiterId, wait_in, wake_all};
-use crate::scheduler::event_loop::Held;
-use crate::scheduler::wake::WakeHandle;
-use crate::scheduler::{WaitSpec, worker};
-use crate::task::wait::breathe_on;
 use crate::time::now;
 use crate::wait::lock::BiasedLock;
+use crate::wait::queue::{Ended, Line, SelectState, WaitQueue, WaiterId, wait_in, wake_all};
+use crate::wait::{Held, WaitSpec, WakeHandle, consume_budget_of, worker};
 use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -191,7 +188,7 @@ impl<T> Shared<T> {
             }
         } else {
             drop(state);
-            breathe_on(worker);
+            consume_budget_of(worker);
         }
         self.outcome().expect("those who wait are told when it is set")
     }

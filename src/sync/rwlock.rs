@@ -6,13 +6,11 @@
 //! 2. Somebody waits only while the first in line cannot go in. So nobody who comes later overtakes a writer.
 
 use super::error::{WaitTimeoutError, outcome};
-use super::wait_queue::{Line, WaitQueue, wait_in};
-use crate::scheduler::wake::{Holder, WakeHandle};
-use crate::scheduler::{WaitSpec, Worker, worker};
-use crate::task::wait::{Cancelled, is_out_of_breath, take_breath};
 use crate::time::now;
 use crate::wait::lock::{BiasedLock, Guard};
+use crate::wait::queue::{Line, WaitQueue, wait_in};
 use crate::wait::wake_list::WakeList;
+use crate::wait::{Cancelled, Holder, WaitSpec, WakeHandle, Worker, is_budget_spent, worker, yield_for_budget};
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
@@ -176,7 +174,7 @@ impl<T: ?Sized> RwLock<T> {
         let mut state = self.state.lock_for(worker);
         if state.enter_in_turn(access) {
             let number = self.sign(worker, state);
-            if is_out_of_breath(worker) {
+            if is_budget_spent(worker) {
                 self.give_way(worker, access, number);
             }
             return Ok(number);
@@ -198,12 +196,12 @@ impl<T: ?Sized> RwLock<T> {
         match access {
             Access::Read => {
                 let given_up_if_unwound = self.read_guard(number);
-                take_breath(worker);
+                yield_for_budget(worker);
                 std::mem::forget(given_up_if_unwound);
             }
             Access::Write => {
                 let given_up_if_unwound = self.write_guard(number);
-                take_breath(worker);
+                yield_for_budget(worker);
                 std::mem::forget(given_up_if_unwound);
             }
         }

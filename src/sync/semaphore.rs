@@ -7,13 +7,11 @@
 #![forbid(unsafe_code)]
 
 use super::error::{WaitTimeoutError, outcome};
-use super::wait_queue::{Line, WaitQueue, wait_in};
-use crate::scheduler::wake::{Holder, WakeHandle};
-use crate::scheduler::{WaitSpec, Worker, worker};
-use crate::task::wait::{Cancelled, is_out_of_breath, take_breath};
 use crate::time::now;
 use crate::wait::lock::{BiasedLock, Guard};
+use crate::wait::queue::{Line, WaitQueue, wait_in};
 use crate::wait::wake_list::WakeList;
+use crate::wait::{Cancelled, Holder, WaitSpec, WakeHandle, Worker, is_budget_spent, worker, yield_for_budget};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -157,7 +155,7 @@ impl Semaphore {
         let mut state = self.state.lock_for(worker);
         if state.take_in_turn(count) {
             let number = self.sign(worker, state);
-            if is_out_of_breath(worker) {
+            if is_budget_spent(worker) {
                 self.give_way(worker, count, number);
             }
             return Ok(number);
@@ -174,7 +172,7 @@ impl Semaphore {
     #[cold]
     fn give_way(&self, worker: Option<&Worker>, count: usize, number: u32) {
         let given_back_if_unwound = Permit { semaphore: self, count, number };
-        take_breath(worker);
+        yield_for_budget(worker);
         std::mem::forget(given_back_if_unwound);
     }
 

@@ -4,10 +4,9 @@
 // The run stands below this module; a test may use it all the same.
 extern crate self as cede;
 
-use super::wait_queue::{Ended, Line, WaitQueue, wait_in, wake_all};
-use crate::scheduler::WaitSpec;
-use crate::scheduler::wake::{Holder, WakeHandle};
 use crate::wait::lock::BiasedLock;
+use crate::wait::queue::{Ended, Line, WaitQueue, wait_in, wake_all};
+use crate::wait::{Holder, WaitSpec, WakeHandle};
 use cede::{Config, RunError, spawn, yield_now};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

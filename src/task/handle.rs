@@ -114,7 +114,7 @@ impl<T> JoinHandle<T> {
     #[track_caller]
     pub fn join(&mut self) -> Result<T, JoinError> {
         let worker = worker();
-        wait::breathe_on(worker);
+        wait::consume_budget_of(worker);
         let own = worker.filter(|worker| Rc::ptr_eq(&worker.table, &self.table));
         loop {
             if let Some(result) = self.try_join() {

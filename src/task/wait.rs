@@ -299,20 +299,20 @@ pub(crate) fn wait_anywhere(wait_for: WaitSpec, deadline: Option<Instant>) -> Re
 /// they have in hand is given back by its destructor: the turn may be unwound out of.
 #[inline(always)]
 pub(crate) fn consume_budget() {
-    breathe_on(worker());
+    consume_budget_of(worker());
 }
 
 /// The same for a caller that has found this thread's worker already, or that has waited: with none nothing is counted.
 #[inline(always)]
-pub(crate) fn breathe_on(worker: Option<&Worker>) {
-    if is_out_of_breath(worker) {
-        take_breath(worker);
+pub(crate) fn consume_budget_of(worker: Option<&Worker>) {
+    if is_budget_spent(worker) {
+        yield_for_budget(worker);
     }
 }
 
-/// Counts a call, and tells whether it is one that is to give up its turn: by `take_breath`.
+/// Counts a call, and tells whether it is one that is to give up its turn: by `yield_for_budget`.
 #[inline(always)]
-pub(crate) fn is_out_of_breath(worker: Option<&Worker>) -> bool {
+pub(crate) fn is_budget_spent(worker: Option<&Worker>) -> bool {
     worker.is_some_and(|worker| {
         let left = worker.budget.get().wrapping_sub(1);
         worker.budget.set(left);
@@ -323,7 +323,7 @@ pub(crate) fn is_out_of_breath(worker: Option<&Worker>) -> bool {
 /// Gives up a turn, where that is possible.
 #[cold]
 #[inline(never)]
-pub(crate) fn take_breath(worker: Option<&Worker>) {
+pub(crate) fn yield_for_budget(worker: Option<&Worker>) {
     let Some(worker) = worker else { return };
     let tcb = worker.current();
     if panicking() || tcb.has_flags(flags::NO_SUSPEND) || worker.is_in_job() || worker.is_event_loop(tcb) {

@@ -5,7 +5,7 @@ use super::error::{RecvError, SendError, TryRecvError, TrySendError};
 use super::{Receiver, Sender};
 use crate::sync::select::Case;
 use crate::sync::select::sealed::{Internal, Operation, Turn};
-use crate::sync::wait_queue::{Line, WaiterId, wake, wake_all};
+use crate::wait::queue::{Line, WaiterId, wake, wake_all};
 use std::fmt;
 
 /// To receive: see [`Receiver::case`].

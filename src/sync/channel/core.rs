@@ -9,11 +9,9 @@
 //! who waits to send: nobody who comes later can be faster.
 
 use super::error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
-use crate::scheduler::WaitSpec;
-use crate::scheduler::wake::WakeHandle;
-use crate::sync::wait_queue::{Ended, Line, SelectState, WaitQueue, wait_in, wake, wake_all};
-use crate::task::wait::consume_budget;
 use crate::wait::lock::BiasedLock;
+use crate::wait::queue::{Ended, Line, SelectState, WaitQueue, wait_in, wake, wake_all};
+use crate::wait::{WaitSpec, WakeHandle, consume_budget};
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::time::Instant;

@@ -10,13 +10,11 @@
 
 use super::error::{PopTimeoutError, PushTimeoutError, TryPopError, TryPushError};
 use super::order::Items;
-use crate::scheduler::wake::WakeHandle;
-use crate::scheduler::{WaitSpec, worker};
 use crate::sync::error::{WaitTimeoutError, outcome};
-use crate::sync::wait_queue::{Ended, Line, WaitQueue, wait_in};
-use crate::task::wait::{breathe_on, consume_budget};
 use crate::wait::lock::BiasedLock;
+use crate::wait::queue::{Ended, Line, WaitQueue, wait_in};
 use crate::wait::wake_list::WakeList;
+use crate::wait::{WaitSpec, WakeHandle, consume_budget, consume_budget_of, worker};
 use std::marker::PhantomData;
 use std::time::Instant;
 
@@ -165,7 +163,7 @@ impl<Q, T> Core<Q, T> {
         let mut state = self.state.lock_for(worker);
         if state.unfinished == 0 {
             drop(state);
-            breathe_on(worker);
+            consume_budget_of(worker);
             return Ok(());
         }
         let waiter = state.joiners.enqueue(());

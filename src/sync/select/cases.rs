@@ -138,7 +138,7 @@ impl<T> Operation for JoinCase<'_, T> {
 /// A promise: see [`wait`].
 pub struct WaitCase<'a, T> {
     completion: &'a Completion<T>,
-    waiter: Option<crate::sync::wait_queue::WaiterId>,
+    waiter: Option<crate::wait::queue::WaiterId>,
 }
 
 /// Ready when the promise was set, has failed or was dropped.

@@ -25,11 +25,9 @@ mod tests;
 
 pub use self::cases::{AfterCase, JoinCase, WaitCase, after, at, join, wait};
 use self::sealed::{Internal, Turn};
-use crate::scheduler::{WaitSpec, spread, worker};
-use crate::sync::wait_queue::SelectState;
-use crate::task::Cancelled;
-use crate::task::wait::{consume_budget, wait_anywhere};
 use crate::time::now;
+use crate::wait::queue::SelectState;
+use crate::wait::{Cancelled, WaitSpec, consume_budget, spread, wait_anywhere, worker};
 use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,7 +42,7 @@ pub trait Case: sealed::Operation {}
 
 /// The steps of a select, for this crate alone.
 pub(crate) mod sealed {
-    use crate::sync::wait_queue::SelectState;
+    use crate::wait::queue::SelectState;
     use std::time::Instant;
 
     /// Proof that the caller is this crate: another crate cannot name this type, so it cannot call a method that takes it.

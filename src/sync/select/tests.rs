@@ -5,7 +5,7 @@
 extern crate self as cede;
 
 use crate::sync::channel::{Receiver, Sender, bounded};
-use crate::sync::wait_queue::SelectState;
+use crate::wait::queue::SelectState;
 use std::cell::RefCell;
 use std::thread;
 use std::time::Duration;

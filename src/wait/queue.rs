@@ -39,11 +39,11 @@
 //!   with a deadline has the bit TIMED, and costs a look at the clock.
 #![forbid(unsafe_code)]
 
+use super::lock::BiasedLock;
+use super::now;
+use super::{is_out, wait_anywhere};
 use crate::scheduler::WaitSpec;
 use crate::scheduler::wake::WakeHandle;
-use crate::task::wait::{is_out, wait_anywhere};
-use crate::time::now;
-use crate::wait::lock::BiasedLock;
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
