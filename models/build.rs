@@ -109,7 +109,7 @@ const FAULTS: &[Fault] = &[
         what: "let is_set = self.outcome.get().is_some();\nlet mut state = self.state.lock_for(worker);\nif !is_set {",
     },
     Fault { name: "no_light_fence", file: LOCK.name, instead_of: "membarrier::asymmetric_light();", what: "" },
-    Fault { name: "no_heavy_fence", file: LOCK.name, instead_of: "membarrier::asymmetric_heavy(owner);", what: "" },
+    Fault { name: "no_heavy_fence", file: LOCK.name, instead_of: "!membarrier::asymmetric_heavy()", what: "false" },
     Fault {
         name: "the_owner_is_not_waited_for",
         file: LOCK.name,
@@ -152,11 +152,14 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
         "pub mod {name} {{
             pub mod scheduler {{
                 pub mod remote {{ {} }}
+                {}
+            }}
+            pub mod wait {{
                 pub mod lock {{ {} }}
+                pub mod queue {{ {} }}
                 {}
             }}
             pub mod sync {{
-                pub mod wait_queue {{ {} }}
                 pub mod error {{ {} }}
                 pub mod mutex {{ {} }}
                 pub mod promise {{ {} }}
@@ -169,9 +172,10 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
             {}
         }}\n",
         part(&REMOTE),
-        part(&LOCK),
         around("src/scheduler.rs"),
+        part(&LOCK),
         part(&WAIT_QUEUE),
+        around("src/wait.rs"),
         part(&WAIT_ERROR),
         part(&MUTEX),
         part(&PROMISE),

@@ -3,7 +3,7 @@
 #[cfg(not(all(unix, target_pointer_width = "64")))]
 compile_error!("cede runs on 64-bit Unix systems: Linux on x86_64 and aarch64 is tested, see the README's table");
 
-// In layer order: each uses only what stands above it; tests/layers.rs checks that.
+// In layer order, the lowest first: each module uses only lower layers. `tests/layers.rs` enforces that.
 #[path = "../arch/mod.rs"]
 mod arch;
 mod sys;

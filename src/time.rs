@@ -4,9 +4,8 @@
 //! the order in which it was asked for; a duration too long for the clock (`Duration::MAX`) never comes.
 #![forbid(unsafe_code)]
 
-use crate::task::{Cancelled, JoinError, JoinHandle, spawn};
-use crate::wait::{WaitSpec, worker};
-use crate::wait::{running, wait};
+use crate::task::{JoinError, JoinHandle, spawn};
+use crate::wait::{Cancelled, WaitSpec, running, wait};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -17,7 +16,7 @@ use std::time::{Duration, Instant};
 /// cede::run(|| assert!(cede::time::now() <= std::time::Instant::now()));
 /// ```
 pub fn now() -> Instant {
-    worker().map_or_else(Instant::now, |worker| worker.clock.now())
+    crate::wait::now()
 }
 
 /// Waits for `duration`, and at least for one turn. Never shorter.

@@ -41,7 +41,7 @@ pub fn receive_from_either(channels: [&Chan<u32>; 2]) -> Option<u32> {
     }
     if waiters[1].is_some() {
         while select_state.claimed() == 0 {
-            let _ = crate::task::wait::wait_anywhere(crate::scheduler::WaitSpec::DEFAULT, None);
+            let _ = crate::wait::wait_anywhere(crate::wait::WaitSpec::DEFAULT, None);
         }
     }
     select_state.claim(usize::MAX);

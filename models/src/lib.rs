@@ -37,12 +37,12 @@ macro_rules! models {
         #[allow(dead_code, reason = "a fault is for one model")]
         pub(super) mod $module {
             use super::{Arc, explore, thread};
-            use crate::modules::$module::scheduler::lock::BiasedLock;
             use crate::modules::$module::scheduler::remote::{RemoteReceiver, RemoteWake};
             use crate::modules::$module::scheduler::wake::{Canceller, ME};
             use crate::modules::$module::sync::channel::{Chan, receive_from_either};
             use crate::modules::$module::sync::mutex::Mutex;
             use crate::modules::$module::sync::promise::Promise;
+            use crate::modules::$module::wait::lock::BiasedLock;
             use loom::cell::Cell;
 
             /// This thread has a run from now on.

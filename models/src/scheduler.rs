@@ -1,6 +1,6 @@
 // What stands in for the rest of the scheduler: threads that each have a remote queue, and may have a run.
 
-pub use self::wake::WaitSpec;
+pub use self::wake::{Holder, WaitSpec};
 
 /// A worker, as far as a lock cares.
 pub struct Worker(u64);
@@ -16,22 +16,6 @@ pub fn worker() -> Option<&'static Worker> {
     wake::ME.with(|me| me.has_run.get().then(|| &*Box::leak(Box::new(Worker(me.open.run())))))
 }
 
-pub mod membarrier {
-    // membarrier(2) makes every running thread pass a full fence, somewhere. In the model both sides have their own, at the
-    // places that matter, since loom knows of no such thing.
-    pub fn asymmetric_light() {
-        loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
-    }
-
-    pub fn asymmetric_heavy(_owner: u64) {
-        loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
-    }
-
-    pub fn is_available() -> bool {
-        true
-    }
-}
-
 pub mod event_loop {
     /// A callback that a run keeps. No model has one.
     #[derive(Clone, Copy, PartialEq)]
@@ -45,6 +29,8 @@ pub mod event_loop {
 pub mod handshake {
     // For where there is no membarrier: not modelled.
     pub fn register(_: &super::Worker) {}
+
+    pub fn ask(_owner: u64) {}
 }
 
 pub mod wake {

@@ -1,9 +1,9 @@
 //! Deadlocks: who waits for what, and whether that can ever end.
 
 use crate::scheduler::tcb::Tcb;
-use crate::scheduler::{Phase, Worker, flags};
-use crate::task::wait::{self, can_be_unparked};
+use crate::scheduler::{Worker, flags};
 use crate::task::{Reason, Task};
+use crate::wait::wake_if_interrupted;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -55,7 +55,7 @@ impl fmt::Display for DeadlockReport {
 
 fn for_each_parked(worker: &Worker, mut f: impl FnMut(&Tcb)) {
     worker.table.for_each(|tcb| {
-        if tcb.phase.get() == Phase::Parked {
+        if tcb.is_parked() {
             f(tcb);
         }
     });
@@ -69,9 +69,9 @@ pub(crate) fn report(worker: &Worker) -> DeadlockReport {
     let holds = |tcb: &Tcb| holder(worker, &everybody, tcb);
     // SAFETY: TCBs of the table, which stands.
     let mut parked: Vec<&Tcb> = parked.into_iter().map(|tcb| unsafe { &*tcb }).collect();
-    parked.sort_by_key(|tcb| tcb.id.get());
+    parked.sort_by_key(|tcb| tcb.id());
     let stuck = |tcb: &&Tcb| {
-        let wait = tcb.wait.get();
+        let wait = tcb.wait();
         // SAFETY: whoever waits for a task holds a handle to it.
         let on = unsafe { wait.on_task.as_ref() }.map(Task::of);
         Stuck { task: Task::of(tcb), reason: Reason::new(wait.reason), on, held_by: holds(tcb).map(Task::of) }
@@ -84,7 +84,7 @@ pub(crate) fn report(worker: &Worker) -> DeadlockReport {
 pub(super) fn everybody(worker: &Worker) -> HashMap<u64, *const Tcb> {
     let mut everybody: HashMap<u64, *const Tcb> = HashMap::new();
     worker.table.for_each(|tcb| {
-        everybody.insert(tcb.id.get(), tcb);
+        everybody.insert(tcb.id(), tcb);
     });
     everybody
 }
@@ -92,7 +92,7 @@ pub(super) fn everybody(worker: &Worker) -> HashMap<u64, *const Tcb> {
 /// Who holds what a parked task waits for, if that is a task of this run that has not ended.
 pub(super) fn holder<'a>(worker: &'a Worker, everybody: &HashMap<u64, *const Tcb>, tcb: &Tcb) -> Option<&'a Tcb> {
     // SAFETY: whoever waits borrows what it waits for.
-    let holder = unsafe { tcb.wait.get().holder.as_ref() }?.task_of(worker.run())?;
+    let holder = unsafe { tcb.wait().holder.as_ref() }?.task_of(worker.run())?;
     // SAFETY: a TCB of the table, which stands.
     everybody.get(&holder).map(|tcb| unsafe { &**tcb })
 }
@@ -103,8 +103,8 @@ fn cycle_from<'a>(start: &'a Tcb, holder: impl Fn(&Tcb) -> Option<&'a Tcb>) -> O
     let mut at = start;
     loop {
         // SAFETY: whoever waits for a task holds a handle to it.
-        let next = unsafe { at.wait.get().on_task.as_ref() }.or_else(|| holder(at));
-        let next = next.filter(|next| next.phase.get() == Phase::Parked)?;
+        let next = unsafe { at.wait().on_task.as_ref() }.or_else(|| holder(at));
+        let next = next.filter(|next| next.is_parked())?;
         if std::ptr::eq(next, start) {
             return Some(cycle);
         }
@@ -121,8 +121,8 @@ fn cycle_from<'a>(start: &'a Tcb, holder: impl Fn(&Tcb) -> Option<&'a Tcb>) -> O
 pub(crate) fn is_closed(worker: &Worker) -> bool {
     let mut closed = true;
     for_each_parked(worker, |tcb| {
-        let wait = tcb.wait.get();
-        closed &= wait.only_this_run || !wait.external && !can_be_unparked(tcb);
+        let wait = tcb.wait();
+        closed &= wait.only_this_run || !wait.external && !tcb.can_be_unparked();
     });
     closed
 }
@@ -135,6 +135,6 @@ pub(crate) fn break_waits(worker: &Worker) {
         // SAFETY: a TCB of the table, which stands.
         let tcb = unsafe { &*tcb };
         tcb.add_flags(flags::CANCELLED | flags::DEADLOCKED);
-        wait::wake_if_interrupted(worker, tcb);
+        wake_if_interrupted(worker, tcb);
     }
 }

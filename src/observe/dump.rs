@@ -1,9 +1,9 @@
 //! What every task of a run is doing, at one moment.
 
 use super::deadlock::{everybody, holder};
-use crate::scheduler::{Phase, worker};
-use crate::task::inspect::backtrace;
-use crate::task::{Task, TaskState, state_of};
+use crate::scheduler::{backtrace, worker};
+use crate::task::info::state_of;
+use crate::task::{Task, TaskState};
 use std::backtrace::Backtrace;
 use std::fmt;
 use std::time::Duration;
@@ -60,19 +60,19 @@ pub fn dump() -> Dump {
     if let Some(worker) = worker() {
         let (now, everybody) = (worker.clock.now(), everybody(worker));
         worker.table.for_each(|tcb| {
-            if worker.is_event_loop(tcb) || matches!(tcb.phase.get(), Phase::Ended | Phase::Cancelled) {
+            if worker.is_event_loop(tcb) || tcb.is_finished() {
                 return;
             }
-            let parked = tcb.phase.get() == Phase::Parked;
+            let parked = tcb.is_parked();
             // SAFETY: whoever waits for a task holds a handle to it.
-            let on = parked.then(|| unsafe { tcb.wait.get().on_task.as_ref() }).flatten();
+            let on = parked.then(|| unsafe { tcb.wait().on_task.as_ref() }).flatten();
             tasks.push(TaskDump {
                 task: Task::of(tcb),
                 state: state_of(Some(worker), tcb),
                 waited: parked.then(|| now.saturating_duration_since(worker.waits_since(tcb))),
                 on: on.map(Task::of),
                 held_by: parked.then(|| holder(worker, &everybody, tcb)).flatten().map(Task::of),
-                backtrace: backtrace(worker, tcb),
+                backtrace: backtrace::of(worker, tcb),
             });
         });
     }

@@ -37,7 +37,8 @@
 
 use crate::arch::{Registers, interrupted, unwind_from_registers};
 use crate::scheduler::progress::Moment;
-use crate::scheduler::tcb::{Tcb, tcb_of};
+use crate::scheduler::tcb::Tcb;
+use crate::scheduler::tcb_table::tcb_of;
 use crate::scheduler::{Phase, Worker};
 use crate::stack::arena::{self, Kind, Place};
 use crate::sys::signals;
@@ -247,11 +248,10 @@ impl StackSnapshot {
         }
         // SAFETY: contexts in use lie in the table. The name changes only before the task's first turn and after its end.
         let tcb: &Tcb = unsafe { &*tcb_of(worker.current.get()) };
-        let ended = matches!(tcb.phase.get(), Phase::Free | Phase::Ended | Phase::Cancelled);
-        self.id = if ended { 0 } else { tcb.id.get() };
+        self.id = if tcb.phase() == Phase::Free || tcb.is_finished() { 0 } else { tcb.id() };
         self.is_event_loop = worker.is_event_loop(tcb);
         // SAFETY: as above, so nobody borrows it mutably.
-        let name = unsafe { &*tcb.name.as_ptr() }.as_deref().filter(|_| !ended);
+        let name = unsafe { tcb.name_unchecked() }.filter(|_| self.id != 0);
         self.has_name = name.is_some();
         let name = name.unwrap_or("");
         self.name_len = (0..=name.len().min(NAME)).rev().find(|&at| name.is_char_boundary(at)).unwrap_or(0);

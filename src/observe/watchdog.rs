@@ -320,7 +320,7 @@ mod tests {
         let config = WatchdogConfig { watch: Some(Duration::from_secs(3600)), ..WatchdogConfig::default() };
         let watchdog = Watchdog::open(config).unwrap();
         let on_stall = |_: &Worker| crate::scheduler::StallAction::Sleep(None);
-        let clock = crate::scheduler::timers::Clock::real();
+        let clock = crate::scheduler::clock::Clock::real();
         let shape = crate::stack::Shape::new(64 * 1024, 0).unwrap();
         let worker = Worker::new(shape, Box::new(on_stall), Rc::new(|_, _| ()), clock, Box::new(|_| ()));
         let sampler = Sampler::new(&worker);

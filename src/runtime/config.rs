@@ -6,7 +6,7 @@ use super::shutdown::{self, shut_down};
 use super::stall::on_stall;
 use crate::observe::watchdog::{WatchdogConfig, watched};
 use crate::observe::{DeadlockReport, SlowTurn};
-use crate::scheduler::timers::Clock;
+use crate::scheduler::clock::Clock;
 use crate::scheduler::{Unhandled, Worker};
 use crate::stack::{DEFAULT_SIZE, Shape};
 use crate::task::report_unhandled;

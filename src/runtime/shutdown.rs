@@ -1,8 +1,12 @@
 //! The end of a run: nobody is left running when `run` returns.
 #![forbid(unsafe_code)]
 
+use crate::scheduler::tcb::Tcb;
 use crate::scheduler::{Mode, WaitSpec, Worker, flags};
-use crate::task::inspect;
+use crate::stack::arena::Kind;
+use crate::stack::overflow::abort_naming;
+use crate::task::Task;
+use crate::wait::wake_if_interrupted;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
@@ -18,8 +22,8 @@ pub(super) fn shut_down(worker: &Worker, grace: Duration) {
     worker.force_unwind_at.set(None);
     worker.mode.set(Mode::Ending);
     worker.clock.go_on();
-    worker.main().flags.set(0);
-    inspect::tell_all(worker, flags::CANCELLED);
+    worker.main().remove_flags(u8::MAX);
+    flag_all(worker, flags::CANCELLED);
     wait_for_tasks(worker, worker.clock.now().checked_add(grace));
     if worker.live.get() > 0 && cfg!(panic = "unwind") {
         unwind(worker);
@@ -31,7 +35,7 @@ pub(super) fn shut_down(worker: &Worker, grace: Duration) {
         run_callbacks(worker);
     }
     if worker.live.get() > 0 {
-        inspect::abandon(worker);
+        abandon(worker);
     }
 }
 
@@ -49,7 +53,7 @@ fn run_callbacks(worker: &Worker) {
 
 fn unwind(worker: &Worker) {
     worker.mode.set(Mode::Unwinding);
-    inspect::tell_all(worker, flags::CANCELLED | flags::UNWIND_REQUESTED);
+    flag_all(worker, flags::CANCELLED | flags::UNWIND_REQUESTED);
     worker.poll_soon();
 }
 
@@ -57,7 +61,7 @@ fn unwind(worker: &Worker) {
 /// of its scope, so whoever is left is unwound; and if one of those stays even then, nobody could ever go on.
 pub(super) fn on_shutdown_overdue(worker: &Worker) {
     if worker.mode.get() == Mode::Unwinding {
-        return inspect::stop_for_scopes(worker, false);
+        return abort_for_borrowers(worker, Borrowers::Unwound);
     }
     // Where stderr cannot be written there is nobody to tell.
     let _ = writeln!(
@@ -99,4 +103,55 @@ fn wait_for_tasks(worker: &Worker, deadline: Option<Instant>) {
         }
     }
     worker.shutting_down.set(false);
+}
+
+/// Sets bits of the flags of every task but main, and ends the waits that they interrupt.
+fn flag_all(worker: &Worker, bits: u8) {
+    let is_task = |tcb: &&Tcb| !tcb.is_finished() && !worker.is_main(tcb) && !worker.is_event_loop(tcb);
+    for tcb in worker.table.all().into_iter().filter(is_task) {
+        // A task is unwound once.
+        let again = tcb.has_flags(flags::UNWOUND);
+        tcb.add_flags(if again { bits & !flags::UNWIND_REQUESTED } else { bits });
+        wake_if_interrupted(worker, tcb);
+    }
+}
+
+/// Which tasks of scopes [`abort_for_borrowers`] looks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Borrowers {
+    /// The tasks that were unwound and have not ended.
+    Unwound,
+    /// All tasks that have not ended, also those that wait for others.
+    All,
+}
+
+/// Aborts the process if there is a task of a scope that will not end: it borrows from its scope, so it cannot be abandoned.
+fn abort_for_borrowers(worker: &Worker, which: Borrowers) {
+    for tcb in worker.table.all() {
+        let is_due = which == Borrowers::All || tcb.has_flags(flags::UNWOUND) || cfg!(panic = "abort");
+        if !tcb.is_finished() && is_due && tcb.scope().is_some() {
+            let why =
+                "would not end when it was cancelled and unwound; it borrows from its scope and cannot be left behind";
+            abort_naming(Kind::Task, tcb.name().as_deref(), why);
+        }
+    }
+}
+
+/// Abandons every task that is left: the worker never enters it again, and its stack is leaked. Names each on stderr.
+fn abandon(worker: &Worker) {
+    // First the tasks that are the cause, so that the message names one of them and not a task that waits for it.
+    abort_for_borrowers(worker, Borrowers::Unwound);
+    abort_for_borrowers(worker, Borrowers::All);
+    for tcb in worker.table.all() {
+        if tcb.is_finished() || worker.is_main(tcb) || worker.is_event_loop(tcb) {
+            continue;
+        }
+        let _ = writeln!(
+            std::io::stderr(),
+            "cede: task {} would not end: it was cancelled and {}, and is still there; it is left behind",
+            Task::of(tcb),
+            if cfg!(panic = "unwind") { "unwound" } else { "cannot be unwound where panics abort" }
+        );
+        tcb.abandon();
+    }
 }

@@ -1,7 +1,7 @@
 //! How a thread gets its worker, and loses it again.
 
 use super::current::{set_worker, worker};
-use super::{Phase, Worker, debugger, event_loop, handshake};
+use super::{Worker, debugger, event_loop, handshake};
 use crate::stack::arena::Kind;
 use crate::stack::pool::Stack;
 use crate::stack::{Shape, StackError, overflow};
@@ -14,7 +14,7 @@ struct AbortOnDrop(&'static str);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
-        let name = worker().and_then(|worker| worker.current().name.borrow().clone());
+        let name = worker().and_then(|worker| worker.current().name());
         overflow::abort_naming(Kind::Task, name.as_deref(), self.0);
     }
 }
@@ -31,15 +31,14 @@ impl Worker {
     /// The thread has no worker, and this one stays where it is until `leave`.
     unsafe fn enter(&self) -> Result<(), StackError> {
         let main = self.new_tcb();
-        main.phase.set(Phase::Ready);
-        *main.name.borrow_mut() = Some("main".into());
+        main.adopt(Some("main"));
         let event_loop = self.new_tcb();
-        event_loop.phase.set(Phase::Ready);
         let stack = Stack::acquire(Shape::new(256 * 1024, 0)?, Kind::EventLoop, None, false)?;
         // SAFETY: the stack is the event loop's until it has returned, in `leave`; its entry does not unwind.
         unsafe {
             (*event_loop.context()).init(stack.limit(), stack.top(), event_loop::run, std::ptr::from_ref(self) as usize)
         };
+        event_loop.adopt(None);
         event_loop.stack.set(Some(stack));
         self.main.set(main);
         self.event_loop.set(event_loop);
@@ -62,10 +61,8 @@ impl Worker {
         handshake::unregister(self);
         // SAFETY: the event loop has returned, so its stack is nobody's, and so are the two TCBs.
         unsafe {
-            drop((*self.event_loop.get()).stack.take());
             for tcb in [self.event_loop.get(), self.main.get()] {
-                (*tcb).name.take();
-                (*tcb).ext.take();
+                (*tcb).disown();
                 self.table.give_back(tcb);
             }
         }

@@ -3,8 +3,8 @@
 // The run stands below this module; a test may use it all the same.
 extern crate self as cede;
 
+use super::super::clock::Clock;
 use super::super::current::{set_worker, worker};
-use super::super::timers::Clock;
 use super::Worker;
 use crate::arch::thread_pointer;
 use crate::stack::Shape;

@@ -4,7 +4,8 @@
 //! tables only.
 
 use super::Worker;
-use super::tcb::{self, Tcb};
+use super::tcb::Tcb;
+use super::tcb_table;
 use crate::stack::arena;
 use std::mem::offset_of;
 use std::ptr::null_mut;
@@ -78,10 +79,10 @@ fn offsets(tcb: &Tcb) -> [usize; 20] {
     let stack = offset_of!(Tcb, stack);
     [
         usize::from(crate::arch::NATIVE),
-        tcb::CONTEXT_SIZE,
-        tcb::SLOTS,
-        tcb::FIRST,
-        tcb::NEXT,
+        tcb_table::CONTEXT_SIZE,
+        tcb_table::SLOTS,
+        tcb_table::FIRST,
+        tcb_table::NEXT,
         size_of::<Tcb>(),
         offset_of!(Tcb, id),
         offset_of!(Tcb, phase),

@@ -165,7 +165,7 @@ impl Worker {
     /// Nobody is ready: sleeps until a timer or a remote wake, or lets those who know decide what a stall means.
     fn idle(&self) {
         // SAFETY: entries of the heap name TCBs of this table.
-        let timer = self.timers.next(|tcb, wait_seq| unsafe { (*tcb).wait_seq.get() != wait_seq });
+        let timer = self.timers.next(|tcb, wait_seq| unsafe { !(*tcb).is_waiting(wait_seq) });
         if let Some(next) = timer {
             if !self.clock.jump(next) {
                 self.sleep_until(Some(

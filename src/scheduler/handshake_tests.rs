@@ -3,8 +3,9 @@
 // The run stands below this module; a test may use it all the same.
 extern crate self as cede;
 
-use super::super::{Worker, membarrier, worker};
+use super::super::{Worker, worker};
 use super::ask;
+use crate::sys::membarrier;
 use crate::wait::lock::BiasedLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};

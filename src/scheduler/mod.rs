@@ -23,27 +23,40 @@
 //! 4. A stack is given back only when its task has ended and another context runs: until then it waits in `retired_stack`.
 //! 5. No `RefCell` borrow of anything here is alive across a switch, and no code of a user's runs inside one.
 
+pub(crate) mod clock;
 mod current;
 mod debugger;
-pub(crate) mod membarrier;
 pub(crate) mod handshake;
 pub(crate) mod event_loop;
+mod holder;
 pub(crate) mod remote;
 mod attach;
+pub(crate) mod backtrace;
+mod phase;
 mod poll;
 pub(crate) mod progress;
 pub(crate) mod run_queue;
+mod task_id;
+pub(crate) mod task_ref;
 pub(crate) mod tcb;
+pub(crate) mod tcb_ext;
+mod tcb_links;
+pub(crate) mod tcb_table;
 pub(crate) mod timers;
 pub(crate) mod wake;
 
+use self::clock::Clock;
 pub(crate) use self::current::worker;
+pub(crate) use self::holder::Holder;
+pub(crate) use self::phase::{Phase, flags};
 pub(crate) use self::poll::spread;
 use self::progress::{Current, Sleep, Ticks};
 use self::run_queue::RunQueue;
-use self::tcb::{Tcb, TcbTable, tcb_of};
-use self::timers::{Clock, Timers};
-pub(crate) use self::wake::WaitSpec;
+pub use self::task_id::Task;
+pub(crate) use self::tcb::WaitSpec;
+use self::tcb::{Tcb, Woken};
+use self::tcb_table::{TcbTable, tcb_of};
+use self::timers::Timers;
 use crate::arch::{Context, Entry, switch};
 use crate::stack::Shape;
 use crate::stack::pool::Stack;
@@ -53,44 +66,6 @@ use std::collections::{HashMap, VecDeque};
 use std::ptr::null;
 use std::rc::Rc;
 use std::time::Instant;
-
-/// Where a task stands, as far as the scheduler cares. The order is known to `tools/cede-gdb.py`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Phase {
-    /// The TCB is nobody's.
-    Free,
-    /// Spawned; has not run.
-    Fresh,
-    /// Has run; in the run queue or running.
-    Ready,
-    /// Waits to be woken.
-    Parked,
-    /// Has ended; its handle still has to fetch the result.
-    Ended,
-    /// Has ended without ever running, or was unwound.
-    Cancelled,
-}
-
-/// Bits of a TCB's flags: everything that a wait must look at.
-pub(crate) mod flags {
-    /// It was cancelled.
-    pub(crate) const CANCELLED: u8 = 1;
-    /// It is to be unwound at its next wait.
-    pub(crate) const UNWIND_REQUESTED: u8 = 2;
-    /// It was unwound once.
-    pub(crate) const UNWOUND: u8 = 4;
-    /// The run is deadlocked: even waits that no cancel cuts short end.
-    pub(crate) const DEADLOCKED: u8 = 8;
-    /// It has shields, deadlines or scopes open, which its waits have to look at.
-    pub(crate) const HAS_LIMITS: u8 = 16;
-    /// It is in a section in which it may not suspend.
-    pub(crate) const NO_SUSPEND: u8 = 32;
-    /// It was abandoned: it is never entered again.
-    pub(crate) const ABANDONED: u8 = 64;
-    /// It is parked, and a deadline ends the wait. Never set while the task runs.
-    pub(crate) const HAS_DEADLINE: u8 = 128;
-}
 
 /// The cooperative budget: how many calls that may wait complete before one of them gives up a turn.
 pub(crate) const COOP_BUDGET: u32 = 4096;
@@ -257,7 +232,7 @@ impl Worker {
         }
         // SAFETY: the table lives as long as the worker, and the TCB is taken.
         let tcb = unsafe { &*tcb };
-        tcb.id.set(id);
+        tcb.allocate(id);
         tcb
     }
 
@@ -271,8 +246,7 @@ impl Worker {
     pub(crate) unsafe fn start(&self, tcb: &Tcb, stack: Stack, top: usize, entry: Entry, arg: usize) {
         // SAFETY: the caller's.
         unsafe { (*tcb.context()).init(stack.limit(), top, entry, arg) };
-        tcb.stack.set(Some(stack));
-        tcb.phase.set(Phase::Fresh);
+        tcb.start(stack);
         self.live.set(self.live.get() + 1);
         self.spawned.set(self.spawned.get() + 1);
         // SAFETY: invariant 2.
@@ -332,32 +306,26 @@ impl Worker {
     pub(crate) fn park(&self, wait: WaitSpec, deadline: Option<Instant>) -> bool {
         self.parks.set(self.parks.get() + 1);
         let tcb = self.current();
-        if tcb.wake_token.replace(false) || wait.public && tcb.permit.replace(false) {
+        if tcb.take_early_wake(wait) {
             return false;
         }
-        tcb.parked_at.set(self.coarse_now());
-        tcb.wait.set(WaitSpec { has_deadline: deadline.is_some(), ..wait });
-        tcb.phase.set(Phase::Parked);
-        let wait_seq = tcb.wait_seq.get().wrapping_add(1);
-        tcb.wait_seq.set(wait_seq);
+        let wait_seq = tcb.park(wait, deadline, self.coarse_now());
         if let Some(deadline) = deadline {
-            tcb.deadline.set(Some(deadline));
-            tcb.add_flags(flags::HAS_DEADLINE);
             self.timers.arm(deadline, tcb, wait_seq);
         }
         let next = if self.ticks.count() { self.next() } else { self.next_late() };
         // SAFETY: invariants 2 and 3; the TCB is parked, so a wake will put it into the run queue, once.
         unsafe { self.switch_to(next) };
         if deadline.is_some() {
-            tcb.flags.set(tcb.flags.get() & !flags::HAS_DEADLINE);
+            tcb.remove_flags(flags::HAS_DEADLINE);
         }
-        // A timer that fires counts its wait_seq up.
-        let rang = tcb.wait_seq.get() != wait_seq;
+        // A timer that fires advances the sequence number.
+        let rang = !tcb.is_waiting(wait_seq);
         if !rang {
-            tcb.wait_seq.set(wait_seq.wrapping_add(1));
+            tcb.end_wait(wait_seq);
             if deadline.is_some() {
-                // SAFETY: entries of the heap name TCBs of this table.
-                self.timers.disarmed(|tcb, wait_seq| unsafe { (*tcb).wait_seq.get() != wait_seq });
+                // SAFETY: entries of the heap name TCBs of this worker's table, which lives as long as the worker.
+                self.timers.disarmed(|tcb, wait_seq| unsafe { !(*tcb).is_waiting(wait_seq) });
             }
         }
         rang
@@ -401,27 +369,21 @@ impl Worker {
         self.run_queue.pop_front().unwrap_or_else(|| unsafe { (*self.event_loop.get()).context() })
     }
 
-    /// Makes a parked task ready; for any other, the next park returns at once.
+    /// Makes a parked task ready. For any other task, the next wait returns at once.
     #[inline]
     pub(crate) fn wake(&self, tcb: &Tcb) {
-        match tcb.phase.get() {
-            Phase::Parked => {
-                tcb.phase.set(Phase::Ready);
-                // SAFETY: invariant 2: it was parked, so it was not in the run queue.
-                unsafe { self.run_queue.push_back(tcb.context()) };
-            }
-            Phase::Fresh | Phase::Ready => tcb.wake_token.set(true),
-            Phase::Free | Phase::Ended | Phase::Cancelled => {}
+        if tcb.wake() == Woken::Ready {
+            // SAFETY: invariant 2: the task was parked, so it was not in the run queue.
+            unsafe { self.run_queue.push_back(tcb.context()) };
         }
     }
 
-    /// Makes a task's current public park return, or else its next one. No other wait ends by this.
+    /// Makes a task's current public park return, or else its next one. Other waits are not affected.
     #[inline]
     pub(crate) fn unpark(&self, tcb: &Tcb) {
-        match tcb.phase.get() {
-            Phase::Parked if tcb.wait.get().public => self.wake(tcb),
-            Phase::Parked | Phase::Fresh | Phase::Ready => tcb.permit.set(true),
-            Phase::Free | Phase::Ended | Phase::Cancelled => {}
+        if tcb.unpark() == Woken::Ready {
+            // SAFETY: as in `wake`.
+            unsafe { self.run_queue.push_back(tcb.context()) };
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::progress::Progress;
 use super::tcb::Tcb;
-use super::{Mode, Phase, TaskUnwound, Worker, flags, handshake};
+use super::{Mode, TaskUnwound, Worker, flags, handshake};
 use crate::suspend_check;
 use std::panic::resume_unwind;
 use std::thread::panicking;
@@ -50,7 +50,7 @@ impl Worker {
 
     /// Since when a parked task waits, by the run's clock: at most one poll too early.
     pub(crate) fn waits_since(&self, tcb: &Tcb) -> Instant {
-        self.began + Duration::from_nanos(tcb.parked_at.get().saturating_sub(1))
+        self.began + Duration::from_nanos(tcb.parked_at().saturating_sub(1))
     }
 
     /// What has to be done now and then: at least once a round, or every 64 turns where rounds are shorter.
@@ -123,7 +123,8 @@ impl Worker {
     pub(crate) fn unwind_if_requested(&self) {
         let tcb = self.current();
         if tcb.has_flags(flags::UNWIND_REQUESTED) && !panicking() {
-            tcb.flags.set(tcb.flags.get() & !flags::UNWIND_REQUESTED | flags::UNWOUND);
+            tcb.remove_flags(flags::UNWIND_REQUESTED);
+            tcb.add_flags(flags::UNWOUND);
             resume_unwind(Box::new(TaskUnwound));
         }
     }
@@ -155,7 +156,7 @@ impl Worker {
             let (unparks, address) = wake.target();
             // SAFETY: the address came from a TCB of this table, and TCBs stay in place as long as the worker.
             let tcb = unsafe { &*(address as *const Tcb) };
-            if tcb.id.get() == wake.task_id {
+            if tcb.id() == wake.task_id {
                 if unparks { self.unpark(tcb) } else { self.wake(tcb) }
             }
         }
@@ -171,8 +172,8 @@ impl Worker {
         while let Some((tcb, wait_seq)) = self.timers.due(now) {
             // SAFETY: entries of the heap name TCBs of this table.
             let tcb = unsafe { &*tcb };
-            if tcb.wait_seq.get() == wait_seq && tcb.phase.get() == Phase::Parked {
-                tcb.wait_seq.set(wait_seq.wrapping_add(1));
+            if tcb.is_waiting(wait_seq) && tcb.is_parked() {
+                tcb.end_wait(wait_seq);
                 self.wake(tcb);
             } else {
                 self.timers.was_stale();

@@ -1,96 +1,127 @@
-//! The task control blocks (TCBs), in two dense arrays: what every turn touches, and what only waits and ends touch.
+//! The task control block (TCB): the state of one task, and every change of that state.
 //!
-//! ```text
-//! chunk, 32 KiB, aligned to its size           beside it
-//! +------------------+                         +-----------------+
-//! | 0: where the     | ----------------------> | 0: unused       |
-//! |    TCBs are      |                         | 1: Tcb          |
-//! | 1: Context       |                         | 2: Tcb          |
-//! | 2: Context       |                         ~                 ~
-//! ~                  ~                         | 1023            |
-//! | 1023             |                         +-----------------+
-//! +------------------+
-//! ```
-//!
-//! A turn reads one context and writes another, 32 bytes each, so two to a cache line; the run queue holds their addresses.
-//! From a context the TCB is found by arithmetic, from a TCB the context by a field.
+//! `tcb_table` allocates TCBs, and `tcb_ext` is their cold part. To add a field: declare it in [`Tcb`], reset it in [`Tcb::free`], and change
+//! it by a method.
 
-use super::{Phase, WaitSpec, Worker};
+use super::holder::Holder;
+use super::phase::{Phase, flags};
+use super::task_id::Task;
+use super::tcb_ext::TcbExt;
 use crate::arch::Context;
 use crate::stack::pool::Stack;
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::any::Any;
 use std::cell::{Cell, RefCell, UnsafeCell};
-use std::collections::VecDeque;
-use std::mem::{MaybeUninit, offset_of};
+use std::mem::MaybeUninit;
 use std::ptr::null;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Slots in a chunk. The first holds the header.
-pub(super) const SLOTS: usize = 1024;
-/// For a debugger: the size of a context, where a table keeps its newest chunk, and a chunk the one before it.
-pub(super) const CONTEXT_SIZE: usize = size_of::<Context>();
-pub(super) const FIRST: usize = offset_of!(TcbTable, newest);
-pub(super) const NEXT: usize = offset_of!(Header, before);
-/// Bytes of a chunk's contexts, and their alignment: a power of two, because a context's size is.
-const BYTES: usize = SLOTS * size_of::<Context>();
-const _: () = assert!(BYTES.is_power_of_two());
-
-/// How many machine words a result may have to lie in the TCB itself.
+/// The largest result, in machine words, that is stored in the TCB itself instead of a box.
 pub(crate) const RESULT_WORDS: usize = 4;
 
-/// What belongs to one task beside its context. Touched by its own thread only.
+/// The specification of a wait: its reason, and which events end it. To add a wait reason, give a new `reason` text here; to add
+/// a kind of event, add a field and check it in `wait`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WaitSpec {
+    /// The reason in words, for reports.
+    pub(crate) reason: &'static str,
+    /// The task that the waiter joins, or null. The waiter's `JoinHandle` keeps that TCB allocated.
+    pub(crate) on_task: *const Tcb,
+    /// The holder of the lock that the waiter wants, or null. The waiter borrows the lock.
+    pub(crate) holder: *const Holder,
+    /// Only tasks of this run can end the wait.
+    pub(crate) only_this_run: bool,
+    /// Another thread may end the wait without an `Unparker`: the awaited object can be shared between threads.
+    pub(crate) external: bool,
+    /// A cancel does not end the wait.
+    pub(crate) uncancellable: bool,
+    /// A deadline ends the wait. Set when the task parks.
+    pub(crate) has_deadline: bool,
+    /// A public park: an `Unparker` ends it.
+    pub(crate) public: bool,
+    /// The deadlines and scopes around the wait end it. Set when the task parks.
+    pub(crate) limited: bool,
+    /// The deadline that the task parks with comes from a limit and not from the wait. Set when the task parks.
+    pub(crate) limit_first: bool,
+}
+
+impl WaitSpec {
+    pub(crate) const DEFAULT: WaitSpec = WaitSpec {
+        reason: "",
+        on_task: null(),
+        holder: null(),
+        only_this_run: false,
+        external: false,
+        uncancellable: false,
+        has_deadline: false,
+        public: false,
+        limited: false,
+        limit_first: false,
+    };
+}
+
+/// What a wake changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Woken {
+    /// The task was parked and is ready now: the caller puts it into the run queue.
+    Ready,
+    /// The task was not parked. Its next wait returns at once, or it has ended.
+    Noted,
+}
+
+/// The state of one task beside its context: a task control block. Only the thread of its worker touches it.
+///
+/// Each change of state is a method, below or in `tcb_links`, so that its rule is written once.
 pub(crate) struct Tcb {
-    /// Where it is suspended.
+    /// The saved registers of the task while it is suspended.
     context: Cell<*const Context>,
-    /// Counts up over the whole run; 0 while the TCB is free.
-    pub(crate) id: Cell<u64>,
-    pub(crate) phase: Cell<Phase>,
+    /// The task's number, counted over the whole run; 0 while the TCB is free.
+    pub(super) id: Cell<u64>,
+    pub(super) phase: Cell<Phase>,
     /// The bits of `flags`.
-    pub(crate) flags: Cell<u8>,
-    /// Somebody unparked it while it was not parked.
-    pub(crate) wake_token: Cell<bool>,
-    /// An `Unparker` was used while the task was not in a public park: its next one returns at once. Kept over all other waits.
-    pub(crate) permit: Cell<bool>,
-    /// How many have to do with it: the task until it has ended, its handle, callbacks that are to see its result.
-    pub(crate) ref_count: Cell<u32>,
-    /// Drops the result, while it is there.
-    pub(crate) drop_result: Cell<Option<unsafe fn(&Tcb)>>,
-    /// One of its callbacks runs and may be looking at the result, so nobody may take it.
-    pub(crate) result_borrowed: Cell<bool>,
-    /// Counts its waits, so that a timer knows whether the wait it was set for is over.
-    pub(crate) wait_seq: Cell<u32>,
-    /// What it waits for. Meaningful while it waits: parked, woken and not entered yet, or in a line in `task::wait`.
-    pub(crate) wait: Cell<WaitSpec>,
-    /// When that wait ends at the latest. Meaningful while `flags::HAS_DEADLINE` is set.
-    pub(crate) deadline: Cell<Option<Instant>>,
-    /// Since when it waits: see `Worker::waits_since`.
-    pub(crate) parked_at: Cell<u64>,
-    /// Who waits in `join` for it to end.
-    pub(crate) joiner: Cell<*const Tcb>,
-    /// Who waits for it together with others.
-    pub(crate) end_listener: Cell<Option<Rc<dyn EndListener>>>,
-    /// The scope that it may not outlive.
-    pub(crate) scope_link: Cell<Option<Rc<dyn ScopeLink>>>,
-    /// Its index in the group that waits for it.
-    pub(crate) group_index: Cell<u32>,
-    /// Its index among its scope's children.
-    pub(crate) scope_index: Cell<u32>,
-    /// When it ended: a count of all that have ended in this run.
-    pub(crate) ended: Cell<u64>,
-    /// From `spawn` until it has ended and been left.
-    pub(crate) stack: Cell<Option<Stack>>,
-    pub(crate) name: RefCell<Option<Arc<str>>>,
-    /// What few tasks have: callbacks, locals, unparkers. Erased, because the layer that knows them stands below.
-    pub(crate) ext: RefCell<Option<Box<dyn Any>>>,
-    /// The result or the box that holds it; which of the two is known by its type.
-    pub(crate) result: UnsafeCell<MaybeUninit<[usize; RESULT_WORDS]>>,
+    flags: Cell<u8>,
+    /// A wake came while the task was not parked: its next wait returns at once.
+    wake_token: Cell<bool>,
+    /// An `Unparker` was used outside of a public park: the next public park returns at once. Other waits do not consume it.
+    permit: Cell<bool>,
+    /// Reference count: one for the task until it ends, one for its handle, one for each pending callback.
+    pub(super) ref_count: Cell<u32>,
+    /// Drops the result. Set while there is a result.
+    pub(super) drop_result: Cell<Option<unsafe fn(&Tcb)>>,
+    /// A callback runs and may hold a reference to the result, so the result must not be taken.
+    pub(super) result_borrowed: Cell<bool>,
+    /// The sequence number of the task's waits. A timer compares it to tell whether its wait is over.
+    wait_seq: Cell<u32>,
+    /// The current wait. Valid while the task is parked, is woken and has not run since, or is in a wait queue.
+    pub(super) wait: Cell<WaitSpec>,
+    /// The deadline of the current wait. Valid while `flags::HAS_DEADLINE` is set.
+    deadline: Cell<Option<Instant>>,
+    /// The time at which the current wait began: see `Worker::waits_since`.
+    parked_at: Cell<u64>,
+    /// The task that waits in `join` for this one, or null.
+    pub(super) joiner: Cell<*const Tcb>,
+    /// The group that waits for this task and others.
+    pub(super) end_listener: Cell<Option<Rc<dyn EndListener>>>,
+    /// The scope that this task must not outlive.
+    pub(super) scope_link: Cell<Option<Rc<dyn ScopeLink>>>,
+    /// The task's index in the group of `end_listener`.
+    pub(super) group_index: Cell<u32>,
+    /// The task's index among the children of its scope.
+    pub(super) scope_index: Cell<u32>,
+    /// The task's place in the order of ends: the number of tasks of the run that had ended when it did.
+    end_order: Cell<u64>,
+    /// The task's stack, from `spawn` until the task has ended.
+    pub(super) stack: Cell<Option<Stack>>,
+    pub(super) name: RefCell<Option<Arc<str>>>,
+    /// The cold part: callbacks, locals, limits, unparker, cancel reason. Allocated on first use.
+    ext: RefCell<Option<Box<TcbExt>>>,
+    /// The result, or the box that holds it. The task's result type decides which.
+    pub(super) result: UnsafeCell<MaybeUninit<[usize; RESULT_WORDS]>>,
 }
 
 impl Tcb {
-    fn new(context: *const Context) -> Tcb {
+    pub(super) fn new(context: *const Context) -> Tcb {
         Tcb {
             context: Cell::new(context),
             id: Cell::new(0),
@@ -110,7 +141,7 @@ impl Tcb {
             scope_link: Cell::new(None),
             group_index: Cell::new(0),
             scope_index: Cell::new(0),
-            ended: Cell::new(0),
+            end_order: Cell::new(0),
             stack: Cell::new(None),
             name: RefCell::new(None),
             ext: RefCell::new(None),
@@ -123,163 +154,263 @@ impl Tcb {
         self.context.get()
     }
 
-    #[inline]
+    #[inline(always)]
+    pub(crate) fn id(&self) -> u64 {
+        self.id.get()
+    }
+
+    #[inline(always)]
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// Whether the task has ended, in any way: it returned, panicked, was unwound, or was cancelled before its first turn.
+    #[inline(always)]
+    pub(crate) fn is_finished(&self) -> bool {
+        matches!(self.phase.get(), Phase::Ended | Phase::Cancelled)
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_parked(&self) -> bool {
+        self.phase.get() == Phase::Parked
+    }
+
+    pub(crate) fn name(&self) -> Option<Arc<str>> {
+        self.name.borrow().clone()
+    }
+
+    /// The name, without the check that it is not borrowed, which a signal handler must not rely on.
+    ///
+    /// # Safety
+    ///
+    /// The caller runs on the worker's thread, and no code changes the name while the reference lives.
+    pub(crate) unsafe fn name_unchecked(&self) -> Option<&str> {
+        // SAFETY: the name changes only on this thread, and the caller ensures that it does not change now.
+        unsafe { &*self.name.as_ptr() }.as_deref()
+    }
+
+    pub(crate) fn set_name(&self, name: Arc<str>) {
+        *self.name.borrow_mut() = Some(name);
+    }
+
+    /// The bits of [`flags`].
+    #[inline(always)]
+    pub(crate) fn flags(&self) -> u8 {
+        self.flags.get()
+    }
+
+    #[inline(always)]
     pub(crate) fn has_flags(&self, bits: u8) -> bool {
         self.flags.get() & bits != 0
     }
 
+    #[inline(always)]
     pub(crate) fn add_flags(&self, bits: u8) {
         self.flags.set(self.flags.get() | bits);
     }
+
+    #[inline(always)]
+    pub(crate) fn remove_flags(&self, bits: u8) {
+        self.flags.set(self.flags.get() & !bits);
+    }
+
+    /// Allocates the TCB to the task `id`.
+    #[inline(always)]
+    pub(super) fn allocate(&self, id: u64) {
+        self.id.set(id);
+    }
+
+    /// Resets the TCB for its next task.
+    #[inline]
+    pub(super) fn free(&self) {
+        self.id.set(0);
+        self.phase.set(Phase::Free);
+        drop(self.name.take());
+        self.flags.set(0);
+        self.wake_token.set(false);
+        self.permit.set(false);
+        // Timers of the old task's waits become stale.
+        self.end_wait(self.wait_seq.get());
+    }
+
+    /// Makes the TCB that of main or of the event loop, which run already or have no closure to drop.
+    pub(super) fn adopt(&self, name: Option<&str>) {
+        self.phase.set(Phase::Ready);
+        *self.name.borrow_mut() = name.map(Arc::from);
+    }
+
+    /// The reverse of [`adopt`](Self::adopt), before the TCB is given back to its table.
+    pub(super) fn disown(&self) {
+        drop((self.stack.take(), self.name.take(), self.ext.take()));
+    }
+
+    /// Spawned: a stack, two references (the task's and its handle's), and no turn yet.
+    #[inline(always)]
+    pub(super) fn start(&self, stack: Stack) {
+        self.ref_count.set(2);
+        self.stack.set(Some(stack));
+        self.phase.set(Phase::Fresh);
+    }
+
+    /// The task runs its own code from here on.
+    #[inline(always)]
+    pub(crate) fn begin(&self) {
+        self.phase.set(Phase::Ready);
+    }
+
+    /// The task has its result. `end_order` counts the ends of the run.
+    #[inline(always)]
+    pub(crate) fn finish(&self, phase: Phase, end_order: u64) {
+        self.phase.set(phase);
+        self.end_order.set(end_order);
+    }
+
+    /// The destructors of the task's result run on its stack: until they are done the task may wait, be woken, be unwound and be
+    /// abandoned as before its end.
+    #[inline(always)]
+    pub(crate) fn resume_for_destructors(&self) {
+        self.phase.set(Phase::Ready);
+    }
+
+    pub(crate) fn end_order(&self) -> u64 {
+        self.end_order.get()
+    }
+
+    /// Takes the stack of a task that has ended, to be freed after the switch away from it.
+    #[inline(always)]
+    pub(crate) fn take_stack(&self) -> Option<Stack> {
+        self.stack.take()
+    }
+
+    /// Gives the task up: it is never entered again, and its stack is leaked, since frames on it may be borrowed from.
+    pub(crate) fn abandon(&self) {
+        self.add_flags(flags::ABANDONED);
+        std::mem::forget(self.stack.take());
+    }
+
+    /// The current wait. Valid while the task is parked, is woken and has not run since, or is in a wait queue.
+    #[inline(always)]
+    pub(crate) fn wait(&self) -> WaitSpec {
+        self.wait.get()
+    }
+
+    /// Records a wait that is over before the task parked, so that a granter of the same turn sees which limits it obeys.
+    pub(crate) fn set_wait(&self, wait: WaitSpec) {
+        self.wait.set(wait);
+    }
+
+    /// Takes a wake that came before the wait `wait`, if there is one: then the task must not park.
+    #[inline(always)]
+    pub(super) fn take_early_wake(&self, wait: WaitSpec) -> bool {
+        self.wake_token.replace(false) || wait.public && self.permit.replace(false)
+    }
+
+    /// Whether the next public park returns at once.
+    pub(crate) fn has_permit(&self) -> bool {
+        self.permit.get()
+    }
+
+    /// Parks the task and returns the sequence number of the wait.
+    #[inline(always)]
+    pub(super) fn park(&self, wait: WaitSpec, deadline: Option<Instant>, now: u64) -> u32 {
+        self.parked_at.set(now);
+        self.wait.set(WaitSpec { has_deadline: deadline.is_some(), ..wait });
+        self.phase.set(Phase::Parked);
+        let wait_seq = self.wait_seq.get().wrapping_add(1);
+        self.wait_seq.set(wait_seq);
+        if let Some(deadline) = deadline {
+            self.deadline.set(Some(deadline));
+            self.add_flags(flags::HAS_DEADLINE);
+        }
+        wait_seq
+    }
+
+    /// Whether the wait with this sequence number is still the current one. A timer that fires advances the number.
+    #[inline(always)]
+    pub(super) fn is_waiting(&self, wait_seq: u32) -> bool {
+        self.wait_seq.get() == wait_seq
+    }
+
+    /// Ends the wait with this sequence number, so that its timer becomes stale.
+    #[inline(always)]
+    pub(super) fn end_wait(&self, wait_seq: u32) {
+        self.wait_seq.set(wait_seq.wrapping_add(1));
+    }
+
+    /// The time at which the current wait began: see `Worker::waits_since`.
+    pub(super) fn parked_at(&self) -> u64 {
+        self.parked_at.get()
+    }
+
+    /// The deadline that the task is parked with.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline.get().filter(|_| self.has_flags(flags::HAS_DEADLINE))
+    }
+
+    /// A wake by the library: makes a parked task ready. For a task that is not parked, the next wait returns at once.
+    #[inline(always)]
+    pub(super) fn wake(&self) -> Woken {
+        match self.phase.get() {
+            Phase::Parked => {
+                self.phase.set(Phase::Ready);
+                return Woken::Ready;
+            }
+            Phase::Fresh | Phase::Ready => self.wake_token.set(true),
+            Phase::Free | Phase::Ended | Phase::Cancelled => {}
+        }
+        Woken::Noted
+    }
+
+    /// A wake by an `Unparker`: ends a public park, the current one or the next, and no other wait.
+    #[inline(always)]
+    pub(super) fn unpark(&self) -> Woken {
+        match self.phase.get() {
+            Phase::Parked if self.wait.get().public => return self.wake(),
+            Phase::Parked | Phase::Fresh | Phase::Ready => self.permit.set(true),
+            Phase::Free | Phase::Ended | Phase::Cancelled => {}
+        }
+        Woken::Noted
+    }
+
+    /// Lends the cold part, which is allocated on first use. `f` must not run code of users: the part is borrowed meanwhile.
+    pub(crate) fn ext<R>(&self, f: impl FnOnce(&mut TcbExt) -> R) -> R {
+        f(self.ext.borrow_mut().get_or_insert_default())
+    }
+
+    /// Lends the cold part if it was ever allocated.
+    #[inline(always)]
+    pub(crate) fn ext_if_any<R>(&self, f: impl FnOnce(&mut TcbExt) -> R) -> Option<R> {
+        self.ext.borrow_mut().as_deref_mut().map(f)
+    }
+
+    /// Whether an `Unparker` of the task exists.
+    pub(crate) fn can_be_unparked(&self) -> bool {
+        let count = |ext: &mut TcbExt| ext.unparker.as_ref().map_or(0, Arc::strong_count);
+        self.ext_if_any(count).is_some_and(|count| count > 1)
+    }
+
+    /// Takes the cold part, to be dropped outside of any borrow.
+    #[inline(always)]
+    pub(crate) fn take_ext(&self) -> Option<Box<TcbExt>> {
+        self.ext.take()
+    }
 }
 
-/// Somebody who is told when a task has ended.
+impl Task {
+    pub(crate) fn of(tcb: &Tcb) -> Task {
+        Task { id: tcb.id(), name: tcb.name() }
+    }
+}
+
+/// The waiter for the ends of several tasks.
 pub(crate) trait EndListener {
-    /// The task that had `place` among those that are watched has ended. Called on its stack: wakes whom it concerns, and
-    /// neither waits nor panics.
-    fn ended(&self, worker: &Worker, place: u32, panicked: bool);
+    /// Called on the stack of a task that has ended, with the task's index in the group or scope. Returns the task to wake, or
+    /// null. Neither waits nor panics.
+    fn ended(&self, index: u32, panicked: bool) -> *const Tcb;
 }
 
-/// A scope, as its tasks see it.
+/// A scope, as its child tasks see it.
 pub(crate) trait ScopeLink: EndListener {
-    /// The task panicked, and nobody holds a handle to it: the payload is the scope's.
+    /// Takes the panic of a child that has no handle any more.
     fn failed(&self, tcb: &Tcb, payload: Box<dyn Any + Send>);
-}
-
-/// The first slot of a chunk.
-#[repr(C)]
-struct Header {
-    tcbs: *const Tcb,
-    /// The chunk that was made before this one.
-    before: *const Header,
-}
-
-const _: () = assert!(size_of::<Header>() <= size_of::<Context>());
-// `Wake` keeps a bit in the address of a TCB.
-const _: () = assert!(align_of::<Tcb>() > 1);
-
-/// The TCB of a context that lies in a table.
-///
-/// # Safety
-///
-/// The context lies in a chunk of a table that still stands.
-#[inline]
-pub(crate) unsafe fn tcb_of(context: *const Context) -> *const Tcb {
-    let address = context as usize;
-    let chunk = address & !(BYTES - 1);
-    // SAFETY: chunks are aligned to their size and begin with a header; the TCB array has as many slots.
-    unsafe { (*(chunk as *const Header)).tcbs.add((address - chunk) / size_of::<Context>()) }
-}
-
-struct Chunk {
-    contexts: *mut Context,
-    tcbs: *mut Tcb,
-}
-
-impl Chunk {
-    fn layouts() -> (Layout, Layout) {
-        let contexts = Layout::from_size_align(BYTES, BYTES).expect("a power of two");
-        (contexts, Layout::array::<Tcb>(SLOTS).expect("small"))
-    }
-
-    fn new(before: *const Header) -> Chunk {
-        let (contexts_layout, tcbs_layout) = Chunk::layouts();
-        // SAFETY: both layouts have a size; every slot is written before it is used.
-        unsafe {
-            let contexts = alloc(contexts_layout).cast::<Context>();
-            let tcbs = alloc(tcbs_layout).cast::<Tcb>();
-            if contexts.is_null() || tcbs.is_null() {
-                handle_alloc_error(contexts_layout);
-            }
-            contexts.cast::<Header>().write(Header { tcbs, before });
-            tcbs.write(Tcb::new(null()));
-            for i in 1..SLOTS {
-                contexts.add(i).write(Context::new());
-                tcbs.add(i).write(Tcb::new(contexts.add(i)));
-            }
-            Chunk { contexts, tcbs }
-        }
-    }
-
-    fn tcbs(&self) -> &[Tcb] {
-        // SAFETY: all slots were written by `new`; TCBs change only through cells.
-        unsafe { std::slice::from_raw_parts(self.tcbs, SLOTS) }
-    }
-}
-
-impl Drop for Chunk {
-    fn drop(&mut self) {
-        let (contexts, tcbs) = Chunk::layouts();
-        // SAFETY: allocated by `new` with these layouts; contexts need no drop, TCBs do.
-        unsafe {
-            for i in 0..SLOTS {
-                self.tcbs.add(i).drop_in_place();
-            }
-            dealloc(self.tcbs.cast(), tcbs);
-            dealloc(self.contexts.cast(), contexts);
-        }
-    }
-}
-
-/// All TCBs of one run. Lives as long as a handle to one of its tasks does.
-pub(crate) struct TcbTable {
-    chunks: RefCell<Vec<Chunk>>,
-    /// The chunk that was made last, for a debugger to begin with.
-    newest: Cell<*const Header>,
-    free: RefCell<VecDeque<*const Tcb>>,
-}
-
-impl TcbTable {
-    pub(crate) fn new() -> TcbTable {
-        TcbTable { chunks: RefCell::default(), newest: Cell::new(null()), free: RefCell::default() }
-    }
-
-    /// A free TCB, the one freed last first.
-    #[inline]
-    pub(crate) fn take(&self) -> *const Tcb {
-        if let Some(tcb) = self.free.borrow_mut().pop_back() {
-            return tcb;
-        }
-        self.grow()
-    }
-
-    #[cold]
-    fn grow(&self) -> *const Tcb {
-        let chunk = Chunk::new(self.newest.get());
-        self.newest.set(chunk.contexts.cast());
-        let mut free = self.free.borrow_mut();
-        free.extend(chunk.tcbs()[1..].iter().rev().map(std::ptr::from_ref));
-        self.chunks.borrow_mut().push(chunk);
-        free.pop_back().expect("a chunk has slots")
-    }
-
-    /// Makes a TCB free again.
-    ///
-    /// # Safety
-    ///
-    /// It is of this table, was taken, and nobody refers to it: its task has ended and been left, and its handle is gone.
-    #[inline]
-    pub(crate) unsafe fn give_back(&self, tcb: *const Tcb) {
-        // SAFETY: the caller's.
-        let this = unsafe { &*tcb };
-        this.id.set(0);
-        this.phase.set(Phase::Free);
-        this.flags.set(0);
-        this.wake_token.set(false);
-        this.permit.set(false);
-        this.wait_seq.set(this.wait_seq.get().wrapping_add(1));
-        self.free.borrow_mut().push_back(tcb);
-    }
-
-    /// Calls `f` with every TCB in use, in memory order.
-    pub(crate) fn for_each(&self, mut f: impl FnMut(&Tcb)) {
-        for chunk in self.chunks.borrow().iter() {
-            chunk.tcbs().iter().filter(|tcb| tcb.phase.get() != Phase::Free).for_each(&mut f);
-        }
-    }
-
-    /// How many TCBs there are room for, so that the run queue can have as much.
-    pub(crate) fn capacity(&self) -> usize {
-        self.chunks.borrow().len() * SLOTS
-    }
 }

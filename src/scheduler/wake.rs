@@ -1,11 +1,12 @@
 //! What everybody who waits leaves behind: what for, in words, and whom to wake, from anywhere.
 
+use super::Worker;
+use super::current::worker;
+use super::holder::Holder;
+use super::phase::flags;
 use super::remote::{RemoteQueue, RemoteReceiver, RemoteWake};
 use super::tcb::Tcb;
-use super::{Phase, Worker, flags, worker};
 use std::cell::Cell;
-use std::ptr::null;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 /// Whom to wake: a task, or a plain thread that waits. Costs nothing to copy, and may be kept for ever: when whoever it names
@@ -63,7 +64,7 @@ impl WakeHandle {
     /// For a task of this run.
     #[inline(always)]
     pub(crate) fn of(worker: &Worker, tcb: &Tcb) -> WakeHandle {
-        let wake = RemoteWake { tcb: std::ptr::from_ref(tcb) as usize, task_id: tcb.id.get() };
+        let wake = RemoteWake { tcb: std::ptr::from_ref(tcb) as usize, task_id: tcb.id() };
         WakeHandle { queue: worker.remote.queue(), run: worker.run(), wake }
     }
 
@@ -115,9 +116,8 @@ impl WakeHandle {
             Some(worker) if worker.run() == self.run => {
                 // SAFETY: as in `wake`.
                 let tcb = unsafe { &*(self.wake.tcb as *const Tcb) };
-                if tcb.flags.get() == 0 {
-                    let ended = matches!(tcb.phase.get(), Phase::Ended | Phase::Cancelled);
-                    ended || tcb.id.get() != self.wake.task_id
+                if tcb.flags() == 0 {
+                    tcb.is_finished() || tcb.id() != self.wake.task_id
                 } else {
                     !is_there(tcb, self.wake.task_id) || is_over(worker, tcb)
                 }
@@ -140,9 +140,7 @@ impl WakeHandle {
 
 #[inline]
 fn is_there(tcb: &Tcb, task_id: u64) -> bool {
-    tcb.id.get() == task_id
-        && !matches!(tcb.phase.get(), Phase::Ended | Phase::Cancelled)
-        && !tcb.has_flags(flags::ABANDONED)
+    tcb.id() == task_id && !tcb.is_finished() && !tcb.has_flags(flags::ABANDONED)
 }
 
 /// Blocks a plain thread until it is woken, or until `deadline`. Returns at once if a wake came before.
@@ -153,93 +151,25 @@ pub(crate) fn block_thread(deadline: Option<Instant>) {
     });
 }
 
-/// What a parked task waits for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct WaitSpec {
-    /// In words.
-    pub(crate) reason: &'static str,
-    /// The task that it waits for, or null. Whoever waits holds a handle to it, so it stays.
-    pub(crate) on_task: *const Tcb,
-    /// Who holds what it waits for is told there; or null. It is borrowed by whoever waits, so it stays.
-    pub(crate) holder: *const Holder,
-    /// Only tasks of this run can end it.
-    pub(crate) only_this_run: bool,
-    /// Another thread may end it, though no unparker exists: what it waits for can be shared with anybody.
-    pub(crate) external: bool,
-    /// No cancel cuts it short.
-    pub(crate) uncancellable: bool,
-    /// A deadline ends it. Known once it is parked.
-    pub(crate) has_deadline: bool,
-    /// A public park: an `Unparker` ends it.
-    pub(crate) public: bool,
-    /// The deadlines and scopes around it end it. Known once it is parked, as the next.
-    pub(crate) limited: bool,
-    /// The deadline that it is parked with is one of those, and not its own.
-    pub(crate) limit_first: bool,
-}
-
-impl WaitSpec {
-    pub(crate) const DEFAULT: WaitSpec = WaitSpec {
-        reason: "",
-        on_task: null(),
-        holder: null(),
-        only_this_run: false,
-        external: false,
-        uncancellable: false,
-        has_deadline: false,
-        public: false,
-        limited: false,
-        limit_first: false,
-    };
-}
-
-/// Who holds what others wait for, so that reports can name it. It is told by whoever hands over, and is only ever read for
-/// people: a holder that has ended is nobody.
-#[derive(Debug, Default)]
-pub(crate) struct Holder {
-    /// 0 for nobody.
-    run: AtomicU64,
-    id: AtomicU64,
-}
-
 impl Holder {
-    pub(crate) const fn nobody() -> Holder {
-        Holder { run: AtomicU64::new(0), id: AtomicU64::new(0) }
-    }
-
-    /// It is held by `tcb` now.
+    /// Records the task that `waker` wakes as the holder.
     #[inline]
     pub(crate) fn set(&self, waker: WakeHandle) {
-        self.run.store(waker.run, Relaxed);
-        self.id.store(waker.wake.task_id, Relaxed);
+        self.record(waker.run, waker.wake.task_id);
     }
 
-    /// It is held by whoever runs this now. Plain threads have no names.
+    /// Records the calling task as the holder.
     #[inline]
     pub(crate) fn set_current(&self) {
         self.set_task_of(worker());
     }
 
-    /// The same for a caller that has found the worker already.
+    /// The same for a caller that has looked up this thread's worker already.
     #[inline(always)]
     pub(crate) fn set_task_of(&self, worker: Option<&Worker>) {
         match worker {
-            Some(worker) => {
-                self.run.store(worker.run(), Relaxed);
-                self.id.store(worker.current().id.get(), Relaxed);
-            }
+            Some(worker) => self.record(worker.run(), worker.current().id()),
             None => self.clear(),
         }
-    }
-
-    /// It is held by nobody now.
-    #[inline]
-    pub(crate) fn clear(&self) {
-        self.run.store(0, Relaxed);
-    }
-
-    /// The number of the task that holds it, if it is one of this run.
-    pub(crate) fn task_of(&self, run: u64) -> Option<u64> {
-        (self.run.load(Relaxed) == run).then(|| self.id.load(Relaxed)).filter(|id| *id != 0)
     }
 }

@@ -1,53 +1,19 @@
 //! Callbacks of tasks that have ended, and the room for what few tasks have.
 
-use super::handle::{JoinError, JoinHandle, peek};
-use super::limits::Limit;
-use super::wait::Target;
-use super::{Task, release};
+use super::handle::JoinHandle;
+use super::join_error::JoinError;
+use super::result::{peek, release};
 use crate::coroutine::raw::drop_catching;
-use crate::scheduler::Worker;
-use crate::scheduler::tcb::{Tcb, TcbTable};
-use std::any::Any;
-use std::borrow::Cow;
-use std::collections::VecDeque;
+use crate::scheduler::tcb::Tcb;
+use crate::scheduler::tcb_ext::Callback;
+use crate::scheduler::tcb_table::TcbTable;
+use crate::scheduler::{Task, Worker};
 use std::fmt;
 use std::rc::Rc;
-use std::sync::Arc;
-
-/// What few tasks have. Made when first asked for.
-#[derive(Default)]
-pub(super) struct TcbExt {
-    /// In the order in which they were added, so with ascending numbers.
-    callbacks: VecDeque<(CallbackId, Callback)>,
-    next_callback: u64,
-    pub(super) locals: super::local::Locals,
-    pub(super) target: Option<Arc<Target>>,
-    pub(super) cancel_reason: Option<Cow<'static, str>>,
-    /// What limits its waits, the innermost last.
-    pub(super) limits: Vec<Limit>,
-    /// How many it ever had: their numbers.
-    pub(super) limits_made: u64,
-}
-
-type Callback = Box<dyn FnOnce(&Tcb)>;
-
-/// Lends out what a TCB has beside itself.
-pub(super) fn ext<R>(tcb: &Tcb, f: impl FnOnce(&mut TcbExt) -> R) -> R {
-    let mut ext = tcb.ext.borrow_mut();
-    let ext: &mut Box<dyn Any> = ext.get_or_insert_with(|| Box::<TcbExt>::default());
-    f(ext.downcast_mut().expect("only this module fills it"))
-}
 
 /// Names a callback, so that it can be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallbackId(u64);
-
-impl CallbackId {
-    /// The place of the callback, if it has not been called or removed.
-    fn find(self, callbacks: &VecDeque<(CallbackId, Callback)>) -> Option<usize> {
-        callbacks.binary_search_by_key(&self.0, |(id, _)| id.0).ok()
-    }
-}
 
 /// A task that has ended, as its callbacks see it.
 pub struct Done<'a, T> {
@@ -91,23 +57,24 @@ impl<T: 'static> JoinHandle<T> {
     /// ```
     pub fn on_done(&self, f: impl FnOnce(&Done<'_, T>) + 'static) -> CallbackId {
         let tcb = self.tcb();
-        let id = ext(tcb, |ext| {
-            ext.next_callback += 1;
-            CallbackId(ext.next_callback)
+        let id = tcb.ext(|ext| {
+            ext.last_callback += 1;
+            ext.last_callback
         });
-        let worker = self.own_worker().filter(|worker| worker.runs_callbacks());
-        if worker.is_none() {
+        let Some(worker) = self.own_worker().filter(|worker| worker.runs_callbacks()) else {
             // The run is over. Kept, `f` would keep alive what it owns, which may be this very handle.
-            return id;
-        }
-        let call: Callback = Box::new(move |tcb| f(&Done { tcb, _result: std::marker::PhantomData }));
-        ext(tcb, |ext| ext.callbacks.push_back((id, call)));
-        if self.is_finished()
-            && let Some(worker) = worker
-        {
+            return CallbackId(id);
+        };
+        let address = std::ptr::from_ref(tcb);
+        let call: Callback = Box::new(move || {
+            // SAFETY: `Call::run` calls this for the TCB that holds it, with a reference counted, so the TCB is allocated.
+            f(&Done { tcb: unsafe { &*address }, _result: std::marker::PhantomData });
+        });
+        tcb.ext(|ext| ext.callbacks.push_back((id, call)));
+        if self.is_finished() {
             queue_call(worker, tcb);
         }
-        id
+        CallbackId(id)
     }
 
     /// Removes a callback that has not been called. True if it was there.
@@ -123,9 +90,9 @@ impl<T: 'static> JoinHandle<T> {
     /// ```
     pub fn remove_done(&self, id: CallbackId) -> bool {
         // Dropped outside of any borrow: what it owns may be code of anybody's.
-        let removed = ext(self.tcb(), |ext| {
-            let place = id.find(&ext.callbacks)?;
-            ext.callbacks.remove(place)
+        let removed = self.tcb().ext(|ext| {
+            let at = ext.callbacks.binary_search_by_key(&id.0, |(number, _)| *number).ok()?;
+            ext.callbacks.remove(at)
         });
         removed.is_some()
     }
@@ -133,11 +100,8 @@ impl<T: 'static> JoinHandle<T> {
 
 /// The task has ended: has the event loop run its callbacks, one by one.
 pub(super) fn schedule(worker: &Worker, tcb: &Tcb) {
-    if tcb.ext.borrow().is_none() {
-        return;
-    }
-    let count = ext(tcb, |ext| ext.callbacks.len());
-    for _ in 0..count {
+    let count = tcb.ext_if_any(|ext| ext.callbacks.len());
+    for _ in 0..count.unwrap_or(0) {
         queue_call(worker, tcb);
     }
 }
@@ -161,7 +125,7 @@ struct Call {
 
 impl Call {
     fn new(tcb: &Tcb, table: &Rc<TcbTable>) -> Call {
-        tcb.ref_count.set(tcb.ref_count.get() + 1);
+        tcb.add_reference();
         Call { tcb, table: Rc::clone(table), has_run: false }
     }
 
@@ -173,21 +137,21 @@ impl Call {
 
     /// Takes the callback only now, so that it can be removed until now. The first is the one that was added first.
     fn take(&self) -> Option<Callback> {
-        ext(self.tcb(), |ext| ext.callbacks.pop_front()).map(|(_, callback)| callback)
+        self.tcb().ext(|ext| ext.callbacks.pop_front()).map(|(_, callback)| callback)
     }
 
     fn run(mut self) {
         self.has_run = true;
         if let Some(callback) = self.take() {
-            self.tcb().result_borrowed.set(true);
-            callback(self.tcb());
+            self.tcb().set_result_borrowed(true);
+            callback();
         }
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.tcb().result_borrowed.set(false);
+        self.tcb().set_result_borrowed(false);
         if !self.has_run {
             // A panic of what it owns has been reported by the hook, and keeps no other from being dropped.
             std::mem::forget(drop_catching(self.take()));

@@ -1,9 +1,9 @@
 //! Waiting for several tasks: all of them, the first, or one after the other.
 
-use super::JoinError;
 use super::group::sealed::Internal;
 use super::group::{Group, Joinable, cancel_and_settle, settle};
-use super::wait::{Cancelled, running};
+use super::join_error::JoinError;
+use crate::wait::{Cancelled, running};
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;

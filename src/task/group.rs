@@ -1,11 +1,13 @@
 //! Waiting for several tasks at once: which of them has ended, in the order in which they did.
 
-use super::handle::JoinHandle;
+use super::handle::{CancelOnDrop, JoinHandle};
+use super::join_error::JoinError;
 use super::scope::ScopedJoinHandle;
-use super::wait::{self, Cancelled, running};
-use super::{CancelOnDrop, JoinError};
+use super::spawn::yield_now;
+use super::timeout::{check, shield};
+use crate::scheduler::WaitSpec;
 use crate::scheduler::tcb::{EndListener, Tcb};
-use crate::scheduler::{WaitSpec, Worker};
+use crate::wait::{self, Cancelled, running};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ptr::null;
@@ -74,12 +76,9 @@ pub(super) struct Group {
 }
 
 impl EndListener for Group {
-    fn ended(&self, worker: &Worker, place: u32, _panicked: bool) {
-        self.ended.borrow_mut().push_back(place);
-        // SAFETY: whoever waits here is parked, so its TCB is its own.
-        if let Some(waiter) = unsafe { self.waiter.get().as_ref() } {
-            worker.wake(waiter);
-        }
+    fn ended(&self, index: u32, _panicked: bool) -> *const Tcb {
+        self.ended.borrow_mut().push_back(index);
+        self.waiter.get()
     }
 }
 
@@ -94,10 +93,9 @@ impl Group {
             let handle = handle.handle(sealed::Internal);
             let tcb = handle.tcb();
             if handle.is_finished() || handle.own_worker().is_none() {
-                ended.push((tcb.ended.get(), place));
+                ended.push((tcb.end_order(), place));
             } else {
-                tcb.group_index.set(place);
-                tcb.end_listener.set(Some(Rc::clone(&group) as Rc<dyn EndListener>));
+                tcb.join_group(Rc::clone(&group) as Rc<dyn EndListener>, place);
             }
         }
         ended.sort_unstable();
@@ -121,10 +119,10 @@ impl Group {
             let worker = running("wait for tasks");
             if deadline.is_some_and(|deadline| deadline <= worker.clock.now()) {
                 // Whoever asks again and again, without time to wait, starves nobody and hears its cancel.
-                crate::yield_now();
+                yield_now();
                 let next = self.try_next();
                 if next.is_none() {
-                    super::check()?;
+                    check()?;
                 }
                 return Ok(next);
             }
@@ -173,7 +171,7 @@ pub(super) fn cancel_and_settle<H: Joinable>(handles: &mut [H], results: &mut [O
     for (handle, _) in &mut open {
         handle.handle(sealed::Internal).cancel();
     }
-    super::shield(|| {
+    shield(|| {
         for (handle, result) in open {
             // Where nothing can wait (the thread panics, the run is deadlocked) this is an interruption, and stays one.
             *result = Some(handle.handle(sealed::Internal).join());

@@ -1,77 +1,17 @@
 //! Handles to tasks.
 
-use super::callbacks::ext;
-use super::limits;
-use super::wait::{self, Cancelled};
-use super::{Task, TaskState, release, result_ref, state_of, take_result};
-use crate::coroutine::raw::Payload;
-use crate::scheduler::tcb::{Tcb, TcbTable};
-use crate::scheduler::{Phase, WaitSpec, Worker, flags, worker};
-use std::any::Any;
+use super::info::{TaskState, state_of};
+use super::join_error::JoinError;
+use super::result::{peek, release, take_result};
+use crate::scheduler::tcb::Tcb;
+use crate::scheduler::tcb_table::TcbTable;
+use crate::scheduler::{Task, WaitSpec, Worker, backtrace, flags, worker};
+use crate::wait::{self, limits};
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::null;
 use std::rc::Rc;
-
-/// Why a task gave no value.
-#[derive(thiserror::Error)]
-#[non_exhaustive]
-pub enum JoinError {
-    /// It panicked, with this payload.
-    #[error("the task panicked{}", text_of(.0))]
-    Panicked(Payload),
-    /// It was cancelled before it ever ran, or did not end when it was told to and had to be unwound or left behind.
-    #[error("the task was cancelled")]
-    Cancelled,
-    /// Whoever waits was cancelled. The task goes on, and can be joined again.
-    #[error("the wait for the task was interrupted: the task that waits was cancelled")]
-    Interrupted,
-    /// The task waits, perhaps through others, for the one that joins it: this would never end.
-    #[error("cannot join: the task waits for the one that joins it, so neither would ever end")]
-    Deadlock,
-}
-
-impl From<Cancelled> for JoinError {
-    fn from(_: Cancelled) -> JoinError {
-        JoinError::Interrupted
-    }
-}
-
-/// The text that most payloads are.
-pub(super) fn text_in(payload: &(dyn Any + Send)) -> Option<&str> {
-    payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str))
-}
-
-fn text_of(payload: &Payload) -> String {
-    text_in(&**payload).map(|text| format!(": {text}")).unwrap_or_default()
-}
-
-impl JoinError {
-    /// The payload of a panic, for [`resume_unwind`](std::panic::resume_unwind).
-    ///
-    /// ```
-    /// let error = cede::run(|| cede::spawn(|| panic!("no")).join()).unwrap_err();
-    /// assert_eq!(error.into_panic().unwrap().downcast_ref(), Some(&"no"));
-    /// ```
-    pub fn into_panic(self) -> Option<Payload> {
-        match self {
-            JoinError::Panicked(payload) => Some(payload),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Debug for JoinError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            JoinError::Panicked(payload) => write!(f, "Panicked({:?})", text_of(payload).trim_start_matches(": ")),
-            JoinError::Cancelled => f.write_str("Cancelled"),
-            JoinError::Interrupted => f.write_str("Interrupted"),
-            JoinError::Deadlock => f.write_str("Deadlock"),
-        }
-    }
-}
 
 /// A handle to a task that returns a `T`.
 ///
@@ -140,17 +80,15 @@ impl<T> JoinHandle<T> {
                 }
                 break;
             }
-            let wait = next.wait.get();
-            waits = if next.phase.get() == Phase::Parked && !wait.has_deadline { wait.on_task } else { null() };
+            let wait = next.wait();
+            waits = if next.is_parked() && !wait.has_deadline { wait.on_task } else { null() };
         }
-        tcb.joiner.set(me);
+        tcb.set_joiner(me);
         let wait = WaitSpec { reason: "a task to end", on_task: tcb, only_this_run: true, ..WaitSpec::DEFAULT };
         let outcome = wait::wait(worker, wait, None);
-        if std::ptr::eq(tcb.joiner.get(), me) {
-            tcb.joiner.set(null());
-        }
+        tcb.remove_joiner(me);
         match outcome {
-            Err(Cancelled) if !self.is_finished() => Err(JoinError::Interrupted),
+            Err(wait::Cancelled) if !self.is_finished() => Err(JoinError::Interrupted),
             _ => Ok(()),
         }
     }
@@ -160,7 +98,7 @@ impl<T> JoinHandle<T> {
     pub(crate) fn listen(&self) -> bool {
         match self.own_worker() {
             Some(worker) if !self.is_finished() => {
-                self.tcb().joiner.set(worker.current());
+                self.tcb().set_joiner(worker.current());
                 true
             }
             _ => false,
@@ -169,7 +107,7 @@ impl<T> JoinHandle<T> {
 
     /// Takes `listen` back.
     pub(crate) fn stop_listening(&self) {
-        self.tcb().joiner.set(null());
+        self.tcb().set_joiner(null());
     }
 
     /// The result, if the task has ended; `Cancelled` if it never will, since its run has abandoned it.
@@ -203,9 +141,9 @@ impl<T> JoinHandle<T> {
         if !self.is_finished() {
             return None;
         }
-        assert!(self.tcb().drop_result.get().is_some(), "the result of task {} was taken before", self.task());
+        assert!(self.tcb().has_result(), "the result of task {} was taken before", self.task());
         assert!(
-            !self.tcb().result_borrowed.get(),
+            !self.tcb().is_result_borrowed(),
             "cannot take the result of task {} in a callback of its own: look at it by Done::result",
             self.task()
         );
@@ -215,7 +153,7 @@ impl<T> JoinHandle<T> {
 
     /// Whether the task has ended, however it did.
     pub fn is_finished(&self) -> bool {
-        matches!(self.tcb().phase.get(), Phase::Ended | Phase::Cancelled)
+        self.tcb().is_finished()
     }
 
     /// Where the task stands.
@@ -236,7 +174,7 @@ impl<T> JoinHandle<T> {
     /// });
     /// ```
     pub fn backtrace(&self) -> Option<std::backtrace::Backtrace> {
-        super::inspect::backtrace(self.own_worker()?, self.tcb())
+        backtrace::of(self.own_worker()?, self.tcb())
     }
 
     /// Who the task is.
@@ -246,7 +184,7 @@ impl<T> JoinHandle<T> {
 
     /// Asks the task to end. True if it had not ended yet.
     ///
-    /// If it has not run yet it never will. If it waits, the wait returns [`Cancelled`], and so does every later one, until
+    /// If it has not run yet it never will. If it waits, the wait returns [`Cancelled`](crate::task::Cancelled), and so does every later one, until
     /// the task ends; what it makes of that is its own matter. Nothing is unwound.
     ///
     /// ```
@@ -289,7 +227,7 @@ impl<T> JoinHandle<T> {
         if !self.is_finished() {
             let reason = reason.into();
             // The one that does not count is dropped outside of the borrow.
-            let _rest = ext(self.tcb(), |ext| match ext.cancel_reason {
+            let _rest = self.tcb().ext(|ext| match ext.cancel_reason {
                 None => ext.cancel_reason.replace(reason),
                 Some(_) => Some(reason),
             });
@@ -319,7 +257,7 @@ impl<T> JoinHandle<T> {
 
     /// Takes the result if it is a panic.
     pub(super) fn take_panic(&mut self) -> Option<JoinError> {
-        if !self.has_panicked() || self.tcb().result_borrowed.get() {
+        if !self.has_panicked() || self.tcb().is_result_borrowed() {
             return None;
         }
         self.try_join()?.err()
@@ -376,18 +314,6 @@ impl<T> fmt::Debug for CancelOnDrop<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("CancelOnDrop").field(&self.handle).finish()
     }
-}
-
-/// The result of a task, as its callbacks see it.
-///
-/// # Safety
-///
-/// The TCB is of a task that returns T.
-pub(super) unsafe fn peek<T>(tcb: &Tcb) -> Option<&Result<T, JoinError>> {
-    tcb.drop_result.get().map(|_| {
-        // SAFETY: the caller's, and the result is there.
-        unsafe { result_ref(tcb) }
-    })
 }
 
 fn nonnull<'a>(tcb: *const Tcb) -> Option<&'a Tcb> {

@@ -1,9 +1,10 @@
 //! `join!`: several tasks of different types at once.
 #![forbid(unsafe_code)]
 
-use super::JoinError;
 use super::group::sealed::Internal;
 use super::group::{Joinable, settle};
+use super::join_error::JoinError;
+use super::timeout::shield;
 
 /// Waits for several tasks, whose types may differ, and returns a tuple of what each came to, in the order of the handles.
 ///
@@ -58,7 +59,7 @@ macro_rules! tuples {
                 $(let mut $result = [first_try(&mut $handle, &mut cut)];)+
                 if cut {
                     $(if $result[0].is_none() { $handle.handle(Internal).cancel(); })+
-                    super::shield(|| { $(settle(std::slice::from_mut(&mut $handle), &mut $result);)+ });
+                    shield(|| { $(settle(std::slice::from_mut(&mut $handle), &mut $result);)+ });
                 }
                 ($({ let [result] = $result; result.expect("settled") },)+)
             }

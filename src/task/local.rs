@@ -1,14 +1,12 @@
 //! Task-locals: values that each task has for itself.
 
-use super::callbacks::ext;
 use crate::scheduler::tcb::Tcb;
+use crate::scheduler::tcb_ext::Locals;
 use crate::scheduler::worker;
+use crate::wait::not_running;
 use std::any::Any;
 use std::fmt;
 use std::rc::Rc;
-
-/// The values that a task has set, by the address of their key.
-pub(super) type Locals = Vec<(usize, Rc<dyn Any>)>;
 
 /// A value that each task has for itself; declared by [`task_local!`](crate::task_local).
 ///
@@ -90,14 +88,14 @@ impl<T: 'static> LocalKey<T> {
     fn tcb(&self) -> &Tcb {
         match worker() {
             Some(worker) => worker.current(),
-            None => super::not_running("use a task-local"),
+            None => not_running("use a task-local"),
         }
     }
 
     fn value(&'static self) -> Rc<T> {
         let key = self.key();
         let found =
-            ext(self.tcb(), |ext| ext.locals.iter().find(|(own, _)| *own == key).map(|(_, value)| Rc::clone(value)));
+            self.tcb().ext(|ext| ext.locals.iter().find(|(own, _)| *own == key).map(|(_, value)| Rc::clone(value)));
         match found.map(Rc::downcast) {
             Some(Ok(value)) => value,
             _ => {
@@ -111,7 +109,7 @@ impl<T: 'static> LocalKey<T> {
 
     fn put(&'static self, value: Rc<dyn Any>) {
         let key = self.key();
-        let old = ext(self.tcb(), |ext| match ext.locals.iter_mut().find(|(own, _)| *own == key) {
+        let old = self.tcb().ext(|ext| match ext.locals.iter_mut().find(|(own, _)| *own == key) {
             Some((_, place)) => Some(std::mem::replace(place, value)),
             None => {
                 ext.locals.push((key, value));
@@ -131,11 +129,11 @@ impl<T> fmt::Debug for LocalKey<T> {
 
 /// What a new task gets from its spawner.
 pub(super) fn inherited(spawner: &Tcb) -> Option<Locals> {
-    Some(ext(spawner, |ext| ext.locals.clone())).filter(|locals| !locals.is_empty())
+    Some(spawner.ext(|ext| ext.locals.clone())).filter(|locals| !locals.is_empty())
 }
 
 pub(super) fn give(tcb: &Tcb, locals: Option<Locals>) {
     if let Some(locals) = locals {
-        ext(tcb, |ext| ext.locals = locals);
+        tcb.ext(|ext| ext.locals = locals);
     }
 }

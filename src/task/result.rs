@@ -1,10 +1,10 @@
 //! What a task came to, from its end until somebody asks.
 
-use super::handle::text_in;
-use super::{JoinError, Task};
+use super::join_error::{JoinError, text_in};
 use crate::coroutine::raw::{Payload, drop_catching};
 use crate::scheduler::tcb::{RESULT_WORDS, Tcb};
-use crate::scheduler::worker;
+use crate::scheduler::tcb_table::TcbTable;
+use crate::scheduler::{Task, worker};
 use std::io::Write as _;
 use std::rc::Rc;
 
@@ -17,7 +17,7 @@ const fn fits<T>() -> bool {
 ///
 /// The TCB is of a task that returns T and holds no result.
 pub(super) unsafe fn put_result<T>(tcb: &Tcb, result: Result<T, JoinError>) {
-    let place = tcb.result.get();
+    let place = tcb.result_place();
     // SAFETY: the place is large enough for the result, or for the box, whichever `fits` says.
     unsafe {
         if const { fits::<T>() } {
@@ -26,14 +26,14 @@ pub(super) unsafe fn put_result<T>(tcb: &Tcb, result: Result<T, JoinError>) {
             place.cast::<Box<Result<T, JoinError>>>().write(Box::new(result));
         }
     }
-    tcb.drop_result.set(Some(drop_result::<T>));
+    tcb.set_result(drop_result::<T>);
 }
 
 /// # Safety
 ///
 /// The TCB is of a task that returns T and holds a result.
 pub(super) unsafe fn result_ref<T>(tcb: &Tcb) -> &Result<T, JoinError> {
-    let place = tcb.result.get();
+    let place = tcb.result_place();
     // SAFETY: as `put_result` left it.
     unsafe {
         if const { fits::<T>() } {
@@ -48,8 +48,8 @@ pub(super) unsafe fn result_ref<T>(tcb: &Tcb) -> &Result<T, JoinError> {
 ///
 /// As `result_ref`; the result is gone afterwards.
 pub(super) unsafe fn take_result<T>(tcb: &Tcb) -> Result<T, JoinError> {
-    let place = tcb.result.get();
-    tcb.drop_result.set(None);
+    let place = tcb.result_place();
+    tcb.take_result();
     // SAFETY: as `put_result` left it, and nobody takes it again.
     unsafe {
         if const { fits::<T>() } {
@@ -86,7 +86,7 @@ pub(super) unsafe fn suppress_report<T>(tcb: &Tcb) {
         // SAFETY: as in `drop_result`.
         std::mem::forget(drop_catching(unsafe { take_result::<T>(tcb) }));
     }
-    tcb.drop_result.set(Some(drop_without_report::<T>));
+    tcb.set_result(drop_without_report::<T>);
 }
 
 /// A task panicked and nobody is left to join it.
@@ -107,4 +107,45 @@ pub(super) fn unhandled(task: &Task, payload: Payload) {
 pub(crate) fn report_unhandled(label: &str, payload: &(dyn std::any::Any + Send)) {
     let text = text_in(payload).unwrap_or("(not a text)");
     let _ = writeln!(std::io::stderr(), "cede: task {label} panicked, and nobody is left to join it: {text}");
+}
+
+/// The result of a task, as its callbacks see it.
+///
+/// # Safety
+///
+/// The TCB is of a task that returns T.
+pub(super) unsafe fn peek<T>(tcb: &Tcb) -> Option<&Result<T, JoinError>> {
+    tcb.has_result().then(|| {
+        // SAFETY: the TCB holds a result, and the caller ensures that its type is T.
+        unsafe { result_ref(tcb) }
+    })
+}
+
+/// One less has to do with the TCB; the last one drops the result and frees it.
+#[inline]
+pub(super) fn release(table: &Rc<TcbTable>, tcb: &Tcb) {
+    if tcb.remove_reference() {
+        drop_what_is_left(tcb);
+        free(table, tcb);
+    }
+}
+
+/// Nobody has to do with the TCB any more, and nothing is left in it.
+#[inline]
+pub(super) fn free(table: &Rc<TcbTable>, tcb: &Tcb) {
+    // SAFETY: the caller removed the last reference, and the TCB holds no result and no cold part.
+    unsafe { table.give_back(tcb) };
+}
+
+/// The result, and what few tasks have. Code of anybody's runs here.
+#[inline]
+pub(super) fn drop_what_is_left(tcb: &Tcb) {
+    if let Some(drop_result) = tcb.take_result() {
+        // SAFETY: it was set together with the result, which is still there.
+        unsafe { drop_result(tcb) };
+    }
+    // What a task-local's destructor sets is the ended task's too, not the next one's.
+    while let Some(ext) = tcb.take_ext() {
+        std::mem::forget(drop_catching(ext));
+    }
 }

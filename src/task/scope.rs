@@ -12,18 +12,21 @@
 //!    result lies in the TCB and belongs to the handle, which does not outlive `'scope`.
 //! 5. `'scope` is invariant, and `Scope` and its handles are neither `Send` nor `Sync`.
 
-use super::handle::{JoinError, JoinHandle};
-use super::limits::{self, Open, What};
+use super::handle::JoinHandle;
+use super::join_error::JoinError;
+use super::result;
+use super::spawn::SpawnError;
 use super::start::{SpawnOptions, start_borrowing};
-use super::wait::{self, running};
-use super::{SpawnError, Task, result};
 use crate::Builder;
 use crate::coroutine::chain::Kind as SectionKind;
 use crate::coroutine::raw::Payload;
 use crate::scheduler::tcb::{EndListener, ScopeLink, Tcb};
-use crate::scheduler::{WaitSpec, Worker, flags, worker};
+use crate::scheduler::tcb_ext::LimitKind;
+use crate::scheduler::{Task, WaitSpec, Worker, flags, worker};
 use crate::stack::arena::Kind;
 use crate::stack::overflow::abort_naming;
+use crate::wait::limits::{self, OpenLimit};
+use crate::wait::{self, running};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
@@ -93,7 +96,7 @@ struct ScopeState {
     /// The panics of those that nobody holds a handle to.
     failures: RefCell<Vec<Failure>>,
     /// Closed when the body has returned.
-    body: RefCell<Option<Open>>,
+    body: RefCell<Option<OpenLimit>>,
 }
 
 impl ScopeState {
@@ -113,7 +116,7 @@ impl ScopeState {
             wait::wake_if_interrupted(worker, child);
         }
         if let Some(open) = &*self.body.borrow() {
-            open.look_again(worker);
+            open.recheck_wait(worker);
         }
     }
 
@@ -144,23 +147,20 @@ impl ScopeState {
 }
 
 impl EndListener for ScopeState {
-    fn ended(&self, worker: &Worker, place: u32, panicked: bool) {
+    fn ended(&self, index: u32, panicked: bool) -> *const Tcb {
         let mut children = self.children.borrow_mut();
-        children.swap_remove(place as usize);
-        if let Some(&moved) = children.get(place as usize) {
+        children.swap_remove(index as usize);
+        if let Some(&moved) = children.get(index as usize) {
             // SAFETY: it has not ended, so its TCB is its own.
             let moved = unsafe { &*moved };
-            moved.scope_index.set(place);
+            moved.move_in_scope(index);
         }
         let waiter = if children.is_empty() { self.waiter.get() } else { null() };
         drop(children);
         if panicked {
-            self.cancel(Some(worker));
+            self.cancel(worker());
         }
-        // SAFETY: whoever waits here is parked, so its TCB is its own.
-        if let Some(waiter) = unsafe { waiter.as_ref() } {
-            worker.wake(waiter);
-        }
+        waiter
     }
 }
 
@@ -222,7 +222,7 @@ pub fn scope<'env, T>(f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) ->
     // Here and not at the end, which has to wait for the tasks and must not be unwound.
     wait::consume_budget();
     let cancelled: Rc<Cell<bool>> = Rc::default();
-    let open = Open::new(worker, SectionKind::Scope, What::Scope(Rc::clone(&cancelled)));
+    let open = OpenLimit::new(worker, SectionKind::Scope, LimitKind::Scope(Rc::clone(&cancelled)));
     let state = Rc::new(ScopeState {
         children: RefCell::default(),
         waiter: Cell::new(null()),
@@ -292,9 +292,9 @@ impl<'scope> Scope<'scope, '_> {
     ) -> Result<ScopedJoinHandle<'scope, T>, SpawnError> {
         let adopt = |tcb: &Tcb| {
             let mut children = self.state.children.borrow_mut();
-            tcb.scope_index.set(u32::try_from(children.len()).expect("there are not that many tasks"));
+            let index = u32::try_from(children.len()).expect("there are not that many tasks");
             children.push(tcb);
-            tcb.scope_link.set(Some(Rc::clone(&self.state) as Rc<dyn ScopeLink>));
+            tcb.join_scope(Rc::clone(&self.state) as Rc<dyn ScopeLink>, index);
             if self.state.cancelled.get() {
                 tcb.add_flags(flags::CANCELLED);
             }

@@ -1,18 +1,18 @@
 //! How a task begins and ends.
 
-use super::handle::text_in;
-use super::result::{put_result, suppress_report};
-use super::{JoinError, callbacks, wait};
+use super::callbacks;
+use super::join_error::{JoinError, text_in};
+use super::result::{drop_what_is_left, free, put_result, suppress_report};
 use crate::arch::Context;
 use crate::coroutine::raw::{Payload, drop_catching};
-use crate::scheduler::tcb::{Tcb, TcbTable};
+use crate::scheduler::tcb::Tcb;
 use crate::scheduler::{Mode, Phase, TaskUnwound, Worker, flags, worker};
 use crate::stack::arena::Kind;
 use crate::stack::pool::Stack;
 use crate::stack::{Shape, StackError};
+use crate::wait;
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::panicking;
 
@@ -71,10 +71,9 @@ where
     let stack = Stack::acquire(shape, Kind::Task, tag, clear)?;
     let top = (stack.top() - size_of::<F>()) & !(align_of::<F>().max(16) - 1);
     let tcb = worker.new_tcb();
-    if name.is_some() {
-        *tcb.name.borrow_mut() = name;
+    if let Some(name) = name {
+        tcb.set_name(name);
     }
-    tcb.ref_count.set(2);
     if worker.mode.get() != Mode::Running {
         tcb.add_flags(flags::CANCELLED);
     }
@@ -106,7 +105,7 @@ where
     let outcome = if tcb.has_flags(flags::CANCELLED) {
         drop_catching(f).map_err(failure).and(Err(JoinError::Cancelled))
     } else {
-        tcb.phase.set(Phase::Ready);
+        tcb.begin();
         catch_unwind(AssertUnwindSafe(f)).map_err(failure)
     };
     // SAFETY: the TCB is ours until `finish`, and holds no result yet.
@@ -153,77 +152,46 @@ unsafe fn put_error<T>(tcb: &Tcb, mut error: JoinError) -> (Phase, bool) {
 /// whether it was.
 fn give_to_scope(tcb: &Tcb, error: &mut JoinError) -> bool {
     let JoinError::Panicked(payload) = error else { return false };
-    if tcb.ref_count.get() != 1 {
+    if !tcb.has_one_reference() {
         return false;
     }
-    let Some(scope_link) = tcb.scope_link.take() else { return false };
+    let Some(scope) = tcb.scope() else { return false };
     let copy = text_in(&**payload).unwrap_or("(not a text, and told of by the scope)").to_owned();
-    scope_link.failed(tcb, std::mem::replace(payload, Box::new(copy)));
-    tcb.scope_link.set(Some(scope_link));
+    scope.failed(tcb, std::mem::replace(payload, Box::new(copy)));
     true
 }
 
 /// The task has its result: tells those who wait for it.
 fn finish(worker: &Worker, tcb: &Tcb, phase: Phase, panicked: bool) {
-    tcb.phase.set(phase);
-    tcb.ended.set(worker.count_end());
-    let joiner = tcb.joiner.replace(std::ptr::null());
-    if !joiner.is_null() {
-        // SAFETY: whoever waits in `join` is parked, so its TCB is in use.
-        worker.wake(unsafe { &*joiner });
-    }
-    if let Some(end_listener) = tcb.end_listener.take() {
-        end_listener.ended(worker, tcb.group_index.get(), panicked);
+    tcb.finish(phase, worker.count_end());
+    let wake = |waiter: *const Tcb| {
+        // SAFETY: null, or a task that waits for this one. It is parked until this wake, so its TCB is in use.
+        if let Some(waiter) = unsafe { waiter.as_ref() } {
+            worker.wake(waiter);
+        }
+    };
+    wake(tcb.take_joiner());
+    if let Some((group, index)) = tcb.take_group() {
+        wake(group.ended(index, panicked));
     }
     callbacks::schedule(worker, tcb);
-    let last = tcb.ref_count.get() == 1;
-    if last {
-        // Nobody will ask what it came to. The destructors of that are the task's code still: they may wait, and be woken,
-        // told to end and left behind like the rest of it.
-        tcb.phase.set(Phase::Ready);
+    let is_last = tcb.has_one_reference();
+    if is_last {
+        // No handle and no callback will read the result. Its destructor is the task's own code.
+        tcb.resume_for_destructors();
         drop_what_is_left(tcb);
     }
-    let stack = tcb.stack.take();
-    let scope_link = tcb.scope_link.take();
-    let in_scope = tcb.scope_index.get();
-    // The TCB may be another's after this, but the stack is ours until `end`.
-    if last {
+    let stack = tcb.take_stack();
+    let scope = tcb.take_scope();
+    // From here on the TCB may belong to another task. The stack is still this task's until `end`.
+    if is_last {
         free(&worker.table, tcb);
     } else {
-        tcb.ref_count.set(tcb.ref_count.get() - 1);
+        tcb.remove_reference();
     }
-    if let Some(scope_link) = scope_link {
-        // Only now: what the task borrowed may go from here on, and its result, if nobody wants it, is gone.
-        scope_link.ended(worker, in_scope, panicked);
+    if let Some((scope, index)) = scope {
+        // Last: what the task borrowed may be freed from here on.
+        wake(scope.ended(index, panicked));
     }
     worker.retire_stack(stack);
-}
-
-/// One less has to do with the TCB; the last one drops the result and frees it.
-pub(super) fn release(table: &Rc<TcbTable>, tcb: &Tcb) {
-    let ref_count = tcb.ref_count.get() - 1;
-    tcb.ref_count.set(ref_count);
-    if ref_count == 0 {
-        drop_what_is_left(tcb);
-        free(table, tcb);
-    }
-}
-
-/// Nobody has to do with the TCB any more, and nothing is left in it.
-fn free(table: &Rc<TcbTable>, tcb: &Tcb) {
-    drop(tcb.name.take());
-    // SAFETY: as said.
-    unsafe { table.give_back(tcb) };
-}
-
-/// The result, and what few tasks have. Code of anybody's runs here.
-fn drop_what_is_left(tcb: &Tcb) {
-    if let Some(drop_result) = tcb.drop_result.take() {
-        // SAFETY: it was set together with the result, which is still there.
-        unsafe { drop_result(tcb) };
-    }
-    // What a task-local's destructor sets is the ended task's too, not the next one's.
-    while let Some(ext) = tcb.ext.take() {
-        std::mem::forget(drop_catching(ext));
-    }
 }

@@ -22,7 +22,8 @@
 //!
 //! Nobody suspends while holding one, and no code of a user's runs under one.
 
-use crate::scheduler::{Worker, handshake, membarrier, worker};
+use crate::scheduler::{Worker, handshake, worker};
+use crate::sys::membarrier;
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
@@ -116,7 +117,10 @@ impl<T> BiasedLock<T> {
             }
             owner => {
                 self.bias.store(SHARED, Ordering::Relaxed);
-                membarrier::asymmetric_heavy(owner);
+                if !membarrier::asymmetric_heavy() {
+                    // If the owner's run has ended, it is not inside.
+                    let _ = handshake::ask(owner);
+                }
                 self.wait_for_owner();
             }
         }

@@ -5,7 +5,7 @@
 extern crate self as cede;
 
 use super::{BiasedLock, NOBODY, SHARED};
-use crate::scheduler::membarrier;
+use crate::sys::membarrier;
 use std::hint::{black_box, spin_loop};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};

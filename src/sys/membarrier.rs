@@ -6,7 +6,6 @@
 //! wherever that was in the first thread, its write before it is visible now, and its reads after it see what was written
 //! before the call. The first thread has to keep the order only against the compiler.
 
-use super::handshake;
 use std::sync::atomic::{AtomicU8, Ordering, compiler_fence};
 
 /// Between write and read of the side that does it all the time.
@@ -15,20 +14,17 @@ pub(crate) fn asymmetric_light() {
     compiler_fence(Ordering::SeqCst);
 }
 
-/// Between write and read of the other side, where the first side is the thread of run `owner`. Only if it is there.
+/// The fence of the other side, between its write and its read. Returns false if the kernel refuses the call, although it granted it before:
+/// a seccomp filter was installed since. Then [`is_available`] returns false from now on.
 #[cold]
-pub(crate) fn asymmetric_heavy(owner: u64) {
+pub(crate) fn asymmetric_heavy() -> bool {
     // In a child of fork the registration may be gone.
     let again = || membarrier(REGISTER_PRIVATE_EXPEDITED) && membarrier(PRIVATE_EXPEDITED);
-    if !(membarrier(PRIVATE_EXPEDITED) || again()) {
-        // The kernel had granted it before: a seccomp filter was installed since. From now on no lock gets an owner; from those
-        // that have one, it is asked for the fence.
-        if !cfg!(test) {
-            KNOWN.store(1, Ordering::Relaxed);
-        }
-        // If it has ended it is inside of nothing.
-        let _ = handshake::ask(owner);
+    let is_done = membarrier(PRIVATE_EXPEDITED) || again();
+    if !is_done && !cfg!(test) {
+        KNOWN.store(1, Ordering::Relaxed);
     }
+    is_done
 }
 
 #[cfg(test)]

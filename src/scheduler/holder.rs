@@ -1,0 +1,37 @@
+//! The holder of a lock, recorded for reports.
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// The task that holds what other tasks wait for. The locking code keeps it up to date, and only reports read it, so a stale entry is
+/// harmless: a holder that has ended is not found.
+#[derive(Debug, Default)]
+pub(crate) struct Holder {
+    /// The number of the holder's run; 0 for no holder.
+    run: AtomicU64,
+    id: AtomicU64,
+}
+
+impl Holder {
+    pub(crate) const fn nobody() -> Holder {
+        Holder { run: AtomicU64::new(0), id: AtomicU64::new(0) }
+    }
+
+    /// Records the task `id` of the run `run` as the holder.
+    #[inline(always)]
+    pub(super) fn record(&self, run: u64, id: u64) {
+        self.run.store(run, Relaxed);
+        self.id.store(id, Relaxed);
+    }
+
+    /// Records that there is no holder, or that a plain thread is the holder: plain threads have no names.
+    #[inline]
+    pub(crate) fn clear(&self) {
+        self.run.store(0, Relaxed);
+    }
+
+    /// The number of the holding task, if the holder is a task of `run`.
+    pub(crate) fn task_of(&self, run: u64) -> Option<u64> {
+        (self.run.load(Relaxed) == run).then(|| self.id.load(Relaxed)).filter(|id| *id != 0)
+    }
+}

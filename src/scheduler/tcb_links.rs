@@ -1,0 +1,113 @@
+//! The links of a TCB to other tasks (joiner, group, scope), its reference count, and the place of its result.
+#![forbid(unsafe_code)]
+
+use super::tcb::{EndListener, RESULT_WORDS, ScopeLink, Tcb};
+use std::mem::MaybeUninit;
+use std::ptr::null;
+use std::rc::Rc;
+
+impl Tcb {
+    /// Sets the task that this one's end wakes.
+    pub(crate) fn set_joiner(&self, joiner: *const Tcb) {
+        self.joiner.set(joiner);
+    }
+
+    #[inline(always)]
+    pub(crate) fn take_joiner(&self) -> *const Tcb {
+        self.joiner.replace(null())
+    }
+
+    /// Takes `joiner` back, if it is still the one.
+    pub(crate) fn remove_joiner(&self, joiner: &Tcb) {
+        if std::ptr::eq(self.joiner.get(), joiner) {
+            self.joiner.set(null());
+        }
+    }
+
+    /// Has the end of the task reported to a group, in which the task has this index.
+    pub(crate) fn join_group(&self, group: Rc<dyn EndListener>, index: u32) {
+        self.group_index.set(index);
+        self.end_listener.set(Some(group));
+    }
+
+    /// Takes the group and the task's index in it.
+    #[inline(always)]
+    pub(crate) fn take_group(&self) -> Option<(Rc<dyn EndListener>, u32)> {
+        self.end_listener.take().map(|listener| (listener, self.group_index.get()))
+    }
+
+    /// Makes the task a child of a scope, at this index.
+    pub(crate) fn join_scope(&self, scope: Rc<dyn ScopeLink>, index: u32) {
+        self.scope_index.set(index);
+        self.scope_link.set(Some(scope));
+    }
+
+    /// The task's index among its scope's children has changed.
+    pub(crate) fn move_in_scope(&self, index: u32) {
+        self.scope_index.set(index);
+    }
+
+    /// The scope of which the task is a child.
+    pub(crate) fn scope(&self) -> Option<Rc<dyn ScopeLink>> {
+        let scope = self.scope_link.take();
+        self.scope_link.set(scope.clone());
+        scope
+    }
+
+    /// Takes the scope, and the task's index among its children.
+    #[inline(always)]
+    pub(crate) fn take_scope(&self) -> Option<(Rc<dyn ScopeLink>, u32)> {
+        self.scope_link.take().map(|scope| (scope, self.scope_index.get()))
+    }
+
+    /// Adds a reference, which keeps the TCB allocated until `remove_reference`.
+    pub(crate) fn add_reference(&self) {
+        self.ref_count.set(self.ref_count.get() + 1);
+    }
+
+    /// Removes a reference. Returns whether it was the last: then the caller drops the result and frees the TCB.
+    #[inline(always)]
+    pub(crate) fn remove_reference(&self) -> bool {
+        let ref_count = self.ref_count.get() - 1;
+        self.ref_count.set(ref_count);
+        ref_count == 0
+    }
+
+    /// Whether only one reference is left.
+    #[inline(always)]
+    pub(crate) fn has_one_reference(&self) -> bool {
+        self.ref_count.get() == 1
+    }
+
+    /// The place of the result, or of the box that holds it.
+    #[inline(always)]
+    pub(crate) fn result_place(&self) -> *mut MaybeUninit<[usize; RESULT_WORDS]> {
+        self.result.get()
+    }
+
+    /// Says that the place holds a result, which `drop` drops.
+    #[inline(always)]
+    pub(crate) fn set_result(&self, drop: unsafe fn(&Tcb)) {
+        self.drop_result.set(Some(drop));
+    }
+
+    #[inline(always)]
+    pub(crate) fn has_result(&self) -> bool {
+        self.drop_result.get().is_some()
+    }
+
+    /// Says that the place no longer holds a result. Returns the function that drops it.
+    #[inline(always)]
+    pub(crate) fn take_result(&self) -> Option<unsafe fn(&Tcb)> {
+        self.drop_result.take()
+    }
+
+    /// Whether a callback may hold a reference to the result.
+    pub(crate) fn is_result_borrowed(&self) -> bool {
+        self.result_borrowed.get()
+    }
+
+    pub(crate) fn set_result_borrowed(&self, borrowed: bool) {
+        self.result_borrowed.set(borrowed);
+    }
+}

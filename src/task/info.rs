@@ -1,0 +1,74 @@
+//! The state of tasks, seen from outside.
+#![forbid(unsafe_code)]
+
+use super::park::Reason;
+use crate::scheduler::tcb::Tcb;
+use crate::scheduler::{Phase, Task, Worker, worker};
+use std::fmt;
+
+/// Where a task stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskState {
+    /// It waits for its turn: its first, or its next.
+    Pending,
+    /// It runs: whoever asks is that task, or code that it called.
+    Running,
+    /// It waits for something, named by the reason.
+    Waiting(Reason),
+    /// It has returned or panicked.
+    Done,
+    /// It was cancelled before its first turn, or had to be unwound.
+    Cancelled,
+}
+
+impl fmt::Display for TaskState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TaskState::Pending => f.write_str("pending"),
+            TaskState::Running => f.write_str("running"),
+            TaskState::Waiting(reason) => write!(f, "waiting: {reason}"),
+            TaskState::Done => f.write_str("done"),
+            TaskState::Cancelled => f.write_str("cancelled"),
+        }
+    }
+}
+
+/// The task that this code is part of; `None` outside of a run.
+///
+/// ```
+/// cede::run(|| assert_eq!(cede::task::current().unwrap().name(), Some("main")));
+/// assert!(cede::task::current().is_none());
+/// ```
+pub fn current() -> Option<Task> {
+    worker().map(|worker| Task::of(worker.current()))
+}
+
+/// All tasks of this run that have not ended, main included, with their states, in no particular order.
+///
+/// ```
+/// cede::run(|| {
+///     let _handle = cede::spawn(|| ());
+///     assert_eq!(cede::task::all().len(), 2);
+/// });
+/// ```
+pub fn all() -> Vec<(Task, TaskState)> {
+    let mut all = Vec::new();
+    if let Some(worker) = worker() {
+        worker.table.for_each(|tcb| {
+            if !worker.is_event_loop(tcb) && !tcb.is_finished() {
+                all.push((Task::of(tcb), state_of(Some(worker), tcb)));
+            }
+        });
+    }
+    all
+}
+
+pub(crate) fn state_of(worker: Option<&Worker>, tcb: &Tcb) -> TaskState {
+    match tcb.phase() {
+        Phase::Ready if worker.is_some_and(|worker| std::ptr::eq(worker.current(), tcb)) => TaskState::Running,
+        Phase::Free | Phase::Fresh | Phase::Ready => TaskState::Pending,
+        Phase::Parked => TaskState::Waiting(Reason::new(tcb.wait().reason)),
+        Phase::Ended => TaskState::Done,
+        Phase::Cancelled => TaskState::Cancelled,
+    }
+}
