@@ -38,8 +38,8 @@
 //!    body suspends with `Control::Plain`.
 //! 5. A stack is given back only after its body has ended. What is leaked stays as it is for ever.
 
-use super::chain;
-use super::raw_yielder::{Control, Handle, Label, RawYielder, Unwound};
+use super::chain::{self, Control};
+use super::raw_yielder::{Handle, Label, RawYielder, Unwound};
 use super::unwind_tables::{Anchor, In, Last, Out};
 use crate::stack::arena::Kind;
 use crate::stack::{Shape, Stack, StackError, overflow, pool};

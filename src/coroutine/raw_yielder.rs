@@ -2,7 +2,7 @@
 //!
 //! The invariants are those of [`raw`](super::raw).
 
-use super::chain::{self, Head, Link};
+use super::chain::{self, Control, Head, Link};
 use super::unwind_tables::{In, Out, go_on_unwinding, stop_unwinding};
 use crate::stack::arena::Slot;
 use crate::stack::overflow;
@@ -11,8 +11,6 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::panic::resume_unwind;
 use std::thread::panicking;
-
-pub(crate) use super::chain::Control;
 
 /// The payload that unwinds a body which will not be resumed: the one on this stack. It runs no panic hook.
 pub(super) struct Unwound(pub(super) Slot);

@@ -5,8 +5,8 @@
 //! can name. It owns nothing: forgetting it, or exchanging it for another (`mem::swap`), changes only which coroutine a
 //! name refers to. `&mut` to the coroutine itself is not given out, because then the coroutines could be exchanged.
 
-use super::raw::{RawCoroutine, StackOptions, throw_from_drop};
-use super::{CoroutineState, State, Suspender, no_stack, resume, suspending};
+use super::raw::{RawCoroutine, StackOptions, State, throw_from_drop};
+use super::{CoroutineState, Suspender, no_stack, resume, suspending};
 use std::fmt;
 
 /// A coroutine that borrows, for as long as the call to [`scoped`] lasts.

@@ -21,18 +21,18 @@ mod true_tables {
 
     /// Gives the function that it is a local of a frame pointer.
     #[repr(align(32))]
-    pub(in crate::coroutine) struct Anchor([MaybeUninit<u8>; 32]);
+    pub(crate) struct Anchor([MaybeUninit<u8>; 32]);
 
     impl Anchor {
         #[inline(always)]
-        pub(in crate::coroutine) fn new() -> Anchor {
+        pub(crate) fn new() -> Anchor {
             Anchor([MaybeUninit::uninit(); 32])
         }
 
         /// In debug builds corosensei's switch into a coroutine is a function of its own, without a frame pointer, that
         /// saves r15 right below its return address: an unwinder takes that for one, and 0 ends it.
         #[inline(always)]
-        pub(in crate::coroutine) fn before_resume(&self) {
+        pub(crate) fn before_resume(&self) {
             #[cfg(debug_assertions)]
             // SAFETY: the register is declared.
             unsafe {
@@ -42,7 +42,7 @@ mod true_tables {
 
         /// Keeps the compiler from leaving it out. Stands on a path that the plain switch does not take, so it is free.
         #[inline(always)]
-        pub(in crate::coroutine) fn hold(&self) {
+        pub(crate) fn hold(&self) {
             // SAFETY: no instruction.
             unsafe { asm!("/* {} */", in(reg) &raw const self.0, options(nostack, preserves_flags)) };
         }
@@ -50,16 +50,16 @@ mod true_tables {
 
     /// What comes out of a body at its end.
     #[repr(align(32))]
-    pub(in crate::coroutine) struct Last<R>(pub(in crate::coroutine) R);
+    pub(crate) struct Last<R>(pub(crate) R);
 
     /// What goes in with a resume: nothing.
     #[cfg_attr(debug_assertions, allow(dead_code, reason = "its size is what it is for"))]
     #[cfg_attr(debug_assertions, repr(align(32)))]
-    pub(in crate::coroutine) struct In(#[cfg(debug_assertions)] [MaybeUninit<u8>; 32]);
+    pub(crate) struct In(#[cfg(debug_assertions)] [MaybeUninit<u8>; 32]);
 
     impl In {
         #[inline(always)]
-        pub(in crate::coroutine) fn new() -> In {
+        pub(crate) fn new() -> In {
             In(
                 #[cfg(debug_assertions)]
                 [MaybeUninit::uninit(); 32],
@@ -69,7 +69,7 @@ mod true_tables {
 
     /// What comes out with a suspension.
     #[cfg_attr(debug_assertions, repr(align(32)))]
-    pub(in crate::coroutine) struct Out<Y>(pub(in crate::coroutine) MaybeUninit<Y>);
+    pub(crate) struct Out<Y>(pub(crate) MaybeUninit<Y>);
 
     /// From here on, where this is inlined, the unwind tables say that the stack ends if the registers are in the middle of
     /// corosensei's suspension, and what they always say if not. So where the compiler lays out other code behind the
@@ -78,7 +78,7 @@ mod true_tables {
     /// In the middle: the stack pointer is no multiple of 16, as it is wherever a function is not pushing; or it is one by
     /// two pushes, at one of five instructions, which are told by their bytes.
     #[inline(always)]
-    pub(in crate::coroutine) fn stop_unwinding() {
+    pub(crate) fn stop_unwinding() {
         // SAFETY: no instruction.
         unsafe {
             asm!(
@@ -98,7 +98,7 @@ mod true_tables {
 
     /// From here on they say again where the return address of every function is.
     #[inline(always)]
-    pub(in crate::coroutine) fn go_on_unwinding() {
+    pub(crate) fn go_on_unwinding() {
         // SAFETY: no instruction.
         unsafe { asm!(".cfi_offset rip, -8", options(nostack, preserves_flags)) };
     }
@@ -108,37 +108,37 @@ mod true_tables {
 mod true_tables {
     use std::mem::MaybeUninit;
 
-    pub(in crate::coroutine) struct Anchor;
+    pub(crate) struct Anchor;
 
     impl Anchor {
         #[inline(always)]
-        pub(in crate::coroutine) fn new() -> Anchor {
+        pub(crate) fn new() -> Anchor {
             Anchor
         }
 
         #[inline(always)]
-        pub(in crate::coroutine) fn before_resume(&self) {}
+        pub(crate) fn before_resume(&self) {}
 
         #[inline(always)]
-        pub(in crate::coroutine) fn hold(&self) {}
+        pub(crate) fn hold(&self) {}
     }
 
-    pub(in crate::coroutine) struct Last<R>(pub(in crate::coroutine) R);
+    pub(crate) struct Last<R>(pub(crate) R);
 
-    pub(in crate::coroutine) struct In;
+    pub(crate) struct In;
 
     impl In {
         #[inline(always)]
-        pub(in crate::coroutine) fn new() -> In {
+        pub(crate) fn new() -> In {
             In
         }
     }
 
-    pub(in crate::coroutine) struct Out<Y>(pub(in crate::coroutine) MaybeUninit<Y>);
+    pub(crate) struct Out<Y>(pub(crate) MaybeUninit<Y>);
 
     #[inline(always)]
-    pub(in crate::coroutine) fn stop_unwinding() {}
+    pub(crate) fn stop_unwinding() {}
 
     #[inline(always)]
-    pub(in crate::coroutine) fn go_on_unwinding() {}
+    pub(crate) fn go_on_unwinding() {}
 }

@@ -11,111 +11,11 @@
 //! however it ends, that goes as message to the one before it: its value, its panic, the error it did not handle, or the word
 //! that all is being closed.
 
-use super::Generator;
+use super::protocol::{Frame, Message, Stop};
 use super::yielder::Yielder;
-use crate::coroutine::raw::{Event, Payload, RawCoroutine, drop_catching};
-use crate::coroutine::raw_yielder::Control;
+use crate::coroutine::chain::Control;
+use crate::coroutine::raw::{Event, RawCoroutine, drop_catching};
 use std::any::Any;
-use std::error::Error;
-
-/// What a body and its driver tell each other beside values.
-pub(super) enum Message<Y, S> {
-    /// From a body: yield from this one.
-    Delegate(Box<dyn Frame<Y, S>>),
-    /// To a body: you are being closed.
-    Close,
-    /// To a body: somebody threw this.
-    Throw(Box<dyn Error>),
-    /// To a body in `yield_from`: the inner generator returned this.
-    Returned(Box<dyn Any>),
-    /// To a body in `yield_from`: the inner generator panicked.
-    Panicked(Payload),
-    /// Left behind by a body that unwinds: this is why.
-    Raised(Box<dyn Error>),
-}
-
-/// Why a body is no longer running.
-pub(super) enum Stop<Y, S, R> {
-    Yielded(Y),
-    Delegate(Box<dyn Frame<Y, S>>),
-    Returned(R),
-    Raised(Box<dyn Error>),
-    Panicked(Payload),
-    Unwound,
-}
-
-impl<Y, S> Stop<Y, S, Box<dyn Any>> {
-    /// What the end of an inner generator means to the one that yields from it.
-    fn into_message(self, closing: bool) -> Message<Y, S> {
-        match self {
-            Stop::Returned(value) if !closing => Message::Returned(value),
-            Stop::Returned(value) => drop_catching(value).map_or_else(Message::Panicked, |()| Message::Close),
-            Stop::Raised(error) => Message::Throw(error),
-            Stop::Panicked(payload) => Message::Panicked(payload),
-            _ => Message::Close,
-        }
-    }
-}
-
-/// A generator that is yielded from, whatever it returns.
-pub(super) trait Frame<Y, S> {
-    /// Runs it to its next stop, as `next` does.
-    fn enter(&mut self) -> Stop<Y, S, Box<dyn Any>>;
-    /// Sends a value to the `yield` that it waits in.
-    fn send(&mut self, value: S) -> Stop<Y, S, Box<dyn Any>>;
-    /// Tells it something.
-    fn deliver(&mut self, message: Message<Y, S>) -> Stop<Y, S, Box<dyn Any>>;
-    /// The chain that it had before it became a frame of another.
-    fn take_chain(&mut self) -> Chain<Y, S>;
-    /// Gives it up.
-    fn leak(&mut self);
-}
-
-impl<Y: 'static, S: 'static, R: 'static> Frame<Y, S> for Generator<Y, S, R> {
-    fn enter(&mut self) -> Stop<Y, S, Box<dyn Any>> {
-        let event = match unit() {
-            Some(unit) if self.raw.is_started() => self.raw.resume(unit),
-            _ => self.raw.start(),
-        };
-        boxed(stop_of(&self.raw, event))
-    }
-
-    fn send(&mut self, value: S) -> Stop<Y, S, Box<dyn Any>> {
-        match self.raw.resume(value) {
-            Event::Yielded(value) => Stop::Yielded(value),
-            event => boxed(stop_of(&self.raw, event)),
-        }
-    }
-
-    fn deliver(&mut self, message: Message<Y, S>) -> Stop<Y, S, Box<dyn Any>> {
-        boxed(deliver(&mut self.raw, message))
-    }
-
-    fn take_chain(&mut self) -> Chain<Y, S> {
-        std::mem::replace(&mut self.chain, Chain::new())
-    }
-
-    fn leak(&mut self) {
-        self.raw.leak("is yielded from by a generator that is leaked");
-    }
-}
-
-fn boxed<Y, S, R: 'static>(stop: Stop<Y, S, R>) -> Stop<Y, S, Box<dyn Any>> {
-    match stop {
-        Stop::Yielded(value) => Stop::Yielded(value),
-        Stop::Delegate(frame) => Stop::Delegate(frame),
-        Stop::Returned(value) => Stop::Returned(Box::new(value)),
-        Stop::Raised(error) => Stop::Raised(error),
-        Stop::Panicked(payload) => Stop::Panicked(payload),
-        Stop::Unwound => Stop::Unwound,
-    }
-}
-
-/// What can be sent to a generator that is not sent anything: the value of `S` if that is `()`.
-pub(super) fn unit<S: 'static>() -> Option<S> {
-    let mut unit = Some(());
-    (&mut unit as &mut dyn Any).downcast_mut::<Option<S>>().and_then(Option::take)
-}
 
 /// Reads an event together with the message that belongs to it.
 pub(super) fn stop_of<Y, S, R>(raw: &RawCoroutine<Yielder<Y, S>, R>, event: Event<Y, R>) -> Stop<Y, S, R> {
@@ -141,7 +41,7 @@ pub(super) fn stop_of<Y, S, R>(raw: &RawCoroutine<Yielder<Y, S>, R>, event: Even
 }
 
 /// Tells a body something, in the way that suits where it waits, and runs it to its next stop.
-fn deliver<Y, S, R>(raw: &mut RawCoroutine<Yielder<Y, S>, R>, message: Message<Y, S>) -> Stop<Y, S, R> {
+pub(super) fn deliver<Y, S, R>(raw: &mut RawCoroutine<Yielder<Y, S>, R>, message: Message<Y, S>) -> Stop<Y, S, R> {
     let paused = raw.is_started() && !raw.is_finished();
     if !raw.is_started()
         && let Err(payload) = raw.end(false)
@@ -272,8 +172,14 @@ impl<Y, S> Chain<Y, S> {
     fn enter(&mut self, mut frame: Box<dyn Frame<Y, S>>) -> Stop<Y, S, Box<dyn Any>> {
         let mut inner = frame.take_chain();
         self.frames.push(frame);
-        self.frames.append(&mut inner.frames);
+        self.frames.append(&mut inner);
         self.frames.last_mut().map_or(Stop::Unwound, |innermost| innermost.enter())
+    }
+
+    /// Takes the frames out, for a chain that this one becomes a part of.
+    #[inline]
+    pub(super) fn take(&mut self) -> Vec<Box<dyn Frame<Y, S>>> {
+        std::mem::take(&mut self.frames)
     }
 
     /// Gives all of them up.

@@ -18,9 +18,12 @@
 
 mod delegate;
 mod error;
+mod protocol;
+mod yield_from;
 mod yielder;
 
-use self::delegate::{Chain, Message, Stop};
+use self::delegate::Chain;
+use self::protocol::{Message, Stop};
 use crate::coroutine::raw::{Event, RawCoroutine, StackOptions, drop_catching, throw_from_drop};
 use crate::coroutine::{self, Builder, CoroutineState, State, no_stack};
 use crate::stack::StackError;
