@@ -1,5 +1,5 @@
-//! `yield_from` at a constant cost: the generators that yield from one another lie in one chain, and the owner of the
-//! outermost resumes the innermost directly.
+//! Delegation at a constant cost: the generators that yield from one another form a chain, and the owner of the
+//! outermost generator resumes the innermost one directly.
 //!
 //! ```text
 //! consumer --- send --->  root ........ waits in yield_from
@@ -7,9 +7,9 @@
 //!       `------------------>frame 1     runs, yields to the consumer
 //! ```
 //!
-//! A body that yields from another hands it out as message; from then on it is a frame of the chain. When the innermost ends,
-//! however it ends, that goes as message to the one before it: its value, its panic, the error it did not handle, or the word
-//! that all is being closed.
+//! A body that yields from a generator passes that generator out as a message, and the generator becomes a frame of the
+//! chain. When the innermost generator ends, the frame before it receives the outcome as a message: a return value, a
+//! panic, an unhandled error, or the request to close.
 
 use super::protocol::{Frame, Message, Stop};
 use super::yielder::Yielder;
@@ -17,7 +17,7 @@ use crate::coroutine::chain::Control;
 use crate::coroutine::raw::{Event, RawCoroutine, drop_catching};
 use std::any::Any;
 
-/// Reads an event together with the message that belongs to it.
+/// Combines an event with the message that belongs to it.
 pub(super) fn stop_of<Y, S, R>(raw: &RawCoroutine<Yielder<Y, S>, R>, event: Event<Y, R>) -> Stop<Y, S, R> {
     match event {
         Event::Yielded(value) => Stop::Yielded(value),
@@ -26,7 +26,7 @@ pub(super) fn stop_of<Y, S, R>(raw: &RawCoroutine<Yielder<Y, S>, R>, event: Even
             _ => unreachable!("a body sends nothing but delegates"),
         },
         Event::Unwound => raw.handle().take_raised().map_or(Stop::Unwound, Stop::Raised),
-        // A body that caught the unwinding of a thrown error has handled it.
+        // A body that caught the unwinding of a thrown error has handled the error.
         Event::Complete(value) => match drop_catching(raw.handle().take_raised()) {
             Ok(()) => Stop::Returned(value),
             Err(payload) => Stop::Panicked(payload),
@@ -40,7 +40,8 @@ pub(super) fn stop_of<Y, S, R>(raw: &RawCoroutine<Yielder<Y, S>, R>, event: Even
     }
 }
 
-/// Tells a body something, in the way that suits where it waits, and runs it to its next stop.
+/// Delivers a message to a body, as a value or by unwinding, depending on where the body is suspended. Runs the body to
+/// its next stop.
 pub(super) fn deliver<Y, S, R>(raw: &mut RawCoroutine<Yielder<Y, S>, R>, message: Message<Y, S>) -> Stop<Y, S, R> {
     let paused = raw.is_started() && !raw.is_finished();
     if !raw.is_started()
@@ -62,7 +63,7 @@ pub(super) fn deliver<Y, S, R>(raw: &mut RawCoroutine<Yielder<Y, S>, R>, message
         _ => None,
     };
     if paused && raw.can_unwind() {
-        // An error of an earlier throw that the body caught and went on from lies there still.
+        // `message` may still hold the error of an earlier throw, which the body caught.
         match error {
             Some(error) => raw.handle().put_message(Message::Raised(error)),
             None => {
@@ -80,12 +81,12 @@ pub(super) fn deliver<Y, S, R>(raw: &mut RawCoroutine<Yielder<Y, S>, R>, message
     error.map_or(Stop::Unwound, Stop::Raised)
 }
 
-/// The generators that are yielded from below a root, the innermost last.
+/// The generators that a root delegates to, the innermost last.
 pub(super) struct Chain<Y, S> {
     frames: Vec<Box<dyn Frame<Y, S>>>,
 }
 
-/// The last stop of whoever ran.
+/// The last stop, with the side that ran: the root or the innermost generator.
 enum Ran<Y, S, R> {
     Root(Stop<Y, S, R>),
     Inner(Stop<Y, S, Box<dyn Any>>),
@@ -101,7 +102,7 @@ impl<Y, S> Chain<Y, S> {
         self.frames.is_empty()
     }
 
-    /// Sends a value to the innermost, which there is.
+    /// Sends a value to the innermost generator. The chain must not be empty.
     #[inline]
     pub(super) fn send(&mut self, value: S) -> Stop<Y, S, Box<dyn Any>> {
         match self.frames.last_mut() {
@@ -110,7 +111,7 @@ impl<Y, S> Chain<Y, S> {
         }
     }
 
-    /// Tells the innermost something, and follows what comes of it.
+    /// Delivers a message to the innermost generator, and follows the consequences.
     pub(super) fn deliver<R>(
         &mut self,
         root: &mut RawCoroutine<Yielder<Y, S>, R>,
@@ -131,7 +132,7 @@ impl<Y, S> Chain<Y, S> {
         self.follow(root, Ran::Root(stop), closing)
     }
 
-    /// Follows a stop of the innermost.
+    /// Follows a stop of the innermost generator.
     pub(super) fn follow_inner<R>(
         &mut self,
         root: &mut RawCoroutine<Yielder<Y, S>, R>,
@@ -141,7 +142,7 @@ impl<Y, S> Chain<Y, S> {
         self.follow(root, Ran::Inner(stop), closing)
     }
 
-    /// Goes on until somebody yields or the root ends. Never returns `Stop::Delegate`.
+    /// Continues until a body yields or the root ends. Never returns `Stop::Delegate`.
     fn follow<R>(
         &mut self,
         root: &mut RawCoroutine<Yielder<Y, S>, R>,
@@ -168,7 +169,7 @@ impl<Y, S> Chain<Y, S> {
         }
     }
 
-    /// Takes a new innermost in, together with those that it yields from already, and runs the last of them.
+    /// Adds a new innermost generator, with the generators that it already delegates to, and runs the last of them.
     fn enter(&mut self, mut frame: Box<dyn Frame<Y, S>>) -> Stop<Y, S, Box<dyn Any>> {
         let mut inner = frame.take_chain();
         self.frames.push(frame);
@@ -176,13 +177,13 @@ impl<Y, S> Chain<Y, S> {
         self.frames.last_mut().map_or(Stop::Unwound, |innermost| innermost.enter())
     }
 
-    /// Takes the frames out, for a chain that this one becomes a part of.
+    /// Takes the frames out, for the chain that this one becomes a part of.
     #[inline]
     pub(super) fn take(&mut self) -> Vec<Box<dyn Frame<Y, S>>> {
         std::mem::take(&mut self.frames)
     }
 
-    /// Gives all of them up.
+    /// Leaks all frames, the innermost first.
     pub(super) fn leak(&mut self) {
         for frame in self.frames.iter_mut().rev() {
             frame.leak();

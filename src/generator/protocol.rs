@@ -1,27 +1,27 @@
-//! The protocol between a generator's body and its owner: messages, stops, and a generator as a frame of a delegation chain.
+//! The protocol between a generator's body and its owner: messages, stops, and the frames of a delegation chain.
 #![forbid(unsafe_code)]
 
 use crate::coroutine::raw::{Payload, drop_catching};
 use std::any::Any;
 use std::error::Error;
 
-/// What a body and its driver tell each other beside values.
+/// A message between a body and its owner, passed with `Control::Message`.
 pub(super) enum Message<Y, S> {
-    /// From a body: yield from this one.
+    /// From a body: yield from this generator.
     Delegate(Box<dyn Frame<Y, S>>),
-    /// To a body: you are being closed.
+    /// To a body: the generator is being closed.
     Close,
-    /// To a body: somebody threw this.
+    /// To a body: this error was thrown.
     Throw(Box<dyn Error>),
-    /// To a body in `yield_from`: the inner generator returned this.
+    /// To a body in `yield_from`: the inner generator returned this value.
     Returned(Box<dyn Any>),
     /// To a body in `yield_from`: the inner generator panicked.
     Panicked(Payload),
-    /// Left behind by a body that unwinds: this is why.
+    /// From a body that unwinds: the error that it ends with.
     Raised(Box<dyn Error>),
 }
 
-/// Why a body is no longer running.
+/// The reason why a body stopped running.
 pub(super) enum Stop<Y, S, R> {
     Yielded(Y),
     Delegate(Box<dyn Frame<Y, S>>),
@@ -32,7 +32,7 @@ pub(super) enum Stop<Y, S, R> {
 }
 
 impl<Y, S> Stop<Y, S, Box<dyn Any>> {
-    /// What the end of an inner generator means to the one that yields from it.
+    /// Converts the end of an inner generator into the message to the generator that yields from it.
     #[inline]
     pub(super) fn into_message(self, closing: bool) -> Message<Y, S> {
         match self {
@@ -45,17 +45,17 @@ impl<Y, S> Stop<Y, S, Box<dyn Any>> {
     }
 }
 
-/// A generator that is yielded from, whatever it returns.
+/// A generator that another one yields from. Type-erased: its return type is not known here.
 pub(super) trait Frame<Y, S> {
-    /// Runs it to its next stop, as `next` does.
+    /// Runs the body to its next stop, as `next` does.
     fn enter(&mut self) -> Stop<Y, S, Box<dyn Any>>;
-    /// Sends a value to the `yield` that it waits in.
+    /// Sends a value to the body's current `yield`.
     fn send(&mut self, value: S) -> Stop<Y, S, Box<dyn Any>>;
-    /// Tells it something.
+    /// Delivers a message to the body.
     fn deliver(&mut self, message: Message<Y, S>) -> Stop<Y, S, Box<dyn Any>>;
-    /// The chain that it had before it became a frame of another.
+    /// Takes the frames that this generator already delegates to, so that they follow it into another chain.
     fn take_chain(&mut self) -> Vec<Box<dyn Frame<Y, S>>>;
-    /// Gives it up.
+    /// Leaks the body.
     fn leak(&mut self);
 }
 
@@ -71,7 +71,7 @@ pub(super) fn boxed<Y, S, R: 'static>(stop: Stop<Y, S, R>) -> Stop<Y, S, Box<dyn
     }
 }
 
-/// What can be sent to a generator that is not sent anything: the value of `S` if that is `()`.
+/// Returns the value of `S` if `S` is `()`: the value to send to a generator that receives nothing.
 #[inline]
 pub(super) fn unit<S: 'static>() -> Option<S> {
     let mut unit = Some(());

@@ -1,4 +1,4 @@
-//! `yield_from`: hands a generator to the consumer's side, as the new innermost frame of its chain.
+//! `yield_from`: passes a generator to the consumer's side, as the new innermost frame of the delegation chain.
 #![forbid(unsafe_code)]
 
 use super::Generator;
@@ -12,16 +12,17 @@ use std::any::Any;
 use std::panic::resume_unwind;
 
 impl<Y: 'static, S: 'static> Yielder<Y, S> {
-    /// Yields everything that `inner` yields, passes everything that is sent to it, and returns what it returned. Python's
+    /// Yields every value of `inner`, forwards every sent value to it, and returns its return value. Python's
     /// `yield from`.
     ///
-    /// What is thrown, and closing, reach the inner generator first; a panic of its body, or an error that it does not
-    /// handle, goes on here. An item costs the same however many generators yield from one another.
+    /// A thrown error and a close reach the inner generator first. A panic of its body, or an error that it does not
+    /// handle, propagates from this call. An item costs the same, however many generators yield from one another.
     ///
     /// # Panics
     ///
-    /// If `inner` has finished and its return value is gone, or if it has been started and waits for a value (`S` is not
-    /// `()`): there is none to send.
+    /// Panics if `inner` has finished and its return value is gone. Also panics if `inner` has started and `S` is not
+    /// `()`: the inner body then waits for a value, and there is none to send. Also panics wherever
+    /// [`yield_`](Self::yield_) does.
     ///
     /// ```
     /// use cede::{Generator, Yielder};
@@ -33,7 +34,8 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     /// assert_eq!(outer.collect::<Vec<_>>(), [1, 2, 3]);
     /// ```
     ///
-    /// A plain iterator takes no values, so it can be yielded from only where none are sent (Python notices at run time):
+    /// A plain iterator receives no values, so only a generator that receives none can yield from it (Python detects
+    /// this at run time):
     ///
     /// ```
     /// let g = cede::Generator::new(|y: &cede::Yielder<u32, ()>| y.yield_all([1, 2]));
@@ -50,11 +52,15 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
         }
     }
 
-    /// As [`yield_from`](Self::yield_from), but returns what interrupts it, after the inner generator has had it.
+    /// Like [`yield_from`](Self::yield_from), but returns an interrupt, after the inner generator has received it.
     ///
     /// # Errors
     ///
-    /// As [`try_yield`](Self::try_yield).
+    /// The errors of [`try_yield`](Self::try_yield).
+    ///
+    /// # Panics
+    ///
+    /// The panics of [`yield_from`](Self::yield_from).
     #[track_caller]
     pub fn try_yield_from<R: 'static>(&self, inner: Generator<Y, S, R>) -> Result<R, Interrupt> {
         if self.raw_yielder.is_unwinding() {
@@ -68,11 +74,13 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     fn delegate<R: 'static>(&self, mut inner: Generator<Y, S, R>) -> Result<R, Interrupt> {
         if inner.state() == State::Finished {
             let label = inner.raw.label();
-            return Ok(inner.returned.take().unwrap_or_else(|| panic!("cannot yield from finished {label}")));
+            return Ok(inner.returned.take().unwrap_or_else(|| {
+                panic!("cannot yield from {label}: it has finished, and its return value is gone")
+            }));
         }
         assert!(
             inner.state() == State::Created || unit::<S>().is_some(),
-            "cannot yield from started {}: it waits for a value, and there is none to send",
+            "cannot yield from {} after its start: it waits for a value, and there is none to send",
             inner.raw.label()
         );
         self.raw_yielder.check();

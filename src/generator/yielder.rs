@@ -8,10 +8,10 @@ use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 
-/// What the body of a [`Generator`] yields with.
+/// The body's side of a [`Generator`](crate::Generator): yields values to the consumer.
 ///
-/// It can be lent to any function that the body calls, however deep, which is the way to yield out of a recursion: an item
-/// costs the same at every depth.
+/// The body can pass its yielder to any function that it calls, at any depth. A recursive function yields this way, at
+/// the same cost per item at every depth.
 ///
 /// ```
 /// use cede::{Generator, Yielder};
@@ -26,13 +26,13 @@ use std::fmt;
 #[repr(C)]
 pub struct Yielder<Y, S = ()> {
     pub(super) raw_yielder: RawYielder<S, Y>,
-    /// What goes with `Control::Message`; and an error that an unwinding carries out.
+    /// The message that goes with `Control::Message`, or the error that an unwinding carries out.
     message: Cell<Option<Message<Y, S>>>,
-    /// The body waits in a form that returns an interrupt by value.
+    /// Set while the body is suspended in a call that returns an interrupt as a value.
     pub(super) trying: Cell<bool>,
 }
 
-/// Says that the body waits in a form that returns an interrupt; ends by every way out.
+/// Sets `trying` until it is dropped, on every way out of the call.
 pub(super) struct Trying<'a>(&'a Cell<bool>);
 
 impl<'a> Trying<'a> {
@@ -65,17 +65,22 @@ impl<Y, S> Handle for Yielder<Y, S> {
 }
 
 impl<Y, S> Yielder<Y, S> {
-    /// Hands `value` to the consumer, waits until it asks for the next, and returns what it sent.
+    /// Yields `value` to the consumer, waits until the consumer asks for the next value, and returns what the consumer
+    /// sent.
     ///
-    /// If the generator is closed, dropped, or has an error thrown at it meanwhile, this does not return: it unwinds the
-    /// body, once, so that its destructors run. A destructor that panics then aborts the process, as in every unwinding.
+    /// If the generator is closed or dropped during the wait, or an error is thrown at it, this call does not return:
+    /// it unwinds the body, once, so that its destructors run. A destructor that panics then aborts the process, as in
+    /// every unwinding.
     ///
     /// # Panics
     ///
-    /// While a section that was opened in the body is open (a run, [`scope`](crate::scope), [`timeout`](crate::timeout), deadline,
-    /// [`shield`](crate::shield) or [`no_suspend`](crate::no_suspend)), naming both; so also in a task of a scope that borrowed
-    /// this: only the body's own code suspends it. Called from a destructor while the body unwinds, it
-    /// aborts the process, naming the generator: half a panic cannot be put aside.
+    /// Panics while a section that was opened in the body is open: a run, [`scope`](crate::scope),
+    /// [`timeout`](crate::timeout), deadline, [`shield`](crate::shield) or [`no_suspend`](crate::no_suspend). The
+    /// message names the body and the section. Also panics in a task of a scope that borrowed the yielder, because only
+    /// the body's own code may suspend the body.
+    ///
+    /// Aborts the process, with the name of the generator, when a destructor calls it while the body unwinds: an
+    /// unfinished panic cannot be suspended.
     #[inline(always)]
     #[track_caller]
     pub fn yield_(&self, value: Y) -> S {
@@ -85,14 +90,21 @@ impl<Y, S> Yielder<Y, S> {
         }
     }
 
-    /// Hands `value` to the consumer and waits, as [`yield_`](Self::yield_) does, but returns what interrupts it.
+    /// Like [`yield_`](Self::yield_), but returns an interrupt instead of unwinding.
     ///
     /// # Errors
     ///
-    /// [`Interrupt::Closed`] when the generator is closed or dropped: clean up and return; yielding again is answered with
-    /// [`CloseError::Ignored`](crate::CloseError::Ignored), or with a leak if nobody is there to be told. Also at once,
-    /// without waiting, in a destructor while the body unwinds.
-    /// [`Interrupt::Thrown`] when an error is thrown at it.
+    /// [`Interrupt::Closed`] if the generator is closed or dropped during the wait, and at once, without waiting, in a
+    /// destructor while the body unwinds. The body then cleans up and returns. If it yields again,
+    /// [`close`](crate::Generator::close) returns [`CloseError::Ignored`](crate::CloseError::Ignored), and a generator
+    /// that is being dropped is leaked.
+    ///
+    /// [`Interrupt::Thrown`] if an error is thrown at the generator.
+    ///
+    /// # Panics
+    ///
+    /// Panics while a section that was opened in the body is open, and in a task of a scope that borrowed the yielder,
+    /// as [`yield_`](Self::yield_) does.
     #[inline]
     #[track_caller]
     pub fn try_yield(&self, value: Y) -> Result<S, Interrupt> {
@@ -117,12 +129,13 @@ impl<Y, S> Yielder<Y, S> {
         }
     }
 
-    /// Ends the body with an interrupt that it does not want to handle: unwinds it, and an error comes out of
-    /// [`Generator::throw`] as it went in. Where panics abort this ends the process: return the interrupt instead.
+    /// Ends the body with an interrupt that it does not handle. Unwinds the body; a thrown error comes out of
+    /// [`Generator::throw`](crate::Generator::throw) unchanged. Where panics abort, this call aborts the process:
+    /// return from the body instead.
     ///
     /// # Panics
     ///
-    /// In a task of a scope that borrowed this: its frames are not the body's.
+    /// Panics in a task of a scope that borrowed the yielder: the frames of such a task are not the body's.
     ///
     /// ```
     /// use cede::{Generator, Yielder};
@@ -144,7 +157,7 @@ impl<Y, S> Yielder<Y, S> {
         self.raw_yielder.unwind()
     }
 
-    /// The error that an unwinding has left behind.
+    /// Takes the error that the body unwound with.
     pub(super) fn take_raised(&self) -> Option<Box<dyn Error>> {
         match self.message.take() {
             Some(Message::Raised(error)) => Some(error),
@@ -166,7 +179,7 @@ impl<Y, S> Yielder<Y, S> {
 }
 
 impl<Y> Yielder<Y> {
-    /// Yields every item of an iterator. Python's `yield from` for anything that is not a generator.
+    /// Yields every item of an iterator. Python's `yield from` for iterables other than generators.
     ///
     /// ```
     /// let g = cede::Generator::new(|y| {
