@@ -44,8 +44,8 @@ pub(crate) enum Control {
     ThreadEnded = THREAD_ENDED,
 }
 
-/// The parent link, through which a body suspends, for any types of input and output. corosensei's yielder is
-/// `repr(transparent)` around it.
+/// The parent link, through which a body suspends. corosensei's yielder is `repr(transparent)` around it, so the types
+/// of input and output do not matter.
 pub(super) type Link = corosensei::Yielder<(), ()>;
 
 /// The part of a raw yielder that is the same for every type of input and output. It is the first field of the raw
@@ -58,7 +58,7 @@ pub(crate) struct Head {
     pub(super) control: Cell<Control>,
     /// Set if the resumer was panicking when it resumed the body: then `panicking()` says nothing about the body.
     pub(super) resumed_in_panic: Cell<bool>,
-    /// Set once the body was asked to unwind.
+    /// Set when the body was asked to unwind. Cleared if a panicking thread resumes the body after that.
     pub(super) unwinding: Cell<bool>,
     /// The kind of the section that was opened at `place`.
     kind: Cell<Kind>,
@@ -182,9 +182,8 @@ impl Walk {
 
     /// Starts at the resumer of the body of `head`, which must be running.
     fn from_resumer(head: &Head) -> Walk {
-        // SAFETY: the body of `head` runs (contract of this function), so its link is set, and the parent link lives on
-        // the body's stack until the body ends. The link names the stack of the resumer, which is suspended in the
-        // resume.
+        // SAFETY: both callers pass the head of a running body. So its link is set, and the parent link lives on the
+        // body's stack until the body ends. The link names the stack of the resumer, which is suspended in the resume.
         Walk(unsafe { (*head.link()).on_parent_stack(arch::stack_pointer) })
     }
 }
@@ -206,7 +205,7 @@ impl Iterator for Walk {
 }
 
 thread_local! {
-    /// Whether this thread has ever created a body. In a program of tasks alone no section starts a walk.
+    /// Set once this thread has created a body. In a program of tasks alone no section starts a walk.
     static HAS_BODIES: Cell<bool> = const { Cell::new(false) };
 }
 

@@ -1,4 +1,4 @@
-//! Stackful coroutines: a body runs on a stack of its own, and its owner resumes it by hand.
+//! Stackful coroutines (fibers): a body runs on a stack of its own, and its owner resumes it by hand.
 //!
 //! A [`Coroutine`] is the basic form: every resume passes a value in, and every suspension passes a value out. Most
 //! programs want [`Generator`](crate::Generator), whose values the owner pulls, or [`Sink`](crate::Sink), to which the
@@ -181,7 +181,8 @@ impl<I: 'static, Y: 'static, R: 'static> Coroutine<I, Y, R> {
         Ok(Coroutine { raw: unsafe { suspending(options, body) }? })
     }
 
-    /// Runs the body until it suspends or returns.
+    /// Runs the body until it suspends or returns. Returns [`CoroutineState::Yielded`] with the value of the
+    /// suspension, or [`CoroutineState::Complete`] with the return value.
     ///
     /// # Panics
     ///

@@ -3,14 +3,14 @@
 //!
 //! corosensei switches the registers; only this file, `raw_yielder.rs` and `chain.rs` name it. They add what the
 //! library promises and corosensei does not: stacks from the pool, names, at most one unwinding of a body, no unwinding
-//! into destroyed thread-locals, and no suspension out of an unwinding.
+//! into destroyed thread-locals, and no suspension during an unwinding.
 //!
 //! # Stack layout
 //!
 //! ```text
 //!   top  +---------------------------+ <- Stack::top
 //!        | handle                    |   Suspender, Yielder or Inbox: the body holds a reference to it. Its first
-//!        | - raw_yielder: head, input|   field is the RawYielder, next to the words that corosensei writes, so a switch
+//!        | - raw_yielder: head, input|   field is the RawYielder, next to corosensei's words: a switch
 //!  base  +---------------------------+ <- StackView::base   touches one cache line here
 //!        | corosensei: entry, parent |
 //!        | the body's closure        |
@@ -171,6 +171,7 @@ impl<H: Handle, R> RawCoroutine<H, R> {
     where
         F: FnOnce(&H) -> R,
     {
+        // The handle may use at most a quarter of the stack.
         let need = size_of::<H>() + align_of::<H>();
         if need > options.shape.size / 4 {
             return Err(StackError::TooSmall { requested: options.shape.size, minimum: need * 4 });
@@ -275,6 +276,7 @@ impl<H: Handle, R> RawCoroutine<H, R> {
         if panicking() {
             self.handle().raw_yielder().resumed_by_a_panic();
         }
+        // Forces a frame pointer: see `unwind_tables`.
         let anchor = Anchor::new();
         anchor.before_resume();
         match self.inner.resume(In::new()) {
@@ -411,6 +413,7 @@ impl<H: Handle, R> Drop for RawCoroutine<H, R> {
         }
         let mut thrown = if self.inner.done() { Ok(()) } else { self.end(false) };
         let slot = self.handle().raw_yielder().slot();
+        // The label needs the name, which the stack loses when it returns to the pool below.
         let mut label = thrown.is_err().then(|| Label(slot).to_string());
         if !self.leaked {
             if needs_drop::<H>() {

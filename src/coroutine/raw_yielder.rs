@@ -85,7 +85,7 @@ impl<I, Y> RawYielder<I, Y> {
         }
     }
 
-    /// Suspends again after every resume, so that the body never runs on. The resumer does not read the value.
+    /// Suspends again after every resume, so that the body never continues. The resumer does not read the value.
     #[cold]
     fn stay(&self) -> ! {
         loop {

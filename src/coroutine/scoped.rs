@@ -70,7 +70,8 @@ impl<I, Y, R> Drop for Owner<I, Y, R> {
 }
 
 impl<I, Y, R> Scoped<'_, I, Y, R> {
-    /// Runs the body until it suspends or returns.
+    /// Runs the body until it suspends or returns. Returns [`CoroutineState::Yielded`] with the value of the
+    /// suspension, or [`CoroutineState::Complete`] with the return value.
     ///
     /// # Panics
     ///

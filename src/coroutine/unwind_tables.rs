@@ -1,17 +1,18 @@
 //! Correct unwind tables at every instruction of corosensei's switch, for profilers whose signal handler unwinds there.
 //!
-//! Upstream's tables are wrong there: corosensei's arch/x86_64.rs pushes values and replaces the stack pointer in functions
-//! whose tables compute the frame from the stack pointer. An unwinder then takes a saved register for a return address and
-//! crashes. A function with a frame pointer is immune: its tables compute the frame from the frame pointer, which leads to
-//! a valid return address, whichever of the two stacks it points into. On targets other than x86-64, functions that make
-//! calls have a frame pointer by default. On x86-64 a larger alignment than that of the stack pointer forces one: the
-//! alignment of a local [`Anchor`] in the resumer, and of the result [`Last`] in the first frame of a body. Around a
-//! suspension two directives mark the end of the stack instead, and take no register from the body. All of this requires
-//! that corosensei's functions are inlined into ours, as they are with `opt-level` 1 to 3.
+//! Upstream's tables are wrong there: corosensei's arch/x86_64.rs pushes values and replaces the stack pointer in
+//! functions whose tables compute the frame from the stack pointer. An unwinder then takes a saved register for a
+//! return address and crashes. A function with a frame pointer is immune: its tables compute the frame from the frame
+//! pointer, which leads to a valid return address, whichever of the two stacks it points into. On targets other than
+//! x86-64, functions that make calls have a frame pointer by default. On x86-64 a larger alignment than that of the
+//! stack pointer forces one: the alignment of a local [`Anchor`] in the resumer, and of the result [`Last`] in the
+//! first frame of a body. Around a suspension two directives mark the end of the stack instead, and take no register
+//! from the body. All of this requires that corosensei's functions are inlined into ours, as they are with `opt-level`
+//! 1 to 3.
 //!
 //! In debug builds they are not inlined. There the values that cross the switch have the same alignment, and
-//! `Anchor::before_resume` covers the remaining case. Under ASan this module does nothing, because ASan gives no fake frame
-//! to a function that contains assembly. tests/unwinding.rs unwinds at every instruction.
+//! `Anchor::before_resume` covers the remaining case. Under ASan this module does nothing, because ASan gives no fake
+//! frame to a function that contains assembly. tests/unwinding.rs unwinds at every instruction.
 
 pub(super) use true_tables::*;
 

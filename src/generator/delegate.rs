@@ -44,11 +44,14 @@ pub(super) fn stop_of<Y, S, R>(raw: &RawCoroutine<Yielder<Y, S>, R>, event: Even
 /// its next stop.
 pub(super) fn deliver<Y, S, R>(raw: &mut RawCoroutine<Yielder<Y, S>, R>, message: Message<Y, S>) -> Stop<Y, S, R> {
     let paused = raw.is_started() && !raw.is_finished();
+    // A body that has not started is dropped and never runs.
     if !raw.is_started()
         && let Err(payload) = raw.end(false)
     {
         return Stop::Panicked(payload);
     }
+    // Only a body in a `try_` form can return an interrupt. The other messages go to a body in `yield_from`, which
+    // expects them.
     let by_value = match &message {
         Message::Close | Message::Throw(_) => raw.handle().is_trying(),
         _ => true,
@@ -75,6 +78,7 @@ pub(super) fn deliver<Y, S, R>(raw: &mut RawCoroutine<Yielder<Y, S>, R>, message
         let event = raw.resume_with(Control::Unwind);
         return stop_of(raw, event);
     }
+    // The body can be neither resumed nor unwound.
     if paused {
         raw.leak(raw.why_not_unwound());
     }
@@ -111,7 +115,7 @@ impl<Y, S> Chain<Y, S> {
         }
     }
 
-    /// Delivers a message to the innermost generator, and follows the consequences.
+    /// Delivers a message to the innermost generator, then continues like [`follow`](Self::follow).
     pub(super) fn deliver<R>(
         &mut self,
         root: &mut RawCoroutine<Yielder<Y, S>, R>,
@@ -122,7 +126,7 @@ impl<Y, S> Chain<Y, S> {
         self.follow(root, ran, closing)
     }
 
-    /// Follows a stop of the root.
+    /// Continues after a stop of the root.
     pub(super) fn follow_root<R>(
         &mut self,
         root: &mut RawCoroutine<Yielder<Y, S>, R>,
@@ -132,7 +136,7 @@ impl<Y, S> Chain<Y, S> {
         self.follow(root, Ran::Root(stop), closing)
     }
 
-    /// Follows a stop of the innermost generator.
+    /// Continues after a stop of the innermost generator.
     pub(super) fn follow_inner<R>(
         &mut self,
         root: &mut RawCoroutine<Yielder<Y, S>, R>,
@@ -142,7 +146,7 @@ impl<Y, S> Chain<Y, S> {
         self.follow(root, Ran::Inner(stop), closing)
     }
 
-    /// Continues until a body yields or the root ends. Never returns `Stop::Delegate`.
+    /// Runs bodies until one of them yields or the root ends. Never returns `Stop::Delegate`.
     fn follow<R>(
         &mut self,
         root: &mut RawCoroutine<Yielder<Y, S>, R>,

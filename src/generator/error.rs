@@ -69,7 +69,7 @@ impl ThrowError {
     }
 }
 
-/// The error of [`close`](crate::Generator::close): the generator did not end cleanly.
+/// The error of [`close`](crate::Generator::close): the generator did not end, or ended with an error.
 #[derive(thiserror::Error)]
 pub enum CloseError<Y> {
     /// The body yielded this value instead of ending. The body is still suspended.

@@ -113,11 +113,14 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         })
     }
 
-    /// Runs the body to its first `yield` or to its end.
+    /// Runs the body to its first `yield` or to its end. Returns [`CoroutineState::Yielded`] with the yielded value, or
+    /// [`CoroutineState::Complete`] with the return value.
     ///
     /// # Panics
     ///
-    /// Panics if the body has started: a started body waits for a value, see [`send`](Self::send).
+    /// Panics if the body has started: a started body waits for a value, see [`send`](Self::send). Also panics if the
+    /// body calls [`rethrow`](Yielder::rethrow) during this call. Propagates a panic of the body; the generator is then
+    /// finished.
     ///
     /// ```
     /// use cede::{CoroutineState, Generator};
@@ -143,6 +146,8 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     }
 
     /// Sends `value` to the body as the result of its current `yield`, and runs it to the next `yield` or to its end.
+    /// Returns [`CoroutineState::Yielded`] with the yielded value, or [`CoroutineState::Complete`] with the return
+    /// value.
     ///
     /// # Errors
     ///
@@ -151,7 +156,8 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     ///
     /// # Panics
     ///
-    /// Propagates a panic of the body; the generator is then finished.
+    /// Panics if the body calls [`rethrow`](Yielder::rethrow) during this call. Propagates a panic of the body; the
+    /// generator is then finished.
     #[inline(always)]
     #[track_caller]
     pub fn send(&mut self, value: S) -> Result<CoroutineState<Y, R>, SendError<S>> {
@@ -164,7 +170,8 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         Ok(self.advance(value))
     }
 
-    /// Throws `error` at the body's current `yield`, and runs the body to the next `yield` or to its end.
+    /// Throws `error` at the body's current `yield`, and runs the body to the next `yield` or to its end. Returns
+    /// [`CoroutineState::Yielded`] with the yielded value, or [`CoroutineState::Complete`] with the return value.
     ///
     /// A body suspended in [`try_yield`](Yielder::try_yield) receives the error as [`Interrupt::Thrown`] and may handle
     /// it. A body suspended in [`yield_`](Yielder::yield_) is unwound. During a `yield_from` the innermost generator
@@ -178,7 +185,8 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     ///
     /// # Panics
     ///
-    /// Propagates a panic of the body.
+    /// Panics if the body calls [`rethrow`](Yielder::rethrow) with [`Interrupt::Closed`]. Propagates a panic of the
+    /// body.
     ///
     /// ```
     /// use cede::{CoroutineState, Generator, Interrupt, Yielder};
@@ -345,6 +353,11 @@ impl<Y: 'static, R: 'static> Iterator for Generator<Y, (), R> {
 
     /// Returns the next value that the body yields, or `None` if the body has ended. Keeps the return value for
     /// [`into_return`](Generator::into_return).
+    ///
+    /// # Panics
+    ///
+    /// Panics if the body calls [`rethrow`](Yielder::rethrow) during this call. Propagates a panic of the body; the
+    /// generator is then finished.
     #[inline(always)]
     fn next(&mut self) -> Option<Y> {
         if self.raw.is_finished() {

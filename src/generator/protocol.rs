@@ -45,7 +45,7 @@ impl<Y, S> Stop<Y, S, Box<dyn Any>> {
     }
 }
 
-/// A generator that another one yields from. Type-erased: its return type is not known here.
+/// A generator that another one yields from. Type-erased: the chain does not know its return type.
 pub(super) trait Frame<Y, S> {
     /// Runs the body to its next stop, as `next` does.
     fn enter(&mut self) -> Stop<Y, S, Box<dyn Any>>;
@@ -59,6 +59,7 @@ pub(super) trait Frame<Y, S> {
     fn leak(&mut self);
 }
 
+/// Boxes the return value of a stop, which erases its type.
 #[inline]
 pub(super) fn boxed<Y, S, R: 'static>(stop: Stop<Y, S, R>) -> Stop<Y, S, Box<dyn Any>> {
     match stop {

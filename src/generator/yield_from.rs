@@ -83,6 +83,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
             "cannot yield from {} after its start: it waits for a value, and there is none to send",
             inner.raw.label()
         );
+        // Check first: after a refusal no delegate may stay in the handle.
         self.raw_yielder.check();
         self.put_message(Message::Delegate(Box::new(inner) as Box<dyn Frame<Y, S>>));
         match self.raw_yielder.call() {

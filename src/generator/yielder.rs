@@ -32,7 +32,7 @@ pub struct Yielder<Y, S = ()> {
     pub(super) trying: Cell<bool>,
 }
 
-/// Sets `trying` until it is dropped, on every way out of the call.
+/// Sets `trying`, and resets it when dropped, on return and on unwinding.
 pub(super) struct Trying<'a>(&'a Cell<bool>);
 
 impl<'a> Trying<'a> {

@@ -29,10 +29,11 @@ impl<T> Handle for Inbox<T> {
 }
 
 impl<T> Inbox<T> {
-    /// Waits for the next item and returns it. Once the input has ended, returns `None` at once, on this and every later
-    /// call.
+    /// Waits for the next item and returns it. Once the input has ended, returns `None` at once, on this and every
+    /// later call.
     ///
-    /// If a panic drops the sink, this call does not return: it unwinds the body, so that its destructors run.
+    /// If the sink is dropped while the thread panics, this call does not return: it unwinds the body, so that its
+    /// destructors run.
     ///
     /// # Panics
     ///

@@ -199,7 +199,8 @@ impl<T: 'static, R: 'static> Drop for Sink<T, R> {
     #[inline]
     fn drop(&mut self) {
         // A body that has not started has received nothing: the raw coroutine drops it. While the thread panics, the
-        // raw coroutine unwinds the body. At the end of the thread, and where unwinding is impossible, the raw coroutine leaks it.
+        // raw coroutine unwinds the body. At the end of the thread, and where unwinding is impossible, the raw
+        // coroutine leaks it.
         if self.raw.state() == State::Suspended && !panicking() && self.raw.can_resume() {
             self.end();
         }

@@ -30,7 +30,7 @@ macro_rules! stage {
 }
 
 stage! {
-    /// Sends `f(item)` to `target`.
+    /// Creates a stage that sends `f(item)` to `target`.
     ///
     /// ```
     /// use cede::pipeline::{self, Push};
@@ -66,7 +66,7 @@ impl<A, B, F: FnMut(A) -> B, P: Push<B>> Push<A> for Map<F, P> {
 }
 
 stage! {
-    /// Sends the items that `keep` accepts to `target`, and drops the rest.
+    /// Creates a stage that sends the items that `keep` accepts to `target`, and drops the rest.
     ///
     /// ```
     /// use cede::pipeline::{self, Push};
@@ -99,7 +99,7 @@ impl<T, F: FnMut(&T) -> bool, P: Push<T>> Push<T> for Filter<F, P> {
 }
 
 stage! {
-    /// Calls `f` with every item, then sends the item to `target`.
+    /// Creates a stage that calls `f` with every item, then sends the item to `target`.
     ///
     /// ```
     /// use cede::pipeline::{self, Push};
@@ -140,7 +140,7 @@ pub struct Take<P> {
     target: P,
 }
 
-/// Sends the first `n` items to `target` and refuses the rest, so that the source stops.
+/// Creates a stage that sends the first `n` items to `target` and refuses the rest, so that the source stops.
 ///
 /// ```
 /// use cede::pipeline::{self, Push};
@@ -181,8 +181,8 @@ pub struct Batch<T, P> {
     target: P,
 }
 
-/// Sends items to `target` in vectors of `size`. [`finish`](Push::finish) sends the last vector, which may be shorter.
-/// Dropping the stage without `finish` drops its buffered items.
+/// Creates a stage that sends items to `target` in vectors of `size`. [`finish`](Push::finish) sends the last vector,
+/// which may be shorter. Dropping the stage without `finish` drops its buffered items.
 ///
 /// # Panics
 ///
@@ -235,8 +235,8 @@ pub struct Tee<P, Q> {
     second: Q,
 }
 
-/// Sends a clone of every item to `first` and the item to `second`. Continues with one target when the other has ended,
-/// and is ready until both have ended. [`finish`](Push::finish) returns both results.
+/// Creates a stage that sends a clone of every item to `first` and the item to `second`. The stage continues with one
+/// target when the other has ended, and is ready until both have ended. [`finish`](Push::finish) returns both results.
 ///
 /// ```
 /// use cede::pipeline::{self, Push};
@@ -280,7 +280,7 @@ pub struct Broadcast<P> {
     targets: Vec<P>,
 }
 
-/// Sends every item to all `targets` that have not ended. The stage is ready until all have ended.
+/// Creates a stage that sends every item to all `targets` that have not ended. The stage is ready until all have ended.
 /// [`finish`](Push::finish) returns their results in order.
 ///
 /// ```
