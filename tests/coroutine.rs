@@ -126,11 +126,11 @@ fn resuming_a_finished_one_panics_in_words() {
     let mut c = Builder::new().name("grep").coroutine(|_: &Suspender<(), ()>, ()| ()).unwrap();
     c.resume(());
     let text = panic_text(catch_unwind(AssertUnwindSafe(|| c.resume(()))));
-    assert_eq!(text, "cannot resume finished coroutine 'grep'");
+    assert_eq!(text, "cannot resume coroutine 'grep': it has finished");
     let mut c = Coroutine::new(|_: &Suspender<(), ()>, ()| ());
     c.resume(());
     let text = panic_text(catch_unwind(AssertUnwindSafe(|| c.resume(()))));
-    assert_eq!(text, "cannot resume finished an unnamed coroutine");
+    assert_eq!(text, "cannot resume an unnamed coroutine: it has finished");
 }
 
 #[test]

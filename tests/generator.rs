@@ -407,7 +407,7 @@ fn g18_yield_from_a_finished_generator_is_worth_its_kept_value_or_says_so() {
     assert_eq!(outer.start(), CoroutineState::Complete(7));
     let mut outer = Generator::new(move |y| y.yield_from(finished(false)));
     let text = panic_text(catch_unwind(AssertUnwindSafe(|| outer.start())));
-    assert_eq!(text, "cannot yield from finished an unnamed generator");
+    assert_eq!(text, "cannot yield from an unnamed generator: it has finished, and its return value is gone");
 }
 
 #[test]

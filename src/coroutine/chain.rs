@@ -1,23 +1,25 @@
 //! The chain of running bodies: which body resumed which, from the innermost outwards.
 //!
-//! The plain way of a resume writes nothing down for this. Two rare questions are answered by walking: which bodies may not
-//! suspend while a section is open ([`mark`]), and whether a panic began inside of a body or outside of it ([`resumed_in_panic_here`]). A
-//! stack pointer leads to the stack that it is on, that stack's tag to the [`Head`] of its body, and corosensei's
-//! `on_parent_stack` to the stack of the resumer. The walk ends at a stack that no body runs on: a task's or a thread's.
+//! A resume records nothing, so the fast path pays nothing for the chain. A walk over the stacks answers two rare
+//! questions: which bodies must not suspend while a section is open ([`mark`]), and whether a panic began inside or
+//! outside of a body ([`resumed_in_panic_here`]). At each step the stack pointer gives the stack, the stack's tag gives
+//! the [`Head`] of the body that runs there, and corosensei's `on_parent_stack` gives the stack pointer of the resumer.
+//! The walk ends at a stack without a body: the stack of a task or a thread.
 //!
 //! # Why only the body itself suspends
 //!
-//! A body's handle (`Yielder`, `Suspender`, `Inbox`) is lent to the body by reference, with a lifetime that nothing outside of
-//! the body can name, and is neither `Send` nor `Sync`. So code on another stack can hold it in two cases only:
+//! A body receives its handle (`Yielder`, `Suspender`, `Inbox`) by reference. Code outside of the body cannot name the
+//! lifetime of that reference, and the handle is neither `Send` nor `Sync`. So code on another stack can hold the
+//! handle in two cases only:
 //!
-//! * a `scoped` coroutine that the body owns borrows it, and is resumed from the body: it is part of the chain, and suspending
-//!   the outer body from the inner one's stack is sound;
-//! * a task of a scope (or the main function of a run) that was opened inside of the body borrows it. Such a task has a stack
-//!   of its own, which the body's resumer knows nothing of.
+//! * A `scoped` coroutine that the body owns borrows the handle, and the body resumes that coroutine. The coroutine is
+//!   part of the chain, so it is sound to suspend the outer body from the inner body's stack.
+//! * A task of a scope (or the main function of a run) that the body opened borrows the handle. The task has a stack of
+//!   its own, and the body's resumer knows nothing of that stack.
 //!
-//! The second needs an open scope or run. While one is open, every body of the chain that opened it is marked, and a marked
-//! body refuses to suspend ([`Head::open`]). That is also what keeps a section that limits waits from leaking to the
-//! consumer, and a run from being left open on a stack that is then forgotten.
+//! The second case needs an open scope or run. While a section is open, every body of the chain that opened it is
+//! marked, and a marked body refuses to suspend ([`Head::open`]). The mark also keeps a section that limits waits from
+//! leaking to the consumer, and keeps a run from staying open on a stack that the program then forgets.
 
 use crate::arch;
 use crate::stack::arena::{Slot, slot_around};
@@ -27,43 +29,45 @@ use std::fmt;
 use std::panic::Location;
 use std::ptr::{null, with_exposed_provenance};
 
-/// The announcement beside a switch. `Plain` is the one that is never written on the plain way.
+/// The control byte: announces what crosses a switch. The fast path reads it and never writes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(crate) enum Control {
     /// A value and nothing else.
     Plain,
-    /// To the body: unwind. (A body that has not started: do not.)
+    /// To the body: unwind. To a body that has not started: do not start.
     Unwind,
-    /// Either way: the message is in the handle, in words that only the two sides know.
+    /// In both directions: the handle holds a message, which only the body and its owner can read.
     Message,
-    /// The thread ends, and thread-locals that lie on this stack may be gone: the body runs no more. Written by the pool.
+    /// The thread is ending, and thread-locals to which frames on this stack point may be destroyed, so the body must
+    /// not run again. The stack pool writes this value.
     ThreadEnded = THREAD_ENDED,
 }
 
-/// How a body suspends, whatever its types. corosensei's yielder is `repr(transparent)` around the parent link.
+/// The parent link, through which a body suspends. corosensei's yielder is `repr(transparent)` around it, so the types
+/// of input and output do not matter.
 pub(super) type Link = corosensei::Yielder<(), ()>;
 
-/// The part of a raw yielder that is the same for every type of input and output; the first field of the raw yielder,
-/// and so of the handle.
+/// The part of a raw yielder that is the same for every type of input and output. It is the first field of the raw
+/// yielder, and so of the handle.
 ///
-/// Its first byte is the control byte, because the stack's tag keeps the address of the control byte, and the walk
-/// takes that for the head's.
+/// The control byte is its first field: the stack's tag stores the address of the control byte, and [`Walk`] uses that
+/// address as the address of the head.
 #[repr(C)]
 pub(crate) struct Head {
     pub(super) control: Cell<Control>,
-    /// The resumer was panicking when it resumed the body, so `panicking()` says nothing about the body.
+    /// Set if the resumer was panicking when it resumed the body: then `panicking()` says nothing about the body.
     pub(super) resumed_in_panic: Cell<bool>,
-    /// The body has been told to unwind.
+    /// Set when the body was asked to unwind. Cleared if a panicking thread resumes the body after that.
     pub(super) unwinding: Cell<bool>,
-    /// The kind of the section at `place`.
+    /// The kind of the section that was opened at `place`.
     kind: Cell<Kind>,
-    /// How many sections are open on the body's stack and on those of the bodies that it resumed. While it is not zero the body
-    /// does not suspend.
+    /// The number of open sections on the body's stack and on the stacks of the bodies that it resumed. The body must
+    /// not suspend while this number is not zero.
     pub(super) open: Cell<u32>,
-    /// How the body suspends, where that is not found by its place: see [`Head::link`]. Null until it has started.
+    /// The parent link, on targets where [`Head::link`] cannot compute its address. Null until the body starts.
     stored_link: Cell<*const Link>,
-    /// Where the innermost section on the body's own stack was opened.
+    /// The place where the innermost section on the body's own stack was opened.
     place: Cell<Option<&'static Location<'static>>>,
 }
 
@@ -81,8 +85,8 @@ impl Head {
     }
 }
 
-/// How far below the handle corosensei keeps its parent link, which is what its yielder points to. Where that is not known the
-/// link is stored: loading it takes half a nanosecond of every suspension.
+/// The distance in bytes from the handle down to corosensei's parent link, to which its yielder points. `None` where
+/// the distance is unknown: there the link is stored, and loading it costs half a nanosecond per suspension.
 const LINK_BELOW: Option<usize> =
     if cfg!(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(feature = "asan"))) {
         Some(16)
@@ -91,7 +95,7 @@ const LINK_BELOW: Option<usize> =
     };
 
 impl Head {
-    /// How the body suspends. It has started.
+    /// Returns the parent link of the body, which must have started.
     #[inline(always)]
     pub(super) fn link(&self) -> *const Link {
         match LINK_BELOW {
@@ -100,17 +104,17 @@ impl Head {
         }
     }
 
-    /// The body starts. Checks that the link is where it is looked for later.
+    /// Sets the parent link when the body starts, and checks that [`Head::link`] will find it.
     #[inline(always)]
     pub(super) fn set_link(&self, link: *const Link) {
         match LINK_BELOW {
-            Some(_) => assert!(self.link() == link, "corosensei keeps its parent link in another place"),
+            Some(_) => assert!(self.link() == link, "corosensei stores its parent link at an unexpected address"),
             None => self.stored_link.set(link),
         }
     }
 }
 
-/// The kinds of sections that a body cannot suspend out of.
+/// The kind of a section that a body must not suspend out of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
@@ -135,7 +139,7 @@ impl Kind {
     }
 }
 
-/// A section on a body's stack: its kind and where it was opened.
+/// An open section on a body's stack: its kind and where it was opened.
 #[derive(Clone, Copy)]
 pub(crate) struct Opened {
     pub(crate) kind: Kind,
@@ -149,7 +153,7 @@ impl fmt::Display for Opened {
 }
 
 impl Head {
-    /// The innermost section on the body's own stack.
+    /// Returns the innermost section on the body's own stack.
     fn innermost(&self) -> Option<Opened> {
         self.place.get().map(|place| Opened { kind: self.kind.get(), place })
     }
@@ -160,25 +164,26 @@ impl Head {
     }
 }
 
-/// A body that runs: its stack, and its head there.
+/// A running body: its stack, and the head on that stack.
 struct Running {
     slot: Slot,
     head: &'static Head,
 }
 
-/// The bodies around a stack pointer, the innermost first.
+/// An iterator over the bodies around a stack pointer, from the innermost outwards.
 struct Walk(usize);
 
 impl Walk {
-    /// From the code that asks.
+    /// Starts at the caller's own stack.
     #[inline(always)]
     fn from_here() -> Walk {
         Walk(arch::stack_pointer())
     }
 
-    /// From the resumer of a body that runs.
+    /// Starts at the resumer of the body of `head`, which must be running.
     fn from_resumer(head: &Head) -> Walk {
-        // SAFETY: the caller's body runs, so its link is set and names the stack of its resumer, which is suspended just there.
+        // SAFETY: both callers pass the head of a running body. So its link is set, and the parent link lives on the
+        // body's stack until the body ends. The link names the stack of the resumer, which is suspended in the resume.
         Walk(unsafe { (*head.link()).on_parent_stack(arch::stack_pointer) })
     }
 }
@@ -190,9 +195,9 @@ impl Iterator for Walk {
     fn next(&mut self) -> Option<Running> {
         let slot = slot_around(self.0)?;
         let control = slot.last_word()?;
-        // SAFETY: `RawYielder::ask_for_last_word` gave the address of a head's first field, which lives until the tag
-        // is cleared, so until the body has ended; and this body has not, since the walk came by its running frames. No
-        // `Running` outlives the walk.
+        // SAFETY: only `RawYielder::ask_for_last_word` stores this address, and it stores that of a head's first field.
+        // The head lives until the body ends, which clears the tag. The body has not ended, because the walk reached
+        // its stack through its running frames. No `Running` outlives the walk.
         let head: &'static Head = unsafe { control.cast::<Head>().as_ref() };
         self.0 = Walk::from_resumer(head).0;
         Some(Running { slot, head })
@@ -200,25 +205,25 @@ impl Iterator for Walk {
 }
 
 thread_local! {
-    /// Whether this thread has ever made a body. Programs of tasks alone walk nowhere.
+    /// Set once this thread has created a body. In a program of tasks alone no section starts a walk.
     static HAS_BODIES: Cell<bool> = const { Cell::new(false) };
 }
 
-/// This thread makes a body.
+/// Notes that this thread creates a body.
 #[inline(always)]
 pub(super) fn note_body() {
     HAS_BODIES.set(true);
 }
 
-/// The bodies that run while a section is open, as [`mark`] left them for [`unmark`].
+/// The bodies that [`mark`] marked, for [`unmark`].
 pub(crate) enum Marked {
-    /// There are none: the section was opened on the stack of a task or a thread.
+    /// No body: the section was opened on the stack of a task or a thread.
     None,
-    /// There are some. The innermost has this section open around the new one.
+    /// At least one body. The field is the section that was the innermost one on the innermost body's stack before.
     Inside(Option<Opened>),
 }
 
-/// Notes that a section opens here: the bodies that run now do not suspend before it closes.
+/// Opens a section here: the bodies that run now must not suspend before it closes.
 #[inline(always)]
 pub(crate) fn mark(section: Opened) -> Marked {
     if !HAS_BODIES.get() {
@@ -245,8 +250,8 @@ fn mark_all(innermost: &Head, around: Walk, section: Opened) -> Option<Opened> {
     outer
 }
 
-/// The section closes. The same bodies run as when it was opened: none of them could suspend, and what runs on a stack cannot
-/// leave it otherwise.
+/// Closes a section. The same bodies run as when it was opened: a marked body cannot suspend, and code cannot leave a
+/// stack in any other way.
 #[inline(always)]
 pub(crate) fn unmark(marked: &Marked) {
     if let Marked::Inside(outer) = marked {
@@ -264,8 +269,9 @@ fn unmark_all(outer: Option<Opened>) {
     }
 }
 
-/// The section that keeps the body on `slot` from being suspended here: the innermost one on its stack or on that of a body
-/// inside of it. `None` if the code that asks does not run in that body, but in a task of a scope that is open there.
+/// Returns the section that forbids suspending the body on `slot` from here: the innermost section on that body's stack
+/// or on the stack of a body inside of it. Returns `None` if the caller does not run in that body, but in a task of a
+/// scope that is open there.
 #[cold]
 pub(super) fn section_inside(slot: Slot) -> Option<Opened> {
     let mut inside = None;
@@ -278,20 +284,20 @@ pub(super) fn section_inside(slot: Slot) -> Option<Opened> {
     None
 }
 
-/// Whether the code that asks is part of the body on `slot`, or of one that it resumed.
+/// Returns whether the caller runs in the body on `slot`, or in a body that it resumed.
 #[cold]
 pub(super) fn runs_on(slot: Slot) -> bool {
     Walk::from_here().any(|running| running.slot == slot)
 }
 
-/// Whether a body from here outwards was resumed by a thread that panicked already. Then the panic is not that of a body inside
-/// of it. For the resumer's side.
+/// Returns whether any body from here outwards was resumed by a thread that was already panicking. If so, the panic
+/// started outside of that body. Called on the resumer's side.
 #[cold]
 pub(super) fn resumed_in_panic_here() -> bool {
     Walk::from_here().any(|running| running.head.resumed_in_panic.get())
 }
 
-/// The same from the resumer of a body outwards, for that body's side.
+/// Like [`resumed_in_panic_here`], but starts at the resumer of `head`'s body. Called on the body's side.
 #[cold]
 pub(super) fn resumed_in_panic_around(head: &Head) -> bool {
     Walk::from_resumer(head).any(|running| running.head.resumed_in_panic.get())

@@ -1,7 +1,8 @@
-//! Coroutines: a body on a stack of its own, resumed and suspended by hand.
+//! Stackful coroutines (fibers): a body runs on a stack of its own, and its owner resumes it by hand.
 //!
-//! This is the plain form, with a value going in at every resume and one coming out at every suspension. Most programs
-//! want [`Generator`](crate::Generator) (pulled from) or [`Sink`](crate::Sink) (pushed to), which are made of it.
+//! A [`Coroutine`] is the basic form: every resume passes a value in, and every suspension passes a value out. Most
+//! programs want [`Generator`](crate::Generator), whose values the owner pulls, or [`Sink`](crate::Sink), to which the
+//! owner pushes items. Both are built on the same engine.
 
 pub(crate) mod chain;
 pub(crate) mod raw;
@@ -20,20 +21,20 @@ use std::panic::resume_unwind;
 pub use self::raw::State;
 pub use self::scoped::{Scoped, scoped};
 
-/// What a resume led to: the body suspended with a value, or returned.
+/// The outcome of a resume: the body suspended with a value, or returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[doc(alias = "Step")]
 #[doc(alias = "GeneratorState")]
 #[doc(alias = "StopIteration")]
 pub enum CoroutineState<Y, R> {
-    /// The body suspended with this value; it can be resumed.
+    /// The body suspended with this value and can be resumed.
     Yielded(Y),
-    /// The body returned this value; it cannot be resumed.
+    /// The body returned this value and cannot be resumed.
     Complete(R),
 }
 
 impl<Y, R> CoroutineState<Y, R> {
-    /// The yielded value, if it is one.
+    /// Returns the yielded value, or `None` if the body returned.
     ///
     /// ```
     /// assert_eq!(cede::CoroutineState::<_, ()>::Yielded(1).yielded(), Some(1));
@@ -45,7 +46,7 @@ impl<Y, R> CoroutineState<Y, R> {
         }
     }
 
-    /// The returned value, if it is one.
+    /// Returns the returned value, or `None` if the body suspended.
     ///
     /// ```
     /// assert_eq!(cede::CoroutineState::<(), _>::Complete("end").complete(), Some("end"));
@@ -58,25 +59,29 @@ impl<Y, R> CoroutineState<Y, R> {
     }
 }
 
-/// What the body of a [`Coroutine`] suspends with.
+/// The body's side of a [`Coroutine`]: suspends the body.
 ///
-/// It can be lent to any function that the body calls, however deep, but not to another thread.
+/// The body can pass its suspender to any function that it calls, at any depth, but not to another thread.
 #[repr(C)]
 pub struct Suspender<I, Y> {
     raw_yielder: RawYielder<I, Y>,
 }
 
 impl<I, Y> Suspender<I, Y> {
-    /// Hands `value` to whoever resumed the coroutine, waits for the next resume, and returns its input.
+    /// Passes `value` to the resumer, waits for the next resume, and returns its input.
     ///
-    /// If the coroutine is dropped meanwhile this does not return: it unwinds the body, once, so that its destructors run.
+    /// If the coroutine is dropped during the wait, this call does not return: it unwinds the body, once, so that its
+    /// destructors run.
     ///
     /// # Panics
     ///
-    /// While a section that was opened in the body is open (a run, [`scope`](crate::scope), [`timeout`](crate::timeout), deadline,
-    /// [`shield`](crate::shield) or [`no_suspend`](crate::no_suspend)), naming both; so also in a task of a scope that borrowed
-    /// this: only the body's own code suspends it. Called from a destructor while the body unwinds, it
-    /// aborts the process, naming the coroutine: half a panic cannot be put aside.
+    /// Panics while a section that was opened in the body is open: a run, [`scope`](crate::scope),
+    /// [`timeout`](crate::timeout), deadline, [`shield`](crate::shield) or [`no_suspend`](crate::no_suspend). The
+    /// message names the body and the section. Also panics in a task of a scope that borrowed the suspender, because
+    /// only the body's own code may suspend the body.
+    ///
+    /// Aborts the process, with the name of the coroutine, when a destructor calls it while the body unwinds: an
+    /// unfinished panic cannot be suspended.
     ///
     /// ```
     /// use cede::{Coroutine, CoroutineState};
@@ -117,15 +122,15 @@ impl<I, Y> Handle for Suspender<I, Y> {
     }
 }
 
-/// A body on a stack of its own: [`resume`](Self::resume) runs it until it suspends or returns.
+/// A body on a stack of its own: [`resume`](Self::resume) runs the body until it suspends or returns.
 ///
-/// `I` goes in with every resume, `Y` comes out with every suspension, `R` at the end. Each costs the space of a stack
-/// ([`stack::DEFAULT_SIZE`](crate::stack::DEFAULT_SIZE) bytes of addresses, one or two pages of memory) and lives on the
-/// thread that made it.
+/// Every resume passes an `I` in, every suspension passes a `Y` out, and the body returns an `R`. A coroutine needs a
+/// stack ([`stack::DEFAULT_SIZE`](crate::stack::DEFAULT_SIZE) bytes of address space, one or two pages of memory) and
+/// stays on the thread that created it.
 ///
-/// Dropping a suspended coroutine unwinds its body once, so that what it owns is dropped. A body that catches that and
-/// suspends again is left where it is, its stack is never used again, and stderr says so; the same happens where panics
-/// abort, and when the coroutine is dropped at the end of its thread, after thread-locals have gone.
+/// Dropping a suspended coroutine unwinds its body once, so that its destructors run. The body is leaked instead, with
+/// its stack and a line on stderr, in three cases: it catches the unwinding and suspends again; panics abort in this
+/// program; or the coroutine is dropped at the end of its thread, after thread-locals were destroyed.
 ///
 /// ```
 /// use cede::{Coroutine, CoroutineState};
@@ -142,12 +147,12 @@ pub struct Coroutine<I, Y, R> {
 }
 
 impl<I: 'static, Y: 'static, R: 'static> Coroutine<I, Y, R> {
-    /// Makes a coroutine with a stack of the default size. The body does not run before the first resume, whose input is
-    /// its second argument.
+    /// Creates a coroutine with a stack of the default size. The first resume starts the body, with its input as the
+    /// second argument.
     ///
     /// # Panics
     ///
-    /// If there is no stack to be had; see [`try_new`](Self::try_new).
+    /// Panics if no stack can be allocated; see [`try_new`](Self::try_new).
     #[inline]
     #[track_caller]
     pub fn new(body: impl FnOnce(&Suspender<I, Y>, I) -> R + 'static) -> Self {
@@ -157,11 +162,11 @@ impl<I: 'static, Y: 'static, R: 'static> Coroutine<I, Y, R> {
         }
     }
 
-    /// Makes a coroutine with a stack of the default size.
+    /// Creates a coroutine with a stack of the default size.
     ///
     /// # Errors
     ///
-    /// [`StackError`] when there is no stack to be had; the body is dropped.
+    /// Returns a [`StackError`] if no stack can be allocated; the body is dropped.
     #[inline]
     pub fn try_new(body: impl FnOnce(&Suspender<I, Y>, I) -> R + 'static) -> Result<Self, StackError> {
         Self::with_options(StackOptions::default_shape(), body)
@@ -172,63 +177,64 @@ impl<I: 'static, Y: 'static, R: 'static> Coroutine<I, Y, R> {
         options: StackOptions,
         body: impl FnOnce(&Suspender<I, Y>, I) -> R + 'static,
     ) -> Result<Self, StackError> {
-        // SAFETY: all is 'static.
+        // SAFETY: all types are 'static.
         Ok(Coroutine { raw: unsafe { suspending(options, body) }? })
     }
 
-    /// Runs the body until it suspends or returns.
+    /// Runs the body until it suspends or returns. Returns [`CoroutineState::Yielded`] with the value of the
+    /// suspension, or [`CoroutineState::Complete`] with the return value.
     ///
     /// # Panics
     ///
-    /// If the body has finished ("cannot resume finished coroutine 'name'"). A panic of the body comes out here, and the
-    /// coroutine is finished.
+    /// Panics if the body has finished ("cannot resume coroutine 'name': it has finished"). Propagates a panic of the
+    /// body; the coroutine is then finished.
     #[inline(always)]
     #[track_caller]
     pub fn resume(&mut self, input: I) -> CoroutineState<Y, R> {
         resume(&mut self.raw, input)
     }
 
-    /// Where the body stands.
+    /// Returns the state of the body.
     pub fn state(&self) -> State {
         self.raw.state()
     }
 
-    /// Whether the body has returned, panicked or been leaked.
+    /// Returns true if the body has returned, panicked or been leaked.
     pub fn is_finished(&self) -> bool {
         self.raw.is_finished()
     }
 
-    /// The name that the builder gave.
+    /// Returns the name that the builder set.
     pub fn name(&self) -> Option<&str> {
         name(&self.raw)
     }
 
-    /// How deep the stack has been, in bytes, in whole pages.
+    /// Returns the high-water mark of the stack: its largest depth so far, in bytes, rounded up to whole pages.
     ///
-    /// Read off the pages that the system has in memory, so it costs nothing while the coroutine runs. A stack that was
-    /// used before counts the depth of its earlier users too, unless they were built with
+    /// The value is computed from the pages that the system holds in memory, so it costs nothing while the coroutine
+    /// runs. A reused stack also counts the depth of its earlier users, unless they were built with
     /// [`clear_stack`](Builder::clear_stack).
     ///
     /// # Errors
     ///
-    /// What `mincore(2)` said.
+    /// Returns the error of `mincore(2)`.
     pub fn stack_high_water(&self) -> std::io::Result<usize> {
         stack_high_water(&self.raw)
     }
 }
 
-/// A raw coroutine whose body takes its first input.
+/// Creates a raw coroutine whose body takes its first input as an argument.
 ///
 /// # Safety
 ///
-/// As [`RawCoroutine::new`].
+/// The contract of [`RawCoroutine::new`].
 #[inline]
 unsafe fn suspending<I, Y, R>(
     options: StackOptions,
     body: impl FnOnce(&Suspender<I, Y>, I) -> R,
 ) -> Result<RawCoroutine<Suspender<I, Y>, R>, StackError> {
-    // SAFETY: as the caller's for `body`. The input is there: these cores are private to this module, and are run first by
-    // `RawCoroutine::resume`, which sets it.
+    // SAFETY: the caller keeps the contract of `RawCoroutine::new` for `body`. The input is set when the body starts:
+    // only `RawCoroutine::resume` starts a raw coroutine of this module, and it sets the input first.
     unsafe { RawCoroutine::new(options, Kind::Coroutine, |s: &Suspender<I, Y>| body(s, s.raw_yielder.take_input())) }
 }
 
@@ -239,17 +245,17 @@ fn resume<I, Y, R>(raw: &mut RawCoroutine<Suspender<I, Y>, R>, input: I) -> Coro
         Event::Complete(value) => CoroutineState::Complete(value),
         Event::Panicked(payload) => resume_unwind(payload),
         Event::Message | Event::Unwound => {
-            unreachable!("a plain coroutine sends no message and was not told to unwind")
+            unreachable!("a plain coroutine sends no message and was not asked to unwind")
         }
     }
 }
 
-/// The name of a raw coroutine's stack.
+/// Returns the name of a raw coroutine's stack.
 pub(crate) fn name<H: Handle, R>(raw: &RawCoroutine<H, R>) -> Option<&str> {
     raw.handle().raw_yielder().name()
 }
 
-/// How deep a raw coroutine's stack has been.
+/// Returns the high-water mark of a raw coroutine's stack.
 pub(crate) fn stack_high_water<H: Handle, R>(raw: &RawCoroutine<H, R>) -> std::io::Result<usize> {
     raw.handle().raw_yielder().slot().high_water()
 }
@@ -266,7 +272,7 @@ impl<I, Y, R> fmt::Debug for Coroutine<I, Y, R> {
     }
 }
 
-/// Names a coroutine and shapes its stack before it is made.
+/// A builder of coroutines, generators, sinks and tasks: sets a name and the options of the stack.
 ///
 /// ```
 /// let mut parser = cede::Builder::new()
@@ -280,7 +286,7 @@ impl<I, Y, R> fmt::Debug for Coroutine<I, Y, R> {
 /// # Ok::<(), cede::StackError>(())
 /// ```
 #[derive(Clone, Debug, Default)]
-#[must_use = "a builder makes nothing until it is given a body"]
+#[must_use = "a builder creates nothing until it gets a body"]
 pub struct Builder {
     name: Option<Cow<'static, str>>,
     stack_size: Option<usize>,
@@ -291,53 +297,53 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// A builder with nothing set: no name, a stack of the default size, a guard of one page.
+    /// Creates a builder with the defaults: no name, a stack of the default size, a guard of one page.
     pub fn new() -> Self {
         Builder::default()
     }
 
-    /// Names the coroutine, for messages, errors and the report of an overflow.
+    /// Sets the name, which messages, errors and the stack overflow report print.
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Sets the size of the stack in bytes, at least [`stack::min_size`](crate::stack::min_size), rounded up to whole
-    /// pages. Up to 2 KiB of it is given to staggering.
+    /// Sets the size of the stack in bytes: at least [`stack::min_size`](crate::stack::min_size), rounded up to whole
+    /// pages. Up to 2 KiB of the stack is used for staggering.
     ///
-    /// It is address space; memory is used as the stack is touched. Under 32 KiB a panic that prints a backtrace
-    /// (`RUST_BACKTRACE=1`: 21 KiB) may overflow; the report will say whose stack it was.
+    /// The size is address space; memory is used as the body touches the stack. Below 32 KiB, a panic that prints a
+    /// backtrace (`RUST_BACKTRACE=1`: 21 KiB) may overflow the stack. The overflow report names the body.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
         self
     }
 
-    /// Sets the size of the guard below the stack in bytes, rounded up to whole pages, at least one.
+    /// Sets the size of the guard below the stack in bytes: at least one page, rounded up to whole pages.
     ///
-    /// Rust code touches every page of a frame in order, so one page always catches it. Frames of C code compiled without
-    /// stack probes can jump over it: give those 64 KiB or more.
+    /// Rust code touches every page of a frame in order, so one guard page catches every overflow of Rust code. A frame
+    /// of C code compiled without stack probes can skip a guard page: set 64 KiB or more for such code.
     pub fn guard_size(mut self, bytes: usize) -> Self {
         self.guard_size = bytes;
         self
     }
 
-    /// Whether the stack's memory is given back when the coroutine has ended, so that its next user finds zeros. Costs a
-    /// system call at the end and page faults at the next use.
+    /// Sets whether the stack's memory returns to the system when the body has ended, so that the next user of the
+    /// stack finds zeros. Costs a system call at the end and page faults at the next use.
     pub fn clear_stack(mut self, clear: bool) -> Self {
         self.clear_stack = clear;
         self
     }
 
-    /// Whether a task starts with its spawner's task-locals instead of their initial values. Says nothing to a coroutine,
-    /// generator or sink: these run as part of whoever resumes them.
+    /// Sets whether a task starts with the task-locals of its spawner instead of their initial values. Has no effect on
+    /// a coroutine, generator or sink: these run as part of the task that resumes them.
     pub fn inherit_locals(mut self, inherit: bool) -> Self {
         self.inherit_locals = inherit;
         self
     }
 
-    /// Whether a task has its first turn at once, before `spawn` returns: whoever spawns it goes on when it first waits, yields
-    /// or ends. Without effect where nothing may wait: in a callback, and while the thread panics. Says nothing to a
-    /// coroutine, generator or sink.
+    /// Sets whether a task has its first turn immediately, before `spawn` returns. The spawner continues when the task
+    /// first waits, yields or ends. Has no effect where nothing may wait (in a callback, and while the thread panics),
+    /// nor on a coroutine, generator or sink.
     ///
     /// ```
     /// use std::{cell::Cell, rc::Rc};
@@ -353,11 +359,11 @@ impl Builder {
         self
     }
 
-    /// Makes a [`Coroutine`].
+    /// Creates a [`Coroutine`].
     ///
     /// # Errors
     ///
-    /// [`StackError`] when a size is out of bounds or there is no stack to be had; the body is dropped.
+    /// Returns a [`StackError`] if a size is out of bounds or no stack can be allocated; the body is dropped.
     pub fn coroutine<I: 'static, Y: 'static, R: 'static>(
         self,
         body: impl FnOnce(&Suspender<I, Y>, I) -> R + 'static,
@@ -373,12 +379,12 @@ impl Builder {
         self.eager
     }
 
-    /// Whether a size was asked for.
+    /// Returns whether a stack or guard size is set.
     pub(crate) fn is_shaped(&self) -> bool {
         self.stack_size.is_some() || self.guard_size != 0
     }
 
-    /// Checks what was asked for.
+    /// Validates the sizes and returns the options of the stack.
     pub(crate) fn options(self) -> Result<StackOptions, StackError> {
         let shape = match (self.stack_size, self.guard_size) {
             (None, 0) => Shape::default_shape(),

@@ -1,16 +1,17 @@
-//! The engine of every coroutine, generator and sink: a body on a stack of its own, and what it shares with its owner.
+//! The raw coroutine: the engine of every coroutine, generator and sink. Runs a body on a stack of its own and holds
+//! what the body shares with its owner.
 //!
-//! corosensei switches the registers; this and `raw_yielder.rs` are the only files that name it. On top of that it adds
-//! what the library promises and corosensei leaves open: stacks from the pool, names, one unwinding and no more, no
-//! unwinding into dead thread-locals, and no suspending out of an unwinding.
+//! corosensei switches the registers; only this file, `raw_yielder.rs` and `chain.rs` name it. They add what the
+//! library promises and corosensei does not: stacks from the pool, names, at most one unwinding of a body, no unwinding
+//! into destroyed thread-locals, and no suspension during an unwinding.
 //!
-//! # What lies where
+//! # Stack layout
 //!
 //! ```text
 //!   top  +---------------------------+ <- Stack::top
-//!        | handle                    |   Suspender, Yielder or Inbox: what the body holds a reference to. Its first
-//!        |  - raw_yielder: yielder, |   field is the RawYielder, next to what corosensei writes: a switch touches
-//!  base  +---------------------------+ <- StackView::base   one cache line here
+//!        | handle                    |   Suspender, Yielder or Inbox: the body holds a reference to it. Its first
+//!        | - raw_yielder: head, input|   field is the RawYielder, next to corosensei's words: a switch
+//!  base  +---------------------------+ <- StackView::base   touches one cache line here
 //!        | corosensei: entry, parent |
 //!        | the body's closure        |
 //!        | first frame ...           |
@@ -18,28 +19,27 @@
 //! limit  +---------------------------+ <- Stack::limit
 //! ```
 //!
-//! # What crosses a switch
+//! # Data across a switch
 //!
-//! Going in: nothing in registers; the input lies in the raw yielder. Coming out: the yielded value, in a register if
-//! it fits. Whatever is not a plain value (an interrupt, a delegate, a wish to unwind) is announced by the raw
-//! yielder's control byte, one byte that both sides look at and that the plain way never writes. One enum of all
-//! messages was tried: 8.8 ns a round trip where this takes about 3.
+//! A resume passes nothing in registers: the raw yielder holds the input. A suspension returns the yielded value, in a
+//! register if it fits. Anything rarer (an interrupt, a delegate, a request to unwind) is announced by the control byte
+//! in the raw yielder, which both sides read and which the fast path never writes. One enum of all messages was tried:
+//! it took 8.8 ns per round trip, and the control byte takes about 3.
 //!
 //! # Invariants
 //!
-//! 1. The handle lives in the stack from before the first switch until the body has ended, and is dropped once, by
-//!    `RawCoroutine`.
-//! 2. The body runs only inside `RawCoroutine::switch`, on the thread that made it: `RawCoroutine` is neither `Send`
+//! 1. The handle is in the stack from before the first switch until the body has ended. `RawCoroutine` drops it, once.
+//! 2. The body runs only inside `RawCoroutine::switch`, on the thread that created it: `RawCoroutine` is neither `Send`
 //!    nor `Sync`.
-//! 3. Only code that runs inside the body gets past the check in `RawYielder::suspend` and `RawYielder::call`: the
-//!    handle is lent to the body alone, by reference, owners reach other fields of it, and `chain` refuses the tasks
-//!    that a body's scope lends it to.
-//! 4. The input is set whenever a started body is resumed with `Control::Plain`; the yielded value is initialised whenever a
-//!    body suspends with `Control::Plain`.
-//! 5. A stack is given back only after its body has ended. What is leaked stays as it is for ever.
+//! 3. Only code that runs inside the body gets past the check in `RawYielder::suspend` and `RawYielder::call`: only the
+//!    body gets a reference to the handle, owners use other fields of it, and `chain` refuses tasks that borrowed the
+//!    handle in a scope of the body.
+//! 4. The input is set whenever a started body is resumed with `Control::Plain`; the yielded value is initialised
+//!    whenever a body suspends with `Control::Plain`.
+//! 5. A stack returns to the pool only after its body has ended. A leaked stack is never used again.
 
-use super::chain;
-use super::raw_yielder::{Control, Handle, Label, RawYielder, Unwound};
+use super::chain::{self, Control};
+use super::raw_yielder::{Handle, Label, RawYielder, Unwound};
 use super::unwind_tables::{Anchor, In, Last, Out};
 use crate::stack::arena::Kind;
 use crate::stack::{Shape, Stack, StackError, overflow, pool};
@@ -53,23 +53,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::{NonNull, drop_in_place};
 use std::thread::panicking;
 
-/// What a panic carries.
+/// The payload of a panic.
 pub(crate) type Payload = Box<dyn Any + Send>;
 
-/// Where a body stands, as its owner sees it. Between the owner's calls it never runs.
+/// The state of a body, as seen by the owner of its handle.
 ///
-/// Python has a fourth, running; nobody could see it here: who resumes has borrowed the coroutine mutably.
+/// Python has a fourth state, running. It cannot be observed here, because `resume` borrows the coroutine mutably while
+/// the body runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It has not run yet.
+    /// The body has not started.
     Created,
-    /// It waits at a `suspend`, `yield_` or `recv`.
+    /// The body is suspended in a `suspend`, `yield_` or `recv`.
     Suspended,
-    /// It returned, panicked, was closed or leaked.
+    /// The body returned, panicked, was closed or was leaked.
     Finished,
 }
 
-/// What a resume led to.
+/// The outcome of a resume.
 pub(crate) enum Event<Y, R> {
     /// The body suspended with a value.
     Yielded(Y),
@@ -77,20 +78,21 @@ pub(crate) enum Event<Y, R> {
     Message,
     /// The body returned.
     Complete(R),
-    /// The body unwound, because it was told to.
+    /// The body unwound because it was asked to.
     Unwound,
     /// The body panicked.
     Panicked(Payload),
 }
 
-/// The stack as corosensei sees it: without what lies above the base.
+/// The part of the stack that corosensei sees: all below the handle.
 struct StackView {
     base: StackPointer,
     stack: Stack,
 }
 
-// SAFETY: `base` and `limit` bound memory that belongs to `stack` alone, with a guard below the limit: at least `min_size`
-// less a quarter for the handle and 2 KiB for the staggering.
+// SAFETY: `base` and `limit` bound memory that belongs to `stack` alone and stays mapped as long as `stack`, with a
+// guard below the limit. The memory is at least `min_size` large, less a quarter for the handle and 2 KiB for the
+// staggering.
 unsafe impl corosensei::stack::Stack for StackView {
     #[inline(always)]
     fn base(&self) -> StackPointer {
@@ -105,7 +107,7 @@ unsafe impl corosensei::stack::Stack for StackView {
 
 type Inner<Y, R> = corosensei::Coroutine<In, Out<Y>, Last<Result<R, Payload>>, StackView>;
 
-/// How a stack is to be made: what a `Builder` collects.
+/// The options of a stack, as a `Builder` collects them.
 #[derive(Clone, Debug)]
 pub(crate) struct StackOptions {
     pub(crate) shape: Shape,
@@ -120,15 +122,16 @@ impl StackOptions {
     }
 }
 
-/// What corosensei copies to the stack. The handle comes first: at one instruction of the first switch unwinders take it for
-/// a return address, and it leads to memory that can be read and is no code, so they stop.
+/// The data that corosensei copies to the stack. The handle comes first: at one instruction of the first switch an
+/// unwinder takes it for a return address. The handle points to readable memory that is not code, so the unwinder
+/// stops.
 #[repr(C)]
 struct First<H, F> {
     handle: NonNull<H>,
     body: F,
 }
 
-/// A body on its stack, and the right to resume it.
+/// A body on its stack, with the right to resume it.
 pub(crate) struct RawCoroutine<H: Handle, R> {
     inner: ManuallyDrop<Inner<H::Out, R>>,
     handle: NonNull<H>,
@@ -140,33 +143,35 @@ impl<H: Handle, R> RawCoroutine<H, R> {
     /// Prepares a stack for `body`.
     ///
     /// # Errors
-    /// Without a stack; `body` is dropped.
+    /// Returns an error if there is no stack; `body` is dropped.
     ///
     /// # Safety
-    /// What `body` borrows outlives this `RawCoroutine`, which is then not forgotten; or all is `'static`.
+    /// Either everything is `'static`, or whatever `body` borrows outlives this `RawCoroutine` and the `RawCoroutine`
+    /// is never forgotten.
     #[inline]
     pub(crate) unsafe fn new<F>(options: StackOptions, kind: Kind, body: F) -> Result<Self, StackError>
     where
         F: FnOnce(&H) -> R,
     {
-        // corosensei copies the closure to the stack and takes no more than 1 KiB.
+        // corosensei copies the closure to the stack and accepts at most 1 KiB.
         if const { size_of::<F>() > 512 || align_of::<F>() > 16 } {
             let body = Box::new(body);
-            // SAFETY: as the caller's.
+            // SAFETY: the caller keeps the contract of `new`, for the borrows of `body`.
             unsafe { Self::with_stack(options, kind, move |handle: &H| body(handle)) }
         } else {
-            // SAFETY: as the caller's.
+            // SAFETY: the caller keeps the contract of `new`, for the borrows of `body`.
             unsafe { Self::with_stack(options, kind, body) }
         }
     }
 
     /// # Safety
-    /// As `new`.
+    /// The contract of [`new`](Self::new).
     #[inline]
     unsafe fn with_stack<F>(options: StackOptions, kind: Kind, body: F) -> Result<Self, StackError>
     where
         F: FnOnce(&H) -> R,
     {
+        // The handle may use at most a quarter of the stack.
         let need = size_of::<H>() + align_of::<H>();
         if need > options.shape.size / 4 {
             return Err(StackError::TooSmall { requested: options.shape.size, minimum: need * 4 });
@@ -175,8 +180,9 @@ impl<H: Handle, R> RawCoroutine<H, R> {
         chain::note_body();
         let slot = stack.slot();
         let base = (stack.top() - size_of::<H>()) & !(align_of::<H>().max(16) - 1);
-        // SAFETY: `base..top` is inside the stack, as the size check says, and aligned for H; nobody else uses it. The
-        // address is not zero, being above the limit. `body` may be run later, by the caller's promise.
+        // SAFETY: `base..top` is inside the stack (size check above) and aligned for H, and only this function uses the
+        // new stack. `base` is not zero, because it is above the limit. `body` may run later: its borrows outlive the
+        // `RawCoroutine` (contract of `new`).
         unsafe {
             let handle = NonNull::new_unchecked(base as *mut H);
             handle.write(H::new(RawYielder::new(slot)));
@@ -188,7 +194,7 @@ impl<H: Handle, R> RawCoroutine<H, R> {
         }
     }
 
-    /// As `new`, for bodies that borrow nothing.
+    /// Like [`new`](Self::new), for bodies that borrow nothing.
     #[inline]
     pub(crate) fn new_static<F>(options: StackOptions, kind: Kind, body: F) -> Result<Self, StackError>
     where
@@ -196,18 +202,19 @@ impl<H: Handle, R> RawCoroutine<H, R> {
         H: 'static,
         R: 'static,
     {
-        // SAFETY: all is 'static.
+        // SAFETY: all types are 'static.
         unsafe { Self::new(options, kind, body) }
     }
 
-    /// What the body has a reference to. Owners use it for their own cells, never to suspend (invariant 3).
+    /// Returns the handle, to which the body holds a reference. An owner uses its own cells in the handle and never
+    /// suspends through it (invariant 3).
     #[inline(always)]
     pub(crate) fn handle(&self) -> &H {
-        // SAFETY: invariant 1.
+        // SAFETY: the handle is alive until `drop` (invariant 1).
         unsafe { self.handle.as_ref() }
     }
 
-    /// What this is, for messages: `generator 'numbers'`.
+    /// Returns the kind and name of the body for messages: `generator 'numbers'`.
     pub(crate) fn label(&self) -> Label {
         self.handle().raw_yielder().label()
     }
@@ -233,16 +240,16 @@ impl<H: Handle, R> RawCoroutine<H, R> {
     /// Runs the body to its first suspension, for bodies that take no input at their start.
     ///
     /// # Panics
-    /// If it has started.
+    /// Panics if the body has started.
     pub(crate) fn start(&mut self) -> Event<H::Out, R> {
         assert!(!self.is_started(), "cannot start {}: it has been started", self.label());
         self.switch()
     }
 
-    /// Runs the body from where it suspended, or from its start, to its next suspension.
+    /// Runs the body from its start or its last suspension to its next suspension.
     ///
     /// # Panics
-    /// If it has finished.
+    /// Panics if the body has finished.
     #[inline(always)]
     pub(crate) fn resume(&mut self, input: H::In) -> Event<H::Out, R> {
         if self.is_finished() {
@@ -254,10 +261,10 @@ impl<H: Handle, R> RawCoroutine<H, R> {
 
     #[cold]
     fn refuse_to_resume(&self) -> ! {
-        panic!("cannot resume finished {}", self.label())
+        panic!("cannot resume {}: it has finished", self.label())
     }
 
-    /// Runs the body with a control byte instead of an input. It must not have finished.
+    /// Runs the body with a control byte instead of an input. The body must not have finished.
     #[cold]
     pub(crate) fn resume_with(&mut self, control: Control) -> Event<H::Out, R> {
         self.handle().raw_yielder().head.control.set(control);
@@ -269,6 +276,7 @@ impl<H: Handle, R> RawCoroutine<H, R> {
         if panicking() {
             self.handle().raw_yielder().resumed_by_a_panic();
         }
+        // Forces a frame pointer: see `unwind_tables`.
         let anchor = Anchor::new();
         anchor.before_resume();
         match self.inner.resume(In::new()) {
@@ -278,7 +286,7 @@ impl<H: Handle, R> RawCoroutine<H, R> {
                     raw_yielder.suspended_in_panic();
                 }
                 if raw_yielder.head.control.get() == Control::Plain {
-                    // SAFETY: invariant 4.
+                    // SAFETY: the body suspended with `Control::Plain`, so the value is initialised (invariant 4).
                     return Event::Yielded(unsafe { value.0.assume_init() });
                 }
                 anchor.hold();
@@ -288,49 +296,51 @@ impl<H: Handle, R> RawCoroutine<H, R> {
             corosensei::CoroutineResult::Return(Last(Ok(result))) => Event::Complete(result),
             corosensei::CoroutineResult::Return(Last(Err(payload))) => match payload.downcast_ref::<Unwound>() {
                 Some(unwound) if unwound.0 == self.handle().raw_yielder().slot() => Event::Unwound,
-                // Also the unwinding of an outer body that had suspended from this one's stack.
+                // Includes the unwinding of an outer body that was suspended on this body's stack.
                 _ => Event::Panicked(payload),
             },
         }
     }
 
-    /// Whether a suspended body can still be run at all: not when this thread's thread-locals are going down, since what
-    /// lies on the stack may point into those that are gone.
+    /// Returns whether a suspended body can be resumed. Once this thread destroys its thread-locals the answer is no,
+    /// because frames on the stack may point to destroyed ones.
     pub(crate) fn can_resume(&self) -> bool {
         pool::thread_is_alive()
     }
 
-    /// Whether a suspended body can be unwound: not where panics abort.
+    /// Returns whether a suspended body can be unwound. The answer is always no where panics abort.
     pub(crate) fn can_unwind(&self) -> bool {
         cfg!(panic = "unwind") && self.can_resume()
     }
 
-    /// The reason, for the report of a leak.
+    /// Returns the reason why a body is not unwound, for the message about its leak.
     pub(crate) fn why_not_unwound(&self) -> &'static str {
         if !pool::thread_is_alive() {
-            "was dropped at the end of its thread, when thread-locals that it may use are gone"
+            "was dropped at the end of its thread, when thread-locals that it may use are destroyed"
         } else {
             "was dropped while suspended, where panics abort and nothing can unwind it"
         }
     }
 
-    /// Gives up a body that will not end: its stack stays as it is for ever. Says so on stderr.
+    /// Leaks a body that does not end, with its stack (invariant 5). Prints a line on stderr.
     #[cold]
     pub(crate) fn leak(&mut self, why: &str) {
         self.leaked = true;
-        // SAFETY: this only makes it count as finished, so that nothing resumes it. Its frames are not run, not dropped and
-        // not reused: `Drop` leaves a leaked raw coroutine alone, stack and all.
+        // SAFETY: `force_reset` only marks the coroutine as done, so nothing resumes it. Its frames are never run,
+        // dropped or overwritten: `Drop` skips a leaked raw coroutine, and so never returns the stack to the pool.
         unsafe { self.inner.force_reset() };
         let _ = writeln!(std::io::stderr(), "cede: {} {why}; its stack is leaked", self.label());
     }
 
     /// Ends a body that has not finished: drops it if it has not started, else unwinds it, once.
     ///
-    /// `Err` is the panic of one of its destructors. If it will not end it is leaked, and the process stops if `borrows`.
+    /// Returns the panic of one of its destructors as `Err`. A body that does not end is leaked; if `borrows`, the
+    /// process aborts instead.
     #[cold]
     pub(crate) fn end(&mut self, borrows: bool) -> Result<(), Payload> {
         let mut thrown = Ok(());
-        // A scoped body was made inside the call that ends it, so its thread-locals are as alive as the caller's.
+        // The call that ends a scoped body also created it, so the thread-locals that the body uses are as alive as the
+        // caller's.
         let possible = if borrows { cfg!(panic = "unwind") } else { self.can_unwind() };
         let why = if self.is_started() && !possible {
             self.why_not_unwound()
@@ -342,19 +352,19 @@ impl<H: Handle, R> RawCoroutine<H, R> {
                 Event::Yielded(value) => thrown = drop_catching(value),
                 Event::Message => {}
             }
-            "suspended again when it was told to end"
+            "suspended again when it was asked to end"
         };
         if borrows {
             let slot = self.handle().raw_yielder().slot();
             let (kind, name) = slot.label();
-            overflow::abort_naming(kind, name, "borrows from its caller and will not end; it cannot be left behind");
+            overflow::abort_naming(kind, name, "borrows from its caller and will not end; it cannot be leaked");
         }
         self.leak(why);
         thrown
     }
 }
 
-/// The first frame on a stack: runs the body and catches what it throws.
+/// The first frame on a stack: runs the body and catches its panic.
 ///
 /// # Safety
 /// Invariants 1 and 2 hold for `handle`.
@@ -363,30 +373,33 @@ unsafe fn run<H: Handle, R>(
     First { handle, body }: First<H, impl FnOnce(&H) -> R>,
     yielder: &corosensei::Yielder<In, Out<H::Out>>,
 ) -> Result<R, Payload> {
-    // SAFETY: invariant 1.
+    // SAFETY: the handle outlives the body, whose first frame this is (invariant 1).
     let handle = unsafe { handle.as_ref() };
     handle.raw_yielder().set_seam(yielder);
-    // A body that has not started uses nothing yet, so its thread's end is no matter.
+    // A body that has not started uses no thread-locals yet, so `ThreadEnded` does not stop it.
     if handle.raw_yielder().head.control.replace(Control::Plain) == Control::Unwind {
         return drop_catching(body).and(Err(Box::new(Unwound(handle.raw_yielder().slot()))));
     }
     catch_unwind(AssertUnwindSafe(|| body(handle)))
 }
 
-/// Drops a value; a panic of its destructor comes back instead of going on.
+/// Drops a value and returns the panic of its destructor.
 pub(crate) fn drop_catching<T>(value: T) -> Result<(), Payload> {
     if needs_drop::<T>() { catch_unwind(AssertUnwindSafe(|| drop(value))) } else { Ok(()) }
 }
 
-/// Lets a panic of a body go on in a destructor of ours; but where a panic is under way a second would abort the process, so
-/// there it ends, and stderr says so (the panic hook has printed its text).
+/// Propagates a body's panic out of a destructor of this library. If the thread is panicking already, a second panic
+/// would abort the process: then the panic ends here, with a line on stderr (the panic hook has already printed its
+/// message).
 pub(crate) fn throw_from_drop(payload: Payload, label: &dyn std::fmt::Display) {
     if !panicking() {
         resume_unwind(payload);
     }
-    let _ =
-        writeln!(std::io::stderr(), "cede: {label} panicked while a panic was dropping it; its own panic ends here");
-    // A payload whose destructor panics would abort us here.
+    let _ = writeln!(
+        std::io::stderr(),
+        "cede: {label} panicked while it was dropped during a panic; its own panic ends here"
+    );
+    // A panic of the payload's destructor would abort the process here.
     if let Err(second) = drop_catching(payload) {
         std::mem::forget(second);
     }
@@ -400,17 +413,20 @@ impl<H: Handle, R> Drop for RawCoroutine<H, R> {
         }
         let mut thrown = if self.inner.done() { Ok(()) } else { self.end(false) };
         let slot = self.handle().raw_yielder().slot();
+        // The label needs the name, which the stack loses when it returns to the pool below.
         let mut label = thrown.is_err().then(|| Label(slot).to_string());
         if !self.leaked {
             if needs_drop::<H>() {
-                // SAFETY: the body has ended, so nothing refers to the handle (invariants 1 and 5), and it is not used again.
+                // SAFETY: the body has ended, so nothing refers to the handle (invariants 1 and 5). Nothing uses the
+                // handle after this.
                 let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { drop_in_place(self.handle.as_ptr()) }));
                 if dropped.is_err() {
                     label.get_or_insert_with(|| Label(slot).to_string());
                     thrown = thrown.and(dropped);
                 }
             }
-            // SAFETY: not used again. This gives the stack back.
+            // SAFETY: `drop` runs once, and nothing uses `inner` after this. The drop returns the stack to the pool;
+            // the body has ended (invariant 5).
             unsafe { ManuallyDrop::drop(&mut self.inner) };
         }
         if let Err(payload) = thrown {

@@ -1,8 +1,8 @@
-//! The raw yielder: the body's side of a coroutine, through which it suspends.
+//! The raw yielder: the body's side of a coroutine, through which the body suspends.
 //!
-//! The invariants are those of [`raw`](super::raw).
+//! The invariants are listed in [`raw`](super::raw).
 
-use super::chain::{self, Head, Link};
+use super::chain::{self, Control, Head, Link};
 use super::unwind_tables::{In, Out, go_on_unwinding, stop_unwinding};
 use crate::stack::arena::Slot;
 use crate::stack::overflow;
@@ -12,12 +12,10 @@ use std::mem::MaybeUninit;
 use std::panic::resume_unwind;
 use std::thread::panicking;
 
-pub(crate) use super::chain::Control;
-
-/// The payload that unwinds a body which will not be resumed: the one on this stack. It runs no panic hook.
+/// The panic payload that unwinds a body that will not be resumed: the body on this stack. It runs no panic hook.
 pub(super) struct Unwound(pub(super) Slot);
 
-/// The body's side of the seam; the first field of every handle.
+/// The body's side of a switch, and the first field of every handle.
 #[repr(C)]
 pub(crate) struct RawYielder<I, Y> {
     pub(super) head: Head,
@@ -31,14 +29,14 @@ impl<I, Y> RawYielder<I, Y> {
         RawYielder { head: Head::new(), input: Cell::new(MaybeUninit::uninit()), slot, _yields: PhantomData }
     }
 
-    /// How the body suspends.
+    /// Returns corosensei's yielder, through which the body suspends.
     #[inline(always)]
     fn yielder(&self) -> *const corosensei::Yielder<In, Out<Y>> {
-        // A yielder is `repr(transparent)` around the parent link, whatever its types.
+        // A yielder is `repr(transparent)` around the parent link, for any types.
         self.head.link().cast()
     }
 
-    /// The body starts.
+    /// Stores the yielder when the body starts.
     #[inline(always)]
     pub(super) fn set_seam(&self, yielder: &corosensei::Yielder<In, Out<Y>>) {
         self.head.set_link(std::ptr::from_ref(yielder).cast::<Link>());
@@ -48,12 +46,12 @@ impl<I, Y> RawYielder<I, Y> {
     #[inline(always)]
     #[track_caller]
     pub(crate) fn suspend(&self, value: Y) -> Result<I, Control> {
-        // A refusal drops the value: so first this.
+        // Check first: a refusal must drop the value.
         self.check();
         self.leave(MaybeUninit::new(value))
     }
 
-    /// Suspends the body with a message, which the caller has put into the handle.
+    /// Suspends the body with a message, which the caller has stored in the handle.
     #[track_caller]
     pub(crate) fn call(&self) -> Result<I, Control> {
         self.check();
@@ -65,11 +63,12 @@ impl<I, Y> RawYielder<I, Y> {
     #[track_caller]
     fn leave(&self, value: MaybeUninit<Y>) -> Result<I, Control> {
         stop_unwinding();
-        // SAFETY: invariant 3: the body runs, so it has set the seam, and corosensei's yielder lives as long as it.
+        // SAFETY: the caller runs inside the body (invariant 3), so the body has set its yielder, which lives as long
+        // as the body.
         unsafe { (*self.yielder()).suspend(Out(value)) };
         go_on_unwinding();
         if self.head.control.get() == Control::Plain {
-            // SAFETY: invariant 4.
+            // SAFETY: the body was resumed with `Control::Plain`, so the input is set (invariant 4).
             return Ok(unsafe { self.take_input() });
         }
         Err(self.take_control())
@@ -86,35 +85,37 @@ impl<I, Y> RawYielder<I, Y> {
         }
     }
 
-    /// Goes back to whoever resumed the body, every time. Nobody looks at the value.
+    /// Suspends again after every resume, so that the body never continues. The resumer does not read the value.
     #[cold]
     fn stay(&self) -> ! {
         loop {
             stop_unwinding();
-            // SAFETY: as in `leave`. The control byte stays, so the value is not taken for one.
+            // SAFETY: the body runs here, so its yielder is set and alive, as in `leave`. The control byte stays
+            // `ThreadEnded`, so the resumer does not read the uninitialised value.
             unsafe { (*self.yielder()).suspend(Out(MaybeUninit::uninit())) };
             go_on_unwinding();
         }
     }
 
-    /// Has the control byte written when this thread ends. The raw yielder must not move from now on.
+    /// Registers the control byte, to which the pool writes `ThreadEnded` when this thread ends. The raw yielder must
+    /// not move after this call.
     ///
     /// # Safety
     ///
-    /// The raw yielder lives in the stack of its slot.
+    /// The raw yielder must be stored in the stack of its slot.
     pub(super) unsafe fn ask_for_last_word(&self) {
-        // The head of a walk is found by this address too.
+        // `Walk` finds the head by this address too.
         const { assert!(std::mem::offset_of!(Head, control) == 0) };
-        // SAFETY: the control byte is one byte, ThreadEnded is one of its values, and it lives until the stack's tag is
-        // cleared.
+        // SAFETY: the control byte is one byte, and `ThreadEnded` is one of its values. It lives in the stack of the
+        // slot (contract of this function) until the stack's tag is cleared.
         unsafe { self.slot.tell_at_thread_end(self.head.control.as_ptr().cast()) };
     }
 
-    /// Refuses to suspend out of a section that is open in the body, or from a task that only borrows the handle (see
-    /// [`chain`]), before anything is touched.
+    /// Panics if a section is open in the body, or if the caller is a task that only borrows the handle (see
+    /// [`chain`]), before any state changes.
     ///
-    /// That a body does not suspend while it unwinds is looked at by its resumer ([`suspended_in_panic`](Self::suspended_in_panic)): the same look at
-    /// `panicking()` costs five times as much here.
+    /// The resumer checks whether the body suspends while it unwinds
+    /// ([`suspended_in_panic`](Self::suspended_in_panic)): a look at `panicking()` costs five times as much here.
     #[inline(always)]
     #[track_caller]
     pub(crate) fn check(&self) {
@@ -140,17 +141,22 @@ impl<I, Y> RawYielder<I, Y> {
         panic!("cannot suspend {} from another task: only its own body can, and a scope is open in it", self.label())
     }
 
-    /// The body suspended with something else than a value. For the resumer's side.
+    /// Resets the control byte after the body suspended with a message. Panics if the thread is ending. Called on the
+    /// resumer's side.
     #[cold]
     #[inline(never)]
     pub(super) fn take_message(&self) {
         if self.head.control.get() == Control::ThreadEnded {
-            panic!("cannot resume {}: its thread is ending, and thread-locals that it may use are gone", self.label());
+            panic!(
+                "cannot resume {}: its thread is ending, and thread-locals that it may use are destroyed",
+                self.label()
+            );
         }
         self.head.control.set(Control::Plain);
     }
 
-    /// A suspended body does not unwind: if it was told to, it has caught that and gone on.
+    /// Notes that a panicking thread resumes the body. A suspended body does not unwind: if it was asked to, it caught
+    /// the unwinding and continued.
     #[cold]
     #[inline(never)]
     pub(super) fn resumed_by_a_panic(&self) {
@@ -158,8 +164,8 @@ impl<I, Y> RawYielder<I, Y> {
         self.head.resumed_in_panic.set(true);
     }
 
-    /// The body has suspended while this thread panics. Ends the process if that is the body's own panic: half-way through, it
-    /// would leave this thread `panicking()`, perhaps permanently. For the resumer's side.
+    /// Handles a body that suspended while this thread panics. Aborts the process if the panic is the body's own: an
+    /// unfinished panic would leave this thread `panicking()`, perhaps permanently. Called on the resumer's side.
     #[cold]
     #[inline(never)]
     pub(super) fn suspended_in_panic(&self) {
@@ -169,20 +175,20 @@ impl<I, Y> RawYielder<I, Y> {
             overflow::abort_naming(
                 kind,
                 name,
-                "suspends while it unwinds, or after it caught that during a panic; it cannot be gone on with",
+                "suspends while it unwinds, or after it caught the unwinding during a panic; it cannot be resumed",
             );
         }
     }
 
     /// # Safety
-    /// The input was set and not taken since.
+    /// The input must be set, and must not have been taken since.
     #[inline(always)]
     pub(super) unsafe fn take_input(&self) -> I {
-        // SAFETY: the caller's.
+        // SAFETY: the input is set (contract of this function), and the `replace` takes it only once.
         unsafe { self.input.replace(MaybeUninit::uninit()).assume_init() }
     }
 
-    /// Whether the body is unwinding, so that nothing in it may suspend. For the body's side.
+    /// Returns whether the body is unwinding, so that nothing in it may suspend. Called on the body's side.
     #[inline]
     pub(crate) fn is_unwinding(&self) -> bool {
         panicking() && self.unwinds()
@@ -195,7 +201,8 @@ impl<I, Y> RawYielder<I, Y> {
         self.head.unwinding.get() || !outside
     }
 
-    /// Refuses to unwind the body from a task of a scope that borrowed the handle: those frames are not the body's.
+    /// Panics if the caller is a task of a scope that borrowed the handle: the frames of such a task are not the
+    /// body's, so an unwinding from there would not end the body.
     #[track_caller]
     pub(crate) fn check_unwind(&self) {
         if self.head.open.get() != 0 && !chain::runs_on(self.slot) {
@@ -203,30 +210,30 @@ impl<I, Y> RawYielder<I, Y> {
         }
     }
 
-    /// Leaves the body by unwinding it.
+    /// Ends the body by unwinding it from here.
     #[cold]
     pub(crate) fn unwind(&self) -> ! {
         self.head.unwinding.set(true);
         resume_unwind(Box::new(Unwound(self.slot)))
     }
 
-    /// What runs here, for messages.
+    /// Returns the kind and name of the body, for messages.
     pub(crate) fn label(&self) -> Label {
         Label(self.slot)
     }
 
-    /// The name that the builder gave. It is kept until the raw coroutine is dropped.
+    /// Returns the name that the builder set. The name lives until the raw coroutine is dropped.
     pub(crate) fn name(&self) -> Option<&str> {
         self.slot.label().1
     }
 
-    /// The stack that the body runs on.
+    /// Returns the stack that the body runs on.
     pub(crate) fn slot(&self) -> Slot {
         self.slot
     }
 }
 
-/// Prints as `generator 'numbers'` or `an unnamed generator`.
+/// The kind and name of a body. Prints as `generator 'numbers'` or `an unnamed generator`.
 pub(crate) struct Label(pub(super) Slot);
 
 impl std::fmt::Display for Label {
@@ -238,14 +245,14 @@ impl std::fmt::Display for Label {
     }
 }
 
-/// What a body gets a reference to. Made around the raw yielder that the `RawCoroutine` provides.
+/// The type to which a body gets a reference. `RawCoroutine` provides the raw yielder, and the handle wraps it.
 pub(crate) trait Handle {
-    /// What comes in with a resume.
+    /// The type of the input of a resume.
     type In;
-    /// What goes out with a suspension.
+    /// The type of the value of a suspension.
     type Out;
-    /// Puts the raw yielder into a new handle.
+    /// Creates a handle around a raw yielder.
     fn new(raw_yielder: RawYielder<Self::In, Self::Out>) -> Self;
-    /// The raw yielder that was put in.
+    /// Returns the raw yielder that was passed to [`new`](Self::new).
     fn raw_yielder(&self) -> &RawYielder<Self::In, Self::Out>;
 }

@@ -1,27 +1,29 @@
-//! Coroutines whose bodies borrow: only inside a call that owns them.
+//! Scoped coroutines: the body may borrow, because a call owns the coroutine and ends it.
 //!
-//! The body may borrow what lives longer than the call. The call ends the coroutine before it returns, however it returns,
-//! so the borrow cannot outlive its owner. What the caller gets is a handle by value with a lifetime that nothing outside
-//! can name. It owns nothing: forgetting it, or exchanging it for another (`mem::swap`), changes only which coroutine a
-//! name refers to. `&mut` to the coroutine itself is not given out, because then the coroutines could be exchanged.
+//! The body may borrow whatever outlives the call. The call ends the coroutine before it returns or unwinds, so the
+//! borrow cannot outlive the borrowed value. The closure `with` gets a handle by value, whose lifetime cannot be named
+//! outside of the call. The handle owns nothing: forgetting it, or exchanging it for another one (`mem::swap`), only
+//! changes which coroutine a name refers to. No code gets `&mut` to the coroutine itself, because that would allow
+//! exchanging the coroutines.
 
-use super::raw::{RawCoroutine, StackOptions, throw_from_drop};
-use super::{CoroutineState, State, Suspender, no_stack, resume, suspending};
+use super::raw::{RawCoroutine, StackOptions, State, throw_from_drop};
+use super::{CoroutineState, Suspender, no_stack, resume, suspending};
 use std::fmt;
 
-/// A coroutine that borrows, for as long as the call to [`scoped`] lasts.
+/// A coroutine whose body may borrow, usable inside a call to [`scoped`].
 pub struct Scoped<'scope, I, Y, R> {
     raw: &'scope mut RawCoroutine<Suspender<I, Y>, R>,
 }
 
-/// Makes a coroutine whose body may borrow from the caller, hands it to `with`, ends it, and returns what `with` returned.
+/// Creates a coroutine whose body may borrow from the caller, passes it to `with`, ends it, and returns the result of
+/// `with`.
 ///
-/// If the body is suspended when `with` returns or panics, it is unwound. It cannot be left behind, since it borrows: a body
-/// that catches that and suspends again aborts the process, and so does one that is still suspended where panics abort.
+/// If the body is suspended when `with` returns or panics, the body is unwound. A body that borrows cannot be leaked:
+/// if it catches the unwinding and suspends again, or if it is still suspended where panics abort, the process aborts.
 ///
 /// # Panics
 ///
-/// If there is no stack to be had. A panic of `with`, of the body or of its destructors goes on.
+/// Panics if no stack can be allocated. Propagates a panic of `with`, of the body and of its destructors.
 ///
 /// ```
 /// let words = vec!["one", "two"];
@@ -45,8 +47,8 @@ pub fn scoped<I, Y, R, T>(
     body: impl FnOnce(&Suspender<I, Y>, I) -> R,
     with: impl FnOnce(Scoped<'_, I, Y, R>) -> T,
 ) -> T {
-    // SAFETY: what `body` borrows outlives this call, and `owner` never leaves it: it is dropped here on every way out, and
-    // its drop ends the body or the process.
+    // SAFETY: whatever `body` borrows outlives this call. `owner` never leaves this call and is dropped here on return
+    // and on unwinding; its drop ends the body or aborts the process.
     let mut owner = match unsafe { suspending(StackOptions::default_shape(), body) } {
         Ok(raw) => Owner(raw),
         Err(error) => no_stack(&error),
@@ -54,7 +56,7 @@ pub fn scoped<I, Y, R, T>(
     with(Scoped { raw: &mut owner.0 })
 }
 
-/// Ends its coroutine for certain.
+/// Ends its coroutine when dropped, or aborts the process.
 struct Owner<I, Y, R>(RawCoroutine<Suspender<I, Y>, R>);
 
 impl<I, Y, R> Drop for Owner<I, Y, R> {
@@ -68,23 +70,24 @@ impl<I, Y, R> Drop for Owner<I, Y, R> {
 }
 
 impl<I, Y, R> Scoped<'_, I, Y, R> {
-    /// Runs the body until it suspends or returns.
+    /// Runs the body until it suspends or returns. Returns [`CoroutineState::Yielded`] with the value of the
+    /// suspension, or [`CoroutineState::Complete`] with the return value.
     ///
     /// # Panics
     ///
-    /// If the body has finished. A panic of the body comes out here, and the coroutine is finished.
+    /// Panics if the body has finished. Propagates a panic of the body; the coroutine is then finished.
     #[inline(always)]
     #[track_caller]
     pub fn resume(&mut self, input: I) -> CoroutineState<Y, R> {
         resume(self.raw, input)
     }
 
-    /// Where the body stands.
+    /// Returns the state of the body.
     pub fn state(&self) -> State {
         self.raw.state()
     }
 
-    /// Whether the body has returned or panicked.
+    /// Returns true if the body has returned or panicked.
     pub fn is_finished(&self) -> bool {
         self.raw.is_finished()
     }

@@ -1,5 +1,5 @@
-//! `yield_from` at a constant cost: the generators that yield from one another lie in one chain, and the owner of the
-//! outermost resumes the innermost directly.
+//! Delegation at a constant cost: the generators that yield from one another form a chain, and the owner of the
+//! outermost generator resumes the innermost one directly.
 //!
 //! ```text
 //! consumer --- send --->  root ........ waits in yield_from
@@ -7,117 +7,17 @@
 //!       `------------------>frame 1     runs, yields to the consumer
 //! ```
 //!
-//! A body that yields from another hands it out as message; from then on it is a frame of the chain. When the innermost ends,
-//! however it ends, that goes as message to the one before it: its value, its panic, the error it did not handle, or the word
-//! that all is being closed.
+//! A body that yields from a generator passes that generator out as a message, and the generator becomes a frame of the
+//! chain. When the innermost generator ends, the frame before it receives the outcome as a message: a return value, a
+//! panic, an unhandled error, or the request to close.
 
-use super::Generator;
+use super::protocol::{Frame, Message, Stop};
 use super::yielder::Yielder;
-use crate::coroutine::raw::{Event, Payload, RawCoroutine, drop_catching};
-use crate::coroutine::raw_yielder::Control;
+use crate::coroutine::chain::Control;
+use crate::coroutine::raw::{Event, RawCoroutine, drop_catching};
 use std::any::Any;
-use std::error::Error;
 
-/// What a body and its driver tell each other beside values.
-pub(super) enum Message<Y, S> {
-    /// From a body: yield from this one.
-    Delegate(Box<dyn Frame<Y, S>>),
-    /// To a body: you are being closed.
-    Close,
-    /// To a body: somebody threw this.
-    Throw(Box<dyn Error>),
-    /// To a body in `yield_from`: the inner generator returned this.
-    Returned(Box<dyn Any>),
-    /// To a body in `yield_from`: the inner generator panicked.
-    Panicked(Payload),
-    /// Left behind by a body that unwinds: this is why.
-    Raised(Box<dyn Error>),
-}
-
-/// Why a body is no longer running.
-pub(super) enum Stop<Y, S, R> {
-    Yielded(Y),
-    Delegate(Box<dyn Frame<Y, S>>),
-    Returned(R),
-    Raised(Box<dyn Error>),
-    Panicked(Payload),
-    Unwound,
-}
-
-impl<Y, S> Stop<Y, S, Box<dyn Any>> {
-    /// What the end of an inner generator means to the one that yields from it.
-    fn into_message(self, closing: bool) -> Message<Y, S> {
-        match self {
-            Stop::Returned(value) if !closing => Message::Returned(value),
-            Stop::Returned(value) => drop_catching(value).map_or_else(Message::Panicked, |()| Message::Close),
-            Stop::Raised(error) => Message::Throw(error),
-            Stop::Panicked(payload) => Message::Panicked(payload),
-            _ => Message::Close,
-        }
-    }
-}
-
-/// A generator that is yielded from, whatever it returns.
-pub(super) trait Frame<Y, S> {
-    /// Runs it to its next stop, as `next` does.
-    fn enter(&mut self) -> Stop<Y, S, Box<dyn Any>>;
-    /// Sends a value to the `yield` that it waits in.
-    fn send(&mut self, value: S) -> Stop<Y, S, Box<dyn Any>>;
-    /// Tells it something.
-    fn deliver(&mut self, message: Message<Y, S>) -> Stop<Y, S, Box<dyn Any>>;
-    /// The chain that it had before it became a frame of another.
-    fn take_chain(&mut self) -> Chain<Y, S>;
-    /// Gives it up.
-    fn leak(&mut self);
-}
-
-impl<Y: 'static, S: 'static, R: 'static> Frame<Y, S> for Generator<Y, S, R> {
-    fn enter(&mut self) -> Stop<Y, S, Box<dyn Any>> {
-        let event = match unit() {
-            Some(unit) if self.raw.is_started() => self.raw.resume(unit),
-            _ => self.raw.start(),
-        };
-        boxed(stop_of(&self.raw, event))
-    }
-
-    fn send(&mut self, value: S) -> Stop<Y, S, Box<dyn Any>> {
-        match self.raw.resume(value) {
-            Event::Yielded(value) => Stop::Yielded(value),
-            event => boxed(stop_of(&self.raw, event)),
-        }
-    }
-
-    fn deliver(&mut self, message: Message<Y, S>) -> Stop<Y, S, Box<dyn Any>> {
-        boxed(deliver(&mut self.raw, message))
-    }
-
-    fn take_chain(&mut self) -> Chain<Y, S> {
-        std::mem::replace(&mut self.chain, Chain::new())
-    }
-
-    fn leak(&mut self) {
-        self.raw.leak("is yielded from by a generator that is leaked");
-    }
-}
-
-fn boxed<Y, S, R: 'static>(stop: Stop<Y, S, R>) -> Stop<Y, S, Box<dyn Any>> {
-    match stop {
-        Stop::Yielded(value) => Stop::Yielded(value),
-        Stop::Delegate(frame) => Stop::Delegate(frame),
-        Stop::Returned(value) => Stop::Returned(Box::new(value)),
-        Stop::Raised(error) => Stop::Raised(error),
-        Stop::Panicked(payload) => Stop::Panicked(payload),
-        Stop::Unwound => Stop::Unwound,
-    }
-}
-
-/// What can be sent to a generator that is not sent anything: the value of `S` if that is `()`.
-pub(super) fn unit<S: 'static>() -> Option<S> {
-    let mut unit = Some(());
-    (&mut unit as &mut dyn Any).downcast_mut::<Option<S>>().and_then(Option::take)
-}
-
-/// Reads an event together with the message that belongs to it.
+/// Combines an event with the message that belongs to it.
 pub(super) fn stop_of<Y, S, R>(raw: &RawCoroutine<Yielder<Y, S>, R>, event: Event<Y, R>) -> Stop<Y, S, R> {
     match event {
         Event::Yielded(value) => Stop::Yielded(value),
@@ -126,7 +26,7 @@ pub(super) fn stop_of<Y, S, R>(raw: &RawCoroutine<Yielder<Y, S>, R>, event: Even
             _ => unreachable!("a body sends nothing but delegates"),
         },
         Event::Unwound => raw.handle().take_raised().map_or(Stop::Unwound, Stop::Raised),
-        // A body that caught the unwinding of a thrown error has handled it.
+        // A body that caught the unwinding of a thrown error has handled the error.
         Event::Complete(value) => match drop_catching(raw.handle().take_raised()) {
             Ok(()) => Stop::Returned(value),
             Err(payload) => Stop::Panicked(payload),
@@ -140,14 +40,18 @@ pub(super) fn stop_of<Y, S, R>(raw: &RawCoroutine<Yielder<Y, S>, R>, event: Even
     }
 }
 
-/// Tells a body something, in the way that suits where it waits, and runs it to its next stop.
-fn deliver<Y, S, R>(raw: &mut RawCoroutine<Yielder<Y, S>, R>, message: Message<Y, S>) -> Stop<Y, S, R> {
+/// Delivers a message to a body, as a value or by unwinding, depending on where the body is suspended. Runs the body to
+/// its next stop.
+pub(super) fn deliver<Y, S, R>(raw: &mut RawCoroutine<Yielder<Y, S>, R>, message: Message<Y, S>) -> Stop<Y, S, R> {
     let paused = raw.is_started() && !raw.is_finished();
+    // A body that has not started is dropped and never runs.
     if !raw.is_started()
         && let Err(payload) = raw.end(false)
     {
         return Stop::Panicked(payload);
     }
+    // Only a body in a `try_` form can return an interrupt. The other messages go to a body in `yield_from`, which
+    // expects them.
     let by_value = match &message {
         Message::Close | Message::Throw(_) => raw.handle().is_trying(),
         _ => true,
@@ -162,7 +66,7 @@ fn deliver<Y, S, R>(raw: &mut RawCoroutine<Yielder<Y, S>, R>, message: Message<Y
         _ => None,
     };
     if paused && raw.can_unwind() {
-        // An error of an earlier throw that the body caught and went on from lies there still.
+        // `message` may still hold the error of an earlier throw, which the body caught.
         match error {
             Some(error) => raw.handle().put_message(Message::Raised(error)),
             None => {
@@ -174,18 +78,19 @@ fn deliver<Y, S, R>(raw: &mut RawCoroutine<Yielder<Y, S>, R>, message: Message<Y
         let event = raw.resume_with(Control::Unwind);
         return stop_of(raw, event);
     }
+    // The body can be neither resumed nor unwound.
     if paused {
         raw.leak(raw.why_not_unwound());
     }
     error.map_or(Stop::Unwound, Stop::Raised)
 }
 
-/// The generators that are yielded from below a root, the innermost last.
+/// The generators that a root delegates to, the innermost last.
 pub(super) struct Chain<Y, S> {
     frames: Vec<Box<dyn Frame<Y, S>>>,
 }
 
-/// The last stop of whoever ran.
+/// The last stop, with the side that ran: the root or the innermost generator.
 enum Ran<Y, S, R> {
     Root(Stop<Y, S, R>),
     Inner(Stop<Y, S, Box<dyn Any>>),
@@ -201,7 +106,7 @@ impl<Y, S> Chain<Y, S> {
         self.frames.is_empty()
     }
 
-    /// Sends a value to the innermost, which there is.
+    /// Sends a value to the innermost generator. The chain must not be empty.
     #[inline]
     pub(super) fn send(&mut self, value: S) -> Stop<Y, S, Box<dyn Any>> {
         match self.frames.last_mut() {
@@ -210,7 +115,7 @@ impl<Y, S> Chain<Y, S> {
         }
     }
 
-    /// Tells the innermost something, and follows what comes of it.
+    /// Delivers a message to the innermost generator, then continues like [`follow`](Self::follow).
     pub(super) fn deliver<R>(
         &mut self,
         root: &mut RawCoroutine<Yielder<Y, S>, R>,
@@ -221,7 +126,7 @@ impl<Y, S> Chain<Y, S> {
         self.follow(root, ran, closing)
     }
 
-    /// Follows a stop of the root.
+    /// Continues after a stop of the root.
     pub(super) fn follow_root<R>(
         &mut self,
         root: &mut RawCoroutine<Yielder<Y, S>, R>,
@@ -231,7 +136,7 @@ impl<Y, S> Chain<Y, S> {
         self.follow(root, Ran::Root(stop), closing)
     }
 
-    /// Follows a stop of the innermost.
+    /// Continues after a stop of the innermost generator.
     pub(super) fn follow_inner<R>(
         &mut self,
         root: &mut RawCoroutine<Yielder<Y, S>, R>,
@@ -241,7 +146,7 @@ impl<Y, S> Chain<Y, S> {
         self.follow(root, Ran::Inner(stop), closing)
     }
 
-    /// Goes on until somebody yields or the root ends. Never returns `Stop::Delegate`.
+    /// Runs bodies until one of them yields or the root ends. Never returns `Stop::Delegate`.
     fn follow<R>(
         &mut self,
         root: &mut RawCoroutine<Yielder<Y, S>, R>,
@@ -268,15 +173,21 @@ impl<Y, S> Chain<Y, S> {
         }
     }
 
-    /// Takes a new innermost in, together with those that it yields from already, and runs the last of them.
+    /// Adds a new innermost generator, with the generators that it already delegates to, and runs the last of them.
     fn enter(&mut self, mut frame: Box<dyn Frame<Y, S>>) -> Stop<Y, S, Box<dyn Any>> {
         let mut inner = frame.take_chain();
         self.frames.push(frame);
-        self.frames.append(&mut inner.frames);
+        self.frames.append(&mut inner);
         self.frames.last_mut().map_or(Stop::Unwound, |innermost| innermost.enter())
     }
 
-    /// Gives all of them up.
+    /// Takes the frames out, for the chain that this one becomes a part of.
+    #[inline]
+    pub(super) fn take(&mut self) -> Vec<Box<dyn Frame<Y, S>>> {
+        std::mem::take(&mut self.frames)
+    }
+
+    /// Leaks all frames, the innermost first.
     pub(super) fn leak(&mut self) {
         for frame in self.frames.iter_mut().rev() {
             frame.leak();

@@ -1,21 +1,21 @@
-//! What can go wrong with a generator. Each error gives back what could not be delivered.
+//! The errors of generators. Each error gives back what was not delivered.
 
 use std::error::Error;
 use std::fmt;
 
-/// Why a value could not be sent. It comes back in the error.
+/// The error of `send`: the value was not delivered. Holds the value.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum SendError<T> {
-    /// The generator has not been started, so no `yield` waits for a value: call `start` first.
+    /// The generator has not started, so no `yield` waits for a value: call `start` first.
     #[error("cannot send to a generator that has not been started: call start() first")]
     NotStarted(T),
-    /// The receiver has ended and takes no more.
+    /// The receiver has ended and accepts no more values.
     #[error("cannot send: the receiver has finished")]
     Finished(T),
 }
 
 impl<T> SendError<T> {
-    /// The value that was not delivered.
+    /// Returns the value that was not delivered.
     ///
     /// ```
     /// let mut sink = cede::Sink::new(|_: &cede::Inbox<u32>| ());
@@ -28,7 +28,7 @@ impl<T> SendError<T> {
     }
 }
 
-// By hand, so that T need not be Debug.
+// Implemented by hand, so that T need not be Debug.
 impl<T> fmt::Debug for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -38,25 +38,25 @@ impl<T> fmt::Debug for SendError<T> {
     }
 }
 
-/// What a body that waits in [`try_yield`](crate::Yielder::try_yield) is told instead of a value.
+/// The interrupt that [`try_yield`](crate::Yielder::try_yield) returns instead of a sent value.
 #[derive(Debug, thiserror::Error)]
 pub enum Interrupt {
     /// The generator is being closed or dropped: clean up and return. Python's `GeneratorExit`.
     #[error("the generator is being closed")]
     Closed,
-    /// Somebody called [`throw`](crate::Generator::throw) with this error: handle it, or put it back with
+    /// The consumer called [`throw`](crate::Generator::throw) with this error: handle it, or pass it to
     /// [`rethrow`](crate::Yielder::rethrow).
     #[error("an error was thrown into the generator: {0}")]
     Thrown(#[source] Box<dyn Error>),
 }
 
-/// The error that was thrown into a generator and that it did not handle.
+/// The error of [`throw`](crate::Generator::throw): the generator did not handle the thrown error. Holds that error.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct ThrowError(pub Box<dyn Error>);
 
 impl ThrowError {
-    /// The error as it was thrown.
+    /// Returns the error that was thrown.
     ///
     /// ```
     /// let mut g = cede::Generator::new(|y| y.yield_(1));
@@ -69,13 +69,13 @@ impl ThrowError {
     }
 }
 
-/// Why a generator could not be closed.
+/// The error of [`close`](crate::Generator::close): the generator did not end, or ended with an error.
 #[derive(thiserror::Error)]
 pub enum CloseError<Y> {
-    /// The body yielded this instead of ending. It is still suspended.
+    /// The body yielded this value instead of ending. The body is still suspended.
     #[error("the generator ignored that it was being closed, and yielded")]
     Ignored(Y),
-    /// The body ended by putting this error back.
+    /// The body ended by rethrowing this error.
     #[error("the generator raised an error while it was being closed: {0}")]
     Raised(#[source] Box<dyn Error>),
 }

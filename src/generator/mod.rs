@@ -1,6 +1,6 @@
-//! Generators: bodies that yield values, with Python's whole protocol.
+//! Generators: bodies that yield values, with the whole protocol of Python's generators.
 //!
-//! The rules are Python's, row by row (`tests/generator.rs` has a test for each), with its exceptions turned into values:
+//! The rules are Python's, row by row (`tests/generator.rs` has a test for each); exceptions become values:
 //!
 //! | Python | here |
 //! |---|---|
@@ -12,15 +12,19 @@
 //! | `return v`, `StopIteration.value` | [`CoroutineState::Complete`], [`Generator::into_return`] |
 //! | `inspect.getgeneratorstate(g)` | [`Generator::state`] |
 //!
-//! A body paused in `yield_` cannot be told anything by value, so closing it or throwing at it unwinds it, once. A body
-//! that wants to clean up, or to go on, pauses in `try_yield`.
+//! `yield_` returns only the sent value, so a body suspended in `yield_` is unwound, once, when the generator is closed
+//! or an error is thrown at it. A body that must clean up or continue calls `try_yield`, which returns the interrupt as
+//! a value.
 #![forbid(unsafe_code)]
 
 mod delegate;
 mod error;
+mod protocol;
+mod yield_from;
 mod yielder;
 
-use self::delegate::{Chain, Message, Stop};
+use self::delegate::Chain;
+use self::protocol::{Message, Stop};
 use crate::coroutine::raw::{Event, RawCoroutine, StackOptions, drop_catching, throw_from_drop};
 use crate::coroutine::{self, Builder, CoroutineState, State, no_stack};
 use crate::stack::StackError;
@@ -34,12 +38,12 @@ use std::panic::resume_unwind;
 pub use self::error::{CloseError, Interrupt, SendError, ThrowError};
 pub use self::yielder::Yielder;
 
-/// A body that yields values of type `Y`, is sent values of type `S`, and returns an `R`.
+/// A body that yields values of type `Y`, receives values of type `S`, and returns an `R`.
 ///
-/// With nothing to be sent (`S = ()`) it is an iterator. It runs on a stack of its own, so it can yield from any depth of
-/// ordinary calls; for a recursion, pass the [`Yielder`] down.
+/// A generator that receives nothing (`S = ()`) is an iterator. The body runs on a stack of its own, so it can yield
+/// from any depth of ordinary calls; for a recursion, pass the [`Yielder`] down.
 ///
-/// Dropping it closes it, as [`close`](Self::close) does. It lives on the thread that made it.
+/// Dropping a generator closes it, as [`close`](Self::close) does. A generator stays on the thread that created it.
 ///
 /// ```
 /// use cede::{Generator, Yielder};
@@ -55,18 +59,18 @@ pub use self::yielder::Yielder;
 /// ```
 pub struct Generator<Y: 'static, S: 'static = (), R: 'static = ()> {
     raw: RawCoroutine<Yielder<Y, S>, R>,
-    /// The generators that are being yielded from, the innermost last. Empty unless `yield_from` is under way.
+    /// The generators that this one delegates to, the innermost last. Empty unless the body waits in `yield_from`.
     chain: Chain<Y, S>,
-    /// What the body returned while it was being iterated.
+    /// The body's return value, if iteration reached the end.
     returned: Option<R>,
 }
 
 impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
-    /// Makes a generator with a stack of the default size. The body runs nothing before the first value is asked for.
+    /// Creates a generator with a stack of the default size. The first request for a value starts the body.
     ///
     /// # Panics
     ///
-    /// If there is no stack to be had; see [`try_new`](Self::try_new).
+    /// Panics if no stack can be allocated; see [`try_new`](Self::try_new).
     ///
     /// ```
     /// let mut fibonacci = cede::Generator::new(|y| {
@@ -87,11 +91,11 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         }
     }
 
-    /// Makes a generator with a stack of the default size.
+    /// Creates a generator with a stack of the default size.
     ///
     /// # Errors
     ///
-    /// [`StackError`] when there is no stack to be had; the body is dropped.
+    /// Returns a [`StackError`] if no stack can be allocated; the body is dropped.
     #[inline]
     pub fn try_new(body: impl FnOnce(&Yielder<Y, S>) -> R + 'static) -> Result<Self, StackError> {
         Self::with_options(StackOptions::default_shape(), body)
@@ -109,11 +113,14 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         })
     }
 
-    /// Runs the body to its first `yield`, or to its end.
+    /// Runs the body to its first `yield` or to its end. Returns [`CoroutineState::Yielded`] with the yielded value, or
+    /// [`CoroutineState::Complete`] with the return value.
     ///
     /// # Panics
     ///
-    /// If it has been started: from then on it waits for a value, see [`send`](Self::send).
+    /// Panics if the body has started: a started body waits for a value, see [`send`](Self::send). Also panics if the
+    /// body calls [`rethrow`](Yielder::rethrow) during this call. Propagates a panic of the body; the generator is then
+    /// finished.
     ///
     /// ```
     /// use cede::{CoroutineState, Generator};
@@ -138,16 +145,19 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         }
     }
 
-    /// Makes `value` the result of the `yield` that the body waits in, and runs it to the next one, or to its end.
+    /// Sends `value` to the body as the result of its current `yield`, and runs it to the next `yield` or to its end.
+    /// Returns [`CoroutineState::Yielded`] with the yielded value, or [`CoroutineState::Complete`] with the return
+    /// value.
     ///
     /// # Errors
     ///
-    /// Each gives the value back. [`SendError::NotStarted`]: the body waits in no `yield` yet; call [`start`](Self::start)
-    /// first. [`SendError::Finished`]: it has ended.
+    /// Both errors give the value back. [`SendError::NotStarted`]: the body has not reached a `yield`; call
+    /// [`start`](Self::start) first. [`SendError::Finished`]: the body has ended.
     ///
     /// # Panics
     ///
-    /// A panic of the body comes out here, and the generator is finished.
+    /// Panics if the body calls [`rethrow`](Yielder::rethrow) during this call. Propagates a panic of the body; the
+    /// generator is then finished.
     #[inline(always)]
     #[track_caller]
     pub fn send(&mut self, value: S) -> Result<CoroutineState<Y, R>, SendError<S>> {
@@ -160,20 +170,23 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         Ok(self.advance(value))
     }
 
-    /// Raises `error` in the body, at the `yield` that it waits in, and runs it to the next one, or to its end.
+    /// Throws `error` at the body's current `yield`, and runs the body to the next `yield` or to its end. Returns
+    /// [`CoroutineState::Yielded`] with the yielded value, or [`CoroutineState::Complete`] with the return value.
     ///
-    /// A body that waits in [`try_yield`](Yielder::try_yield) gets it as [`Interrupt::Thrown`] and decides; one that waits
-    /// in [`yield_`](Yielder::yield_) is unwound. While a generator is yielded from, the innermost gets it first.
+    /// A body suspended in [`try_yield`](Yielder::try_yield) receives the error as [`Interrupt::Thrown`] and may handle
+    /// it. A body suspended in [`yield_`](Yielder::yield_) is unwound. During a `yield_from` the innermost generator
+    /// receives the error first.
     ///
     /// # Errors
     ///
-    /// The error itself, when the body did not handle it: it was unwound, it put the error back with
-    /// [`rethrow`](Yielder::rethrow), it had not started (then it never runs), or it had finished. The generator is
+    /// Returns the error in a [`ThrowError`] if the body did not handle it: the body was unwound, rethrew the error
+    /// with [`rethrow`](Yielder::rethrow), had not started (then it never runs), or had finished. The generator is then
     /// finished.
     ///
     /// # Panics
     ///
-    /// A panic of the body comes out here.
+    /// Panics if the body calls [`rethrow`](Yielder::rethrow) with [`Interrupt::Closed`]. Propagates a panic of the
+    /// body.
     ///
     /// ```
     /// use cede::{CoroutineState, Generator, Interrupt, Yielder};
@@ -196,20 +209,21 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         }
     }
 
-    /// Tells the body to end. Returns what it returned, if it did, and `None` if it was unwound, never started, or had
-    /// finished before.
+    /// Asks the body to end. Returns the body's return value, or `None` if the body was unwound, had never started, or
+    /// had finished before.
     ///
-    /// A body that waits in [`try_yield`](Yielder::try_yield) gets [`Interrupt::Closed`] and may clean up; one that waits in
-    /// [`yield_`](Yielder::yield_) is unwound. While a generator is yielded from, the innermost is closed first.
+    /// A body suspended in [`try_yield`](Yielder::try_yield) receives [`Interrupt::Closed`] and may clean up. A body
+    /// suspended in [`yield_`](Yielder::yield_) is unwound. During a `yield_from` the innermost generator is closed
+    /// first.
     ///
     /// # Errors
     ///
-    /// [`CloseError::Ignored`] when the body yielded again, with the value; it is still suspended and can be used.
-    /// [`CloseError::Raised`] when it put an error back with [`rethrow`](Yielder::rethrow).
+    /// [`CloseError::Ignored`] with the value if the body yielded again: the body is still suspended, and the generator
+    /// can be used. [`CloseError::Raised`] if the body ended with an error through [`rethrow`](Yielder::rethrow).
     ///
     /// # Panics
     ///
-    /// A panic of the body comes out here.
+    /// Propagates a panic of the body.
     ///
     /// ```
     /// use cede::{Generator, Yielder};
@@ -236,11 +250,12 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
             Stop::Unwound => Ok(None),
             Stop::Raised(error) => Err(CloseError::Raised(error)),
             Stop::Panicked(payload) => resume_unwind(payload),
-            Stop::Delegate(_) => unreachable!("the chain takes delegates in"),
+            Stop::Delegate(_) => unreachable!("the chain handles delegates"),
         }
     }
 
-    /// What the body returned when iteration reached its end; `None` if it has not, or if `send` or `close` gave it out.
+    /// Returns the body's return value after iteration reached the end. Returns `None` if the body has not ended, or if
+    /// `send` or `close` already returned the value.
     ///
     /// ```
     /// let mut g = cede::Generator::new(|y| { y.yield_('a'); 42 });
@@ -251,32 +266,32 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         self.returned.take()
     }
 
-    /// Where the body stands.
+    /// Returns the state of the body.
     pub fn state(&self) -> State {
         self.raw.state()
     }
 
-    /// Whether the body has returned, panicked, been closed or leaked.
+    /// Returns true if the body has returned, panicked, been closed or been leaked.
     pub fn is_finished(&self) -> bool {
         self.raw.is_finished()
     }
 
-    /// The name that the builder gave.
+    /// Returns the name that the builder set.
     pub fn name(&self) -> Option<&str> {
         coroutine::name(&self.raw)
     }
 
-    /// How deep the stack has been, in bytes, in whole pages: see
+    /// Returns the high-water mark of the stack in bytes: see
     /// [`Coroutine::stack_high_water`](crate::Coroutine::stack_high_water).
     ///
     /// # Errors
     ///
-    /// What `mincore(2)` said.
+    /// Returns the error of `mincore(2)`.
     pub fn stack_high_water(&self) -> std::io::Result<usize> {
         coroutine::stack_high_water(&self.raw)
     }
 
-    /// The plain way, short enough to be inlined: the body itself is resumed and yields.
+    /// The fast path, short enough for inlining: resumes the body itself, which yields.
     #[inline(always)]
     fn advance(&mut self, value: S) -> CoroutineState<Y, R> {
         if self.chain.is_empty() {
@@ -290,7 +305,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         }
     }
 
-    /// While a generator is yielded from, its body is resumed without a visit to those around it.
+    /// Resumes the innermost generator of the chain directly, without a visit to the generators around it.
     fn advance_innermost(&mut self, value: S) -> CoroutineState<Y, R> {
         match self.chain.send(value) {
             Stop::Yielded(value) => CoroutineState::Yielded(value),
@@ -301,7 +316,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         }
     }
 
-    /// What is to be done when the body did something rarer than yielding or returning.
+    /// Handles an event other than yielding or returning.
     #[cold]
     fn settle(&mut self, event: Event<Y, R>) -> CoroutineState<Y, R> {
         let stop = delegate::stop_of(&self.raw, event);
@@ -313,7 +328,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     fn step_or_panic(&mut self, stop: Stop<Y, S, R>) -> CoroutineState<Y, R> {
         match self.step_of(stop) {
             Ok(step) => step,
-            // An error is no panic payload, so only its text can go on.
+            // An error is not a panic payload, so only its text goes into the panic.
             Err(error) => panic!("{} raised: {error}", self.raw.label()),
         }
     }
@@ -325,10 +340,10 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
             Stop::Raised(error) => Err(error),
             Stop::Panicked(payload) => resume_unwind(payload),
             Stop::Unwound => panic!(
-                "{} ended without a value: it rethrew an Interrupt::Closed, or was leaked, and nobody was closing it",
+                "{} ended without a value: it rethrew Interrupt::Closed or was leaked, and was not being closed",
                 self.raw.label()
             ),
-            Stop::Delegate(_) => unreachable!("the chain takes delegates in"),
+            Stop::Delegate(_) => unreachable!("the chain handles delegates"),
         }
     }
 }
@@ -336,8 +351,13 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
 impl<Y: 'static, R: 'static> Iterator for Generator<Y, (), R> {
     type Item = Y;
 
-    /// The next value that the body yields; `None` when it has ended. What it returned is kept for
+    /// Returns the next value that the body yields, or `None` if the body has ended. Keeps the return value for
     /// [`into_return`](Generator::into_return).
+    ///
+    /// # Panics
+    ///
+    /// Panics if the body calls [`rethrow`](Yielder::rethrow) during this call. Propagates a panic of the body; the
+    /// generator is then finished.
     #[inline(always)]
     fn next(&mut self) -> Option<Y> {
         if self.raw.is_finished() {
@@ -395,11 +415,11 @@ impl<Y: 'static, S: 'static, R: 'static> fmt::Debug for Generator<Y, S, R> {
 }
 
 impl Builder {
-    /// Makes a [`Generator`].
+    /// Creates a [`Generator`].
     ///
     /// # Errors
     ///
-    /// [`StackError`] when a size is out of bounds or there is no stack to be had; the body is dropped.
+    /// Returns a [`StackError`] if a size is out of bounds or no stack can be allocated; the body is dropped.
     pub fn generator<Y: 'static, S: 'static, R: 'static>(
         self,
         body: impl FnOnce(&Yielder<Y, S>) -> R + 'static,

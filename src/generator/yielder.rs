@@ -1,18 +1,17 @@
 //! The body's side of a generator.
 
-use super::delegate::{Frame, Message};
 use super::error::Interrupt;
-use super::{Generator, State};
-use crate::coroutine::raw_yielder::{Control, Handle, RawYielder};
+use super::protocol::Message;
+use crate::coroutine::chain::Control;
+use crate::coroutine::raw_yielder::{Handle, RawYielder};
 use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
-use std::panic::resume_unwind;
 
-/// What the body of a [`Generator`] yields with.
+/// The body's side of a [`Generator`](crate::Generator): yields values to the consumer.
 ///
-/// It can be lent to any function that the body calls, however deep, which is the way to yield out of a recursion: an item
-/// costs the same at every depth.
+/// The body can pass its yielder to any function that it calls, at any depth. A recursive function yields this way, at
+/// the same cost per item at every depth.
 ///
 /// ```
 /// use cede::{Generator, Yielder};
@@ -26,19 +25,19 @@ use std::panic::resume_unwind;
 /// ```
 #[repr(C)]
 pub struct Yielder<Y, S = ()> {
-    raw_yielder: RawYielder<S, Y>,
-    /// What goes with `Control::Message`; and an error that an unwinding carries out.
+    pub(super) raw_yielder: RawYielder<S, Y>,
+    /// The message that goes with `Control::Message`, or the error that an unwinding carries out.
     message: Cell<Option<Message<Y, S>>>,
-    /// The body waits in a form that returns an interrupt by value.
-    trying: Cell<bool>,
+    /// Set while the body is suspended in a call that returns an interrupt as a value.
+    pub(super) trying: Cell<bool>,
 }
 
-/// Says that the body waits in a form that returns an interrupt; ends by every way out.
-struct Trying<'a>(&'a Cell<bool>);
+/// Sets `trying`, and resets it when dropped, on return and on unwinding.
+pub(super) struct Trying<'a>(&'a Cell<bool>);
 
 impl<'a> Trying<'a> {
     #[inline(always)]
-    fn new(cell: &'a Cell<bool>) -> Self {
+    pub(super) fn new(cell: &'a Cell<bool>) -> Self {
         cell.set(true);
         Trying(cell)
     }
@@ -66,17 +65,22 @@ impl<Y, S> Handle for Yielder<Y, S> {
 }
 
 impl<Y, S> Yielder<Y, S> {
-    /// Hands `value` to the consumer, waits until it asks for the next, and returns what it sent.
+    /// Yields `value` to the consumer, waits until the consumer asks for the next value, and returns what the consumer
+    /// sent.
     ///
-    /// If the generator is closed, dropped, or has an error thrown at it meanwhile, this does not return: it unwinds the
-    /// body, once, so that its destructors run. A destructor that panics then aborts the process, as in every unwinding.
+    /// If the generator is closed or dropped during the wait, or an error is thrown at it, this call does not return:
+    /// it unwinds the body, once, so that its destructors run. A destructor that panics then aborts the process, as in
+    /// every unwinding.
     ///
     /// # Panics
     ///
-    /// While a section that was opened in the body is open (a run, [`scope`](crate::scope), [`timeout`](crate::timeout), deadline,
-    /// [`shield`](crate::shield) or [`no_suspend`](crate::no_suspend)), naming both; so also in a task of a scope that borrowed
-    /// this: only the body's own code suspends it. Called from a destructor while the body unwinds, it
-    /// aborts the process, naming the generator: half a panic cannot be put aside.
+    /// Panics while a section that was opened in the body is open: a run, [`scope`](crate::scope),
+    /// [`timeout`](crate::timeout), deadline, [`shield`](crate::shield) or [`no_suspend`](crate::no_suspend). The
+    /// message names the body and the section. Also panics in a task of a scope that borrowed the yielder, because only
+    /// the body's own code may suspend the body.
+    ///
+    /// Aborts the process, with the name of the generator, when a destructor calls it while the body unwinds: an
+    /// unfinished panic cannot be suspended.
     #[inline(always)]
     #[track_caller]
     pub fn yield_(&self, value: Y) -> S {
@@ -86,14 +90,21 @@ impl<Y, S> Yielder<Y, S> {
         }
     }
 
-    /// Hands `value` to the consumer and waits, as [`yield_`](Self::yield_) does, but returns what interrupts it.
+    /// Like [`yield_`](Self::yield_), but returns an interrupt instead of unwinding.
     ///
     /// # Errors
     ///
-    /// [`Interrupt::Closed`] when the generator is closed or dropped: clean up and return; yielding again is answered with
-    /// [`CloseError::Ignored`](crate::CloseError::Ignored), or with a leak if nobody is there to be told. Also at once,
-    /// without waiting, in a destructor while the body unwinds.
-    /// [`Interrupt::Thrown`] when an error is thrown at it.
+    /// [`Interrupt::Closed`] if the generator is closed or dropped during the wait, and at once, without waiting, in a
+    /// destructor while the body unwinds. The body then cleans up and returns. If it yields again,
+    /// [`close`](crate::Generator::close) returns [`CloseError::Ignored`](crate::CloseError::Ignored), and a generator
+    /// that is being dropped is leaked.
+    ///
+    /// [`Interrupt::Thrown`] if an error is thrown at the generator.
+    ///
+    /// # Panics
+    ///
+    /// Panics while a section that was opened in the body is open, and in a task of a scope that borrowed the yielder,
+    /// as [`yield_`](Self::yield_) does.
     #[inline]
     #[track_caller]
     pub fn try_yield(&self, value: Y) -> Result<S, Interrupt> {
@@ -118,12 +129,13 @@ impl<Y, S> Yielder<Y, S> {
         }
     }
 
-    /// Ends the body with an interrupt that it does not want to handle: unwinds it, and an error comes out of
-    /// [`Generator::throw`] as it went in. Where panics abort this ends the process: return the interrupt instead.
+    /// Ends the body with an interrupt that it does not handle. Unwinds the body; a thrown error comes out of
+    /// [`Generator::throw`](crate::Generator::throw) unchanged. Where panics abort, this call aborts the process:
+    /// return from the body instead.
     ///
     /// # Panics
     ///
-    /// In a task of a scope that borrowed this: its frames are not the body's.
+    /// Panics in a task of a scope that borrowed the yielder: the frames of such a task are not the body's.
     ///
     /// ```
     /// use cede::{Generator, Yielder};
@@ -145,7 +157,7 @@ impl<Y, S> Yielder<Y, S> {
         self.raw_yielder.unwind()
     }
 
-    /// The error that an unwinding has left behind.
+    /// Takes the error that the body unwound with.
     pub(super) fn take_raised(&self) -> Option<Box<dyn Error>> {
         match self.message.take() {
             Some(Message::Raised(error)) => Some(error),
@@ -166,90 +178,8 @@ impl<Y, S> Yielder<Y, S> {
     }
 }
 
-impl<Y: 'static, S: 'static> Yielder<Y, S> {
-    /// Yields everything that `inner` yields, passes everything that is sent to it, and returns what it returned. Python's
-    /// `yield from`.
-    ///
-    /// What is thrown, and closing, reach the inner generator first; a panic of its body, or an error that it does not
-    /// handle, goes on here. An item costs the same however many generators yield from one another.
-    ///
-    /// # Panics
-    ///
-    /// If `inner` has finished and its return value is gone, or if it has been started and waits for a value (`S` is not
-    /// `()`): there is none to send.
-    ///
-    /// ```
-    /// use cede::{Generator, Yielder};
-    /// let outer = Generator::new(|y: &Yielder<u32>| {
-    ///     let inner = Generator::new(|y| { y.yield_(1); y.yield_(2); "inner's end" });
-    ///     assert_eq!(y.yield_from(inner), "inner's end");
-    ///     y.yield_(3);
-    /// });
-    /// assert_eq!(outer.collect::<Vec<_>>(), [1, 2, 3]);
-    /// ```
-    ///
-    /// A plain iterator takes no values, so it can be yielded from only where none are sent (Python notices at run time):
-    ///
-    /// ```
-    /// let g = cede::Generator::new(|y: &cede::Yielder<u32, ()>| y.yield_all([1, 2]));
-    /// assert_eq!(g.collect::<Vec<_>>(), [1, 2]);
-    /// ```
-    /// ```compile_fail,E0599
-    /// let g = cede::Generator::new(|y: &cede::Yielder<u32, String>| y.yield_all([1, 2]));
-    /// ```
-    #[track_caller]
-    pub fn yield_from<R: 'static>(&self, inner: Generator<Y, S, R>) -> R {
-        match self.delegate(inner) {
-            Ok(value) => value,
-            Err(interrupt) => self.rethrow(interrupt),
-        }
-    }
-
-    /// As [`yield_from`](Self::yield_from), but returns what interrupts it, after the inner generator has had it.
-    ///
-    /// # Errors
-    ///
-    /// As [`try_yield`](Self::try_yield).
-    #[track_caller]
-    pub fn try_yield_from<R: 'static>(&self, inner: Generator<Y, S, R>) -> Result<R, Interrupt> {
-        if self.raw_yielder.is_unwinding() {
-            return Err(Interrupt::Closed);
-        }
-        let _trying = Trying::new(&self.trying);
-        self.delegate(inner)
-    }
-
-    #[track_caller]
-    fn delegate<R: 'static>(&self, mut inner: Generator<Y, S, R>) -> Result<R, Interrupt> {
-        if inner.state() == State::Finished {
-            let label = inner.raw.label();
-            return Ok(inner.returned.take().unwrap_or_else(|| panic!("cannot yield from finished {label}")));
-        }
-        assert!(
-            inner.state() == State::Created || super::delegate::unit::<S>().is_some(),
-            "cannot yield from started {}: it waits for a value, and there is none to send",
-            inner.raw.label()
-        );
-        self.raw_yielder.check();
-        self.message.set(Some(Message::Delegate(Box::new(inner) as Box<dyn Frame<Y, S>>)));
-        match self.raw_yielder.call() {
-            Err(Control::Message) => match self.message.take() {
-                Some(Message::Returned(value)) => match value.downcast::<R>() {
-                    Ok(value) => Ok(*value),
-                    Err(_) => unreachable!("the inner generator returns an R"),
-                },
-                Some(Message::Panicked(payload)) => resume_unwind(payload),
-                Some(Message::Throw(error)) => Err(Interrupt::Thrown(error)),
-                _ => Err(Interrupt::Closed),
-            },
-            Err(_) => self.raw_yielder.unwind(),
-            Ok(_) => unreachable!("values go to the innermost generator"),
-        }
-    }
-}
-
 impl<Y> Yielder<Y> {
-    /// Yields every item of an iterator. Python's `yield from` for anything that is not a generator.
+    /// Yields every item of an iterator. Python's `yield from` for iterables other than generators.
     ///
     /// ```
     /// let g = cede::Generator::new(|y| {

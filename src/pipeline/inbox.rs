@@ -4,9 +4,9 @@ use crate::coroutine::raw_yielder::{Handle, RawYielder};
 use std::cell::Cell;
 use std::fmt;
 
-/// What the body of a [`Sink`](crate::Sink) receives from.
+/// The body's side of a [`Sink`](crate::Sink): receives items.
 ///
-/// It can be lent to any function that the body calls, but not to another thread.
+/// The body can pass its inbox to any function that it calls, but not to another thread.
 #[repr(C)]
 pub struct Inbox<T> {
     raw_yielder: RawYielder<(), ()>,
@@ -29,16 +29,20 @@ impl<T> Handle for Inbox<T> {
 }
 
 impl<T> Inbox<T> {
-    /// Waits for the next item and returns it; `None` when the input has ended, at once and for ever.
+    /// Waits for the next item and returns it. Once the input has ended, returns `None` at once, on this and every
+    /// later call.
     ///
-    /// When the sink is dropped by a panic this does not return: it unwinds the body, so that its destructors run.
+    /// If the sink is dropped while the thread panics, this call does not return: it unwinds the body, so that its
+    /// destructors run.
     ///
     /// # Panics
     ///
-    /// While a section that was opened in the body is open (a run, [`scope`](crate::scope), [`timeout`](crate::timeout), deadline,
-    /// [`shield`](crate::shield) or [`no_suspend`](crate::no_suspend)), naming both; so also in a task of a scope that borrowed
-    /// this: only the body's own code suspends it. Called from a destructor while the body unwinds, it
-    /// returns `None`.
+    /// Panics while a section that was opened in the body is open: a run, [`scope`](crate::scope),
+    /// [`timeout`](crate::timeout), deadline, [`shield`](crate::shield) or [`no_suspend`](crate::no_suspend). The
+    /// message names the body and the section. Also panics in a task of a scope that borrowed the inbox, because only
+    /// the body's own code may suspend the body.
+    ///
+    /// In a destructor, while the body unwinds, this call returns `None`.
     #[inline]
     #[track_caller]
     pub fn recv(&self) -> Option<T> {
@@ -55,7 +59,7 @@ impl<T> Inbox<T> {
         }
     }
 
-    /// The items that come until the input ends.
+    /// Returns an iterator over the items until the input ends.
     ///
     /// ```
     /// let sum = cede::Sink::new(|inbox: &cede::Inbox<u32>| inbox.iter().sum::<u32>());
@@ -87,7 +91,7 @@ impl<T> fmt::Debug for Inbox<T> {
     }
 }
 
-/// The items of an [`Inbox`], as they come.
+/// An iterator over the items of an [`Inbox`], which waits for each.
 #[derive(Debug)]
 pub struct Iter<'a, T> {
     inbox: &'a Inbox<T>,

@@ -1,8 +1,8 @@
-//! Pipelines that are pushed: a [`Sink`] at the end, stages before it, a source that drives them.
+//! Push pipelines: a source pushes items through stages into a [`Sink`].
 //!
-//! Python's tutorials write a filter as a coroutine that receives in a loop and sends on to a target. Here the receiving
-//! loop is the body of a [`Sink`], and the usual stages are functions whose last argument is their target, so that a
-//! pipeline reads in the order in which items travel:
+//! Python's tutorials write a filter as a coroutine that receives in a loop and sends to a target. Here the receiving
+//! loop is the body of a [`Sink`]. The usual stages are functions whose last argument is their target, so a pipeline
+//! reads in the order in which items travel:
 //!
 //! ```
 //! use cede::pipeline::{self, Push};
@@ -15,11 +15,11 @@
 //! assert_eq!(grep.finish(), ["a python", "two pythons"]);
 //! ```
 //!
-//! # Nothing is lost
+//! # No item is lost
 //!
-//! Every stage asks whether its target is [`ready`](Push::ready) before it takes an item, so an item is either taken and
-//! goes all the way, or comes back in the error. A stage whose target has ended is never ready, so an early end travels up
-//! to the source, which stops.
+//! Every stage checks whether its target is [`ready`](Push::ready) before it accepts an item. So an accepted item
+//! passes through all stages, and a refused item comes back in the error. A stage whose target has ended is never
+//! ready, so an early end travels back to the source, which stops.
 #![forbid(unsafe_code)]
 
 mod inbox;
@@ -37,44 +37,43 @@ pub use self::stage::{
 use crate::SendError;
 use std::io::{self, BufRead};
 
-/// What items can be pushed to: a [`Sink`], or a stage in front of one.
+/// A receiver of items: a [`Sink`], or a stage in front of one.
 ///
-/// To write a stage of your own, either write a sink whose body sends on, or implement this.
+/// To write a stage of your own, either write a sink whose body sends to the next target, or implement this trait.
 pub trait Push<T> {
-    /// What [`finish`](Self::finish) returns.
+    /// The type of the result of [`finish`](Self::finish).
     type Output;
 
-    /// Whether the next item will be taken. A coroutine that has not started runs up to where it waits for its first item.
-    ///
-    /// Once this has returned true, the next [`send`](Self::send) takes its item.
+    /// Returns true if the receiver accepts the next item: the next [`send`](Self::send) then takes its item. Runs a
+    /// coroutine that has not started until it waits for its first item.
     fn ready(&mut self) -> bool;
 
-    /// Hands over an item; returns when the receiver wants the next, or has ended.
+    /// Sends an item. Returns when the receiver waits for the next item or has ended.
     ///
     /// # Errors
     ///
-    /// [`SendError::Finished`] with the item when the receiver takes no more.
+    /// Returns [`SendError::Finished`] with the item if the receiver accepts no more items.
     fn send(&mut self, item: T) -> Result<(), SendError<T>>;
 
-    /// Ends the input, lets everything behind it finish, and returns the result.
+    /// Ends the input, lets every later stage finish, and returns the result.
     fn finish(self) -> Self::Output;
 
-    /// Sends every item of an iterator, until one is refused.
+    /// Sends the items of an iterator until one is refused.
     ///
     /// # Errors
     ///
-    /// [`SendError::Finished`] with the item that was refused. What the iterator has not given yet stays in it: pass
-    /// `iterator.by_ref()` to go on with it elsewhere.
+    /// Returns [`SendError::Finished`] with the refused item. The rest stays in the iterator: pass `iterator.by_ref()`
+    /// to continue with it elsewhere.
     fn feed(&mut self, items: impl IntoIterator<Item = T>) -> Result<(), SendError<T>> {
         items.into_iter().try_for_each(|item| self.send(item))
     }
 
-    /// Sends every line of `reader`, without its end (`\n` or `\r\n`). Returns true when the reader has come to its end, and
-    /// false when the pipeline takes no more: no line has been read then that it did not take.
+    /// Sends every line of `reader`, without its line ending (`\n` or `\r\n`). Returns true at the end of the input,
+    /// and false when the pipeline accepts no more items. No line is read that the pipeline does not accept.
     ///
     /// # Errors
     ///
-    /// When reading fails, also on a line that is not UTF-8. What was read before has been sent.
+    /// Returns the error of `reader`, also for a line that is not UTF-8. All earlier lines have been sent.
     ///
     /// ```
     /// use cede::pipeline::{self, Push};
@@ -91,15 +90,15 @@ pub trait Push<T> {
     }
 }
 
-/// Sends what has become of an item that was accepted.
+/// Sends the result of an item that was already accepted.
 #[track_caller]
 fn deliver<T>(target: &mut (impl Push<T> + ?Sized), item: T) {
     if target.send(item).is_err() {
-        panic!("a pipeline's stage said that it was ready and then refused an item: its `Push::ready` is wrong");
+        panic!("a pipeline stage was ready and then refused an item: its `Push::ready` is wrong");
     }
 }
 
-/// A stage may also be lent: the source then leaves it to its owner to finish it.
+/// Pushes to a borrowed stage. `finish` then does nothing, and the owner of the stage finishes it.
 impl<T, P: Push<T>> Push<T> for &mut P {
     type Output = ();
 

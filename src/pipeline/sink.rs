@@ -1,4 +1,4 @@
-//! A consumer that is pushed to.
+//! Sinks: consumers to which a source pushes items.
 
 use super::Push;
 use super::inbox::Inbox;
@@ -11,13 +11,13 @@ use std::fmt;
 use std::panic::resume_unwind;
 use std::thread::panicking;
 
-/// A consumer with a body of its own: what is sent to it comes out of its [`Inbox`].
+/// A consumer with a body of its own, which receives the sent items from its [`Inbox`].
 ///
-/// The body starts with the first `send` or `finish` (Python's "call `next()` before the first `send()`" cannot be
-/// forgotten). It lives on the thread that made it.
+/// The first `send` or `finish` starts the body, so Python's "call `next()` before the first `send()`" cannot be
+/// forgotten. A sink stays on the thread that created it.
 ///
-/// Dropping a sink ends its input and lets the body finish, so that what it holds back is not lost; a panic of the body
-/// goes on. Only while the thread is panicking is the body unwound instead.
+/// Dropping a sink ends its input and lets the body finish, so that no buffered item is lost. A panic of the body
+/// propagates from the drop. If the thread is panicking, the drop unwinds the body instead.
 ///
 /// ```
 /// use cede::{Inbox, Sink};
@@ -43,11 +43,11 @@ pub struct Sink<T: 'static, R: 'static = ()> {
 }
 
 impl<T: 'static, R: 'static> Sink<T, R> {
-    /// Makes a sink with a stack of the default size. The body runs nothing yet.
+    /// Creates a sink with a stack of the default size. The body does not start yet.
     ///
     /// # Panics
     ///
-    /// If there is no stack to be had; see [`try_new`](Self::try_new).
+    /// Panics if no stack can be allocated; see [`try_new`](Self::try_new).
     #[inline]
     #[track_caller]
     pub fn new(body: impl FnOnce(&Inbox<T>) -> R + 'static) -> Self {
@@ -57,11 +57,11 @@ impl<T: 'static, R: 'static> Sink<T, R> {
         }
     }
 
-    /// Makes a sink with a stack of the default size.
+    /// Creates a sink with a stack of the default size.
     ///
     /// # Errors
     ///
-    /// [`StackError`] when there is no stack to be had; the body is dropped.
+    /// Returns a [`StackError`] if no stack can be allocated; the body is dropped.
     #[inline]
     pub fn try_new(body: impl FnOnce(&Inbox<T>) -> R + 'static) -> Result<Self, StackError> {
         Self::with_options(StackOptions::default_shape(), body)
@@ -72,16 +72,16 @@ impl<T: 'static, R: 'static> Sink<T, R> {
         Ok(Sink { raw: RawCoroutine::new_static(options, Kind::Sink, body)?, returned: None })
     }
 
-    /// Hands over an item, and returns when the body asks for the next one, or has ended: `Ok` also if it ended over this
-    /// item, which [`is_finished`](Self::is_finished) tells.
+    /// Sends an item. Returns when the body waits for the next item or has ended. Also returns `Ok` if the body took
+    /// this item and ended; [`is_finished`](Self::is_finished) tells the two cases apart.
     ///
     /// # Errors
     ///
-    /// [`SendError::Finished`] with the item when the body has returned without taking it.
+    /// Returns [`SendError::Finished`] with the item if the body has ended without taking it.
     ///
     /// # Panics
     ///
-    /// A panic of the body comes out here, and the sink is finished.
+    /// Propagates a panic of the body; the sink is then finished.
     #[inline]
     #[track_caller]
     pub fn send(&mut self, item: T) -> Result<(), SendError<T>> {
@@ -96,7 +96,7 @@ impl<T: 'static, R: 'static> Sink<T, R> {
         }
     }
 
-    /// Whether the body waits for an item. Starts it if need be.
+    /// Returns true if the body waits for an item. Starts the body if it has not started.
     pub fn ready(&mut self) -> bool {
         if self.raw.state() == State::Created {
             self.run();
@@ -104,11 +104,12 @@ impl<T: 'static, R: 'static> Sink<T, R> {
         !self.raw.is_finished()
     }
 
-    /// Ends the input, lets the body finish, and returns what it returned.
+    /// Ends the input, lets the body finish, and returns its return value.
     ///
     /// # Panics
     ///
-    /// A panic of the body comes out here. If one came out of an earlier `send` there is no result, and this panics too.
+    /// Propagates a panic of the body. Also panics if an earlier `send` propagated one, because there is no return
+    /// value.
     #[track_caller]
     pub fn finish(mut self) -> R {
         self.end();
@@ -118,43 +119,44 @@ impl<T: 'static, R: 'static> Sink<T, R> {
         }
     }
 
-    /// Whether the body has returned or panicked, so that it takes no more.
+    /// Returns true if the body has returned or panicked, so that it accepts no more items.
     pub fn is_finished(&self) -> bool {
         self.raw.is_finished()
     }
 
-    /// Where the body stands.
+    /// Returns the state of the body.
     pub fn state(&self) -> State {
         self.raw.state()
     }
 
-    /// The name that the builder gave.
+    /// Returns the name that the builder set.
     pub fn name(&self) -> Option<&str> {
         coroutine::name(&self.raw)
     }
 
-    /// How deep the stack has been, in bytes, in whole pages: see
+    /// Returns the high-water mark of the stack in bytes: see
     /// [`Coroutine::stack_high_water`](crate::Coroutine::stack_high_water).
     ///
     /// # Errors
     ///
-    /// What `mincore(2)` said.
+    /// Returns the error of `mincore(2)`.
     pub fn stack_high_water(&self) -> std::io::Result<usize> {
         coroutine::stack_high_water(&self.raw)
     }
 
-    /// Runs the body until it asks for an item that is not there, or returns.
+    /// Runs the body until it waits for an item or returns.
     #[inline(always)]
     fn run(&mut self) {
         match self.raw.resume(()) {
             Event::Yielded(()) => {}
             Event::Complete(value) => self.returned = Some(value),
             Event::Panicked(payload) => resume_unwind(payload),
-            Event::Message | Event::Unwound => unreachable!("a sink sends no message and was not told to unwind"),
+            Event::Message | Event::Unwound => unreachable!("a sink sends no message and was not asked to unwind"),
         }
     }
 
-    /// Ends the input and lets the body finish. It cannot suspend any more: a closed inbox returns at once.
+    /// Ends the input and lets the body finish. The body cannot suspend again, because `recv` on a closed inbox returns
+    /// at once.
     fn end(&mut self) {
         if !self.raw.is_finished() {
             self.raw.handle().close();
@@ -183,7 +185,7 @@ impl<T: 'static, R: 'static> Push<T> for Sink<T, R> {
 ///
 /// # Panics
 ///
-/// If the body ends before the items do: there is no way to give an item back here. [`Push::feed`] has one.
+/// Panics if the body ends before the items do, because `extend` cannot return an item. [`Push::feed`] can.
 impl<T: 'static, R: 'static> Extend<T> for Sink<T, R> {
     #[track_caller]
     fn extend<I: IntoIterator<Item = T>>(&mut self, items: I) {
@@ -196,8 +198,9 @@ impl<T: 'static, R: 'static> Extend<T> for Sink<T, R> {
 impl<T: 'static, R: 'static> Drop for Sink<T, R> {
     #[inline]
     fn drop(&mut self) {
-        // A body that has not started has received nothing: the raw coroutine drops it. While panicking the raw
-        // coroutine unwinds it; at the end of the thread, and where that is impossible, the raw coroutine leaks it.
+        // A body that has not started has received nothing: the raw coroutine drops it. While the thread panics, the
+        // raw coroutine unwinds the body. At the end of the thread, and where unwinding is impossible, the raw
+        // coroutine leaks it.
         if self.raw.state() == State::Suspended && !panicking() && self.raw.can_resume() {
             self.end();
         }
@@ -211,11 +214,11 @@ impl<T: 'static, R: 'static> fmt::Debug for Sink<T, R> {
 }
 
 impl Builder {
-    /// Makes a [`Sink`].
+    /// Creates a [`Sink`].
     ///
     /// # Errors
     ///
-    /// [`StackError`] when a size is out of bounds or there is no stack to be had; the body is dropped.
+    /// Returns a [`StackError`] if a size is out of bounds or no stack can be allocated; the body is dropped.
     pub fn sink<T: 'static, R: 'static>(
         self,
         body: impl FnOnce(&Inbox<T>) -> R + 'static,

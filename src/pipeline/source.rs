@@ -1,9 +1,9 @@
-//! What drives a pipeline.
+//! Sources: the code that drives a pipeline.
 
 use super::Push;
 use std::io::{self, BufRead};
 
-/// Sends lines while they are wanted: a reader is not asked for a line that nobody would take.
+/// Sends lines while the target accepts them. Reads no line that the target would refuse.
 pub(super) fn feed_lines<T: From<String>>(
     target: &mut (impl Push<T> + ?Sized),
     mut reader: impl BufRead,

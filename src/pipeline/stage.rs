@@ -1,16 +1,16 @@
-//! The usual stages. Each is a function whose last argument is the target, and the value that it makes.
+//! The usual stages of a pipeline: functions whose last argument is the target, and the types that they return.
 //!
-//! They are plain values and cost no stack: only a [`Sink`](super::Sink) has a body that waits.
+//! Stages are plain values and need no stack: only a [`Sink`](super::Sink) has a body that waits.
 
 use super::{Push, deliver};
 use crate::SendError;
 use std::fmt;
 
-/// Declares a stage of a function and a target. The function that makes it names the bounds, so that the types of a
-/// closure's arguments need not be written.
+/// Declares a stage with a function and a target. The constructor states the closure's bounds, so that callers need not
+/// write the argument types of a closure.
 macro_rules! stage {
     ($(#[$doc:meta])* $make:ident<$($T:ident),*>($f:ident: $F:path) -> $Stage:ident, target of $Item:ident) => {
-        #[doc = concat!("The stage that [`", stringify!($make), "`] makes.")]
+        #[doc = concat!("The stage that [`", stringify!($make), "`] returns.")]
         pub struct $Stage<F, P> {
             f: F,
             target: P,
@@ -30,7 +30,7 @@ macro_rules! stage {
 }
 
 stage! {
-    /// Sends `f(item)` to `target`.
+    /// Creates a stage that sends `f(item)` to `target`.
     ///
     /// ```
     /// use cede::pipeline::{self, Push};
@@ -51,7 +51,7 @@ impl<A, B, F: FnMut(A) -> B, P: Push<B>> Push<A> for Map<F, P> {
 
     /// # Panics
     ///
-    /// If the target was ready and then refused: the item has been mapped and cannot be given back.
+    /// Panics if the target was ready and then refused the item: a mapped item cannot be given back.
     fn send(&mut self, item: A) -> Result<(), SendError<A>> {
         if !self.target.ready() {
             return Err(SendError::Finished(item));
@@ -66,7 +66,7 @@ impl<A, B, F: FnMut(A) -> B, P: Push<B>> Push<A> for Map<F, P> {
 }
 
 stage! {
-    /// Sends the items that `keep` accepts to `target`, and drops the others.
+    /// Creates a stage that sends the items that `keep` accepts to `target`, and drops the rest.
     ///
     /// ```
     /// use cede::pipeline::{self, Push};
@@ -86,7 +86,7 @@ impl<T, F: FnMut(&T) -> bool, P: Push<T>> Push<T> for Filter<F, P> {
     }
 
     fn send(&mut self, item: T) -> Result<(), SendError<T>> {
-        // Asked even for an item that will be dropped, so that a source whose target has ended stops.
+        // Check the target even for an item that will be dropped, so that a source stops when the target has ended.
         if !self.target.ready() {
             return Err(SendError::Finished(item));
         }
@@ -99,7 +99,7 @@ impl<T, F: FnMut(&T) -> bool, P: Push<T>> Push<T> for Filter<F, P> {
 }
 
 stage! {
-    /// Shows every item to `f` on its way to `target`.
+    /// Creates a stage that calls `f` with every item, then sends the item to `target`.
     ///
     /// ```
     /// use cede::pipeline::{self, Push};
@@ -133,14 +133,14 @@ impl<T, F: FnMut(&T), P: Push<T>> Push<T> for Inspect<F, P> {
     }
 }
 
-/// The stage that [`take`] makes.
+/// The stage that [`take`] returns.
 #[derive(Debug)]
 pub struct Take<P> {
     left: usize,
     target: P,
 }
 
-/// Sends the first `n` items to `target` and refuses the rest, so that the source stops.
+/// Creates a stage that sends the first `n` items to `target` and refuses the rest, so that the source stops.
 ///
 /// ```
 /// use cede::pipeline::{self, Push};
@@ -173,7 +173,7 @@ impl<T, P: Push<T>> Push<T> for Take<P> {
     }
 }
 
-/// The stage that [`batch`] makes.
+/// The stage that [`batch`] returns.
 #[derive(Debug)]
 pub struct Batch<T, P> {
     size: usize,
@@ -181,12 +181,12 @@ pub struct Batch<T, P> {
     target: P,
 }
 
-/// Sends items to `target` in vectors of `size`; the last may be shorter, and goes with [`finish`](Push::finish): dropping the
-/// stage instead drops the items that wait in it.
+/// Creates a stage that sends items to `target` in vectors of `size`. [`finish`](Push::finish) sends the last vector,
+/// which may be shorter. Dropping the stage without `finish` drops its buffered items.
 ///
 /// # Panics
 ///
-/// If `size` is 0.
+/// Panics if `size` is 0.
 ///
 /// ```
 /// use cede::pipeline::{self, Push};
@@ -220,7 +220,7 @@ impl<T, P: Push<Vec<T>>> Push<T> for Batch<T, P> {
     }
 
     fn finish(mut self) -> P::Output {
-        // Items are only taken while the target is ready, and only a full batch could have ended it.
+        // The target is still ready: items are accepted only while it is, and only a full batch could have ended it.
         if !self.items.is_empty() {
             deliver(&mut self.target, self.items);
         }
@@ -228,15 +228,15 @@ impl<T, P: Push<Vec<T>>> Push<T> for Batch<T, P> {
     }
 }
 
-/// The stage that [`tee`] makes.
+/// The stage that [`tee`] returns.
 #[derive(Debug)]
 pub struct Tee<P, Q> {
     first: P,
     second: Q,
 }
 
-/// Sends a clone of every item to `first` and the item to `second`. Goes on with one when the other has ended, and is
-/// ready until both have. [`finish`](Push::finish) returns both results.
+/// Creates a stage that sends a clone of every item to `first` and the item to `second`. The stage continues with one
+/// target when the other has ended, and is ready until both have ended. [`finish`](Push::finish) returns both results.
 ///
 /// ```
 /// use cede::pipeline::{self, Push};
@@ -253,7 +253,7 @@ impl<T: Clone, P: Push<T>, Q: Push<T>> Push<T> for Tee<P, Q> {
     type Output = (P::Output, Q::Output);
 
     fn ready(&mut self) -> bool {
-        // Both are asked, so that both have started.
+        // Check both, so that both start.
         let first = self.first.ready();
         self.second.ready() || first
     }
@@ -274,14 +274,14 @@ impl<T: Clone, P: Push<T>, Q: Push<T>> Push<T> for Tee<P, Q> {
     }
 }
 
-/// The stage that [`broadcast`] makes.
+/// The stage that [`broadcast`] returns.
 #[derive(Debug)]
 pub struct Broadcast<P> {
     targets: Vec<P>,
 }
 
-/// Sends every item to all of `targets` that have not ended; ready until all have. [`finish`](Push::finish) returns their
-/// results in order.
+/// Creates a stage that sends every item to all `targets` that have not ended. The stage is ready until all have ended.
+/// [`finish`](Push::finish) returns their results in order.
 ///
 /// ```
 /// use cede::pipeline::{self, Push};
@@ -297,7 +297,7 @@ impl<T: Clone, P: Push<T>> Push<T> for Broadcast<P> {
     type Output = Vec<P::Output>;
 
     fn ready(&mut self) -> bool {
-        // All are asked, so that all have started.
+        // Check all, so that all start.
         self.targets.iter_mut().filter_map(|target| target.ready().then_some(())).count() > 0
     }
 
@@ -305,7 +305,7 @@ impl<T: Clone, P: Push<T>> Push<T> for Broadcast<P> {
         let mut ready = self.targets.iter_mut().filter_map(|target| target.ready().then_some(target)).peekable();
         while let Some(target) = ready.next() {
             if ready.peek().is_none() {
-                // The last one gets the item itself.
+                // The last target gets the item itself.
                 return target.send(item);
             }
             deliver(target, item.clone());
@@ -318,7 +318,7 @@ impl<T: Clone, P: Push<T>> Push<T> for Broadcast<P> {
     }
 }
 
-/// The end that [`fold`] makes, and with it [`for_each`] and [`collect`].
+/// The end of a pipeline that [`fold`], [`for_each`] and [`collect`] return.
 pub struct Fold<A, F> {
     value: Option<A>,
     f: F,
@@ -330,7 +330,7 @@ impl<A: fmt::Debug, F> fmt::Debug for Fold<A, F> {
     }
 }
 
-/// An end that folds every item into a value, which [`finish`](Push::finish) returns.
+/// Creates an end of a pipeline that folds every item into a value. [`finish`](Push::finish) returns the value.
 ///
 /// ```
 /// use cede::pipeline::{self, Push};
@@ -352,7 +352,7 @@ impl<A, T, F: FnMut(A, T) -> A> Push<T> for Fold<A, F> {
 
     /// # Errors
     ///
-    /// Only after `f` has panicked: the value is gone with it.
+    /// Returns [`SendError::Finished`] after `f` has panicked, because the panic destroyed the value.
     fn send(&mut self, item: T) -> Result<(), SendError<T>> {
         match self.value.take() {
             Some(value) => {
@@ -364,11 +364,11 @@ impl<A, T, F: FnMut(A, T) -> A> Push<T> for Fold<A, F> {
     }
 
     fn finish(self) -> A {
-        self.value.expect("fold's function panicked, and the value is gone with it")
+        self.value.expect("cannot finish a fold whose function panicked: the value is gone")
     }
 }
 
-/// An end that calls `f` with every item.
+/// Creates an end of a pipeline that calls `f` with every item.
 ///
 /// ```
 /// use cede::pipeline::{self, Push};
@@ -383,7 +383,7 @@ pub fn for_each<T>(mut f: impl FnMut(T)) -> impl Push<T, Output = ()> {
     fold((), move |(), item| f(item))
 }
 
-/// An end that collects every item.
+/// Creates an end of a pipeline that collects every item.
 ///
 /// ```
 /// use cede::pipeline::{self, Push};

@@ -138,7 +138,7 @@ const TEXTS: [&str; 21] = [
     "cannot set a ",
     "cannot park outside",
     "cannot sleep outside",
-    "cannot resume finished",
+    "cannot resume ",
     "cannot start a run inside of another",
     "cannot finish ",
     "cannot yield from ",
