@@ -1,7 +1,7 @@
 //! Sinks: consumers to which a source pushes items.
 
-use super::Push;
 use super::inbox::Inbox;
+use super::push::Push;
 use crate::SendError;
 use crate::coroutine::raw::{Event, RawCoroutine, StackOptions};
 use crate::coroutine::{self, Builder, State, no_stack};

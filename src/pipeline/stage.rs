@@ -2,7 +2,7 @@
 //!
 //! Stages are plain values and need no stack: only a [`Sink`](super::Sink) has a body that waits.
 
-use super::{Push, deliver};
+use super::push::{Push, deliver};
 use crate::SendError;
 use std::fmt;
 
