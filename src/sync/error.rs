@@ -10,7 +10,7 @@ pub enum WaitTimeoutError {
     /// The deadline passed first.
     #[error("the wait timed out: its deadline passed")]
     Timeout,
-    /// The task was cancelled while it waited, or would have to wait while its thread panics.
+    /// The task was cancelled before its wait ended, or would have to wait while its thread panics.
     #[error("the task was cancelled")]
     Cancelled,
 }

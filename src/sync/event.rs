@@ -114,7 +114,7 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// [`Cancelled`] if the task is cancelled while it waits, or would have to wait while its thread panics.
+    /// [`Cancelled`] if the task is cancelled before its wait ends, or would have to wait while its thread panics.
     ///
     /// # Panics
     ///
@@ -125,6 +125,8 @@ impl Event {
     }
 
     /// Like [`wait`](Self::wait), but gives up at `deadline`, by the clock of [`time::now`](crate::time::now).
+    ///
+    /// Cancel safety: a cancelled wait has no effect on the event.
     ///
     /// # Errors
     ///
@@ -145,6 +147,8 @@ impl Event {
     }
 
     /// Like [`wait`](Self::wait), but gives up after `timeout`. A timeout too long to be represented never expires.
+    ///
+    /// Cancel safety: a cancelled wait has no effect on the event.
     ///
     /// # Errors
     ///

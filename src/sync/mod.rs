@@ -13,17 +13,19 @@
 //!
 //! A cancelled wait takes nothing: no message, permit or lock is lost. If the hand-off came first, the wait returns
 //! what it was given, and the next wait of the task reports the cancel. If the cancel came first, the next waiter is
-//! served instead. The same holds for deadlines. If the hand-off and the cancel come from different threads, a hand-off
-//! counts as first until the cancelled task runs again.
+//! served instead. The same holds for deadlines. If the hand-off and the cancel come from different threads, the
+//! hand-off counts as first unless the cancelled task has run since.
 //!
-//! A call that need not wait succeeds also in a cancelled task.
+//! A wait is cancelled if its task or a scope around it is cancelled, if the deadline of a section around it passes
+//! ([`timeout`](crate::timeout)), or if its run is deadlocked. A task whose thread panics cannot wait: a call that
+//! would have to wait fails as if it were cancelled. A call that need not wait succeeds also in a cancelled task.
 //!
 //! # Cooperative budget
 //!
 //! A blocking call that need not wait returns at once. Every 4,096th such call of a run yields once after its work is
 //! done, so that a task draining a channel that another thread fills cannot starve timers, cancels and other tasks.
-//! Methods whose names begin with `try` never yield. No call yields in a callback, inside
-//! [`no_suspend`](crate::no_suspend), or while its thread panics.
+//! Sending to an unbounded channel is not counted. Methods whose names begin with `try` never yield. No call yields in
+//! a callback, inside [`no_suspend`](crate::no_suspend), or while its thread panics.
 
 mod barrier;
 pub mod channel;

@@ -78,7 +78,7 @@ pub enum PromiseError {
     /// The deadline passed before the promise was set.
     #[error("the promise was not set before the deadline")]
     Timeout,
-    /// The waiting task was cancelled, or would have to wait while its thread panics.
+    /// The task was cancelled before its wait ended, or would have to wait while its thread panics.
     #[error("cannot wait for the promise: the task was cancelled")]
     Cancelled,
 }
@@ -182,6 +182,8 @@ impl<T> Shared<T> {
     #[track_caller]
     fn wait(&self, deadline: Option<Instant>) -> Result<&T, PromiseError> {
         let worker = worker();
+        // The check and the enqueue are under one hold of the lock, and `complete` closes the queue after it has set
+        // the outcome: no wake-up is lost.
         let mut state = self.state.lock_for(worker);
         if self.outcome.get().is_none() {
             let waiter = state.waiting.enqueue(());
@@ -209,8 +211,8 @@ impl<T> Completion<T> {
     /// # Errors
     ///
     /// [`PromiseError::Failed`] if the promise has failed; [`PromiseError::Dropped`] if it was dropped unset;
-    /// [`PromiseError::Cancelled`] if the task was cancelled while it waited, or would have to wait while its thread
-    /// panics.
+    /// [`PromiseError::Cancelled`] if the task is cancelled before its wait ends, or would have to wait while its
+    /// thread panics.
     ///
     /// # Panics
     ///
@@ -230,6 +232,8 @@ impl<T> Completion<T> {
 
     /// Like [`wait`](Self::wait), but gives up after `timeout`. A timeout too long to be represented never expires.
     ///
+    /// Cancel safety: a cancelled wait has no effect on the promise.
+    ///
     /// # Errors
     ///
     /// [`PromiseError::Timeout`] after `timeout`, and otherwise the errors of [`wait`](Self::wait).
@@ -243,6 +247,8 @@ impl<T> Completion<T> {
     }
 
     /// Like [`wait`](Self::wait), but gives up at `deadline`, by the clock of [`time::now`](crate::time::now).
+    ///
+    /// Cancel safety: a cancelled wait has no effect on the promise.
     ///
     /// # Errors
     ///
@@ -268,8 +274,7 @@ impl<T> Completion<T> {
         self.shared.state.lock().waiting.remove(waiter);
     }
 
-    /// Returns the value or the error if the promise was set, has failed or was dropped, and `None` otherwise. Does not
-    /// wait.
+    /// Returns the value or the error without waiting: `None` if the promise was not yet set, failed or dropped.
     ///
     /// ```
     /// use cede::sync::Promise;
@@ -286,9 +291,9 @@ impl<T> Completion<T> {
 impl<T: 'static> Completion<T> {
     /// Adds a callback: `f` is called after the promise was set, has failed or was dropped.
     ///
-    /// The event loop of the run that `on_done` is called in calls `f`, never `on_done` itself, also if the promise is
-    /// already set. Callbacks are called in the order in which they were added. A panic in a callback does not affect
-    /// the rest. If the run ends first, `f` is dropped without being called.
+    /// The event loop of the current run calls `f`. `on_done` itself never does, even if the promise is already set.
+    /// Callbacks are called in the order in which they were added. A panic in a callback does not affect the rest. If
+    /// the run ends first, `f` is dropped without being called.
     ///
     /// `f` may spawn and wake tasks, but must not wait.
     ///

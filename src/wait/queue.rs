@@ -41,10 +41,10 @@
 //! # Waiters interrupted before the grant
 //!
 //! A cancel, a forced unwind, the cancel of a scope and a deadline end a wait, but the waiter leaves its queue only
-//! when its task runs again. In between `grant` and `close` skip it: `task::wait::is_out` reads the waiter's TCB. A
-//! skipped waiter is out of its queue for good (`Skipped`; a select is also claimed for no queue, `SelectState::OVER`),
-//! and its wait returns `Cancelled` or `TimedOut`. Within one run, a wait that was interrupted therefore returns a
-//! value only if the grant came first.
+//! when its task runs again. Until then `grant` and `close` skip the waiter: `task::wait::is_out` reads the waiter's
+//! TCB. A skipped waiter is out of its queue for good (`Skipped`; a select is also claimed for no queue,
+//! `SelectState::OVER`), and its wait returns `Cancelled` or `TimedOut`. Within one run, a wait that was interrupted
+//! therefore returns a value only if the grant came first.
 //!
 //! * **Sound**: a TCB is read only if the waiter belongs to the granter's own run. Both are then on one thread, and the
 //!   TCB lives as long as the worker. Of a waiter of another run, or of a plain thread, the granter knows only whether
@@ -128,7 +128,7 @@ pub(crate) struct WaitQueue<V> {
 
 /// The state that the waiters of one select share. A granter claims it in one atomic step, so only one queue grants.
 ///
-/// Holds 0 while unclaimed, and else the number of the queue that it was claimed for. Never freed, because a queue may
+/// Holds 0 while unclaimed, and then the number of the queue that it was claimed for. Never freed, because a queue may
 /// still refer to it, but reused: a reference count for each of eight queues would cost more than the rest of the
 /// select. The state of a select that its run abandoned is never reused.
 #[derive(Debug, Default)]
@@ -348,6 +348,7 @@ impl<V> WaitQueue<V> {
         is_out
     }
 
+    /// Takes a waiter to which nothing may be granted out of the queue.
     #[cold]
     #[inline(never)]
     fn skip(&mut self, waiter: u32) {
@@ -399,6 +400,7 @@ impl<V> WaitQueue<V> {
         wakers
     }
 
+    /// Takes a queued waiter out of the list, and sets its new status.
     #[inline(always)]
     fn unlink(&mut self, waiter: u32, status: Status) {
         let node = &mut self.nodes[waiter as usize];
@@ -475,7 +477,7 @@ pub(crate) enum Ended<V> {
     Closed(V),
     /// The deadline passed first.
     TimedOut(V),
-    /// The task was cancelled, or the thread panics and cannot wait.
+    /// The task was cancelled, or cannot wait because its thread panics.
     Cancelled(V),
 }
 
@@ -490,9 +492,12 @@ impl<L: Line> Drop for Enqueued<'_, L> {
         let mut state = self.lock.lock();
         let waiters = L::waiters(&mut state);
         let was_queued = waiters.nodes[self.waiter.0 as usize].status == Status::Queued;
-        let (value, handed) = waiters.remove(self.waiter);
-        let (value, wakers) =
-            if handed { (None, L::regrant(&mut state, value)) } else { (Some(value), L::left(&mut state, was_queued)) };
+        let (value, granted) = waiters.remove(self.waiter);
+        let (value, wakers) = if granted {
+            (None, L::regrant(&mut state, value))
+        } else {
+            (Some(value), L::left(&mut state, was_queued))
+        };
         drop(state);
         wake_all(wakers);
         drop(value); // only here, without the lock: the destructor is the user's code
@@ -524,16 +529,16 @@ pub(crate) fn wait_in<L: Line>(
             Status::Closed => Ended::Closed,
             _ if outcome.is_err() => Ended::Cancelled,
             _ if deadline.is_some_and(|deadline| deadline <= now()) => Ended::TimedOut,
-            // The granter that skipped this waiter saw its deadline pass. Moving the deadline afterwards does not undo
-            // that.
+            // A granter skipped this waiter because the deadline of a section had passed. Moving that deadline
+            // afterwards does not undo the skip.
             Status::Skipped => Ended::Cancelled,
             // A spurious wake-up.
             _ => continue,
         };
         // From here on this function removes the waiter itself.
         std::mem::forget(enqueued);
-        let (value, handed) = waiters.remove(waiter);
-        if !handed {
+        let (value, granted) = waiters.remove(waiter);
+        if !granted {
             let wakers = L::left(&mut state, status == Status::Queued);
             drop(state);
             wake_all(wakers);

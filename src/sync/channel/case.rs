@@ -43,8 +43,8 @@ impl<T> Message<'_, T> {
 }
 
 impl<T> Receiver<T> {
-    /// Returns a case of a [`Select`](crate::sync::Select) that receives a message. The case is ready if
-    /// [`try_recv`](Self::try_recv) would return a message or that the channel is disconnected.
+    /// Returns a case of a [`Select`](crate::sync::Select) that receives a message. The case is ready if a
+    /// [`recv`](Self::recv) would not wait: there is a message, or the channel is disconnected.
     ///
     /// Cancel safety: a cancelled select, and one that chooses another case, takes no message.
     pub fn case(&self) -> RecvCase<'_, T> {
@@ -53,8 +53,8 @@ impl<T> Receiver<T> {
 }
 
 impl<T> Sender<T> {
-    /// Returns a case of a [`Select`](crate::sync::Select) that sends `message`. The case is ready if
-    /// [`try_send`](Self::try_send) would send, or return that the channel is disconnected.
+    /// Returns a case of a [`Select`](crate::sync::Select) that sends `message`. The case is ready if a
+    /// [`send`](Self::send) would not wait: there is room or a waiting receiver, or the channel is disconnected.
     ///
     /// Cancel safety: a cancelled select, and one that chooses another case, does not send.
     /// [`into_message`](SendCase::into_message) then returns the message.
@@ -62,7 +62,7 @@ impl<T> Sender<T> {
         SendCase { channel: &self.channel, message: Message::Own(Some(message)), waiter: None, sent: None }
     }
 
-    /// Like [`case`](Self::case), but leaves the message in `message` unless this case is chosen.
+    /// Like [`case`](Self::case), but leaves the message in `message` if this case is not chosen.
     ///
     /// # Panics
     ///
@@ -152,10 +152,10 @@ impl<T> Operation for RecvCase<'_, T> {
     fn leave(&mut self, keep: bool, _: Internal) {
         let Some(waiter) = self.waiter.take() else { return };
         let mut state = self.channel.state.lock();
-        let (message, handed) = state.receiving.remove(waiter);
+        let (message, granted) = state.receiving.remove(waiter);
         match message {
             // The select is unwound, and cannot return the message.
-            Some(message) if handed && !keep => {
+            Some(message) if granted && !keep => {
                 let wakers = Receiving::regrant(&mut state, Some(message));
                 drop(state);
                 wake_all(wakers);

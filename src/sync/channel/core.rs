@@ -10,7 +10,7 @@
 //!
 //! # Memory
 //!
-//! The ring buffer is a `VecDeque`. It grows on demand and does not shrink: also an unbounded channel keeps the memory
+//! The ring buffer is a `VecDeque`. It grows on demand and does not shrink. Even an unbounded channel keeps the memory
 //! of its high-water mark, and frees it when its last receiver is dropped. The nodes of the wait queues are kept until
 //! the channel is freed.
 

@@ -8,7 +8,7 @@ pub enum SendError<T> {
     /// The channel was closed, or its last receiver was dropped. No later send can succeed.
     #[error("cannot send: the channel was closed, or its last receiver dropped")]
     Disconnected(T),
-    /// The task was cancelled while it waited, or would have to wait while its thread panics.
+    /// The task was cancelled before its wait ended, or would have to wait while its thread panics.
     #[error("cannot wait to send: the task was cancelled")]
     Cancelled(T),
 }
@@ -45,7 +45,7 @@ pub enum RecvError {
     /// The channel is empty, and was closed or lost its last sender. No later receive can succeed.
     #[error("nothing to receive: the channel is empty, and was closed or lost its last sender")]
     Disconnected,
-    /// The task was cancelled while it waited, or would have to wait while its thread panics.
+    /// The task was cancelled before its wait ended, or would have to wait while its thread panics.
     #[error("cannot wait to receive: the task was cancelled")]
     Cancelled,
 }

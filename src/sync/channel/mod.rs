@@ -19,15 +19,16 @@
 //! # Cancel safety
 //!
 //! A cancelled `recv` takes no message, and a cancelled `send` sends none and returns its message; the same holds for
-//! timeouts and deadlines. If a task is unwound while it waits in `recv` and was handed a message, that message goes to
-//! the next receiver, or back to the front of the channel.
+//! timeouts and deadlines. A call that need not wait succeeds also in a cancelled task.
 //!
-//! A call that need not wait succeeds also in a cancelled task. A task whose thread panics cannot wait: a call that
-//! would have to wait fails as if the task were cancelled.
+//! If a task is unwound while it waits in `recv`, a message that it was handed goes to the next receiver, or back to
+//! the front of the channel. If a task is unwound while it waits in `send`, its message was either sent or is dropped.
 //!
 //! # Memory
 //!
 //! The messages are stored in a ring buffer, which grows on demand and does not shrink: see [`unbounded`].
+//!
+//! # Examples
 //!
 //! ```
 //! use cede::sync::channel;
@@ -54,8 +55,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Creates a channel that holds up to `capacity` messages. A sender waits while it is full (backpressure). With
-/// capacity 0 the same as [`rendezvous`].
+/// Creates a channel that holds up to `capacity` messages. A sender waits while the channel is full (backpressure).
+/// Capacity 0 creates a [`rendezvous`] channel.
 ///
 /// ```
 /// use cede::sync::channel::{TrySendError, bounded};
@@ -115,8 +116,8 @@ impl<T> Sender<T> {
     /// # Errors
     ///
     /// [`SendError::Disconnected`] if the channel was closed or has no receivers; [`SendError::Cancelled`] if the task
-    /// was cancelled while it waited, or would have to wait while its thread panics. Both hold the message, which was
-    /// not sent.
+    /// is cancelled before its wait ends, or would have to wait while its thread panics. Both hold the message, which
+    /// was not sent.
     ///
     /// # Panics
     ///
@@ -202,8 +203,8 @@ impl<T> Receiver<T> {
     /// # Errors
     ///
     /// [`RecvError::Disconnected`] if the channel is empty, and was closed or has no senders: messages that were sent
-    /// before are received first. [`RecvError::Cancelled`] if the task was cancelled while it waited, or would have to
-    /// wait while its thread panics.
+    /// before are received first. [`RecvError::Cancelled`] if the task is cancelled before its wait ends, or would have
+    /// to wait while its thread panics.
     ///
     /// # Panics
     ///
@@ -281,9 +282,9 @@ impl<T> Receiver<T> {
         self.channel.recv(Some(deadline))
     }
 
-    /// Returns a blocking iterator over received messages. Each step is a [`recv`](Self::recv): it waits for a message,
-    /// and panics where `recv` panics. The iterator ends when the channel is disconnected or the task is cancelled;
-    /// [`task::check`](crate::task::check) tells which.
+    /// Returns a blocking iterator over received messages. Each step is a [`recv`](Self::recv): the iterator waits for
+    /// a message, and panics where `recv` panics. The iterator ends when the channel is disconnected or the task is
+    /// cancelled; [`task::check`](crate::task::check) tells which.
     ///
     /// Cancel safety: a cancelled step takes no message.
     ///
@@ -298,7 +299,7 @@ impl<T> Receiver<T> {
     }
 
     /// Returns a non-blocking iterator over received messages. Each step is a [`try_recv`](Self::try_recv); the
-    /// iterator ends when the channel is empty.
+    /// iterator ends when the channel is empty, disconnected or not.
     ///
     /// ```
     /// let (sender, receiver) = cede::sync::channel::unbounded();

@@ -14,24 +14,24 @@
 /// ```
 ///
 /// The value of the macro is a `Result<_, Cancelled>`: `Ok` with the value of the arm, or
-/// [`Cancelled`](crate::task::Cancelled) if the task was cancelled while it waited, or would have to wait while its
-/// thread panics.
+/// [`Cancelled`](crate::task::Cancelled) if the task was cancelled before its wait ended, or would have to wait while
+/// its thread panics.
 ///
 /// Cancel safety: a cancelled `select!` performs no operation.
 ///
 /// # Choice
 ///
 /// Of several ready operations one is chosen at random, each with the same probability. So is one of several operations
-/// that wait for the same channel. In a run the choices depend only on [`Config::seed`](crate::Config::seed), so they
-/// are the same each time the program runs. An operation that is not chosen has no effect. The message of a `send` that
-/// is not chosen is dropped at the end; that of a `send_from` stays in its `Option`.
+/// that wait for the same channel. In a run the random numbers depend only on [`Config::seed`](crate::Config::seed), so
+/// a deterministic program always makes the same choices. An operation that is not chosen has no effect. The message of
+/// a `send` that is not chosen is dropped at the end; that of a `send_from` stays in its `Option`.
 ///
 /// # Evaluation
 ///
-/// First all channels, handles, messages and times are evaluated, in order. A channel or promise may be any expression
-/// that dereferences to one: the macro borrows it and does not move it. Temporaries in such an expression, for example
-/// `cell.borrow()`, live until the end of the select, including its arm. Temporaries in a message or a time are dropped
-/// before the wait. At most one arm may be a `default`, at any position.
+/// First the arguments of all operations are evaluated, in order, and last the duration of `default`. A channel or
+/// promise may be any expression that dereferences to one: the macro borrows it and does not move it. Temporaries in
+/// such an expression, for example `cell.borrow()`, live until the end of the select, including its arm. Temporaries in
+/// a message or a time are dropped before the wait. At most one arm may be a `default`, at any position.
 ///
 /// The syntax is that of crossbeam-channel's `select!`, with more operations. One difference: crossbeam evaluates a
 /// message only if its `send` is chosen. Here two arms that send the same value, or an arm that uses a value which
@@ -71,7 +71,8 @@ macro_rules! __select {
     // All arms are parsed.
     (@arms $cases:tt $next:tt []) => {
         $crate::__select!(
-            @emit $cases { $crate::sync::select::WaitMode::Until(None) } { unreachable!("a select without a deadline ends with a case") }
+            @emit $cases { $crate::sync::select::WaitMode::Until(None) }
+                { unreachable!("without a deadline a case was chosen") }
         )
     };
     (@arms $cases:tt $next:tt [$op:tt () $body:tt]) => {

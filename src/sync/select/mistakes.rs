@@ -33,8 +33,8 @@ mistakes! {
     #[diagnostic::on_unimplemented(
         message = "incomplete arm of select!",
         label = "in the arm that begins here",
-        note = "an arm is `operation(arguments) -> pattern => expression,`; `-> pattern` may be omitted, and must be omitted with \
-                default and default(duration)"
+        note = "an arm is `operation(arguments) -> pattern => expression,`; `-> pattern` may be omitted, and \
+                must be omitted with default and default(duration)"
     )]
     CompleteArm;
 

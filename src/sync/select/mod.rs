@@ -115,8 +115,9 @@ impl WaitMode {
 /// For sets whose size is known only at run time; otherwise [`select!`](crate::select) is shorter.
 ///
 /// Of several ready cases one is chosen at random, each with the same probability. So is one of several cases that wait
-/// for the same channel. In a run the choices depend only on [`Config::seed`](crate::Config::seed), so they are the
-/// same each time the program runs. A case that is not chosen has no effect: its message is neither taken nor sent.
+/// for the same channel. In a run the random numbers depend only on [`Config::seed`](crate::Config::seed), so a
+/// deterministic program always makes the same choices. A case that is not chosen has no effect: its message is neither
+/// taken nor sent.
 ///
 /// Cancel safety: a cancelled select performs no operation.
 ///
@@ -153,7 +154,7 @@ impl<'a> Select<'a> {
     ///
     /// # Errors
     ///
-    /// [`Cancelled`] if the task is cancelled while it waits, or would have to wait while its thread panics.
+    /// [`Cancelled`] if the task is cancelled before its wait ends, or would have to wait while its thread panics.
     ///
     /// # Panics
     ///
@@ -198,7 +199,7 @@ impl<'a> Select<'a> {
         among(&mut self.cases, WaitMode::Until(Some(deadline)))
     }
 
-    /// Performs a ready case without waiting, and returns its number; `None` if no case is ready.
+    /// Performs a ready case without waiting, and returns its number. Returns `None` if no case is ready.
     pub fn attempt(mut self) -> Option<usize> {
         Order::of(self.cases.len()).try_complete(&mut self.cases)
     }
@@ -217,7 +218,6 @@ impl fmt::Debug for Select<'_> {
 pub fn among(cases: &mut [&mut dyn Case], mode: WaitMode) -> Result<Option<usize>, Cancelled> {
     let mut order = Order::of(cases.len());
     loop {
-        // Each pass draws a new order, so no case is preferred.
         if let Some(chosen) = order.try_complete(cases) {
             if matches!(mode, WaitMode::Until(_)) {
                 consume_budget();
@@ -229,8 +229,8 @@ pub fn among(cases: &mut [&mut dyn Case], mode: WaitMode) -> Result<Option<usize
             consume_budget();
             return Ok(None);
         }
-        // `false` means that a case became ready while the select enqueued itself: no wait, but another attempt.
         let mut enqueued = Enqueued { cases, select_state: SelectState::take() };
+        // No wait if a case has become ready while the select enqueued itself: the next pass performs it.
         let outcome = if enqueued.enqueue(&order) { enqueued.wait(until) } else { Ok(()) };
         let chosen = enqueued.leave(true);
         std::mem::forget(enqueued);
@@ -348,8 +348,8 @@ impl Enqueued<'_, '_> {
             wait_anywhere(wait, deadline)?;
             let is_late = deadline.is_some_and(|deadline| deadline <= now());
             if self.select_state.claimed() == SelectState::OVER && !is_late {
-                // A granter skipped this select because its deadline had passed. Moving the deadline afterwards does
-                // not undo that.
+                // A granter skipped this select because the deadline of a section had passed. Moving that deadline
+                // afterwards does not undo the skip.
                 return Err(Cancelled);
             }
             if self.select_state.claimed() != 0
@@ -358,6 +358,7 @@ impl Enqueued<'_, '_> {
             {
                 return Ok(());
             }
+            // A spurious wake-up: keep the place in every queue, and wait again.
         }
     }
 
