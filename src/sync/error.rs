@@ -1,16 +1,16 @@
-//! What comes of a wait that has a deadline.
+//! The error of waits with a deadline, common to the types of `sync`.
 #![forbid(unsafe_code)]
 
 use crate::wait::Cancelled;
 use crate::wait::queue::Ended;
 
-/// Why a wait with a deadline came to nothing. Whoever waited has left the line.
+/// The error of a wait with a deadline. The wait took nothing, and the caller is no longer in the wait queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum WaitTimeoutError {
-    /// The deadline came first.
-    #[error("the deadline came before what was waited for")]
+    /// The deadline passed first.
+    #[error("the wait timed out: its deadline passed")]
     Timeout,
-    /// The task was cancelled while it waited, or could not wait because the thread panics.
+    /// The task was cancelled before its wait ended, or would have to wait while its thread panics.
     #[error("the task was cancelled")]
     Cancelled,
 }
@@ -22,13 +22,13 @@ impl From<Cancelled> for WaitTimeoutError {
 }
 
 impl WaitTimeoutError {
-    /// Without a deadline there is no timeout.
+    /// Converts the error of a wait without a deadline. Such a wait never returns `Timeout`.
     pub(super) fn without_deadline(self) -> Cancelled {
         Cancelled
     }
 }
 
-/// A wait of which only matters whether something came of it.
+/// Converts the outcome of a wait to which a grant and a close of the queue mean the same: success.
 pub(super) fn outcome<V>(ended: Ended<V>) -> Result<V, WaitTimeoutError> {
     match ended {
         Ended::Granted(value) | Ended::Closed(value) => Ok(value),

@@ -1,4 +1,4 @@
-//! Something that has happened, or not yet.
+//! An event: a flag that tasks and threads wait for.
 #![forbid(unsafe_code)]
 
 use super::error::{WaitTimeoutError, outcome};
@@ -9,7 +9,8 @@ use crate::wait::{Cancelled, WaitSpec, WakeHandle, consume_budget_of, worker};
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// A flag that tasks and threads wait for. Setting it wakes everybody, and nobody waits while it is set.
+/// A flag that tasks and threads wait for (a manual-reset event). Setting it wakes all waiters, and no wait blocks
+/// while it is set.
 ///
 /// ```
 /// use cede::sync::Event;
@@ -34,6 +35,7 @@ struct State {
     waiters: WaitQueue<()>,
 }
 
+/// The wait queue of an event.
 struct Waiting;
 
 impl Line for Waiting {
@@ -44,14 +46,14 @@ impl Line for Waiting {
         &mut state.waiters
     }
 
-    /// Nobody else is owed anything.
+    /// Does nothing: an event never grants a value. It closes its queue instead.
     fn regrant(_: &mut State, (): ()) -> Vec<WakeHandle> {
         Vec::new()
     }
 }
 
 impl Event {
-    /// An event that has not happened.
+    /// Creates an event that is not set.
     ///
     /// ```
     /// static STOP: cede::sync::Event = cede::sync::Event::new();
@@ -61,7 +63,7 @@ impl Event {
         Event { state: BiasedLock::new(State { set: false, waiters: WaitQueue::new() }) }
     }
 
-    /// It has happened: wakes everybody who waits, and nobody waits from now on.
+    /// Sets the flag, and wakes all waiters. Until [`clear`](Self::clear), no wait blocks.
     pub fn set(&self) {
         let mut state = self.state.lock();
         state.set = true;
@@ -70,7 +72,7 @@ impl Event {
         wake_all(wakers);
     }
 
-    /// From now on it has not happened. Those who waited when it was set are woken all the same.
+    /// Resets the flag. Waits that a previous `set` has ended still return `Ok`.
     ///
     /// ```
     /// let event = cede::sync::Event::new();
@@ -82,7 +84,7 @@ impl Event {
         self.state.lock().set = false;
     }
 
-    /// Whether it has happened.
+    /// Returns whether the flag is set.
     pub fn is_set(&self) -> bool {
         self.state.lock().set
     }
@@ -106,11 +108,13 @@ impl Event {
         ))
     }
 
-    /// Waits until it has happened.
+    /// Waits until the event is set. Returns at once if it is set already.
+    ///
+    /// Cancel safety: a cancelled `wait` has no effect on the event.
     ///
     /// # Errors
     ///
-    /// [`Cancelled`] if the task is cancelled while it waits, and if it would have to wait while the thread panics.
+    /// [`Cancelled`] if the task is cancelled before its wait ends, or would have to wait while its thread panics.
     ///
     /// # Panics
     ///
@@ -120,15 +124,18 @@ impl Event {
         self.wait_until(None).map_err(WaitTimeoutError::without_deadline)
     }
 
-    /// Waits until it has happened, but not beyond `deadline`, by the clock of [`time::now`](crate::time::now).
+    /// Like [`wait`](Self::wait), but gives up at `deadline`, by the clock of [`time::now`](crate::time::now).
+    ///
+    /// Cancel safety: a cancelled wait has no effect on the event.
     ///
     /// # Errors
     ///
-    /// [`WaitTimeoutError`], which tells a deadline from a cancel.
+    /// [`WaitTimeoutError::Timeout`] if the deadline passes first, and [`WaitTimeoutError::Cancelled`] where
+    /// [`wait`](Self::wait) returns [`Cancelled`].
     ///
     /// # Panics
     ///
-    /// As [`wait`](Self::wait).
+    /// Where [`wait`](Self::wait) panics.
     ///
     /// ```
     /// let event = cede::sync::Event::new();
@@ -139,13 +146,17 @@ impl Event {
         self.wait_until(Some(deadline))
     }
 
-    /// As [`wait_deadline`](Self::wait_deadline), `timeout` from now; one that is too long to tell never comes.
+    /// Like [`wait`](Self::wait), but gives up after `timeout`. A timeout too long to be represented never expires.
+    ///
+    /// Cancel safety: a cancelled wait has no effect on the event.
     ///
     /// # Errors
     ///
+    /// The errors of [`wait_deadline`](Self::wait_deadline).
+    ///
     /// # Panics
     ///
-    /// As [`wait_deadline`](Self::wait_deadline).
+    /// Where [`wait`](Self::wait) panics.
     #[track_caller]
     pub fn wait_timeout(&self, timeout: Duration) -> Result<(), WaitTimeoutError> {
         self.wait_until(now().checked_add(timeout))

@@ -1,13 +1,31 @@
-//! How tasks, workers and plain threads talk to each other.
+//! Synchronization between tasks, runs and plain threads: locks, channels, queues, promises, events and select.
 //!
-//! One set of types for all three: where a task waits, others have their turns; where a plain thread waits, it sleeps. What
-//! is handed over goes to those who wait in the order in which they came, and a task that is cancelled while it waits loses
-//! nothing: either it was handed something first, and returns that, or the cancel came first, and the next waiter gets it. The
-//! same holds for deadlines. (A cancel and a hand-over on different threads have no order until the cancelled task runs.)
+//! All types work between tasks of one run, tasks of different runs, and plain threads. A blocking call suspends its
+//! task, and the other tasks of the run go on; outside of a run it blocks the thread.
 //!
-//! A call that may wait and does not goes on at once. After 4,096 such calls one gives up its turn when it has done its work, so
-//! that a task which takes what a thread keeps supplying does not starve timers, cancels and other tasks. The calls whose names
-//! begin with `try` never do, nor does any in a callback, in [`no_suspend`](crate::no_suspend), and while the thread panics.
+//! # Fairness
+//!
+//! Every type keeps its waiters in a FIFO wait queue. A lock, permit or message goes directly to the first waiter
+//! (hand-off), so waiters are served in arrival order, and a later caller never overtakes an earlier one (no barging).
+//! No wake-up is lost, and a spurious wake-up never ends a wait.
+//!
+//! # Cancel safety
+//!
+//! A cancelled wait takes nothing: no message, permit or lock is lost. If the hand-off came first, the wait returns
+//! what it was given, and the next wait of the task reports the cancel. If the cancel came first, the next waiter is
+//! served instead. The same holds for deadlines. If the hand-off and the cancel come from different threads, the
+//! hand-off counts as first unless the cancelled task has run since.
+//!
+//! A wait is cancelled if its task or a scope around it is cancelled, if the deadline of a section around it passes
+//! ([`timeout`](crate::timeout)), or if its run is deadlocked. A task whose thread panics cannot wait: a call that
+//! would have to wait fails as if it were cancelled. A call that need not wait succeeds also in a cancelled task.
+//!
+//! # Cooperative budget
+//!
+//! A blocking call that need not wait returns at once. Every 4,096th such call of a run yields once after its work is
+//! done, so that a task draining a channel that another thread fills cannot starve timers, cancels and other tasks.
+//! Sending to an unbounded channel is not counted. Methods whose names begin with `try` never yield. No call yields in
+//! a callback, inside [`no_suspend`](crate::no_suspend), or while its thread panics.
 
 mod barrier;
 pub mod channel;

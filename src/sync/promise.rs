@@ -1,4 +1,4 @@
-//! Promises: a value that one side will set, once, and any number of others wait for.
+//! Promises: a value that is set once, and that any number of tasks and threads wait for.
 #![forbid(unsafe_code)]
 
 use crate::time::now;
@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// The side that sets the value. Dropping it unset tells everybody who waits that they wait in vain.
+/// The setting half: sets the value, once. If it is dropped unset, all waiters return [`PromiseError::Dropped`].
 ///
 /// ```
 /// use cede::sync::Promise;
@@ -30,23 +30,25 @@ pub struct Promise<T> {
     shared: Arc<Shared<T>>,
 }
 
-/// The side that waits for the value of a [`Promise`]. Clones wait for the same one.
+/// The waiting half of a [`Promise`]. Clones wait for the same value.
 pub struct Completion<T> {
     shared: Arc<Shared<T>>,
 }
 
 struct Shared<T> {
-    /// Set before those who wait are told.
+    /// The value or the error. Set before the wait queue is closed, so a woken waiter always finds it.
     outcome: OnceLock<Result<T, PromiseError>>,
     state: BiasedLock<State>,
 }
 
 struct State {
+    /// The wait queue. Closed, and not granted to, when the outcome is set.
     waiting: WaitQueue<()>,
+    /// The callbacks to release when the outcome is set.
     callbacks: Vec<Held>,
 }
 
-/// The line of those who wait.
+/// The wait queue of a promise.
 enum Waiting {}
 
 impl Line for Waiting {
@@ -57,32 +59,34 @@ impl Line for Waiting {
         &mut state.waiting
     }
 
+    /// Does nothing: a promise never grants a value to one waiter.
     fn regrant(_: &mut State, _: ()) -> Vec<WakeHandle> {
         Vec::new()
     }
 }
 
-/// Why a promise gave no value.
+/// The error of a promise without a value.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PromiseError {
-    /// It failed, with this error.
+    /// [`Promise::fail`] was called with this error.
     #[error("the promise failed: {0}")]
     Failed(#[source] Arc<dyn Error + Send + Sync>),
-    /// It was dropped unset: nobody will ever set it.
+    /// The [`Promise`] was dropped unset, so it will never have a value.
     #[error("the promise was dropped before it was set")]
     Dropped,
-    /// It was not set in time.
+    /// The deadline passed before the promise was set.
     #[error("the promise was not set before the deadline")]
     Timeout,
-    /// The task that waits was cancelled, or could not wait because the thread panics.
+    /// The task was cancelled before its wait ended, or would have to wait while its thread panics.
     #[error("cannot wait for the promise: the task was cancelled")]
     Cancelled,
 }
 
-/// A promise was set before. Gives back what could not be set.
+/// The error of [`Promise::set`] and [`Promise::fail`]: the promise was already set. Holds the value or error that was
+/// not set.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-#[error("the promise was set before: it can be set once")]
+#[error("the promise was already set: it can be set only once")]
 pub struct AlreadySet<T>(pub T);
 
 impl<T> fmt::Debug for AlreadySet<T> {
@@ -91,7 +95,7 @@ impl<T> fmt::Debug for AlreadySet<T> {
     }
 }
 
-/// Names a callback of a [`Completion`], so that it can be removed.
+/// A handle to a callback of a [`Completion`], for [`Completion::remove_done`].
 #[derive(Clone, Copy)]
 pub struct CompletionCallback(Held);
 
@@ -102,22 +106,22 @@ impl fmt::Debug for CompletionCallback {
 }
 
 impl<T> Promise<T> {
-    /// A promise that nobody has set.
+    /// Creates a promise that is not set.
     pub fn new() -> Promise<T> {
         let state = State { waiting: WaitQueue::new(), callbacks: Vec::new() };
         Promise { shared: Arc::new(Shared { outcome: OnceLock::new(), state: BiasedLock::new(state) }) }
     }
 
-    /// A side that waits for it.
+    /// Returns a new waiting half.
     pub fn completion(&self) -> Completion<T> {
         Completion { shared: Arc::clone(&self.shared) }
     }
 
-    /// Sets the value, and wakes everybody who waits for it, in the order in which they came.
+    /// Sets the value, and wakes all waiters in arrival order.
     ///
     /// # Errors
     ///
-    /// [`AlreadySet`] with the value, if the promise was set or failed before.
+    /// [`AlreadySet`] with the value, if the promise was set or has failed before.
     ///
     /// ```
     /// use cede::sync::promise::{AlreadySet, Promise};
@@ -128,14 +132,15 @@ impl<T> Promise<T> {
     /// ```
     pub fn set(&self, value: T) -> Result<(), AlreadySet<T>> {
         let Err(unset) = self.shared.complete(Ok(value)) else { return Ok(()) };
-        unset.map_or_else(|_| unreachable!("a value was given"), |value| Err(AlreadySet(value)))
+        unset.map_or_else(|_| unreachable!("the outcome that was not set is the value"), |value| Err(AlreadySet(value)))
     }
 
-    /// Sets an error instead of a value.
+    /// Sets an error instead of a value, and wakes all waiters in arrival order. Their waits return
+    /// [`PromiseError::Failed`].
     ///
     /// # Errors
     ///
-    /// [`AlreadySet`] with the error, if the promise was set or failed before.
+    /// [`AlreadySet`] with the error, if the promise was set or has failed before.
     ///
     /// ```
     /// use cede::sync::Promise;
@@ -151,13 +156,14 @@ impl<T> Promise<T> {
         self.shared.complete(Err(PromiseError::Failed(Arc::clone(&error)))).map_err(|_| AlreadySet(error))
     }
 
-    /// Whether it was set or has failed.
+    /// Returns whether the promise was set or has failed.
     pub fn is_set(&self) -> bool {
         self.shared.outcome.get().is_some()
     }
 }
 
 impl<T> Shared<T> {
+    /// Sets the outcome, wakes all waiters and releases the callbacks. Returns `outcome` if one was set before.
     fn complete(&self, outcome: Result<T, PromiseError>) -> Result<(), Result<T, PromiseError>> {
         self.outcome.set(outcome)?;
         let mut state = self.state.lock();
@@ -176,6 +182,8 @@ impl<T> Shared<T> {
     #[track_caller]
     fn wait(&self, deadline: Option<Instant>) -> Result<&T, PromiseError> {
         let worker = worker();
+        // The check and the enqueue are under one hold of the lock, and `complete` closes the queue after it has set
+        // the outcome: no wake-up is lost.
         let mut state = self.state.lock_for(worker);
         if self.outcome.get().is_none() {
             let waiter = state.waiting.enqueue(());
@@ -190,16 +198,21 @@ impl<T> Shared<T> {
             drop(state);
             consume_budget_of(worker);
         }
-        self.outcome().expect("those who wait are told when it is set")
+        self.outcome().expect("the wait queue is closed after the outcome is set")
     }
 }
 
 impl<T> Completion<T> {
-    /// Waits until the promise is set, and returns its value. Any number may wait, and any number of times.
+    /// Waits until the promise is set, and returns its value. Any number of tasks and threads may wait, each any number
+    /// of times.
+    ///
+    /// Cancel safety: a cancelled `wait` has no effect on the promise.
     ///
     /// # Errors
     ///
-    /// [`PromiseError::Failed`], [`PromiseError::Dropped`], [`PromiseError::Cancelled`].
+    /// [`PromiseError::Failed`] if the promise has failed; [`PromiseError::Dropped`] if it was dropped unset;
+    /// [`PromiseError::Cancelled`] if the task is cancelled before its wait ends, or would have to wait while its
+    /// thread panics.
     ///
     /// # Panics
     ///
@@ -217,47 +230,51 @@ impl<T> Completion<T> {
         self.shared.wait(None)
     }
 
-    /// As [`wait`](Self::wait), but no longer than `timeout`.
+    /// Like [`wait`](Self::wait), but gives up after `timeout`. A timeout too long to be represented never expires.
+    ///
+    /// Cancel safety: a cancelled wait has no effect on the promise.
     ///
     /// # Errors
     ///
-    /// Also [`PromiseError::Timeout`].
+    /// [`PromiseError::Timeout`] after `timeout`, and otherwise the errors of [`wait`](Self::wait).
     ///
     /// # Panics
     ///
-    /// As [`wait`](Self::wait).
+    /// Where [`wait`](Self::wait) panics.
     #[track_caller]
     pub fn wait_timeout(&self, timeout: Duration) -> Result<&T, PromiseError> {
         self.shared.wait(now().checked_add(timeout))
     }
 
-    /// As [`wait`](Self::wait), but no longer than until `deadline`, by the clock of [`time::now`](crate::time::now).
+    /// Like [`wait`](Self::wait), but gives up at `deadline`, by the clock of [`time::now`](crate::time::now).
+    ///
+    /// Cancel safety: a cancelled wait has no effect on the promise.
     ///
     /// # Errors
     ///
-    /// Also [`PromiseError::Timeout`].
+    /// [`PromiseError::Timeout`] at `deadline`, and otherwise the errors of [`wait`](Self::wait).
     ///
     /// # Panics
     ///
-    /// As [`wait`](Self::wait).
+    /// Where [`wait`](Self::wait) panics.
     #[track_caller]
     pub fn wait_deadline(&self, deadline: Instant) -> Result<&T, PromiseError> {
         self.shared.wait(Some(deadline))
     }
 
-    /// Stands in line for a select; none if there is no need to wait.
+    /// Enqueues the current task or thread for a select. Returns `None` if the promise is set: then the case is ready.
     pub(super) fn enqueue(&self, select_state: &'static SelectState, index: usize) -> Option<WaiterId> {
         let mut state = self.shared.state.lock();
         let is_set = self.shared.outcome.get().is_some();
         (!is_set).then(|| state.waiting.enqueue_select((), select_state, index))
     }
 
-    /// Gives that place up.
+    /// Removes a waiter of a select.
     pub(super) fn remove(&self, waiter: WaiterId) {
         self.shared.state.lock().waiting.remove(waiter);
     }
 
-    /// What it came to, if it has; waits for nothing.
+    /// Returns the value or the error without waiting: `None` if the promise was not yet set, failed or dropped.
     ///
     /// ```
     /// use cede::sync::Promise;
@@ -272,15 +289,17 @@ impl<T> Completion<T> {
 }
 
 impl<T: 'static> Completion<T> {
-    /// Calls `f` once the promise is set, has failed or was dropped: never at once, but in a turn of the scheduler's own, of
-    /// the run that this is called in, in the order in which callbacks were added, also if it was set before. A callback that
-    /// panics keeps no other from running. If the run ends first `f` is dropped.
+    /// Adds a callback: `f` is called after the promise was set, has failed or was dropped.
     ///
-    /// `f` may spawn tasks and wake them; it may not wait.
+    /// The event loop of the current run calls `f`. `on_done` itself never does, even if the promise is already set.
+    /// Callbacks are called in the order in which they were added. A panic in a callback does not affect the rest. If
+    /// the run ends first, `f` is dropped without being called.
+    ///
+    /// `f` may spawn and wake tasks, but must not wait.
     ///
     /// # Panics
     ///
-    /// Outside of a run.
+    /// If called outside of a run.
     ///
     /// ```
     /// use cede::sync::Promise;
@@ -296,7 +315,7 @@ impl<T: 'static> Completion<T> {
             panic!("cannot add a callback outside of a run: there is no scheduler to call it")
         };
         let shared = Arc::clone(&self.shared);
-        let held = worker.hold(Box::new(move || f(shared.outcome().expect("it is called when it is set"))));
+        let held = worker.hold(Box::new(move || f(shared.outcome().expect("the outcome is set before the release"))));
         let mut state = self.shared.state.lock();
         let is_set = self.shared.outcome.get().is_some();
         if !is_set {
@@ -309,12 +328,12 @@ impl<T: 'static> Completion<T> {
         CompletionCallback(held)
     }
 
-    /// Removes a callback, from any thread. Returns whether that kept it from being called. False means that it has been
-    /// called or will be, because the promise was set before; that it was removed before; or that its run has ended, and it
-    /// with it.
+    /// Removes a callback, from any thread. Returns whether the removal prevents the call.
     ///
-    /// What the callback owns is dropped at once if this is called in the callback's own run, and otherwise by that run's
-    /// scheduler.
+    /// Returns `false` if the callback was called or will be, because the promise was set before; if it was removed
+    /// before; and if its run has ended, which dropped it.
+    ///
+    /// In the callback's own run the callback is dropped at once. Otherwise the event loop of that run drops it.
     ///
     /// ```
     /// use cede::sync::Promise;
@@ -334,9 +353,10 @@ impl<T: 'static> Completion<T> {
         }
         drop(state);
         match waiter {
-            // Whoever sets the promise does not find it any more.
+            // A later `set` does not find the callback any more.
             Some(_) => callback.0.discard(),
-            // Released, but perhaps by a thread whose remote wake the callback's own worker has not read yet.
+            // Released, but the release may come from another thread, and the callback's worker may not have read it
+            // yet.
             None => callback.0.remove(),
         }
     }
@@ -350,7 +370,7 @@ impl<T> Default for Promise<T> {
 
 impl<T> Drop for Promise<T> {
     fn drop(&mut self) {
-        // If it was set, that stays.
+        // Without effect if the promise was set.
         let _ = self.shared.complete(Err(PromiseError::Dropped));
     }
 }

@@ -1,42 +1,72 @@
-//! Those who wait for one thing, in line.
+//! The wait queue of all blocking types: FIFO, with direct hand-off, no lost wake-ups, and cancel safety.
 //!
-//! A line lies in a type's state, under the type's [`BiasedLock`], and everything that changes who waits or who was
-//! handed what happens there:
+//! A blocking type keeps its state, with one or more wait queues in it, under a [`BiasedLock`]. A caller that must wait
+//! enqueues itself and releases the lock. A caller that later has something to give (a lock, a permit, a message)
+//! grants it to the first waiter: it takes the waiter out of the queue, stores the value in the waiter's node, releases
+//! the lock, and wakes the waiter. Every change of a waiter's status happens under that lock:
 //!
 //! ```text
-//!                  enqueue                    grant, by whoever has something
-//! (looks, finds   --------> Queued   ----------------------------------------> Granted
-//!  nothing)                   |  |  \                                            |
-//!                    cancelled|  |   close -----------------> Closed             |
-//!                  or too late|  |                                |              |
-//!                             v  +-- claimed elsewhere: Skipped   |              |
-//!                           remove <------------------------------+--------------+
+//!   enqueue --> Queued ---- grant: a value is stored in the node -----------> Granted
+//!                | | |                                                           |
+//!                | | +----- close: nothing will be granted any more --> Closed   |
+//!                | |                                                      |      |
+//!                | +------- granted in another queue (select),            |      |
+//!                |          or interrupted first --> Skipped            |      |
+//!    cancelled,  |                                      |               |      |
+//!    timed out   v                                      v               v      v
+//!              remove <---------------------------------+---------------+------+
 //! ```
 //!
-//! So a hand-over is committed in one step, and a waiter that is cancelled in the same moment finds out, under the same
-//! lock, which of the two came first. A waiter has left its line before its wait returns. One whose run has abandoned it
-//! stays queued for ever, and is passed over.
+//! # Guarantees
 //!
-//! # WaitQueue that were interrupted first
+//! * **Hand-off**: a granted value belongs to its waiter from the grant on, not only when the waiter runs. No later
+//!   caller can take it in between (no barging), and the waiter never has to compete for it.
+//! * **FIFO**: `grant` takes the first waiter that can still take a value. The types complete a call without waiting
+//!   only if no queued waiter has a claim to the same value, so a later caller never overtakes an earlier one.
+//! * **No lost wake-up**: a caller checks the state and enqueues itself under one hold of the lock. A granter therefore
+//!   either runs before the check, which then finds the value, or after the enqueue, and then finds the waiter. A wake
+//!   between the release of the lock and the suspension is not lost either: it makes the next wait return at once.
+//! * **Spurious wake-ups** end no wait: `wait_in` waits again while its node is still queued.
+//! * **Cancel safety**: a wait ends either granted or not granted, and the lock decides which. If the grant came first,
+//!   the wait returns the value, and the next wait reports the cancel. If the cancel or the deadline came first, the
+//!   wait takes nothing, and returns the value that it brought (a message to send).
+//! * **Unwinding**: a task that is unwound in its wait cannot return a granted value. Its guard, `Enqueued`, passes the
+//!   value on to the next waiter or back to the type.
+//! * A waiter leaves its queue before its wait returns. The only exception is a waiter that its run abandoned: it stays
+//!   queued permanently, and granters skip it.
 //!
-//! A cancel, a force-unwind, the cancel of a scope and a deadline end a wait, but the waiter leaves its line only when it runs
-//! again. Until then the granter passes over it, also when it closes the line: `task::wait::is_out` looks at the waiter's
-//! control block. A passed-over waiter is out of the line for good (`Passed`; a select is claimed for no line,
-//! `SelectState::OVER`), and its wait returns `Cancelled` or `TimedOut`. Therefore a value goes to a waiter that was
-//! interrupted only if it was granted before.
+//! Wake handles are used, and values dropped, only after the lock is released. A woken thread therefore does not find
+//! the lock held by its waker, and no user code runs under the lock.
 //!
-//! * **Sound**: the control block is read only if the waiter's run is the granter's own. Then both are on one thread, and the
-//!   block lives as long as the worker. For a waiter of another run, or a plain thread, the granter knows only whether the run
-//!   goes on: it grants as if there had been no cancel, and what was granted counts. Two threads have no order but the one that
-//!   the line's lock gives them, and the cancel takes no lock.
-//! * **The same answer on both sides**: the granter asks what the wait itself will ask. A shielded wait heeds no cancel, and a
-//!   uncancellable one no limits: `block.wait` holds what the wait heeds from the moment at which its task gives up the turn.
-//! * **Final**: a cancel is never taken back, but a deadline can be moved. That a wait was passed over decides it: the deadline
-//!   has been seen then (`timeout` returns `Elapsed`), and the wait returns `Cancelled` though the deadline was moved later.
-//! * **Nothing is lost**: the granter goes on with the next in line. If none is left, the value stays where a value without
-//!   waiters stays. A waiter that was passed over calls `Line::left` when it leaves, as any other.
-//! * **Free**: for a task with no flags bit set, one comparison decides, where there was one for the bit LEFT. A parked wait
-//!   with a deadline has the bit TIMED, and costs a look at the clock.
+//! # Waiters interrupted before the grant
+//!
+//! A cancel, a forced unwind, the cancel of a scope and a deadline end a wait, but the waiter leaves its queue only
+//! when its task runs again. Until then `grant` and `close` skip the waiter: `task::wait::is_out` reads the waiter's
+//! TCB. A skipped waiter is out of its queue for good (`Skipped`; a select is also claimed for no queue,
+//! `SelectState::OVER`), and its wait returns `Cancelled` or `TimedOut`. Within one run, a wait that was interrupted
+//! therefore returns a value only if the grant came first.
+//!
+//! * **Sound**: a TCB is read only if the waiter belongs to the granter's own run. Both are then on one thread, and the
+//!   TCB lives as long as the worker. Of a waiter of another run, or of a plain thread, the granter knows only whether
+//!   the run or thread still exists. It grants as if there had been no cancel, and the grant is valid: only the queue's
+//!   lock orders the two threads, and a cancel does not take that lock.
+//! * **Consistent**: the granter evaluates the same condition as the wait itself. A shielded wait ignores cancels, and
+//!   an uncancellable wait ignores limits. `Tcb::wait` holds what the wait reacts to, from the moment its task gives up
+//!   the turn.
+//! * **Final**: a cancel cannot be undone, but a deadline can be moved. A skipped waiter stays skipped: its deadline
+//!   has taken effect (`timeout` returns `Elapsed`), and the wait returns `Cancelled` even if the deadline was moved
+//!   later.
+//! * **Lossless**: the granter continues with the next waiter. If none is left, the value stays in the type, as if
+//!   there had been no waiter. A skipped waiter calls `left` when its wait returns, like any waiter without a grant.
+//! * **Free**: if no flag of the waiter's task is set, one comparison decides. The flag `ABANDONED` alone would need
+//!   the same comparison. A parked wait with a deadline has the flag `HAS_DEADLINE`, and costs a read of the clock.
+//!
+//! # Select
+//!
+//! A select enqueues itself in several queues with one shared [`SelectState`]. A granter must claim that state before
+//! it grants, by one compare-and-swap, so at most one queue grants to the select. A granter that fails to claim it
+//! skips the waiter. `Relaxed` suffices for the claim, because the granted value is published by the lock of its queue:
+//! the granter stores the value under that lock, and the select takes the lock to remove its waiter.
 #![forbid(unsafe_code)]
 
 use super::lock::BiasedLock;
@@ -49,23 +79,26 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// No node.
+/// The index of no node.
 const NONE: u32 = u32::MAX;
 
+/// The status of a node. Only a `Queued` waiter is linked into the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Status {
+    /// Not in use.
     Free,
-    /// In line.
+    /// In the queue.
     Queued,
-    /// Was handed something, and is out of the line.
+    /// Out of the queue, with a granted value in its node.
     Granted,
-    /// Told that it waits in vain, and out of the line.
+    /// Out of the queue: the queue was closed, so nothing will be granted.
     Closed,
-    /// Passed over, and out of the line: it was handed something in another one, is gone, or its wait is over.
+    /// Out of the queue without a grant: a select that another queue granted to, a waiter that no longer exists, or a
+    /// wait that was interrupted.
     Skipped,
 }
 
-/// A waiter's place. Whoever enqueued has it, and leaves it once.
+/// A waiter's place in its queue. The caller that enqueued the waiter owns it, and removes it exactly once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WaiterId(u32);
 
@@ -74,47 +107,52 @@ struct Node<V> {
     previous: u32,
     next: u32,
     waker: Option<WakeHandle>,
-    /// What it brought, or was handed. Present unless free.
+    /// The value that the waiter brought or was granted. `None` only if the node is free.
     value: Option<V>,
-    /// For one that waits in several lines and takes from one.
+    /// The select that the waiter belongs to, and the number to claim it with.
     select_state: Option<(&'static SelectState, usize)>,
 }
 
-/// A queue of waiters of one kind, each with a value: what it brings, room for what it will be handed, or both.
+/// A FIFO queue of waiters. Each waiter has a value: the one it brings (a message to send), or room for the one it will
+/// be granted.
+///
+/// A doubly linked list through an array of nodes. Removed nodes are reused through a free list; the array does not
+/// shrink.
 pub(crate) struct WaitQueue<V> {
     nodes: Vec<Node<V>>,
-    /// The first free node; the others follow by `next`.
+    /// The head of the free list, which is linked by `next`.
     free: u32,
     first: u32,
     last: u32,
 }
 
-/// What one that waits in several lines has come to: whoever hands it something claims it first, in one step.
+/// The state that the waiters of one select share. A granter claims it in one atomic step, so only one queue grants.
 ///
-/// A select state is never freed, because a line may still name it, but used again: a reference count for each of eight
-/// lines would cost more than the rest of the select. One that was abandoned in its lines is never given back.
+/// Holds 0 while unclaimed, and then the number of the queue that it was claimed for. Never freed, because a queue may
+/// still refer to it, but reused: a reference count for each of eight queues would cost more than the rest of the
+/// select. The state of a select that its run abandoned is never reused.
 #[derive(Debug, Default)]
 pub(crate) struct SelectState(AtomicUsize);
 
-/// The unused choices of a thread.
+/// The free list of the select states of one thread.
 struct Unused(RefCell<Vec<&'static SelectState>>);
 
 impl Drop for Unused {
     fn drop(&mut self) {
-        retired().choices.append(self.0.get_mut());
+        retired().states.append(self.0.get_mut());
     }
 }
 
-/// The unused choices of threads that have ended, for any thread that has none.
+/// The free list of threads that have ended, used by threads whose own list is empty.
 struct Retired {
-    choices: Vec<&'static SelectState>,
-    /// How many choices there are in all.
+    states: Vec<&'static SelectState>,
+    /// The number of select states allocated so far, by all threads.
     #[cfg(test)]
     allocated: usize,
 }
 
 static RETIRED: Mutex<Retired> = Mutex::new(Retired {
-    choices: Vec::new(),
+    states: Vec::new(),
     #[cfg(test)]
     allocated: 0,
 });
@@ -128,10 +166,10 @@ thread_local! {
 }
 
 impl SelectState {
-    /// For no line: the wait is over, and its task has not run since.
+    /// The claim of a granter that skips the select for good: its wait was interrupted, and its task has not run since.
     pub(crate) const OVER: usize = usize::MAX - 1;
 
-    /// One that is nobody's.
+    /// Returns an unclaimed state, reused if possible.
     pub(crate) fn take() -> &'static SelectState {
         let unused = UNUSED.try_with(|unused| unused.0.borrow_mut().pop()).ok().flatten();
         let select_state = unused.unwrap_or_else(SelectState::take_retired);
@@ -142,7 +180,7 @@ impl SelectState {
     #[cold]
     fn take_retired() -> &'static SelectState {
         let mut retired = retired();
-        if let Some(select_state) = retired.choices.pop() {
+        if let Some(select_state) = retired.states.pop() {
             return select_state;
         }
         #[cfg(test)]
@@ -153,26 +191,26 @@ impl SelectState {
         Box::leak(Box::default())
     }
 
-    /// For the next: it stands in no line any more.
+    /// Makes the state available to the next select. The caller ensures that no queue refers to it any more.
     pub(crate) fn give_back(&'static self) {
         if UNUSED.try_with(|unused| unused.0.borrow_mut().push(self)).is_err() {
-            // The thread ends, and its list has been retired.
-            retired().choices.push(self);
+            // The thread is ending, and its free list is already destroyed.
+            retired().states.push(self);
         }
     }
 
-    /// How many choices were allocated, by all threads.
+    /// Returns the number of select states allocated so far, by all threads.
     #[cfg(test)]
     pub(crate) fn allocated() -> usize {
         retired().allocated
     }
 
-    /// Claims it for the line `index`, counted from 1. False if another line was first.
+    /// Claims the select for queue `index`, counted from 1. Returns `false` if it was claimed before.
     pub(crate) fn claim(&self, index: usize) -> bool {
         self.claimed() == 0 && self.0.compare_exchange(0, index, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// For which line it was claimed; 0 for none.
+    /// Returns the number that the select was claimed with; 0 if it is unclaimed.
     pub(crate) fn claimed(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
@@ -189,17 +227,17 @@ impl<V> WaitQueue<V> {
         WaitQueue { nodes: Vec::new(), free: NONE, first: NONE, last: NONE }
     }
 
-    /// Whether nobody is in line.
+    /// Returns whether no waiter is queued. Waiters that a grant would skip count as queued.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.first == NONE
     }
 
-    /// Puts whoever runs this at the end of the line.
+    /// Appends the current task, or the current thread outside of a run.
     #[inline(always)]
     pub(crate) fn enqueue(&mut self, value: V) -> WaiterId {
         let waiter = if self.free == NONE { self.add() } else { self.free };
-        // Field by field: a node that is built elsewhere and copied costs as much as the rest of the hand-over.
+        // Field by field: building a node elsewhere and copying it costs as much as the rest of the hand-off.
         let node = &mut self.nodes[waiter as usize];
         self.free = node.next;
         node.status = Status::Queued;
@@ -215,17 +253,17 @@ impl<V> WaitQueue<V> {
         WaiterId(waiter)
     }
 
-    /// As `enqueue`, for one that waits in several lines; `index` is the number that `select_state` is claimed with.
+    /// Appends the current task or thread as a waiter of a select. A granter claims `select_state` with `index`.
     pub(crate) fn enqueue_select(&mut self, value: V, select_state: &'static SelectState, index: usize) -> WaiterId {
         let waiter = self.enqueue(value);
         self.nodes[waiter.0 as usize].select_state = Some((select_state, index));
         waiter
     }
 
-    /// One more node, free and first of the free ones.
+    /// Appends a node to the array, as the head of the free list.
     #[cold]
     fn add(&mut self) -> u32 {
-        let waiter = u32::try_from(self.nodes.len()).expect("fewer waiters than fit into memory");
+        let waiter = u32::try_from(self.nodes.len()).expect("2^32 waiters do not fit into memory");
         self.nodes.push(Node {
             status: Status::Free,
             previous: NONE,
@@ -237,42 +275,44 @@ impl<V> WaitQueue<V> {
         waiter
     }
 
-    /// The first in line, and what it brings; those who are gone are passed over.
+    /// Returns the value of the first waiter that can be granted something, and skips the waiters before it. Claims
+    /// nothing: see `grant_first`.
     pub(crate) fn first(&mut self) -> Option<&mut V> {
         while self.first != NONE {
             let node = &self.nodes[self.first as usize];
             if node.select_state.is_some_and(|(select_state, _)| select_state.claimed() != 0) {
                 self.unlink(self.first, Status::Skipped);
-            } else if !self.passes(self.first) {
+            } else if !self.skip_if_out(self.first) {
                 return self.nodes[self.first as usize].value.as_mut();
             }
         }
         None
     }
 
-    /// How many are in line; takes those out who are gone.
+    /// Returns the number of waiters that can be granted something, and skips the rest. Ignores select states: a
+    /// barrier, which no select waits for, is the only caller.
     pub(crate) fn count(&mut self) -> usize {
         let (mut waiter, mut count) = (self.first, 0);
         while waiter != NONE {
             let next = self.nodes[waiter as usize].next;
-            count += usize::from(!self.passes(waiter));
+            count += usize::from(!self.skip_if_out(waiter));
             waiter = next;
         }
         count
     }
 
-    /// Whether somebody is in line who can be handed something and waits not only because of `select_state`: one that
-    /// waits in several lines can give itself nothing.
+    /// Returns whether a waiter outside of the select `select_state` can be granted something. A select cannot grant to
+    /// itself: it can send and receive on the same channel, but needs a partner for either.
     pub(crate) fn has_other(&mut self, select_state: &'static SelectState) -> bool {
         let mut waiter = self.first;
         while waiter != NONE {
             let node = &self.nodes[waiter as usize];
             let next = node.next;
-            let in_vain = match node.select_state {
+            let is_excluded = match node.select_state {
                 Some((other, _)) => std::ptr::eq(other, select_state) || other.claimed() != 0,
                 None => false,
             };
-            if !in_vain && !self.passes(waiter) {
+            if !is_excluded && !self.skip_if_out(waiter) {
                 return true;
             }
             waiter = next;
@@ -280,13 +320,13 @@ impl<V> WaitQueue<V> {
         false
     }
 
-    /// Takes the first who can be handed something out of the line. Whoever calls this then puts it into `value`, unlocks, and
-    /// wakes `waker`.
+    /// Takes the first waiter that can be granted something out of the queue, and claims it if it belongs to a select.
+    /// The caller must then store the granted value in `value`, release the lock, and wake `waker`.
     #[inline(always)]
     pub(crate) fn grant(&mut self) -> Option<WaiterId> {
         while self.first != NONE {
             let waiter = self.first;
-            if self.passes(waiter) {
+            if self.skip_if_out(waiter) {
                 continue;
             }
             if self.nodes[waiter as usize].select_state.is_none_or(|(select_state, index)| select_state.claim(index)) {
@@ -298,57 +338,60 @@ impl<V> WaitQueue<V> {
         None
     }
 
-    /// Whether nothing may be handed to a waiter any more. Then takes it out of the line, for good.
+    /// Skips the waiter for good if nothing may be granted to it any more. Returns whether it did.
     #[inline(always)]
-    fn passes(&mut self, waiter: u32) -> bool {
+    fn skip_if_out(&mut self, waiter: u32) -> bool {
         let is_out = self.nodes[waiter as usize].waker.is_some_and(|waker| is_out(&waker));
         if is_out {
-            self.pass(waiter);
+            self.skip(waiter);
         }
         is_out
     }
 
+    /// Takes a waiter to which nothing may be granted out of the queue.
     #[cold]
     #[inline(never)]
-    fn pass(&mut self, waiter: u32) {
+    fn skip(&mut self, waiter: u32) {
         if let Some((select_state, _)) = self.nodes[waiter as usize].select_state {
-            // Nor in its other lines. If it was claimed in one of them, that stands.
+            // The select's other queues must skip it too. If one of them has granted to it already, that claim remains.
             select_state.claim(SelectState::OVER);
         }
         self.unlink(waiter, Status::Skipped);
     }
 
-    /// Takes whom `first` has just returned out of the line, as `grant` does. Does not ask again whether it is gone: a
-    /// run may have ended in another thread since, and the next in line may want something else.
+    /// Takes the waiter that `first` has just returned out of the queue, like `grant`. Does not check again whether it
+    /// can be granted something: its run may have ended on another thread since, and the next waiter may want something
+    /// else.
     #[inline]
     pub(crate) fn grant_first(&mut self) -> WaiterId {
         let waiter = self.first;
         debug_assert!(
             self.nodes[waiter as usize].select_state.is_none(),
-            "one that waits in several lines is to be claimed"
+            "a select must be claimed, by `grant`, before it is granted anything"
         );
         self.unlink(waiter, Status::Granted);
         WaiterId(waiter)
     }
 
-    /// What a waiter brought, or was handed.
+    /// Returns the value that the waiter brought or was granted.
     #[inline]
     pub(crate) fn value(&mut self, waiter: WaiterId) -> &mut V {
-        self.nodes[waiter.0 as usize].value.as_mut().expect("it has not left")
+        self.nodes[waiter.0 as usize].value.as_mut().expect("the waiter was not removed")
     }
 
-    /// Whom to wake for a waiter.
+    /// Returns the wake handle of a waiter.
     #[inline]
     pub(crate) fn waker(&self, waiter: WaiterId) -> WakeHandle {
-        self.nodes[waiter.0 as usize].waker.expect("it has not left")
+        self.nodes[waiter.0 as usize].waker.expect("the waiter was not removed")
     }
 
-    /// Tells everybody that they wait in vain. Whoever calls this unlocks, and wakes them.
+    /// Ends all waits of this queue without a grant. The caller must release the lock and wake the returned wake
+    /// handles.
     pub(crate) fn close(&mut self) -> Vec<WakeHandle> {
         let mut wakers = Vec::new();
         while self.first != NONE {
             let waiter = self.first;
-            if self.passes(waiter) {
+            if self.skip_if_out(waiter) {
                 continue;
             }
             wakers.extend(self.nodes[waiter as usize].waker);
@@ -357,6 +400,7 @@ impl<V> WaitQueue<V> {
         wakers
     }
 
+    /// Takes a queued waiter out of the list, and sets its new status.
     #[inline(always)]
     fn unlink(&mut self, waiter: u32, status: Status) {
         let node = &mut self.nodes[waiter as usize];
@@ -372,7 +416,7 @@ impl<V> WaitQueue<V> {
         }
     }
 
-    /// Ends a wait: gives the place up, and returns what it has, and whether that was handed.
+    /// Removes a waiter whose wait has ended. Returns its value, and whether that value was granted.
     #[inline(always)]
     pub(crate) fn remove(&mut self, waiter: WaiterId) -> (V, bool) {
         let at = waiter.0 as usize;
@@ -385,57 +429,59 @@ impl<V> WaitQueue<V> {
         node.select_state = None;
         node.next = self.free;
         self.free = waiter.0;
-        (node.value.take().expect("it leaves once"), status == Status::Granted)
+        (node.value.take().expect("a waiter is removed once"), status == Status::Granted)
     }
 }
 
-/// Wakes one whom something was handed, after the lock was given up.
+/// Wakes a waiter that was granted something or whose queue was closed. The caller must have released the lock.
 #[inline]
 pub(crate) fn wake(waker: WakeHandle) {
-    // Who is gone by now needs no wake.
+    // A waiter that no longer exists needs no wake.
     let _ = waker.wake();
 }
 
-/// Wakes those whom something was handed, after the lock was given up.
+/// Wakes all of `wakers`, in order, like `wake`.
 pub(crate) fn wake_all(wakers: Vec<WakeHandle>) {
     wakers.into_iter().for_each(wake);
 }
 
-/// A line of waiters in the state of a type.
+/// The protocol of a wait queue: which queue of a type it is, and how the type reacts if a wait ends without using its
+/// grant.
 pub(crate) trait Line {
-    /// What lies under the type's lock.
+    /// The state that the type's lock protects.
     type State;
-    /// What a waiter brings, or is handed.
+    /// The value that a waiter brings or is granted.
     type Value;
 
+    /// Returns the queue.
     fn waiters(state: &mut Self::State) -> &mut WaitQueue<Self::Value>;
 
-    /// Gives what was handed to somebody who is unwound, and cannot return it, to the next, or back. Returns who is to be
-    /// woken.
+    /// Takes back the value that was granted to a waiter which is now unwound and cannot return it: grants the value to
+    /// the next waiter, or puts it back into the state. Returns the waiters to wake.
     fn regrant(state: &mut Self::State, value: Self::Value) -> Vec<WakeHandle>;
 
-    /// A waiter has left without having been handed anything, and was in the line until now if `was_in_line`: if not, it was
-    /// passed over before. Returns who is to be woken: those whom it kept waiting.
-    fn left(state: &mut Self::State, was_in_line: bool) -> Vec<WakeHandle> {
-        let _ = (state, was_in_line);
+    /// Reacts to a waiter that left without a grant. `was_queued` is `false` if it was skipped or closed before.
+    /// Returns the waiters to wake: those that waited only because this waiter was before them.
+    fn left(state: &mut Self::State, was_queued: bool) -> Vec<WakeHandle> {
+        let _ = (state, was_queued);
         Vec::new()
     }
 }
 
-/// How a wait in a line ended. The waiter has left it.
+/// The outcome of a wait in a wait queue. The waiter was removed from the queue.
 #[derive(Debug)]
 pub(crate) enum Ended<V> {
-    /// With something in hand. A cancel that came in the same moment is told by the next wait.
+    /// The waiter was granted this value. A cancel that came after the grant is reported by the next wait.
     Granted(V),
-    /// The thing that it waited for was closed.
+    /// The queue was closed. Holds the value that the waiter brought, as do the outcomes below.
     Closed(V),
-    /// The deadline came first.
+    /// The deadline passed first.
     TimedOut(V),
-    /// The task was cancelled, or the thread panics and cannot wait.
+    /// The task was cancelled, or cannot wait because its thread panics.
     Cancelled(V),
 }
 
-/// Leaves the line if the wait is unwound.
+/// The guard of an enqueued waiter: removes it if the wait is unwound, and passes a granted value on.
 struct Enqueued<'a, L: Line> {
     lock: &'a BiasedLock<L::State>,
     waiter: WaiterId,
@@ -445,22 +491,24 @@ impl<L: Line> Drop for Enqueued<'_, L> {
     fn drop(&mut self) {
         let mut state = self.lock.lock();
         let waiters = L::waiters(&mut state);
-        let was_in_line = waiters.nodes[self.waiter.0 as usize].status == Status::Queued;
-        let (value, handed) = waiters.remove(self.waiter);
-        let (value, wakers) = if handed {
+        let was_queued = waiters.nodes[self.waiter.0 as usize].status == Status::Queued;
+        let (value, granted) = waiters.remove(self.waiter);
+        let (value, wakers) = if granted {
             (None, L::regrant(&mut state, value))
         } else {
-            (Some(value), L::left(&mut state, was_in_line))
+            (Some(value), L::left(&mut state, was_queued))
         };
         drop(state);
         wake_all(wakers);
-        drop(value); // anybody's code
+        drop(value); // only here, without the lock: the destructor is the user's code
     }
 }
 
-/// Waits at `waiter`, in which whoever runs this has just been queued; the lock was given up meanwhile.
+/// Waits until `waiter` is granted a value, its queue is closed, the deadline passes or the task is cancelled, and
+/// removes it from the queue. The caller must have enqueued `waiter` for the current task or thread, and have released
+/// the lock.
 ///
-/// `wait` is `WaitSpec { reason: "a message", external: true, ..WaitSpec::DEFAULT }` or the like.
+/// `wait` describes the wait, for example `WaitSpec { reason: "a message", external: true, ..WaitSpec::DEFAULT }`.
 #[inline(always)]
 #[track_caller]
 pub(crate) fn wait_in<L: Line>(
@@ -472,6 +520,7 @@ pub(crate) fn wait_in<L: Line>(
     let enqueued = Enqueued::<L> { lock, waiter };
     loop {
         let outcome = wait_anywhere(wait, deadline);
+        // The status decides, not the outcome: a grant or a close that came first wins over a cancel or a deadline.
         let mut state = lock.lock();
         let waiters = L::waiters(&mut state);
         let status = waiters.nodes[waiter.0 as usize].status;
@@ -480,13 +529,16 @@ pub(crate) fn wait_in<L: Line>(
             Status::Closed => Ended::Closed,
             _ if outcome.is_err() => Ended::Cancelled,
             _ if deadline.is_some_and(|deadline| deadline <= now()) => Ended::TimedOut,
-            // That the wait is over was decided when it was passed over, though its limit has been moved since.
+            // A granter skipped this waiter because the deadline of a section had passed. Moving that deadline
+            // afterwards does not undo the skip.
             Status::Skipped => Ended::Cancelled,
+            // A spurious wake-up.
             _ => continue,
         };
+        // From here on this function removes the waiter itself.
         std::mem::forget(enqueued);
-        let (value, handed) = waiters.remove(waiter);
-        if !handed {
+        let (value, granted) = waiters.remove(waiter);
+        if !granted {
             let wakers = L::left(&mut state, status == Status::Queued);
             drop(state);
             wake_all(wakers);

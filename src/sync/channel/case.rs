@@ -1,21 +1,23 @@
 //! Sending and receiving as cases of a select.
+//!
+//! A case waits in the wait queue of its channel as a waiter of its select: see `wait::queue`.
 
 use super::core::{Channel, Receiving, Sending};
 use super::error::{RecvError, SendError, TryRecvError, TrySendError};
 use super::{Receiver, Sender};
 use crate::sync::select::Case;
-use crate::sync::select::sealed::{Internal, Operation, Turn};
+use crate::sync::select::sealed::{Internal, Operation, Registration};
 use crate::wait::queue::{Line, WaiterId, wake, wake_all};
 use std::fmt;
 
-/// To receive: see [`Receiver::case`].
+/// A receive operation of a [`Select`](crate::sync::Select). Returned by [`Receiver::case`].
 pub struct RecvCase<'a, T> {
     channel: &'a Channel<T>,
     waiter: Option<WaiterId>,
     received: Option<Result<T, RecvError>>,
 }
 
-/// To send: see [`Sender::case`].
+/// A send operation of a [`Select`](crate::sync::Select). Returned by [`Sender::case`] and [`Sender::case_from`].
 pub struct SendCase<'a, T> {
     channel: &'a Channel<T>,
     message: Message<'a, T>,
@@ -23,9 +25,11 @@ pub struct SendCase<'a, T> {
     sent: Option<Result<(), SendError<T>>>,
 }
 
-/// Where the message is until it is sent.
+/// The place of the message until it is sent.
 enum Message<'a, T> {
+    /// In the case.
     Own(Option<T>),
+    /// In the caller's `Option`.
     From(&'a mut Option<T>),
 }
 
@@ -39,24 +43,30 @@ impl<T> Message<'_, T> {
 }
 
 impl<T> Receiver<T> {
-    /// Receiving as a case of a [`Select`](crate::sync::Select).
+    /// Returns a case of a [`Select`](crate::sync::Select) that receives a message. The case is ready if a
+    /// [`recv`](Self::recv) would not wait: there is a message, or the channel is disconnected.
+    ///
+    /// Cancel safety: a cancelled select, and one that chooses another case, takes no message.
     pub fn case(&self) -> RecvCase<'_, T> {
         RecvCase { channel: &self.channel, waiter: None, received: None }
     }
 }
 
 impl<T> Sender<T> {
-    /// Sending as a case of a [`Select`](crate::sync::Select). If another case is chosen,
-    /// [`into_message`](SendCase::into_message) gives the message back.
+    /// Returns a case of a [`Select`](crate::sync::Select) that sends `message`. The case is ready if a
+    /// [`send`](Self::send) would not wait: there is room or a waiting receiver, or the channel is disconnected.
+    ///
+    /// Cancel safety: a cancelled select, and one that chooses another case, does not send.
+    /// [`into_message`](SendCase::into_message) then returns the message.
     pub fn case(&self, message: T) -> SendCase<'_, T> {
         SendCase { channel: &self.channel, message: Message::Own(Some(message)), waiter: None, sent: None }
     }
 
-    /// As [`case`](Self::case), with a message that is taken out of `message` only if this case is chosen.
+    /// Like [`case`](Self::case), but leaves the message in `message` if this case is not chosen.
     ///
     /// # Panics
     ///
-    /// If there is none.
+    /// If `message` is `None`.
     #[track_caller]
     pub fn case_from<'a>(&'a self, message: &'a mut Option<T>) -> SendCase<'a, T> {
         assert!(message.is_some(), "cannot send from an empty Option: there is no message");
@@ -65,33 +75,41 @@ impl<T> Sender<T> {
 }
 
 impl<T> RecvCase<'_, T> {
-    /// What was received, after this case was chosen; once.
+    /// Returns the received message. Call it once, after the select has chosen this case.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Disconnected`] if the channel is empty, and closed or without senders.
     ///
     /// # Panics
     ///
-    /// If it was not chosen, or this was called before.
+    /// If this case was not chosen, or its result was taken before.
     #[track_caller]
     pub fn take(&mut self) -> Result<T, RecvError> {
-        self.received.take().expect("only the chosen case has a result, and it has it once")
+        self.received.take().expect("only the chosen case has a result, and `take` returns it once")
     }
 }
 
 impl<T> SendCase<'_, T> {
-    /// Whether it was sent, after this case was chosen; once.
+    /// Returns `Ok` if the message was sent. Call it once, after the select has chosen this case.
     ///
     /// # Errors
     ///
-    /// [`SendError::Disconnected`] with the message.
+    /// [`SendError::Disconnected`] with the message, if the channel is closed or without receivers.
     ///
     /// # Panics
     ///
-    /// If it was not chosen, or this was called before.
+    /// If this case was not chosen, or its result was taken before.
     #[track_caller]
     pub fn take(&mut self) -> Result<(), SendError<T>> {
-        self.sent.take().expect("only the chosen case has a result, and it has it once")
+        self.sent.take().expect("only the chosen case has a result, and `take` returns it once")
     }
 
-    /// The message, if it was not sent and is not to be taken from elsewhere.
+    /// Returns the message if this case was not chosen.
+    ///
+    /// Returns `None` if it was chosen: then the message was sent, or is in the error that [`take`](Self::take)
+    /// returns. Returns `None` also for a case made by [`case_from`](Sender::case_from), which leaves an unsent message
+    /// in its `Option`.
     pub fn into_message(self) -> Option<T> {
         match self.message {
             Message::Own(message) => message,
@@ -118,25 +136,26 @@ impl<T> Operation for RecvCase<'_, T> {
         self.received.is_some()
     }
 
-    fn enqueue(&mut self, turn: Turn, _: Internal) -> bool {
+    fn enqueue(&mut self, registration: Registration, _: Internal) -> bool {
         let mut state = self.channel.state.lock();
-        if state.can_recv(turn.select_state) {
+        if state.can_recv(registration.select_state) {
             return false;
         }
-        self.waiter = Some(state.receiving.enqueue_select(None, turn.select_state, turn.index));
+        self.waiter = Some(state.receiving.enqueue_select(None, registration.select_state, registration.index));
         true
     }
 
-    fn is_ready(&self, turn: Turn, _: Internal) -> bool {
-        self.channel.state.lock().can_recv(turn.select_state)
+    fn is_ready(&self, registration: Registration, _: Internal) -> bool {
+        self.channel.state.lock().can_recv(registration.select_state)
     }
 
     fn leave(&mut self, keep: bool, _: Internal) {
         let Some(waiter) = self.waiter.take() else { return };
         let mut state = self.channel.state.lock();
-        let (message, handed) = state.receiving.remove(waiter);
+        let (message, granted) = state.receiving.remove(waiter);
         match message {
-            Some(message) if handed && !keep => {
+            // The select is unwound, and cannot return the message.
+            Some(message) if granted && !keep => {
                 let wakers = Receiving::regrant(&mut state, Some(message));
                 drop(state);
                 wake_all(wakers);
@@ -150,7 +169,8 @@ impl<T> Case for SendCase<'_, T> {}
 
 impl<T> Operation for SendCase<'_, T> {
     fn try_complete(&mut self, _: Internal) -> bool {
-        let message = self.message.slot().take().expect("it was not sent");
+        let message =
+            self.message.slot().take().expect("a send case that was chosen has no message left: make a new case");
         let attempt = self.channel.state.lock().try_send(message);
         self.sent = match attempt {
             Ok(waker) => {
@@ -168,18 +188,18 @@ impl<T> Operation for SendCase<'_, T> {
         self.sent.is_some()
     }
 
-    fn enqueue(&mut self, turn: Turn, _: Internal) -> bool {
+    fn enqueue(&mut self, registration: Registration, _: Internal) -> bool {
         let mut state = self.channel.state.lock();
-        if state.can_send(turn.select_state) {
+        if state.can_send(registration.select_state) {
             return false;
         }
         let message = self.message.slot().take();
-        self.waiter = Some(state.sending.enqueue_select(message, turn.select_state, turn.index));
+        self.waiter = Some(state.sending.enqueue_select(message, registration.select_state, registration.index));
         true
     }
 
-    fn is_ready(&self, turn: Turn, _: Internal) -> bool {
-        self.channel.state.lock().can_send(turn.select_state)
+    fn is_ready(&self, registration: Registration, _: Internal) -> bool {
+        self.channel.state.lock().can_send(registration.select_state)
     }
 
     fn leave(&mut self, _keep: bool, _: Internal) {

@@ -1,12 +1,18 @@
-//! What both ends of a channel share: the messages that nobody has taken, and two lines of waiters.
+//! The shared state of a channel: a ring buffer of messages, and the wait queues of senders and receivers.
 //!
 //! # Invariants
 //!
-//! 1. Somebody waits to receive only while there is no message and nobody waits to send.
-//! 2. Somebody waits to send only while there is no room.
+//! 1. A receiver waits only while the buffer is empty and no sender waits.
+//! 2. A sender waits only while the buffer is full.
 //!
-//! So a message goes straight to whoever waits for it, and room that becomes free goes at once to the message of the first
-//! who waits to send: nobody who comes later can be faster.
+//! A message therefore goes directly to the first waiting receiver (hand-off), and a freed slot is filled at once with
+//! the message of the first waiting sender. A later caller can never overtake a waiter.
+//!
+//! # Memory
+//!
+//! The ring buffer is a `VecDeque`. It grows on demand and does not shrink. Even an unbounded channel keeps the memory
+//! of its high-water mark, and frees it when its last receiver is dropped. The nodes of the wait queues are kept until
+//! the channel is freed.
 
 use super::error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 use crate::wait::lock::BiasedLock;
@@ -18,26 +24,28 @@ use std::time::Instant;
 
 pub(super) struct Channel<T> {
     pub(super) state: BiasedLock<State<T>>,
-    /// How many messages may lie in it; `usize::MAX` for as many as there is memory for.
+    /// The greatest number of messages that the channel holds; `usize::MAX` if unbounded.
     pub(super) capacity: usize,
 }
 
 pub(super) struct State<T> {
-    /// Sent, and received by nobody yet.
+    /// The ring buffer: messages that were sent and not yet received.
     pub(super) buffer: VecDeque<T>,
-    /// As the channel's.
+    /// A copy of `Channel::capacity`.
     capacity: usize,
-    /// Those who wait to receive, with room for a message.
+    /// The wait queue of receivers. Each has room for one message.
     pub(super) receiving: WaitQueue<Option<T>>,
-    /// Those who wait to send, with their messages.
+    /// The wait queue of senders. Each has its message.
     pub(super) sending: WaitQueue<Option<T>>,
+    /// The number of `Sender`s that exist.
     pub(super) senders: usize,
+    /// The number of `Receiver`s that exist.
     pub(super) receivers: usize,
-    /// Closed by hand.
+    /// Whether `close` was called. A channel that lost all senders or all receivers is disconnected without it.
     closed: bool,
 }
 
-/// The line of those who wait to receive.
+/// The wait queue of receivers.
 pub(super) struct Receiving<T>(PhantomData<T>);
 
 impl<T> Line for Receiving<T> {
@@ -49,14 +57,15 @@ impl<T> Line for Receiving<T> {
     }
 
     fn regrant(state: &mut State<T>, message: Option<T>) -> Vec<WakeHandle> {
-        let message = message.expect("it was handed one");
+        let message = message.expect("a granted receiver has a message");
         match state.receiving.grant() {
             Some(waiter) => {
                 *state.receiving.value(waiter) = Some(message);
                 vec![state.receiving.waker(waiter)]
             }
             None => {
-                // Though there may be no room: it was sent.
+                // To the front, because it was sent before the messages in the buffer. The buffer may exceed its
+                // capacity by this: the send has already succeeded.
                 state.buffer.push_front(message);
                 Vec::new()
             }
@@ -64,7 +73,7 @@ impl<T> Line for Receiving<T> {
     }
 }
 
-/// The line of those who wait to send.
+/// The wait queue of senders.
 pub(super) struct Sending<T>(PhantomData<T>);
 
 impl<T> Line for Sending<T> {
@@ -75,6 +84,7 @@ impl<T> Line for Sending<T> {
         &mut state.sending
     }
 
+    /// Does nothing: the message of a granted sender is in the buffer or with a receiver, so it was sent.
     fn regrant(_: &mut State<T>, _sent: Option<T>) -> Vec<WakeHandle> {
         Vec::new()
     }
@@ -89,7 +99,7 @@ impl<T> State<T> {
         self.closed || self.senders == 0
     }
 
-    /// Sends without waiting. Whoever was handed the message is to be woken.
+    /// Sends without waiting. Returns the wake handle of the receiver that was granted the message, if any.
     #[inline(always)]
     pub(super) fn try_send(&mut self, message: T) -> Result<Option<WakeHandle>, TrySendError<T>> {
         if self.is_closed_to_senders() {
@@ -106,7 +116,8 @@ impl<T> State<T> {
         Ok(None)
     }
 
-    /// Receives without waiting. Whose message took the room that has become free is to be woken.
+    /// Receives without waiting. Returns the message, and the wake handle of the sender whose message was taken or
+    /// filled the freed slot, if any.
     #[inline(always)]
     pub(super) fn try_recv(&mut self) -> Result<(T, Option<WakeHandle>), TryRecvError> {
         if let Some(message) = self.buffer.pop_front() {
@@ -114,34 +125,35 @@ impl<T> State<T> {
             return Ok((message, waker));
         }
         if let Some(waiter) = self.sending.grant() {
-            let message = self.sending.value(waiter).take().expect("it waits to send it");
+            let message = self.sending.value(waiter).take().expect("a queued sender has its message");
             return Ok((message, Some(self.sending.waker(waiter))));
         }
         Err(if self.is_closed_to_receivers() { TryRecvError::Disconnected } else { TryRecvError::Empty })
     }
 
-    /// Whether somebody who waits with `select_state` could receive, or would be told that nothing will ever come.
+    /// Returns whether `try_recv` would return a message or `Disconnected` to the select `select_state`.
     pub(super) fn can_recv(&mut self, select_state: &'static SelectState) -> bool {
         !self.buffer.is_empty() || self.is_closed_to_receivers() || self.sending.has_other(select_state)
     }
 
-    /// Whether somebody who waits with `select_state` could send, or would be told that nobody will ever receive.
+    /// Returns whether `try_send` would send or return `Disconnected` for the select `select_state`.
     pub(super) fn can_send(&mut self, select_state: &'static SelectState) -> bool {
         self.buffer.len() < self.capacity || self.is_closed_to_senders() || self.receiving.has_other(select_state)
     }
 
-    /// Takes in the message of the first who waits to send, if there is room.
+    /// Moves the message of the first waiting sender into the buffer, if there is room. Returns the sender's wake
+    /// handle.
     fn admit(&mut self) -> Option<WakeHandle> {
         if self.buffer.len() >= self.capacity {
             return None;
         }
         let waiter = self.sending.grant()?;
-        let message = self.sending.value(waiter).take().expect("it waits to send it");
+        let message = self.sending.value(waiter).take().expect("a queued sender has its message");
         self.buffer.push_back(message);
         Some(self.sending.waker(waiter))
     }
 
-    /// Closes it by hand. Who is to be woken; none if it was closed already.
+    /// Closes the channel, and returns the waiters to wake. Returns `None` if it was already closed or disconnected.
     pub(super) fn close(&mut self) -> Option<Vec<WakeHandle>> {
         if self.is_closed_to_receivers() || self.is_closed_to_senders() {
             return None;
@@ -155,7 +167,7 @@ impl<T> State<T> {
 
 impl<T> Channel<T> {
     pub(super) fn new(capacity: usize) -> Channel<T> {
-        // So much that a small channel never grows; memory for the largest is not taken before it is needed.
+        // A small channel never reallocates its ring buffer. A larger one allocates on demand.
         let room = if capacity == usize::MAX { 0 } else { capacity.min(64) };
         let state = State {
             buffer: VecDeque::with_capacity(room),
@@ -191,6 +203,7 @@ impl<T> Channel<T> {
     #[track_caller]
     pub(super) fn send(&self, message: T, deadline: Option<Instant>) -> Result<(), SendTimeoutError<T>> {
         let mut state = self.state.lock();
+        // An unbounded send never waits, so it counts no budget.
         let message = match state.try_send(message) {
             Ok(waker) => {
                 drop(state);
@@ -214,7 +227,7 @@ impl<T> Channel<T> {
         let waiter = state.sending.enqueue(Some(message));
         drop(state);
         let reason = if self.capacity == 0 { "a receiver" } else { "room in a channel" };
-        let own = |message: Option<T>| message.expect("nobody took it");
+        let own = |message: Option<T>| message.expect("no receiver took the message of a sender without a grant");
         match wait_in::<Sending<T>>(
             &self.state,
             waiter,
@@ -252,7 +265,7 @@ impl<T> Channel<T> {
         drop(state);
         let wait = WaitSpec { reason: "a message", external: true, ..WaitSpec::DEFAULT };
         match wait_in::<Receiving<T>>(&self.state, waiter, wait, deadline) {
-            Ended::Granted(message) => Ok(message.expect("it was handed one")),
+            Ended::Granted(message) => Ok(message.expect("a granted receiver has a message")),
             Ended::Closed(_) => Err(RecvTimeoutError::Disconnected),
             Ended::TimedOut(_) => Err(RecvTimeoutError::Timeout),
             Ended::Cancelled(_) => Err(RecvTimeoutError::Cancelled),
@@ -264,7 +277,7 @@ impl<T> Channel<T> {
         wakers.map(wake_all).is_some()
     }
 
-    /// One sender less.
+    /// Counts down the senders. The last one disconnects the channel: waiting receivers return.
     pub(super) fn drop_sender(&self) {
         let mut state = self.state.lock();
         state.senders -= 1;
@@ -276,7 +289,8 @@ impl<T> Channel<T> {
         wake_all(wakers);
     }
 
-    /// One receiver less. With the last one the messages go that nobody has taken.
+    /// Counts down the receivers. The last one disconnects the channel: waiting senders return, and the messages in the
+    /// buffer are dropped with the buffer's memory.
     pub(super) fn drop_receiver(&self) {
         let mut state = self.state.lock();
         state.receivers -= 1;
@@ -287,6 +301,6 @@ impl<T> Channel<T> {
         let messages = std::mem::take(&mut state.buffer);
         drop(state);
         wake_all(wakers);
-        drop(messages); // anybody's code
+        drop(messages); // only here, without the lock: destructors are the user's code
     }
 }

@@ -1,86 +1,86 @@
-//! Why a message was not sent or received. What was to be sent comes back.
+//! The errors of sending and receiving. The error of a failed send returns the message.
 
 use std::fmt;
 
-/// Why [`Sender::send`](super::Sender::send) did not send.
+/// The error of [`Sender::send`](super::Sender::send). Holds the message, which was not sent.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum SendError<T> {
-    /// The channel was closed, or its last receiver is gone: nobody will ever take the message.
+    /// The channel was closed, or its last receiver was dropped. No later send can succeed.
     #[error("cannot send: the channel was closed, or its last receiver dropped")]
     Disconnected(T),
-    /// The task was cancelled while it waited, or could not wait because the thread panics.
+    /// The task was cancelled before its wait ended, or would have to wait while its thread panics.
     #[error("cannot wait to send: the task was cancelled")]
     Cancelled(T),
 }
 
-/// Why [`Sender::try_send`](super::Sender::try_send) did not send.
+/// The error of [`Sender::try_send`](super::Sender::try_send). Holds the message, which was not sent.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum TrySendError<T> {
-    /// There is no room, or, at capacity 0, nobody waits to receive.
+    /// The channel is full, or, at capacity 0, no receiver waits.
     #[error("cannot send at once: the channel is full")]
     Full(T),
-    /// As in [`SendError`].
+    /// Like [`SendError::Disconnected`].
     #[error("cannot send: the channel was closed, or its last receiver dropped")]
     Disconnected(T),
 }
 
-/// Why [`Sender::send_timeout`](super::Sender::send_timeout) or [`Sender::send_deadline`](super::Sender::send_deadline) did not
-/// send.
+/// The error of [`Sender::send_timeout`](super::Sender::send_timeout) and
+/// [`Sender::send_deadline`](super::Sender::send_deadline). Holds the message, which was not sent.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum SendTimeoutError<T> {
-    /// Nobody made room in time.
+    /// The deadline passed before there was room, or, at capacity 0, before a receiver took the message.
     #[error("cannot send: the channel stayed full until the deadline")]
     Timeout(T),
-    /// As in [`SendError`].
+    /// Like [`SendError::Disconnected`].
     #[error("cannot send: the channel was closed, or its last receiver dropped")]
     Disconnected(T),
-    /// As in [`SendError`].
+    /// Like [`SendError::Cancelled`].
     #[error("cannot wait to send: the task was cancelled")]
     Cancelled(T),
 }
 
-/// Why [`Receiver::recv`](super::Receiver::recv) received nothing.
+/// The error of [`Receiver::recv`](super::Receiver::recv). No message was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum RecvError {
-    /// The channel is empty, and was closed or lost its last sender: no message will ever come.
+    /// The channel is empty, and was closed or lost its last sender. No later receive can succeed.
     #[error("nothing to receive: the channel is empty, and was closed or lost its last sender")]
     Disconnected,
-    /// The task was cancelled while it waited, or could not wait because the thread panics.
+    /// The task was cancelled before its wait ended, or would have to wait while its thread panics.
     #[error("cannot wait to receive: the task was cancelled")]
     Cancelled,
 }
 
-/// Why [`Receiver::try_recv`](super::Receiver::try_recv) received nothing.
+/// The error of [`Receiver::try_recv`](super::Receiver::try_recv). No message was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum TryRecvError {
-    /// There is no message now.
+    /// The channel is empty, but a message may still come.
     #[error("nothing to receive now: the channel is empty")]
     Empty,
-    /// As in [`RecvError`].
+    /// Like [`RecvError::Disconnected`].
     #[error("nothing to receive: the channel is empty, and was closed or lost its last sender")]
     Disconnected,
 }
 
-/// Why [`Receiver::recv_timeout`](super::Receiver::recv_timeout) or [`Receiver::recv_deadline`](super::Receiver::recv_deadline)
-/// received nothing.
+/// The error of [`Receiver::recv_timeout`](super::Receiver::recv_timeout) and
+/// [`Receiver::recv_deadline`](super::Receiver::recv_deadline). No message was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum RecvTimeoutError {
-    /// No message came in time.
+    /// The deadline passed before a message came.
     #[error("nothing to receive: the channel stayed empty until the deadline")]
     Timeout,
-    /// As in [`RecvError`].
+    /// Like [`RecvError::Disconnected`].
     #[error("nothing to receive: the channel is empty, and was closed or lost its last sender")]
     Disconnected,
-    /// As in [`RecvError`].
+    /// Like [`RecvError::Cancelled`].
     #[error("cannot wait to receive: the task was cancelled")]
     Cancelled,
 }
 
-/// What the errors of sending have in common: `into_inner`, and a Debug that asks nothing of the message.
+/// Implements the common part of the send errors: `into_inner`, and a `Debug` that does not require `T: Debug`.
 macro_rules! with_message {
     ($($error:ident: $($kind:ident)+;)+) => { $(
         impl<T> $error<T> {
-            /// The message.
+            /// Returns the message that was not sent.
             pub fn into_inner(self) -> T {
                 match self {
                     $($error::$kind(message))|+ => message,
@@ -105,7 +105,7 @@ with_message! {
 }
 
 impl<T> SendTimeoutError<T> {
-    /// Without a deadline there is no timeout.
+    /// Converts the error of a send without a deadline. Such a send never returns `Timeout`.
     pub(super) fn without_deadline(self) -> SendError<T> {
         match self {
             SendTimeoutError::Disconnected(message) => SendError::Disconnected(message),
@@ -115,6 +115,7 @@ impl<T> SendTimeoutError<T> {
 }
 
 impl RecvTimeoutError {
+    /// Converts the error of a receive without a deadline. Such a receive never returns `Timeout`.
     pub(super) fn without_deadline(self) -> RecvError {
         match self {
             RecvTimeoutError::Disconnected => RecvError::Disconnected,
@@ -124,7 +125,7 @@ impl RecvTimeoutError {
 }
 
 impl<T> From<SendError<T>> for TrySendError<T> {
-    /// A send that was cut short is one that could not be done at once.
+    /// Converts `Cancelled` to `Full`: a send that waited before it was cancelled found the channel full.
     fn from(error: SendError<T>) -> TrySendError<T> {
         match error {
             SendError::Disconnected(message) => TrySendError::Disconnected(message),

@@ -1,20 +1,20 @@
-//! Messages one after the other.
+//! Iterators over the messages of a channel, blocking and non-blocking.
 
 use super::Receiver;
 
-/// The messages to come: see [`Receiver::iter`].
+/// A blocking iterator over received messages. Returned by [`Receiver::iter`].
 #[derive(Debug)]
 pub struct Iter<'a, T> {
     pub(super) receiver: &'a Receiver<T>,
 }
 
-/// The messages that are there: see [`Receiver::try_iter`].
+/// A non-blocking iterator over received messages. Returned by [`Receiver::try_iter`].
 #[derive(Debug)]
 pub struct TryIter<'a, T> {
     pub(super) receiver: &'a Receiver<T>,
 }
 
-/// The messages to come, of a receiver that is used up.
+/// A blocking iterator over received messages that owns its receiver. Returned by [`Receiver::into_iter`].
 #[derive(Debug)]
 pub struct IntoIter<T> {
     receiver: Receiver<T>,
@@ -59,7 +59,7 @@ impl<T> IntoIterator for Receiver<T> {
     type Item = T;
     type IntoIter = IntoIter<T>;
 
-    /// As [`iter`](Receiver::iter), and keeps the receiver until it is dropped.
+    /// Returns a blocking iterator like [`iter`](Receiver::iter), which drops the receiver when it is dropped.
     fn into_iter(self) -> IntoIter<T> {
         IntoIter { receiver: self }
     }

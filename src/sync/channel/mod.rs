@@ -1,11 +1,34 @@
-//! Channels: messages from many senders to many receivers, each received once, in the order in which they were sent.
+//! Multi-producer, multi-consumer channels: each message is received once, in the order in which messages were sent.
 //!
-//! Names and behaviour are crossbeam-channel's. [`bounded`] makes senders wait while so many messages are under way,
-//! [`rendezvous`] until somebody receives, [`unbounded`] never. A channel is closed for receivers when it is empty and its last
-//! [`Sender`] is gone, and for senders when its last [`Receiver`] is, or for both by [`close`](Sender::close).
+//! Names and behaviour are those of crossbeam-channel:
 //!
-//! What needs no wait is done also by a task that was cancelled. While the thread panics nothing waits: what cannot be done at
-//! once fails as if it were cancelled.
+//! * [`bounded`] holds up to `capacity` messages. Senders wait while it is full (backpressure).
+//! * [`rendezvous`] holds none. A sender waits until a receiver takes its message.
+//! * [`unbounded`] holds any number. Senders never wait.
+//!
+//! # Disconnection
+//!
+//! Receiving fails with `Disconnected` when the channel is empty and its last [`Sender`] was dropped; sending, when its
+//! last [`Receiver`] was dropped. [`close`](Sender::close) disconnects both halves.
+//!
+//! # Fairness
+//!
+//! Senders and receivers wait in FIFO wait queues. A message goes directly to the first waiting receiver (hand-off),
+//! and a freed slot to the message of the first waiting sender, so a later caller never overtakes an earlier one.
+//!
+//! # Cancel safety
+//!
+//! A cancelled `recv` takes no message, and a cancelled `send` sends none and returns its message; the same holds for
+//! timeouts and deadlines. A call that need not wait succeeds also in a cancelled task.
+//!
+//! If a task is unwound while it waits in `recv`, a message that it was handed goes to the next receiver, or back to
+//! the front of the channel. If a task is unwound while it waits in `send`, its message was either sent or is dropped.
+//!
+//! # Memory
+//!
+//! The messages are stored in a ring buffer, which grows on demand and does not shrink: see [`unbounded`].
+//!
+//! # Examples
 //!
 //! ```
 //! use cede::sync::channel;
@@ -32,7 +55,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A channel in which up to `capacity` messages may lie; with 0 the same as [`rendezvous`].
+/// Creates a channel that holds up to `capacity` messages. A sender waits while the channel is full (backpressure).
+/// Capacity 0 creates a [`rendezvous`] channel.
 ///
 /// ```
 /// use cede::sync::channel::{TrySendError, bounded};
@@ -46,7 +70,7 @@ pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     (Sender { channel: Arc::clone(&channel) }, Receiver { channel })
 }
 
-/// A channel in which no message lies: a sender waits until a receiver takes its message.
+/// Creates a channel that holds no messages (capacity 0): a sender waits until a receiver takes its message.
 ///
 /// ```
 /// let (sender, receiver) = cede::sync::channel::rendezvous();
@@ -59,7 +83,10 @@ pub fn rendezvous<T>() -> (Sender<T>, Receiver<T>) {
     bounded(0)
 }
 
-/// A channel in which any number of messages may lie: sending never waits.
+/// Creates a channel that holds any number of messages: sending never waits, so there is no backpressure.
+///
+/// Its memory grows with the messages that are not yet received, and does not shrink: the channel keeps the memory of
+/// its high-water mark until the last [`Receiver`] is dropped.
 ///
 /// ```
 /// let (sender, receiver) = cede::sync::channel::unbounded();
@@ -70,23 +97,27 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
     bounded(usize::MAX)
 }
 
-/// The end that messages go in at. Clones share the channel.
+/// The sending half of a channel. Clones send to the same channel.
 pub struct Sender<T> {
     channel: Arc<Channel<T>>,
 }
 
-/// The end that messages come out of. Clones share the channel: each message goes to one of them.
+/// The receiving half of a channel. Clones receive from the same channel, and each message goes to one of them.
 pub struct Receiver<T> {
     channel: Arc<Channel<T>>,
 }
 
 impl<T> Sender<T> {
-    /// Sends, waiting while there is no room; at capacity 0, until somebody receives. Those who wait have their turns in the
-    /// order in which they came.
+    /// Sends a message, and waits while the channel is full; at capacity 0, until a receiver takes the message. Senders
+    /// are served in arrival order.
+    ///
+    /// Cancel safety: a cancelled `send` sends nothing, and its error returns the message.
     ///
     /// # Errors
     ///
-    /// [`SendError`] with the message: it was not sent, and nobody will receive it.
+    /// [`SendError::Disconnected`] if the channel was closed or has no receivers; [`SendError::Cancelled`] if the task
+    /// is cancelled before its wait ends, or would have to wait while its thread panics. Both hold the message, which
+    /// was not sent.
     ///
     /// # Panics
     ///
@@ -105,31 +136,35 @@ impl<T> Sender<T> {
         self.channel.send(message, None).map_err(SendTimeoutError::without_deadline)
     }
 
-    /// Sends if that needs no wait.
+    /// Sends a message if that is possible without waiting.
     ///
     /// # Errors
     ///
-    /// [`TrySendError`] with the message.
+    /// [`TrySendError::Full`] if `send` would have to wait; [`TrySendError::Disconnected`] if the channel was closed or
+    /// has no receivers. Both hold the message, which was not sent.
     ///
     /// ```
     /// use cede::sync::channel::{TrySendError, rendezvous};
     /// let (sender, _receiver) = rendezvous();
-    /// assert_eq!(sender.try_send(1), Err(TrySendError::Full(1)), "nobody waits for it");
+    /// assert_eq!(sender.try_send(1), Err(TrySendError::Full(1)), "no receiver waits");
     /// ```
     #[inline]
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
         self.channel.try_send(message)
     }
 
-    /// Sends, waiting no longer than `timeout`.
+    /// Like [`send`](Self::send), but gives up after `timeout`. A timeout too long to be represented never expires.
+    ///
+    /// Cancel safety: without `Ok` nothing was sent, and the error returns the message.
     ///
     /// # Errors
     ///
-    /// [`SendTimeoutError`] with the message.
+    /// [`SendTimeoutError::Timeout`] after `timeout`, and otherwise the errors of [`send`](Self::send). All hold the
+    /// message.
     ///
     /// # Panics
     ///
-    /// As [`send`](Self::send).
+    /// Where [`send`](Self::send) panics.
     ///
     /// ```
     /// use cede::sync::channel::{SendTimeoutError, rendezvous};
@@ -142,15 +177,18 @@ impl<T> Sender<T> {
         self.channel.send(message, now().checked_add(timeout))
     }
 
-    /// Sends, waiting no longer than until `deadline`, by the clock of [`time::now`](crate::time::now).
+    /// Like [`send`](Self::send), but gives up at `deadline`, by the clock of [`time::now`](crate::time::now).
+    ///
+    /// Cancel safety: without `Ok` nothing was sent, and the error returns the message.
     ///
     /// # Errors
     ///
-    /// [`SendTimeoutError`] with the message.
+    /// [`SendTimeoutError::Timeout`] at `deadline`, and otherwise the errors of [`send`](Self::send). All hold the
+    /// message.
     ///
     /// # Panics
     ///
-    /// As [`send`](Self::send).
+    /// Where [`send`](Self::send) panics.
     #[track_caller]
     pub fn send_deadline(&self, message: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
         self.channel.send(message, Some(deadline))
@@ -158,11 +196,15 @@ impl<T> Sender<T> {
 }
 
 impl<T> Receiver<T> {
-    /// Receives, waiting while there is no message. Those who wait receive in the order in which they came.
+    /// Receives a message, and waits while the channel is empty. Receivers are served in arrival order.
+    ///
+    /// Cancel safety: a cancelled `recv` takes no message.
     ///
     /// # Errors
     ///
-    /// [`RecvError`]; messages that were sent before the channel was closed are received first.
+    /// [`RecvError::Disconnected`] if the channel is empty, and was closed or has no senders: messages that were sent
+    /// before are received first. [`RecvError::Cancelled`] if the task is cancelled before its wait ends, or would have
+    /// to wait while its thread panics.
     ///
     /// # Panics
     ///
@@ -182,11 +224,12 @@ impl<T> Receiver<T> {
         self.channel.recv(None).map_err(RecvTimeoutError::without_deadline)
     }
 
-    /// Receives if that needs no wait.
+    /// Receives a message if that is possible without waiting.
     ///
     /// # Errors
     ///
-    /// [`TryRecvError`].
+    /// [`TryRecvError::Empty`] if `recv` would have to wait; [`TryRecvError::Disconnected`] if the channel is empty,
+    /// and was closed or has no senders.
     ///
     /// ```
     /// use cede::sync::channel::{TryRecvError, unbounded};
@@ -200,15 +243,17 @@ impl<T> Receiver<T> {
         self.channel.try_recv()
     }
 
-    /// Receives, waiting no longer than `timeout`.
+    /// Like [`recv`](Self::recv), but gives up after `timeout`. A timeout too long to be represented never expires.
+    ///
+    /// Cancel safety: without `Ok` no message was taken.
     ///
     /// # Errors
     ///
-    /// [`RecvTimeoutError`].
+    /// [`RecvTimeoutError::Timeout`] after `timeout`, and otherwise the errors of [`recv`](Self::recv).
     ///
     /// # Panics
     ///
-    /// As [`recv`](Self::recv).
+    /// Where [`recv`](Self::recv) panics.
     ///
     /// ```
     /// use cede::sync::channel::{RecvTimeoutError, unbounded};
@@ -221,22 +266,27 @@ impl<T> Receiver<T> {
         self.channel.recv(now().checked_add(timeout))
     }
 
-    /// Receives, waiting no longer than until `deadline`, by the clock of [`time::now`](crate::time::now).
+    /// Like [`recv`](Self::recv), but gives up at `deadline`, by the clock of [`time::now`](crate::time::now).
+    ///
+    /// Cancel safety: without `Ok` no message was taken.
     ///
     /// # Errors
     ///
-    /// [`RecvTimeoutError`].
+    /// [`RecvTimeoutError::Timeout`] at `deadline`, and otherwise the errors of [`recv`](Self::recv).
     ///
     /// # Panics
     ///
-    /// As [`recv`](Self::recv).
+    /// Where [`recv`](Self::recv) panics.
     #[track_caller]
     pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
         self.channel.recv(Some(deadline))
     }
 
-    /// The messages to come. Waits for each, and ends when there will be no more, or when the task is cancelled
-    /// ([`task::check`](crate::task::check) tells which).
+    /// Returns a blocking iterator over received messages. Each step is a [`recv`](Self::recv): the iterator waits for
+    /// a message, and panics where `recv` panics. The iterator ends when the channel is disconnected or the task is
+    /// cancelled; [`task::check`](crate::task::check) tells which.
+    ///
+    /// Cancel safety: a cancelled step takes no message.
     ///
     /// ```
     /// let (sender, receiver) = cede::sync::channel::unbounded();
@@ -248,7 +298,8 @@ impl<T> Receiver<T> {
         Iter { receiver: self }
     }
 
-    /// The messages that are there. Waits for nothing.
+    /// Returns a non-blocking iterator over received messages. Each step is a [`try_recv`](Self::try_recv); the
+    /// iterator ends when the channel is empty, disconnected or not.
     ///
     /// ```
     /// let (sender, receiver) = cede::sync::channel::unbounded();
@@ -260,32 +311,35 @@ impl<T> Receiver<T> {
     }
 }
 
-/// What both ends can tell and do.
+/// Implements the methods and traits common to both halves.
 macro_rules! both_ends {
     ($($end:ident, $count:ident, $drop:ident;)+) => { $(
         impl<T> $end<T> {
-            /// How many messages lie in the channel. Those whose senders wait do not count.
+            /// Returns the number of messages in the channel, without the messages of waiting senders.
             pub fn len(&self) -> usize {
                 self.channel.state.lock().buffer.len()
             }
 
-            /// Whether no message lies in the channel; always so at capacity 0.
+            /// Returns whether no message is in the channel; at capacity 0 always `true`.
             pub fn is_empty(&self) -> bool {
                 self.len() == 0
             }
 
-            /// Whether there is no room for a message; always so at capacity 0.
+            /// Returns whether the channel has no room for a message; at capacity 0 always `true`.
             pub fn is_full(&self) -> bool {
                 self.len() >= self.channel.capacity
             }
 
-            /// How many messages there is room for; `None` if any number.
+            /// Returns the capacity in messages; `None` if the channel is unbounded.
             pub fn capacity(&self) -> Option<usize> {
                 Some(self.channel.capacity).filter(|capacity| *capacity != usize::MAX)
             }
 
-            /// Closes the channel for everybody. Those who wait to send get their messages back; what was sent can still be
-            /// received. False if it was closed already, or one side is gone.
+            /// Closes the channel for all its senders and receivers. Waiting calls return `Disconnected`, those of
+            /// senders with their messages. Messages in the channel can still be received.
+            ///
+            /// Returns `false`, and does nothing, if the channel was already closed, or has lost all senders or all
+            /// receivers.
             ///
             /// ```
             /// use cede::sync::channel::{RecvError, SendError, unbounded};
@@ -300,7 +354,7 @@ macro_rules! both_ends {
                 self.channel.close()
             }
 
-            /// Whether both are ends of the same channel.
+            /// Returns whether both belong to the same channel.
             pub fn same_channel(&self, other: &Self) -> bool {
                 Arc::ptr_eq(&self.channel, &other.channel)
             }

@@ -1,21 +1,21 @@
-//! Cases that are not about channels.
+//! The cases of a select that are not channel operations: a time, the end of a task, a promise.
 
 use super::Case;
-use super::sealed::{Internal, Operation, Turn};
+use super::sealed::{Internal, Operation, Registration};
 use crate::sync::promise::{Completion, PromiseError};
 use crate::task::{JoinError, JoinHandle};
 use crate::time::now;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// That a time comes: see [`after`] and [`at`].
+/// A case that becomes ready at a time. Returned by [`after`] and [`at`].
 #[derive(Debug)]
 pub struct AfterCase {
-    /// None for never.
+    /// `None` if the case never becomes ready.
     deadline: Option<Instant>,
 }
 
-/// Ready from `duration` after now on.
+/// Returns a case that becomes ready when `duration` has passed. A duration too long to be represented never passes.
 ///
 /// ```
 /// use cede::sync::select;
@@ -31,13 +31,13 @@ pub fn after(duration: Duration) -> AfterCase {
     AfterCase { deadline: now().checked_add(duration) }
 }
 
-/// Ready from `deadline` on, by the clock of [`time::now`](crate::time::now).
+/// Returns a case that becomes ready at `deadline`, by the clock of [`time::now`](crate::time::now).
 pub fn at(deadline: Instant) -> AfterCase {
     AfterCase { deadline: Some(deadline) }
 }
 
 impl AfterCase {
-    /// That the time has come is all there is to know.
+    /// Does nothing. Every case has this method; a time has no result.
     pub fn take(&mut self) {}
 }
 
@@ -48,12 +48,12 @@ impl Operation for AfterCase {
         self.deadline.is_some_and(|deadline| deadline <= now())
     }
 
-    fn enqueue(&mut self, _: Turn, _: Internal) -> bool {
+    fn enqueue(&mut self, _: Registration, _: Internal) -> bool {
         true
     }
 
-    fn is_ready(&self, _: Turn, _: Internal) -> bool {
-        false // the wait itself knows the deadline
+    fn is_ready(&self, _: Registration, _: Internal) -> bool {
+        false // the select waits with the earliest deadline of its cases
     }
 
     fn leave(&mut self, _: bool, _: Internal) {}
@@ -67,14 +67,16 @@ impl Operation for AfterCase {
     }
 }
 
-/// The end of a task: see [`join`].
+/// A case that becomes ready when a task ends. Returned by [`join`].
 pub struct JoinCase<'a, T> {
     handle: &'a mut JoinHandle<T>,
     listens: bool,
     result: Option<Result<T, JoinError>>,
 }
 
-/// Ready when the task has ended.
+/// Returns a case that becomes ready when the task has ended.
+///
+/// Cancel safety: a cancelled select, and one that chooses another case, leaves the result in `handle`.
 ///
 /// ```
 /// use cede::sync::select;
@@ -92,18 +94,18 @@ pub fn join<T>(handle: &mut JoinHandle<T>) -> JoinCase<'_, T> {
 }
 
 impl<T> JoinCase<'_, T> {
-    /// What the task came to, after this case was chosen; once.
+    /// Returns the result of the task. Call it once, after the select has chosen this case.
     ///
     /// # Errors
     ///
-    /// As [`JoinHandle::join`].
+    /// The errors of [`JoinHandle::try_join`].
     ///
     /// # Panics
     ///
-    /// If it was not chosen, or this was called before.
+    /// If this case was not chosen, or its result was taken before.
     #[track_caller]
     pub fn take(&mut self) -> Result<T, JoinError> {
-        self.result.take().expect("only the chosen case has a result, and it has it once")
+        self.result.take().expect("only the chosen case has a result, and `take` returns it once")
     }
 }
 
@@ -115,12 +117,12 @@ impl<T> Operation for JoinCase<'_, T> {
         self.result.is_some()
     }
 
-    fn enqueue(&mut self, _: Turn, _: Internal) -> bool {
+    fn enqueue(&mut self, _: Registration, _: Internal) -> bool {
         self.listens = self.handle.listen();
         self.listens
     }
 
-    fn is_ready(&self, _: Turn, _: Internal) -> bool {
+    fn is_ready(&self, _: Registration, _: Internal) -> bool {
         self.handle.is_finished()
     }
 
@@ -135,13 +137,13 @@ impl<T> Operation for JoinCase<'_, T> {
     }
 }
 
-/// A promise: see [`wait`].
+/// A case that becomes ready when a promise is completed. Returned by [`wait`].
 pub struct WaitCase<'a, T> {
     completion: &'a Completion<T>,
     waiter: Option<crate::wait::queue::WaiterId>,
 }
 
-/// Ready when the promise was set, has failed or was dropped.
+/// Returns a case that becomes ready when the promise was set, has failed or was dropped.
 ///
 /// ```
 /// use cede::sync::{Promise, select};
@@ -159,15 +161,15 @@ pub fn wait<T>(completion: &Completion<T>) -> WaitCase<'_, T> {
 }
 
 impl<'a, T> WaitCase<'a, T> {
-    /// What the promise came to, after this case was chosen.
+    /// Returns the value of the promise. Call it after the select has chosen this case.
     ///
     /// # Errors
     ///
-    /// As [`Completion::wait`].
+    /// [`PromiseError::Failed`] and [`PromiseError::Dropped`].
     ///
     /// # Panics
     ///
-    /// If it was not chosen.
+    /// If the promise is not completed: this case was not chosen.
     #[track_caller]
     pub fn take(&mut self) -> Result<&'a T, PromiseError> {
         self.completion.get().expect("only the chosen case has a result")
@@ -181,12 +183,12 @@ impl<T> Operation for WaitCase<'_, T> {
         self.completion.get().is_some()
     }
 
-    fn enqueue(&mut self, turn: Turn, _: Internal) -> bool {
-        self.waiter = self.completion.enqueue(turn.select_state, turn.index);
+    fn enqueue(&mut self, registration: Registration, _: Internal) -> bool {
+        self.waiter = self.completion.enqueue(registration.select_state, registration.index);
         self.waiter.is_some()
     }
 
-    fn is_ready(&self, _: Turn, _: Internal) -> bool {
+    fn is_ready(&self, _: Registration, _: Internal) -> bool {
         self.completion.get().is_some()
     }
 

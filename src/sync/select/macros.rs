@@ -1,31 +1,45 @@
-//! `select!`.
+//! The macro `select!`: parses the arms into cases and calls `select::among`.
 
-/// Waits for whichever of several things comes first, does it, and evaluates its arm.
+/// Waits until one of several operations is ready, performs it, and evaluates its arm.
 ///
 /// ```text
 /// recv(receiver) -> result => ..          result: Result<T, RecvError>
 /// send(sender, message) -> result => ..   result: Result<(), SendError<T>>
-/// send_from(sender, option) -> result => ..   takes the message out of an `&mut Option<T>` only if this is chosen
+/// send_from(sender, option) -> result => ..   option: &mut Option<T>, from which a chosen send takes its message
 /// join(handle) -> result => ..            handle: &mut JoinHandle<T>; result: Result<T, JoinError>
 /// wait(completion) -> result => ..        result: Result<&T, PromiseError>
 /// after(duration) => ..   at(instant) => ..
-/// default => ..                           if nothing can be done at once
-/// default(duration) => ..                 if nothing could be done for so long
+/// default => ..                           runs if no operation is ready
+/// default(duration) => ..                 runs if no operation becomes ready within `duration`
 /// ```
 ///
-/// The value is a `Result<_, Cancelled>`: `Ok` with the arm's value, or [`Cancelled`](crate::task::Cancelled) if the task was
-/// cancelled while it waited; then nothing was done. Of several operations that are ready one is chosen at random, and so it is
-/// of several that wait for the same channel. The choices are the same in every run, and depend on
-/// [`Config::seed`](crate::Config::seed). What is not chosen has not happened; the message of a `send` that was not chosen is
-/// dropped at the end, that of a `send_from` stays where it is.
+/// The value of the macro is a `Result<_, Cancelled>`: `Ok` with the value of the arm, or
+/// [`Cancelled`](crate::task::Cancelled) if the task was cancelled before its wait ended, or would have to wait while
+/// its thread panics.
 ///
-/// Channels, handles and messages are evaluated first, all of them, in order. A channel or promise may be any expression that
-/// dereferences to one: the macro borrows it, so it is not moved. Temporaries in it, such as `cell.borrow()`, live until the
-/// select is over, arm included; those in a message or a time end before the wait. At most one `default`; it may stand
-/// anywhere.
+/// Cancel safety: a cancelled `select!` performs no operation.
 ///
-/// The syntax is that of crossbeam-channel's `select!`, with more operations. One difference: crossbeam evaluates a message only
-/// if its `send` is chosen. Two arms that send the same value, or another arm that uses it, need `send_from` here.
+/// # Choice
+///
+/// Of several ready operations one is chosen at random, each with the same probability. So is one of several operations
+/// that wait for the same channel. In a run the random numbers depend only on [`Config::seed`](crate::Config::seed), so
+/// a deterministic program always makes the same choices. An operation that is not chosen has no effect. The message of
+/// a `send` that is not chosen is dropped at the end; that of a `send_from` stays in its `Option`.
+///
+/// # Evaluation
+///
+/// First the arguments of all operations are evaluated, in order, and last the duration of `default`. A channel or
+/// promise may be any expression that dereferences to one: the macro borrows it and does not move it. Temporaries in
+/// such an expression, for example `cell.borrow()`, live until the end of the select, including its arm. Temporaries in
+/// a message or a time are dropped before the wait. At most one arm may be a `default`, at any position.
+///
+/// The syntax is that of crossbeam-channel's `select!`, with more operations. One difference: crossbeam evaluates a
+/// message only if its `send` is chosen. Here two arms that send the same value, or an arm that uses a value which
+/// another arm sends, need `send_from`.
+///
+/// # Panics
+///
+/// If it would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
 ///
 /// ```
 /// use cede::{select, sync::channel};
@@ -47,16 +61,18 @@ macro_rules! select {
     () => { compile_error!("select! needs at least one arm: the operations are recv, send, send_from, join, wait, after, at and default") };
 }
 
-// Reads the arms one by one: `@arms [cases so far] [the number of the next] [the default] arms`. `@body` reads an arm's body,
-// and goes on; it is given the arm's first word twice, once to compare it and once for errors to point at. The variable of
-// each case is named by the step that reads it, so they are all different.
+// Parses the arms one by one: `@arms [cases so far] [number of the next case] [the default] arms`. `@body` parses the
+// body of an arm and continues with `@arms`. It receives the arm's first word twice: once to match it, and once as the
+// span that errors point at. Each recursion step introduces its own `case` variable, so macro hygiene keeps them
+// distinct.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __select {
-    // All arms are read.
+    // All arms are parsed.
     (@arms $cases:tt $next:tt []) => {
         $crate::__select!(
-            @emit $cases { $crate::sync::select::WaitMode::Until(None) } { unreachable!("it has no deadline") }
+            @emit $cases { $crate::sync::select::WaitMode::Until(None) }
+                { unreachable!("without a deadline a case was chosen") }
         )
     };
     (@arms $cases:tt $next:tt [$op:tt () $body:tt]) => {
@@ -68,7 +84,7 @@ macro_rules! __select {
     (@arms $cases:tt $next:tt [$op:tt $args:tt $body:tt]) => {
         $crate::__select!(@refuse $op $op RightArguments)
     };
-    // Up to the body
+    // An arm up to its body.
     (@arms $cases:tt $next:tt $default:tt $op:tt => $($rest:tt)*) => {
         $crate::__select!(@body $op $op () [] (_) $cases $next $default $($rest)*)
     };
@@ -124,8 +140,9 @@ macro_rules! __select {
         $crate::__select!(@refuse $op $op ArmWithComma)
     };
 
-    // The cases are made in the scrutinee of a `match`, where temporaries that they borrow from live until its end; and are
-    // bound by reference, so that they are not moved. The outer block ends the temporaries with the select.
+    // The cases are created in the scrutinee of a `match`, so that the temporaries that they borrow from live until the
+    // end of the `match`. They are bound by reference, so that they are not moved. The outer block drops the
+    // temporaries at the end of the select.
     (@emit [$({ $case:ident [$($number:tt)*] $op:tt $args:tt ($result:pat) { $body:expr } })*]
         { $mode:expr } { $default:expr }) => {{
         match &mut ($($crate::__select!(@case $op $op $args),)*) {
@@ -133,19 +150,20 @@ macro_rules! __select {
                 let mode = $mode;
                 match $crate::sync::select::among(&mut [$(&mut *$case),*], mode) {
                     Err(cancelled) => Err::<_, $crate::task::Cancelled>(cancelled),
-                    $(#[allow(unreachable_code, reason = "an arm may leave")]
+                    $(#[allow(unreachable_code, reason = "an arm may break or return")]
                     Ok(Some(chosen)) if chosen == $($number)* => {
                         let ($result,) = ($case.take(),);
                         Ok($body)
                     })*
-                    #[allow(unreachable_code, reason = "an arm may leave")]
+                    #[allow(unreachable_code, reason = "an arm may break or return")]
                     Ok(_) => $default,
                 }
             }
         }
     }};
 
-    // What each operation is. `@lent` is for an argument that is borrowed, `{ .. }` ends the temporaries of one that is not.
+    // The case of each operation. `@lent` borrows an argument; `{ .. }` drops the temporaries of an argument that is
+    // not borrowed.
     (@case recv $op:tt ($receiver:expr $(,)?)) => {
         $crate::sync::channel::Receiver::case($crate::__select!(@lent $op [$crate::sync::channel::Receiver] $receiver))
     };
@@ -164,14 +182,14 @@ macro_rules! __select {
     (@case after $op:tt ($duration:expr $(,)?)) => {{ $crate::sync::select::after($duration) }};
     (@case at $op:tt ($deadline:expr $(,)?)) => {{ $crate::sync::select::at($deadline) }};
     (@case $word:tt $op:tt $args:tt) => { $crate::__select!(@refuse $op $op RightArguments) };
-    // A reference to anything that dereferences to `$type`. The match evaluates `$value` without the expectation that it is
-    // one, which would refuse `if a { &b } else { &c }`. It binds the arm's first word so that a type error points there.
+    // Borrows any expression that dereferences to `$type`. The `match` evaluates `$value` without an expected type,
+    // which would reject `if a { &b } else { &c }`. It binds the arm's first word, so that a type error points there.
     (@lent $op:tt [$($type:tt)+] $value:expr) => {
         $crate::sync::select::lent::<$($type)+<_>>(match &($value) { $op => $op })
     };
 
-    // A type error at the arm's first word: `compile_error!` could only point at the whole select!. An operation that does
-    // not exist is named as such, whatever else is wrong with its arm.
+    // Reports a mistake as a type error at the arm's first word: `compile_error!` could only point at the whole
+    // select!. An unknown operation is reported as such, regardless of other mistakes in its arm.
     (@refuse recv $op:tt $mistake:ident) => { $crate::__select!(@mistake $op $mistake) };
     (@refuse send $op:tt $mistake:ident) => { $crate::__select!(@mistake $op $mistake) };
     (@refuse send_from $op:tt $mistake:ident) => { $crate::__select!(@mistake $op $mistake) };
@@ -189,7 +207,7 @@ macro_rules! __select {
         ))
     };
     (@mistake $op:tt $mistake:ident) => {{
-        #[allow(non_camel_case_types, reason = "it is named as the arm begins")]
+        #[allow(non_camel_case_types, reason = "named like the first word of the arm")]
         struct $op;
         $crate::sync::select::mistakes::$mistake::refuse($op)
     }};

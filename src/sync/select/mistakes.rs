@@ -1,12 +1,12 @@
-//! The compiler's messages about a `select!` that is written wrongly.
+//! The compiler's error messages for a malformed `select!`.
 //!
-//! No type implements these traits. For a wrong arm the macro asks for an implementation, by a type that is named as the arm
-//! begins; so the compiler shows the message below that word.
+//! No type implements these traits. For a malformed arm the macro requires an implementation by a type that is named
+//! like the arm's first word. The compiler then shows the message below that word.
 
 macro_rules! mistakes {
     ($($(#[$attribute:meta])+ $name:ident;)+) => { $(
         #[doc(hidden)]
-        #[allow(missing_docs, reason = "hidden; the attribute says it")]
+        #[allow(missing_docs, reason = "hidden: the attribute below is its documentation")]
         $(#[$attribute])+
         pub trait $name {
             fn refuse<R>(_: Self) -> R;
@@ -33,15 +33,15 @@ mistakes! {
     #[diagnostic::on_unimplemented(
         message = "incomplete arm of select!",
         label = "in the arm that begins here",
-        note = "an arm is `operation(arguments) -> pattern => expression,`; `-> pattern` may be left out, and is not there with \
-                default, default(duration)"
+        note = "an arm is `operation(arguments) -> pattern => expression,`; `-> pattern` may be omitted, and \
+                must be omitted with default and default(duration)"
     )]
     CompleteArm;
 
     #[diagnostic::on_unimplemented(
         message = "missing comma between two arms of select!",
         label = "after the expression of the arm that begins here",
-        note = "only after a block the comma may be left out"
+        note = "the comma may be omitted only after a block"
     )]
     ArmWithComma;
 
@@ -55,7 +55,7 @@ mistakes! {
     #[diagnostic::on_unimplemented(
         message = "select! has at most one `default`",
         label = "this is the second one",
-        note = "`default` is for when no other operation can be done at once, `default(duration)` for when none could be for so long"
+        note = "`default` runs if no operation is ready, `default(duration)` if none becomes ready within the duration"
     )]
     OnlyDefault;
 }

@@ -1,18 +1,22 @@
-//! Waiting for whichever of several things comes first.
+//! Select: waits until one of several operations is ready, and performs exactly that one.
+//!
+//! Picks at random among the ready cases, so that no case is starved (`Order`):
 //!
 //! ```text
-//! attempt all, in random order --- one can be done ---> chosen
+//! attempt all cases, in random order ---- one was ready ----> chosen
 //!        |  none
 //!        v
-//! enqueue in every line, in the same order --- one can be done by now --> leave all, attempt again
+//! enqueue in every wait queue, in the same order ---- one has become ready ----> leave all queues, attempt again
 //!        |
 //!        v
-//! wait: whoever hands something over claims this select for that line, in one step; lines in which it stands are passed
-//! over from then on
+//! wait. A granter claims the select for its queue in one atomic step; the other queues then skip it
 //!        |
 //!        v
-//! leave all ---> the claimed one is chosen; if none, attempt again, or cancelled
+//! leave all queues ----> the claimed case is chosen; if none is claimed: attempt again, or return `Cancelled`
 //! ```
+//!
+//! No wake-up is lost: a case enqueues itself only if its operation is not ready, both under one hold of the queue's
+//! lock. The claim is explained in `wait::queue`.
 #![forbid(unsafe_code)]
 
 mod cases;
@@ -24,7 +28,7 @@ pub mod mistakes;
 mod tests;
 
 pub use self::cases::{AfterCase, JoinCase, WaitCase, after, at, join, wait};
-use self::sealed::{Internal, Turn};
+use self::sealed::{Internal, Registration};
 use crate::time::now;
 use crate::wait::queue::SelectState;
 use crate::wait::{Cancelled, WaitSpec, consume_budget, spread, wait_anywhere, worker};
@@ -33,82 +37,89 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// One thing that a [`Select`] may wait for: to [receive](super::channel::Receiver::case), to
-/// [send](super::channel::Sender::case), the end of a task ([`join`]), a promise ([`wait`]), or a time ([`after`], [`at`]).
+/// An operation that a [`Select`] can wait for: [receiving](super::channel::Receiver::case) and
+/// [sending](super::channel::Sender::case) a message, the end of a task ([`join`]), a promise ([`wait`]), and a time
+/// ([`after`], [`at`]).
 ///
-/// After the select has chosen it, the case's own `take` gives the result. The trait is sealed: only this crate implements it
-/// and calls its steps.
+/// After the select has chosen a case, the method `take` of the case returns its result. The trait is sealed: only this
+/// crate can implement it and call its methods.
 pub trait Case: sealed::Operation {}
 
-/// The steps of a select, for this crate alone.
+/// The private part of [`Case`]: the steps of a select.
 pub(crate) mod sealed {
     use crate::wait::queue::SelectState;
     use std::time::Instant;
 
-    /// Proof that the caller is this crate: another crate cannot name this type, so it cannot call a method that takes it.
+    /// Proof that the caller is this crate: another crate cannot name this type, so it cannot call a method that takes
+    /// it.
     ///
-    /// A private supertrait alone keeps other crates from implementing [`Case`](super::Case), but its methods could still
-    /// be called through a bound.
+    /// A private supertrait alone keeps other crates from implementing [`Case`](super::Case), but its methods could
+    /// still be called through a bound.
     #[derive(Clone, Copy, Debug)]
     pub struct Internal;
 
-    /// A case's place in a select that waits.
+    /// The data that a case enqueues itself with: what a granter claims the select with.
     #[derive(Clone, Copy, Debug)]
-    pub struct Turn {
+    pub struct Registration {
         pub(crate) select_state: &'static SelectState,
-        /// Counted from 1.
+        /// The number of the case, counted from 1: 0 means unclaimed.
         pub(crate) index: usize,
     }
 
-    /// What a case can do.
+    /// The operation of a case.
     pub trait Operation {
-        /// Does it, if that needs no wait.
+        /// Completes the operation if it is ready. Returns whether it did.
         fn try_complete(&mut self, _: Internal) -> bool;
 
-        /// Stands in line, unless there is no need to wait.
-        fn enqueue(&mut self, turn: Turn, _: Internal) -> bool;
+        /// Enqueues the case in its wait queue, unless it is ready. Returns whether it did.
+        fn enqueue(&mut self, registration: Registration, _: Internal) -> bool;
 
-        /// While in line: whether an attempt would succeed.
-        fn is_ready(&self, turn: Turn, _: Internal) -> bool;
+        /// Returns whether `try_complete` would succeed. Called while the case is enqueued.
+        fn is_ready(&self, registration: Registration, _: Internal) -> bool;
 
-        /// Leaves the line, if it stands in one. What was handed over is kept as the result, or passed on.
+        /// Removes the case from its wait queue, if it is enqueued. Keeps a granted value as the result if `keep` is
+        /// set, and otherwise passes it on.
         fn leave(&mut self, keep: bool, _: Internal);
 
-        /// When an attempt will succeed at the latest.
+        /// Returns the time at which the case becomes ready by itself, if any.
         fn deadline(&self, _: Internal) -> Option<Instant> {
             None
         }
 
-        /// Whether only time and tasks of this run can make it happen.
+        /// Returns whether only time and tasks of this run can make the case ready.
         fn is_closed(&self, _: Internal) -> bool {
             false
         }
     }
 }
 
-/// How long a select waits.
+/// The longest time that a select waits.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub enum WaitMode {
-    /// Not at all.
+    /// The select does not wait.
     None,
-    /// Until then; for ever if there is no such time.
+    /// The select waits until this time, or without a limit if it is `None`.
     Until(Option<Instant>),
 }
 
 impl WaitMode {
-    /// As long as this, from now on.
+    /// Returns the mode that waits for `duration` from now.
     pub fn of(duration: Duration) -> WaitMode {
         WaitMode::Until(now().checked_add(duration))
     }
 }
 
-/// Waits for whichever of several things comes first, for numbers of things that are known only at run time; else
-/// [`select!`](crate::select) is shorter.
+/// A set of operations, of which exactly one is performed: the first that becomes ready.
 ///
-/// Of several that are ready one is chosen at random, and so it is of several that wait for the same channel. The choices are the
-/// same in every run, and depend on [`Config::seed`](crate::Config::seed). What is not chosen has not happened: no message is
-/// lost or sent.
+/// For sets whose size is known only at run time; otherwise [`select!`](crate::select) is shorter.
+///
+/// Of several ready cases one is chosen at random, each with the same probability. So is one of several cases that wait
+/// for the same channel. In a run the random numbers depend only on [`Config::seed`](crate::Config::seed), so a
+/// deterministic program always makes the same choices. A case that is not chosen has no effect: its message is neither
+/// taken nor sent.
+///
+/// Cancel safety: a cancelled select performs no operation.
 ///
 /// ```
 /// use cede::sync::{Select, channel};
@@ -127,57 +138,68 @@ pub struct Select<'a> {
 }
 
 impl<'a> Select<'a> {
-    /// One without cases.
+    /// Creates a select without cases.
     pub fn new() -> Select<'a> {
         Select::default()
     }
 
-    /// Adds a case; they are counted from 0.
+    /// Adds a case. Cases are numbered from 0 in the order in which they are added.
     pub fn add(&mut self, case: &'a mut dyn Case) {
         self.cases.push(case);
     }
 
-    /// Waits until one of the cases could be done and was, and returns its number.
+    /// Waits until a case is ready, performs it, and returns its number. The result is in the case.
+    ///
+    /// Cancel safety: a cancelled `wait` performs no case.
     ///
     /// # Errors
     ///
-    /// [`Cancelled`] if the task is cancelled meanwhile, or cannot wait because the thread panics; nothing was done.
+    /// [`Cancelled`] if the task is cancelled before its wait ends, or would have to wait while its thread panics.
     ///
     /// # Panics
     ///
-    /// Without a case; in a callback or inside [`no_suspend`](crate::no_suspend), if it would have to wait.
+    /// If there are no cases, and if it would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
     #[track_caller]
     pub fn wait(mut self) -> Result<usize, Cancelled> {
-        assert!(!self.cases.is_empty(), "a select without cases would wait for ever");
-        Ok(among(&mut self.cases, WaitMode::Until(None))?.expect("it has no deadline"))
+        assert!(!self.cases.is_empty(), "cannot wait in a select without cases: none could ever become ready");
+        Ok(among(&mut self.cases, WaitMode::Until(None))?.expect("a select without a deadline ends with a case"))
     }
 
-    /// As [`wait`](Self::wait), but no longer than `timeout`: then `None`, and nothing was done.
+    /// Like [`wait`](Self::wait), but gives up after `timeout`: then returns `None`, and has performed no case. A
+    /// timeout too long to be represented never expires. Without cases it waits for `timeout`.
+    ///
+    /// Cancel safety: a cancelled `wait_timeout` performs no case.
     ///
     /// # Errors
     ///
+    /// The error of [`wait`](Self::wait).
+    ///
     /// # Panics
     ///
-    /// As [`wait`](Self::wait).
+    /// If it would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
     #[track_caller]
     pub fn wait_timeout(mut self, timeout: Duration) -> Result<Option<usize>, Cancelled> {
         among(&mut self.cases, WaitMode::of(timeout))
     }
 
-    /// As [`wait`](Self::wait), but no longer than until `deadline`, by the clock of [`time::now`](crate::time::now): then
-    /// `None`, and nothing was done.
+    /// Like [`wait`](Self::wait), but gives up at `deadline`, by the clock of [`time::now`](crate::time::now): then
+    /// returns `None`, and has performed no case. Without cases it waits until `deadline`.
+    ///
+    /// Cancel safety: a cancelled `wait_deadline` performs no case.
     ///
     /// # Errors
     ///
+    /// The error of [`wait`](Self::wait).
+    ///
     /// # Panics
     ///
-    /// As [`wait`](Self::wait).
+    /// If it would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
     #[track_caller]
     pub fn wait_deadline(mut self, deadline: Instant) -> Result<Option<usize>, Cancelled> {
         among(&mut self.cases, WaitMode::Until(Some(deadline)))
     }
 
-    /// Does one of the cases if that needs no wait, and returns its number.
+    /// Performs a ready case without waiting, and returns its number. Returns `None` if no case is ready.
     pub fn attempt(mut self) -> Option<usize> {
         Order::of(self.cases.len()).try_complete(&mut self.cases)
     }
@@ -189,7 +211,8 @@ impl fmt::Debug for Select<'_> {
     }
 }
 
-/// Does one of the cases, waiting for it no longer than told; `None` if that was too short.
+/// Waits for one of the cases, no longer than `mode` allows, and performs it. Returns its number, or `None` if no case
+/// became ready in time.
 #[doc(hidden)]
 #[track_caller]
 pub fn among(cases: &mut [&mut dyn Case], mode: WaitMode) -> Result<Option<usize>, Cancelled> {
@@ -207,9 +230,11 @@ pub fn among(cases: &mut [&mut dyn Case], mode: WaitMode) -> Result<Option<usize
             return Ok(None);
         }
         let mut enqueued = Enqueued { cases, select_state: SelectState::take() };
+        // No wait if a case has become ready while the select enqueued itself: the next pass performs it.
         let outcome = if enqueued.enqueue(&order) { enqueued.wait(until) } else { Ok(()) };
         let chosen = enqueued.leave(true);
         std::mem::forget(enqueued);
+        // A grant that came first wins over a cancel: the next wait reports the cancel.
         if chosen.is_some() {
             return Ok(chosen);
         }
@@ -217,34 +242,35 @@ pub fn among(cases: &mut [&mut dyn Case], mode: WaitMode) -> Result<Option<usize
     }
 }
 
-/// What `select!` borrows, after any dereferencing.
+/// Returns its argument. `select!` calls it so that deref coercion applies to an operand.
 #[doc(hidden)]
 pub fn lent<T>(value: &T) -> &T {
     value
 }
 
-/// How many cases need no allocation for their order.
+/// The largest number of cases whose order needs no allocation.
 const FEW: usize = 32;
 
-/// A random order of the cases, in which they are attempted and then enqueued.
+/// The random order in which the cases are attempted and then enqueued.
 ///
-/// Both are needed: of two cases that wait for one channel, the channel serves the one that was enqueued first.
+/// The order of the enqueueing matters too: of two cases that wait for the same channel, the channel grants to the case
+/// that was enqueued first.
 struct Order {
     few: [u32; FEW],
-    /// In place of `few` if there are more.
+    /// Used instead of `few` if there are more than `FEW` cases.
     many: Vec<u32>,
     count: usize,
 }
 
 impl Order {
     fn of(count: usize) -> Order {
-        let number = |i: usize| u32::try_from(i).expect("fewer cases than fit into memory");
+        let number = |i: usize| u32::try_from(i).expect("2^32 cases do not fit into memory");
         let many = if count > FEW { (0..count).map(number).collect() } else { Vec::new() };
         Order { few: std::array::from_fn(|i| i as u32), many, count }
     }
 
-    /// Does one of the cases if that needs no wait: those that are ready are equally likely. If none is, all of the order has
-    /// been drawn.
+    /// Performs a ready case, each with the same probability, and returns its number. Draws the order case by case, as
+    /// a Fisher-Yates shuffle: if no case is ready, the whole order is drawn.
     fn try_complete(&mut self, cases: &mut [&mut dyn Case]) -> Option<usize> {
         let order = if self.count > FEW { &mut self.many[..] } else { &mut self.few[..self.count] };
         for i in 0..order.len() {
@@ -263,16 +289,19 @@ impl Order {
     }
 }
 
-/// Counts the plain threads that have used a select.
+/// The number of plain threads that have used a select.
 static THREADS: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    /// For plain threads. Each has a sequence of its own: else the first select of every thread would choose alike.
+    /// The random state of a plain thread. Seeded differently for each thread: otherwise the first selects of all
+    /// threads would choose alike.
     static RANDOM: Cell<u64> = Cell::new(spread(THREADS.fetch_add(1, Ordering::Relaxed)));
 }
 
-/// A number below `limit`. In a run the sequence depends on nothing but [`Config::seed`](crate::Config::seed). Vigna's
-/// xorshift64*, "An experimental exploration of Marsaglia's xorshift generators, scrambled" (2016).
+/// Returns a random number below `limit`. In a run the sequence depends only on [`Config::seed`](crate::Config::seed).
+///
+/// The generator is xorshift64*: Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled"
+/// (2016).
 fn random(limit: usize) -> usize {
     let step = |cell: &Cell<u64>| {
         let mut x = cell.get();
@@ -285,28 +314,30 @@ fn random(limit: usize) -> usize {
     worker().map_or_else(|| RANDOM.with(step), |worker| step(&worker.random)) % limit
 }
 
-/// Nobody may hand over any more: the number that a select claims itself with.
+/// The number that a select claims its own state with when it leaves its queues, so that no granter can claim it any
+/// more.
 const LEAVING: usize = usize::MAX;
 
-/// A select that stands in line. Leaves if its wait is unwound, and passes on what it was handed.
+/// The guard of an enqueued select: leaves all queues if its wait is unwound, and passes a granted value on.
 struct Enqueued<'a, 'b> {
     cases: &'a mut [&'b mut dyn Case],
     select_state: &'static SelectState,
 }
 
 impl Enqueued<'_, '_> {
-    fn turn(&self, case: usize) -> Turn {
-        Turn { select_state: self.select_state, index: case + 1 }
+    fn registration(&self, case: usize) -> Registration {
+        Registration { select_state: self.select_state, index: case + 1 }
     }
 
-    /// False if one of the cases needs no wait any more.
+    /// Enqueues all cases in their wait queues. Stops and returns `false` if a case has become ready.
     fn enqueue(&mut self, order: &Order) -> bool {
         order.iter().all(|case| {
-            let turn = self.turn(case);
-            self.cases[case].enqueue(turn, Internal)
+            let registration = self.registration(case);
+            self.cases[case].enqueue(registration, Internal)
         })
     }
 
+    /// Waits until a case was granted or may be ready, or the deadline has passed.
     #[track_caller]
     fn wait(&self, until: Option<Instant>) -> Result<(), Cancelled> {
         let deadline = self.cases.iter().filter_map(|case| case.deadline(Internal)).chain(until).min();
@@ -317,20 +348,24 @@ impl Enqueued<'_, '_> {
             wait_anywhere(wait, deadline)?;
             let is_late = deadline.is_some_and(|deadline| deadline <= now());
             if self.select_state.claimed() == SelectState::OVER && !is_late {
-                // It was passed over because of a limit, which has been moved since.
+                // A granter skipped this select because the deadline of a section had passed. Moving that deadline
+                // afterwards does not undo the skip.
                 return Err(Cancelled);
             }
             if self.select_state.claimed() != 0
                 || is_late
-                || self.cases.iter().enumerate().any(|(i, case)| case.is_ready(self.turn(i), Internal))
+                || self.cases.iter().enumerate().any(|(i, case)| case.is_ready(self.registration(i), Internal))
             {
                 return Ok(());
             }
+            // A spurious wake-up: keep the place in every queue, and wait again.
         }
     }
 
-    /// Leaves all lines, and returns which case was handed something.
+    /// Leaves all queues, and returns the case that was granted something. With `keep` that case keeps the value as its
+    /// result.
     fn leave(&mut self, keep: bool) -> Option<usize> {
+        // Fails if a granter has claimed the select, which `claimed` then returns.
         let _ = self.select_state.claim(LEAVING);
         let chosen =
             Some(self.select_state.claimed()).filter(|index| *index < SelectState::OVER).map(|index| index - 1);

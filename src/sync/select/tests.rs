@@ -1,7 +1,7 @@
-//! What selects leave behind when their threads have ended.
+//! Select states are reused after their threads have ended.
 #![forbid(unsafe_code)]
 
-// The run stands below this module; a test may use it all the same.
+// `runtime` is a higher layer than this module; tests may use it nevertheless.
 extern crate self as cede;
 
 use crate::sync::channel::{Receiver, Sender, bounded};
@@ -10,28 +10,29 @@ use std::cell::RefCell;
 use std::thread;
 use std::time::Duration;
 
-/// A select that waits, and waits in vain.
+/// Runs a select that waits and times out.
 fn wait_once(receiver: &Receiver<u8>) {
     let waited = cede::select! { recv(receiver) -> _ => false, default(Duration::from_millis(1)) => true };
     assert_eq!(waited, Ok(true));
 }
 
-/// Other tests of this process may allocate some meanwhile: far fewer than the threads here.
+/// Asserts that fewer select states were allocated than a quarter of `threads`. Other tests of this process may
+/// allocate some at the same time, but far fewer than `threads`.
 #[track_caller]
 fn assert_few_allocated(before: usize, threads: usize) {
     let allocated = SelectState::allocated() - before;
-    assert!(allocated < threads / 4, "{allocated} choices were allocated for {threads} threads");
+    assert!(allocated < threads / 4, "{allocated} select states were allocated for {threads} threads");
 }
 
 #[test]
-fn choices_of_ended_threads_are_used_again() {
+fn select_states_of_ended_threads_are_reused() {
     const THREADS: usize = 100;
     let before = SelectState::allocated();
     for n in 0..THREADS {
         let (_sender, receiver) = bounded(1);
         let waits = move || match n % 2 {
             0 => wait_once(&receiver),
-            // Several tasks wait at once, so the thread holds several.
+            // Several tasks wait at once, so the thread uses several select states.
             _ => cede::run(|| {
                 let task = || {
                     let receiver = receiver.clone();
@@ -46,7 +47,7 @@ fn choices_of_ended_threads_are_used_again() {
 }
 
 #[test]
-fn choices_of_selects_at_thread_end_are_used_again() {
+fn select_states_of_selects_at_thread_end_are_reused() {
     struct AtTheEnd(Receiver<u8>, #[expect(dead_code, reason = "keeps the channel open")] Sender<u8>);
     impl Drop for AtTheEnd {
         fn drop(&mut self) {
@@ -62,7 +63,7 @@ fn choices_of_selects_at_thread_end_are_used_again() {
         let waits = move || {
             let (sender, receiver) = bounded(1);
             let at_the_end = || AtTheEnd(receiver.clone(), sender.clone());
-            // Before the thread's list of choices is made, or after it: the two are destroyed in either order.
+            // Created before the thread's free list, or after it: the two are destroyed in either order.
             if n % 2 == 0 {
                 LAST.set(Some(at_the_end()));
                 wait_once(&receiver);
