@@ -10,10 +10,11 @@
 //! suspended sp, x29, x19 as they were, pc = the label behind the switch's jump
 //! ```
 //!
-//! LLVM reserves x19 and x29 and refuses them as clobbers, so the switch saves them. Every other register is declared as
-//! clobbered: `clobber_abi("C")` covers x0 to x17, x18 where it is not reserved, x30, the whole vector registers (and so d8
-//! to d15), the predicates and the flags; x20 to x28 are named. A signed return address (PAC) was signed with the stack
-//! pointer of its own stack, and is checked with the same stack pointer after the switch back, so PAC needs no extra code.
+//! LLVM reserves x19 and x29 and refuses them as clobbers, so the switch saves them. Every other register is declared
+//! as clobbered: `clobber_abi("C")` covers x0 to x17, x18 where it is not reserved, x30, the whole vector registers
+//! (and so d8 to d15), the predicates and the flags; x20 to x28 are named. A signed return address (PAC) was signed
+//! with the stack pointer of its own stack, and is checked with the same stack pointer after the switch back, so PAC
+//! needs no extra code.
 
 use super::{Context, Registers};
 use std::arch::{asm, naked_asm};
@@ -22,9 +23,9 @@ use std::arch::{asm, naked_asm};
 /// before the program counter. With the address of `root` itself, a backtrace would show a task that never ran in the
 /// function that precedes `root` in memory.
 ///
-/// `root_address` must stay an ordinary function that is not inlined. In a codegen unit in which no function needs unwind
-/// tables, LLVM puts the tables of the naked functions into .debug_frame. Only debuggers read that section, so unwinding
-/// would stop without an error.
+/// `root_address` must stay an ordinary function that is not inlined. In a codegen unit in which no function needs
+/// unwind tables, LLVM puts the tables of the naked functions into .debug_frame. Only debuggers read that section, so
+/// unwinding would stop without an error.
 #[inline(never)]
 pub(super) fn root_address() -> usize {
     root as *const () as usize + 4
@@ -35,8 +36,9 @@ pub(super) fn root_address() -> usize {
 /// The conditions of [`super::switch`].
 #[inline(always)]
 pub(super) unsafe fn switch(save: *const Context, to: *const Context) {
-    // SAFETY: writes the four words of `save` and reads the four words of `to`. The caller ensures that `save` is unused
-    // and `to` is suspended (conditions of `super::switch`). Every register that other code may change is declared.
+    // SAFETY: writes the four words of `save` and reads the four words of `to`. The caller ensures that `save` is
+    // unused and `to` is suspended (conditions of `super::switch`). Every register that other code may change is
+    // declared.
     unsafe {
         asm!(
             // Save the address at which this context resumes.
@@ -44,8 +46,8 @@ pub(super) unsafe fn switch(save: *const Context, to: *const Context) {
             "mov x3, sp",
             "stp x3, x2, [x0]",
             "stp x29, x19, [x0, #16]",
-            // From here on the registers belong to the other context. The stack pointer is loaded last: before that a signal
-            // frame goes onto this stack, after that onto the other one, and both stacks are consistent at every
+            // From here on the registers belong to the other context. The stack pointer is loaded last: before that a
+            // signal frame goes onto this stack, after that onto the other one, and both stacks are consistent at every
             // instruction. An unwinder stops here: the tables of this function no longer match the registers, and the
             // tables of the other function do not match yet.
             "ldp x3, x16, [x1]",
@@ -79,8 +81,9 @@ pub(super) unsafe fn switch(save: *const Context, to: *const Context) {
     }
 }
 
-/// The first frame of every stack. Entered at its second instruction, with sp = top (a multiple of 16), x29 = entry, x19 =
-/// its argument. Backtraces end here: the return address is undefined, the frame pointer and the link register are 0.
+/// The first frame of every stack. Entered at its second instruction, with sp = top (a multiple of 16), x29 = entry,
+/// x19 = its argument. Backtraces end here: the return address is undefined, the frame pointer and the link register
+/// are 0.
 #[unsafe(naked)]
 unsafe extern "C" fn root() {
     naked_asm!(
@@ -103,9 +106,11 @@ unsafe extern "C" fn root() {
     )
 }
 
-/// Implements [`super::unwind_from`]. The unwind tables of this frame find the caller's sp, pc, x29 and x19 in the context.
+/// Implements [`super::unwind_from`]. The unwind tables of this frame find the caller's sp, pc, x29 and x19 in the
+/// context.
 ///
-/// 0x0f is def_cfa_expression, 0x10 expression (of register 30, 29, 19); 0x83 is breg19, x19 plus an offset; 0x06 is deref.
+/// 0x0f is def_cfa_expression, 0x10 expression (of register 30, 29, 19); 0x83 is breg19, x19 plus an offset; 0x06 is
+/// deref.
 ///
 /// # Safety
 ///
@@ -140,9 +145,9 @@ pub(super) unsafe extern "C" fn unwind_from(context: *const Context, f: unsafe e
 
 /// Like [`super::unwind_from`], but with code that a signal interrupted as the caller. Always returns true.
 ///
-/// The difference is the link register. Interrupted code may not have saved it yet, so the unwinder must find the register's
-/// own value, not the program counter. The return address of this frame therefore has a separate column, 96, as in signal
-/// frames.
+/// The difference is the link register. Interrupted code may not have saved it yet, so the unwinder must find the
+/// register's own value, not the program counter. The return address of this frame therefore has a separate column, 96,
+/// as in signal frames.
 ///
 /// # Safety
 ///
@@ -152,7 +157,7 @@ pub(crate) unsafe fn unwind_from_registers(
     f: unsafe extern "C" fn(*mut u8),
     arg: *mut u8,
 ) -> bool {
-    // One past the interrupted instruction: unwinders look up the address before the one that they find.
+    // One past the interrupted instruction: unwinders look up the address before the return address.
     let &Registers { sp, pc, fp, bx, link, general } = registers;
     let words = Words { first: [sp, pc + 4, fp, bx, link], general };
     // SAFETY: the caller ensures the conditions of this function, which are those of `unwind_from_words`. `words` lives
@@ -170,8 +175,8 @@ struct Words {
 
 /// Calls `f(arg)`. The unwind tables of this frame find the caller's registers in `words`.
 ///
-/// General register `n` is the word at 40 + 8n: in each expression its length is followed by breg19 and the offset, a signed
-/// LEB128. The tables of an interrupted instruction may name any general register.
+/// General register `n` is the word at 40 + 8n: in each expression its length is followed by breg19 and the offset, a
+/// signed LEB128. The tables of an interrupted instruction may name any general register.
 ///
 /// # Safety
 ///
@@ -249,17 +254,17 @@ pub(super) fn interrupted(context: &libc::ucontext_t) -> Registers {
 }
 
 impl Registers {
-    /// Returns true if the next instruction is the last of a switch. The stack then belongs to the next context already and
-    /// the code does not, so the unwind tables of the code do not fit the stack. `pc` must point into code. Any other jump
-    /// through x16 also returns true.
+    /// Returns true if the next instruction is the last of a switch. The stack then belongs to the next context already
+    /// and the code does not, so the unwind tables of the code do not fit the stack. `pc` must point into code. Any
+    /// other jump through x16 also returns true.
     pub(crate) fn is_switching(&self) -> bool {
         // SAFETY: reads one instruction at `pc`, which points into mapped code (condition of this function).
         unsafe { (self.pc as *const u32).read_unaligned() == 0xd61f_0200 } // br x16
     }
 }
 
-/// Returns the thread pointer, which is unique among live threads, without a function call. Returns 0 on systems other than
-/// Linux.
+/// Returns the thread pointer, which is unique among live threads, without a function call. Returns 0 on systems other
+/// than Linux.
 #[inline(always)]
 pub(crate) fn thread_pointer() -> usize {
     #[cfg(target_os = "linux")]
@@ -278,8 +283,8 @@ pub(crate) fn thread_pointer() -> usize {
 macro_rules! fresh_address {
     ($name:path) => {{
         let address: usize;
-        // SAFETY: only reads an entry of the global offset table, which the dynamic linker filled before this code ran. Not
-        // `pure`: the compiler must read the entry again after a switch.
+        // SAFETY: only reads an entry of the global offset table, which the dynamic linker filled before this code ran.
+        // Not `pure`: the compiler must read the entry again after a switch.
         unsafe {
             std::arch::asm!(
                 "adrp {0}, :got:{1}",

@@ -19,7 +19,8 @@ struct Pair {
 }
 
 unsafe extern "C" fn entry(pair: usize) -> *const Context {
-    // SAFETY: `enforce_and_switch` keeps the pair until the task has returned. `main` is suspended whenever the task runs.
+    // SAFETY: `enforce_and_switch` keeps the pair until the task has returned. `main` is suspended whenever the task
+    // runs.
     unsafe {
         let pair = &*(pair as *const Pair);
         while !STOP.get() {

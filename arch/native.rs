@@ -1,8 +1,8 @@
 //! The common part of the hand-written switches: the context, and the announcements of switches to AddressSanitizer.
 
-/// Expands to an unwind-table directive in builds whose functions have unwind tables, and to an empty line otherwise: an
-/// assembler refuses the directive in a function without a table. Builds with `-Cpanic=abort -Cforce-unwind-tables=no` have
-/// no tables and must also set `--cfg cede_no_unwind_tables`.
+/// Expands to an unwind-table directive in builds whose functions have unwind tables, and to an empty line otherwise:
+/// an assembler refuses the directive in a function without a table. Builds with `-Cpanic=abort
+/// -Cforce-unwind-tables=no` have no tables and must also set `--cfg cede_no_unwind_tables`.
 #[cfg(all(not(cede_no_unwind_tables), any(panic = "unwind", target_os = "linux", target_vendor = "apple")))]
 macro_rules! cfi {
     ($directive:literal) => {
@@ -100,8 +100,9 @@ impl Context {
 #[cfg_attr(feature = "asan", inline(never))] // ASan gives no fake frame to a function that holds inline assembly
 #[cfg_attr(not(feature = "asan"), inline(always))]
 pub(crate) unsafe fn switch(save: *const Context, to: *const Context) {
-    // SAFETY: the caller ensures the conditions of this function, which are those of `imp::switch`. Debug builds mark `to` as
-    // entered and switch to a copy, so that a second entry panics at once. The copy lives until its words are loaded.
+    // SAFETY: the caller ensures the conditions of this function, which are those of `imp::switch`. Debug builds mark
+    // `to` as entered and switch to a copy, so that a second entry panics at once. The copy lives until its words are
+    // loaded.
     unsafe {
         #[cfg(debug_assertions)]
         let copy = {
@@ -124,8 +125,8 @@ pub(crate) unsafe fn switch(save: *const Context, to: *const Context) {
 ///
 /// # Safety
 ///
-/// `context` is suspended during the whole call, and `f` does not switch. A panic in `f` aborts the process: unwinding into
-/// the suspended frames would run their landing pads.
+/// `context` is suspended during the whole call, and `f` does not switch. A panic in `f` aborts the process: unwinding
+/// into the suspended frames would run their landing pads.
 pub(crate) unsafe fn unwind_from(context: *const Context, f: unsafe extern "C" fn(*mut u8), arg: *mut u8) -> bool {
     // SAFETY: the caller ensures the conditions of this function, which are those of `imp::unwind_from`.
     unsafe {
@@ -150,8 +151,8 @@ pub(crate) unsafe fn interrupted(context: *mut libc::c_void) -> Option<Registers
 
 /// Announcements of switches to AddressSanitizer, which keeps a fake stack for each real stack.
 ///
-/// Wrong announcements pass every functional test. Only two symptoms reveal them: "ASan is ignoring" on stderr, and memory
-/// that grows with every ended task. `.ci/sanitize` looks for the first, `tests/asan.rs` for the second.
+/// Wrong announcements pass every functional test. Only two symptoms reveal them: "ASan is ignoring" on stderr, and
+/// memory that grows with every ended task. `.ci/sanitize` looks for the first, `tests/asan.rs` for the second.
 #[cfg(feature = "asan")]
 mod asan {
     use super::{Context, Entry};
@@ -164,8 +165,8 @@ mod asan {
         fn __asan_unpoison_memory_region(start: *const u8, size: usize);
     }
 
-    /// ASan's state of a suspended context. The bounds are those of the stack that the context was suspended on. Inside a
-    /// nested coroutine that is the coroutine's stack, not the task's.
+    /// ASan's state of a suspended context. The bounds are those of the stack that the context was suspended on. Inside
+    /// a nested coroutine that is the coroutine's stack, not the task's.
     pub(super) struct Fiber {
         fake: Cell<*mut u8>,
         bottom: Cell<*const u8>,
@@ -187,11 +188,12 @@ mod asan {
         static FROM: Cell<*const Context> = const { Cell::new(null()) };
     }
 
-    /// Announces the start of a switch. `save` is null if the stack has ended; ASan then frees the fake frames of the stack.
+    /// Announces the start of a switch. `save` is null if the stack has ended; ASan then frees the fake frames of the
+    /// stack.
     pub(super) unsafe fn leave(save: *const Context, to: *const Context) {
         FROM.set(save);
-        // SAFETY: `save` is null or valid, and `to` is valid (conditions of `switch`). The runtime expects a null slot for a
-        // stack that has ended.
+        // SAFETY: `save` is null or valid, and `to` is valid (conditions of `switch`). The runtime expects a null slot
+        // for a stack that has ended.
         unsafe {
             let slot = if save.is_null() { null_mut() } else { (*save).asan.fake.as_ptr() };
             __sanitizer_start_switch_fiber(slot, (*to).asan.bottom.get(), (*to).asan.size.get());
@@ -233,7 +235,8 @@ mod asan {
     }
 
     unsafe extern "C" fn first(cell: usize) -> *const Context {
-        // SAFETY: `init` wrote the cell. This is the first frame on the stack, and `root` enters the returned context next.
+        // SAFETY: `init` wrote the cell. This is the first frame on the stack, and `root` enters the returned context
+        // next.
         unsafe {
             arrive(null_mut());
             let (entry, arg) = *(cell as *const (Entry, usize));

@@ -1,14 +1,14 @@
 //! The portable context switch: the contract implemented with corosensei, for targets without a hand-written switch.
 //! `--cfg cede_portable_switch` forces it.
 //!
-//! A context that was never passed to `init` is a hub. A `switch` away from a hub runs a loop on the caller's stack, which
-//! resumes one context after another until a context switches to the hub itself. A `switch` away from any other context
-//! suspends to that loop and returns the next context to it. So a turn costs two corosensei switches and one pass through
-//! the loop: 4.7 to 6.5 ns, where the hand-written switch takes 1.1 to 1.4 ns.
+//! A context that was never passed to `init` is a hub. A `switch` away from a hub runs a loop on the caller's stack,
+//! which resumes one context after another until a context switches to the hub itself. A `switch` away from any other
+//! context suspends to that loop and returns the next context to it. So a turn costs two corosensei switches and one
+//! pass through the loop: 4.7 to 6.5 ns, where the hand-written switch takes 1.1 to 1.4 ns.
 //!
 //! The implementation depends on a property that corosensei does not promise: the `Yielder` of an outer coroutine may
-//! suspend while the thread runs on the stack of an inner coroutine (a task that switches away from inside a generator). The
-//! outer coroutine then remembers the inner stack. `tests.rs` tests this property.
+//! suspend while the thread runs on the stack of an inner coroutine (a task that switches away from inside a
+//! generator). The outer coroutine then remembers the inner stack. `tests.rs` tests this property.
 
 use super::{Entry, Registers};
 use corosensei::stack::{Stack, StackPointer};
@@ -25,8 +25,8 @@ struct Span {
     top: StackPointer,
 }
 
-// SAFETY: `limit..top` is writable as long as the fiber runs (condition of `Context::init`). Every caller passes a stack of
-// the stack pool, which has a guard page below it.
+// SAFETY: `limit..top` is writable as long as the fiber runs (condition of `Context::init`). Every caller passes a
+// stack of the stack pool, which has a guard page below it.
 unsafe impl Stack for Span {
     fn base(&self) -> StackPointer {
         self.top
@@ -59,8 +59,8 @@ impl Context {
     /// The conditions of the hand-written `init`. In addition, the context does not move until `entry` has returned.
     pub(crate) unsafe fn init(&self, limit: usize, top: usize, entry: Entry, arg: usize) {
         let me: *const Context = self;
-        // SAFETY: the addresses of a stack are not 0. `me` does not move until `entry` has returned, and `entry(arg)` may be
-        // called on this stack (conditions of this function).
+        // SAFETY: the addresses of a stack are not 0. `me` does not move until `entry` has returned, and `entry(arg)`
+        // may be called on this stack (conditions of this function).
         let fiber = unsafe {
             let span = Span { limit: StackPointer::new_unchecked(limit), top: StackPointer::new_unchecked(top & !15) };
             Fiber::with_stack(span, move |yielder, ()| {
@@ -84,8 +84,8 @@ impl Context {
 /// The conditions of the hand-written `switch`.
 #[inline]
 pub(crate) unsafe fn switch(save: *const Context, to: *const Context) {
-    // SAFETY: `save` is the running context (condition of this function). If it has a yielder, its fiber runs now, perhaps on
-    // the stack of a nested coroutine; otherwise it is a hub.
+    // SAFETY: `save` is the running context (condition of this function). If it has a yielder, its fiber runs now,
+    // perhaps on the stack of a nested coroutine; otherwise it is a hub.
     unsafe {
         match (*save).yielder.get().as_ref() {
             Some(yielder) => yielder.suspend(to),
@@ -101,8 +101,8 @@ pub(crate) unsafe fn switch(save: *const Context, to: *const Context) {
 /// The conditions of [`switch`].
 unsafe fn hub(me: *const Context, mut next: *const Context) {
     while next != me {
-        // SAFETY: `next` was prepared by `init` or suspended, and has not been entered since (condition of `switch`). A fiber
-        // that returned never runs again, so this loop may free its box.
+        // SAFETY: `next` was prepared by `init` or suspended, and has not been entered since (condition of `switch`). A
+        // fiber that returned never runs again, so this loop may free its box.
         unsafe {
             let context = &*next;
             debug_assert!(!context.fiber.get().is_null(), "switch to a context that was never made");

@@ -1,6 +1,6 @@
-//! Tests of the contract in `mod.rs`, for the implementation that is compiled. `.ci/switch-matrix` builds these tests with
-//! all options that change which values the compiler keeps in registers. `.ci/switch-mutants` breaks the implementations and
-//! expects the tests to fail.
+//! Tests of the contract in `mod.rs`, for the implementation that is compiled. `.ci/switch-matrix` builds these tests
+//! with all options that change which values the compiler keeps in registers. `.ci/switch-mutants` breaks the
+//! implementations and expects the tests to fail.
 
 use super::{Context, NATIVE, clock, fresh_address, prefetch, switch, thread_pointer, unwind_from};
 use crate::coroutine::raw::Payload;
@@ -51,8 +51,8 @@ impl<'a> Ring<'a> {
     fn spawn(&self, body: impl FnOnce(&Ring<'a>) + 'a) -> Rc<Task<'a>> {
         let (context, body) = (Context::new(), Cell::new(Some(Box::new(body) as Body<'a>)));
         let task = Rc::new(Task { context, ring: self, body, thrown: Cell::default(), stack: stack() });
-        // SAFETY: only this task uses its stack. `tasks` keeps the task as long as the ring lives. `enter_task` catches every
-        // panic.
+        // SAFETY: only this task uses its stack. `tasks` keeps the task as long as the ring lives. `enter_task` catches
+        // every panic.
         unsafe { task.context.init(task.stack.limit(), task.stack.top(), enter_task, Rc::as_ptr(&task) as usize) };
         self.tasks.borrow_mut().push(Rc::clone(&task));
         self.live.set(self.live.get() + 1);
@@ -78,8 +78,8 @@ impl<'a> Ring<'a> {
         let from = self.current.replace(to);
         if from != to {
             self.switches.set(self.switches.get() + 1);
-            // SAFETY: `to` is from the queue, which contains suspended contexts only, each once; or `to` is the hub, which is
-            // suspended while a task runs. `from` is the running context.
+            // SAFETY: `to` is from the queue, which contains suspended contexts only, each once; or `to` is the hub,
+            // which is suspended while a task runs. `from` is the running context.
             unsafe { switch(from, to) };
         }
     }
@@ -144,8 +144,8 @@ extern "C" fn turn(ring: &Ring<'_>) {
     ring.yield_now();
 }
 
-/// Fills every callee-saved register with a different pattern derived from the seed, calls `f(ring)`, and returns the bits
-/// that the call changed.
+/// Fills every callee-saved register with a different pattern derived from the seed, calls `f(ring)`, and returns the
+/// bits that the call changed.
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
 unsafe extern "C" fn hold(ring: &Ring<'_>, f: extern "C" fn(&Ring<'_>), seed: u64) -> u64 {
@@ -287,8 +287,8 @@ fn returned_context_is_entered_next_and_stacks_are_reusable() {
         let links: Vec<Link<'_>> =
             (0..50).map(|n| Link(n, &log, if n == 0 { &raw const here } else { &raw const contexts[n - 1] })).collect();
         for (n, this) in links.iter().enumerate() {
-            // SAFETY: only this test uses the stacks, and the links of earlier rounds have ended. These links outlive the
-            // switch below.
+            // SAFETY: only this test uses the stacks, and the links of earlier rounds have ended. These links outlive
+            // the switch below.
             unsafe { contexts[n].init(stacks[n].limit(), stacks[n].top(), link, &raw const *this as usize) };
         }
         // SAFETY: the context is prepared and has not been entered.
@@ -327,7 +327,8 @@ fn entering_a_context_twice_panics_in_debug_builds() {
     ring.spawn(|ring| {
         let never_made = Context::new();
         for wrong in [ring.current.get(), &raw const never_made] {
-            // SAFETY: violated on purpose: neither context is suspended. The check panics before the switch changes anything.
+            // SAFETY: violated on purpose: neither context is suspended. The check panics before the switch changes
+            // anything.
             let thrown = catch_unwind(AssertUnwindSafe(|| unsafe { switch(&Context::new(), wrong) })).unwrap_err();
             let text = thrown.downcast_ref::<&str>().unwrap();
             assert!(text.contains("switch to a context that runs already"), "{text}");

@@ -10,9 +10,9 @@
 //! suspended rsp, rbp, rbx as they were, rip = the label behind the switch's jump
 //! ```
 //!
-//! LLVM reserves rbx and rbp and refuses them as clobbers, so the switch saves them. Every other register is declared as
-//! clobbered: `clobber_abi("sysv64")` covers rax, rcx, rdx, rsi, rdi, r8 to r11, the whole vector registers (including the
-//! upper halves of ymm and zmm), the mask registers, x87, mmx and the flags; r12 to r15 are named.
+//! LLVM reserves rbx and rbp and refuses them as clobbers, so the switch saves them. Every other register is declared
+//! as clobbered: `clobber_abi("sysv64")` covers rax, rcx, rdx, rsi, rdi, r8 to r11, the whole vector registers
+//! (including the upper halves of ymm and zmm), the mask registers, x87, mmx and the flags; r12 to r15 are named.
 
 use super::{Context, Registers};
 use std::arch::{asm, naked_asm};
@@ -21,9 +21,9 @@ use std::arch::{asm, naked_asm};
 /// before the program counter. With the address of `root` itself, a backtrace would show a task that never ran in the
 /// function that precedes `root` in memory.
 ///
-/// `root_address` must stay an ordinary function that is not inlined. In a codegen unit in which no function needs unwind
-/// tables, LLVM puts the tables of the naked functions into .debug_frame. Only debuggers read that section, so unwinding
-/// would stop without an error.
+/// `root_address` must stay an ordinary function that is not inlined. In a codegen unit in which no function needs
+/// unwind tables, LLVM puts the tables of the naked functions into .debug_frame. Only debuggers read that section, so
+/// unwinding would stop without an error.
 #[inline(never)]
 pub(super) fn root_address() -> usize {
     root as *const () as usize + 1
@@ -34,9 +34,9 @@ pub(super) fn root_address() -> usize {
 /// The conditions of [`super::switch`].
 #[inline(always)]
 pub(super) unsafe fn switch(save: *const Context, to: *const Context) {
-    // SAFETY: writes the four words of `save` and reads the four words of `to`. The caller ensures that `save` is unused
-    // and `to` is suspended (conditions of `super::switch`). Every register that other code may change is declared.
-    // `nostack` is absent, so the compiler keeps nothing in the red zone here.
+    // SAFETY: writes the four words of `save` and reads the four words of `to`. The caller ensures that `save` is
+    // unused and `to` is suspended (conditions of `super::switch`). Every register that other code may change is
+    // declared. `nostack` is absent, so the compiler keeps nothing in the red zone here.
     unsafe {
         asm!(
             // Save the address at which this context resumes.
@@ -45,8 +45,8 @@ pub(super) unsafe fn switch(save: *const Context, to: *const Context) {
             "mov [rdi + 8], rax",
             "mov [rdi + 16], rbp",
             "mov [rdi + 24], rbx",
-            // From here on the registers belong to the other context. The stack pointer is loaded last: before that a signal
-            // frame goes onto this stack, after that onto the other one, and both stacks are consistent at every
+            // From here on the registers belong to the other context. The stack pointer is loaded last: before that a
+            // signal frame goes onto this stack, after that onto the other one, and both stacks are consistent at every
             // instruction. An unwinder stops here: the tables of this function no longer match the registers, and the
             // tables of the other function do not match yet.
             cfi!(".cfi_remember_state"),
@@ -74,8 +74,8 @@ pub(super) unsafe fn switch(save: *const Context, to: *const Context) {
     }
 }
 
-/// The first frame of every stack. Entered at its second instruction, with rsp = top (a multiple of 16), rbp = entry, rbx =
-/// its argument. Backtraces end here: the return address is undefined and the frame pointer is 0.
+/// The first frame of every stack. Entered at its second instruction, with rsp = top (a multiple of 16), rbp = entry,
+/// rbx = its argument. Backtraces end here: the return address is undefined and the frame pointer is 0.
 #[unsafe(naked)]
 unsafe extern "C" fn root() {
     naked_asm!(
@@ -97,10 +97,11 @@ unsafe extern "C" fn root() {
     )
 }
 
-/// Implements [`super::unwind_from`]. The unwind tables of this frame find the caller's rsp, rip, rbp and rbx in the context.
+/// Implements [`super::unwind_from`]. The unwind tables of this frame find the caller's rsp, rip, rbp and rbx in the
+/// context.
 ///
-/// 0x0f is def_cfa_expression, 0x10 expression (of register 16 = rip, 6 = rbp, 3 = rbx); 0x73 is breg3, rbx plus an offset;
-/// 0x06 is deref.
+/// 0x0f is def_cfa_expression, 0x10 expression (of register 16 = rip, 6 = rbp, 3 = rbx); 0x73 is breg3, rbx plus an
+/// offset; 0x06 is deref.
 ///
 /// # Safety
 ///
@@ -131,8 +132,8 @@ pub(super) unsafe extern "C" fn unwind_from(context: *const Context, f: unsafe e
     )
 }
 
-/// Like [`super::unwind_from`], but with code that a signal interrupted as the caller: its unwind tables may name any register.
-/// Always returns true.
+/// Like [`super::unwind_from`], but with code that a signal interrupted as the caller: its unwind tables may name any
+/// register. Always returns true.
 ///
 /// # Safety
 ///
@@ -142,7 +143,7 @@ pub(crate) unsafe fn unwind_from_registers(
     f: unsafe extern "C" fn(*mut u8),
     arg: *mut u8,
 ) -> bool {
-    // One past the interrupted instruction: unwinders look up the address before the one that they find. x86-64 has no link
+    // One past the interrupted instruction: unwinders look up the address before the return address. x86-64 has no link
     // register; the word keeps the general registers at the same offset on all machines.
     let &Registers { sp, pc, fp, bx, link, general } = registers;
     let words = Words { first: [sp, pc + 1, fp, bx, link], general };
@@ -161,8 +162,8 @@ struct Words {
 
 /// Calls `f(arg)`. The unwind tables of this frame find the caller's registers in `words`.
 ///
-/// General register `n` is the word at 40 + 8n: in each expression its length is followed by breg3 and the offset, a signed
-/// LEB128.
+/// General register `n` is the word at 40 + 8n: in each expression its length is followed by breg3 and the offset, a
+/// signed LEB128.
 ///
 /// # Safety
 ///
@@ -241,26 +242,27 @@ pub(super) fn interrupted(context: &libc::ucontext_t) -> Registers {
 }
 
 impl Registers {
-    /// Returns true if the next instruction is the last of a switch. The stack then belongs to the next context already and
-    /// the code does not, so the unwind tables of the code do not fit the stack. `pc` must point into code.
+    /// Returns true if the next instruction is the last of a switch. The stack then belongs to the next context already
+    /// and the code does not, so the unwind tables of the code do not fit the stack. `pc` must point into code.
     pub(crate) fn is_switching(&self) -> bool {
-        // SAFETY: reads three bytes at `pc`, which points into mapped code (condition of this function). No function ends
-        // within these bytes, so the mapping does not end there either.
+        // SAFETY: reads three bytes at `pc`, which points into mapped code (condition of this function). No function
+        // ends within these bytes, so the mapping does not end there either.
         let bytes = unsafe { (self.pc as *const [u8; 3]).read_unaligned() };
         // jmp [rsi + 8] and jmp [rax + 8]
         bytes == [0xff, 0x66, 0x08] || bytes == [0xff, 0x60, 0x08]
     }
 }
 
-/// Returns the address of the thread's control block, which is unique among live threads, without a function call. By the
-/// ABI of thread-local storage the first word of the block is its own address. Returns 0 on systems other than Linux.
+/// Returns the address of the thread's control block, which is unique among live threads, without a function call. By
+/// the ABI of thread-local storage the first word of the block is its own address. Returns 0 on systems other than
+/// Linux.
 #[inline(always)]
 pub(crate) fn thread_pointer() -> usize {
     #[cfg(target_os = "linux")]
     {
         let pointer: usize;
-        // SAFETY: only reads one word, which exists in every thread by the ABI. Not `pure`: the compiler must read the word
-        // again after a switch, not reuse the value from before.
+        // SAFETY: only reads one word, which exists in every thread by the ABI. Not `pure`: the compiler must read the
+        // word again after a switch, not reuse the value from before.
         unsafe { asm!("mov {}, fs:[0]", out(reg) pointer, options(nostack, preserves_flags, readonly)) };
         pointer
     }
@@ -272,8 +274,8 @@ pub(crate) fn thread_pointer() -> usize {
 macro_rules! fresh_address {
     ($name:path) => {{
         let address: usize;
-        // SAFETY: only reads an entry of the global offset table, which the dynamic linker filled before this code ran. Not
-        // `pure`: the compiler must read the entry again after a switch.
+        // SAFETY: only reads an entry of the global offset table, which the dynamic linker filled before this code ran.
+        // Not `pure`: the compiler must read the entry again after a switch.
         unsafe {
             std::arch::asm!(
                 "mov {}, qword ptr [rip + {}@GOTPCREL]",

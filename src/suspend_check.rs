@@ -1,10 +1,11 @@
-//! Sections, which must close on the stack that opened them: a run, a scope, a timeout, a deadline, a shield, `no_suspend`.
+//! Sections, which must close on the stack that opened them: a run, a scope, a timeout, a deadline, a shield,
+//! `no_suspend`.
 //!
-//! A section limits the code inside it: [`no_suspend`](crate::no_suspend) forbids suspending, a deadline, a shield or a scope
-//! belongs to the caller that opened it, and a run belongs to the thread. A generator that yielded with a section open would
-//! apply the section to its consumer, which did not open it (PEP 789 describes the same problem in Python), or could be
-//! leaked with the section open. Therefore the bodies that run when a section opens must not suspend before it closes;
-//! [`chain`](crate::coroutine::chain) explains why that suffices.
+//! A section limits the code inside it: [`no_suspend`](crate::no_suspend) forbids suspending, a deadline, a shield or a
+//! scope belongs to the caller that opened it, and a run belongs to the thread. A generator that yielded with a section
+//! open would apply the section to its consumer, which did not open it (PEP 789 describes the same problem in Python),
+//! or could be leaked with the section open. Therefore the bodies that run when a section opens must not suspend before
+//! it closes; [`chain`](crate::coroutine::chain) explains why that suffices.
 #![forbid(unsafe_code)]
 
 use crate::coroutine::chain::{self, Kind, Marked, Opened};
@@ -12,8 +13,8 @@ use std::cell::Cell;
 use std::panic::Location;
 
 thread_local! {
-    /// The place where the innermost `no_suspend` section was opened. No switch happens inside of such a section, so all tasks
-    /// of the thread share one cell.
+    /// The place where the innermost `no_suspend` section was opened. While it is set no task is switched, so one cell
+    /// serves all tasks of the thread.
     static QUIET: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
 }
 
@@ -40,8 +41,8 @@ impl Section {
         Section { marked, quiet: Some(QUIET.replace(Some(place))) }
     }
 
-    /// Opens the section of a run that was started at `place`. Its tasks may wait even inside of `no_suspend`: their waits do
-    /// not suspend the caller that opened the `no_suspend` section.
+    /// Opens the section of a run that was started at `place`. Its tasks may wait even inside of `no_suspend`: their
+    /// waits do not suspend the caller that opened the `no_suspend` section.
     pub(crate) fn run(place: &'static Location<'static>) -> Section {
         let marked = chain::mark(Opened { kind: Kind::Run, place });
         Section { marked, quiet: Some(QUIET.replace(None)) }
