@@ -143,7 +143,8 @@ pub(super) unsafe extern "C" fn unwind_from(context: *const Context, f: unsafe e
     )
 }
 
-/// Like [`super::unwind_from`], but with code that a signal interrupted as the caller. Always returns true.
+/// Like [`super::unwind_from`], but to an unwinder the caller of `f` is code that a signal interrupted. Always returns
+/// true.
 ///
 /// The difference is the link register. Interrupted code may not have saved it yet, so the unwinder must find the
 /// register's own value, not the program counter. The return address of this frame therefore has a separate column, 96,

@@ -1,8 +1,8 @@
 //! The common part of the hand-written switches: the context, and the announcements of switches to AddressSanitizer.
 
 /// Expands to an unwind-table directive in builds whose functions have unwind tables, and to an empty line otherwise:
-/// an assembler refuses the directive in a function without a table. Builds with `-Cpanic=abort
-/// -Cforce-unwind-tables=no` have no tables and must also set `--cfg cede_no_unwind_tables`.
+/// an assembler refuses the directive in a function without a table. Builds without tables
+/// (`-Cpanic=abort -Cforce-unwind-tables=no`) must also set `--cfg cede_no_unwind_tables`.
 #[cfg(all(not(cede_no_unwind_tables), any(panic = "unwind", target_os = "linux", target_vendor = "apple")))]
 macro_rules! cfi {
     ($directive:literal) => {

@@ -71,7 +71,7 @@ impl Context {
         self.fiber.set(Box::into_raw(Box::new(fiber)));
     }
 
-    /// Returns 0: corosensei does not tell the stack pointer.
+    /// Returns 0: corosensei does not expose the stack pointer.
     pub(crate) fn stack_pointer(&self) -> usize {
         0
     }
@@ -118,7 +118,7 @@ unsafe fn hub(me: *const Context, mut next: *const Context) {
     }
 }
 
-/// Returns false, without calling the function: corosensei does not tell the registers of a suspended context.
+/// Returns false, without calling the function: corosensei does not expose the registers of a suspended context.
 ///
 /// # Safety
 ///

@@ -1,4 +1,4 @@
-//! Tests of the contract in `mod.rs`, for the implementation that is compiled. `.ci/switch-matrix` builds these tests
+//! Tests of the contract in `mod.rs`, for the compiled implementation. `.ci/switch-matrix` builds these tests
 //! with all options that change which values the compiler keeps in registers. `.ci/switch-mutants` breaks the
 //! implementations and expects the tests to fail.
 

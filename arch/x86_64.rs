@@ -132,8 +132,8 @@ pub(super) unsafe extern "C" fn unwind_from(context: *const Context, f: unsafe e
     )
 }
 
-/// Like [`super::unwind_from`], but with code that a signal interrupted as the caller: its unwind tables may name any
-/// register. Always returns true.
+/// Like [`super::unwind_from`], but to an unwinder the caller of `f` is code that a signal interrupted. The unwind
+/// tables of such code may name any register. Always returns true.
 ///
 /// # Safety
 ///

@@ -275,7 +275,7 @@ impl Slot {
 }
 
 impl Slot {
-    /// Registers `word` to be written by [`tell_thread_end`] when the thread that took this stack ends.
+    /// Registers a byte that [`tell_thread_end`] writes when the thread that took this stack ends.
     ///
     /// # Safety
     ///
@@ -285,22 +285,22 @@ impl Slot {
         self.tag().last_word.store(word, Ordering::Relaxed);
     }
 
-    /// Returns the word that the user of the stack registered, if any.
+    /// Returns the byte that the user of the stack registered, if any.
     pub(crate) fn last_word(self) -> Option<NonNull<u8>> {
         NonNull::new(self.tag().last_word.load(Ordering::Relaxed))
     }
 }
 
-/// Writes `value` to the registered word of every stack that the thread `owner` took. Called by that thread when it
-/// ends.
+/// Writes `value` to the registered byte of every stack that the thread `owner` took. That thread calls this function
+/// when it ends.
 pub(crate) fn tell_thread_end(owner: usize, value: u8) {
     let mut slab = SLABS.load(Ordering::Acquire);
-    // SAFETY: slabs are published complete and never freed.
+    // SAFETY: slabs are initialised before they are published, and are never freed.
     while let Some(this) = unsafe { slab.as_ref() } {
         for tag in this.tags.iter().filter(|tag| tag.owner.load(Ordering::Relaxed) == owner) {
             let word = tag.last_word.load(Ordering::Relaxed);
             if !word.is_null() {
-                // SAFETY: this thread took the stack, and the tag is not cleared, so the thread may write the word
+                // SAFETY: this thread took the stack, and the tag is not cleared, so the thread may write the byte
                 // (condition of `tell_at_thread_end`).
                 unsafe { word.write(value) };
             }
@@ -455,7 +455,7 @@ pub(crate) fn find(address: usize) -> Option<Place> {
 #[inline]
 pub(crate) fn slot_around(address: usize) -> Option<Slot> {
     let mut slab = SLABS.load(Ordering::Acquire);
-    // SAFETY: slabs are published complete and never freed.
+    // SAFETY: slabs are initialised before they are published, and are never freed.
     while let Some(this) = unsafe { slab.as_ref() } {
         let offset = address.wrapping_sub(this.start);
         if offset < this.bytes {

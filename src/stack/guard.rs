@@ -2,7 +2,7 @@
 //!
 //! Linux 6.13 and later can mark guard pages in the page table (`MADV_GUARD_INSTALL`). One mapping can contain a
 //! million of these marks. `mprotect` splits the mapping at every guard, so each stack needs two mappings, and
-//! `vm.max_map_count` limits their number to about 32,700.
+//! `vm.max_map_count` limits the number of stacks to about 32,700.
 //!
 //! The result of the system call proves nothing: qemu's user mode returns 0 and does nothing. So the first guard of
 //! each slab is tested: a `write(2)` from it must fail with EFAULT. If the test or the call fails (EINVAL for memory
@@ -29,8 +29,8 @@ pub(crate) fn kind() -> GuardKind {
     if INSTALL_IS_NO_USE.load(Relaxed) { GuardKind::Mprotect } else { GuardKind::Install }
 }
 
-/// Makes `count` guards of `len` bytes: the first at `start`, each next one `stride` bytes above the last. Tests the
-/// first guard if `prove` is set. Returns the number of guards made, which is less than `count` only if the system
+/// Makes `count` guards of `len` bytes: the first at `start`, each further one `stride` bytes above the previous. Tests
+/// the first guard if `prove` is set. Returns the number of guards made, which is less than `count` only if the system
 /// refused the next one.
 ///
 /// # Errors

@@ -39,7 +39,7 @@ pub use pool::{Stats, pool_cap, set_pool_cap, stats, trim};
 /// 21 KiB, a name look-up by the C library 12 KiB.
 pub const DEFAULT_SIZE: usize = 64 * 1024;
 
-/// The default size of a guard, in bytes: rounded up like every guard, it is one page.
+/// The default size of a guard, in bytes. Guards are rounded up to whole pages, so the default guard is one page.
 pub(crate) const DEFAULT_GUARD_SIZE: usize = 1;
 
 /// The largest size of a stack that can be requested, in bytes: 1 TiB.
@@ -80,7 +80,7 @@ pub(crate) fn page_size() -> usize {
     }
 }
 
-/// Rounds up to pages, whose size is a power of two. `bytes` is at most [`MAX_SIZE`].
+/// Rounds up to whole pages. The page size is a power of two, and `bytes` must be at most [`MAX_SIZE`].
 #[inline]
 fn whole_pages(bytes: usize) -> usize {
     let page = page_size();

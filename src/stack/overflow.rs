@@ -1,7 +1,7 @@
 //! The report of a stack overflow: names the coroutine or task that overflowed its stack, and aborts the process.
 //!
 //! An access to a guard page raises SIGSEGV (SIGBUS on some systems). The handler finds the stack by the address of the
-//! fault, not by the thread, and tells an overflow from a wrong pointer by the stack pointer. So it needs no
+//! fault, not by the thread. By the stack pointer it distinguishes an overflow from a wrong pointer. So it needs no
 //! thread-local and takes no lock. It allocates nothing, writes one line with `write(2)` and aborts. It never returns
 //! to the code that overflowed and never switches away from it: other libraries tried that, and destructors that ran
 //! halfway were the least of the problems.
@@ -127,8 +127,8 @@ fn report(slot: arena::Slot, left: Option<usize>) -> ! {
     unsafe { libc::abort() }
 }
 
-/// Prints a line on stderr with `write(2)` that names a coroutine or task, and aborts. For failures that no error can
-/// report.
+/// Prints a message that names a coroutine or task to stderr, with `write(2)`, and aborts the process. For failures
+/// that no error can report.
 pub(crate) fn abort_naming(kind: arena::Kind, name: Option<&str>, what: &str) -> ! {
     let mut line = Line::new();
     line.text("cede: ");
@@ -140,7 +140,7 @@ pub(crate) fn abort_naming(kind: arena::Kind, name: Option<&str>, what: &str) ->
     std::process::abort()
 }
 
-/// Passes a fault that is no stack overflow to the previous action.
+/// Passes a fault that is not a stack overflow to the previous action.
 fn pass_on(signal: libc::c_int, code: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let at = usize::from(signal != libc::SIGSEGV);
     let Some(previous) = PREVIOUS.get().map(|previous| &previous[at]) else { return };

@@ -186,7 +186,7 @@ impl Local {
     }
 }
 
-/// The value of a registered word of a stack after the thread that took the stack has ended.
+/// The value of the registered byte of a stack after the thread that took the stack has ended.
 pub(crate) const THREAD_ENDED: u8 = 0xed;
 
 impl Drop for Local {
@@ -272,7 +272,7 @@ fn store(slots: &mut Vec<Slot>) {
 /// Returns the memory of these stacks to the system and puts them into their depots as cold stacks.
 fn chill(slots: &mut Vec<Slot>) {
     if !slots.is_empty() {
-        // SAFETY: the slots are from dropped `Stack`s, whose users have ended, and are in no free list at the moment.
+        // SAFETY: the slots are from dropped `Stack`s, whose users have ended, and were removed from their free lists.
         unsafe { arena::return_memory(slots) };
         let mut depots = lock(&DEPOTS);
         for slot in slots.drain(..) {
@@ -310,8 +310,8 @@ pub struct Stats {
     pub guard: GuardKind,
 }
 
-/// Returns the numbers of stacks in the process. They are exact while no other thread creates or ends a coroutine or
-/// task.
+/// Returns the numbers of live, warm and cold stacks of the process. They are exact while no other thread creates or
+/// ends a coroutine or task.
 ///
 /// ```
 /// let g = cede::Generator::new(|y: &cede::Yielder<u32>| { y.yield_(1); });

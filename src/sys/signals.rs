@@ -41,8 +41,8 @@ pub(crate) fn on_sample(f: OnSample) {
 /// All signal numbers are below this number.
 const MOST: usize = 65;
 
-/// The previous handler of a signal, which our handler calls. The field of its form (with or without SA_SIGINFO) is its
-/// address; the other field is 0. Both are 0 if there was no handler.
+/// The previous handler of a signal, which our handler calls. The field for its form (with or without SA_SIGINFO) holds
+/// its address, and the other field is 0. Both are 0 if there was no handler.
 struct Before {
     plain: AtomicUsize,
     with_info: AtomicUsize,
@@ -79,7 +79,7 @@ impl Handled {
         let faults =
             [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGABRT, libc::SIGSYS];
         if faults.contains(&signal) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it reports a fault: choose another signal"));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it reports a fault; choose another signal"));
         }
         let at = usize::try_from(signal).ok().filter(|at| (1..MOST).contains(at));
         let at = at.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "there is no such signal"))?;
@@ -169,7 +169,7 @@ extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context
         }
     }
     let mut pipe = PIPES.load(Ordering::Acquire);
-    // SAFETY: pipes are published after they are initialised, and are never freed.
+    // SAFETY: pipes are initialised before they are published, and are never freed.
     while let Some(this) = unsafe { pipe.as_ref() } {
         if this.signal.load(Ordering::Acquire) == signal {
             this.notify();
@@ -244,7 +244,7 @@ struct Pipe {
 // other fields are atomic or never change.
 unsafe impl Sync for Pipe {}
 
-/// The list of all pipes. It grows to the largest number of pipes in use at once and never shrinks.
+/// The list of all pipes. It grows to the largest number of pipes in use at once. Pipes are never removed.
 static PIPES: AtomicPtr<Pipe> = AtomicPtr::new(null_mut());
 
 impl Pipe {
@@ -292,7 +292,7 @@ impl Pipe {
     /// The process has no file descriptors left for a new pipe.
     fn take() -> io::Result<&'static Pipe> {
         let mut pipe = PIPES.load(Ordering::Acquire);
-        // SAFETY: pipes are published after they are initialised, and are never freed.
+        // SAFETY: pipes are initialised before they are published, and are never freed.
         while let Some(this) = unsafe { pipe.as_ref() } {
             if !this.taken.swap(true, Ordering::AcqRel) {
                 return Ok(this);
