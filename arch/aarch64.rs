@@ -1,4 +1,4 @@
-//! The switch for aarch64, AAPCS64, little-endian.
+//! The context switch for aarch64 (AAPCS64, little-endian).
 //!
 //! ```text
 //! Context   +--------+--------+--------+--------+
@@ -10,19 +10,22 @@
 //! suspended sp, x29, x19 as they were, pc = the label behind the switch's jump
 //! ```
 //!
-//! LLVM refuses x19 and x29 as clobbers (it keeps them for itself), so they are saved. Everything else is declared
-//! clobbered: `clobber_abi("C")` covers x0 to x17, x18 where it is not reserved, x30, the vector registers whole (so d8 to
-//! d15 too), the predicates and the flags; x20 to x28 are named. Return addresses that were signed (PAC) were signed with
-//! their own stack pointer and come back with it, so nothing is to be done for them.
+//! LLVM reserves x19 and x29 and refuses them as clobbers, so the switch saves them. Every other register is declared
+//! as clobbered: `clobber_abi("C")` covers x0 to x17, x18 where it is not reserved, x30, the whole vector registers
+//! (and so d8 to d15), the predicates and the flags; x20 to x28 are named. A signed return address (PAC) was signed
+//! with the stack pointer of its own stack, and is checked with the same stack pointer after the switch back, so PAC
+//! needs no extra code.
 
 use super::{Context, Registers};
 use std::arch::{asm, naked_asm};
 
-/// Where a fresh context begins: one past the root's first instruction, because unwinders look up the address before the one
-/// they stand at. With the root itself, a task that never ran would be shown in whatever function lies before it.
+/// Returns the address at which a fresh context starts: the second instruction of `root`. Unwinders look up the address
+/// before the program counter. With the address of `root` itself, a backtrace would show a task that never ran in the
+/// function that precedes `root` in memory.
 ///
-/// This must stay an ordinary function that is not inlined: in a codegen unit in which no function needs unwind tables LLVM
-/// puts those of the naked functions into .debug_frame, where only debuggers look, and unwinding stops without an error.
+/// `root_address` must stay an ordinary function that is not inlined. In a codegen unit in which no function needs
+/// unwind tables, LLVM puts the tables of the naked functions into .debug_frame. Only debuggers read that section, so
+/// unwinding would stop without an error.
 #[inline(never)]
 pub(super) fn root_address() -> usize {
     root as *const () as usize + 4
@@ -30,34 +33,36 @@ pub(super) fn root_address() -> usize {
 
 /// # Safety
 ///
-/// As [`super::switch`].
+/// The conditions of [`super::switch`].
 #[inline(always)]
 pub(super) unsafe fn switch(save: *const Context, to: *const Context) {
-    // SAFETY: the four words of `save` are written and those of `to` read, as the contract says; everything that the other
-    // side may change is declared.
+    // SAFETY: writes the four words of `save` and reads the four words of `to`. The caller ensures that `save` is
+    // unused and `to` is suspended (conditions of `super::switch`). Every register that other code may change is
+    // declared.
     unsafe {
         asm!(
-            // Where this context goes on.
+            // Save the address at which this context resumes.
             "adr x2, 2f",
             "mov x3, sp",
             "stp x3, x2, [x0]",
             "stp x29, x19, [x0, #16]",
-            // From here on the registers are the other's. The stack pointer comes last: until then a signal's frame lies on
-            // this stack, from then on on that one, and both are whole at each moment. An unwinder stops here: the tables
-            // of this function no longer fit the registers, and those of the other one do not fit yet.
+            // From here on the registers belong to the other context. The stack pointer is loaded last: before that a
+            // signal frame goes onto this stack, after that onto the other one, and both stacks are consistent at every
+            // instruction. An unwinder stops here: the tables of this function no longer match the registers, and the
+            // tables of the other function do not match yet.
             "ldp x3, x16, [x1]",
             cfi!(".cfi_remember_state"),
             "ldp x29, x19, [x1, #16]",
             cfi!(".cfi_undefined x30"),
             "mov sp, x3",
-            // A jump, not a return: the predictor of returns would miss every time. By x16, so that any landing pad
-            // accepts it where branch targets are enforced (BTI).
+            // A jump, not a return: the return predictor would miss every time. Through x16, because every landing pad
+            // accepts a jump through x16 where branch targets are enforced (BTI).
             "br x16",
             cfi!(".cfi_restore_state"),
-            // Never executed. Unwinders look up the address before the one at which a suspended context resumes, which
-            // must not be the jump: its backtrace would end here.
+            // Never executed. Unwinders look up the address before the one at which a suspended context resumes. That
+            // address must not be part of the jump, or the backtrace would end here.
             "brk #0xcede",
-            // Entered by somebody's jump, with sp, x29 and x19 as they were and nothing else.
+            // The target of the jump of a later switch. Only sp, x29 and x19 have their old values.
             "2:",
             "hint #36", // bti j
             inout("x0") save => _,
@@ -76,8 +81,9 @@ pub(super) unsafe fn switch(save: *const Context, to: *const Context) {
     }
 }
 
-/// The first frame of every stack. Entered one instruction in, with sp = top (a multiple of 16), x29 = entry, x19 = its
-/// argument. Backtraces end here: the return address is undefined, the frame pointer and the link register are 0.
+/// The first frame of every stack. Entered at its second instruction, with sp = top (a multiple of 16), x29 = entry,
+/// x19 = its argument. Backtraces end here: the return address is undefined, the frame pointer and the link register
+/// are 0.
 #[unsafe(naked)]
 unsafe extern "C" fn root() {
     naked_asm!(
@@ -90,7 +96,7 @@ unsafe extern "C" fn root() {
         "mov x29, xzr",
         "mov x30, xzr",
         "blr x16",
-        // x0 = the context to enter. This stack is nobody's as soon as sp has changed.
+        // x0 = the context to enter. This stack is unused as soon as sp has changed.
         "ldp x3, x16, [x0]",
         "ldp x29, x19, [x0, #16]",
         "mov sp, x3",
@@ -100,13 +106,15 @@ unsafe extern "C" fn root() {
     )
 }
 
-/// See [`super::unwind_from`]. The unwind tables of this frame say: the caller's sp, pc, x29 and x19 are in the context.
+/// Implements [`super::unwind_from`]. The unwind tables of this frame find the caller's sp, pc, x29 and x19 in the
+/// context.
 ///
-/// 0x0f is def_cfa_expression, 0x10 expression (of register 30, 29, 19); 0x83 is breg19, x19 plus an offset; 0x06 is deref.
+/// 0x0f is def_cfa_expression, 0x10 expression (of register 30, 29, 19); 0x83 is breg19, x19 plus an offset; 0x06 is
+/// deref.
 ///
 /// # Safety
 ///
-/// As [`super::unwind_from`].
+/// The conditions of [`super::unwind_from`].
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn unwind_from(context: *const Context, f: unsafe extern "C" fn(*mut u8), arg: *mut u8) {
     naked_asm!(
@@ -124,7 +132,7 @@ pub(super) unsafe extern "C" fn unwind_from(context: *const Context, f: unsafe e
         ".cfi_escape 0x10, 19, 2, 0x83, 24",
         "mov x0, x2",
         "blr x1",
-        // Back on the truth: x19 was kept by `f`, and our own caller's is on the stack.
+        // From here on the tables describe the real caller: `f` preserved x19, and the caller's x19 is on the stack.
         ".cfi_restore_state",
         "ldp x19, x30, [sp], #16",
         ".cfi_adjust_cfa_offset -16",
@@ -135,41 +143,45 @@ pub(super) unsafe extern "C" fn unwind_from(context: *const Context, f: unsafe e
     )
 }
 
-/// As [`super::unwind_from`], with a caller that was interrupted instead of suspended.
+/// Like [`super::unwind_from`], but to an unwinder the caller of `f` is code that a signal interrupted. Always returns
+/// true.
 ///
-/// The difference is the link register: code that was interrupted may not have saved it, so it must have its own value
-/// and not that of the program counter. So this frame's return address is in a column of its own, 96, as it is in the
-/// frames of signals.
+/// The difference is the link register. Interrupted code may not have saved it yet, so the unwinder must find the
+/// register's own value, not the program counter. The return address of this frame therefore has a separate column, 96,
+/// as in signal frames.
 ///
 /// # Safety
 ///
-/// As [`super::unwind_from`]: the stack that the registers point to is still there, unchanged.
+/// The stack that the registers point to exists and does not change during the call, and `f` does not switch.
 pub(crate) unsafe fn unwind_from_registers(
     registers: &Registers,
     f: unsafe extern "C" fn(*mut u8),
     arg: *mut u8,
 ) -> bool {
-    // One past the interrupted instruction: unwinders look up the address before the one they are given.
+    // One past the interrupted instruction: unwinders look up the address before the return address.
     let &Registers { sp, pc, fp, bx, link, general } = registers;
     let words = Words { first: [sp, pc + 4, fp, bx, link], general };
-    // SAFETY: the caller's; the words are those that the tables name.
+    // SAFETY: the caller ensures the conditions of this function, which are those of `unwind_from_words`. `words` lives
+    // until the call returns.
     unsafe { unwind_from_words(&words, f, arg) };
     true
 }
 
-/// The assembly knows the places.
+/// The registers in the order in which the unwind tables of [`unwind_from_words`] name them.
 #[repr(C)]
 struct Words {
     first: [usize; 5],
     general: [usize; super::super::GENERAL],
 }
 
-/// The caller's general register `n` is the word at 40 + 8n: after the length of an expression follow breg19 and its offset,
-/// a signed LEB128. Any of them may be named by the tables of an interrupted instruction.
+/// Calls `f(arg)`. The unwind tables of this frame find the caller's registers in `words`.
+///
+/// General register `n` is the word at 40 + 8n: in each expression its length is followed by breg19 and the offset, a
+/// signed LEB128. The tables of an interrupted instruction may name any general register.
 ///
 /// # Safety
 ///
-/// As [`unwind_from_registers`].
+/// The conditions of [`unwind_from_registers`].
 #[unsafe(naked)]
 unsafe extern "C" fn unwind_from_words(words: &Words, f: unsafe extern "C" fn(*mut u8), arg: *mut u8) {
     naked_asm!(
@@ -243,22 +255,24 @@ pub(super) fn interrupted(context: &libc::ucontext_t) -> Registers {
 }
 
 impl Registers {
-    /// Whether the next instruction is the last of a switch: the stack is the next one's by then, the code not yet, and
-    /// what the tables say of the one is nonsense for the other. `pc` is in code. Other jumps by x16 are taken for one too.
+    /// Returns true if the next instruction is the last of a switch. The stack then belongs to the next context already
+    /// and the code does not, so the unwind tables of the code do not fit the stack. `pc` must point into code. Any
+    /// other jump through x16 also returns true.
     pub(crate) fn is_switching(&self) -> bool {
-        // SAFETY: one instruction of code.
+        // SAFETY: reads one instruction at `pc`, which points into mapped code (condition of this function).
         unsafe { (self.pc as *const u32).read_unaligned() == 0xd61f_0200 } // br x16
     }
 }
 
-/// What tells this thread from all others that live, without a call: the thread pointer. 0 where it is not readable so.
+/// Returns the thread pointer, which is unique among live threads, without a function call. Returns 0 on systems other
+/// than Linux.
 #[inline(always)]
 pub(crate) fn thread_pointer() -> usize {
     #[cfg(target_os = "linux")]
     {
         let pointer: usize;
-        // SAFETY: reads a register that user code may read. Not `pure`, so that it is read anew after a switch instead of
-        // being kept over it.
+        // SAFETY: only reads a register that user code may read. Not `pure`: the compiler must read the register again
+        // after a switch, not reuse the value from before.
         unsafe { asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nostack, preserves_flags, nomem)) };
         pointer
     }
@@ -266,11 +280,12 @@ pub(crate) fn thread_pointer() -> usize {
     0
 }
 
-/// The address of a static, in a way that the compiler does not keep over a switch.
+/// Evaluates to the address of a static. The compiler does not reuse an address from before a switch.
 macro_rules! fresh_address {
     ($name:path) => {{
         let address: usize;
-        // SAFETY: reads an entry of the table of global addresses. Not `pure`, for the reason above.
+        // SAFETY: only reads an entry of the global offset table, which the dynamic linker filled before this code ran.
+        // Not `pure`: the compiler must read the entry again after a switch.
         unsafe {
             std::arch::asm!(
                 "adrp {0}, :got:{1}",
@@ -285,18 +300,18 @@ macro_rules! fresh_address {
 }
 pub(crate) use fresh_address;
 
-/// Asks for the cache line at an address, whatever it is.
+/// Prefetches the cache line at an address. Any address is allowed.
 #[inline(always)]
 pub(crate) fn prefetch(address: usize) {
     // SAFETY: a prefetch never faults.
     unsafe { asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly)) };
 }
 
-/// A clock for comparing short stretches of code with each other; its unit is unknown.
+/// Reads a clock for comparing the durations of short pieces of code. The unit is unspecified.
 #[inline(always)]
 pub(crate) fn clock() -> u64 {
     let ticks: u64;
-    // SAFETY: reads a counter that user code may read.
+    // SAFETY: only reads a counter that user code may read.
     unsafe { asm!("mrs {}, cntvct_el0", out(reg) ticks, options(nostack, preserves_flags, nomem)) };
     ticks
 }

@@ -1,7 +1,7 @@
-//! Branch targets: with BTI enforced, every place that the switch jumps to must begin with a landing pad.
+//! Test of branch targets: with BTI enforced, every jump of the switch must reach a landing pad.
 //!
-//! Pages carry the property only if all that was linked into them has pads, which Debian's std has not; so the test enforces
-//! it itself, for as long as nothing but switches runs.
+//! A page has the BTI property only if all code linked into it has landing pads, and Debian's std has none. So the test
+//! itself enforces BTI, while nothing but switches runs.
 
 use super::{Context, switch};
 use crate::stack::Shape;
@@ -19,7 +19,8 @@ struct Pair {
 }
 
 unsafe extern "C" fn entry(pair: usize) -> *const Context {
-    // SAFETY: the pair outlives the task; main is suspended whenever the task runs.
+    // SAFETY: `enforce_and_switch` keeps the pair until the task has returned. `main` is suspended whenever the task
+    // runs.
     unsafe {
         let pair = &*(pair as *const Pair);
         while !STOP.get() {
@@ -29,7 +30,7 @@ unsafe extern "C" fn entry(pair: usize) -> *const Context {
     }
 }
 
-/// The mapping that holds the code at an address.
+/// Returns the bounds of the mapping that contains an address.
 fn text_around(address: usize) -> (usize, usize) {
     let maps = std::fs::read_to_string("/proc/self/maps").expect("Linux");
     let range = maps.lines().find_map(|line| {
@@ -37,17 +38,17 @@ fn text_around(address: usize) -> (usize, usize) {
         let range = (usize::from_str_radix(from, 16).ok()?, usize::from_str_radix(to, 16).ok()?);
         (range.0..range.1).contains(&address).then_some(range)
     });
-    range.expect("code lies in some mapping")
+    range.expect("the code is in a mapping")
 }
 
 fn switches(pair: &Pair, count: u32) {
     for _ in 0..count {
-        // SAFETY: the task is suspended, and switches back.
+        // SAFETY: the task is suspended, and `main` is used only by this thread, which runs.
         unsafe { switch(&pair.main, &pair.task) };
     }
 }
 
-/// Enforcing holds for all threads, so it is done in a process in which there is no other.
+/// Enforcing applies to all threads, so the test does it in a child process that has only one.
 #[test]
 fn every_jump_of_the_switch_lands_on_a_pad() {
     if std::env::var_os("CEDE_CHILD").is_some() {
@@ -68,18 +69,18 @@ fn enforce_and_switch() {
     const PROT_BTI: libc::c_int = 0x10;
     // SAFETY: getauxval has no preconditions.
     if unsafe { libc::getauxval(libc::AT_HWCAP2) } & HWCAP2_BTI == 0 {
-        return; // this CPU has none
+        return; // this CPU has no BTI
     }
     let stack = Stack::acquire(Shape::default_shape(), Kind::Task, None, false).expect("a stack");
     let pair = Pair { main: Context::new(), task: Context::new() };
-    // SAFETY: the stack is the task's until it has returned, below.
+    // SAFETY: only the task uses the stack until it has returned, below. `entry` does not unwind.
     unsafe { pair.task.init(stack.limit(), stack.top(), entry, &raw const pair as usize) };
-    // Entered before it is enforced: the root's call lands on a Rust function, which has no pad.
+    // The first switch comes before enforcing: the call in `root` reaches a Rust function, which has no landing pad.
     switches(&pair, 1);
     let code: unsafe extern "C" fn(usize) -> *const Context = entry;
     let (from, to) = text_around(code as usize);
     let (plain, enforced) = (libc::PROT_READ | libc::PROT_EXEC, libc::PROT_READ | libc::PROT_EXEC | PROT_BTI);
-    // SAFETY: the code stays readable and executable, and only switches run in between.
+    // SAFETY: the pages of this code stay readable and executable throughout.
     unsafe {
         assert_eq!(libc::mprotect(from as *mut _, to - from, enforced), 0);
         switches(&pair, 3000);

@@ -1,8 +1,8 @@
-//! What the hand-written files share: the context, and the announcements to AddressSanitizer.
+//! The common part of the hand-written switches: the context, and the announcements of switches to AddressSanitizer.
 
-/// A directive for the unwind tables, where the functions that a switch is inlined into have any: an assembler refuses it
-/// elsewhere. They have none with `-Cpanic=abort -Cforce-unwind-tables=no`, which must come with
-/// `--cfg cede_no_unwind_tables`.
+/// Expands to an unwind-table directive in builds whose functions have unwind tables, and to an empty line otherwise:
+/// an assembler refuses the directive in a function without a table. Builds without tables
+/// (`-Cpanic=abort -Cforce-unwind-tables=no`) must also set `--cfg cede_no_unwind_tables`.
 #[cfg(all(not(cede_no_unwind_tables), any(panic = "unwind", target_os = "linux", target_vendor = "apple")))]
 macro_rules! cfi {
     ($directive:literal) => {
@@ -26,13 +26,13 @@ use super::{Entry, Registers};
 use std::cell::Cell;
 use std::mem::offset_of;
 
-/// A suspended point of execution. The assembly knows the places of the four words.
+/// A suspended execution context. The assembly depends on the offsets of the first four words.
 #[repr(C, align(32))]
 pub(crate) struct Context {
     sp: Cell<usize>,
     pc: Cell<usize>,
     fp: Cell<usize>,
-    /// rbx or x19: the register that the compiler keeps for itself beside the frame pointer.
+    /// rbx or x19: the register that the compiler reserves besides the frame pointer.
     bx: Cell<usize>,
     #[cfg(feature = "asan")]
     asan: asan::Fiber,
@@ -47,7 +47,7 @@ const _: () = assert!(
 );
 
 impl Context {
-    /// A context that is not suspended.
+    /// Returns a context that is not suspended.
     pub(crate) const fn new() -> Context {
         Context {
             sp: Cell::new(0),
@@ -63,45 +63,46 @@ impl Context {
     ///
     /// # Safety
     ///
-    /// * `limit..top` is writable, unused, and stays so until what `entry` returned was entered.
+    /// * `limit..top` is writable and only `entry` uses it, until the context that `entry` returned has been entered.
     /// * `entry` does not unwind.
     #[inline]
     pub(crate) unsafe fn init(&self, limit: usize, top: usize, entry: Entry, arg: usize) {
         let _ = limit;
         let top = top & !15;
         #[cfg(feature = "asan")]
-        // SAFETY: the caller's.
+        // SAFETY: the caller ensures the conditions of this function, which are those of `asan::init`.
         let (top, entry, arg) = unsafe { asan::init(self, limit, top, entry, arg) };
-        // The entry and its argument travel in the two saved registers, so the root depends on no other.
+        // The two saved registers carry the entry and its argument, so `root` depends on no other register.
         self.sp.set(top);
         self.pc.set(imp::root_address());
         self.fp.set(entry as *const () as usize);
         self.bx.set(arg);
     }
 
-    /// Where the stack pointer stood when it was suspended.
+    /// Returns the stack pointer of the suspended context.
     pub(crate) fn stack_pointer(&self) -> usize {
         self.sp.get()
     }
 
-    /// The saved frame pointer: the end of a chain that a frame-pointer walk can follow.
+    /// Returns the saved frame pointer, at which a walk of the chain of frame pointers starts.
     #[cfg(test)]
     pub(super) fn frame_pointer(&self) -> usize {
         self.fp.get()
     }
 }
 
-/// Suspends the running context into `save` and enters `to`. Returns when somebody enters `save`.
+/// Suspends the running context into `save` and enters `to`. Returns when a later switch enters `save`.
 ///
 /// # Safety
 ///
-/// * `to` was made by `init` or saved by `switch`, on this thread, and was not entered since.
-/// * `save` is nobody else's until it is entered.
+/// * `init` or `switch` prepared `to` on this thread, and `to` has not been entered since.
+/// * `save` stays allocated and holds this context only, until it is entered.
 #[cfg_attr(feature = "asan", inline(never))] // ASan gives no fake frame to a function that holds inline assembly
 #[cfg_attr(not(feature = "asan"), inline(always))]
 pub(crate) unsafe fn switch(save: *const Context, to: *const Context) {
-    // SAFETY: the caller's. In debug builds the context is marked as entered and left through a copy, so that entering it
-    // twice is found at once.
+    // SAFETY: the caller ensures the conditions of this function, which are those of `imp::switch`. Debug builds mark
+    // `to` as entered and switch to a copy, so that a second entry panics at once. The copy lives until its words are
+    // loaded.
     unsafe {
         #[cfg(debug_assertions)]
         let copy = {
@@ -119,15 +120,15 @@ pub(crate) unsafe fn switch(save: *const Context, to: *const Context) {
     }
 }
 
-/// Calls `f(arg)` on this stack, with a caller that, to an unwinder, is the suspended `context`: a backtrace taken in `f`
-/// goes on there (2.6 us for 26 frames). Returns whether it could: always, natively.
+/// Calls `f(arg)` on this stack. To an unwinder the caller of `f` is the suspended `context`: a backtrace taken in `f`
+/// continues there (2.6 us for 26 frames). Returns true: a hand-written switch can always do it.
 ///
 /// # Safety
 ///
-/// `context` is suspended during the whole call, and `f` does not switch. A panic in `f` aborts: it may not unwind into the
-/// suspended frames, whose landing pads would run.
+/// `context` is suspended during the whole call, and `f` does not switch. A panic in `f` aborts the process: unwinding
+/// into the suspended frames would run their landing pads.
 pub(crate) unsafe fn unwind_from(context: *const Context, f: unsafe extern "C" fn(*mut u8), arg: *mut u8) -> bool {
-    // SAFETY: the caller's.
+    // SAFETY: the caller ensures the conditions of this function, which are those of `imp::unwind_from`.
     unsafe {
         debug_assert!((*context).pc.get() != 0, "the context is not suspended");
         imp::unwind_from(context, f, arg);
@@ -135,23 +136,23 @@ pub(crate) unsafe fn unwind_from(context: *const Context, f: unsafe extern "C" f
     true
 }
 
-/// The registers of the code that a signal interrupted; `None` where the place of them is not known.
+/// Returns the registers of the code that a signal interrupted, or `None` on systems other than Linux.
 ///
 /// # Safety
 ///
-/// `context` is what the kernel passed to a SA_SIGINFO handler.
+/// `context` is the context that the kernel passed to a SA_SIGINFO handler that has not returned.
 pub(crate) unsafe fn interrupted(context: *mut libc::c_void) -> Option<Registers> {
     #[cfg(target_os = "linux")]
-    // SAFETY: the caller's.
+    // SAFETY: `context` points to a valid `ucontext_t` (condition of this function).
     return Some(unsafe { imp::interrupted(&*context.cast::<libc::ucontext_t>()) });
     #[cfg(not(target_os = "linux"))]
     return None;
 }
 
-/// Announcing switches to AddressSanitizer, which keeps a fake stack for each real one.
+/// Announcements of switches to AddressSanitizer, which keeps a fake stack for each real stack.
 ///
-/// Wrong announcements pass every functional test. Two things show them: "ASan is ignoring" on stderr, and memory that grows
-/// with every ended task. `.ci/sanitize` looks for the first, `tests/asan.rs` for the second.
+/// Wrong announcements pass every functional test. Only two symptoms reveal them: "ASan is ignoring" on stderr, and
+/// memory that grows with every ended task. `.ci/sanitize` looks for the first, `tests/asan.rs` for the second.
 #[cfg(feature = "asan")]
 mod asan {
     use super::{Context, Entry};
@@ -164,8 +165,8 @@ mod asan {
         fn __asan_unpoison_memory_region(start: *const u8, size: usize);
     }
 
-    /// What ASan has to know of a suspended context. The bounds are those of the stack that it was last on: not its task's
-    /// when it is suspended inside a nested coroutine.
+    /// ASan's state of a suspended context. The bounds are those of the stack that the context was suspended on. Inside
+    /// a nested coroutine that is the coroutine's stack, not the task's.
     pub(super) struct Fiber {
         fake: Cell<*mut u8>,
         bottom: Cell<*const u8>,
@@ -183,24 +184,27 @@ mod asan {
     }
 
     thread_local! {
-        /// The context that is being left.
+        /// The context that the running switch suspends. Null if its stack has ended.
         static FROM: Cell<*const Context> = const { Cell::new(null()) };
     }
 
-    /// Before a switch. `save` is null for a stack that is done: its fake frames are freed.
+    /// Announces the start of a switch. `save` is null if the stack has ended; ASan then frees the fake frames of the
+    /// stack.
     pub(super) unsafe fn leave(save: *const Context, to: *const Context) {
         FROM.set(save);
-        // SAFETY: both contexts are valid, by the switch's contract; a null slot is what the runtime wants at the end.
+        // SAFETY: `save` is null or valid, and `to` is valid (conditions of `switch`). The runtime expects a null slot
+        // for a stack that has ended.
         unsafe {
             let slot = if save.is_null() { null_mut() } else { (*save).asan.fake.as_ptr() };
             __sanitizer_start_switch_fiber(slot, (*to).asan.bottom.get(), (*to).asan.size.get());
         }
     }
 
-    /// After a switch, on the new stack. The runtime tells the bounds of the stack that was left.
+    /// Announces the end of a switch, on the new stack. The runtime returns the bounds of the previous stack.
     pub(super) unsafe fn arrive(fake: *mut u8) {
         let (mut bottom, mut size) = (null(), 0);
-        // SAFETY: called once after each `leave`; the context that was left is still there.
+        // SAFETY: runs once after each `leave`. `FROM` is null or points to a suspended context, which stays allocated
+        // until it is entered (condition of `switch`).
         unsafe {
             __sanitizer_finish_switch_fiber(fake, &mut bottom, &mut size);
             if let Some(from) = FROM.get().as_ref() {
@@ -210,7 +214,7 @@ mod asan {
         }
     }
 
-    /// Puts `first` before `entry`, and forgets the red zones of frames that never returned.
+    /// Makes the context call `first` before `entry`, and removes the red zones of frames that never returned.
     pub(super) unsafe fn init(
         c: &Context,
         limit: usize,
@@ -218,7 +222,7 @@ mod asan {
         entry: Entry,
         arg: usize,
     ) -> (usize, Entry, usize) {
-        // SAFETY: the stack is the caller's to give, and unused.
+        // SAFETY: `limit..top` is writable and unused (condition of `Context::init`).
         unsafe {
             __asan_unpoison_memory_region(limit as *const u8, top - limit);
             c.asan.fake.set(null_mut());
@@ -231,7 +235,8 @@ mod asan {
     }
 
     unsafe extern "C" fn first(cell: usize) -> *const Context {
-        // SAFETY: `init` wrote the cell; this is the first frame on the stack, and what it returns is entered next.
+        // SAFETY: `init` wrote the cell. This is the first frame on the stack, and `root` enters the returned context
+        // next.
         unsafe {
             arrive(null_mut());
             let (entry, arg) = *(cell as *const (Entry, usize));

@@ -1,13 +1,14 @@
-//! The contract over corosensei, for every target without a file of its own; `--cfg cede_portable_switch` forces it.
+//! The portable context switch: the contract implemented with corosensei, for targets without a hand-written switch.
+//! `--cfg cede_portable_switch` forces it.
 //!
-//! Contexts that were never `init`ed are hubs: a `switch` away from one runs a loop on the caller's stack, which resumes
-//! whoever is next until somebody switches to the hub itself. A `switch` away from any other suspends to that loop and names
-//! who is next. So a turn costs two switches of corosensei's and the loop: 4.7 to 6.5 ns where the hand-written one takes
-//! 1.1 to 1.4.
+//! A context that was never passed to `init` is a hub. A `switch` away from a hub runs a loop on the caller's stack,
+//! which resumes one context after another until a context switches to the hub itself. A `switch` away from any other
+//! context suspends to that loop and returns the next context to it. So a turn costs two corosensei switches and one
+//! pass through the loop: 4.7 to 6.5 ns, where the hand-written switch takes 1.1 to 1.4 ns.
 //!
-//! It rests on one thing that corosensei does not promise and that a test of ours pins: an outer coroutine's `Yielder` may
-//! suspend while on an inner coroutine's stack (a task that switches away from inside a generator). The outer then remembers
-//! the inner stack.
+//! The implementation depends on a property that corosensei does not promise: the `Yielder` of an outer coroutine may
+//! suspend while the thread runs on the stack of an inner coroutine (a task that switches away from inside a
+//! generator). The outer coroutine then remembers the inner stack. `tests.rs` tests this property.
 
 use super::{Entry, Registers};
 use corosensei::stack::{Stack, StackPointer};
@@ -18,13 +19,14 @@ use std::ptr::{null, null_mut};
 type Next = *const Context;
 type Fiber = Coroutine<(), Next, Next, Span>;
 
-/// Somebody else's stack.
+/// A borrowed stack: the caller of `init` owns the memory.
 struct Span {
     limit: StackPointer,
     top: StackPointer,
 }
 
-// SAFETY: `init`'s caller vouches for the memory and its guard.
+// SAFETY: `limit..top` is writable as long as the fiber runs (condition of `Context::init`). Every caller passes a
+// stack of the stack pool, which has a guard page below it.
 unsafe impl Stack for Span {
     fn base(&self) -> StackPointer {
         self.top
@@ -35,17 +37,17 @@ unsafe impl Stack for Span {
     }
 }
 
-/// A suspended point of execution.
+/// A suspended execution context.
 #[repr(C, align(32))]
 pub(crate) struct Context {
-    /// Owned from `init` until its `entry` has returned. Null for a hub.
+    /// The fiber, owned from `init` until `entry` has returned. Null for a hub.
     fiber: Cell<*mut Fiber>,
-    /// How the running fiber suspends. Null for a hub.
+    /// The yielder that suspends the running fiber. Null for a hub.
     yielder: Cell<*const Yielder<(), Next>>,
 }
 
 impl Context {
-    /// A context that is not suspended.
+    /// Returns a context that is not suspended: a hub.
     pub(crate) const fn new() -> Context {
         Context { fiber: Cell::new(null_mut()), yielder: Cell::new(null()) }
     }
@@ -54,10 +56,11 @@ impl Context {
     ///
     /// # Safety
     ///
-    /// As in the hand-written files. The context stays where it is until `entry` has returned.
+    /// The conditions of the hand-written `init`. In addition, the context does not move until `entry` has returned.
     pub(crate) unsafe fn init(&self, limit: usize, top: usize, entry: Entry, arg: usize) {
         let me: *const Context = self;
-        // SAFETY: a stack's addresses are not 0; `me` stays in place, by the contract; `entry` is the caller's.
+        // SAFETY: the addresses of a stack are not 0. `me` does not move until `entry` has returned, and `entry(arg)`
+        // may be called on this stack (conditions of this function).
         let fiber = unsafe {
             let span = Span { limit: StackPointer::new_unchecked(limit), top: StackPointer::new_unchecked(top & !15) };
             Fiber::with_stack(span, move |yielder, ()| {
@@ -68,20 +71,21 @@ impl Context {
         self.fiber.set(Box::into_raw(Box::new(fiber)));
     }
 
-    /// Not known here.
+    /// Returns 0: corosensei does not expose the stack pointer.
     pub(crate) fn stack_pointer(&self) -> usize {
         0
     }
 }
 
-/// Suspends the running context into `save` and enters `to`. Returns when somebody enters `save`.
+/// Suspends the running context into `save` and enters `to`. Returns when a later switch enters `save`.
 ///
 /// # Safety
 ///
-/// As in the hand-written files.
+/// The conditions of the hand-written `switch`.
 #[inline]
 pub(crate) unsafe fn switch(save: *const Context, to: *const Context) {
-    // SAFETY: a context with a yielder is a fiber that runs now, perhaps on a nested coroutine's stack.
+    // SAFETY: `save` is the running context (condition of this function). If it has a yielder, its fiber runs now,
+    // perhaps on the stack of a nested coroutine; otherwise it is a hub.
     unsafe {
         match (*save).yielder.get().as_ref() {
             Some(yielder) => yielder.suspend(to),
@@ -90,15 +94,15 @@ pub(crate) unsafe fn switch(save: *const Context, to: *const Context) {
     }
 }
 
-/// Resumes one after the other until somebody enters `me`.
+/// Resumes one context after another until a context switches to `me`.
 ///
 /// # Safety
 ///
-/// As `switch`.
+/// The conditions of [`switch`].
 unsafe fn hub(me: *const Context, mut next: *const Context) {
     while next != me {
-        // SAFETY: `next` was `init`ed or suspended and was not entered since, by the caller's promise; a fiber that returned
-        // is done, and its box is ours again.
+        // SAFETY: `next` was prepared by `init` or suspended, and has not been entered since (condition of `switch`). A
+        // fiber that returned never runs again, so this loop may free its box.
         unsafe {
             let context = &*next;
             debug_assert!(!context.fiber.get().is_null(), "switch to a context that was never made");
@@ -114,47 +118,47 @@ unsafe fn hub(me: *const Context, mut next: *const Context) {
     }
 }
 
-/// Cannot be done here: the registers of a suspended context are corosensei's. Returns false.
+/// Returns false, without calling the function: corosensei does not expose the registers of a suspended context.
 ///
 /// # Safety
 ///
-/// None.
+/// No conditions.
 pub(crate) unsafe fn unwind_from(_: *const Context, _: unsafe extern "C" fn(*mut u8), _: *mut u8) -> bool {
     false
 }
 
-/// Not known here.
+/// Returns `None`: the layout of the signal context is not known.
 ///
 /// # Safety
 ///
-/// None.
+/// No conditions.
 pub(crate) unsafe fn interrupted(_: *mut libc::c_void) -> Option<Registers> {
     None
 }
 
-/// Cannot be done here. Returns false.
+/// Returns false, without calling the function: unwinding from registers is not possible.
 ///
 /// # Safety
 ///
-/// None.
+/// No conditions.
 pub(crate) unsafe fn unwind_from_registers(_: &Registers, _: unsafe extern "C" fn(*mut u8), _: *mut u8) -> bool {
     false
 }
 
 impl Registers {
-    /// Never: there are none.
+    /// Returns false: no `Registers` exist.
     pub(crate) fn is_switching(&self) -> bool {
         false
     }
 }
 
-/// Not known here.
+/// Returns 0: the thread pointer is not known.
 #[inline(always)]
 pub(crate) fn thread_pointer() -> usize {
     0
 }
 
-/// The address of a static.
+/// Evaluates to the address of a static.
 macro_rules! fresh_address {
     ($name:path) => {
         &raw const $name as usize
@@ -162,11 +166,11 @@ macro_rules! fresh_address {
 }
 pub(crate) use fresh_address;
 
-/// Not known here.
+/// Does nothing.
 #[inline(always)]
 pub(crate) fn prefetch(_: usize) {}
 
-/// Not known here.
+/// Returns 0: no clock is known.
 #[inline(always)]
 pub(crate) fn clock() -> u64 {
     0

@@ -1,5 +1,6 @@
-//! The contract of `mod.rs`, on whichever of the files is compiled. `.ci/switch-matrix` builds these tests in every way that
-//! changes what the compiler keeps in registers; `.ci/switch-mutants` breaks the files and wants the tests to fail.
+//! Tests of the contract in `mod.rs`, for the compiled implementation. `.ci/switch-matrix` builds these tests
+//! with all options that change which values the compiler keeps in registers. `.ci/switch-mutants` breaks the
+//! implementations and expects the tests to fail.
 
 use super::{Context, NATIVE, clock, fresh_address, prefetch, switch, thread_pointer, unwind_from};
 use crate::coroutine::raw::Payload;
@@ -15,7 +16,7 @@ use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
-// --- A scheduler of few lines: who yields is queued behind all others; the hub is whoever calls `run`.
+// --- A small scheduler: a task that yields goes to the end of the queue. The hub is the caller of `run`.
 
 type Body<'a> = Box<dyn FnOnce(&Ring<'a>) + 'a>;
 
@@ -27,7 +28,7 @@ struct Task<'a> {
     stack: Stack,
 }
 
-/// Stays in its place as soon as it has a task, and longer than all of them.
+/// A scheduler and its tasks. Must not move once it has a task, and outlives all tasks.
 struct Ring<'a> {
     hub: Context,
     current: Cell<*const Context>,
@@ -50,7 +51,8 @@ impl<'a> Ring<'a> {
     fn spawn(&self, body: impl FnOnce(&Ring<'a>) + 'a) -> Rc<Task<'a>> {
         let (context, body) = (Context::new(), Cell::new(Some(Box::new(body) as Body<'a>)));
         let task = Rc::new(Task { context, ring: self, body, thrown: Cell::default(), stack: stack() });
-        // SAFETY: the stack is the task's, which lives as long as the ring; `enter_task` catches every panic.
+        // SAFETY: only this task uses its stack. `tasks` keeps the task as long as the ring lives. `enter_task` catches
+        // every panic.
         unsafe { task.context.init(task.stack.limit(), task.stack.top(), enter_task, Rc::as_ptr(&task) as usize) };
         self.tasks.borrow_mut().push(Rc::clone(&task));
         self.live.set(self.live.get() + 1);
@@ -62,7 +64,7 @@ impl<'a> Ring<'a> {
         self.ready.borrow_mut().push_back(&raw const task.context);
     }
 
-    /// Who comes next. `again`: the running one is queued behind it.
+    /// Returns the next context. `again`: adds the running context to the end of the queue.
     fn next(&self, again: bool) -> *const Context {
         let mut ready = self.ready.borrow_mut();
         if again {
@@ -76,8 +78,8 @@ impl<'a> Ring<'a> {
         let from = self.current.replace(to);
         if from != to {
             self.switches.set(self.switches.get() + 1);
-            // SAFETY: `to` came out of the queue, where only suspended contexts are, each once; or it is the hub, which is
-            // suspended while a task runs. `from` runs.
+            // SAFETY: `to` is from the queue, which contains suspended contexts only, each once; or `to` is the hub,
+            // which is suspended while a task runs. `from` is the running context.
             unsafe { switch(from, to) };
         }
     }
@@ -87,19 +89,19 @@ impl<'a> Ring<'a> {
         self.go(self.next(true));
     }
 
-    /// Suspends until somebody wakes the task.
+    /// Suspends the task until `wake` queues it.
     #[inline(always)]
     fn park(&self) {
         self.go(self.next(false));
     }
 
-    /// Runs until nobody is ready.
+    /// Runs until no task is ready.
     fn run(&self) {
         self.current.set(&raw const self.hub);
         self.park();
     }
 
-    /// Runs to the end of all tasks, and lets their panics go on.
+    /// Runs until all tasks have ended, and resumes their panics.
     fn finish(&self) {
         self.run();
         for task in self.tasks.borrow().iter() {
@@ -110,15 +112,15 @@ impl<'a> Ring<'a> {
         assert_eq!(self.live.get(), 0, "tasks that are still parked");
     }
 
-    /// For bodies that must be 'static, such as a generator's.
+    /// Extends the lifetime, for bodies that must be 'static, such as a generator's.
     fn for_ever(&self) -> &'static Ring<'static> {
-        // SAFETY: only code of this ring's tasks gets it, and the ring outlives its tasks.
+        // SAFETY: only tasks of this ring use the reference, and the ring outlives its tasks.
         unsafe { &*(self as *const Ring<'a>).cast() }
     }
 }
 
 unsafe extern "C" fn enter_task(task: usize) -> *const Context {
-    // SAFETY: `spawn` passes a task, which lives as long as its ring.
+    // SAFETY: `spawn` passes a task of the ring. `tasks` keeps the task as long as the ring lives.
     let (task, ring) = unsafe {
         let task = &*(task as *const Task<'_>);
         (task, &*task.ring)
@@ -131,9 +133,9 @@ unsafe extern "C" fn enter_task(task: usize) -> *const Context {
     next
 }
 
-// --- Canaries.
+// --- Register canaries.
 
-/// An emulator takes its time, for backtraces above all.
+/// Returns true under an emulator, which is slow, most of all for backtraces.
 fn emulated() -> bool {
     std::env::var_os("CEDE_TEST_RUNNER").is_some()
 }
@@ -142,8 +144,8 @@ extern "C" fn turn(ring: &Ring<'_>) {
     ring.yield_now();
 }
 
-/// Fills every register that a call has to keep with a pattern of its own, made from the seed; calls `f(ring)`; returns the
-/// bits that came back different.
+/// Fills every callee-saved register with a different pattern derived from the seed, calls `f(ring)`, and returns the
+/// bits that the call changed.
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
 unsafe extern "C" fn hold(ring: &Ring<'_>, f: extern "C" fn(&Ring<'_>), seed: u64) -> u64 {
@@ -192,7 +194,7 @@ unsafe extern "C" fn hold(ring: &Ring<'_>, f: extern "C" fn(&Ring<'_>), seed: u6
 #[repr(align(256))]
 struct Block([u64; 32]);
 
-/// A computation with much in flight at each `turn`: its result says whether all of it survived.
+/// A computation that keeps many values live across each `turn`. The result depends on all of them.
 #[inline(always)]
 fn busy(seed: u64, rounds: u64, turn: impl Fn()) -> String {
     macro_rules! in_flight {
@@ -214,13 +216,13 @@ fn busy(seed: u64, rounds: u64, turn: impl Fn()) -> String {
 }
 
 #[test]
-fn what_the_compiler_keeps_in_registers_survives_a_million_switches() {
+fn values_in_registers_survive_a_million_switches() {
     let rounds = if emulated() { 12_500 } else { 125_000 };
     let ring = Ring::new();
     for seed in 1..=4u64 {
         ring.spawn(move |ring| {
             for round in 0..rounds {
-                // SAFETY: `hold` keeps the calling convention, and nothing unwinds out of `turn`.
+                // SAFETY: `hold` follows the calling convention, and `turn` does not unwind.
                 let damage = unsafe { hold(ring, turn, seed * 0x0123_4567_89ab_cdef + round) };
                 assert_eq!(damage, 0, "damaged bits in task {seed}, round {round}");
             }
@@ -235,11 +237,11 @@ fn what_the_compiler_keeps_in_registers_survives_a_million_switches() {
     assert!(ring.switches.get() as u64 >= 8 * rounds);
 }
 
-/// Where the stack pointer is noted, and whom to enter next.
+/// The stack pointer at the entry, and the context to enter next.
 #[repr(C)]
 struct Probe(usize, *const Context);
 
-/// An entry that only notes its stack pointer. The argument is a probe.
+/// An entry that only stores its stack pointer in a probe, its argument.
 #[unsafe(naked)]
 unsafe extern "C" fn note_stack_pointer(arg: usize) -> *const Context {
     #[cfg(target_arch = "x86_64")]
@@ -249,11 +251,11 @@ unsafe extern "C" fn note_stack_pointer(arg: usize) -> *const Context {
 }
 
 #[test]
-fn the_stack_pointer_is_aligned_at_the_entry_whatever_the_top_is() {
+fn stack_pointer_at_the_entry_is_aligned_for_every_top() {
     let (stack, context, here) = (stack(), Context::new(), Context::new());
     for offset in 0..64 {
         let mut note = Probe(0, &raw const here);
-        // SAFETY: the stack is ours, and unused again after each round.
+        // SAFETY: only this test uses the stack, and the entry of the previous round has returned.
         unsafe {
             context.init(stack.limit(), stack.top() - offset, note_stack_pointer, &raw mut note as usize);
             switch(&here, &context);
@@ -263,39 +265,40 @@ fn the_stack_pointer_is_aligned_at_the_entry_whatever_the_top_is() {
     }
 }
 
-// --- Beginnings and ends.
+// --- First and last switches.
 
-/// A task without a scheduler: its number, where to note it, whom to enter next.
+/// A task without a scheduler: its number, the log for the number, the context to enter next.
 struct Link<'a>(usize, &'a RefCell<Vec<usize>>, *const Context);
 
 unsafe extern "C" fn link(arg: usize) -> *const Context {
-    // SAFETY: the argument is a link of the test below, which waits for its end.
+    // SAFETY: the argument is a link of the test below, which keeps all links until they have ended.
     let link = unsafe { &*(arg as *const Link<'_>) };
     link.1.borrow_mut().push(link.0);
     link.2
 }
 
 #[test]
-fn what_an_entry_returns_is_entered_next_and_stacks_serve_again() {
+fn returned_context_is_entered_next_and_stacks_are_reusable() {
     let (here, log) = (Context::new(), RefCell::default());
     let stacks: Vec<Stack> = (0..50).map(|_| stack()).collect();
     let contexts: Vec<Context> = stacks.iter().map(|_| Context::new()).collect();
     for round in 0..3 {
-        // Each enters the one before it; the first enters us.
+        // Each link enters the link before it. The first link enters this test.
         let links: Vec<Link<'_>> =
             (0..50).map(|n| Link(n, &log, if n == 0 { &raw const here } else { &raw const contexts[n - 1] })).collect();
         for (n, this) in links.iter().enumerate() {
-            // SAFETY: the stacks are ours, and those of earlier rounds have ended. The links outlive the switch below.
+            // SAFETY: only this test uses the stacks, and the links of earlier rounds have ended. These links outlive
+            // the switch below.
             unsafe { contexts[n].init(stacks[n].limit(), stacks[n].top(), link, &raw const *this as usize) };
         }
-        // SAFETY: made and not entered.
+        // SAFETY: the context is prepared and has not been entered.
         unsafe { switch(&here, &contexts[49]) };
         assert_eq!(log.take(), (0..50).rev().collect::<Vec<_>>(), "round {round}");
     }
 }
 
 #[test]
-fn an_end_enters_the_started_and_the_fresh_alike() {
+fn an_ended_task_enters_started_and_fresh_tasks_alike() {
     let log = &RefCell::new(Vec::new());
     let ring = Ring::new();
     for n in 0..20 {
@@ -324,7 +327,8 @@ fn entering_a_context_twice_panics_in_debug_builds() {
     ring.spawn(|ring| {
         let never_made = Context::new();
         for wrong in [ring.current.get(), &raw const never_made] {
-            // SAFETY: none: nobody is suspended there. The check panics before anything is changed.
+            // SAFETY: violated on purpose: neither context is suspended. The check panics before the switch changes
+            // anything.
             let thrown = catch_unwind(AssertUnwindSafe(|| unsafe { switch(&Context::new(), wrong) })).unwrap_err();
             let text = thrown.downcast_ref::<&str>().unwrap();
             assert!(text.contains("switch to a context that runs already"), "{text}");
@@ -392,11 +396,11 @@ fn a_panic_can_be_caught_at_the_root() {
     ring.finish();
 }
 
-// --- Tasks and coroutines nested in them. What portable.rs rests on is pinned here.
+// --- Tasks and coroutines nested in them. These tests check the property that portable.rs depends on.
 
 type Note = Rc<dyn Fn(u32)>;
 
-/// Takes four turns from inside of `depth` coroutines, and panics there if it is told to.
+/// Takes four turns from inside of `depth` nested coroutines, and then panics there if `panics`.
 fn take_turns(ring: &'static Ring<'static>, depth: u32, panics: bool, note: Note) {
     if depth == 0 {
         for n in 0..4 {
@@ -426,7 +430,7 @@ fn a_task_may_switch_away_from_inside_of_coroutines() {
     for panics in [false, true] {
         let log = Rc::new(RefCell::new(Vec::new()));
         let ring = Ring::new();
-        // No coroutine, one, one in another; twice, so that equals meet too.
+        // Depths 0, 1 and 2, twice each, so that tasks of equal depth also alternate.
         for task in 0..6 {
             let log = Rc::clone(&log);
             ring.spawn(move |ring| {
@@ -439,13 +443,13 @@ fn a_task_may_switch_away_from_inside_of_coroutines() {
         }
         ring.finish();
         let turns: Vec<_> = (0..4).flat_map(|n| (0..6).map(move |task| (n, task))).collect();
-        assert_eq!(*log.borrow(), turns, "everybody in turn");
+        assert_eq!(*log.borrow(), turns, "all tasks in turn");
     }
 }
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_generator_made_by_one_task_is_resumed_and_dropped_by_others() {
+fn a_generator_can_be_resumed_and_dropped_by_any_task() {
     let (slot, seen, dropped) = (&Cell::new(None), &RefCell::new(Vec::new()), Rc::new(Cell::new(0)));
     let (ring, flag) = (Ring::new(), Rc::clone(&dropped));
     ring.spawn(move |ring| {
@@ -453,7 +457,7 @@ fn a_generator_made_by_one_task_is_resumed_and_dropped_by_others() {
         slot.set(Some(Generator::new(move |y: &Yielder<u32>| {
             let _guard = OnDrop(|| flag.set(flag.get() + 1));
             for n in 0.. {
-                // Whoever resumes us is who is suspended here.
+                // Suspends the task that resumes the generator.
                 ring.yield_now();
                 y.yield_(n);
             }
@@ -483,14 +487,14 @@ fn a_generator_made_by_one_task_is_resumed_and_dropped_by_others() {
 
 // --- Backtraces.
 
-/// The names of a backtrace's frames, those of inlined functions too.
+/// The function names of a backtrace's frames, including inlined functions.
 fn names(trace: &Backtrace) -> Vec<String> {
     let text = trace.to_string();
     let lines = text.lines().map(str::trim_start).filter(|line| !line.starts_with("at "));
     lines.map(|line| line.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start_matches(": ").into()).collect()
 }
 
-/// Whether the names hold the parts, in this order.
+/// Asserts that names containing these parts occur in this order.
 #[track_caller]
 fn assert_order(names: &[String], parts: &[&str]) {
     let mut rest = names.iter();
@@ -499,13 +503,13 @@ fn assert_order(names: &[String], parts: &[&str]) {
 
 type Traces = RefCell<Vec<(&'static str, Backtrace)>>;
 
-/// Where debuggers stop: `.ci/gdb-root`.
+/// Captures a backtrace. `.ci/gdb-root` sets its breakpoint here.
 #[inline(never)]
 fn landmark(traces: &Traces, after: &'static str) {
     traces.borrow_mut().push((after, Backtrace::force_capture()));
 }
 
-/// Looks back after every kind of switch.
+/// Captures a backtrace after every kind of switch.
 #[inline(never)]
 fn looks_back(ring: &Ring<'_>, traces: &Traces) {
     landmark(traces, "the first entry");
@@ -523,7 +527,7 @@ fn looks_back(ring: &Ring<'_>, traces: &Traces) {
     landmark(traces, "a panic");
     ring.park();
     landmark(traces, "a switch from the hub");
-    // So that the last is no tail call, which would leave no frame of ours.
+    // Prevents a tail call to the last `landmark`, which would leave no frame of this function.
     assert!(black_box(caught).is_err());
 }
 
@@ -537,14 +541,14 @@ fn looks_back_in_a_generator(ring: &'static Ring<'static>, traces: &'static Trac
     assert_eq!(generator.count(), 1);
 }
 
-/// Has a name that no task's backtrace may hold.
+/// Runs the ring. No backtrace of a task may contain the name of this function.
 #[inline(never)]
 fn beyond_the_root(ring: &Ring<'_>) {
     ring.run();
     black_box(());
 }
 
-#[cfg(not(feature = "asan"))] // with its own announcements corosensei's first frame no longer finds its parent
+#[cfg(not(feature = "asan"))] // with ASan announcements corosensei's first frame no longer finds its parent
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a_backtrace_in_a_task_ends_at_its_root() {
@@ -586,14 +590,14 @@ fn resumes_a_generator(ring: &'static Ring<'static>) {
 }
 
 unsafe extern "C" fn look_into_it(slot: *mut u8) {
-    // SAFETY: the test passes an option of a backtrace.
+    // SAFETY: `frames_of` passes a pointer to a live `Option<Backtrace>`.
     unsafe { *slot.cast() = Some(Backtrace::force_capture()) };
 }
 
-/// The names of the frames from the innermost of the suspended task to its root.
+/// Returns the function names of a suspended task, from its innermost frame to its root.
 fn frames_of(task: &Task<'_>) -> Option<Vec<String>> {
     let mut slot: Option<Backtrace> = None;
-    // SAFETY: the callers' tasks are suspended, and `look_into_it` does not switch.
+    // SAFETY: all callers pass a suspended task, and `look_into_it` does not switch.
     let done = unsafe { unwind_from(&task.context, look_into_it, (&raw mut slot).cast()) };
     assert_eq!((done, slot.is_some()), (NATIVE, NATIVE));
     let names = slot.as_ref().map(names)?;
@@ -603,7 +607,7 @@ fn frames_of(task: &Task<'_>) -> Option<Vec<String>> {
     Some(names[seam + 1..].to_vec())
 }
 
-#[cfg(not(feature = "asan"))] // with its own announcements corosensei's first frame no longer finds its parent
+#[cfg(not(feature = "asan"))] // with ASan announcements corosensei's first frame no longer finds its parent
 #[test]
 fn a_suspended_context_can_be_unwound() {
     let ring = Ring::new();
@@ -614,7 +618,7 @@ fn a_suspended_context_can_be_unwound() {
     });
     ring.run();
     let fresh = ring.spawn(|_| ());
-    // Twice: looking changes nothing.
+    // Twice, because unwinding must change nothing.
     for _ in 0..2 {
         if let (Some(deep), Some(nested), Some(fresh)) = (frames_of(&deep), frames_of(&nested), frames_of(&fresh)) {
             assert_order(&deep, &[&["recurse_and_park"; 11][..], &["enter_task", "imp::root"]].concat());
@@ -641,7 +645,7 @@ fn the_chain_of_frame_pointers_ends_inside_of_the_stack() {
         let (mut frames, mut at) = (0, task.context.frame_pointer());
         while at != 0 {
             assert!(span.contains(&at) && at % 8 == 0, "{frames} frames up: {at:#x} is not in {span:#x?}");
-            // SAFETY: inside of the stack, which is mapped.
+            // SAFETY: the address is inside of the stack, which is mapped while `task` lives.
             let next = unsafe { *(at as *const usize) };
             assert!(next == 0 || next > at, "{frames} frames up: {at:#x} is followed by {next:#x}");
             (frames, at) = (frames + 1, next);
@@ -652,10 +656,10 @@ fn the_chain_of_frame_pointers_ends_inside_of_the_stack() {
     ring.finish();
 }
 
-// --- The small ones.
+// --- Thread pointer, address of a static, prefetch and clock.
 
 #[test]
-fn the_thread_pointer_tells_threads_apart_and_addresses_are_true() {
+fn thread_pointers_are_set_and_fresh_addresses_are_correct() {
     static PLACE: u32 = 7;
     let (mine, other) = (thread_pointer(), std::thread::spawn(thread_pointer));
     assert_eq!(mine, thread_pointer());

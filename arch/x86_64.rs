@@ -1,4 +1,4 @@
-//! The switch for x86-64, System V.
+//! The context switch for x86-64 (System V ABI).
 //!
 //! ```text
 //! Context   +--------+--------+--------+--------+
@@ -10,18 +10,20 @@
 //! suspended rsp, rbp, rbx as they were, rip = the label behind the switch's jump
 //! ```
 //!
-//! LLVM refuses rbx and rbp as clobbers (it keeps them for itself), so they are saved. Everything else is declared
-//! clobbered: `clobber_abi("sysv64")` covers rax, rcx, rdx, rsi, rdi, r8 to r11, the vector registers whole (also the upper
-//! halves of ymm and zmm), the mask registers, x87, mmx and the flags; r12 to r15 are named.
+//! LLVM reserves rbx and rbp and refuses them as clobbers, so the switch saves them. Every other register is declared
+//! as clobbered: `clobber_abi("sysv64")` covers rax, rcx, rdx, rsi, rdi, r8 to r11, the whole vector registers
+//! (including the upper halves of ymm and zmm), the mask registers, x87, mmx and the flags; r12 to r15 are named.
 
 use super::{Context, Registers};
 use std::arch::{asm, naked_asm};
 
-/// Where a fresh context begins: one past the root's first instruction, because unwinders look up the address before the one
-/// they stand at. With the root itself, a task that never ran would be shown in whatever function lies before it.
+/// Returns the address at which a fresh context starts: the second instruction of `root`. Unwinders look up the address
+/// before the program counter. With the address of `root` itself, a backtrace would show a task that never ran in the
+/// function that precedes `root` in memory.
 ///
-/// This must stay an ordinary function that is not inlined: in a codegen unit in which no function needs unwind tables LLVM
-/// puts those of the naked functions into .debug_frame, where only debuggers look, and unwinding stops without an error.
+/// `root_address` must stay an ordinary function that is not inlined. In a codegen unit in which no function needs
+/// unwind tables, LLVM puts the tables of the naked functions into .debug_frame. Only debuggers read that section, so
+/// unwinding would stop without an error.
 #[inline(never)]
 pub(super) fn root_address() -> usize {
     root as *const () as usize + 1
@@ -29,34 +31,36 @@ pub(super) fn root_address() -> usize {
 
 /// # Safety
 ///
-/// As [`super::switch`].
+/// The conditions of [`super::switch`].
 #[inline(always)]
 pub(super) unsafe fn switch(save: *const Context, to: *const Context) {
-    // SAFETY: the four words of `save` are written and those of `to` read, as the contract says; everything that the other
-    // side may change is declared. `nostack` is absent, so the red zone is empty here.
+    // SAFETY: writes the four words of `save` and reads the four words of `to`. The caller ensures that `save` is
+    // unused and `to` is suspended (conditions of `super::switch`). Every register that other code may change is
+    // declared. `nostack` is absent, so the compiler keeps nothing in the red zone here.
     unsafe {
         asm!(
-            // Where this context goes on.
+            // Save the address at which this context resumes.
             "lea rax, [rip + 2f]",
             "mov [rdi], rsp",
             "mov [rdi + 8], rax",
             "mov [rdi + 16], rbp",
             "mov [rdi + 24], rbx",
-            // From here on the registers are the other's. The stack pointer comes last: until then a signal's frame lies on
-            // this stack, from then on on that one, and both are whole at each moment. An unwinder stops here: the tables
-            // of this function no longer fit the registers, and those of the other one do not fit yet.
+            // From here on the registers belong to the other context. The stack pointer is loaded last: before that a
+            // signal frame goes onto this stack, after that onto the other one, and both stacks are consistent at every
+            // instruction. An unwinder stops here: the tables of this function no longer match the registers, and the
+            // tables of the other function do not match yet.
             cfi!(".cfi_remember_state"),
             "mov rbp, [rsi + 16]",
             cfi!(".cfi_undefined rip"),
             "mov rbx, [rsi + 24]",
             "mov rsp, [rsi]",
-            // An indirect jump, not a return: the predictor of returns would miss every time.
+            // An indirect jump, not a return: the return predictor would miss every time.
             "jmp [rsi + 8]",
             cfi!(".cfi_restore_state"),
-            // Never executed. Unwinders look up the address before the one at which a suspended context resumes, which
-            // must not be a part of the jump: its backtrace would end here.
+            // Never executed. Unwinders look up the address before the one at which a suspended context resumes. That
+            // address must not be part of the jump, or the backtrace would end here.
             "int3",
-            // Entered by somebody's jump, with rsp, rbp and rbx as they were and nothing else.
+            // The target of the jump of a later switch. Only rsp, rbp and rbx have their old values.
             "2:",
             "endbr64",
             inout("rdi") save => _,
@@ -70,8 +74,8 @@ pub(super) unsafe fn switch(save: *const Context, to: *const Context) {
     }
 }
 
-/// The first frame of every stack. Entered one instruction in, with rsp = top (a multiple of 16), rbp = entry, rbx = its
-/// argument. Backtraces end here: the return address is undefined and the frame pointer is 0.
+/// The first frame of every stack. Entered at its second instruction, with rsp = top (a multiple of 16), rbp = entry,
+/// rbx = its argument. Backtraces end here: the return address is undefined and the frame pointer is 0.
 #[unsafe(naked)]
 unsafe extern "C" fn root() {
     naked_asm!(
@@ -83,7 +87,7 @@ unsafe extern "C" fn root() {
         "mov rax, rbp",
         "xor ebp, ebp",
         "call rax",
-        // rax = the context to enter. This stack is nobody's as soon as rsp has changed.
+        // rax = the context to enter. This stack is unused as soon as rsp has changed.
         "mov rbp, [rax + 16]",
         "mov rbx, [rax + 24]",
         "mov rsp, [rax]",
@@ -93,14 +97,15 @@ unsafe extern "C" fn root() {
     )
 }
 
-/// See [`super::unwind_from`]. The unwind tables of this frame say: the caller's rsp, rip, rbp and rbx are in the context.
+/// Implements [`super::unwind_from`]. The unwind tables of this frame find the caller's rsp, rip, rbp and rbx in the
+/// context.
 ///
-/// 0x0f is def_cfa_expression, 0x10 expression (of register 16 = rip, 6 = rbp, 3 = rbx); 0x73 is breg3, rbx plus an offset;
-/// 0x06 is deref.
+/// 0x0f is def_cfa_expression, 0x10 expression (of register 16 = rip, 6 = rbp, 3 = rbx); 0x73 is breg3, rbx plus an
+/// offset; 0x06 is deref.
 ///
 /// # Safety
 ///
-/// As [`super::unwind_from`].
+/// The conditions of [`super::unwind_from`].
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn unwind_from(context: *const Context, f: unsafe extern "C" fn(*mut u8), arg: *mut u8) {
     naked_asm!(
@@ -117,7 +122,7 @@ pub(super) unsafe extern "C" fn unwind_from(context: *const Context, f: unsafe e
         ".cfi_escape 0x10, 3, 2, 0x73, 24",
         "mov rdi, rdx",
         "call rsi",
-        // Back on the truth: rbx was kept by `f`, and our own caller's is on the stack.
+        // From here on the tables describe the real caller: `f` preserved rbx, and the caller's rbx is on the stack.
         ".cfi_restore_state",
         "pop rbx",
         ".cfi_adjust_cfa_offset -8",
@@ -127,38 +132,42 @@ pub(super) unsafe extern "C" fn unwind_from(context: *const Context, f: unsafe e
     )
 }
 
-/// As [`super::unwind_from`], with a caller that was interrupted instead of suspended: its unwind tables may name any register.
+/// Like [`super::unwind_from`], but to an unwinder the caller of `f` is code that a signal interrupted. The unwind
+/// tables of such code may name any register. Always returns true.
 ///
 /// # Safety
 ///
-/// As [`super::unwind_from`]: the stack that the registers point to is still there, unchanged.
+/// The stack that the registers point to exists and does not change during the call, and `f` does not switch.
 pub(crate) unsafe fn unwind_from_registers(
     registers: &Registers,
     f: unsafe extern "C" fn(*mut u8),
     arg: *mut u8,
 ) -> bool {
-    // One past the interrupted instruction: unwinders look up the address before the one they are given. The link is no
-    // register here, and keeps the place of the general ones the same on all machines.
+    // One past the interrupted instruction: unwinders look up the address before the return address. x86-64 has no link
+    // register; the word keeps the general registers at the same offset on all machines.
     let &Registers { sp, pc, fp, bx, link, general } = registers;
     let words = Words { first: [sp, pc + 1, fp, bx, link], general };
-    // SAFETY: the caller's; the words are those that the tables name.
+    // SAFETY: the caller ensures the conditions of this function, which are those of `unwind_from_words`. `words` lives
+    // until the call returns.
     unsafe { unwind_from_words(&words, f, arg) };
     true
 }
 
-/// The assembly knows the places.
+/// The registers in the order in which the unwind tables of [`unwind_from_words`] name them.
 #[repr(C)]
 struct Words {
     first: [usize; 5],
     general: [usize; super::super::GENERAL],
 }
 
-/// As `unwind_from`; and the caller's general register `n` is the word at 40 + 8n: after the length of an expression follow
-/// breg3 and its offset, a signed LEB128.
+/// Calls `f(arg)`. The unwind tables of this frame find the caller's registers in `words`.
+///
+/// General register `n` is the word at 40 + 8n: in each expression its length is followed by breg3 and the offset, a
+/// signed LEB128.
 ///
 /// # Safety
 ///
-/// As [`unwind_from_registers`].
+/// The conditions of [`unwind_from_registers`].
 #[unsafe(naked)]
 unsafe extern "C" fn unwind_from_words(words: &Words, f: unsafe extern "C" fn(*mut u8), arg: *mut u8) {
     naked_asm!(
@@ -188,7 +197,7 @@ unsafe extern "C" fn unwind_from_words(words: &Words, f: unsafe extern "C" fn(*m
         ".cfi_escape 0x10, 15, 3, 0x73, 0xa0, 0x01",
         "mov rdi, rdx",
         "call rsi",
-        // Back on the truth: rbx was kept by `f`, and our own caller's is on the stack.
+        // From here on the tables describe the real caller: `f` preserved rbx, and the caller's rbx is on the stack.
         ".cfi_restore_state",
         "pop rbx",
         ".cfi_adjust_cfa_offset -8",
@@ -233,25 +242,27 @@ pub(super) fn interrupted(context: &libc::ucontext_t) -> Registers {
 }
 
 impl Registers {
-    /// Whether the next instruction is the last of a switch: the stack is the next one's by then, the code not yet, and
-    /// what the tables say of the one is nonsense for the other. `pc` is in code.
+    /// Returns true if the next instruction is the last of a switch. The stack then belongs to the next context already
+    /// and the code does not, so the unwind tables of the code do not fit the stack. `pc` must point into code.
     pub(crate) fn is_switching(&self) -> bool {
-        // SAFETY: three bytes of code: no function ends within them, so the mapping does not either.
+        // SAFETY: reads three bytes at `pc`, which points into mapped code (condition of this function). No function
+        // ends within these bytes, so the mapping does not end there either.
         let bytes = unsafe { (self.pc as *const [u8; 3]).read_unaligned() };
         // jmp [rsi + 8] and jmp [rax + 8]
         bytes == [0xff, 0x66, 0x08] || bytes == [0xff, 0x60, 0x08]
     }
 }
 
-/// What tells this thread from all others that live, without a call: the thread's control block, whose first word is its own
-/// address by the ABI of thread-local storage. 0 where that is not so.
+/// Returns the address of the thread's control block, which is unique among live threads, without a function call. By
+/// the ABI of thread-local storage the first word of the block is its own address. Returns 0 on systems other than
+/// Linux.
 #[inline(always)]
 pub(crate) fn thread_pointer() -> usize {
     #[cfg(target_os = "linux")]
     {
         let pointer: usize;
-        // SAFETY: reads one word that the ABI puts there, and changes nothing. Not `pure`, so that it is read anew after a
-        // switch instead of being kept over it.
+        // SAFETY: only reads one word, which exists in every thread by the ABI. Not `pure`: the compiler must read the
+        // word again after a switch, not reuse the value from before.
         unsafe { asm!("mov {}, fs:[0]", out(reg) pointer, options(nostack, preserves_flags, readonly)) };
         pointer
     }
@@ -259,11 +270,12 @@ pub(crate) fn thread_pointer() -> usize {
     0
 }
 
-/// The address of a static, in a way that the compiler does not keep over a switch.
+/// Evaluates to the address of a static. The compiler does not reuse an address from before a switch.
 macro_rules! fresh_address {
     ($name:path) => {{
         let address: usize;
-        // SAFETY: reads an entry of the table of global addresses. Not `pure`, for the reason above.
+        // SAFETY: only reads an entry of the global offset table, which the dynamic linker filled before this code ran.
+        // Not `pure`: the compiler must read the entry again after a switch.
         unsafe {
             std::arch::asm!(
                 "mov {}, qword ptr [rip + {}@GOTPCREL]",
@@ -277,14 +289,14 @@ macro_rules! fresh_address {
 }
 pub(crate) use fresh_address;
 
-/// Asks for the cache line at an address, whatever it is.
+/// Prefetches the cache line at an address. Any address is allowed.
 #[inline(always)]
 pub(crate) fn prefetch(address: usize) {
     // SAFETY: a prefetch never faults.
     unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address as *const i8) };
 }
 
-/// A clock for comparing short stretches of code with each other; its unit is unknown.
+/// Reads a clock for comparing the durations of short pieces of code. The unit is unspecified.
 #[inline(always)]
 pub(crate) fn clock() -> u64 {
     // SAFETY: every x86-64 CPU has the instruction.

@@ -1,9 +1,11 @@
-//! Sections that must close on the stack that opened them.
+//! Sections, which must close on the stack that opened them: a run, a scope, a timeout, a deadline, a shield,
+//! `no_suspend`.
 //!
-//! A section changes how the code inside it may behave: [`no_suspend`](crate::no_suspend) forbids suspending, a deadline, a
-//! shield or a scope belongs to the caller that opened it, and a run to the thread. A generator that yields with one open
-//! would hand it to its consumer, who knows nothing of it (Python has the same trap: PEP 789), or be forgotten with it. So the
-//! bodies that run when a section opens do not suspend before it closes: [`chain`](crate::coroutine::chain) has the argument.
+//! A section limits the code inside it: [`no_suspend`](crate::no_suspend) forbids suspending, a deadline, a shield or a
+//! scope belongs to the caller that opened it, and a run belongs to the thread. A generator that yielded with a section
+//! open would apply the section to its consumer, which did not open it (PEP 789 describes the same problem in Python),
+//! or could be leaked with the section open. Therefore the bodies that run when a section opens must not suspend before
+//! it closes; [`chain`](crate::coroutine::chain) explains why that suffices.
 #![forbid(unsafe_code)]
 
 use crate::coroutine::chain::{self, Kind, Marked, Opened};
@@ -11,27 +13,27 @@ use std::cell::Cell;
 use std::panic::Location;
 
 thread_local! {
-    /// Where the innermost section was opened in which nothing may wait. Nothing is switched to inside of it, so one cell serves
-    /// all tasks of the thread.
+    /// The place where the innermost `no_suspend` section was opened. While it is set no task is switched, so one cell
+    /// serves all tasks of the thread.
     static QUIET: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
 }
 
-/// An open section. Closes when dropped, on the stack that opened it.
+/// An open section. Dropping it closes the section, and must happen on the stack that opened it.
 pub(crate) struct Section {
     marked: Marked,
-    /// What `QUIET` was, for sections that change it.
+    /// The previous value of `QUIET`, for sections that change it.
     quiet: Option<Option<&'static Location<'static>>>,
 }
 
 impl Section {
-    /// A section that limits waits.
+    /// Opens a section that limits waits.
     #[inline]
     #[track_caller]
     pub(crate) fn open(kind: Kind) -> Section {
         Section { marked: chain::mark(Opened { kind, place: Location::caller() }), quiet: None }
     }
 
-    /// A section in which nothing may wait.
+    /// Opens a `no_suspend` section: nothing may wait inside of it.
     #[track_caller]
     pub(crate) fn quiet() -> Section {
         let place = Location::caller();
@@ -39,7 +41,8 @@ impl Section {
         Section { marked, quiet: Some(QUIET.replace(Some(place))) }
     }
 
-    /// A run, started at `place`. Its tasks may wait, also inside of `no_suspend`, since the caller that opened that does not suspend by it.
+    /// Opens the section of a run that was started at `place`. Its tasks may wait even inside of `no_suspend`: their
+    /// waits do not suspend the caller that opened the `no_suspend` section.
     pub(crate) fn run(place: &'static Location<'static>) -> Section {
         let marked = chain::mark(Opened { kind: Kind::Run, place });
         Section { marked, quiet: Some(QUIET.replace(None)) }
@@ -56,7 +59,7 @@ impl Drop for Section {
     }
 }
 
-/// Panics if a section is open in which nothing may wait, naming it.
+/// Panics if a `no_suspend` section is open. The message names the place where it was opened.
 #[track_caller]
 pub(crate) fn refuse_to_wait() {
     if let Some(place) = QUIET.get() {
@@ -70,7 +73,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-    fn quiet_sections_nest_and_close_also_by_panic() {
+    fn no_suspend_sections_nest_and_close_on_panic() {
         let waits = || std::panic::catch_unwind(refuse_to_wait).is_ok();
         let outer = Section::quiet();
         let inner = std::panic::catch_unwind(|| {

@@ -1,15 +1,16 @@
-"""The tasks of a program that uses cede, in gdb: in a live process and in a core file.
+"""gdb commands that show the tasks of a program that uses cede, in a live process or in a core file.
 
     (gdb) source tools/cede-gdb.py
-    (gdb) cede tasks            every task of every run: number, name, state, what it waits for, stack, function
+    (gdb) cede tasks            every task of every run: number, name, state, reason of its wait, stack, function
     (gdb) cede bt 5             the backtrace of a suspended task; `cede bt 2.5` is task 5 of the second run
 
-Nothing is called in the program and nothing is written to it. It needs the program's symbols (not stripped) to find the
-tasks, and for `bt` its unwind tables, which every Rust program has. Lines need `debug = "line-tables-only"` or more.
+The script calls nothing in the program and writes nothing to it. It needs the program's symbols (not stripped) to find
+the tasks. `cede bt` also needs the unwind tables, which every Rust program has. Line numbers need
+`debug = "line-tables-only"` or more.
 
-A core file must hold the stacks. The kernel's do (`kill -ABRT`, with `ulimit -c unlimited`). gdb's own `gcore` leaves out every
-mapping of which it cannot read a page, and the guards of the stacks cannot be read where they are made without mappings of
-their own (Linux 6.13 and later).
+A core file must contain the stacks. Core files of the kernel do (`kill -ABRT`, with `ulimit -c unlimited`). gdb's `gcore`
+omits every mapping that has an unreadable page. On Linux 6.13 and later the guard pages are such pages inside the
+mappings of the stacks, so `gcore` omits the stacks.
 """
 
 import re
@@ -41,12 +42,13 @@ def text(address, length):
     return bytes(gdb.selected_inferior().read_memory(address, length)).decode("utf-8", "replace")
 
 
-# Lines of a backtrace that are in every wait. By files, since names have no paths where there are line tables only.
+# The lines of a backtrace that belong to the library, in every wait. Matched by file: with line tables only, function names
+# have no paths.
 OWN = re.compile(r"arch/(x86_64|aarch64|native)\.rs:|src/scheduler/\w+\.rs:|src/task/(wait|handle)\.rs:|src/time\.rs:")
 
 
 class InC:
-    """Expressions mean the same whatever language the program's frames are in."""
+    """Sets gdb's language to C, so that expressions do not depend on the language of the selected frame."""
 
     def __enter__(self):
         self.language = gdb.parameter("language")
@@ -57,6 +59,8 @@ class InC:
 
 
 class Task:
+    """A task, read from its task control block (TCB)."""
+
     def __init__(self, layout, tcb, context, worker):
         self.tcb, self.context = tcb, context
         self.id = word(tcb + layout["id"])
@@ -87,7 +91,7 @@ class Task:
 
 
 def layout_address():
-    # With line tables only there is no such variable for gdb, but a symbol, with a hash at the end of its name.
+    # With line tables only, gdb does not know the variable, only a symbol with a hash at the end of its name.
     for line in gdb.execute("info variables CEDE_DEBUG_LAYOUT", to_string=True).splitlines():
         if line.startswith("0x") and SYMBOL in line:
             return int(line.split()[0], 16)
@@ -95,17 +99,17 @@ def layout_address():
         try:
             return int(gdb.parse_and_eval("(unsigned long)&'%s'" % SYMBOL))
         except gdb.error:
-            raise gdb.GdbError("no symbol %s: the program does not use cede, or it was stripped (the symbols are needed; of "
-                               "debug information only lines, by `debug = \"line-tables-only\"`)" % SYMBOL)
+            raise gdb.GdbError("no symbol %s: the program does not use cede, or it was stripped. Build it without `strip`; "
+                               "`debug = \"line-tables-only\"` adds line numbers" % SYMBOL)
 
 
 def layout_of_program():
     address = layout_address()
     magic, runs = words(address, 2)
     if magic == 0:
-        raise gdb.GdbError("no run has begun yet")
+        raise gdb.GdbError("no run has started yet")
     if magic != MAGIC:
-        raise gdb.GdbError("this script is for another version of cede: take the one of the version that the program uses")
+        raise gdb.GdbError("this script is for another version of cede: use the script of the program's version")
     layout = dict(zip(NAMES, words(address + 16, len(NAMES))))
     all_runs = [words(address + 16 + 8 * len(NAMES) + 16 * i, 2) for i in range(runs)]
     return layout, [run for run in all_runs if run[0]]
@@ -125,7 +129,7 @@ def tasks_of(layout, worker, table):
 
 
 class SwitchedUnwinder(gdb.unwinder.Unwinder):
-    """While `context` is set: the caller of the innermost frame is that suspended task."""
+    """Makes the suspended task at `context` the caller of the innermost frame, while `context` is set."""
 
     context = None
     here = None
@@ -143,7 +147,7 @@ class SwitchedUnwinder(gdb.unwinder.Unwinder):
         class Id:
             pass
 
-        # Below every stack, so that gdb finds the next frame where it must be.
+        # An address below every stack, because gdb expects the next frame at a higher address.
         Id.sp, Id.pc = gdb.Value(0), gdb.Value(pc)
         info = pending.create_unwind_info(Id)
         arm = "aarch64" in gdb.selected_inferior().architecture().name()
@@ -159,7 +163,7 @@ gdb.unwinder.register_unwinder(None, UNWINDER, replace=True)
 
 
 def backtrace(context, limit=1000000):
-    """The lines of gdb's own backtrace, from the suspended context on."""
+    """Returns the lines of gdb's backtrace of the suspended context."""
     with InC():
         frame = gdb.selected_frame()
         gdb.newest_frame().select()
@@ -177,7 +181,7 @@ def backtrace(context, limit=1000000):
 
 
 def own_function(context):
-    """The innermost function that is not the library's, among the first few."""
+    """Returns the name of the innermost function outside of the library, among the first 12 frames."""
     name = ""
     for line in backtrace(context, 12):
         name = line.split(" in ", 1)[-1].split(" (", 1)[0].lstrip("#0123456789 ")
@@ -187,14 +191,14 @@ def own_function(context):
 
 
 class Cede(gdb.Command):
-    """Tasks of cede: `cede tasks`, `cede bt ID`."""
+    """Shows the tasks of cede: `cede tasks`, `cede bt ID`."""
 
     def __init__(self):
         super().__init__("cede", gdb.COMMAND_STACK, prefix=True)
 
 
 class CedeTasks(gdb.Command):
-    """cede tasks: every task of every run."""
+    """cede tasks: lists every task of every run."""
 
     def __init__(self):
         super().__init__("cede tasks", gdb.COMMAND_STACK)
@@ -202,7 +206,7 @@ class CedeTasks(gdb.Command):
     def invoke(self, argument, tty):
         layout, runs = layout_of_program()
         if not runs:
-            print("no run is under way")
+            print("no run is active")
         for number, (worker, table) in enumerate(runs, 1):
             tasks = tasks_of(layout, worker, table)
             print("run %d: %d task%s" % (number, len(tasks), "" if len(tasks) == 1 else "s"))
@@ -218,7 +222,7 @@ class CedeTasks(gdb.Command):
 
 
 class CedeBt(gdb.Command):
-    """cede bt ID, or cede bt RUN.ID: the backtrace of a suspended task."""
+    """cede bt ID, or cede bt RUN.ID: prints the backtrace of a suspended task."""
 
     def __init__(self):
         super().__init__("cede bt", gdb.COMMAND_STACK)
@@ -227,7 +231,7 @@ class CedeBt(gdb.Command):
         layout, runs = layout_of_program()
         run, _, number = argument.strip().rpartition(".")
         if not number.isdigit() or (run and not run.isdigit()):
-            raise gdb.GdbError("which? `cede bt ID`, with the number that `cede tasks` shows")
+            raise gdb.GdbError("no task number: use `cede bt ID` with a number from `cede tasks`")
         if not layout["native"]:
             raise gdb.GdbError("the program was built with the portable switch, whose tasks cannot be unwound")
         chosen = runs[int(run) - 1:int(run)] if run else runs
@@ -236,11 +240,11 @@ class CedeBt(gdb.Command):
                 if task.id != int(number):
                     continue
                 if not task.is_suspended():
-                    raise gdb.GdbError("task %s is %s, so it has no suspended stack: use bt in its thread"
+                    raise gdb.GdbError("task %s is %s, so it has no suspended stack: use `bt` in its thread"
                                        % (number, task.state()))
                 print("\n".join(backtrace(task.context)))
                 return
-        raise gdb.GdbError("there is no task %s" % argument)
+        raise gdb.GdbError("there is no task %s: use a number from `cede tasks`" % argument)
 
 
 Cede()

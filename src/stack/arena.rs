@@ -1,8 +1,8 @@
-//! The arena: slabs of address space, each one mapping that holds many stacks of one shape.
+//! The arena: slabs of address space. A slab is one mapping that contains many stacks of one shape.
 //!
-//! Slabs grow with what the program needs, from 16 stacks to 8,192, and are never unmapped: a stack that was forgotten
-//! while something borrowed from it must stay where it is for ever, and an empty slab costs address space only. What this
-//! buys is that the overflow handler may look through all slabs at any moment, without a lock.
+//! The size of new slabs grows with the number of stacks, from 16 to 8,192. Slabs are never unmapped: a leaked stack
+//! that other code borrows from must stay at its address, and an unused slab costs address space only. Therefore the
+//! handler for stack overflow may search the list of slabs at any moment, without a lock.
 
 use super::guard::{self, GuardKind};
 use super::{Limit, Shape, StackError, page_size};
@@ -14,7 +14,7 @@ use std::mem::offset_of;
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
-/// What runs on a stack, for messages.
+/// The kind of code that runs on a stack, for messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
@@ -22,7 +22,7 @@ pub(crate) enum Kind {
     Generator,
     Sink,
     Task,
-    /// Not a task: what runs between them.
+    /// The event loop of a run, which is not a task.
     EventLoop,
 }
 
@@ -33,7 +33,7 @@ impl Kind {
             Kind::Generator => "generator",
             Kind::Sink => "sink",
             Kind::Task => "task",
-            Kind::EventLoop => "scheduler",
+            Kind::EventLoop => "event loop",
         }
     }
 
@@ -42,33 +42,36 @@ impl Kind {
     }
 }
 
-/// Who uses a slot. Written by the owner of the stack, read by it and by the overflow handler, which runs on the thread
-/// that runs on the stack; so plain loads and stores would do, and atomics are only the way to say it.
+/// The description of a slot's user: a coroutine, a task or an event loop. Written by the owner of the stack. Read by
+/// the owner, by signal handlers on the thread that runs on the stack, and (only `owner`) by other threads when they
+/// end.
 struct Tag {
     name: AtomicPtr<u8>,
     len: AtomicU32,
     kind: AtomicU8,
-    /// What is to be done when the user has ended: see the constants below. 0 for most, so that one look is enough.
+    /// The work to do when the user has ended, as a set of the constants below. 0 for most users, so one check is
+    /// enough.
     duties: AtomicU8,
-    /// The thread that took the stack, by something that lies at one address for each living thread. 0 for none.
+    /// The thread that took the stack, identified by an address that is unique among live threads. 0 for none.
     owner: AtomicUsize,
-    /// Where the user wants to be told that its thread ends. Null if it does not.
+    /// The byte to write when the thread of the user ends. Null if the user has not registered one.
     last_word: AtomicPtr<u8>,
 }
 
-/// There is a name to be forgotten.
+/// The tag has a name, which must be removed.
 const NAMED: u8 = 1;
 /// The name is a `Box<str>` that the tag owns.
 const OWNED: u8 = 2;
-/// The memory is to be given back, so that the next user finds zeros.
+/// The memory must be returned to the system, so that the next user finds zeros.
 const CLEAR: u8 = 4;
-/// The program runs under memcheck, which is told when the user has ended. Set when the stack is made, and never cleared.
+/// The program runs under memcheck, which must learn that the user has ended. Set when the stack is made, and never
+/// cleared.
 const WATCHED: u8 = 8;
 
-/// Many stacks of one shape in one mapping. The picture at the head of [`super`] shows one slot.
+/// A slab: one mapping with many stacks of one shape. The diagram in [`super`] shows one slot.
 pub(crate) struct Slab {
     start: usize,
-    /// The size of all of it.
+    /// The size of the mapping.
     bytes: usize,
     shape: Shape,
     tags: Box<[Tag]>,
@@ -77,22 +80,23 @@ pub(crate) struct Slab {
     _map: MmapMut,
 }
 
-// SAFETY: `next` is written once, before the slab is published, and points to another slab that lives for ever.
+// SAFETY: `next` is written only before the slab is published, and points to another slab, which is never freed.
 unsafe impl Send for Slab {}
-// SAFETY: as above; all that changes is atomic.
+// SAFETY: as for `Send`. Everything that changes after the slab is published is atomic.
 unsafe impl Sync for Slab {}
 
-/// All slabs, newest first. Only ever grows.
+/// The list of all slabs, newest first. Slabs are never removed.
 static SLABS: AtomicPtr<Slab> = AtomicPtr::new(null_mut());
-/// How many slabs there are.
+/// The number of slabs.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 impl Slab {
-    /// Maps a slab of `count` slots and makes it known to the overflow handler. Its guards do not stand yet.
+    /// Maps a slab of `count` slots and publishes it to the overflow handler. Its slots have no guards yet.
     fn map(shape: Shape, count: usize) -> io::Result<&'static Slab> {
         let bytes = shape.stride().checked_mul(count).ok_or(io::ErrorKind::OutOfMemory)?;
         let map = MmapOptions::new().len(bytes).stack().no_reserve_swap().map_anon()?;
-        // A huge page would make 2 MiB resident at the first touch. Kernels built without them answer EINVAL.
+        // A huge page would make 2 MiB resident at the first touch. Kernels without huge pages return EINVAL, which is
+        // fine.
         #[cfg(target_os = "linux")]
         let _ = map.advise(Advice::NoHugePage);
         let tags = (0..count).map(|_| Tag {
@@ -124,12 +128,13 @@ impl Slab {
     }
 }
 
-/// How many slabs have been mapped.
+/// Returns the number of slabs.
 pub(crate) fn slab_count() -> usize {
     COUNT.load(Ordering::Relaxed)
 }
 
-/// One stack: its place, with the right to use it. Copies name the same place; who holds the right is the pool's matter.
+/// A slot of a slab: one stack with its guard. A slot only names the stack; [`Stack`](super::pool::Stack) is the right
+/// to use it.
 #[derive(Clone, Copy)]
 pub(crate) struct Slot {
     slab: &'static Slab,
@@ -143,18 +148,19 @@ impl PartialEq for Slot {
 }
 
 impl Slot {
-    /// The lowest address of the slot, where its guard begins.
+    /// Returns the lowest address of the slot, where its guard starts.
     fn start(self) -> usize {
         self.slab.start + self.index as usize * self.slab.shape.stride()
     }
 
-    /// The lowest usable address.
+    /// Returns the lowest usable address.
     pub(crate) fn limit(self) -> usize {
         self.start() + self.slab.shape.guard
     }
 
-    /// One past the highest usable address. Staggered by cache lines: tops at equal distances from a page all fall into
-    /// the same few cache sets (a ring of 100 stacks: 4.5 ns a switch aligned, 2.1 ns staggered).
+    /// Returns the first address above the usable ones. Tops are staggered by cache lines: tops at equal distances from
+    /// a page would all fall into the same few cache sets (a ring of 100 stacks: 4.5 ns a switch aligned, 2.1 ns
+    /// staggered).
     pub(crate) fn top(self) -> usize {
         self.start() + self.slab.shape.stride() - (self.index as usize % 32) * 64
     }
@@ -167,7 +173,7 @@ impl Slot {
         &self.slab.tags[self.index as usize]
     }
 
-    /// Writes down who uses the stack, on which thread, and whether its memory is to be cleared afterwards.
+    /// Stores the kind and name of the stack's user, its thread, and whether the memory must be cleared afterwards.
     #[inline]
     pub(crate) fn set_tag(&self, kind: Kind, name: Option<Cow<'static, str>>, clear: bool, owner: usize) {
         let tag = self.tag();
@@ -184,7 +190,7 @@ impl Slot {
     #[cold]
     fn set_name(&self, name: Cow<'static, str>) {
         let tag = self.tag();
-        // The length has 32 bits. Nobody reads a name of 4 GiB: such a one is left out.
+        // The length has 32 bits. A longer name is left out.
         let Ok(len) = u32::try_from(name.len()) else { return };
         let (pointer, duty) = match name {
             Cow::Borrowed(name) => (name.as_ptr().cast_mut(), NAMED),
@@ -195,7 +201,7 @@ impl Slot {
         tag.name.store(pointer, Ordering::Release);
     }
 
-    /// Forgets the user, who has ended. True if the memory is to be cleared before the next one.
+    /// Removes the description of a user that has ended. Returns true if the memory must be cleared for the next user.
     #[inline]
     pub(crate) fn clear_tag(&self) -> bool {
         self.tag().last_word.store(null_mut(), Ordering::Relaxed);
@@ -209,30 +215,31 @@ impl Slot {
         let name = tag.name.swap(null_mut(), Ordering::AcqRel);
         if duties & OWNED != 0 {
             let len = tag.len.load(Ordering::Relaxed) as usize;
-            // SAFETY: `set_name` leaked this box; the swap made us the only one to have it, and the user whose label could
-            // still borrow it has ended.
+            // SAFETY: `set_name` leaked this box, and the swap took the only pointer to it. The user, whose label could
+            // borrow it, has ended.
             drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(name, len)) });
         }
         if duties & WATCHED != 0 {
-            // Memcheck has marked what lies below the last stack pointer as inaccessible. The next user writes there before
-            // it runs there.
+            // Memcheck has marked the memory below the last stack pointer as inaccessible. The next owner writes there
+            // before anything runs on the stack.
             valgrind::mark_undefined(self.limit(), self.slab.shape.size);
         }
         duties & CLEAR != 0
     }
 
-    /// Registers the new stack with Valgrind, for as long as the process runs: slabs are never unmapped.
+    /// Registers a new stack with Valgrind, permanently: slabs are never unmapped.
     #[cold]
     fn register(self) {
-        // Without staggering, the stack pointer of a fresh stack is one past the highest address, and Valgrind compares
-        // inclusively. The next stack begins a guard higher.
+        // The highest address is one past the stack: without staggering a fresh stack pointer has this value, and
+        // Valgrind compares inclusively. The address is in no other stack, because the next stack starts above its
+        // guard.
         valgrind::register_stack(self.limit(), self.limit() + self.slab.shape.size);
         if valgrind::mark_undefined(self.limit(), 0) {
             self.tag().duties.store(WATCHED, Ordering::Relaxed);
         }
     }
 
-    /// What runs here and what it is called. The text lives as long as the user of the stack.
+    /// Returns the kind and the name of the stack's user. The name lives as long as the user.
     pub(crate) fn label(&self) -> (Kind, Option<&str>) {
         let tag = self.tag();
         let kind = Kind::from_u8(tag.kind.load(Ordering::Relaxed));
@@ -240,18 +247,23 @@ impl Slot {
         if name.is_null() {
             return (kind, None);
         }
-        // SAFETY: `set_name` took pointer and length from one `str`, which is static or owned by the tag until
-        // `clear_tag`, which comes after the user's end.
+        // SAFETY: `set_name` took pointer and length from one `str`. The `str` is static, or the tag owns it until
+        // `clear_tag`, which runs after the user has ended.
         let name = unsafe { std::slice::from_raw_parts(name, tag.len.load(Ordering::Relaxed) as usize) };
-        // SAFETY: the bytes are those of a `str`.
+        // SAFETY: the bytes are those of the `str` that `set_name` stored.
         (kind, Some(unsafe { std::str::from_utf8_unchecked(name) }))
     }
 
-    /// How many bytes below the top have ever been touched since the memory was last returned, in whole pages.
+    /// Returns the high-water mark in bytes: the size of the part of the stack above the lowest page that was touched
+    /// since the memory was last returned to the system, including this page.
+    ///
+    /// # Errors
+    ///
+    /// The error of `mincore`.
     pub(crate) fn high_water(self) -> io::Result<usize> {
         let page = page_size();
         let mut resident = vec![0u8; self.slab.shape.size / page];
-        // SAFETY: the range is ours and mapped, and `resident` has a byte for each of its pages.
+        // SAFETY: the stack is mapped, since slabs are never unmapped, and `resident` has a byte for each of its pages.
         let answer =
             unsafe { libc::mincore(self.limit() as *mut _, self.slab.shape.size, resident.as_mut_ptr().cast()) };
         if answer != 0 {
@@ -263,31 +275,33 @@ impl Slot {
 }
 
 impl Slot {
-    /// When the thread that took this stack ends, its user wants `word` to be set to `value`.
+    /// Registers a byte that [`tell_thread_end`] writes when the thread that took this stack ends.
     ///
     /// # Safety
     ///
-    /// `word` may be written until the tag is cleared, by the thread that took the stack.
+    /// The thread that took the stack may write `word` until the tag is cleared.
     #[inline]
     pub(crate) unsafe fn tell_at_thread_end(&self, word: *mut u8) {
         self.tag().last_word.store(word, Ordering::Relaxed);
     }
 
-    /// The word that the user of the stack asked to be told at, if it did.
+    /// Returns the byte that the user of the stack registered, if any.
     pub(crate) fn last_word(self) -> Option<NonNull<u8>> {
         NonNull::new(self.tag().last_word.load(Ordering::Relaxed))
     }
 }
 
-/// Tells everybody who runs on a stack of this thread that the thread ends.
+/// Writes `value` to the registered byte of every stack that the thread `owner` took. That thread calls this function
+/// when it ends.
 pub(crate) fn tell_thread_end(owner: usize, value: u8) {
     let mut slab = SLABS.load(Ordering::Acquire);
-    // SAFETY: slabs are published complete and never freed.
+    // SAFETY: slabs are initialised before they are published, and are never freed.
     while let Some(this) = unsafe { slab.as_ref() } {
         for tag in this.tags.iter().filter(|tag| tag.owner.load(Ordering::Relaxed) == owner) {
             let word = tag.last_word.load(Ordering::Relaxed);
             if !word.is_null() {
-                // SAFETY: as `tell_at_thread_end` asked for; this is the thread that took the stack.
+                // SAFETY: this thread took the stack, and the tag is not cleared, so the thread may write the byte
+                // (condition of `tell_at_thread_end`).
                 unsafe { word.write(value) };
             }
         }
@@ -295,11 +309,12 @@ pub(crate) fn tell_thread_end(owner: usize, value: u8) {
     }
 }
 
-/// Gives the memory of these stacks back to the system; their guards stay. Sorts them, so that neighbours go in one call.
-/// False if the system refused some of it (locked memory), which then stays as it is.
+/// Returns the memory of these stacks to the system; their guards stay. Sorts the slots, so that one call covers
+/// neighbours. Returns false if the system refused some of the memory (locked memory), which then keeps its contents.
 ///
 /// # Safety
-/// Nobody uses the stacks, and nothing points into them.
+///
+/// The stacks are unused, and nothing points into them.
 pub(crate) unsafe fn return_memory(slots: &mut [Slot]) -> bool {
     let mut all = true;
     slots.sort_unstable_by_key(|slot| slot.start());
@@ -312,8 +327,8 @@ pub(crate) unsafe fn return_memory(slots: &mut [Slot]) -> bool {
             .take_while(|(i, slot)| slot.slab.start == first.slab.start && slot.start() == first.start() + i * stride)
             .count();
         let len = run * stride - first.shape().guard;
-        // SAFETY: the run is ours and unused; guards of both kinds survive this. The first slot's guard holds no memory,
-        // so it is left out.
+        // SAFETY: the slots are neighbours in one slab and unused (condition of this function). Guards of both kinds
+        // survive the call. The range starts above the first slot's guard, which holds no memory.
         all &= unsafe { libc::madvise(first.limit() as *mut _, len, libc::MADV_DONTNEED) } == 0;
         rest = &rest[run..];
     }
@@ -321,18 +336,19 @@ pub(crate) unsafe fn return_memory(slots: &mut [Slot]) -> bool {
 }
 
 impl Slot {
-    /// Fills the stack with zeros, and makes all of it resident by that.
+    /// Fills the stack with zeros, which makes all of it resident.
     ///
     /// # Safety
     ///
-    /// Nobody uses the stack, and nothing points into it.
+    /// The stack is unused, and nothing points into it.
     pub(crate) unsafe fn fill_with_zeros(self) {
-        // SAFETY: from the limit to the next slot is ours, writable and unused.
+        // SAFETY: the range from the limit to the next slot is mapped, writable and unused (condition of this
+        // function).
         unsafe { std::ptr::write_bytes(self.limit() as *mut u8, 0, self.shape().size) };
     }
 }
 
-/// The stacks of one shape that have never been handed out: the unused end of the newest slab.
+/// The slots of one shape that have never been used: the end of the newest slab.
 pub(crate) struct FreshSlots {
     shape: Shape,
     slab: Option<&'static Slab>,
@@ -349,15 +365,17 @@ impl FreshSlots {
         self.shape
     }
 
-    /// How many stacks have ever been made here.
+    /// Returns the number of stacks that were ever made.
     pub(crate) fn made(&self) -> usize {
         self.made
     }
 
-    /// Adds new, guarded stacks to `out`: at least one. `live` is for the error's text.
+    /// Adds new stacks with guards to `out`, at least one. `live` is the number of stacks in use, for the error text.
     ///
     /// # Errors
-    /// Without address space, or without a guard. Whatever could be made before that is in `out`, and counts as success.
+    ///
+    /// [`StackError::Map`] if the system refuses the address space, [`StackError::Guard`] if it refuses the first
+    /// guard. If it refuses a later guard, the call succeeds with the stacks made so far.
     pub(crate) fn carve(&mut self, out: &mut Vec<Slot>, live: usize) -> Result<(), StackError> {
         let slab = match self.slab {
             Some(slab) if self.used < slab.tags.len() => slab,
@@ -367,11 +385,12 @@ impl FreshSlots {
                 *self.slab.insert(slab)
             }
         };
-        // A few at first, and more at once for programs that have shown that they need many: a call that makes 512 guards
-        // costs about half of 512 calls.
+        // Small batches at first, larger ones for programs that need many stacks: one call that makes 512 guards costs
+        // about half of 512 calls.
         let batch = (self.made / 4).clamp(4, 512).min(slab.tags.len() - self.used);
         let stride = self.shape.stride();
-        // SAFETY: the slots from `used` on are ours and were never handed out, and the guard is each one's low end.
+        // SAFETY: the slots from `used` on were never used, and only this `FreshSlots` refers to them. The guard is the
+        // low end of each slot, and the slab is one mapping.
         let made =
             unsafe { guard::protect(slab.start + self.used * stride, self.shape.guard, stride, batch, self.used == 0) };
         let made = made.map_err(|source| StackError::Guard { live, limit: Limit::behind(&source, 0), source })?;
@@ -385,7 +404,8 @@ impl FreshSlots {
         Ok(())
     }
 
-    /// A slab as large as all before it together, within bounds; smaller where the system refuses that.
+    /// Maps a slab as large as all earlier slabs of this shape together, within bounds. Halves the size while the
+    /// system refuses it.
     fn map_slab(&self, live: usize) -> Result<&'static Slab, StackError> {
         const MOST_BYTES: usize = 1 << 30;
         let fits = (MOST_BYTES / self.shape.stride()).max(1);
@@ -404,7 +424,7 @@ impl FreshSlots {
     }
 }
 
-/// For a debugger: in a slot its slab and index, in a slab its start, and the sizes of a stack and of a guard.
+/// Field offsets for a debugger: slab and index of a slot; start, stack size and guard size of a slab.
 pub(crate) const OFFSETS: [usize; 5] = [
     offset_of!(Slot, slab),
     offset_of!(Slot, index),
@@ -413,7 +433,7 @@ pub(crate) const OFFSETS: [usize; 5] = [
     offset_of!(Slab, shape) + offset_of!(Shape, guard),
 ];
 
-/// Where an address lies.
+/// The part of a slot that contains an address.
 pub(crate) enum Place {
     /// In the guard below this stack.
     Guard(Slot),
@@ -421,7 +441,8 @@ pub(crate) enum Place {
     Stack(Slot, usize),
 }
 
-/// Finds the slot around an address. Takes no lock and allocates nothing: the overflow handler calls it.
+/// Finds the slot that contains an address, and the part of it. Takes no lock and allocates nothing, because the
+/// overflow handler calls it.
 pub(crate) fn find(address: usize) -> Option<Place> {
     let slot = slot_around(address)?;
     Some(match (address - slot.start()).checked_sub(slot.shape().guard) {
@@ -430,11 +451,11 @@ pub(crate) fn find(address: usize) -> Option<Place> {
     })
 }
 
-/// The slot around an address, guard and all.
+/// Returns the slot that contains an address, on its stack or in its guard.
 #[inline]
 pub(crate) fn slot_around(address: usize) -> Option<Slot> {
     let mut slab = SLABS.load(Ordering::Acquire);
-    // SAFETY: slabs are published complete and never freed.
+    // SAFETY: slabs are initialised before they are published, and are never freed.
     while let Some(this) = unsafe { slab.as_ref() } {
         let offset = address.wrapping_sub(this.start);
         if offset < this.bytes {
@@ -445,7 +466,7 @@ pub(crate) fn slot_around(address: usize) -> Option<Slot> {
     None
 }
 
-/// How guards are made from now on.
+/// Returns the kind of the next guard.
 pub(crate) fn guard_kind() -> GuardKind {
     guard::kind()
 }

@@ -1,45 +1,49 @@
-//! Guards: the pages below a stack that fault when they are touched.
+//! Guard pages: the pages below a stack, which fault on any access and so detect a stack overflow.
 //!
-//! Linux 6.13 has guards that are marks in the page table (`MADV_GUARD_INSTALL`): a million of them fit into one mapping.
-//! `mprotect` splits the mapping at every guard, two mappings a stack, and ends at `vm.max_map_count` with some 32,700.
+//! Linux 6.13 and later can mark guard pages in the page table (`MADV_GUARD_INSTALL`). One mapping can contain a
+//! million of these marks. `mprotect` splits the mapping at every guard, so each stack needs two mappings, and
+//! `vm.max_map_count` limits the number of stacks to about 32,700.
 //!
-//! The answer of the system call proves nothing: qemu's user mode returns 0 and does nothing. So a slab's first guard is
-//! tried: a `write(2)` from it must fail with EFAULT. Where it does not, and where the call fails (memory locked by
-//! `mlockall` gives EINVAL), `mprotect` does the work. `--cfg cede_mprotect_guard` forces that.
+//! The result of the system call proves nothing: qemu's user mode returns 0 and does nothing. So the first guard of
+//! each slab is tested: a `write(2)` from it must fail with EFAULT. If the test or the call fails (EINVAL for memory
+//! locked by `mlockall`), `mprotect` is used instead. `--cfg cede_mprotect_guard` forces `mprotect`.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// How the pages below a stack are protected.
+/// The kind of protection of the guard pages below a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GuardKind {
-    /// `MADV_GUARD_INSTALL` (Linux 6.13): the guard is a mark in the page table and costs no mapping.
+    /// `MADV_GUARD_INSTALL` (Linux 6.13): a guard is a mark in the page table and needs no mapping.
     Install,
-    /// `mprotect`: every guard splits its mapping, so `vm.max_map_count` bounds the number of stacks (about 32,700).
+    /// `mprotect`: every guard splits its mapping, so `vm.max_map_count` limits the number of stacks (about 32,700).
     Mprotect,
 }
 
-/// Set once installing has been seen to fail or to do nothing: from then on `mprotect` is used.
+/// Set when `MADV_GUARD_INSTALL` failed or had no effect. All later guards use `mprotect`.
 static INSTALL_IS_NO_USE: AtomicBool = AtomicBool::new(cfg!(any(cede_mprotect_guard, not(target_os = "linux"))));
 
-/// The kind that the next guard will be of.
+/// Returns the kind of the next guard.
 pub(crate) fn kind() -> GuardKind {
     if INSTALL_IS_NO_USE.load(Relaxed) { GuardKind::Mprotect } else { GuardKind::Install }
 }
 
-/// Makes guards of `count` ranges of `len` bytes, the first at `start`, one every `stride` bytes; tries the first of them
-/// when `prove` is set. Returns how many now stand: fewer than `count` only where the system refused the next one.
+/// Makes `count` guards of `len` bytes: the first at `start`, each further one `stride` bytes above the previous. Tests
+/// the first guard if `prove` is set. Returns the number of guards made, which is less than `count` only if the system
+/// refused the next one.
 ///
 /// # Errors
-/// What the system said when not even the first could be made.
+///
+/// The error of the system if it refused the first guard.
 ///
 /// # Safety
-/// The ranges are page-aligned, lie in one private anonymous mapping that the caller owns, and nobody uses them.
+///
+/// The ranges are page-aligned and unused, and are part of one private anonymous mapping that the caller owns.
 pub(crate) unsafe fn protect(start: usize, len: usize, stride: usize, count: usize, prove: bool) -> io::Result<usize> {
     #[cfg(target_os = "linux")]
     if kind() == GuardKind::Install {
-        // SAFETY: as the caller's.
+        // SAFETY: the caller ensures the conditions of this function, which are those of `install::many`.
         let made = unsafe { install::many(start, len, stride, count) };
         match if made == 0 {
             Some(false)
@@ -50,14 +54,15 @@ pub(crate) unsafe fn protect(start: usize, len: usize, stride: usize, count: usi
         } {
             Some(true) => return Ok(made),
             Some(false) => INSTALL_IS_NO_USE.store(true, Relaxed),
-            // It could not be tried (no descriptor to be had): mprotect for these, and another try for the next slab.
+            // The test was not possible (no file descriptor left): use mprotect for these guards, and test again in the
+            // next slab.
             None => {}
         }
-        // A mark left behind is harmless: mprotect covers it.
+        // Marks that were already installed are harmless: mprotect covers them.
     }
     let _ = prove;
     for i in 0..count {
-        // SAFETY: the caller owns the range, and nobody uses it.
+        // SAFETY: the caller owns the range, which is unused (conditions of this function).
         if unsafe { libc::mprotect((start + i * stride) as *mut _, len, libc::PROT_NONE) } != 0 {
             return if i == 0 { Err(io::Error::last_os_error()) } else { Ok(i) };
         }
@@ -65,12 +70,13 @@ pub(crate) unsafe fn protect(start: usize, len: usize, stride: usize, count: usi
     Ok(count)
 }
 
-/// Whether the kernel, asked to read one byte at `address` on our behalf, answers EFAULT. `None` if it could not be asked.
+/// Returns true if the kernel fails with EFAULT when it reads one byte at `address` for this process. Returns `None` if
+/// the test was not possible.
 #[cfg(target_os = "linux")]
 fn faults(address: usize) -> Option<bool> {
     let mut pipe = [0; 2];
-    // SAFETY: pipe2 writes two descriptors; write copies from `address` or fails, it does not touch our memory; the
-    // descriptors are ours to close.
+    // SAFETY: pipe2 writes two descriptors, which only this function uses and closes. write copies from `address` or
+    // fails, and changes no memory of this process.
     unsafe {
         if libc::pipe2(pipe.as_mut_ptr(), libc::O_CLOEXEC) != 0 {
             return None;
@@ -88,26 +94,30 @@ mod install {
     use crate::arch::valgrind::is_running;
 
     const MADV_GUARD_INSTALL: libc::c_int = 102;
-    /// The kernel takes up to 1,024; half of that keeps the list on our own stack at 8 KiB.
+    /// The largest number of guards in one call. The kernel accepts 1,024; half of that limits the list, which is on
+    /// the caller's stack, to 8 KiB.
     const BATCH: usize = 512;
 
-    /// Installs guards from the first on; returns how many of them the system says it made.
+    /// Installs guards in order. Returns the number of guards that the system reports as made.
     ///
     /// # Safety
-    /// As `protect`.
+    ///
+    /// The conditions of [`protect`](super::protect).
     pub(super) unsafe fn many(start: usize, len: usize, stride: usize, count: usize) -> usize {
         let mut made = 0;
         while made < count {
             let batch = (count - made).min(BATCH);
             let first = start + made * stride;
-            // SAFETY: as the caller's. A batch of one is not worth a descriptor of the process, and Valgrind does not know
-            // the call for a batch: it would warn of it each time.
+            // A batch of one is not worth opening a descriptor of the process. Valgrind does not know the call for a
+            // batch and would print a warning each time.
+            // SAFETY: the caller ensures the conditions of `protect` for all ranges, and `batched` covers a part of
+            // them.
             let done = if batch > 1 && !is_running() { unsafe { batched(first, len, stride, batch) } } else { 0 };
             made += done;
             if done == batch {
                 continue;
             }
-            // SAFETY: as the caller's.
+            // SAFETY: the caller owns the range, which is unused (conditions of `protect`).
             if unsafe { libc::madvise((start + made * stride) as *mut _, len, MADV_GUARD_INSTALL) } != 0 {
                 break;
             }
@@ -116,18 +126,20 @@ mod install {
         made
     }
 
-    /// One call for many guards: about half the cost of a call each. Returns how many were made; 0 where the kernel does
-    /// not let a process advise itself (before 6.13).
+    /// Installs many guards with one call, at about half the cost of separate calls. Returns the number of guards made,
+    /// which is 0 on kernels that do not let a process advise itself (before 6.13).
     ///
     /// # Safety
-    /// As `protect`.
+    ///
+    /// The conditions of [`protect`](super::protect).
     unsafe fn batched(start: usize, len: usize, stride: usize, count: usize) -> usize {
         let ranges: [libc::iovec; BATCH] = std::array::from_fn(|i| libc::iovec {
             iov_base: (start + i.min(count - 1) * stride) as *mut _,
             iov_len: len,
         });
-        // SAFETY: the descriptor is opened and closed here; the ranges are the caller's to protect, and `count` of them
-        // are described. The process is asked for anew each time, so a forked child advises itself.
+        // The descriptor is opened for each call, so that a forked child advises itself and not its parent.
+        // SAFETY: only this function uses the descriptor. The caller owns the ranges, which are unused (conditions of
+        // `protect`), and `ranges` lists at least `count` of them.
         let bytes = unsafe {
             let me = libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0);
             if me < 0 {

@@ -1,21 +1,23 @@
-//! Stacks: small pieces of address space with a guard at the low end, kept for reuse.
+//! Stacks: pieces of address space with a guard page at the low end, kept in a pool for reuse.
 //!
-//! A stack costs address space, not memory: the kernel gives a page when it is first touched. Many stacks lie side by
-//! side in one mapping (`arena`), each with a guard below it (`guard`); a stack whose coroutine has ended is handed to
-//! the next one while its pages are still warm (`pool`); and whoever runs into a guard is named before the process
-//! stops (`overflow`).
+//! A stack costs address space, not memory: the kernel provides each page when it is first touched.
+//!
+//! * `arena` maps slabs. A slab is one mapping that contains many stacks of one size.
+//! * `guard` protects the guard page below each stack.
+//! * `pool` is the stack pool. It reuses the stack of an ended coroutine while its pages are still warm.
+//! * `overflow` reports a stack overflow by the name of the coroutine or task, and aborts the process.
 //!
 //! ```text
 //! one slot of a slab                      64 KiB stack, 4 KiB pages
 //! 0x11000 +---------------------------+
 //!         | staggering, (i mod 32)*64 |   tops of equal offset would all fall into the same cache sets
-//! 0x10fc0 +---------------------------+ <- top      first address not usable; what the owner keeps lies just below
+//! 0x10fc0 +---------------------------+ <- top      first address not usable; the owner's block is just below
 //!         | owner's block             |
 //!         | first frame               |
 //!         |            |              |
 //!         |            v              |
 //! 0x01000 +---------------------------+ <- limit    lowest usable address
-//!         | guard: any access faults  |
+//!         | guard page: faults        |
 //! 0x00000 +---------------------------+ <- the previous slot's end
 //! ```
 
@@ -31,17 +33,22 @@ pub use guard::GuardKind;
 pub(crate) use pool::Stack;
 pub use pool::{Stats, pool_cap, set_pool_cap, stats, trim};
 
-/// The size of a stack in bytes when nobody asks for another: 64 KiB of address space.
+/// The default size of a stack, in bytes: 64 KiB of address space.
 ///
-/// Memory is what is touched: a coroutine that calls little keeps one page. Printing a panic with a backtrace needs
-/// 21 KiB, a name look-up by the C library 12.
+/// Only touched pages use memory: a coroutine with few calls uses one page. Printing a panic with a backtrace needs
+/// 21 KiB, a name look-up by the C library 12 KiB.
 pub const DEFAULT_SIZE: usize = 64 * 1024;
 
-/// The largest stack that can be asked for, in bytes: 1 TiB.
+/// The default size of a guard, in bytes. Guards are rounded up to whole pages, so the default guard is one page.
+pub(crate) const DEFAULT_GUARD_SIZE: usize = 1;
+
+/// The largest size of a stack that can be requested, in bytes: 1 TiB.
 pub const MAX_SIZE: usize = 1 << 40;
 
-/// The smallest stack that can be asked for, in bytes: 16 KiB, or what a signal frame needs on this machine plus 8 KiB
-/// where that is more (CPUs with very large registers), rounded up to whole pages.
+/// Returns the smallest size of a stack that can be requested, in bytes.
+///
+/// The size is 16 KiB, or 8 KiB plus the size of a signal frame on this machine if that is more (CPUs with very large
+/// registers), rounded up to whole pages.
 ///
 /// ```
 /// assert!(cede::stack::min_size() >= 16 * 1024);
@@ -58,7 +65,7 @@ pub fn min_size() -> usize {
     }
 }
 
-/// The size of a page of memory in bytes: 4, 16 or 64 KiB, as the system was started.
+/// Returns the size of a memory page in bytes: 4, 16 or 64 KiB, depending on the running kernel.
 #[inline]
 pub(crate) fn page_size() -> usize {
     static PAGE: AtomicUsize = AtomicUsize::new(0);
@@ -73,14 +80,14 @@ pub(crate) fn page_size() -> usize {
     }
 }
 
-/// Rounds up to pages, whose size is a power of two. `bytes` is at most [`MAX_SIZE`].
+/// Rounds up to whole pages. The page size is a power of two, and `bytes` must be at most [`MAX_SIZE`].
 #[inline]
 fn whole_pages(bytes: usize) -> usize {
     let page = page_size();
     (bytes + page - 1) & !(page - 1)
 }
 
-/// How many bytes the kernel pushes when it delivers a signal, at most.
+/// Returns the largest number of bytes that the kernel pushes when it delivers a signal.
 pub(crate) fn signal_frame_size() -> usize {
     #[cfg(target_os = "linux")]
     {
@@ -94,7 +101,7 @@ pub(crate) fn signal_frame_size() -> usize {
     libc::MINSIGSTKSZ
 }
 
-/// The size of a stack and of the guard below it, both checked and in whole pages.
+/// The size of a stack and of the guard below it, both within bounds and in whole pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub(crate) size: usize,
@@ -102,7 +109,11 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// Rounds up to pages. `guard` of 0 means one page: there is no stack without a guard.
+    /// Checks the bounds and rounds up to whole pages. Every stack has a guard: a `guard` of 0 means the default size.
+    ///
+    /// # Errors
+    ///
+    /// [`StackError::TooSmall`] or [`StackError::TooLarge`] if a size is out of bounds.
     pub(crate) fn new(size: usize, guard: usize) -> Result<Shape, StackError> {
         let minimum = min_size();
         if size < minimum {
@@ -111,42 +122,43 @@ impl Shape {
         if size > MAX_SIZE || guard > MAX_SIZE {
             return Err(StackError::TooLarge { requested: size.max(guard), maximum: MAX_SIZE });
         }
-        Ok(Shape { size: whole_pages(size), guard: whole_pages(guard.max(1)) })
+        Ok(Shape { size: whole_pages(size), guard: whole_pages(guard.max(DEFAULT_GUARD_SIZE)) })
     }
 
-    /// The shape that nobody has to ask for.
+    /// Returns the default shape, by [`DEFAULT_SIZE`] and [`DEFAULT_GUARD_SIZE`].
     #[inline]
     pub(crate) fn default_shape() -> Shape {
-        Shape { size: whole_pages(DEFAULT_SIZE), guard: page_size() }
+        Shape { size: whole_pages(DEFAULT_SIZE), guard: whole_pages(DEFAULT_GUARD_SIZE) }
     }
 
-    /// From the start of one slot to the start of the next. Cannot overflow: both parts are at most `MAX_SIZE`.
+    /// Returns the distance from the start of one slot to the start of the next. The sum cannot overflow: both sizes
+    /// are at most `MAX_SIZE`.
     pub(crate) fn stride(self) -> usize {
         self.size + self.guard
     }
 }
 
-/// Why there is no stack.
+/// The error of creating a coroutine or task that cannot get a stack.
 ///
-/// Nothing that is already running is touched by a failure, and a later try can succeed: after a coroutine has ended its
-/// stack is used again.
+/// The failure does not affect running code. A later attempt can succeed, because the stack of an ended coroutine is
+/// reused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StackError {
-    /// Fewer bytes were asked for than a stack must have: see [`min_size`].
+    /// The requested size is less than [`min_size`].
     #[error("a stack of {requested} bytes is too small: ask for at least {minimum} bytes")]
     TooSmall {
-        /// What was asked for, in bytes.
+        /// The requested size, in bytes.
         requested: usize,
-        /// The least that can be asked for here, in bytes.
+        /// The smallest size that can be requested on this machine, in bytes.
         minimum: usize,
     },
-    /// More bytes were asked for than [`MAX_SIZE`].
+    /// The requested size of the stack or the guard is more than [`MAX_SIZE`].
     #[error("a stack or guard of {requested} bytes is too large: ask for at most {maximum} bytes")]
     TooLarge {
-        /// What was asked for, in bytes.
+        /// The requested size, in bytes.
         requested: usize,
-        /// The most that can be asked for, in bytes.
+        /// The largest size that can be requested, in bytes.
         maximum: usize,
     },
     /// The system refused the address space.
@@ -154,36 +166,36 @@ pub enum StackError {
     Map {
         /// The size of the smallest mapping that was tried, in bytes.
         bytes: usize,
-        /// How many stacks were in use.
+        /// The number of stacks in use.
         live: usize,
-        /// The limit that was hit, as far as can be told, and what to do.
+        /// The limit that was reached, if it is known. Its text says how to raise it.
         limit: Limit,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The system refused to protect the guard below a stack.
-    #[error("no guard for another stack with {live} stacks in use: {limit}")]
+    /// The system refused to protect the guard page below a stack.
+    #[error("cannot protect the guard page of another stack with {live} stacks in use: {limit}")]
     Guard {
-        /// How many stacks were in use.
+        /// The number of stacks in use.
         live: usize,
-        /// The limit that was hit, as far as can be told, and what to do.
+        /// The limit that was reached, if it is known. Its text says how to raise it.
         limit: Limit,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
-/// The limit of the system that stood in the way of a stack.
+/// A system limit that prevents another stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Limit {
-    /// `vm.max_map_count`, the number of mappings of one process, with its value.
+    /// `vm.max_map_count`: the largest number of mappings of one process. Holds the value.
     MapCount(usize),
-    /// `RLIMIT_AS`, the address space of the process in bytes, with its value.
+    /// `RLIMIT_AS`: the largest size of the address space of the process, in bytes. Holds the value.
     AddressSpace(u64),
     /// `vm.overcommit_memory = 2`: the system counts address space as if it were memory.
     Overcommit,
-    /// None of the known ones; the source has the system's word.
+    /// No known limit was reached. The `source` of the error is the system's reason.
     Unknown,
 }
 
@@ -203,26 +215,26 @@ impl std::fmt::Display for Limit {
                 "vm.overcommit_memory is 2, so the system counts address space as memory; ask for smaller stacks or \
                  set it to 0 or 1"
             ),
-            Limit::Unknown => write!(f, "the system said no, for a reason of its own"),
+            Limit::Unknown => write!(f, "the system refused, but no known limit was reached"),
         }
     }
 }
 
 impl Limit {
-    /// Looks for the limit behind an error of mmap or mprotect. Slow: it reads a few files, so only errors pay for it.
-    /// `bytes` is what was asked for.
+    /// Returns the limit that caused an error of mmap or mprotect. `bytes` is the requested size. Slow, because it
+    /// reads a few files, so call it for errors only.
     fn behind(error: &io::Error, bytes: usize) -> Limit {
         if error.raw_os_error() != Some(libc::ENOMEM) {
             return Limit::Unknown;
         }
         if let Some(max) = read_number("/proc/sys/vm/max_map_count") {
-            // A failed split needs up to two more, and other threads map and unmap meanwhile.
+            // A failed split needs up to two more mappings, and other threads map and unmap at the same time.
             if count_mappings().is_ok_and(|n| n + 8 >= max) {
                 return Limit::MapCount(max);
             }
         }
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: getrlimit writes to the struct that it is given.
+        // SAFETY: getrlimit writes to the struct, which lives until the end of this function.
         let limited =
             unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) } == 0 && limit.rlim_cur != libc::RLIM_INFINITY;
         let pages =
@@ -238,7 +250,7 @@ impl Limit {
     }
 }
 
-/// The mappings of this process. Piece by piece: at the wall there may be no memory for the whole list.
+/// Counts the mappings of this process. Reads the list piece by piece: at a limit there may be no memory for all of it.
 fn count_mappings() -> io::Result<usize> {
     let mut maps = std::fs::File::open("/proc/self/maps")?;
     let (mut piece, mut count) = ([0; 2048], 0);
@@ -271,13 +283,13 @@ mod tests {
         }
     }
 
-    /// The end of a thread writes into the stacks of its suspended bodies. A stack that was given back and taken again is not
-    /// its last user's any more, so nothing is written for that one.
+    /// The end of a thread writes into the stacks of its suspended bodies. The previous user of a reused stack has
+    /// ended, so nothing may be written for that user.
     #[test]
-    fn thread_end_is_not_told_to_the_last_user_of_a_stack() {
+    fn thread_end_is_not_written_for_the_previous_user() {
         let words: &'static [AtomicU8; 2] = Box::leak(Box::default());
         let told = |user: &Stack, word: &'static AtomicU8| {
-            // SAFETY: the word is never freed, and this is the thread that took the stack.
+            // SAFETY: the word is never freed, and this thread took the stack.
             unsafe { user.slot().tell_at_thread_end(word.as_ptr()) };
         };
         let users = std::thread::spawn(move || {
@@ -289,7 +301,7 @@ mod tests {
             let place = ended.limit();
             drop(ended);
             let next = take(arena::Kind::Task);
-            assert_eq!(next.limit(), place, "the stack that was given back last is taken first");
+            assert_eq!(next.limit(), place, "the stack that was returned last is reused first");
             std::mem::forget((suspended, next));
         });
         users.join().unwrap();

@@ -1,11 +1,12 @@
-//! The overflow report: who ran out of stack, by name, and then the end of the process.
+//! The report of a stack overflow: names the coroutine or task that overflowed its stack, and aborts the process.
 //!
-//! A guard that is touched raises SIGSEGV (SIGBUS on some systems). The handler finds the stack by the fault's address,
-//! not by the thread, and by the stack pointer tells an overflow from a wrong pointer, so it needs no thread-local and takes no lock; it allocates nothing, writes one line with `write(2)`
-//! and aborts. It never returns to the code that ran out of stack and never leaves it for another: that has been tried
-//! elsewhere, and half-run destructors were the least of it.
+//! An access to a guard page raises SIGSEGV (SIGBUS on some systems). The handler finds the stack by the address of the
+//! fault, not by the thread. By the stack pointer it distinguishes an overflow from a wrong pointer. So it needs no
+//! thread-local and takes no lock. It allocates nothing, writes one line with `write(2)` and aborts. It never returns
+//! to the code that overflowed and never switches away from it: other libraries tried that, and destructors that ran
+//! halfway were the least of the problems.
 //!
-//! A fault that is not ours goes to the handler that was there before, so std's own report for threads still works.
+//! Every other fault goes to the handler that was installed before, so std's own report for threads still works.
 
 use super::arena::{self, Place};
 use super::page_size;
@@ -13,20 +14,21 @@ use std::mem::zeroed;
 use std::ptr::null_mut;
 use std::sync::OnceLock;
 
-/// What handled SIGSEGV and SIGBUS before us, one each: they may differ.
+/// The previous actions for SIGSEGV and SIGBUS, which may differ.
 static PREVIOUS: OnceLock<[libc::sigaction; 2]> = OnceLock::new();
 
 const SIGNALS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
-/// The kernel raised the signal without an address: among other things, when the frame of another signal found no room.
+/// The signal code of a signal without an address. One cause is a stack without room for the frame of another signal.
 #[cfg(target_os = "linux")]
 const SI_KERNEL: libc::c_int = 0x80;
 
-/// Installs the handler, once in a process.
+/// Installs the handler, once per process.
 pub(crate) fn install() {
     PREVIOUS.get_or_init(|| {
         SIGNALS.map(|signal| {
-            // SAFETY: both structs are plain data that may be zero; the handler keeps to what a signal handler may do.
+            // SAFETY: both structs are plain data that may be zero and live during the calls. The handler is
+            // async-signal-safe.
             unsafe {
                 let mut new: libc::sigaction = zeroed();
                 let mut old: libc::sigaction = zeroed();
@@ -42,9 +44,9 @@ pub(crate) fn install() {
 }
 
 extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: the kernel passes a valid siginfo to a SA_SIGINFO handler.
+    // SAFETY: the kernel passes a siginfo to a SA_SIGINFO handler that is valid until the handler returns.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
-    // What a process sent (a code of 0 and below) has no address.
+    // A signal that a process sent (code 0 or below) has no address.
     if code > 0 {
         if let Some(Place::Guard(slot)) = arena::find(address)
             && is_overflow(slot, address, context)
@@ -55,7 +57,7 @@ extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context:
         if code == SI_KERNEL
             && let Some(sp) = interrupted_sp(context)
         {
-            // Near the limit only: a fault of another kind on a roomy stack is not ours.
+            // Only close to the limit: with more room left, the fault has another cause.
             match arena::find(sp) {
                 Some(Place::Stack(slot, left)) if left < super::signal_frame_size() + 512 => report(slot, Some(left)),
                 Some(Place::Guard(slot)) => report(slot, Some(0)),
@@ -66,39 +68,40 @@ extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context:
     pass_on(signal, code, info, context);
 }
 
-/// Whether the code that touched the guard at `address` runs on the stack above it, at its end. Otherwise it has followed a
-/// wrong pointer, on whatever stack: a profiler's signal handler that unwinds, for one.
+/// Returns true if the code that accessed the guard at `address` runs on the stack above the guard, close to its limit.
+/// Otherwise code on any stack has followed a wrong pointer: for example a profiler's signal handler that unwinds.
 ///
-/// Code that grows its stack touches it at the stack pointer or above, and below by no more than a frame's first store or a
-/// red zone, which are within a page. A large frame of C code without probes puts the stack pointer into the guard or, by
-/// more than a guard, below this slot; the latter is not told apart from a read beyond the top of the stack below, so its
-/// fault goes unnamed.
+/// Code that grows its stack accesses it at the stack pointer or above. Below the stack pointer it accesses at most the
+/// first store of a frame or a red zone, which are within a page. A large frame of C code without stack probes moves
+/// the stack pointer into the guard, or, if it is larger than the guard, below this slot. The second case looks the
+/// same as a read beyond the top of the stack below, so such an overflow is not reported.
 fn is_overflow(slot: arena::Slot, address: usize, context: *mut libc::c_void) -> bool {
     #[cfg(target_os = "linux")]
     if let Some(sp) = interrupted_sp(context) {
         let here = matches!(arena::find(sp), Some(Place::Stack(on, _) | Place::Guard(on)) if on == slot);
         return here && sp <= address.saturating_add(page_size());
     }
-    // Where the stack pointer is not known, most who touch a guard have run out of stack.
+    // Without the stack pointer, assume an overflow: most accesses to a guard are one.
     let _ = (slot, address, context);
     true
 }
 
-/// The stack pointer of the code that the signal interrupted.
+/// Returns the stack pointer of the code that the signal interrupted, or `None` on machines where it is not known.
 #[cfg(target_os = "linux")]
 fn interrupted_sp(context: *mut libc::c_void) -> Option<usize> {
     let context = context.cast::<libc::ucontext_t>();
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: the kernel passes a valid ucontext to a SA_SIGINFO handler.
+    // SAFETY: the kernel passes a ucontext to a SA_SIGINFO handler that is valid until the handler returns.
     return Some(unsafe { (*context).uc_mcontext.gregs[libc::REG_RSP as usize] } as usize);
     #[cfg(target_arch = "aarch64")]
-    // SAFETY: as above.
+    // SAFETY: as for x86-64.
     return Some(unsafe { (*context).uc_mcontext.sp } as usize);
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     return None;
 }
 
-/// Names the stack and ends the process. `left` is set when a signal's frame found no room, with the bytes that were left.
+/// Reports an overflow of the stack and aborts the process. If there was no room for a signal frame, `left` is the
+/// number of bytes that were left.
 fn report(slot: arena::Slot, left: Option<usize>) -> ! {
     let (kind, name) = slot.label();
     let size = slot.shape().size;
@@ -124,7 +127,8 @@ fn report(slot: arena::Slot, left: Option<usize>) -> ! {
     unsafe { libc::abort() }
 }
 
-/// Prints a line on stderr with `write(2)`, naming a coroutine, and aborts: for the ends that no error can report.
+/// Prints a message that names a coroutine or task to stderr, with `write(2)`, and aborts the process. For failures
+/// that no error can report.
 pub(crate) fn abort_naming(kind: arena::Kind, name: Option<&str>, what: &str) -> ! {
     let mut line = Line::new();
     line.text("cede: ");
@@ -136,19 +140,19 @@ pub(crate) fn abort_naming(kind: arena::Kind, name: Option<&str>, what: &str) ->
     std::process::abort()
 }
 
-/// Hands a fault that is not ours to whoever was there before.
+/// Passes a fault that is not a stack overflow to the previous action.
 fn pass_on(signal: libc::c_int, code: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let at = usize::from(signal != libc::SIGSEGV);
     let Some(previous) = PREVIOUS.get().map(|previous| &previous[at]) else { return };
-    // SAFETY: the previous action is called in the form in which it was installed, with the kernel's own arguments; for a
-    // default action it is put back, and the fault happens again under it.
+    // SAFETY: a previous handler is called in the form in which it was installed (SA_SIGINFO or not), with the kernel's
+    // arguments. A default action is restored, and the fault occurs again under it.
     unsafe {
         match previous.sa_sigaction {
-            // Sent by somebody, and ignored before: so it is now, and we stay.
+            // The signal was sent by a process and was ignored before: ignore it, and keep this handler.
             libc::SIG_IGN if code <= 0 => {}
             libc::SIG_DFL | libc::SIG_IGN => {
                 libc::sigaction(signal, previous, null_mut());
-                // A signal that somebody sent does not come again by itself.
+                // A signal that a process sent does not occur again when this handler returns, so raise it again.
                 if code <= 0 && previous.sa_sigaction == libc::SIG_DFL {
                     libc::raise(signal);
                 }
@@ -168,16 +172,20 @@ fn pass_on(signal: libc::c_int, code: libc::c_int, info: *mut libc::siginfo_t, c
     }
 }
 
-/// A handler that was to run once (SA_RESETHAND) leaves the default action behind, as the kernel would have done it; else
-/// the fault would come back to it for ever.
+/// Restores the default action if the previous handler may run only once (SA_RESETHAND), as the kernel would do.
+/// Otherwise the same fault would call that handler endlessly.
+///
+/// # Safety
+///
+/// `previous` is the action of `signal` before [`install`].
 unsafe fn one_shot(signal: libc::c_int, previous: &libc::sigaction) {
     if previous.sa_flags & libc::SA_RESETHAND != 0 {
-        // SAFETY: the struct is plain data that may be zero, which is SIG_DFL.
+        // SAFETY: the struct is plain data that may be zero, which means SIG_DFL.
         unsafe { libc::sigaction(signal, &zeroed(), null_mut()) };
     }
 }
 
-/// One line of text without an allocation. What does not fit is cut.
+/// A line of text that is built without an allocation. Text that does not fit is cut off.
 struct Line {
     bytes: [u8; 512],
     len: usize,
@@ -231,28 +239,30 @@ impl Line {
     }
 
     fn write(&self) {
-        // SAFETY: the bytes are ours. A failure has nobody to go to.
+        // A failure of write is ignored: there is no other place to report it.
+        // SAFETY: `len` bytes of the buffer are initialised, and the buffer lives during the call.
         unsafe { libc::write(libc::STDERR_FILENO, self.bytes.as_ptr().cast(), self.len) };
     }
 }
 
-/// An alternate signal stack of our own, for a thread that had none.
+/// An alternate signal stack for a thread that had none. Unmapped when dropped.
 pub(crate) struct AlternateStack {
     start: *mut libc::c_void,
     len: usize,
 }
 
-/// Gives this thread an alternate signal stack if it has none: the handler cannot run on the stack that overflowed. std
-/// makes them for main and its own threads; a thread that C code made comes without.
+/// Installs an alternate signal stack for this thread if it has none: the handler cannot run on the stack that
+/// overflowed. std installs one for the main thread and its own threads; a thread created by C code has none.
 pub(crate) fn prepare_thread() -> Option<AlternateStack> {
-    // ASan brings its own.
+    // ASan installs its own alternate stack.
     if cfg!(feature = "asan") {
         return None;
     }
     let guard = page_size();
     let size = (super::signal_frame_size() + 8 * 1024).next_multiple_of(guard);
-    // SAFETY: the structs are plain data; a fresh mapping is made, guarded at its low end, and owned by what is returned.
-    // If anything fails the thread goes without, as it came.
+    // If a step fails, the thread stays without an alternate stack.
+    // SAFETY: the structs are plain data and live during the calls. The new mapping has a guard page at its low end,
+    // and the returned `AlternateStack` owns the mapping until the thread ends.
     unsafe {
         let mut current: libc::stack_t = zeroed();
         if libc::sigaltstack(null_mut(), &mut current) != 0 || current.ss_flags & libc::SS_DISABLE == 0 {
@@ -272,8 +282,8 @@ pub(crate) fn prepare_thread() -> Option<AlternateStack> {
 
 impl Drop for AlternateStack {
     fn drop(&mut self) {
-        // SAFETY: runs on the thread that installed it, at its end. If somebody put another in its place meanwhile, that
-        // one stays.
+        // Another alternate stack may have been installed since; that one stays.
+        // SAFETY: runs at the end of the thread that installed this stack. It is disabled before it is unmapped.
         unsafe {
             let mut current: libc::stack_t = zeroed();
             libc::sigaltstack(null_mut(), &mut current);

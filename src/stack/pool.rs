@@ -1,8 +1,13 @@
-//! The pool: stacks that were used go to the next one who asks, the warmest first.
+//! The stack pool: free lists of unused stacks. The warmest stack, which was used last, is reused first.
 //!
-//! Three levels. Each thread keeps a few stacks to itself, so that making and ending a coroutine takes no lock. Behind
-//! them is one depot for each shape, shared by all threads: up to the cap its stacks stay warm (their memory is kept),
-//! beyond it the memory goes back to the system and only the address space stays. Behind that, new ones are made.
+//! The pool has three levels:
+//!
+//! 1. Each thread has a local cache, a small free list per shape, so creating and ending a coroutine takes no lock.
+//! 2. All threads share one depot per shape. Up to the cap its stacks are warm: their memory is kept. Beyond the cap
+//!    they are cold: their memory is returned to the system, and only the address space stays.
+//! 3. If both are empty, the arena makes new stacks.
+//!
+//! [`trim`] and [`set_pool_cap`] shrink the pool.
 
 use super::arena::{self, FreshSlots, Kind, Slot};
 use super::overflow::{self, AlternateStack};
@@ -12,19 +17,23 @@ use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How many unused stacks of one shape a thread keeps to itself.
+/// The largest number of unused stacks of one shape in a thread's local cache.
 const LOCAL_CACHE_MOST: usize = 32;
-/// How many a thread takes from the depot when it has none.
+/// The largest number of stacks that a thread moves from the depot to its local cache when the cache is empty.
 const REFILL: usize = 16;
 
-/// A stack with the right to use it. Dropping it makes it the next one's; one that is forgotten is never used again, which
-/// is what makes borrowing from it safe.
+/// The exclusive right to use a stack. Dropping it returns the stack to the pool. A leaked `Stack` is never reused, so
+/// other code may keep borrowing from it.
 pub(crate) struct Stack {
     slot: Slot,
 }
 
 impl Stack {
-    /// The warmest unused stack of this shape, or a new one.
+    /// Takes the warmest unused stack of this shape, or makes a new one.
+    ///
+    /// # Errors
+    ///
+    /// [`StackError::Map`] or [`StackError::Guard`] if a new stack is needed and the system refuses it.
     #[inline]
     pub(crate) fn acquire(
         shape: Shape,
@@ -52,7 +61,7 @@ impl Stack {
         self.slot.limit()
     }
 
-    /// The place, without the right to use it.
+    /// Returns the slot, which names the stack without the right to use it.
     #[inline]
     pub(crate) fn slot(&self) -> Slot {
         self.slot
@@ -64,7 +73,7 @@ impl Drop for Stack {
     fn drop(&mut self) {
         let slot = self.slot;
         if slot.clear_tag() {
-            // SAFETY: the user has ended.
+            // SAFETY: this `Stack` was the right to use the slot, and its user has ended.
             unsafe {
                 if !arena::return_memory(&mut [slot]) {
                     slot.fill_with_zeros();
@@ -77,8 +86,8 @@ impl Drop for Stack {
     }
 }
 
-/// Whether this thread's thread-locals still stand, as far as can be told: the one of this module was made when the thread
-/// made its first stack, and goes down before those that were made earlier.
+/// Returns false if this thread is destroying its thread-locals, as far as this module can see: its own thread-local
+/// was created with the thread's first stack, and is destroyed before thread-locals that were created earlier.
 pub(crate) fn thread_is_alive() -> bool {
     LOCAL.try_with(|_| ()).is_ok()
 }
@@ -87,21 +96,23 @@ thread_local! {
     static LOCAL: Local = const { Local { caches: RefCell::new(Vec::new()), idle: Cell::new(None), in_use: Cell::new(0) } };
 }
 
-/// A thread's own unused stacks.
+/// The state of the pool in one thread: its unused stacks and counts.
 struct Local {
     caches: RefCell<Vec<LocalCache>>,
-    /// Set with the first stack, and then for the life of the thread.
+    /// Set when the thread takes its first stack, and kept until the thread ends.
     idle: Cell<Option<&'static Membership>>,
-    /// How many stacks this thread has taken and not given back.
+    /// The number of stacks that this thread took, minus those returned on it.
     in_use: Cell<usize>,
 }
 
+/// A thread's free list of one shape. The warmest stack is last.
 struct LocalCache {
     shape: Shape,
     free: Vec<Slot>,
 }
 
-/// What a thread owes to the process: its count of idle stacks is public, and its alternate signal stack ends with it.
+/// The registration of a thread: its count of unused stacks, which other threads read, and its alternate signal stack,
+/// which is freed when the thread ends.
 struct Membership {
     idle: Arc<AtomicUsize>,
     _signals: Option<AlternateStack>,
@@ -116,7 +127,7 @@ impl Local {
         Some(slot)
     }
 
-    /// Something that lies at one address for each living thread.
+    /// Returns an address that is unique among live threads.
     fn identity(&self) -> usize {
         std::ptr::from_ref(self) as usize
     }
@@ -136,7 +147,7 @@ impl Local {
                 self.count(1);
             }
             cache => {
-                // The coldest go to the depot.
+                // The cache is full: its colder half goes to the depot.
                 let mut extra = cache.map_or(Vec::new(), |cache| {
                     let most = cache.free.len();
                     cache.free.drain(..most.div_ceil(2)).collect()
@@ -152,19 +163,19 @@ impl Local {
     #[inline]
     fn count(&self, change: isize) {
         if let Some(member) = self.idle.get() {
-            // Only this thread writes, so this need not be one indivisible step.
+            // Only this thread writes the count, so no atomic read-modify-write is needed.
             member.idle.store(member.idle.load(Relaxed).wrapping_add_signed(change), Relaxed);
         }
     }
 
-    /// Takes all stacks off the caches.
+    /// Removes all stacks from the caches.
     fn empty(&self) -> Vec<Slot> {
         let all: Vec<Slot> = self.caches.borrow_mut().iter_mut().flat_map(|cache| cache.free.drain(..)).collect();
         self.count(-(all.len() as isize));
         all
     }
 
-    /// Makes the thread a member with its first stack.
+    /// Registers the thread, when it takes its first stack.
     fn join(&self) {
         if self.idle.get().is_none() {
             let idle = Arc::new(AtomicUsize::new(0));
@@ -175,7 +186,7 @@ impl Local {
     }
 }
 
-/// What is written where somebody asked to be told that the thread ends.
+/// The value of the registered byte of a stack after the thread that took the stack has ended.
 pub(crate) const THREAD_ENDED: u8 = 0xed;
 
 impl Drop for Local {
@@ -185,19 +196,19 @@ impl Drop for Local {
         }
         store(&mut self.empty());
         if let Some(member) = self.idle.take() {
-            // SAFETY: `join` leaked it for this thread, whose last use of it this is.
+            // SAFETY: `join` leaked this box for this thread, and `take` removed the only reference to it.
             let member = unsafe { Box::from_raw(std::ptr::from_ref(member).cast_mut()) };
             lock(&MEMBERS).retain(|idle| !Arc::ptr_eq(idle, &member.idle));
         }
     }
 }
 
-/// The stacks of one shape that no thread keeps to itself.
+/// The unused stacks of one shape that are in no thread's local cache.
 struct Depot {
     fresh: FreshSlots,
-    /// With memory from their last use.
+    /// The free list of stacks with the memory of their last use. The warmest stack is last.
     warm: Vec<Slot>,
-    /// Without memory.
+    /// The free list of stacks without memory.
     cold: Vec<Slot>,
 }
 
@@ -206,7 +217,7 @@ static MEMBERS: Mutex<Vec<Arc<AtomicUsize>>> = Mutex::new(Vec::new());
 static CAP: AtomicUsize = AtomicUsize::new(1024);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing here panics half-way, and a list of stacks is as good as it was.
+    // Poisoning is ignored: no code panics between two steps of a change, so the lists are consistent.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -245,11 +256,11 @@ fn acquire_from_depot(shape: Shape) -> Result<Slot, StackError> {
     Ok(slot)
 }
 
-/// Puts unused stacks into their depots; what is over the cap loses its memory.
+/// Puts unused stacks into their depots. Stacks over the cap lose their memory.
 fn store(slots: &mut Vec<Slot>) {
     let mut depots = lock(&DEPOTS);
     let room = pool_cap().saturating_sub(depots.iter().map(|depot| depot.warm.len()).sum());
-    // The end of the list is the warmest.
+    // The warmest stacks are at the end of the list, so the stacks over the cap are at its start.
     let over = slots.len().saturating_sub(room);
     for slot in slots.drain(over..) {
         depot_of(&mut depots, slot).warm.push(slot);
@@ -258,10 +269,10 @@ fn store(slots: &mut Vec<Slot>) {
     chill(slots);
 }
 
-/// Returns the memory of these stacks and puts them away.
+/// Returns the memory of these stacks to the system and puts them into their depots as cold stacks.
 fn chill(slots: &mut Vec<Slot>) {
     if !slots.is_empty() {
-        // SAFETY: whoever hands stacks to the pool has ended.
+        // SAFETY: the slots are from dropped `Stack`s, whose users have ended, and were removed from their free lists.
         unsafe { arena::return_memory(slots) };
         let mut depots = lock(&DEPOTS);
         for slot in slots.drain(..) {
@@ -272,34 +283,35 @@ fn chill(slots: &mut Vec<Slot>) {
 
 fn depot_of(depots: &mut [Depot], slot: Slot) -> &mut Depot {
     let depot = depots.iter_mut().find(|depot| depot.fresh.shape() == slot.shape());
-    depot.expect("the depot that made the stack stays for ever")
+    depot.expect("the depot that made the stack is never removed")
 }
 
 fn count_live(depots: &[Depot]) -> usize {
     let idle: usize = lock(&MEMBERS).iter().map(|idle| idle.load(Relaxed)).sum();
     let stored: usize = depots.iter().map(|depot| depot.warm.len() + depot.cold.len()).sum();
     let made: usize = depots.iter().map(|depot| depot.fresh.made()).sum();
-    // Other threads take and put meanwhile; a difference below zero is such a moment.
+    // Other threads take and return stacks at the same time, so the difference may be below zero for a moment.
     made.saturating_sub(idle + stored)
 }
 
-/// What the pool of stacks holds: see [`stats`].
+/// The numbers of stacks in the stack pool, returned by [`stats`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Stacks in use: those that were leaked included, and those whose memory is being given back at this moment.
+    /// Stacks in use, including leaked stacks and stacks whose memory is being returned to the system at this moment.
     pub live: usize,
-    /// Unused stacks that may keep the memory of their last use, with those that a thread holds ready for its next use.
+    /// Unused stacks that may have the memory of their last use, including the local caches of all threads.
     pub warm: usize,
     /// Unused stacks without memory: address space only.
     pub cold: usize,
-    /// Mappings that hold the stacks. With guards by `mprotect` the system counts two more for every stack.
+    /// Mappings that contain the stacks. With guards by `mprotect` the system counts two more mappings for every stack.
     pub slabs: usize,
-    /// How the next guard will be made.
+    /// The kind of the next guard.
     pub guard: GuardKind,
 }
 
-/// Counts the stacks of the process. Exact while no other thread makes or ends a coroutine.
+/// Returns the numbers of live, warm and cold stacks of the process. They are exact while no other thread creates or
+/// ends a coroutine or task.
 ///
 /// ```
 /// let g = cede::Generator::new(|y: &cede::Yielder<u32>| { y.yield_(1); });
@@ -318,15 +330,17 @@ pub fn stats() -> Stats {
     }
 }
 
-/// How many unused stacks keep their memory for the next user, all shapes together. 1,024 unless set; each thread keeps
-/// up to 32 of each shape beside them.
+/// Returns the cap of the stack pool: the largest number of unused stacks, of all shapes together, that keep their
+/// memory for the next user.
+///
+/// The default is 1,024. In addition, each thread keeps up to 32 stacks of each shape.
 pub fn pool_cap() -> usize {
     CAP.load(Relaxed)
 }
 
-/// Sets how many unused stacks keep their memory, and returns the memory of those beyond it.
+/// Sets the cap of the stack pool, and returns the memory of unused stacks beyond the cap to the system.
 ///
-/// With 0 every stack loses its memory when its coroutine ends, which costs a system call each time.
+/// With a cap of 0 every stack loses its memory when its coroutine ends, which costs a system call each time.
 ///
 /// ```
 /// cede::stack::set_pool_cap(64);
@@ -347,10 +361,11 @@ pub fn set_pool_cap(stacks: usize) {
     chill(&mut over);
 }
 
-/// Gives the memory of all unused stacks back to the system, except those that other threads keep to themselves (up to 32
-/// of each shape a thread). Returns how many stacks that was; some of them may not have had any.
+/// Shrinks the stack pool: returns the memory of all unused stacks to the system, except the stacks in the local caches
+/// of other threads (up to 32 of each shape per thread). Returns the number of stacks; some of them may have had no
+/// memory.
 ///
-/// The address space stays, for the next burst.
+/// The address space stays mapped, for the next burst.
 ///
 /// ```
 /// cede::stack::trim();

@@ -1,4 +1,4 @@
-//! Services of the operating system: signal handlers with a self-pipe. Knows nothing of tasks.
+//! Operating-system services: signal handlers and the self-pipe. This module does not depend on tasks or workers.
 
 pub(crate) mod membarrier;
 pub(crate) mod signals;
