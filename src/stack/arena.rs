@@ -4,9 +4,11 @@
 //! that other code borrows from must stay at its address, and an unused slab costs address space only. Therefore the
 //! handler for stack overflow may search the list of slabs at any moment, without a lock.
 
+use super::error::{Limit, StackError};
 use super::guard::{self, GuardKind};
-use super::{Limit, Shape, StackError, page_size};
+use super::shape::Shape;
 use crate::arch::valgrind;
+use crate::sys::page_size;
 use memmap2::{Advice, MmapMut, MmapOptions};
 use std::borrow::Cow;
 use std::io;

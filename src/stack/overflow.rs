@@ -9,7 +9,8 @@
 //! Every other fault goes to the handler that was installed before, so std's own report for threads still works.
 
 use super::arena::{self, Place};
-use super::page_size;
+use super::shape::signal_frame_size;
+use crate::sys::page_size;
 use std::mem::zeroed;
 use std::ptr::null_mut;
 use std::sync::OnceLock;
@@ -59,7 +60,7 @@ extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context:
         {
             // Only close to the limit: with more room left, the fault has another cause.
             match arena::find(sp) {
-                Some(Place::Stack(slot, left)) if left < super::signal_frame_size() + 512 => report(slot, Some(left)),
+                Some(Place::Stack(slot, left)) if left < signal_frame_size() + 512 => report(slot, Some(left)),
                 Some(Place::Guard(slot)) => report(slot, Some(0)),
                 _ => {}
             }
@@ -259,7 +260,7 @@ pub(crate) fn prepare_thread() -> Option<AlternateStack> {
         return None;
     }
     let guard = page_size();
-    let size = (super::signal_frame_size() + 8 * 1024).next_multiple_of(guard);
+    let size = (signal_frame_size() + 8 * 1024).next_multiple_of(guard);
     // If a step fails, the thread stays without an alternate stack.
     // SAFETY: the structs are plain data and live during the calls. The new mapping has a guard page at its low end,
     // and the returned `AlternateStack` owns the mapping until the thread ends.

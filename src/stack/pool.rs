@@ -10,8 +10,10 @@
 //! [`trim`] and [`set_pool_cap`] shrink the pool.
 
 use super::arena::{self, FreshSlots, Kind, Slot};
+use super::error::StackError;
+use super::guard::GuardKind;
 use super::overflow::{self, AlternateStack};
-use super::{GuardKind, Shape, StackError};
+use super::shape::Shape;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -378,4 +380,35 @@ pub fn trim() -> usize {
     let count = all.len();
     chill(&mut all);
     count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    /// The end of a thread writes into the stacks of its suspended bodies. The previous user of a reused stack has
+    /// ended, so nothing may be written for that user.
+    #[test]
+    fn thread_end_is_not_written_for_the_previous_user() {
+        let words: &'static [AtomicU8; 2] = Box::leak(Box::default());
+        let told = |user: &Stack, word: &'static AtomicU8| {
+            // SAFETY: the word is never freed, and this thread took the stack.
+            unsafe { user.slot().tell_at_thread_end(word.as_ptr()) };
+        };
+        let users = std::thread::spawn(move || {
+            let take = |kind| Stack::acquire(Shape::default_shape(), kind, None, false).unwrap();
+            let suspended = take(Kind::Generator);
+            told(&suspended, &words[0]);
+            let ended = take(Kind::Generator);
+            told(&ended, &words[1]);
+            let place = ended.limit();
+            drop(ended);
+            let next = take(Kind::Task);
+            assert_eq!(next.limit(), place, "the stack that was returned last is reused first");
+            std::mem::forget((suspended, next));
+        });
+        users.join().unwrap();
+        assert_eq!(words.each_ref().map(|word| word.load(Ordering::Relaxed)), [THREAD_ENDED, 0]);
+    }
 }
