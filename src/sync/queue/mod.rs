@@ -169,7 +169,7 @@ macro_rules! queues {
             /// assert!(queue.try_push(2).is_err());
             /// ```
             pub fn bounded(capacity: usize) -> $queue<T> {
-                assert!(capacity > 0, "cannot create a queue of capacity 0: use channel::rendezvous for a hand-off without a buffer");
+                assert!(capacity > 0, "cannot create a queue of capacity 0: for a hand-off use channel::rendezvous");
                 $queue { core: Core::new(capacity) }
             }
 
