@@ -1,8 +1,8 @@
-// What stands in for the rest of the scheduler: threads that each have a remote queue, and may have a run.
+// Stubs for the rest of the scheduler: each thread has a remote queue, and may have a run.
 
 pub use self::wake::WaitSpec;
 
-/// A worker, as far as a lock cares.
+/// A worker, reduced to the run number that the biased lock needs.
 pub struct Worker(u64);
 
 impl Worker {
@@ -11,14 +11,14 @@ impl Worker {
     }
 }
 
-/// The worker of this thread, if it was made to have one.
+/// Returns the worker of this thread, if the model gave it a run.
 pub fn worker() -> Option<&'static Worker> {
     wake::ME.with(|me| me.has_run.get().then(|| &*Box::leak(Box::new(Worker(me.open.run())))))
 }
 
 pub mod membarrier {
-    // membarrier(2) makes every running thread pass a full fence, somewhere. In the model both sides have their own, at the
-    // places that matter, since loom knows of no such thing.
+    // membarrier(2) makes every running thread pass a full fence at some point. Loom has no such operation, so in the models
+    // both sides execute a full fence of their own at the place that matters.
     pub fn asymmetric_light() {
         loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
     }
@@ -33,7 +33,7 @@ pub mod membarrier {
 }
 
 pub mod event_loop {
-    /// A callback that a run keeps. No model has one.
+    /// A callback that a worker holds. The models use none.
     #[derive(Clone, Copy, PartialEq)]
     pub struct Held;
 
@@ -43,7 +43,7 @@ pub mod event_loop {
 }
 
 pub mod handshake {
-    // For where there is no membarrier: not modelled.
+    // The fallback without membarrier(2) is not modelled.
     pub fn register(_: &super::Worker) {}
 }
 
@@ -99,7 +99,7 @@ pub mod wake {
         pub const DEFAULT: WaitSpec = WaitSpec { reason: "", external: false, uncancellable: false, holder: std::ptr::null() };
     }
 
-    /// Only people read it.
+    /// The holder of a lock, used only in reports.
     pub struct Holder;
 
     impl Holder {
@@ -114,7 +114,7 @@ pub mod wake {
         pub fn set_task_of(&self, _: Option<&super::Worker>) {}
     }
 
-    /// Sleeps until there is a remote wake.
+    /// Sleeps until a remote wake arrives.
     pub fn block() {
         ME.with(|me| {
             me.open.sleep(None);
@@ -126,7 +126,7 @@ pub mod wake {
         ME.with(|me| me.cancelled.borrow().as_ref().is_some_and(|flag| flag.load(Ordering::Acquire)))
     }
 
-    /// Cancels a thread that waits, or will.
+    /// Cancels the current or the next wait of a thread.
     pub struct Canceller {
         flag: Arc<AtomicBool>,
         waker: WakeHandle,
