@@ -44,7 +44,7 @@ const SHARED: u64 = u64::MAX;
 
 /// A biased lock around the state of a blocking type. See the module head.
 pub(crate) struct BiasedLock<T> {
-    /// The number of the owner's run, or `NOBODY`, or `SHARED`.
+    /// The number of the run that owns the lock, or one of the two constants above.
     bias: AtomicU64,
     /// Whether the owner holds the lock. Only the owner's thread writes it: a lock has at most one owner in its life.
     inside: AtomicBool,
