@@ -283,7 +283,7 @@ mod models {
     }
 
     #[test]
-    fn one_at_a_time_is_inside_of_a_lock() {
+    fn biased_lock_excludes_other_threads() {
         as_it_is::one_at_a_time(1);
         as_it_is::one_at_a_time(2);
         as_it_is::a_run_comes_late();
@@ -305,7 +305,7 @@ mod models {
     }
 
     #[test]
-    fn a_mutex_is_one_after_the_others() {
+    fn mutex_hand_off_excludes_other_threads() {
         as_it_is::a_mutex_is_handed_over(1);
         as_it_is::a_mutex_is_handed_over(2);
     }
@@ -316,7 +316,7 @@ mod models {
     }
 
     #[test]
-    fn one_that_stands_in_two_lines_is_handed_one_message() {
+    fn select_in_two_queues_is_granted_one_message() {
         as_it_is::one_of_two();
     }
 
