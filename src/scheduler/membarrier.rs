@@ -9,14 +9,14 @@
 use super::handshake;
 use std::sync::atomic::{AtomicU8, Ordering, compiler_fence};
 
-/// The light fence: belongs between the write and the read of the frequent side.
+/// The light fence of the frequent side, between its write and its read.
 #[inline(always)]
 pub(crate) fn asymmetric_light() {
     compiler_fence(Ordering::SeqCst);
 }
 
-/// The heavy fence: belongs between the write and the read of the rare side. The frequent side is the thread of run `owner`.
-/// Call this only if [`is_available`] returned true earlier.
+/// The heavy fence of the rare side, between its write and its read. The frequent side is the thread of run `owner`. The caller
+/// ensures that [`is_available`] returned true before.
 #[cold]
 pub(crate) fn asymmetric_heavy(owner: u64) {
     // A child process after fork may have lost the registration.

@@ -1,8 +1,8 @@
 //! The remote queue: remote wakes, sent to a worker from other threads, and the sleep of a worker until one arrives.
 //!
 //! The remote queue is the only part of a run that other threads access; only the worker's own thread accesses tasks. A plain
-//! thread that waits has a remote queue too. No wake-up is lost (lost wake-up): `sleep` checks for remote wakes under the lock
-//! that `push` takes.
+//! thread that waits has a remote queue too. A lost wake-up is impossible: `sleep` checks for entries under the lock that `push`
+//! takes.
 //!
 //! Remote queues are never freed but reused. So a wake handle may keep the address of a queue permanently, without a reference
 //! count. Each use of a queue has a run number of its own, and a push for an earlier use is refused.

@@ -1,7 +1,7 @@
 //! A condition variable without spurious wake-ups: FIFO notification, used with the fair mutex.
 //!
-//! A wait ends only by a notification, its deadline or a cancel: a wake-up for another reason (spurious) is absorbed in
-//! `wait_in`. A task that was notified and is unwound before it returns passes the notification on, so none is lost.
+//! A wait ends only by a notification, its deadline or a cancel: `wait_in` absorbs all other (spurious) wake-ups. A task that
+//! was notified and is unwound before it returns passes the notification on to the next waiter.
 #![forbid(unsafe_code)]
 
 use super::mutex::MutexGuard;
@@ -14,12 +14,12 @@ use std::fmt;
 use std::thread::panicking;
 use std::time::{Duration, Instant};
 
-/// A condition variable: tasks and plain threads wait until another one that changed the value of a
-/// [`Mutex`](super::Mutex) notifies them.
+/// A condition variable: tasks and plain threads wait for a notification that the value of a [`Mutex`](super::Mutex) has
+/// changed.
 ///
 /// A wait releases the mutex, and reacquires it before returning, even when cancelled. Waiters are notified in FIFO order.
-/// There are no spurious wake-ups. But another task can lock the mutex between a notification and the return of the notified
-/// wait: use [`wait_while`](Self::wait_while) where that task may change the condition again.
+/// There are no spurious wake-ups. However, another task may lock the mutex between the notification and the return of the
+/// wait, and change the value again: [`wait_while`](Self::wait_while) rechecks the condition.
 ///
 /// ```
 /// use cede::sync::{Condvar, Mutex};
@@ -166,8 +166,8 @@ impl Condvar {
     ///
     /// # Errors
     ///
-    /// [`WaitCancelled`], with the guard, if the task is cancelled before or during the wait for the notification. The same
-    /// at once, without releasing the mutex, if the thread panics inside a run.
+    /// [`WaitCancelled`], with the guard, if the task is cancelled before or during the wait for the notification. While the
+    /// thread of a run panics, the call returns this error at once, without releasing the mutex.
     ///
     /// # Panics
     ///

@@ -19,7 +19,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A fair counting semaphore: limits how many tasks and threads use a resource at the same time.
+/// A fair counting semaphore: limits the number of tasks and threads that use a resource at the same time.
 ///
 /// The semaphore is FIFO: permits go to waiters in arrival order, even if a later request is smaller and could be met at once.
 /// While a task waits, the other tasks of its run continue; a plain thread blocks.

@@ -106,8 +106,8 @@ impl<T> BiasedLock<T> {
         false
     }
 
-    /// Locks for any other thread than the owner's: locks `shared`, then revokes the bias of an owner. The first run that
-    /// locks becomes the owner.
+    /// Locks for a caller that is not the owner, by way of `shared`: makes the first run the owner, or revokes the bias of the
+    /// present owner.
     #[inline(never)]
     fn lock_shared(&self) -> Guard<'_, T> {
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);

@@ -30,11 +30,11 @@ struct State<Q, T> {
     capacity: usize,
     closed: bool,
     unfinished: usize,
-    /// Waits for an item. A waiter's value is the item that it is granted.
+    /// The poppers, which wait for an item. The value of each is the item granted to it.
     poppers: WaitQueue<Option<T>>,
-    /// Waits for a free slot. A waiter's value is the item that it pushes.
+    /// The pushers, which wait for a free slot. The value of each is the item to push.
     pushers: WaitQueue<Option<T>>,
-    /// Waits until all jobs are done.
+    /// The joiners, which wait until all jobs are done.
     joiners: WaitQueue<()>,
 }
 
@@ -56,7 +56,7 @@ impl<Q: Items<Item = T>, T> Line for Popping<Q, T> {
     fn regrant(state: &mut State<Q, T>, item: Option<T>) -> Vec<WakeHandle> {
         let mut wake_list = WakeList::default();
         if let Some(item) = state.hand_over(item.expect("a granted popper has an item"), &mut wake_list) {
-            // Even if the queue is full again: the item was counted when it was pushed.
+            // Put back even if the queue is full: the push of this item has succeeded.
             state.items.put_back(item);
         }
         wake_list.into_wakers()

@@ -8,8 +8,8 @@
 //! A bounded queue exerts backpressure: `push` waits while it is full. Waiting pushers and waiting poppers are served in
 //! FIFO order, and a later caller never overtakes an earlier one.
 //!
-//! An operation that need not wait also succeeds in a task that was cancelled. While the thread panics no operation waits: one
-//! that would have to returns its `Cancelled` error.
+//! An operation that need not wait also succeeds in a task that was cancelled. While the thread panics, an operation that would
+//! have to wait returns its `Cancelled` error instead.
 //!
 //! ```
 //! use cede::sync::Queue;

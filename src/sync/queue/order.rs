@@ -17,7 +17,7 @@ pub(super) trait Items: Default {
 
     fn put(&mut self, item: Self::Item);
 
-    /// Puts back the item that was taken last, in front of all other items.
+    /// Puts back the item that was taken last, to the place from which it was taken.
     fn put_back(&mut self, item: Self::Item);
 
     /// Moves newly put items to their places in the order. Without this call the next `take` does it.
