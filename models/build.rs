@@ -1,12 +1,12 @@
-//! Makes modules of the library's own files in which the standard library's threads, locks and atomics are loom's: one as it
-//! is, and one for each fault that is planted to see whether the models find it.
+//! Generates modules from the library's own source files, with the threads, locks and atomics of loom in place of those of the
+//! standard library: one module without a fault, and one for each planted fault that the models must detect.
 //!
-//! Every replacement must find its text, so that a model never runs on less than it says.
+//! The build fails if a replacement does not find its text, so a model never runs on code that differs from what it claims.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// A file of the library, and what is replaced in it so that loom can run it.
+/// A file of the library, with the replacements that loom needs: pairs of old and new text.
 struct File {
     name: &'static str,
     for_loom: &'static [(&'static str, &'static str)],
@@ -20,7 +20,7 @@ const REMOTE: File = File {
             "use std::sync::{Condvar, Mutex, MutexGuard,",
             "use loom::sync::{Condvar, Mutex, MutexGuard};use std::sync::{",
         ),
-        // What lives for ever outlives an execution, and loom's objects must not.
+        // Statics outlive an execution of a model, which loom's objects must not do.
         ("static UNUSED: Mutex<", "static UNUSED: ::std::sync::Mutex<"),
         ("= Mutex::new(Vec::new())", "= ::std::sync::Mutex::new(Vec::new())"),
         (".push(self.queue)", ".len()"),
@@ -39,7 +39,7 @@ const LOCK: File = File {
         ("use std::sync::{Mutex, MutexGuard,", "use loom::sync::{Mutex, MutexGuard};use std::sync::{"),
         ("use std::thread::{sleep, yield_now};", "use loom::thread::yield_now; fn sleep(_: Duration) { yield_now() }"),
         ("const fn new", "fn new"),
-        // Tests of the library's own, elsewhere.
+        // The library's unit tests do not run under loom.
         ("#[cfg(test)]", "#[cfg(any())]"),
     ],
 };
@@ -54,7 +54,7 @@ const PROMISE: File = File {
     name: "sync/promise.rs",
     for_loom: &[
         ("use std::sync::{Arc, OnceLock};", "use std::sync::Arc; use crate::once::OnceLock;"),
-        // Callbacks are a run's matter.
+        // Callbacks need a run, which the models do not have.
         ("impl<T: 'static> Completion<T> {", "#[cfg(any())] impl<T: 'static> Completion<T> {"),
     ],
 };
@@ -62,7 +62,7 @@ const PROMISE: File = File {
 const CHANNEL: File = File { name: "sync/channel/core.rs", for_loom: &[] };
 const ERROR: File = File { name: "sync/channel/error.rs", for_loom: &[] };
 
-/// A fault: in which file, what, and instead of what.
+/// A planted fault: the text `what` replaces `instead_of` in `file`.
 struct Fault {
     name: &'static str,
     file: &'static str,
@@ -122,7 +122,7 @@ fn text(file: &File, module: &str, fault: Option<&Fault>) -> String {
     let path = Path::new("../src").join(file.name);
     println!("cargo::rerun-if-changed={}", path.display());
     let source = std::fs::read_to_string(&path).expect("a file of the library");
-    // Inner docs and attributes are for the heads of files.
+    // Inner docs and attributes are allowed only at the head of a file.
     let mut text: String = source.lines().filter(|line| !line.starts_with("//!") && !line.starts_with("#![")).fold(
         String::new(),
         |mut text, line| {
@@ -188,8 +188,10 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
 
 fn main() {
     let mut all = module("as_it_is", None);
-    FAULTS.iter().for_each(|fault| write!(all, "{}", module(fault.name, Some(fault))).expect("into memory"));
-    let out = std::env::var_os("OUT_DIR").expect("cargo tells it");
-    std::fs::write(Path::new(&out).join("modules.rs"), all).expect("the directory is there");
+    FAULTS
+        .iter()
+        .for_each(|fault| write!(all, "{}", module(fault.name, Some(fault))).expect("writing to a String succeeds"));
+    let out = std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR");
+    std::fs::write(Path::new(&out).join("modules.rs"), all).expect("OUT_DIR exists and is writable");
     println!("cargo::rerun-if-changed=build.rs");
 }

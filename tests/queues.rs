@@ -90,7 +90,7 @@ fn a56_deadlines_and_cancels_give_the_item_back() {
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a56_a_queue_without_room_is_refused() {
     let text = panic_text(caught(|| Queue::<u32>::bounded(0)));
-    assert_eq!(text, "a queue needs room for an item: for none there is channel::rendezvous");
+    assert_eq!(text, "cannot create a queue of capacity 0: for a hand-off use channel::rendezvous");
 }
 
 // ---- A57: join and task_done

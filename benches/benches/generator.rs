@@ -1,13 +1,14 @@
-//! Coroutines and generators, one by one. For ratios use `cargo run --release -p cede-benches`, which interleaves.
+//! Criterion benchmarks of coroutines and generators, each measured alone. For ratios use
+//! `cargo run --release -p cede-benches`, which interleaves its cases.
 //!
-//! What is made once is made before the loop. Inside it is what the function says; values go in and out through `black_box`.
-//! Names are `area/case/parameter`.
+//! Setup is not measured: one iteration is what the doc of each function names. Values go in and out through `black_box`. Names
+//! are `area/case/parameter`.
 
 use cede::{Builder, Coroutine, Generator, Suspender, Yielder};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 
-/// In the loop: one round trip, resume and suspend, with a u64 out, or one each way.
+/// Measures one round trip, resume and suspend, with a u64 out, or a u64 each way.
 fn switch(c: &mut Criterion) {
     let mut group = c.benchmark_group("switch");
     let mut raw = corosensei::Coroutine::<(), u64, ()>::new(|y, ()| (0..u64::MAX).for_each(|i| y.suspend(i)));
@@ -30,7 +31,7 @@ fn switch(c: &mut Criterion) {
     group.finish();
 }
 
-/// In the loop: one item by `next`, from a recursion of this depth, or through this many generators.
+/// Measures one item by `next`, from a recursion of this depth, or through this many nested generators.
 fn depth(c: &mut Criterion) {
     fn walk(y: &Yielder<u64>, depth: u32) -> u64 {
         if depth > 1 {
@@ -59,7 +60,8 @@ fn depth(c: &mut Criterion) {
     group.finish();
 }
 
-/// In the loop: a coroutine made, run to its end and dropped, with a stack from the pool, or one whose memory is fresh.
+/// Measures creating a coroutine, running it to its end and dropping it, with a stack from the stack pool, or with a stack whose
+/// memory is fresh.
 fn create(c: &mut Criterion) {
     let mut group = c.benchmark_group("create");
     group.bench_function("coroutine/pooled", |b| {

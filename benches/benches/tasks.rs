@@ -1,7 +1,7 @@
-//! Tasks, one by one. For ratios use `cargo run --release -p cede-benches --bin tasks`, and for rivals `-p peers`, which
-//! interleave.
+//! Criterion benchmarks of tasks, each measured alone. For ratios use `cargo run --release -p cede-benches --bin tasks`, and to
+//! compare with other libraries `-p peers`: both interleave their cases.
 //!
-//! Runs, and the tasks that take turns, are made before the clock starts. Names are `area/case/parameter`.
+//! Runs, and tasks that only yield, are created before the clock starts. Names are `area/case/parameter`.
 
 use cede::{run, spawn, yield_now};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// In the loop: one turn of one of n tasks. Main is one of them, and the clock is divided among all.
+/// Measures one turn of one of n tasks. Main is one of them, and the time is divided by the turns of all tasks.
 fn turn(c: &mut Criterion) {
     let mut group = c.benchmark_group("yield");
     for n in [2u32, 100, 10_000] {
@@ -40,7 +40,7 @@ fn turn(c: &mut Criterion) {
     group.finish();
 }
 
-/// In the loop: a task spawned and joined, one after another, or each of n when all are spawned.
+/// Measures spawning and joining a task: one after another, or n tasks that are all spawned before the first join.
 fn spawning(c: &mut Criterion) {
     let mut group = c.benchmark_group("spawn");
     group.bench_function(BenchmarkId::new("one-by-one", 1), |b| {

@@ -1,7 +1,7 @@
-//! Two operating-system threads handing over to each other: what a coroutine's round trip is to be compared with.
+//! Criterion benchmarks of two OS threads that hand off to each other: the baseline for a round trip of a coroutine.
 //!
-//! In the loop: one round trip, a u64 there and back, which is two switches of threads. Starting the second thread is outside.
-//! Names are `area/case/parameter`.
+//! One iteration is a round trip, a u64 there and back, which takes two thread switches. Starting the second thread is not
+//! measured. Names are `area/case/parameter`.
 
 use cede_benches::{condvar_hand_over, futex_hand_over, pipe_hand_over};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -15,7 +15,8 @@ fn hand_over(c: &mut Criterion) {
     for (way, hand_over) in ways {
         group.bench_function(format!("{way}/round-trip"), |b| {
             b.iter_custom(|round_trips| {
-                let each = hand_over(u32::try_from(round_trips).expect("criterion asks for fewer"));
+                let each =
+                    hand_over(u32::try_from(round_trips).expect("criterion requests fewer than 2^32 round trips"));
                 Duration::from_nanos((each * round_trips as f64) as u64)
             });
         });

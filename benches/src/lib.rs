@@ -1,7 +1,7 @@
-//! How this project measures: the things compared take turns in one run, and medians and ratios are quoted.
+//! The measuring method of this project: the compared cases are interleaved in one process, and medians and ratios are quoted.
 //!
-//! On a shared machine the same code takes 20 to 50 % more from one minute to the next, so figures of two runs say little
-//! about each other. Here every round measures every case once, in turn, and a ratio is that of two medians of one run.
+//! On a shared machine the same code takes 20 to 50 % longer from one minute to the next, so figures of two processes are hardly
+//! comparable. Here every round measures every case once, in turn, and a ratio is that of two medians of one process.
 
 mod threads;
 
@@ -10,7 +10,7 @@ pub use threads::{condvar_hand_over, futex_hand_over, pipe_hand_over};
 use std::hint::black_box;
 use std::time::Instant;
 
-/// One thing that is measured: a name and a function that does it `n` times.
+/// A benchmark case: a name and a function that performs the operation `n` times.
 pub struct Case<'a> {
     name: &'a str,
     run: Box<dyn FnMut(u64) + 'a>,
@@ -24,7 +24,7 @@ impl std::fmt::Debug for Case<'_> {
 }
 
 impl<'a> Case<'a> {
-    /// `run(n)` does the thing `n` times; what is set up once lies outside of it.
+    /// Creates a case. `run(n)` performs the operation `n` times; setup belongs outside of it.
     pub fn new(name: &'a str, run: impl FnMut(u64) + 'a) -> Self {
         Case { name, run: Box::new(run), iterations: 0 }
     }
@@ -35,7 +35,7 @@ impl<'a> Case<'a> {
         start.elapsed().as_nanos() as f64 / self.iterations as f64
     }
 
-    /// Finds how many iterations take about a millisecond, and warms up on the way.
+    /// Finds the number of iterations that take about a millisecond. Also warms up.
     fn calibrate(&mut self) {
         self.iterations = 1;
         while self.iterations < 1 << 30 {
@@ -48,14 +48,14 @@ impl<'a> Case<'a> {
     }
 }
 
-/// The figures of one case, in nanoseconds for one iteration.
+/// The figures of one case, in nanoseconds per iteration.
 #[derive(Clone, Debug)]
 pub struct Figures {
     /// The name of the case.
     pub name: String,
     /// The fastest round.
     pub min: f64,
-    /// The middle of all rounds.
+    /// The median of all rounds.
     pub median: f64,
 }
 
@@ -75,15 +75,15 @@ pub fn interleave(mut cases: Vec<Case<'_>>, rounds: usize) -> Vec<Figures> {
     figures.collect()
 }
 
-/// A name, and what measures it once: in nanoseconds for one of whatever it does.
+/// A case that measures itself: a name, and a function that returns nanoseconds per operation.
 pub type Timed = (String, Box<dyn FnMut() -> f64>);
 
-/// One that measures itself, because what is set up for it has to be set up anew each time.
+/// Creates a case that measures itself, because its setup must be repeated in each round.
 pub fn timed(name: &str, once: impl FnMut() -> f64 + 'static) -> Timed {
     (name.to_string(), Box::new(once))
 }
 
-/// Runs all of them in turn, `rounds` times.
+/// Runs all cases in turn, `rounds` times, and returns their figures in the same order.
 pub fn take_turns(rounds: usize, mut cases: Vec<Timed>) -> Vec<Figures> {
     let mut samples = vec![Vec::new(); cases.len()];
     for _ in 0..rounds {
@@ -98,7 +98,7 @@ pub fn take_turns(rounds: usize, mut cases: Vec<Timed>) -> Vec<Figures> {
     figures.collect()
 }
 
-/// One resume and one suspension of corosensei's, a u64 out: what the others are multiples of.
+/// Creates the reference case: one resume and one suspension of a corosensei coroutine, with a u64 out.
 pub fn round_trip() -> Timed {
     timed("corosensei resume + suspend", || {
         const N: u32 = 300_000;
@@ -110,13 +110,13 @@ pub fn round_trip() -> Timed {
             }
         }
         let each = start.elapsed().as_nanos() as f64 / f64::from(N);
-        // Never ended: its body would have to be unwound.
+        // Leaked, since dropping would unwind the body.
         std::mem::forget(c);
         each
     })
 }
 
-/// Prints a table, with each median as a multiple of the first case's.
+/// Prints a table, with each median also as a multiple of the median of the first case.
 pub fn print(title: &str, figures: &[Figures]) {
     println!("{title}\n{:44} {:>9} {:>9} {:>7}", "", "min ns", "median ns", "ratio");
     for figure in figures {
@@ -126,11 +126,11 @@ pub fn print(title: &str, figures: &[Figures]) {
     println!();
 }
 
-/// Puts the items into a random order, the same in every run.
+/// Puts the items into a pseudo-random order, the same in every process.
 pub fn shuffle<T>(items: &mut [T]) {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     for i in (1..items.len()).rev() {
-        // xorshift64, Marsaglia 2003
+        // xorshift64: Marsaglia, "Xorshift RNGs" (2003)
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
@@ -141,10 +141,10 @@ pub fn shuffle<T>(items: &mut [T]) {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn shuffling_keeps_everybody_and_moves_most() {
+    fn shuffle_keeps_all_items_and_moves_most() {
         let mut items: Vec<usize> = (0..1000).collect();
         super::shuffle(&mut items);
-        assert!(items.iter().enumerate().filter(|(place, item)| place == *item).count() < 20);
+        assert!(items.iter().enumerate().filter(|(index, item)| index == *item).count() < 20);
         items.sort_unstable();
         assert_eq!(items, (0..1000).collect::<Vec<_>>());
     }

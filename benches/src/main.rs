@@ -1,8 +1,8 @@
-//! The ratios that the project promises, in one interleaved run:
+//! The benchmarks behind the ratios that the project promises, interleaved in one process:
 //!
 //! cargo run --release -p cede-benches
 //!
-//! What is inside each loop is said beside it; what is set up once is outside.
+//! The name of a case says what is measured; setup is not measured.
 
 use cede::{Builder, Coroutine, CoroutineState, Generator, Suspender, Yielder};
 use cede_benches::{Case, interleave, print};
@@ -22,8 +22,8 @@ fn main() {
 type Raw = corosensei::Coroutine<u64, u64, ()>;
 type RawOut = corosensei::Coroutine<(), u64, ()>;
 
-/// One resume and one suspension, a u64 out (and in where the name says so). Bodies end only at u64::MAX, so that none of
-/// them is known to run for ever.
+/// Measures one resume and one suspension, with a u64 out, and a u64 in where the name says so. Bodies end at u64::MAX, so that
+/// the compiler cannot treat them as endless.
 fn resume() {
     let mut raw = RawOut::new(|y, ()| (0..u64::MAX).for_each(|i| y.suspend(i)));
     let mut raw_in = Raw::new(|y, mut i| {
@@ -108,7 +108,7 @@ fn resume() {
         ROUNDS,
     );
     print("resume + suspend: one round trip", &figures);
-    // Never ended: their bodies would have to be unwound.
+    // Leaked, since dropping would unwind the bodies.
     std::mem::forget((raw, raw_in));
 }
 
@@ -152,7 +152,7 @@ fn depth(title: &str, make: fn(u32) -> Generator<u64>) {
     print(title, &interleave(cases, ROUNDS));
 }
 
-/// A coroutine made, run to its end by one resume, and dropped.
+/// Measures creating a coroutine, running it to its end by one resume, and dropping it.
 fn create() {
     let mut stack = Some(corosensei::stack::DefaultStack::default());
     let figures = interleave(

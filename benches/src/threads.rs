@@ -1,16 +1,16 @@
-//! Two OS threads that hand a u64 to each other and wait in between: two switches of threads a round trip.
+//! Benchmarks of two OS threads that pass a u64 to each other and wait in between: two thread switches per round trip.
 //!
-//! Inside the timed part are the round trips alone; the second thread is started before and joined after.
+//! Only the round trips are timed; the second thread is started before and joined after them.
 
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 
-/// What the other thread answers, and what ends it.
+/// The value that ends the second thread.
 const END: u64 = u64::MAX;
 
-/// A turn that two threads pass to and fro by futex, and what they pass with it.
+/// A baton that two threads pass to each other by futex, with a value.
 struct Turn {
     whose: AtomicU32,
     value: AtomicU64,
@@ -23,7 +23,7 @@ impl Turn {
                 now if now == mine => return self.value.load(Ordering::Relaxed),
                 now => {
                     let (operation, timeout) = (libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG, std::ptr::null::<u8>());
-                    // SAFETY: the word outlives the call; no timeout.
+                    // SAFETY: the futex word is borrowed from `self`, so it outlives the call. The null timeout is allowed.
                     unsafe { libc::syscall(libc::SYS_futex, self.whose.as_ptr(), operation, now, timeout) };
                 }
             }
@@ -33,12 +33,12 @@ impl Turn {
     fn pass(&self, to: u32, value: u64) {
         self.value.store(value, Ordering::Relaxed);
         self.whose.store(to, Ordering::Release);
-        // SAFETY: the word outlives the call.
+        // SAFETY: the futex word is borrowed from `self`, so it outlives the call.
         unsafe { libc::syscall(libc::SYS_futex, self.whose.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1) };
     }
 }
 
-/// Nanoseconds for a round trip by futex.
+/// Returns the nanoseconds of a round trip by futex.
 pub fn futex_hand_over(round_trips: u32) -> f64 {
     let turn = Turn { whose: AtomicU32::new(0), value: AtomicU64::new(0) };
     let there_and_back = |value| {
@@ -58,16 +58,16 @@ pub fn futex_hand_over(round_trips: u32) -> f64 {
     })
 }
 
-/// Nanoseconds for a round trip by mutex and condition variable.
+/// Returns the nanoseconds of a round trip by mutex and condition variable.
 pub fn condvar_hand_over(round_trips: u32) -> f64 {
     let (turn, changed) = (Mutex::new((0, 0)), Condvar::new());
     let pass = |to: u32, value: u64| {
-        *turn.lock().expect("nobody panics") = (to, value);
+        *turn.lock().expect("not poisoned") = (to, value);
         changed.notify_one();
     };
     let wait = |mine: u32| {
-        let turn = turn.lock().expect("nobody panics");
-        changed.wait_while(turn, |turn| turn.0 != mine).expect("nobody panics").1
+        let turn = turn.lock().expect("not poisoned");
+        changed.wait_while(turn, |turn| turn.0 != mine).expect("not poisoned").1
     };
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -85,7 +85,7 @@ pub fn condvar_hand_over(round_trips: u32) -> f64 {
     })
 }
 
-/// Nanoseconds for a round trip by two pipes.
+/// Returns the nanoseconds of a round trip by two pipes.
 pub fn pipe_hand_over(round_trips: u32) -> f64 {
     fn read(from: &mut PipeReader) -> u64 {
         let mut bytes = [0; 8];
@@ -113,7 +113,7 @@ pub fn pipe_hand_over(round_trips: u32) -> f64 {
     })
 }
 
-/// One round trip to find the other thread awake, the timed ones, and the end.
+/// Performs one round trip to wait for the second thread, then the timed ones, then ends the second thread.
 fn timed(round_trips: u32, mut there_and_back: impl FnMut(u64) -> u64) -> f64 {
     there_and_back(0);
     let start = Instant::now();

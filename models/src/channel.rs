@@ -1,4 +1,4 @@
-// What the models need of a channel.
+// The part of the channel API that the models use.
 
 pub struct Chan<T>(core::Channel<T>);
 
@@ -24,7 +24,7 @@ impl<T> Chan<T> {
     }
 }
 
-/// What a select does that receives from two channels: stands in both lines, waits, claims itself, and leaves both.
+/// A select over two receivers: queues in both wait queues, waits, claims its own select state, and leaves both queues.
 pub fn receive_from_either(channels: [&Chan<u32>; 2]) -> Option<u32> {
     use crate::wait::queue::SelectState;
     if let Some(message) = channels.iter().find_map(|channel| channel.try_recv().ok()) {
@@ -47,6 +47,6 @@ pub fn receive_from_either(channels: [&Chan<u32>; 2]) -> Option<u32> {
     select_state.claim(usize::MAX);
     let leave = |i: usize| channels[i].0.state.lock().receiving.remove(waiters[i]?).0;
     let (first, second) = (leave(0), leave(1));
-    assert!(first.is_none() || second.is_none(), "it was handed something twice");
+    assert!(first.is_none() || second.is_none(), "a select was granted two messages");
     first.or(second)
 }

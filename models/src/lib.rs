@@ -1,9 +1,9 @@
-//! Models of what happens between threads, checked by loom in every order that threads can run in, on the library's own
-//! files: the remote queue (park and wake), the lock, the lines of waiters, the channel, the mutex and the promise.
-//! `.ci/models` runs them.
+//! Loom models of the library's concurrency: loom executes the library's own source files in every thread interleaving.
+//! Covered are the remote queue (park and wake), the biased lock, the wait queue, the channel, the mutex and the promise.
+//! `.ci/models` runs the models.
 //!
-//! `build.rs` makes the modules. A type that is to be modelled too is added there: its file, and what loom needs replaced.
-//! Each planted fault must be found.
+//! `build.rs` generates the modules. To model another type, add its file and the replacements that loom needs there. The models
+//! must detect each planted fault.
 
 #![cfg(test)]
 
@@ -24,19 +24,26 @@ use modules::*;
 use loom::sync::Arc;
 use loom::thread;
 
-/// In every order with up to so many preemptions, which is where loom's authors found faults to be.
+/// Explores every interleaving with up to `preemptions` preemptions. Loom's authors found that faults show with few.
 fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.check(model);
 }
 
-/// The models, on one of the modules.
+/// The way in which the thread of a promise ends the waits for it.
+#[derive(Clone, Copy, PartialEq)]
+enum PromiseEnd {
+    Set,
+    DroppedUnset,
+}
+
+/// Defines all models for one of the generated modules.
 macro_rules! models {
     ($module:ident) => {
-        #[allow(dead_code, reason = "a fault is for one model")]
+        #[allow(dead_code, reason = "each fault is checked by one model")]
         pub(super) mod $module {
-            use super::{Arc, explore, thread};
+            use super::{Arc, PromiseEnd, explore, thread};
             use crate::modules::$module::scheduler::remote::{RemoteReceiver, RemoteWake};
             use crate::modules::$module::scheduler::wake::{Canceller, ME};
             use crate::modules::$module::sync::channel::{Chan, receive_from_either};
@@ -45,12 +52,12 @@ macro_rules! models {
             use crate::modules::$module::wait::lock::BiasedLock;
             use loom::cell::Cell;
 
-            /// This thread has a run from now on.
+            /// Gives this thread a run.
             fn run() {
                 ME.with(|me| me.has_run.set(true));
             }
 
-            /// E1: a worker that looks, finds nothing and goes to sleep, while two others wake tasks of its.
+            /// E1: a worker finds no remote wake and goes to sleep while two threads wake its tasks.
             pub(crate) fn park_and_wake() {
                 explore(3, || {
                     let open = Arc::new(RemoteReceiver::new());
@@ -73,12 +80,12 @@ macro_rules! models {
                 });
             }
 
-            /// A run that goes in and out, and others that come by: each change is seen by the next.
+            /// A run locks repeatedly while other threads revoke the bias: each holder sees the changes of the previous one.
             pub(crate) fn one_at_a_time(others: usize) {
                 explore(3, move || {
                     run();
                     let lock = Arc::new(BiasedLock::new(Cell::new(0)));
-                    // loom knows who has seen what, and fails if two are inside.
+                    // loom tracks accesses to its `Cell`, and fails if two threads hold the lock.
                     let add = |lock: &BiasedLock<Cell<usize>>| {
                         let count = lock.lock();
                         count.set(count.get() + 1);
@@ -102,7 +109,7 @@ macro_rules! models {
                 });
             }
 
-            /// A plain thread uses it before a run does.
+            /// A plain thread locks before a run does.
             pub(crate) fn a_run_comes_late() {
                 explore(3, || {
                     let lock = Arc::new(BiasedLock::new(Cell::new(0)));
@@ -123,7 +130,7 @@ macro_rules! models {
                 });
             }
 
-            /// A mutex goes from one to the next; one of them may have a run.
+            /// A mutex is passed from thread to thread by hand-off; one of the threads has a run.
             pub(crate) fn a_mutex_is_handed_over(others: usize) {
                 explore(3, move || {
                     let mutex = Arc::new(Mutex::new(Cell::new(0)));
@@ -148,7 +155,7 @@ macro_rules! models {
                 });
             }
 
-            /// E3: whoever waits for a mutex is cancelled while it is handed over.
+            /// E3: a waiter is cancelled while the mutex is granted to it.
             pub(crate) fn a_cancel_hits_a_mutex() {
                 explore(3, || {
                     let mutex = Arc::new(Mutex::new(()));
@@ -162,11 +169,11 @@ macro_rules! models {
                     });
                     drop(held);
                     waiting.join().unwrap();
-                    assert!(!mutex.is_locked(), "nobody has it");
+                    assert!(!mutex.is_locked(), "the mutex is free");
                 });
             }
 
-            /// One sends and one receives, at capacity 0 or 1; one of them may have a run.
+            /// One thread with a run sends to a plain thread, at capacity 0 or 1.
             pub(crate) fn hand_over(capacity: usize) {
                 explore(3, move || {
                     let channel = Arc::new(Chan::new(capacity));
@@ -181,7 +188,7 @@ macro_rules! models {
                 });
             }
 
-            /// E3: whoever waits for a message is cancelled while it is handed over.
+            /// E3: a receiver is cancelled while a message is granted to it.
             pub(crate) fn a_cancel_hits_a_hand_over() {
                 explore(3, || {
                     let channel = Arc::new(Chan::new(1));
@@ -193,11 +200,11 @@ macro_rules! models {
                     sending.join().unwrap();
                     cancelling.join().unwrap();
                     let left = channel.try_recv();
-                    assert!(received.is_ok() != left.is_ok(), "the message is somewhere, once");
+                    assert!(received.is_ok() != left.is_ok(), "the message exists once");
                 });
             }
 
-            /// One that stands in two lines is handed one message at most, and the other one is not lost.
+            /// A select in two wait queues is granted at most one message, and the other message is not lost.
             pub(crate) fn one_of_two() {
                 explore(3, || {
                     let channels = [Arc::new(Chan::new(1)), Arc::new(Chan::new(1))];
@@ -215,8 +222,8 @@ macro_rules! models {
                 });
             }
 
-            /// Threads wait for a promise while another one sets it, or drops it unset; the last may have a run.
-            pub(crate) fn setting_meets_waiting(waiting: usize, set: bool) {
+            /// Threads wait for a promise while the thread with a run sets it, or drops it unset.
+            pub(crate) fn setting_meets_waiting(waiting: usize, end: PromiseEnd) {
                 explore(3, move || {
                     let promise = Promise::new();
                     let waiting: Vec<_> = (0..waiting)
@@ -226,17 +233,17 @@ macro_rules! models {
                         })
                         .collect();
                     run();
-                    if set {
+                    if end == PromiseEnd::Set {
                         assert!(promise.set(7).is_ok());
                     }
                     drop(promise);
                     for one in waiting {
-                        assert_eq!(one.join().unwrap(), set.then_some(7));
+                        assert_eq!(one.join().unwrap(), (end == PromiseEnd::Set).then_some(7));
                     }
                 });
             }
 
-            /// Whoever waits is told when the channel is closed.
+            /// Closing a channel ends the wait of its receiver.
             pub(crate) fn closing_meets_waiting() {
                 explore(3, || {
                     let channel = Arc::new(Chan::<u32>::new(0));
@@ -267,6 +274,7 @@ mod check {
 }
 
 mod models {
+    use super::PromiseEnd;
     use super::check::as_it_is;
 
     #[test]
@@ -275,7 +283,7 @@ mod models {
     }
 
     #[test]
-    fn one_at_a_time_is_inside_of_a_lock() {
+    fn biased_lock_excludes_other_threads() {
         as_it_is::one_at_a_time(1);
         as_it_is::one_at_a_time(2);
         as_it_is::a_run_comes_late();
@@ -297,7 +305,7 @@ mod models {
     }
 
     #[test]
-    fn a_mutex_is_one_after_the_others() {
+    fn mutex_hand_off_excludes_other_threads() {
         as_it_is::a_mutex_is_handed_over(1);
         as_it_is::a_mutex_is_handed_over(2);
     }
@@ -308,15 +316,15 @@ mod models {
     }
 
     #[test]
-    fn one_that_stands_in_two_lines_is_handed_one_message() {
+    fn select_in_two_queues_is_granted_one_message() {
         as_it_is::one_of_two();
     }
 
     #[test]
     fn promise_that_is_set_ends_the_waits() {
-        as_it_is::setting_meets_waiting(1, true);
-        as_it_is::setting_meets_waiting(2, true);
-        as_it_is::setting_meets_waiting(1, false);
+        as_it_is::setting_meets_waiting(1, PromiseEnd::Set);
+        as_it_is::setting_meets_waiting(2, PromiseEnd::Set);
+        as_it_is::setting_meets_waiting(1, PromiseEnd::DroppedUnset);
     }
 
     #[test]
@@ -325,22 +333,22 @@ mod models {
     }
 }
 
-/// Each planted fault is found by the model that is there for it. In a process of its own: destructors that run when loom has
-/// given up meet objects of loom's that are no more.
+/// Each planted fault is detected by its model. Each runs in a process of its own: after loom has stopped at the fault,
+/// destructors still run and access objects of loom that no longer exist.
 mod faults {
-    use super::check;
+    use super::{PromiseEnd, check};
 
     #[test]
-    #[ignore = "run by the others, as a child"]
+    #[ignore = "run by the other tests as a child process"]
     fn planted() {
-        match std::env::var("CEDE_FAULT").expect("the parent says which").as_str() {
+        match std::env::var("CEDE_FAULT").expect("the parent process sets CEDE_FAULT").as_str() {
             "sleeps_without_looking" => check::sleeps_without_looking::park_and_wake(),
             "enlists_too_late" => check::enlists_too_late::hand_over(1),
             "a_cancel_drops_what_was_handed" => check::a_cancel_drops_what_was_handed::a_cancel_hits_a_hand_over(),
             "the_next_is_not_woken" => check::the_next_is_not_woken::a_mutex_is_handed_over(1),
             "handed_over_and_free" => check::handed_over_and_free::a_mutex_is_handed_over(2),
             "two_may_claim" => check::two_may_claim::one_of_two(),
-            "looks_before_the_lock" => check::looks_before_the_lock::setting_meets_waiting(1, true),
+            "looks_before_the_lock" => check::looks_before_the_lock::setting_meets_waiting(1, PromiseEnd::Set),
             "no_light_fence" => check::no_light_fence::one_at_a_time(1),
             "no_heavy_fence" => check::no_heavy_fence::one_at_a_time(1),
             "the_owner_is_not_waited_for" => check::the_owner_is_not_waited_for::one_at_a_time(1),
@@ -350,12 +358,13 @@ mod faults {
 
     #[track_caller]
     fn is_found(fault: &str, by: &str) {
-        let mut child = std::process::Command::new(std::env::current_exe().expect("a test knows its own path"));
+        let mut child =
+            std::process::Command::new(std::env::current_exe().expect("the path of the test binary is known"));
         let output = child
             .args(["--exact", "faults::planted", "--ignored", "--nocapture"])
             .env("CEDE_FAULT", fault)
             .output()
-            .expect("it is there");
+            .expect("the test binary can be started");
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && text.contains(by), "{fault} was not found: {text}");
     }
@@ -372,7 +381,7 @@ mod faults {
 
     #[test]
     fn a_cancel_that_drops_what_was_handed() {
-        is_found("a_cancel_drops_what_was_handed", "the message is somewhere, once");
+        is_found("a_cancel_drops_what_was_handed", "the message exists once");
     }
 
     #[test]
@@ -387,7 +396,7 @@ mod faults {
 
     #[test]
     fn two_that_claim_the_same_select() {
-        is_found("two_may_claim", "it was handed something twice");
+        is_found("two_may_claim", "a select was granted two messages");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-// What stands in for the rest of the library.
+// Stubs for the rest of the library.
 
 pub mod sys {
     pub mod membarrier {
@@ -21,11 +21,11 @@ pub mod sys {
 
 pub mod time {
     pub fn now() -> std::time::Instant {
-        unreachable!("nobody has a deadline in a model")
+        unreachable!("the models use no deadlines")
     }
 }
 
-/// The standard library's cell for one value, of loom's parts: loom has none.
+/// A replacement for `std::sync::OnceLock` made from loom's types: loom has none.
 pub mod once {
     use loom::sync::Mutex;
     use loom::sync::atomic::{AtomicBool, Ordering};
@@ -37,7 +37,8 @@ pub mod once {
         value: UnsafeCell<Option<T>>,
     }
 
-    // SAFETY: the value is written once, under the lock and before `is_set`, and only read after that.
+    // SAFETY: `set` writes the value once, with `setting` locked and before the release store to `is_set`. `get` reads it only
+    // after an acquire load of `is_set`.
     unsafe impl<T: Send + Sync> Sync for OnceLock<T> {}
 
     impl<T> OnceLock<T> {
@@ -46,7 +47,7 @@ pub mod once {
         }
 
         pub fn get(&self) -> Option<&T> {
-            // SAFETY: written before `is_set`, and never again.
+            // SAFETY: the value was written before `is_set` and is never written again.
             if self.is_set.load(Ordering::Acquire) { unsafe { (*self.value.get()).as_ref() } } else { None }
         }
 
@@ -55,7 +56,7 @@ pub mod once {
             if self.is_set.load(Ordering::Acquire) {
                 return Err(value);
             }
-            // SAFETY: nobody reads it before `is_set`, and the lock is held.
+            // SAFETY: readers wait for `is_set`, and `setting` excludes other writers.
             unsafe { *self.value.get() = Some(value) };
             self.is_set.store(true, Ordering::Release);
             Ok(())

@@ -1,8 +1,8 @@
-// What stands in for the rest of the scheduler: threads that each have a remote queue, and may have a run.
+// Stubs for the rest of the scheduler: each thread has a remote queue, and may have a run.
 
 pub use self::wake::{Holder, WaitSpec};
 
-/// A worker, as far as a lock cares.
+/// A worker, reduced to the run number that the biased lock needs.
 pub struct Worker(u64);
 
 impl Worker {
@@ -11,13 +11,13 @@ impl Worker {
     }
 }
 
-/// The worker of this thread, if it was made to have one.
+/// Returns the worker of this thread, if the model gave it a run.
 pub fn worker() -> Option<&'static Worker> {
     wake::ME.with(|me| me.has_run.get().then(|| &*Box::leak(Box::new(Worker(me.open.run())))))
 }
 
 pub mod event_loop {
-    /// A callback that a run keeps. No model has one.
+    /// A callback that a worker holds. The models use none.
     #[derive(Clone, Copy, PartialEq)]
     pub struct Held;
 
@@ -27,7 +27,7 @@ pub mod event_loop {
 }
 
 pub mod handshake {
-    // For where there is no membarrier: not modelled.
+    // The fallback without membarrier(2) is not modelled.
     pub fn register(_: &super::Worker) {}
 
     pub fn ask(_owner: u64) {}
@@ -85,7 +85,7 @@ pub mod wake {
         pub const DEFAULT: WaitSpec = WaitSpec { reason: "", external: false, uncancellable: false, holder: std::ptr::null() };
     }
 
-    /// Only people read it.
+    /// The holder of a lock, used only in reports.
     pub struct Holder;
 
     impl Holder {
@@ -100,7 +100,7 @@ pub mod wake {
         pub fn set_task_of(&self, _: Option<&super::Worker>) {}
     }
 
-    /// Sleeps until there is a remote wake.
+    /// Sleeps until a remote wake arrives.
     pub fn block() {
         ME.with(|me| {
             me.open.sleep(None);
@@ -112,7 +112,7 @@ pub mod wake {
         ME.with(|me| me.cancelled.borrow().as_ref().is_some_and(|flag| flag.load(Ordering::Acquire)))
     }
 
-    /// Cancels a thread that waits, or will.
+    /// Cancels the current or the next wait of a thread.
     pub struct Canceller {
         flag: Arc<AtomicBool>,
         waker: WakeHandle,

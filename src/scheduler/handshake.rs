@@ -1,14 +1,14 @@
-//! A fence in another thread, by asking that thread for it: where membarrier(2) was granted and is refused later.
+//! A full fence in another thread, by request: the replacement for membarrier(2) where a sandbox forbids it later.
 //!
-//! A lock that belongs to a run (see `lock`) can be taken away only after the owner's thread has passed a fence. A sandbox that
-//! is installed while locks have owners may refuse membarrier(2). Then the thread is asked, in two ways at once, and answers
-//! in the first that comes:
+//! The bias of a lock (see `wait::lock`) can be revoked only after the owner's thread has passed a full fence. A seccomp
+//! filter that is installed while locks have owners may forbid membarrier(2). Then the revoking thread sends a request to the
+//! owner's thread, in two ways, and the owner answers the first that arrives:
 //!
-//! * Its worker finds a remote wake when it polls for events, or is woken by it.
-//! * If that takes longer than a millisecond, a signal interrupts it: a task may compute, or block the thread.
+//! * A remote wake: the owner's worker finds it when it polls, or is woken by it.
+//! * After a millisecond without an answer, a signal: it also reaches a task that computes, or that blocks the thread.
 //!
 //! ```text
-//! other thread                              owner's thread, in its handler or between two turns
+//! revoking thread                           owner's thread, in its signal handler or between two turns
 //!   bias = SHARED
 //!   asked = (number, thread)  --------->      asked names this thread?
 //!   wait until answered                       full fence
@@ -16,18 +16,17 @@
 //!   read inside
 //! ```
 //!
-//! Why that is enough. The handler runs between two instructions of the owner's program, and
-//! `membarrier::asymmetric_light` keeps the compiler from moving the owner's write of `inside` and its read of `bias`
-//! over each other. If the answer comes after the write, the write happens before the answer, which the other thread
-//! has read: it sees `inside`. If it comes before the write, the store of `SHARED` happens before the read of the bias,
-//! since `asked` was read in between: the owner turns back. This is what membarrier promises, for one thread instead of
-//! all, and holds on every architecture.
+//! Correctness: the signal handler runs between two instructions of the owner's program, and `membarrier::asymmetric_light`
+//! keeps the compiler from reordering the owner's write of `inside` and its read of `bias`. If the owner answers after the
+//! write, the write happens before the answer, which the revoking thread has read: that thread sees `inside`. If the owner
+//! answers before the write, the store of `SHARED` happens before the read of `bias`, since the owner read `asked` in between:
+//! the owner backs out. The handshake gives the guarantee of membarrier for one thread instead of all, on every architecture.
 //!
-//! A run that is not registered has ended, or owns nothing. Its last stores happen before the registry's lock was released.
+//! A run that is not registered has ended, or owns no lock. Its last stores happen before it released the registry's lock.
 
 use super::Worker;
 
-/// Makes the run of this thread one that can be asked. Before it owns its first lock.
+/// Registers the run of this thread as one that can be asked for a fence. Must be called before the run owns its first lock.
 #[inline]
 pub(crate) fn register(worker: &Worker) {
     if !worker.registered.replace(true) {
@@ -35,7 +34,7 @@ pub(crate) fn register(worker: &Worker) {
     }
 }
 
-/// The run owns nothing any more.
+/// Unregisters the run of this thread. The caller ensures that the run takes no lock as its owner any more.
 #[inline]
 pub(crate) fn unregister(worker: &Worker) {
     if worker.registered.replace(false) {
@@ -55,7 +54,7 @@ mod imp {
     use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
     use std::time::{Duration, Instant};
 
-    /// A run that owns locks.
+    /// A registered run, which may own locks.
     #[derive(Clone, Copy)]
     struct Owner {
         run: u64,
@@ -65,16 +64,16 @@ mod imp {
     }
 
     static OWNERS: Mutex<Vec<Owner>> = Mutex::new(Vec::new());
-    /// Held by the one thread that asks.
+    /// Locked by the asking thread: one request is open at a time.
     static ASKS: Mutex<()> = Mutex::new(());
-    /// The request under way: its number, and the system's number of the thread that is asked in the low bits; or 0.
+    /// The open request, or 0: its number, with the kernel's id of the asked thread in the low bits.
     static ASKED: AtomicU64 = AtomicU64::new(0);
-    /// The newest request that was answered. Only grows, whatever handler is late.
+    /// The newest answered request. Never decreases, even if an older handler finishes late.
     static ANSWERED: AtomicU64 = AtomicU64::new(0);
 
-    /// Linux gives threads numbers of up to 22 bits.
+    /// The width of the thread id in `ASKED`. Linux thread ids have at most 22 bits.
     const THREAD_BITS: u32 = 24;
-    /// How long the worker has to find the remote wake before its thread is interrupted.
+    /// The time for the worker to find the remote wake before a signal interrupts its thread.
     const PATIENCE: Duration = Duration::from_millis(1);
 
     fn owners() -> MutexGuard<'static, Vec<Owner>> {
@@ -82,12 +81,12 @@ mod imp {
     }
 
     fn process() -> u64 {
-        // SAFETY: it has no preconditions.
+        // SAFETY: getpid(2) has no preconditions.
         u64::from(unsafe { libc::getpid() }.unsigned_abs())
     }
 
     fn thread() -> u64 {
-        // SAFETY: it has no arguments and no preconditions.
+        // SAFETY: gettid(2) has no arguments and no preconditions.
         unsafe { libc::syscall(libc::SYS_gettid) as u64 }
     }
 
@@ -105,8 +104,8 @@ mod imp {
         owners().iter().find(|owner| owner.run == run).copied()
     }
 
-    /// Answers, if this thread is asked: in a signal handler, or between two turns. Whether there was a request for it that had
-    /// no answer yet.
+    /// Answers the open request if this thread is asked. Called from the signal handler and between turns. Returns whether
+    /// there was such a request without an answer yet.
     pub(crate) fn answer() -> bool {
         let asked = ASKED.load(Ordering::Acquire);
         if asked == 0 || asked % (1 << THREAD_BITS) != thread() {
@@ -116,25 +115,25 @@ mod imp {
         ANSWERED.fetch_max(asked, Ordering::AcqRel) < asked
     }
 
-    /// Returns true when the thread of this run has passed a full fence since the call, and false when the run or the thread has
-    /// ended.
+    /// Waits until the thread of `run` has passed a full fence, and returns true. Returns false if the run or its thread has
+    /// ended; the stores of that thread are visible then.
     #[cold]
     pub(crate) fn ask(run: u64) -> bool {
         fence(Ordering::SeqCst);
         let Some(owner) = find(run) else { return false };
-        // In a child of fork there is one thread that was there before, and the process is called by its number. If that is not
-        // the owner's, then the owner's is gone.
+        // A child process after fork keeps one thread, whose id equals the process id. If the owner had another thread, that
+        // thread does not exist in the child.
         let of_parent = owner.process != process();
         let asked_thread = if of_parent { process() } else { owner.thread };
         if asked_thread == thread() {
-            return true; // what it did before comes before
+            return true; // the owner's stores precede this call in program order
         }
         let _asks = turn();
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed) + 1;
         let request = number << THREAD_BITS | asked_thread;
         ASKED.store(request, Ordering::SeqCst);
-        // A run that has ended meanwhile is found out below.
+        // False if the run has ended: the loop below checks that.
         let _ = owner.queue.notify(run);
         let (began, mut handled, mut told) = (Instant::now(), None, 1);
         while ANSWERED.load(Ordering::Acquire) < request && find(run).is_some() {
@@ -143,10 +142,10 @@ mod imp {
                 continue;
             }
             if began.elapsed() >= PATIENCE && handled.is_none() {
-                // Without a handler the remote wake remains.
+                // If the handler cannot be installed, the remote wake can still succeed.
                 handled = Some(Handled::install(SAMPLE).ok());
                 if !interrupt(asked_thread) {
-                    break; // it is gone, and its stores are visible since it has ended
+                    break; // the thread has ended, so its stores are visible
                 }
             }
             if began.elapsed() >= told * Duration::from_secs(1) {
@@ -160,7 +159,7 @@ mod imp {
         ANSWERED.load(Ordering::Acquire) >= request
     }
 
-    /// The right to ask. Whoever waits for it may be asked meanwhile.
+    /// Waits for the right to ask. Answers requests meanwhile, so that two owners that ask each other do not deadlock.
     fn turn() -> MutexGuard<'static, ()> {
         loop {
             match ASKS.try_lock() {
@@ -174,16 +173,16 @@ mod imp {
         }
     }
 
-    /// False if there is no such thread.
+    /// Sends the signal. Returns false if the thread does not exist.
     fn interrupt(thread: u64) -> bool {
-        // SAFETY: it takes numbers. A thread that has ended is none of this process, and one that has got its number since
-        // answers in its place: the one that is meant has passed many fences by then.
+        // SAFETY: tgkill(2) takes integers only, and fails for a thread that is not of this process. A newer thread that reuses
+        // the id answers instead, which is correct: the owner's thread has ended, so its stores are visible.
         let sent = unsafe { libc::syscall(libc::SYS_tgkill, process() as libc::pid_t, thread as libc::pid_t, SAMPLE) };
         sent == 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
     }
 
-    /// No answer for a second and more: if the signal cannot arrive, and the worker does not poll for events either,
-    /// waiting may never end, and going on would be a race.
+    /// Called when an answer is missing for a second or longer. Aborts the process if the signal cannot arrive: then the wait
+    /// may never end, since the worker does not poll either, and revoking the bias without the fence would be a data race.
     fn insist(thread: u64) {
         let status = std::fs::read_to_string(format!("/proc/self/task/{thread}/status")).unwrap_or_default();
         let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
@@ -192,7 +191,7 @@ mod imp {
         if !is_blocked && is_ours(SAMPLE) {
             return;
         }
-        // Where stderr cannot be written there is nobody to tell.
+        // The process aborts next, so a failure to write is ignored.
         let _ = writeln!(
             std::io::stderr(),
             "cede: the kernel refuses membarrier(2), which it had granted before, and thread {thread}, whose run owns a lock that \
@@ -208,7 +207,7 @@ mod imp {
     }
 }
 
-/// Without membarrier no lock has an owner.
+/// The handshake on systems without membarrier(2): no lock has an owner there, so no thread is ever asked.
 #[cfg(not(target_os = "linux"))]
 mod imp {
     use super::Worker;

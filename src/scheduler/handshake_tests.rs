@@ -1,6 +1,6 @@
-//! Asking the thread of a run for a fence, whatever that thread does.
+//! Tests of the fence handshake, with owners that compute, block, sleep, or block signals.
 
-// The run stands below this module; a test may use it all the same.
+// Runs are a higher layer than the scheduler; tests may use them nevertheless.
 extern crate self as cede;
 
 use super::super::{Worker, worker};
@@ -12,7 +12,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-/// The number of this thread's run, which owns a lock from now on, so that it can be asked.
+/// Makes this thread's run the owner of a lock, so that it can be asked. Returns the number of the run.
 fn owning() -> u64 {
     let worker = worker().unwrap();
     drop(BiasedLock::new(()).lock());
@@ -20,7 +20,7 @@ fn owning() -> u64 {
     worker.run()
 }
 
-/// A run does `what` until it is told to stop; meanwhile its thread is asked. Returns how often `what` was called.
+/// Asks the thread of a run 20 times while the run calls `what` repeatedly. Returns the number of calls of `what`.
 fn ask_while(what: impl Fn(&AtomicBool) + Send + 'static) -> usize {
     let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let (sender, receiver) = mpsc::channel();
@@ -36,19 +36,19 @@ fn ask_while(what: impl Fn(&AtomicBool) + Send + 'static) -> usize {
     });
     let run = receiver.recv().unwrap();
     for _ in 0..20 {
-        assert!(ask(run), "it lives, and answers");
+        assert!(ask(run), "a live run answers");
     }
     stop.store(true, Ordering::Release);
-    ask(run); // it may end now
+    ask(run); // the run may have ended
     owner.join().unwrap();
-    assert!(!ask(run), "it has ended");
+    assert!(!ask(run), "the run has ended");
     count.load(Ordering::Relaxed)
 }
 
 #[test]
 fn owner_that_computes_answers_in_its_signal_handler() {
     let count = ask_while(|stop| while !stop.load(Ordering::Acquire) {});
-    assert_eq!(count, 1, "one turn in all");
+    assert_eq!(count, 1, "the task never switched");
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn owner_that_blocks_its_thread_answers_in_its_signal_handler() {
             thread::park_timeout(Duration::from_millis(100));
         }
     });
-    assert_eq!(count, 1, "one turn in all");
+    assert_eq!(count, 1, "the task never switched");
 }
 
 #[test]
@@ -67,11 +67,11 @@ fn owner_that_takes_turns_or_sleeps_answers_between_them() {
     assert!(ask_while(|_| cede::time::sleep(Duration::from_millis(5)).unwrap()) > 0);
 }
 
-/// Many threads keep all signals to one of them.
+/// Programs often block all signals in all threads but one.
 #[test]
 fn owner_that_blocks_signals_answers_between_turns() {
-    let tcb = || {
-        // SAFETY: the set is plain data, filled by the first call; only this thread's mask changes.
+    let block_signals = || {
+        // SAFETY: `sigset_t` is plain data, filled by `sigfillset`. `pthread_sigmask` changes only the mask of this thread.
         unsafe {
             let mut all: libc::sigset_t = std::mem::zeroed();
             libc::sigfillset(&mut all);
@@ -79,13 +79,13 @@ fn owner_that_blocks_signals_answers_between_turns() {
         }
     };
     let count = ask_while(move |_| {
-        tcb();
+        block_signals();
         cede::yield_now();
     });
     assert!(count > 0);
 }
 
-/// Two owners want each other's locks at the same time.
+/// Two owners revoke each other's locks at the same time.
 #[test]
 fn owners_that_ask_each_other_both_get_answers() {
     let rounds = if std::env::var_os("CEDE_TEST_RUNNER").is_some() { 20 } else { 200 };

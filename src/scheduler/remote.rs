@@ -1,10 +1,11 @@
-//! Wakes from other threads, and the sleep until one comes.
+//! The remote queue: remote wakes, sent to a worker from other threads, and the sleep of a worker until one arrives.
 //!
-//! The only part of a run that other threads touch. Only the worker's own thread touches tasks. A plain thread that waits
-//! has one too.
+//! The remote queue is the only part of a run that other threads access; only the worker's own thread accesses tasks. A plain
+//! thread that waits has a remote queue too. A lost wake-up is impossible: `sleep` checks for entries under the lock that `push`
+//! takes.
 //!
-//! Remote queues live for ever and are used again, so whoever wants to wake somebody may keep the address for as long
-//! as it likes and pays for no count. Each use has a number of its own: what is pushed for another one is refused.
+//! Remote queues are never freed but reused. So a wake handle may keep the address of a queue permanently, without a reference
+//! count. Each use of a queue has a run number of its own, and a push for an earlier use is refused.
 #![forbid(unsafe_code)]
 
 use std::ops::Deref;
@@ -12,47 +13,48 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// Who is to be woken: a task's number in its run.
+/// The number of a task in its run.
 pub(crate) type TaskId = u64;
 
+/// The contents of a remote queue.
 #[derive(Default)]
 struct Pending {
     wakes: Vec<RemoteWake>,
-    /// What to do with jobs that the worker holds.
+    /// Orders for jobs that the worker holds.
     jobs: Vec<Order>,
-    /// The worker is to poll for events, though there may be nobody to wake.
+    /// Set by `notify`: ends the sleep of the worker, without a task to wake.
     notified: bool,
-    /// Whose remote queue this is; 0 for nobody's.
+    /// The number of the run that uses this queue; 0 while the queue is unused.
     run: u64,
 }
 
-/// What the event loop is to do with a job that the worker holds, by its number. Either way that is the job's end.
+/// An order to the event loop: to run or to drop a job that the worker holds, given by its number. Both end the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     Run(u64),
-    /// Without running it: what it owns stays with the worker's thread, also for its drop.
+    /// Drops the job without running it, on the worker's thread: the values that the job owns may not be `Send`.
     Drop(u64),
 }
 
-/// A wake for one task. The worker finds the task by `tcb`, and knows by `task_id` whether it is still that one.
+/// A remote wake of one task. The worker finds the task by `tcb`, and checks by `task_id` that the TCB still belongs to it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RemoteWake {
-    /// The TCB's address, as a number: only the worker may follow it.
+    /// The TCB's address as a number, since only the worker may dereference it.
     pub(crate) tcb: usize,
     pub(crate) task_id: TaskId,
 }
 
 impl RemoteWake {
-    /// The bit of the address that tells an unpark from a wake. TCBs are aligned to more than a byte (`tcb` asserts
-    /// it), so no address has it set.
+    /// The bit of `tcb` that marks an unpark. TCBs are aligned to more than one byte (`tcb` asserts that), so the bit is
+    /// clear in every address.
     const UNPARK: usize = 1;
 
-    /// The same, but for the task's public park only.
+    /// Returns the same wake, but as an unpark: it ends only the public park of the task.
     pub(crate) fn unparking(self) -> RemoteWake {
         RemoteWake { tcb: self.tcb | RemoteWake::UNPARK, ..self }
     }
 
-    /// Whether it is for a public park only, and the TCB's address.
+    /// Returns whether this is an unpark, and the TCB's address.
     pub(crate) fn target(self) -> (bool, usize) {
         (self.tcb & RemoteWake::UNPARK != 0, self.tcb & !RemoteWake::UNPARK)
     }
@@ -63,17 +65,18 @@ impl RemoteWake {
 pub(crate) struct RemoteQueue {
     pending: Mutex<Pending>,
     arrived: Condvar,
-    /// There are remote wakes. Looked at far more often than the remote wakes themselves.
+    /// Whether `pending` may have entries. Read without the lock, since polls are far more frequent than remote wakes.
     flag: AtomicBool,
-    /// As in `pending`. Changes only while that is locked.
+    /// A copy of `Pending::run`, written only while `pending` is locked.
     run: AtomicU64,
 }
 
+/// The free list of remote queues.
 static UNUSED: Mutex<Vec<&'static RemoteQueue>> = Mutex::new(Vec::new());
-/// Numbers are never given twice in a process. 0 is nobody, and the largest is never reached.
+/// The next run number. Numbers are unique in a process. 0 means no run, and the largest number is never reached.
 static NEXT_RUN: AtomicU64 = AtomicU64::new(1);
 
-/// A remote queue in use. Dropping it closes it, and leaves it for the next.
+/// The receiving end of a remote queue in use. Dropping it closes the queue and puts it on the free list.
 pub(crate) struct RemoteReceiver {
     queue: &'static RemoteQueue,
     run: u64,
@@ -89,12 +92,12 @@ impl RemoteReceiver {
         RemoteReceiver { queue, run }
     }
 
-    /// The number of this use.
+    /// Returns the run number of this use.
     pub(crate) fn run(&self) -> u64 {
         self.run
     }
 
-    /// Where to push, for as long as anybody likes.
+    /// Returns the queue for senders, which may keep the reference permanently.
     pub(crate) fn queue(&self) -> &'static RemoteQueue {
         self.queue
     }
@@ -121,17 +124,17 @@ impl RemoteQueue {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From any thread: leaves a wake. False if that run has ended.
+    /// Sends a remote wake, from any thread. Returns false if the run has ended.
     pub(crate) fn push(&self, run: u64, wake: RemoteWake) -> bool {
         self.push_with(run, |pending| pending.wakes.push(wake))
     }
 
-    /// From any thread: has the event loop run or drop a job that the worker holds. False if that run has ended.
+    /// Makes the event loop run or drop a job that the worker holds, from any thread. Returns false if the run has ended.
     pub(crate) fn push_job(&self, run: u64, order: Order) -> bool {
         self.push_with(run, |pending| pending.jobs.push(order))
     }
 
-    /// From any thread: ends the sleep, so that the sleeper looks again what there is for it. False if that run has ended.
+    /// Ends the sleep of the worker, from any thread, so that it polls. Returns false if the run has ended.
     pub(crate) fn notify(&self, run: u64) -> bool {
         self.push_with(run, |pending| pending.notified = true)
     }
@@ -143,25 +146,25 @@ impl RemoteQueue {
         }
         what(&mut pending);
         self.flag.store(true, Ordering::Release);
-        // Whoever is woken needs it.
+        // The woken thread locks `pending` at once, so it is unlocked first.
         drop(pending);
         self.arrived.notify_one();
         true
     }
 
-    /// Whether that run goes on, as far as can be known from outside.
+    /// Returns whether the run has not ended. Another thread may see a run that has just ended as open.
     #[inline]
     pub(crate) fn is_open(&self, run: u64) -> bool {
         self.run.load(Ordering::Relaxed) == run
     }
 
-    /// Whether there may be remote wakes.
+    /// Returns whether there may be remote wakes.
     #[inline]
     pub(crate) fn has_pending(&self) -> bool {
         self.flag.load(Ordering::Acquire)
     }
 
-    /// Takes all remote wakes: wakes, and what to do with jobs.
+    /// Takes all remote wakes and all orders for jobs.
     pub(crate) fn take(&self) -> (Vec<RemoteWake>, Vec<Order>) {
         let mut pending = self.pending();
         self.flag.store(false, Ordering::Release);
@@ -169,7 +172,8 @@ impl RemoteQueue {
         (std::mem::take(&mut pending.wakes), std::mem::take(&mut pending.jobs))
     }
 
-    /// Sleeps until there is a remote wake, or until `deadline`.
+    /// Sleeps until an entry or a notification arrives, or until `deadline`. Returns at once if there is one already. Absorbs
+    /// spurious wake-ups of the standard `Condvar`.
     pub(crate) fn sleep(&self, deadline: Option<Instant>) {
         let mut pending = self.pending();
         while pending.wakes.is_empty() && pending.jobs.is_empty() && !pending.notified {
@@ -186,7 +190,7 @@ impl RemoteQueue {
         }
     }
 
-    /// From now on nobody is there.
+    /// Closes the queue: drops its contents, and refuses all later pushes for the run that used it.
     pub(crate) fn close(&self) {
         let mut pending = self.pending();
         *pending = Pending::default();

@@ -1,6 +1,7 @@
-//! A place where everybody waits for everybody.
+//! A cyclic barrier: each party waits until all parties have arrived.
 //!
-//! Ranks are given when all have come, in the order of the line. So one that is cancelled while it waits leaves no gap.
+//! Ranks are assigned when the last party arrives, in the order of the wait queue (FIFO). So a waiter that was cancelled
+//! leaves no gap in the ranks.
 #![forbid(unsafe_code)]
 
 use crate::time::now;
@@ -11,10 +12,11 @@ use crate::wait::{Cancelled, WaitSpec, WakeHandle, consume_budget_of, worker};
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// Lets tasks and threads go on together, when so many of them have come. It can be used again and again.
+/// A cyclic barrier: a fixed number of parties, tasks or threads, wait for each other. The barrier is reusable: it opens again
+/// for each full set of arrivals.
 ///
-/// One that is cancelled while it waits, or waits too long, goes away as if it had not come. To let nobody wait for one that
-/// will not come, [`abort`](Self::abort) it.
+/// A waiter that is cancelled, or whose deadline passes, is no longer counted as arrived. If a party will not arrive,
+/// [`abort`](Self::abort) releases the waiters with an error.
 ///
 /// ```
 /// use cede::sync::Barrier;
@@ -22,9 +24,9 @@ use std::time::{Duration, Instant};
 /// let barrier = Arc::new(Barrier::new(3));
 /// let ranks = cede::run(|| {
 ///     let walker = |barrier: Arc<Barrier>| move || barrier.wait().unwrap().rank();
-///     let mut others: Vec<_> = (0..2).map(|_| cede::spawn(walker(Arc::clone(&barrier)))).collect();
+///     let mut tasks: Vec<_> = (0..2).map(|_| cede::spawn(walker(Arc::clone(&barrier)))).collect();
 ///     let mut ranks = vec![barrier.wait().unwrap().rank()];
-///     ranks.extend(others.iter_mut().map(|other| other.join().unwrap()));
+///     ranks.extend(tasks.iter_mut().map(|task| task.join().unwrap()));
 ///     ranks
 /// });
 /// assert_eq!(ranks, [0, 1, 2]);
@@ -36,12 +38,13 @@ pub struct Barrier {
 
 struct State {
     broken: bool,
-    /// How many are in line, those included that are gone and have not been passed over yet: see `count`.
+    /// The length of the wait queue. Includes waiters whose wait is over but that `count` has not removed yet.
     waiting: usize,
-    /// Each is handed its rank, or none if the barrier was broken.
+    /// A waiter is granted its rank, or `None` if the barrier was broken.
     waiters: WaitQueue<Option<usize>>,
 }
 
+/// The wait queue of a barrier.
 struct Waiting;
 
 impl Line for Waiting {
@@ -52,26 +55,26 @@ impl Line for Waiting {
         &mut state.waiters
     }
 
-    /// All have come, also this one.
+    /// Passes nothing on: all parties have arrived, including the unwound one.
     fn regrant(_: &mut State, _: Option<usize>) -> Vec<WakeHandle> {
         Vec::new()
     }
 
     fn left(state: &mut State, was_in_line: bool) -> Vec<WakeHandle> {
-        // What was passed over was taken out of the count then.
+        // A waiter that was skipped is not in `waiting` any more: `count` updated it.
         state.waiting -= usize::from(was_in_line);
         Vec::new()
     }
 }
 
-/// Why a barrier was not passed.
+/// The error of a wait at a [`Barrier`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum BarrierError {
-    /// The barrier was aborted or reset. After [`abort`](Barrier::abort) it lets nobody wait until it is reset.
+    /// The barrier was aborted or reset. After [`abort`](Barrier::abort) every wait fails until [`reset`](Barrier::reset).
     #[error("the barrier is broken: it was aborted or reset")]
     Broken,
-    /// The deadline came before all had come.
-    #[error("the deadline came before everybody was at the barrier")]
+    /// The deadline passed before all parties had arrived.
+    #[error("the deadline passed before all parties arrived at the barrier")]
     Timeout,
     /// The task was cancelled while it waited, or could not wait because the thread panics.
     #[error("the task was cancelled")]
@@ -84,26 +87,33 @@ impl From<Cancelled> for BarrierError {
     }
 }
 
-/// What somebody who has passed a [`Barrier`] is told.
+/// The result of a wait at a [`Barrier`]: the rank of the waiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BarrierWaitResult {
     rank: usize,
 }
 
 impl BarrierWaitResult {
-    /// A number that nobody else has this time, from 0 on, in the order of coming.
+    /// Returns the position of this waiter in arrival order: 0 for the first, `parties - 1` for the last.
     pub fn rank(&self) -> usize {
         self.rank
     }
 
-    /// True for exactly one, the first who came.
+    /// Returns true for exactly one waiter of each set: the first to arrive.
     pub fn is_leader(&self) -> bool {
         self.rank == 0
     }
 }
 
+/// The state of a barrier after its waits were ended by `break_waits`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    Broken,
+    Usable,
+}
+
 impl Barrier {
-    /// A barrier for so many.
+    /// Creates a barrier for `parties` tasks or threads.
     ///
     /// # Panics
     ///
@@ -114,25 +124,25 @@ impl Barrier {
     /// ```
     ///
     /// ```should_panic
-    /// cede::sync::Barrier::new(0); // panics: nobody could ever come last
+    /// cede::sync::Barrier::new(0); // panics: no call of `wait` could open it
     /// ```
     pub const fn new(parties: usize) -> Barrier {
-        assert!(parties > 0, "a barrier is for one or more: with 0 nobody could ever come last");
+        assert!(parties > 0, "cannot create a barrier for 0 parties: at least 1 is required");
         Barrier { state: BiasedLock::new(State { broken: false, waiting: 0, waiters: WaitQueue::new() }), parties }
     }
 
-    /// How many it is for.
+    /// Returns the number of parties that open the barrier.
     pub fn parties(&self) -> usize {
         self.parties
     }
 
-    /// How many wait at it now. A task that was cancelled, whose deadline is over, or that its run has left behind does not
-    /// count.
+    /// Returns the number of waiters. Tasks that were cancelled, whose deadline has passed, or that their run has abandoned are
+    /// not counted.
     pub fn waiting(&self) -> usize {
         self.state.lock().count()
     }
 
-    /// Whether it was aborted, and not reset since.
+    /// Returns whether the barrier was aborted and not reset since.
     pub fn is_broken(&self) -> bool {
         self.state.lock().broken
     }
@@ -147,7 +157,7 @@ impl Barrier {
             consume_budget_of(worker);
             return Err(BarrierError::Broken);
         }
-        // Counting them takes time, and is needed only if the last has come, as it seems.
+        // `count` walks the whole queue, so it runs only if this call seems to be the last arrival.
         if state.waiting + 1 == self.parties && state.count() + 1 == self.parties {
             let mut ranks = 0..self.parties;
             state.open(|| ranks.next(), &mut wake_list);
@@ -159,7 +169,7 @@ impl Barrier {
         state.waiting += 1;
         let waiter = state.waiters.enqueue(None);
         drop(state);
-        let wait = WaitSpec { reason: "the others at a barrier", external: true, ..WaitSpec::DEFAULT };
+        let wait = WaitSpec { reason: "the other parties of a barrier", external: true, ..WaitSpec::DEFAULT };
         match wait_in::<Waiting>(&self.state, waiter, wait, deadline) {
             Ended::Granted(Some(rank)) => Ok(BarrierWaitResult { rank }),
             Ended::Granted(None) | Ended::Closed(_) => Err(BarrierError::Broken),
@@ -168,30 +178,34 @@ impl Barrier {
         }
     }
 
-    /// Waits until everybody has come, and tells the rank.
+    /// Waits until all parties have arrived. Returns the rank of this call, in arrival order (FIFO). The last party to arrive
+    /// does not wait.
+    ///
+    /// Cancel safety: a call that returns [`BarrierError::Cancelled`] is no longer counted as arrived. If the last party
+    /// arrived before the cancel, the call returns the rank, and the task's next wait returns `Cancelled`.
     ///
     /// # Errors
     ///
-    /// [`BarrierError::Broken`] if it is or gets broken, [`BarrierError::Cancelled`] if the task is cancelled while it waits, and
-    /// if it would have to wait while the thread panics.
+    /// [`BarrierError::Broken`] if the barrier is broken, before or during the wait. [`BarrierError::Cancelled`] if the task is
+    /// cancelled before or during the wait, or if the call would have to wait while the thread panics.
     ///
     /// # Panics
     ///
-    /// If it would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
+    /// If the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
     #[track_caller]
     pub fn wait(&self) -> Result<BarrierWaitResult, BarrierError> {
         self.wait_until(None)
     }
 
-    /// As [`wait`](Self::wait), but not beyond `deadline`, by the clock of [`time::now`](crate::time::now).
+    /// Like [`wait`](Self::wait), but gives up at `deadline`, by the clock of [`time::now`](crate::time::now).
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait), and [`BarrierError::Timeout`].
+    /// The errors of [`wait`](Self::wait), and [`BarrierError::Timeout`] if the deadline passes first.
     ///
     /// # Panics
     ///
-    /// As [`wait`](Self::wait).
+    /// The panics of [`wait`](Self::wait).
     ///
     /// ```
     /// use cede::sync::{Barrier, BarrierError};
@@ -202,19 +216,23 @@ impl Barrier {
         self.wait_until(Some(deadline))
     }
 
-    /// As [`wait_deadline`](Self::wait_deadline), `timeout` from now; one that is too long to tell never comes.
+    /// Like [`wait_deadline`](Self::wait_deadline), with a deadline `timeout` from now. A `timeout` that is too long for an
+    /// [`Instant`] never elapses.
     ///
     /// # Errors
     ///
+    /// The errors of [`wait_deadline`](Self::wait_deadline).
+    ///
     /// # Panics
     ///
-    /// As [`wait_deadline`](Self::wait_deadline).
+    /// The panics of [`wait`](Self::wait).
     #[track_caller]
     pub fn wait_timeout(&self, timeout: Duration) -> Result<BarrierWaitResult, BarrierError> {
         self.wait_until(now().checked_add(timeout))
     }
 
-    /// Breaks it: whoever waits, or comes before it is [`reset`](Self::reset), gets [`BarrierError::Broken`].
+    /// Breaks the barrier: all current waits, and all later ones until [`reset`](Self::reset), return
+    /// [`BarrierError::Broken`].
     ///
     /// ```
     /// use cede::sync::{Barrier, BarrierError};
@@ -223,10 +241,10 @@ impl Barrier {
     /// assert_eq!(barrier.wait(), Err(BarrierError::Broken));
     /// ```
     pub fn abort(&self) {
-        self.break_waits(true);
+        self.break_waits(After::Broken);
     }
 
-    /// Makes it as new: whoever waits gets [`BarrierError::Broken`], whoever comes then waits.
+    /// Restores the initial state: all current waits return [`BarrierError::Broken`], and later calls wait again.
     ///
     /// ```
     /// let barrier = cede::sync::Barrier::new(1);
@@ -235,26 +253,28 @@ impl Barrier {
     /// assert!(barrier.wait().is_ok());
     /// ```
     pub fn reset(&self) {
-        self.break_waits(false);
+        self.break_waits(After::Usable);
     }
 
-    fn break_waits(&self, broken: bool) {
+    fn break_waits(&self, after: After) {
+        let broken = after == After::Broken;
         let mut wake_list = WakeList::default();
         let mut state = self.state.lock();
         state.broken = broken;
-        state.count();
+        state.count(); // `open` requires it
         state.open(|| None, &mut wake_list);
     }
 }
 
 impl State {
-    /// How many are in line. Those to whom nothing can be handed any more are passed over.
+    /// Removes waiters whose wait is over from the queue. Returns the number of the remaining ones.
     fn count(&mut self) -> usize {
         self.waiting = self.waiters.count();
         self.waiting
     }
 
-    /// Ends the waits of all that were counted just before: a deadline that passes in between changes no rank.
+    /// Ends all waits. The caller has just called `count`; waiters are not checked again, so that a deadline that passes
+    /// in between changes no rank.
     fn open(&mut self, mut rank: impl FnMut() -> Option<usize>, wake_list: &mut WakeList) {
         self.waiting = 0;
         while !self.waiters.is_empty() {

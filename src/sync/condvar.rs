@@ -1,4 +1,7 @@
-//! Waiting until somebody who holds the same mutex says that something has changed.
+//! A condition variable without spurious wake-ups: FIFO notification, used with the fair mutex.
+//!
+//! A wait ends only by a notification, its deadline or a cancel: `wait_in` absorbs all other (spurious) wake-ups. A task that
+//! was notified and is unwound before it returns passes the notification on to the next waiter.
 #![forbid(unsafe_code)]
 
 use super::mutex::MutexGuard;
@@ -11,10 +14,12 @@ use std::fmt;
 use std::thread::panicking;
 use std::time::{Duration, Instant};
 
-/// A condition that tasks and threads wait for, holding a [`Mutex`](super::Mutex): waiting gives it up, and has it again before it
-/// returns, also when it was cancelled.
+/// A condition variable: tasks and plain threads wait for a notification that the value of a [`Mutex`](super::Mutex) has
+/// changed.
 ///
-/// Those who wait are woken in the order in which they came. Nobody is woken without a reason.
+/// A wait releases the mutex, and reacquires it before returning, even when cancelled. Waiters are notified in FIFO order.
+/// There are no spurious wake-ups. However, another task may lock the mutex between the notification and the return of the
+/// wait, and change the value again: [`wait_while`](Self::wait_while) rechecks the condition.
 ///
 /// ```
 /// use cede::sync::{Condvar, Mutex};
@@ -38,6 +43,7 @@ pub struct Condvar {
     waiters: BiasedLock<WaitQueue<()>>,
 }
 
+/// The wait queue of a condition variable.
 struct Sleepers;
 
 impl Line for Sleepers {
@@ -54,12 +60,12 @@ impl Line for Sleepers {
     }
 }
 
-/// Whether a wait ended by its deadline.
+/// The result of a wait with a deadline: whether the deadline passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitTimeoutResult(bool);
 
 impl WaitTimeoutResult {
-    /// Whether the deadline came first.
+    /// Returns whether the wait ended because its deadline passed.
     ///
     /// ```
     /// # use cede::sync::{Condvar, Mutex};
@@ -74,7 +80,8 @@ impl WaitTimeoutResult {
     }
 }
 
-/// A wait for a condition was cancelled. `?` makes it a [`Cancelled`], and gives the mutex up.
+/// The error of a cancelled wait for a condition: holds the guard of the reacquired mutex. The operator `?` converts it to
+/// [`Cancelled`] and releases the mutex.
 #[derive(thiserror::Error)]
 #[error("the wait for the condition was cancelled")]
 pub struct WaitCancelled<'a, T: ?Sized> {
@@ -82,8 +89,8 @@ pub struct WaitCancelled<'a, T: ?Sized> {
 }
 
 impl<'a, T: ?Sized> WaitCancelled<'a, T> {
-    /// The guard, for cleaning up: whoever was cancelled holds the mutex again. `None` if it could not be had, because the run
-    /// is deadlocked.
+    /// Returns the guard of the reacquired mutex, for clean-up. `None` if the wait for the mutex itself was ended, by a certain
+    /// deadlock or by the end of the grace period.
     ///
     /// ```
     /// use cede::sync::{Condvar, Mutex};
@@ -118,11 +125,11 @@ impl<T: ?Sized> fmt::Debug for WaitCancelled<'_, T> {
     }
 }
 
-/// What waiting with a deadline returns.
+/// The result of a wait that has a deadline.
 type Waited<'a, T> = Result<(MutexGuard<'a, T>, WaitTimeoutResult), WaitCancelled<'a, T>>;
 
 impl Condvar {
-    /// A condition that nobody waits for.
+    /// Creates a condition variable without waiters.
     ///
     /// ```
     /// static CHANGED: cede::sync::Condvar = cede::sync::Condvar::new();
@@ -134,7 +141,7 @@ impl Condvar {
 
     #[track_caller]
     fn wait_until<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>, deadline: Option<Instant>) -> Waited<'a, T> {
-        // Nothing waits then, so nothing is given up.
+        // No task may suspend while its thread panics, so the mutex stays locked.
         if panicking() && worker().is_some() {
             return Err(WaitCancelled { guard: Some(guard) });
         }
@@ -151,11 +158,16 @@ impl Condvar {
         }
     }
 
-    /// Gives the mutex up, waits to be notified, and has the mutex again.
+    /// Releases the mutex, waits for a notification, and reacquires the mutex. A notification that is sent after the mutex was
+    /// released is not lost. Waiters are notified in FIFO order.
+    ///
+    /// Cancel safety: a cancelled call consumes no notification. If the notification came before the cancel, the call returns
+    /// the guard, and the task's next wait returns `Cancelled`. A cancel does not end the wait for the mutex.
     ///
     /// # Errors
     ///
-    /// [`WaitCancelled`], with the guard, if the task is cancelled meanwhile, and at once while the thread panics inside a run.
+    /// [`WaitCancelled`], with the guard, if the task is cancelled before or during the wait for the notification. While the
+    /// thread of a run panics, the call returns this error at once, without releasing the mutex.
     ///
     /// # Panics
     ///
@@ -183,13 +195,17 @@ impl Condvar {
         self.wait_until(guard, None).map(|(guard, _)| guard)
     }
 
-    /// Waits while `condition` holds, which is looked at with the mutex held.
+    /// Waits until `condition` returns false. Checks it first, and after each notification, with the mutex held.
+    ///
+    /// Fairness and cancel safety are those of [`wait`](Self::wait).
     ///
     /// # Errors
     ///
+    /// The errors of [`wait`](Self::wait). None if `condition` returns false at the first check.
+    ///
     /// # Panics
     ///
-    /// As [`wait`](Self::wait).
+    /// The panics of [`wait`](Self::wait), if the call has to wait.
     #[track_caller]
     pub fn wait_while<'a, T: ?Sized>(
         &self,
@@ -199,14 +215,16 @@ impl Condvar {
         self.wait_while_until(guard, None, condition).map(|(guard, _)| guard)
     }
 
-    /// As [`wait`](Self::wait), but not beyond `deadline`, by the clock of [`time::now`](crate::time::now). Having the mutex again
-    /// may take longer.
+    /// Like [`wait`](Self::wait), but gives up at `deadline`, by the clock of [`time::now`](crate::time::now). Reacquiring the
+    /// mutex may take longer.
     ///
     /// # Errors
     ///
+    /// The errors of [`wait`](Self::wait). A deadline that passes is no error: see [`WaitTimeoutResult`].
+    ///
     /// # Panics
     ///
-    /// As [`wait`](Self::wait).
+    /// The panics of [`wait`](Self::wait).
     ///
     /// ```
     /// use cede::sync::{Condvar, Mutex};
@@ -221,25 +239,31 @@ impl Condvar {
         self.wait_until(guard, Some(deadline))
     }
 
-    /// As [`wait_deadline`](Self::wait_deadline), `timeout` from now; one that is too long to tell never comes.
+    /// Like [`wait_deadline`](Self::wait_deadline), with a deadline `timeout` from now. A `timeout` that is too long for an
+    /// [`Instant`] never elapses.
     ///
     /// # Errors
     ///
+    /// The errors of [`wait`](Self::wait).
+    ///
     /// # Panics
     ///
-    /// As [`wait`](Self::wait).
+    /// The panics of [`wait`](Self::wait).
     #[track_caller]
     pub fn wait_timeout<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>, timeout: Duration) -> Waited<'a, T> {
         self.wait_until(guard, now().checked_add(timeout))
     }
 
-    /// As [`wait_while`](Self::wait_while), but not beyond `deadline`. It has timed out if `condition` still holds then.
+    /// Like [`wait_while`](Self::wait_while), but gives up at `deadline`, by the clock of [`time::now`](crate::time::now). The
+    /// result is timed out only if `condition` still returns true after the deadline.
     ///
     /// # Errors
     ///
+    /// The errors of [`wait_while`](Self::wait_while).
+    ///
     /// # Panics
     ///
-    /// As [`wait`](Self::wait).
+    /// The panics of [`wait_while`](Self::wait_while).
     ///
     /// ```
     /// use cede::sync::{Condvar, Mutex};
@@ -258,13 +282,16 @@ impl Condvar {
         self.wait_while_until(guard, Some(deadline), condition)
     }
 
-    /// As [`wait_deadline_while`](Self::wait_deadline_while), `timeout` from now; one that is too long to tell never comes.
+    /// Like [`wait_deadline_while`](Self::wait_deadline_while), with a deadline `timeout` from now. A `timeout` that is too long
+    /// for an [`Instant`] never elapses.
     ///
     /// # Errors
     ///
+    /// The errors of [`wait_while`](Self::wait_while).
+    ///
     /// # Panics
     ///
-    /// As [`wait`](Self::wait).
+    /// The panics of [`wait_while`](Self::wait_while).
     #[track_caller]
     pub fn wait_timeout_while<'a, T: ?Sized>(
         &self,
@@ -296,7 +323,7 @@ impl Condvar {
         Ok((guard, WaitTimeoutResult(false)))
     }
 
-    /// Wakes the one who waits longest. Returns whether there was one.
+    /// Wakes the waiter that has waited longest. Returns whether there was one.
     ///
     /// ```
     /// assert!(!cede::sync::Condvar::new().notify_one());
@@ -305,7 +332,7 @@ impl Condvar {
         self.notify(1) == 1
     }
 
-    /// Wakes the `count` who wait longest. Returns how many there were.
+    /// Wakes the `count` waiters that have waited longest, or all if there are fewer. Returns the number of woken waiters.
     pub fn notify(&self, count: usize) -> usize {
         let mut wake_list = WakeList::default();
         let mut waiters = self.waiters.lock();
@@ -318,7 +345,7 @@ impl Condvar {
         count
     }
 
-    /// Wakes everybody who waits. Returns how many there were.
+    /// Wakes all waiters. Returns their number.
     pub fn notify_all(&self) -> usize {
         self.notify(usize::MAX)
     }

@@ -1,10 +1,14 @@
-//! A lock around a value, handed over in the order in which it was asked for.
+//! A fair mutual-exclusion lock: FIFO, by hand-off.
+//!
+//! A release grants the mutex directly to the first waiter. The mutex never becomes free in between, so a later caller
+//! cannot take it first (barging), and waiters do not starve.
 //!
 //! # Invariants
 //!
-//! 1. Whoever holds a guard is the only one at the value: `locked` is true from the moment a guard is made, or promised to a
-//!    waiter, until it is dropped.
-//! 2. Somebody waits only while it is locked. So whoever gives it up hands it to the first in line, and `locked` stays true.
+//! 1. At most one guard exists, and only the guard's owner accesses the value. `locked` is true from the moment a guard is
+//!    created, or the lock is granted to a waiter, until that guard is dropped.
+//! 2. The wait queue is empty unless the mutex is locked. So a release grants the lock to the first waiter, and `locked` stays
+//!    true.
 
 use super::error::{WaitTimeoutError, outcome};
 use crate::time::now;
@@ -17,13 +21,15 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
-/// A value that one at a time gets at: tasks of one run or of several, and plain threads.
+/// A fair mutual-exclusion lock, shared by tasks of one or several runs and by plain threads.
 ///
-/// It is handed over in the order in which it was asked for: whoever waits has it before anybody who comes later. A panic or
-/// a cancel while it is held gives it up like any other end; it is never poisoned.
+/// The lock is FIFO: waiters acquire it in arrival order, and a later caller never overtakes a waiter (no barging). While a
+/// task waits, the other tasks of its run continue; a plain thread blocks.
 ///
-/// It is not re-entrant. Who locks it again while holding it waits for itself; in a task the report of the deadlock says so, by
-/// name. A guard that is forgotten keeps it locked for ever.
+/// The mutex is never poisoned: a holder that panics, or that is cancelled, releases it when its guard is dropped.
+///
+/// The mutex is not reentrant: a task that locks it twice waits for itself, and the report of that deadlock names the task
+/// as the holder. A guard that is leaked, as by [`mem::forget`](std::mem::forget), keeps the mutex locked permanently.
 ///
 /// ```
 /// use cede::sync::Mutex;
@@ -35,7 +41,7 @@ use std::time::{Duration, Instant};
 ///         cede::spawn(move || {
 ///             let mut left = stock.lock()?;
 ///             if *left > 0 {
-///                 cede::yield_now(); // nobody else gets at it meanwhile
+///                 cede::yield_now(); // the mutex stays locked during this yield
 ///                 *left -= 1;
 ///             }
 ///             Ok::<(), cede::task::Cancelled>(())
@@ -53,11 +59,11 @@ pub struct Mutex<T: ?Sized> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: one at a time gets at the value (invariant 1), and what it does happens before what the next one does: both go
-// through the lock in `turn`.
+// SAFETY: only the owner of the single guard accesses the value (invariant 1), so `T: Send` is enough. Each release happens
+// before the next acquisition, since both lock `turn.state`.
 unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
 
-/// Whose turn it is with the value.
+/// The mutex without its value: lock state, wait queue and current holder.
 pub(super) struct Turn {
     state: BiasedLock<State>,
     holder: Holder,
@@ -66,10 +72,12 @@ pub(super) struct Turn {
 #[derive(Default)]
 struct State {
     locked: bool,
-    /// Each with whether the holder has still to be told: who passes it on does not get at the holder.
+    /// A waiter's value is true if the waiter must record itself in `Turn::holder` after the grant: `Line::regrant` has no
+    /// access to the holder.
     waiters: WaitQueue<bool>,
 }
 
+/// The wait queue of a mutex.
 struct Lockers;
 
 impl Line for Lockers {
@@ -90,6 +98,13 @@ impl Line for Lockers {
     }
 }
 
+/// Whether a cancel ends the wait for a mutex.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnCancel {
+    GiveUp,
+    KeepWaiting,
+}
+
 impl Turn {
     const fn new() -> Turn {
         Turn { state: BiasedLock::new(State { locked: false, waiters: WaitQueue::new() }), holder: Holder::nobody() }
@@ -106,11 +121,11 @@ impl Turn {
         true
     }
 
-    /// Takes it, in turn. No cancel cuts an `uncancellable` wait short. Returns the worker to count the call at, if it
-    /// did not wait.
+    /// Acquires the lock, after all earlier callers. Returns the worker whose cooperative budget pays for the call: `None` if
+    /// the call waited, or if a plain thread made it.
     #[inline(always)]
     #[track_caller]
-    fn take(&self, deadline: Option<Instant>, uncancellable: bool) -> Result<Option<&Worker>, WaitTimeoutError> {
+    fn take(&self, deadline: Option<Instant>, on_cancel: OnCancel) -> Result<Option<&Worker>, WaitTimeoutError> {
         let worker = worker();
         let mut state = self.state.lock_for(worker);
         if !state.locked {
@@ -123,7 +138,7 @@ impl Turn {
         let wait = WaitSpec {
             reason: "a mutex",
             external: true,
-            uncancellable,
+            uncancellable: on_cancel == OnCancel::KeepWaiting,
             holder: &raw const self.holder,
             ..WaitSpec::DEFAULT
         };
@@ -133,31 +148,32 @@ impl Turn {
         Ok(None)
     }
 
-    /// Takes it for whoever had it before, cancelled or not. False if it cannot be had, because the run is deadlocked.
+    /// Reacquires the lock after the wait for a condition, even if the task was cancelled. Returns false if the wait for the
+    /// lock was ended by a certain deadlock or by the end of the grace period.
     #[track_caller]
     pub(super) fn take_again(&self) -> bool {
-        self.take(None, true).is_ok()
+        self.take(None, OnCancel::KeepWaiting).is_ok()
     }
 
-    /// Hands it to the first in line, or to nobody.
+    /// Releases the lock: grants it to the first waiter, or marks it free if none waits.
     #[inline]
     fn give_up(&self) {
         let mut state = self.state.lock();
         let Some(waiter) = state.waiters.grant() else {
-            // Nobody asks who holds it before the next one has taken it, and told.
+            // `holder` stays set: it is read only while a task waits, and the next holder overwrites it before that.
             state.locked = false;
             return;
         };
         let waker = state.waiters.waker(waiter);
         self.holder.set(waker);
         drop(state);
-        // Who is gone by now needs no wake.
+        // False if the waiter has ended since: then there is no task to wake.
         let _ = waker.wake();
     }
 }
 
 impl<T> Mutex<T> {
-    /// A mutex that nobody holds.
+    /// Creates an unlocked mutex.
     ///
     /// ```
     /// static COUNT: cede::sync::Mutex<u32> = cede::sync::Mutex::new(0);
@@ -169,7 +185,7 @@ impl<T> Mutex<T> {
         Mutex { turn: Turn::new(), value: UnsafeCell::new(value) }
     }
 
-    /// The value. Nobody holds it, since nobody else has the mutex.
+    /// Consumes the mutex and returns the value. Takes no lock: an owned mutex has no guards.
     ///
     /// ```
     /// assert_eq!(cede::sync::Mutex::new(5).into_inner(), 5);
@@ -180,16 +196,20 @@ impl<T> Mutex<T> {
 }
 
 impl<T: ?Sized> Mutex<T> {
-    /// Waits until it has been given up by everybody who asked for it before, and holds it then until the guard is dropped.
+    /// Waits until the mutex is free and all earlier waiters have held it, then returns a guard. The mutex is locked until
+    /// the guard is dropped. Waiters are served in FIFO order.
+    ///
+    /// Cancel safety: a call that returns [`Cancelled`] has left the wait queue and holds nothing. If the mutex was granted
+    /// before the cancel, the call returns the guard, and the task's next wait returns `Cancelled`.
     ///
     /// # Errors
     ///
-    /// [`Cancelled`] if the task is cancelled while it waits, and if it would have to wait while the thread panics, as in a
-    /// destructor. What nobody holds is had without waiting, in both cases.
+    /// [`Cancelled`] if the task is cancelled before or during the wait, or if the call would have to wait while the thread
+    /// panics, as in a destructor. A free mutex is locked without waiting, and without an error, in both cases.
     ///
     /// # Panics
     ///
-    /// If it would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
+    /// If the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
     ///
     /// ```
     /// let list = cede::sync::Mutex::new(vec![1]);
@@ -200,13 +220,14 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     #[track_caller]
     pub fn lock(&self) -> Result<MutexGuard<'_, T>, Cancelled> {
-        match self.turn.take(None, false) {
+        match self.turn.take(None, OnCancel::GiveUp) {
             Ok(worker) => Ok(self.taken(worker)),
             Err(error) => Err(error.without_deadline()),
         }
     }
 
-    /// Holds it if nobody does and nobody waits for it.
+    /// Locks the mutex if it is free, without waiting; returns `None` otherwise. A mutex with waiters is never free, so this
+    /// call does not overtake them.
     ///
     /// ```
     /// let cell = cede::sync::Mutex::new(1);
@@ -219,15 +240,16 @@ impl<T: ?Sized> Mutex<T> {
         self.turn.try_take().then(|| self.guard())
     }
 
-    /// As [`lock`](Self::lock), but waits no longer than until `deadline`, by the clock of [`time::now`](crate::time::now).
+    /// Like [`lock`](Self::lock), but gives up at `deadline`, by the clock of [`time::now`](crate::time::now).
     ///
     /// # Errors
     ///
-    /// [`WaitTimeoutError`], which tells a deadline from a cancel.
+    /// [`WaitTimeoutError::Timeout`] if the deadline passes first, [`WaitTimeoutError::Cancelled`] where
+    /// [`lock`](Self::lock) returns [`Cancelled`].
     ///
     /// # Panics
     ///
-    /// As [`lock`](Self::lock).
+    /// The panics of [`lock`](Self::lock).
     ///
     /// ```
     /// use cede::sync::{Mutex, WaitTimeoutError};
@@ -240,16 +262,19 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     #[track_caller]
     pub fn lock_deadline(&self, deadline: Instant) -> Result<MutexGuard<'_, T>, WaitTimeoutError> {
-        Ok(self.taken(self.turn.take(Some(deadline), false)?))
+        Ok(self.taken(self.turn.take(Some(deadline), OnCancel::GiveUp)?))
     }
 
-    /// As [`lock_deadline`](Self::lock_deadline), `timeout` from now; one that is too long to tell never comes.
+    /// Like [`lock_deadline`](Self::lock_deadline), with a deadline `timeout` from now. A `timeout` that is too long for an
+    /// [`Instant`] never elapses.
     ///
     /// # Errors
     ///
+    /// The errors of [`lock_deadline`](Self::lock_deadline).
+    ///
     /// # Panics
     ///
-    /// As [`lock_deadline`](Self::lock_deadline).
+    /// The panics of [`lock`](Self::lock).
     ///
     /// ```
     /// let cell = cede::sync::Mutex::new(1);
@@ -259,10 +284,10 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     #[track_caller]
     pub fn lock_timeout(&self, timeout: Duration) -> Result<MutexGuard<'_, T>, WaitTimeoutError> {
-        Ok(self.taken(self.turn.take(now().checked_add(timeout), false)?))
+        Ok(self.taken(self.turn.take(now().checked_add(timeout), OnCancel::GiveUp)?))
     }
 
-    /// The value, without locking: nobody else has the mutex.
+    /// Returns a mutable reference to the value. Takes no lock: a mutably borrowed mutex has no other users.
     ///
     /// ```
     /// let mut cell = cede::sync::Mutex::new(1);
@@ -273,7 +298,7 @@ impl<T: ?Sized> Mutex<T> {
         self.value.get_mut()
     }
 
-    /// Whether somebody holds it; that may change at any time.
+    /// Returns whether the mutex is locked. Other tasks and threads can change that at any time.
     ///
     /// ```
     /// assert!(!cede::sync::Mutex::new(1).is_locked());
@@ -282,7 +307,7 @@ impl<T: ?Sized> Mutex<T> {
         self.turn.state.lock().locked
     }
 
-    /// The guard, after `take`; and the call is counted.
+    /// Creates the guard after `take`, and counts the call against the cooperative budget of `worker`.
     #[inline]
     fn taken(&self, worker: Option<&Worker>) -> MutexGuard<'_, T> {
         let guard = self.guard();
@@ -290,7 +315,7 @@ impl<T: ?Sized> Mutex<T> {
         guard
     }
 
-    /// For whoever has just taken the turn.
+    /// Creates a guard for a caller that has just acquired the lock and has no guard for it yet.
     #[inline]
     pub(super) fn guard(&self) -> MutexGuard<'_, T> {
         MutexGuard { mutex: self, _not_send: PhantomData }
@@ -318,16 +343,17 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
     }
 }
 
-/// Holds a [`Mutex`], and gives it up when it is dropped.
+/// A guard of a [`Mutex`]: gives access to the value, and releases the mutex when dropped.
 ///
-/// It stays on its thread, as the standard library's: it is not `Send`. Tasks of one run may give it to each other.
-#[must_use = "the mutex is given up at once if the guard is not kept"]
+/// The guard is not `Send`, like the one of the standard library: it stays on its thread. Tasks of one run may pass it to each
+/// other.
+#[must_use = "the mutex is released at once if the guard is not kept"]
 pub struct MutexGuard<'a, T: ?Sized> {
     pub(super) mutex: &'a Mutex<T>,
     _not_send: PhantomData<*const ()>,
 }
 
-// SAFETY: a shared guard only lends `&T`.
+// SAFETY: `&MutexGuard` gives out only `&T`, and `T: Sync`.
 unsafe impl<T: ?Sized + Sync> Sync for MutexGuard<'_, T> {}
 
 impl<T: ?Sized> Deref for MutexGuard<'_, T> {
@@ -335,7 +361,7 @@ impl<T: ?Sized> Deref for MutexGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: invariant 1: this guard holds it.
+        // SAFETY: the mutex is locked by this guard while the guard exists, so no other guard accesses the value (invariant 1).
         unsafe { &*self.mutex.value.get() }
     }
 }
@@ -343,7 +369,7 @@ impl<T: ?Sized> Deref for MutexGuard<'_, T> {
 impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: invariant 1: this guard holds it, and is borrowed alone.
+        // SAFETY: as in `deref`; the guard is mutably borrowed for as long as the returned reference lives.
         unsafe { &mut *self.mutex.value.get() }
     }
 }

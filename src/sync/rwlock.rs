@@ -1,9 +1,12 @@
-//! A lock around a value that many may look at, or one may change.
+//! A fair readers-writer lock: FIFO, without writer starvation.
+//!
+//! Readers and writers share one wait queue. A reader that arrives while a writer waits queues behind that writer, so a
+//! stream of readers cannot starve writers.
 //!
 //! # Invariants
 //!
-//! 1. `active` says who has guards or was promised one: so many readers, or one writer.
-//! 2. Somebody waits only while the first in line cannot go in. So nobody who comes later overtakes a writer.
+//! 1. `active` counts the guards that exist or were granted to a waiter: any number of readers, or one writer.
+//! 2. The wait queue is empty unless its first waiter cannot be admitted. So a later caller never overtakes a writer.
 
 use super::error::{WaitTimeoutError, outcome};
 use crate::time::now;
@@ -17,10 +20,13 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
-/// A value that many may look at together, or one alone may change: tasks of one run or of several, and plain threads.
+/// A fair readers-writer lock, shared by tasks of one or several runs and by plain threads: many readers, or one writer.
 ///
-/// Whoever waits has its turn in the order of coming, readers that stand in line together at the same time. So writers do not
-/// starve; and who reads it twice at once, with a writer in line between, waits for itself. Never poisoned, not re-entrant.
+/// The lock is FIFO: waiters acquire it in arrival order, and consecutive readers of the wait queue acquire it together.
+/// Therefore no writer starves. While a task waits, the other tasks of its run continue; a plain thread blocks.
+///
+/// The lock is never poisoned, and not reentrant: a task that reads twice, with a writer queued between the two calls, waits
+/// for itself.
 ///
 /// ```
 /// use cede::sync::RwLock;
@@ -37,13 +43,13 @@ use std::time::{Duration, Instant};
 /// ```
 pub struct RwLock<T: ?Sized> {
     state: BiasedLock<State>,
-    /// The writer, or the reader that came in last.
+    /// The writer, or the reader that acquired the lock last. Used in deadlock reports.
     holder: Holder,
     value: UnsafeCell<T>,
 }
 
-// SAFETY: as for std's: readers share the value, so it must be Sync; a writer has it alone. What one does happens before what
-// the next one does, since both go through the lock in `state`.
+// SAFETY: readers share the value, so `T` must be `Sync`; a writer accesses it alone, from any thread, so `T` must be `Send`
+// (invariant 1). Each release happens before the next acquisition, since both lock `state`.
 unsafe impl<T: ?Sized + Send + Sync> Sync for RwLock<T> {}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,10 +67,11 @@ enum Active {
 struct State {
     active: Active,
     waiters: WaitQueue<Access>,
-    /// The number of the guard whose owner `holder` names.
+    /// The number of the newest guard: the one whose owner `holder` names.
     named: u32,
 }
 
+/// The wait queue of a readers-writer lock.
 struct Users;
 
 impl Line for Users {
@@ -89,7 +96,7 @@ impl Line for Users {
 }
 
 impl State {
-    /// Goes in if nobody who is in keeps it out.
+    /// Acquires the lock if the active readers or the active writer allow it. Ignores the wait queue.
     fn enter(&mut self, access: Access) -> bool {
         self.active = match (access, self.active) {
             (Access::Read, Active::Readers(count)) => Active::Readers(count + 1),
@@ -99,12 +106,12 @@ impl State {
         true
     }
 
-    /// As `enter`, but not before those who wait.
+    /// Like `enter`, but does not overtake waiters.
     fn enter_in_turn(&mut self, access: Access) -> bool {
         (self.waiters.is_empty() || self.waiters.first().is_none()) && self.enter(access)
     }
 
-    /// Lets everybody in at the head of the line who can be in together.
+    /// Grants the lock to the first waiters of the queue: to one writer, or to all readers before the first writer.
     fn admit(&mut self, wake_list: &mut WakeList) {
         while let Some(&mut access) = self.waiters.first() {
             if !self.enter(access) {
@@ -127,7 +134,7 @@ impl State {
 }
 
 impl<T> RwLock<T> {
-    /// A lock that nobody holds.
+    /// Creates an unlocked lock.
     ///
     /// ```
     /// static LEVEL: cede::sync::RwLock<u32> = cede::sync::RwLock::new(3);
@@ -139,7 +146,7 @@ impl<T> RwLock<T> {
         RwLock { state: BiasedLock::new(state), holder: Holder::nobody(), value: UnsafeCell::new(value) }
     }
 
-    /// The value. Nobody holds it, since nobody else has the lock.
+    /// Consumes the lock and returns the value. Does not lock: an owned `RwLock` has no guards.
     ///
     /// ```
     /// assert_eq!(cede::sync::RwLock::new(5).into_inner(), 5);
@@ -159,7 +166,7 @@ impl<T: ?Sized> RwLock<T> {
         Some(self.sign(worker(), state))
     }
 
-    /// Whoever runs this has just come in, and is named as the holder. Returns the number of its guard.
+    /// Records the caller, which has just acquired the lock, as the holder. Returns the number of its guard.
     #[inline]
     fn sign(&self, worker: Option<&Worker>, mut state: Guard<'_, State>) -> u32 {
         state.named = state.named.wrapping_add(1);
@@ -190,7 +197,8 @@ impl<T: ?Sized> RwLock<T> {
         Ok(self.sign(worker, self.state.lock()))
     }
 
-    /// Gives up a turn with a share of the lock, or the whole of it, in hand.
+    /// Yields for the cooperative budget while the lock is held. The temporary guard releases the lock if the task is unwound in
+    /// the yield.
     #[cold]
     fn give_way(&self, worker: Option<&Worker>, access: Access, number: u32) {
         match access {
@@ -227,16 +235,20 @@ impl<T: ?Sized> RwLock<T> {
         RwLockWriteGuard { lock: self, number, _not_send: PhantomData }
     }
 
-    /// Waits until no writer holds it, and nobody who came before waits, and shares it then until the guard is dropped.
+    /// Waits until no writer holds the lock and no earlier caller waits, then returns a guard for shared access. Waiters are
+    /// served in FIFO order.
+    ///
+    /// Cancel safety: a call that returns [`Cancelled`] has left the wait queue and holds nothing. If access was granted before
+    /// the cancel, the call returns the guard, and the task's next wait returns `Cancelled`.
     ///
     /// # Errors
     ///
-    /// [`Cancelled`] if the task is cancelled while it waits, and if it would have to wait while the thread panics, as in a
-    /// destructor. What needs no wait is had in both cases.
+    /// [`Cancelled`] if the task is cancelled before or during the wait, or if the call would have to wait while the thread
+    /// panics, as in a destructor. A lock that is available is acquired without waiting, and without an error, in both cases.
     ///
     /// # Panics
     ///
-    /// If it would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
+    /// If the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
     ///
     /// ```
     /// let names = cede::sync::RwLock::new(vec!["a"]);
@@ -250,13 +262,16 @@ impl<T: ?Sized> RwLock<T> {
         Ok(self.read_guard(number))
     }
 
-    /// Waits until nobody holds it, and nobody who came before waits, and has it alone then until the guard is dropped.
+    /// Waits until the lock is free and no earlier caller waits, then returns a guard for exclusive access. Waiters are served
+    /// in FIFO order: readers that arrive later wait behind this call. Cancel safe like [`read`](Self::read).
     ///
     /// # Errors
     ///
+    /// The errors of [`read`](Self::read).
+    ///
     /// # Panics
     ///
-    /// As [`read`](Self::read).
+    /// The panics of [`read`](Self::read).
     ///
     /// ```
     /// let names = cede::sync::RwLock::new(vec!["a"]);
@@ -271,7 +286,7 @@ impl<T: ?Sized> RwLock<T> {
         Ok(self.write_guard(number))
     }
 
-    /// Shares it if no writer holds it and nobody waits.
+    /// Acquires shared access if no writer holds the lock and the wait queue is empty; returns `None` otherwise.
     ///
     /// ```
     /// let names = cede::sync::RwLock::new(());
@@ -285,7 +300,7 @@ impl<T: ?Sized> RwLock<T> {
         Some(self.read_guard(self.try_take(Access::Read)?))
     }
 
-    /// Has it alone if nobody holds it and nobody waits.
+    /// Acquires exclusive access if the lock is free and the wait queue is empty; returns `None` otherwise.
     ///
     /// ```
     /// let names = cede::sync::RwLock::new(());
@@ -298,15 +313,16 @@ impl<T: ?Sized> RwLock<T> {
         Some(self.write_guard(self.try_take(Access::Write)?))
     }
 
-    /// As [`read`](Self::read), but waits no longer than until `deadline`, by the clock of [`time::now`](crate::time::now).
+    /// Like [`read`](Self::read), but gives up at `deadline`, by the clock of [`time::now`](crate::time::now).
     ///
     /// # Errors
     ///
-    /// [`WaitTimeoutError`], which tells a deadline from a cancel.
+    /// [`WaitTimeoutError::Timeout`] if the deadline passes first, [`WaitTimeoutError::Cancelled`] where
+    /// [`read`](Self::read) returns [`Cancelled`].
     ///
     /// # Panics
     ///
-    /// As [`read`](Self::read).
+    /// The panics of [`read`](Self::read).
     ///
     /// ```
     /// let names = cede::sync::RwLock::new(1);
@@ -318,13 +334,16 @@ impl<T: ?Sized> RwLock<T> {
         Ok(self.read_guard(self.take(Access::Read, Some(deadline))?))
     }
 
-    /// As [`write`](Self::write), but waits no longer than until `deadline`.
+    /// Like [`write`](Self::write), but gives up at `deadline`, by the clock of [`time::now`](crate::time::now). A writer that
+    /// gives up no longer delays the readers behind it.
     ///
     /// # Errors
     ///
+    /// The errors of [`read_deadline`](Self::read_deadline).
+    ///
     /// # Panics
     ///
-    /// As [`read_deadline`](Self::read_deadline).
+    /// The panics of [`read`](Self::read).
     ///
     /// ```
     /// let names = cede::sync::RwLock::new(1);
@@ -338,13 +357,16 @@ impl<T: ?Sized> RwLock<T> {
         Ok(self.write_guard(self.take(Access::Write, Some(deadline))?))
     }
 
-    /// As [`read_deadline`](Self::read_deadline), `timeout` from now; one that is too long to tell never comes.
+    /// Like [`read_deadline`](Self::read_deadline), with a deadline `timeout` from now. A `timeout` that is too long for an
+    /// [`Instant`] never elapses.
     ///
     /// # Errors
     ///
+    /// The errors of [`read_deadline`](Self::read_deadline).
+    ///
     /// # Panics
     ///
-    /// As [`read_deadline`](Self::read_deadline).
+    /// The panics of [`read`](Self::read).
     ///
     /// ```
     /// let names = cede::sync::RwLock::new(1);
@@ -356,13 +378,16 @@ impl<T: ?Sized> RwLock<T> {
         Ok(self.read_guard(self.take(Access::Read, now().checked_add(timeout))?))
     }
 
-    /// As [`write_deadline`](Self::write_deadline), `timeout` from now; one that is too long to tell never comes.
+    /// Like [`write_deadline`](Self::write_deadline), with a deadline `timeout` from now. A `timeout` that is too long for an
+    /// [`Instant`] never elapses.
     ///
     /// # Errors
     ///
+    /// The errors of [`read_deadline`](Self::read_deadline).
+    ///
     /// # Panics
     ///
-    /// As [`read_deadline`](Self::read_deadline).
+    /// The panics of [`read`](Self::read).
     ///
     /// ```
     /// let names = cede::sync::RwLock::new(1);
@@ -374,7 +399,7 @@ impl<T: ?Sized> RwLock<T> {
         Ok(self.write_guard(self.take(Access::Write, now().checked_add(timeout))?))
     }
 
-    /// The value, without locking: nobody else has the lock.
+    /// Returns a mutable reference to the value. Does not lock: a mutably borrowed `RwLock` has no other users.
     ///
     /// ```
     /// let mut names = cede::sync::RwLock::new(1);
@@ -407,29 +432,32 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
     }
 }
 
-/// Shares an [`RwLock`], and gives its share up when it is dropped. It stays on its thread: it is not `Send`.
-#[must_use = "the lock is given up at once if the guard is not kept"]
+/// A guard for shared access to the value of an [`RwLock`], released when dropped. The guard is not `Send`: it stays on its
+/// thread.
+#[must_use = "the lock is released at once if the guard is not kept"]
 pub struct RwLockReadGuard<'a, T: ?Sized> {
     lock: &'a RwLock<T>,
     number: u32,
     _not_send: PhantomData<*const ()>,
 }
 
-/// Has an [`RwLock`] alone, and gives it up when it is dropped. It stays on its thread: it is not `Send`.
-#[must_use = "the lock is given up at once if the guard is not kept"]
+/// A guard for exclusive access to the value of an [`RwLock`], released when dropped. The guard is not `Send`: it stays on its
+/// thread.
+#[must_use = "the lock is released at once if the guard is not kept"]
 pub struct RwLockWriteGuard<'a, T: ?Sized> {
     lock: &'a RwLock<T>,
     number: u32,
     _not_send: PhantomData<*const ()>,
 }
 
-// SAFETY: a shared guard only lends `&T`.
+// SAFETY: `&RwLockReadGuard` gives out only `&T`, and `T: Sync`.
 unsafe impl<T: ?Sized + Sync> Sync for RwLockReadGuard<'_, T> {}
-// SAFETY: as above.
+// SAFETY: `&RwLockWriteGuard` gives out only `&T`, and `T: Sync`.
 unsafe impl<T: ?Sized + Sync> Sync for RwLockWriteGuard<'_, T> {}
 
 impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
-    /// Goes on as a reader, and lets the readers in who stand first in line. Nobody changes the value in between.
+    /// Turns exclusive access into shared access, and admits the readers at the head of the wait queue. Atomic: no writer
+    /// acquires the lock in between.
     ///
     /// ```
     /// use cede::sync::{RwLock, RwLockWriteGuard};
@@ -471,7 +499,7 @@ impl<T: ?Sized> Deref for RwLockReadGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: invariant 1: while there is a reader nobody writes.
+        // SAFETY: this guard counts as a reader while it exists, so there is no writer (invariant 1).
         unsafe { &*self.lock.value.get() }
     }
 }
@@ -481,7 +509,7 @@ impl<T: ?Sized> Deref for RwLockWriteGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: invariant 1: a writer has it alone.
+        // SAFETY: this guard is the writer while it exists, so no other guard accesses the value (invariant 1).
         unsafe { &*self.lock.value.get() }
     }
 }
@@ -489,7 +517,7 @@ impl<T: ?Sized> Deref for RwLockWriteGuard<'_, T> {
 impl<T: ?Sized> DerefMut for RwLockWriteGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: invariant 1: a writer has it alone, and its guard is borrowed alone.
+        // SAFETY: as in `deref`; the guard is mutably borrowed for as long as the returned reference lives.
         unsafe { &mut *self.lock.value.get() }
     }
 }

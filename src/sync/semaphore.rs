@@ -1,9 +1,12 @@
-//! So many at a time.
+//! A fair counting semaphore: FIFO, also between requests of different sizes.
+//!
+//! A release grants permits directly to the first waiters. A request for many permits blocks the later, smaller ones until it
+//! is met, so it does not starve.
 //!
 //! # Invariants
 //!
-//! 1. `available` permits are free and `total - available` are in somebody's hands, or promised to a waiter.
-//! 2. Somebody waits only while the first in line wants more than there are. So a large wish is not starved by small ones.
+//! 1. `available` permits are free. The other `total - available` are held, or granted to a waiter.
+//! 2. The wait queue is empty unless its first waiter requests more permits than are available.
 #![forbid(unsafe_code)]
 
 use super::error::{WaitTimeoutError, outcome};
@@ -16,10 +19,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A number of permits, which tasks and threads take and give back: at most so many are at something at a time.
+/// A fair counting semaphore: limits the number of tasks and threads that use a resource at the same time.
 ///
-/// Those who wait get theirs in the order in which they came, also if one who came later wants fewer. A permit is given back
-/// by being dropped, so none is given back twice, and there is no negative number of them.
+/// The semaphore is FIFO: permits go to waiters in arrival order, even if a later request is smaller and could be met at once.
+/// While a task waits, the other tasks of its run continue; a plain thread blocks.
+///
+/// A [`Permit`] is released by being dropped. So it cannot be released twice, and the number of permits is never negative.
 ///
 /// ```
 /// use cede::sync::Semaphore;
@@ -34,33 +39,34 @@ use std::time::{Duration, Instant};
 /// ```
 pub struct Semaphore {
     state: BiasedLock<State>,
-    /// Who took permits last, if it has not given them back.
+    /// The holder that acquired permits last, cleared when it releases them. Used in deadlock reports.
     holder: Holder,
-    /// How many permits there may ever be.
+    /// The maximum of `State::total`.
     bound: usize,
 }
 
 struct State {
     available: usize,
     total: usize,
-    /// Each with how many it wants.
+    /// A waiter's value is the number of permits it requests.
     waiters: WaitQueue<usize>,
-    /// The number of the permit whose owner `holder` names.
+    /// The number of the newest [`Permit`]: the one whose owner `holder` names.
     named: u32,
 }
 
-/// More permits were added than there may be: nothing was added.
+/// The error of [`add_permits`](Semaphore::add_permits): the bound of the semaphore would be exceeded. No permit was added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot add {added} permits: there are {total} (with those in use), and there may be {bound}")]
+#[error("cannot add permits: adding {added} to the existing {total} (held ones included) exceeds the bound of {bound}")]
 pub struct TooManyPermits {
-    /// How many were to be added.
+    /// The number of permits to add.
     pub added: usize,
-    /// How many there are, with those that are in use.
+    /// The number of permits that exist, including those that are held.
     pub total: usize,
-    /// How many there may be.
+    /// The maximum number of permits.
     pub bound: usize,
 }
 
+/// The wait queue of a semaphore.
 struct Takers;
 
 impl Line for Takers {
@@ -85,6 +91,7 @@ impl Line for Takers {
 }
 
 impl State {
+    /// Takes permits if enough are free and no waiter would be overtaken.
     fn take_in_turn(&mut self, count: usize) -> bool {
         let can = self.available >= count && (self.waiters.is_empty() || self.waiters.first().is_none());
         if can {
@@ -93,7 +100,7 @@ impl State {
         can
     }
 
-    /// So many are free again: those whose wishes can be met now get theirs, in their order.
+    /// Frees `count` permits and grants them to waiters in FIFO order, until the next request cannot be met.
     #[inline]
     fn give_back(&mut self, count: usize, wake_list: &mut WakeList) {
         self.available += count;
@@ -109,7 +116,7 @@ impl State {
 }
 
 impl Semaphore {
-    /// As many permits may be added as can be counted.
+    /// Creates a semaphore with this many permits. Any number may be added later, up to `usize::MAX`.
     ///
     /// ```
     /// static PERMITS: cede::sync::Semaphore = cede::sync::Semaphore::new(3);
@@ -119,7 +126,7 @@ impl Semaphore {
         Semaphore::with_bound(permits, usize::MAX)
     }
 
-    /// There are never more than these: adding permits in excess is an error.
+    /// Creates a semaphore that never has more than this many permits: adding more is an error.
     ///
     /// ```
     /// let permits = cede::sync::Semaphore::bounded(1);
@@ -135,7 +142,7 @@ impl Semaphore {
         Semaphore { state: BiasedLock::new(state), holder: Holder::nobody(), bound }
     }
 
-    /// Whoever runs this has just taken permits, and is named as their holder. Returns the number of its permit.
+    /// Records the caller, which has just acquired permits, as the holder. Returns the number of its [`Permit`].
     #[inline]
     fn sign(&self, worker: Option<&Worker>, mut state: Guard<'_, State>) -> u32 {
         state.named = state.named.wrapping_add(1);
@@ -146,11 +153,7 @@ impl Semaphore {
     #[inline]
     #[track_caller]
     fn take(&self, count: usize, deadline: Option<Instant>) -> Result<u32, WaitTimeoutError> {
-        assert!(
-            count <= self.bound,
-            "{count} permits of a semaphore are wanted that has never more than {}",
-            self.bound
-        );
+        assert!(count <= self.bound, "cannot acquire {count} permits: the bound of the semaphore is {}", self.bound);
         let worker = worker();
         let mut state = self.state.lock_for(worker);
         if state.take_in_turn(count) {
@@ -168,7 +171,8 @@ impl Semaphore {
         Ok(self.sign(worker, self.state.lock()))
     }
 
-    /// Gives up a turn with permits in hand.
+    /// Yields for the cooperative budget while the permits are held. The temporary permit releases them if the task is unwound in
+    /// the yield.
     #[cold]
     fn give_way(&self, worker: Option<&Worker>, count: usize, number: u32) {
         let given_back_if_unwound = Permit { semaphore: self, count, number };
@@ -192,16 +196,21 @@ impl Semaphore {
         state.give_back(count, &mut wake_list);
     }
 
-    /// Waits for a permit, and has it until it is dropped.
+    /// Waits until a permit is free and no earlier request waits, then acquires it. Dropping the [`Permit`] releases it.
+    /// Waiters are served in FIFO order.
+    ///
+    /// Cancel safety: a call that returns [`Cancelled`] has left the wait queue and holds nothing. If the permit was granted
+    /// before the cancel, the call returns it, and the task's next wait returns `Cancelled`.
     ///
     /// # Errors
     ///
-    /// [`Cancelled`] if the task is cancelled while it waits, and if it would have to wait while the thread panics, as in a
-    /// destructor. What needs no wait is had in both cases.
+    /// [`Cancelled`] if the task is cancelled before or during the wait, or if the call would have to wait while the thread
+    /// panics, as in a destructor. A free permit is acquired without waiting, and without an error, in both cases.
     ///
     /// # Panics
     ///
-    /// If it would have to wait in a callback or inside [`no_suspend`](crate::no_suspend), and if there are never so many.
+    /// If the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend), or if it requests more permits
+    /// than the bound of the semaphore.
     ///
     /// ```
     /// let permits = cede::sync::Semaphore::new(2);
@@ -216,13 +225,16 @@ impl Semaphore {
         self.acquire_many(1)
     }
 
-    /// Waits for `count` permits, and has them until they are dropped.
+    /// Waits until `count` permits are free and no earlier request waits, then acquires them together. Holds none while
+    /// waiting. Smaller requests that arrive later wait behind this one (FIFO). Cancel safe like [`acquire`](Self::acquire).
     ///
     /// # Errors
     ///
+    /// The errors of [`acquire`](Self::acquire).
+    ///
     /// # Panics
     ///
-    /// As [`acquire`](Self::acquire).
+    /// The panics of [`acquire`](Self::acquire).
     ///
     /// ```
     /// let permits = cede::sync::Semaphore::new(5);
@@ -236,7 +248,7 @@ impl Semaphore {
         Ok(Permit { semaphore: self, count, number })
     }
 
-    /// Takes a permit if there is one and nobody waits.
+    /// Acquires a permit if one is free and the wait queue is empty; returns `None` otherwise.
     ///
     /// ```
     /// assert!(cede::sync::Semaphore::new(0).try_acquire().is_none());
@@ -245,21 +257,21 @@ impl Semaphore {
         self.try_acquire_many(1)
     }
 
-    /// Takes `count` permits if there are as many and nobody waits.
+    /// Acquires `count` permits if they are free and the wait queue is empty; returns `None` otherwise.
     pub fn try_acquire_many(&self, count: usize) -> Option<Permit<'_>> {
         Some(Permit { semaphore: self, count, number: self.try_take(count)? })
     }
 
-    /// As [`acquire_many`](Self::acquire_many), but waits no longer than until `deadline`, by the clock of
-    /// [`time::now`](crate::time::now).
+    /// Like [`acquire_many`](Self::acquire_many), but gives up at `deadline`, by the clock of [`time::now`](crate::time::now).
     ///
     /// # Errors
     ///
-    /// [`WaitTimeoutError`], which tells a deadline from a cancel.
+    /// [`WaitTimeoutError::Timeout`] if the deadline passes first, [`WaitTimeoutError::Cancelled`] where
+    /// [`acquire`](Self::acquire) returns [`Cancelled`].
     ///
     /// # Panics
     ///
-    /// As [`acquire`](Self::acquire).
+    /// The panics of [`acquire`](Self::acquire).
     ///
     /// ```
     /// use cede::sync::{Semaphore, WaitTimeoutError};
@@ -271,25 +283,31 @@ impl Semaphore {
         Ok(Permit { semaphore: self, count, number: self.take(count, Some(deadline))? })
     }
 
-    /// As [`acquire_deadline`](Self::acquire_deadline), `timeout` from now; one that is too long to tell never comes.
+    /// Like [`acquire_deadline`](Self::acquire_deadline), with a deadline `timeout` from now. A `timeout` that is too long for an
+    /// [`Instant`] never elapses.
     ///
     /// # Errors
     ///
+    /// The errors of [`acquire_deadline`](Self::acquire_deadline).
+    ///
     /// # Panics
     ///
-    /// As [`acquire_deadline`](Self::acquire_deadline).
+    /// The panics of [`acquire`](Self::acquire).
     #[track_caller]
     pub fn acquire_timeout(&self, count: usize, timeout: Duration) -> Result<Permit<'_>, WaitTimeoutError> {
         Ok(Permit { semaphore: self, count, number: self.take(count, now().checked_add(timeout))? })
     }
 
-    /// As [`acquire_many`](Self::acquire_many), for permits that go elsewhere: to a task that is spawned with them.
+    /// Like [`acquire_many`](Self::acquire_many), but returns permits that do not borrow the semaphore, for example to move into
+    /// a spawned task.
     ///
     /// # Errors
     ///
+    /// The errors of [`acquire`](Self::acquire).
+    ///
     /// # Panics
     ///
-    /// As [`acquire`](Self::acquire).
+    /// The panics of [`acquire`](Self::acquire).
     ///
     /// ```
     /// use cede::sync::Semaphore;
@@ -297,7 +315,7 @@ impl Semaphore {
     /// let workers = Arc::new(Semaphore::new(2));
     /// cede::run(|| {
     ///     for _ in 0..10 {
-    ///         let permit = workers.acquire_owned(1)?; // waits while two are at work
+    ///         let permit = workers.acquire_owned(1)?; // waits while two tasks hold permits
     ///         cede::spawn(move || {
     ///             cede::yield_now();
     ///             drop(permit);
@@ -316,11 +334,11 @@ impl Semaphore {
         Ok(OwnedPermit { semaphore: Arc::clone(self), count, number })
     }
 
-    /// Adds permits, and gives them to those who wait.
+    /// Adds permits, and grants them to waiters in FIFO order.
     ///
     /// # Errors
     ///
-    /// [`TooManyPermits`] if there would be more than there may be; then none are added.
+    /// [`TooManyPermits`] if the bound of the semaphore would be exceeded. No permit is added then.
     ///
     /// ```
     /// let permits = cede::sync::Semaphore::new(0);
@@ -337,7 +355,7 @@ impl Semaphore {
         Ok(())
     }
 
-    /// Takes up to `count` free permits away for good. Returns how many that were.
+    /// Removes up to `count` free permits permanently. Returns the number of removed permits.
     ///
     /// ```
     /// let permits = cede::sync::Semaphore::new(2);
@@ -351,7 +369,7 @@ impl Semaphore {
         gone
     }
 
-    /// How many permits are free; that may change at any time.
+    /// Returns the number of free permits. Other tasks and threads can change it at any time.
     pub fn available_permits(&self) -> usize {
         self.state.lock().available
     }
@@ -363,16 +381,16 @@ impl fmt::Debug for Semaphore {
     }
 }
 
-/// Permits of a [`Semaphore`], which are given back when this is dropped.
-#[must_use = "permits that are not kept are given back at once"]
+/// Permits of a [`Semaphore`], released when dropped.
+#[must_use = "permits that are not kept are released at once"]
 pub struct Permit<'a> {
     semaphore: &'a Semaphore,
     count: usize,
     number: u32,
 }
 
-/// Permits of a [`Semaphore`] in an `Arc`, which are given back when this is dropped.
-#[must_use = "permits that are not kept are given back at once"]
+/// Permits of a [`Semaphore`] in an `Arc`, released when dropped.
+#[must_use = "permits that are not kept are released at once"]
 pub struct OwnedPermit {
     semaphore: Arc<Semaphore>,
     count: usize,
@@ -382,12 +400,12 @@ pub struct OwnedPermit {
 macro_rules! permits {
     ($($permit:ident $(<$life:lifetime>)?)+) => { $(
         impl$(<$life>)? $permit$(<$life>)? {
-            /// How many permits these are.
+            /// Returns the number of permits.
             pub fn count(&self) -> usize {
                 self.count
             }
 
-            /// Never gives them back: there are so many fewer from now on.
+            /// Removes the permits from the semaphore permanently, instead of releasing them.
             ///
             /// ```
             /// let permits = cede::sync::Semaphore::new(2);
@@ -400,7 +418,7 @@ macro_rules! permits {
                 self.semaphore.state.lock().total -= count;
             }
 
-            /// Takes `count` of them out, to be given back apart; none if there are fewer.
+            /// Splits off `count` permits, to be released separately. Returns `None`, and changes nothing, if there are fewer.
             pub fn split(&mut self, count: usize) -> Option<Self> {
                 self.count = self.count.checked_sub(count)?;
                 Some($permit { semaphore: self.semaphore.clone(), count, number: self.number })

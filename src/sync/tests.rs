@@ -1,7 +1,7 @@
-//! The waiting core, through the smallest type that can be made of it: a box that holds one thing at a time.
+//! Tests of the wait queue through a minimal blocking type: an unbounded store that grants things to takers in FIFO order.
 #![forbid(unsafe_code)]
 
-// The run stands below this module; a test may use it all the same.
+// Runs are a higher layer than `wait`; tests may use them nevertheless.
 extern crate self as cede;
 
 use crate::wait::lock::BiasedLock;
@@ -11,7 +11,7 @@ use cede::{Config, RunError, spawn, yield_now};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Hands single things to those who wait, in their order.
+/// A store of things. A stored thing is granted to the first waiting taker.
 #[derive(Default)]
 struct Post {
     inner: BiasedLock<Inner>,
@@ -65,8 +65,8 @@ impl Post {
         drop(inner);
         let wait = WaitSpec { reason: "a thing", external: true, holder: &raw const self.holder, ..WaitSpec::DEFAULT };
         match wait_in::<Takers>(&self.inner, waiter, wait, deadline) {
-            Ended::Granted(thing) => Ok(thing.expect("it was handed one")),
-            Ended::Closed(_) => Err("dismissed"),
+            Ended::Granted(thing) => Ok(thing.expect("a granted taker has a thing")),
+            Ended::Closed(_) => Err("closed"),
             Ended::TimedOut(_) => Err("timed out"),
             Ended::Cancelled(_) => Err("cancelled"),
         }
@@ -74,7 +74,7 @@ impl Post {
 }
 
 #[test]
-fn what_is_put_goes_to_those_who_wait_in_their_order() {
+fn put_with_waiting_takers_grants_in_fifo_order() {
     let post = Arc::new(Post::default());
     let taken = cede::run(|| {
         let takers: Vec<_> = (0..3).map(|_| Arc::clone(&post)).map(|post| spawn(move || post.take(None))).collect();
@@ -83,11 +83,11 @@ fn what_is_put_goes_to_those_who_wait_in_their_order() {
         takers.into_iter().map(|mut taker| taker.join().unwrap()).collect::<Vec<_>>()
     });
     assert_eq!(taken, [Ok(1), Ok(2), Ok(3)]);
-    assert_eq!(post.take(None), Ok(4), "and outside of a run");
+    assert_eq!(post.take(None), Ok(4), "a plain thread takes the rest");
 }
 
 #[test]
-fn a_cancel_in_the_moment_of_the_hand_over_loses_nothing() {
+fn cancel_around_a_grant_loses_no_thing() {
     let post = Arc::new(Post::default());
     cede::run(|| {
         let inner = Arc::clone(&post);
@@ -96,13 +96,13 @@ fn a_cancel_in_the_moment_of_the_hand_over_loses_nothing() {
         post.put(1);
         taker.cancel();
         post.put(2);
-        assert_eq!(taker.join().unwrap(), (Ok(1), Ok(2)), "what is there needs no wait");
+        assert_eq!(taker.join().unwrap(), (Ok(1), Ok(2)), "a stored thing needs no wait");
         let inner = Arc::clone(&post);
         let mut taker = spawn(move || inner.take(None));
         yield_now();
         taker.cancel();
         post.put(3);
-        assert_eq!(taker.join().unwrap(), Err("cancelled"), "the cancel came first");
+        assert_eq!(taker.join().unwrap(), Err("cancelled"), "the cancel came before the grant");
         assert_eq!(post.take(None), Ok(3));
         let inner = Arc::clone(&post);
         let mut taker = spawn(move || inner.take(None));
@@ -116,7 +116,7 @@ fn a_cancel_in_the_moment_of_the_hand_over_loses_nothing() {
 }
 
 #[test]
-fn deadlines_end_waits_of_tasks_and_of_threads() {
+fn deadline_ends_waits_of_tasks_and_threads() {
     let post = Post::default();
     let soon = || Some(cede::time::now() + Duration::from_millis(3));
     assert_eq!(post.take(soon()), Err("timed out"));
@@ -125,7 +125,7 @@ fn deadlines_end_waits_of_tasks_and_of_threads() {
 }
 
 #[test]
-fn threads_and_tasks_hand_to_each_other() {
+fn thread_and_task_grant_to_each_other() {
     let (there, back) = (Arc::new(Post::default()), Arc::new(Post::default()));
     let echo = {
         let (there, back) = (Arc::clone(&there), Arc::clone(&back));
@@ -146,7 +146,7 @@ fn threads_and_tasks_hand_to_each_other() {
 }
 
 #[test]
-fn a_deadlock_is_reported_with_who_holds_what_and_in_which_circle() {
+fn deadlock_report_names_holders_and_the_cycle() {
     let posts = [Arc::new(Post::default()), Arc::new(Post::default())];
     let outcome = Config::new().closed_world(true).run(|| {
         let mut tasks = Vec::new();
@@ -169,8 +169,8 @@ fn a_deadlock_is_reported_with_who_holds_what_and_in_which_circle() {
 }
 
 #[test]
-fn a_wait_on_what_can_be_shared_is_no_certain_deadlock() {
-    // Somebody else runs, so that this is not the process's only thread.
+fn wait_that_another_thread_can_end_is_no_deadlock() {
+    // With a second thread in the process, a stall is not a certain deadlock.
     let post = Arc::new(Post::default());
     let later = Arc::clone(&post);
     let thread = std::thread::spawn(move || {
@@ -181,13 +181,14 @@ fn a_wait_on_what_can_be_shared_is_no_certain_deadlock() {
     thread.join().unwrap();
 }
 
+/// `grant_first` grants to the waiter that `first` returned, even if that waiter's thread has ended in between.
 #[test]
-fn whoever_is_gone_after_it_was_looked_at_is_claimed_all_the_same() {
+fn grant_first_after_the_waiter_ended_grants_to_it() {
     let line: BiasedLock<WaitQueue<u32>> = BiasedLock::default();
     let (end, ends) = std::sync::mpsc::channel::<()>();
     let waiting = &line;
     std::thread::scope(|scope| {
-        // One that never leaves the line, as a task that its run has left behind.
+        // A waiter that never leaves the queue, like an abandoned task.
         let gone = scope.spawn(move || {
             let waiter = waiting.lock().enqueue(1);
             ends.recv().unwrap();
@@ -199,10 +200,10 @@ fn whoever_is_gone_after_it_was_looked_at_is_claimed_all_the_same() {
         let mut waiters = line.lock();
         waiters.enqueue(5);
         assert_eq!(waiters.first(), Some(&mut 1));
-        // Its run ends here.
+        // Ends the waiter's thread.
         end.send(()).unwrap();
         let waiter = gone.join().unwrap();
-        assert_eq!(waiters.grant_first(), waiter, "the wish that was looked at is the one that is met");
+        assert_eq!(waiters.grant_first(), waiter, "the waiter that was checked is granted");
         assert_eq!(waiters.first(), Some(&mut 5));
     });
 }

@@ -1,24 +1,24 @@
-//! A pair of fences of which one is free.
+//! Asymmetric fences by membarrier(2): a free light fence, and a heavy fence that pays for both sides.
 //!
-//! Two threads each write one thing and then read the other's; at least one of them must see the other's write. That takes a
-//! full fence between write and read on both sides, 5 ns each. Where one side does it all the time and the other hardly ever,
-//! the other can pay for both: membarrier(2) returns when every running thread of the process has passed a full fence, so
-//! wherever that was in the first thread, its write before it is visible now, and its reads after it see what was written
-//! before the call. The first thread has to keep the order only against the compiler.
+//! Two threads each write their own variable and then read the other thread's; at least one of them must see the other's
+//! write. That normally takes a full fence between write and read on both sides, 5 ns each. If one side runs often and the other
+//! rarely, the rare side can pay for both: membarrier(2) returns after every running thread of the process has passed a full
+//! fence. Wherever the fence falls in the frequent thread, the writes before the fence are visible to the caller now, and the
+//! reads after it see the caller's earlier writes. So the frequent side needs only a compiler fence.
 
 use std::sync::atomic::{AtomicU8, Ordering, compiler_fence};
 
-/// Between write and read of the side that does it all the time.
+/// The light fence of the frequent side, between its write and its read.
 #[inline(always)]
 pub(crate) fn asymmetric_light() {
     compiler_fence(Ordering::SeqCst);
 }
 
-/// The fence of the other side, between its write and its read. Returns false if the kernel refuses the call, although it granted it before:
+/// The heavy fence of the rare side, between its write and its read. Returns false if the kernel refuses the call, although it granted it before:
 /// a seccomp filter was installed since. Then [`is_available`] returns false from now on.
 #[cold]
 pub(crate) fn asymmetric_heavy() -> bool {
-    // In a child of fork the registration may be gone.
+    // A child process after fork may have lost the registration.
     let again = || membarrier(REGISTER_PRIVATE_EXPEDITED) && membarrier(PRIVATE_EXPEDITED);
     let is_done = membarrier(PRIVATE_EXPEDITED) || again();
     if !is_done && !cfg!(test) {
@@ -29,14 +29,15 @@ pub(crate) fn asymmetric_heavy() -> bool {
 
 #[cfg(test)]
 thread_local! {
-    /// This thread's membarrier(2) is refused, as by a sandbox.
+    /// Makes membarrier(2) fail in this thread, as a sandbox does.
     pub(crate) static REFUSED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// Whether the kernel can do it: 0 for not known, 1 for no, 2 for yes.
+/// Whether the kernel grants membarrier(2): 0 for unknown, 1 for no, 2 for yes.
 static KNOWN: AtomicU8 = AtomicU8::new(0);
 
-/// Whether the kernel can do it. Asked once: with other threads running the first answer takes some milliseconds.
+/// Returns whether the kernel grants membarrier(2). Asks the kernel once: while other threads run, the registration takes some
+/// milliseconds.
 pub(crate) fn is_available() -> bool {
     match KNOWN.load(Ordering::Relaxed) {
         0 => {
@@ -58,7 +59,7 @@ fn membarrier(command: libc::c_int) -> bool {
     if REFUSED.get() {
         return false;
     }
-    // SAFETY: takes numbers only.
+    // SAFETY: membarrier(2) takes integers only, and touches no memory of the caller.
     unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
 }
 

@@ -1,26 +1,31 @@
-//! The lock that everything in `sync` lies under: free of atomic operations while only one run uses it.
+//! A biased lock: no atomic read-modify-write while only one run uses the lock. Protects the state of every type in `sync`.
 //!
-//! An atomic read-modify-write costs 5 to 6 ns, more than a task switch, and a message takes at least two locks. But tasks of
-//! one worker cannot interrupt each other, so among them a lock protects nothing: it is there for other threads, which most
-//! locks never see. So a lock belongs to the first run that locks it, its *owner*, which only has to say that it is inside:
+//! An atomic read-modify-write costs 5 to 6 ns, more than a task switch, and a message takes at least two locks. But the tasks
+//! of one worker cannot preempt each other, so the lock has to exclude other threads only, and most locks are never used by a
+//! second thread. Therefore a lock is biased towards the first run that locks it, its *owner*. The owner sets a flag, `inside`,
+//! for as long as it holds the lock. Another thread first revokes the bias, permanently:
 //!
 //! ```text
-//! owner                                    anybody else, after it
-//!   inside = true                            take `shared`
+//! owner                                    another thread
+//!   inside = true                            lock `shared`
 //!   light fence                              bias = SHARED
-//!   bias is still mine? go in                heavy fence
+//!   bias is still this run? locked           heavy fence
 //!   ...                                      wait until inside is false
-//!   inside = false                           go in; from now on everybody takes `shared`
+//!   inside = false                           locked; every later call of any thread locks `shared`
 //! ```
 //!
-//! Either the owner sees `SHARED` and turns back, or the other sees `inside`: see `membarrier`. The owner pays two
-//! plain writes and two reads (about 1 ns); the other one system call (some microseconds) in a lock's life. Before a
-//! run has locked it plain threads take `shared` and leave the bias alone: who makes a channel often does so before the
-//! run. Where there is no heavy fence no lock ever has an owner. In a process that forbids it later, by seccomp, when
-//! locks have owners already, the owner's thread is asked for the fence instead (`handshake`), and no further lock gets
-//! an owner.
+//! The asymmetric fences guarantee that the owner sees `SHARED` and backs out, or the revoking thread sees `inside`: see
+//! `membarrier`. The owner pays for two plain writes and two reads (about 1 ns). The revocation costs one system call (some
+//! microseconds), once in the life of a lock.
 //!
-//! Nobody suspends while holding one, and no code of a user's runs under one.
+//! A plain thread that locks before any run has done so takes `shared` and does not change the bias, because a channel is often
+//! created before the run that uses it. Where the heavy fence is not available, no lock gets an owner. If a seccomp filter
+//! forbids membarrier(2) later, when locks have owners already, the revoking thread requests the fence from the owner's thread
+//! instead (`handshake`), and no further lock gets an owner.
+//!
+//! A lock is held briefly: a task never suspends while it holds one, and no user code runs meanwhile, except `Ord` of the items
+//! of a `PriorityQueue`. The lock is not fair: a thread that locks `shared` may overtake another one (barging). FIFO order is
+//! up to the wait queues in the protected state.
 
 use crate::scheduler::{Worker, handshake, worker};
 use crate::sys::membarrier;
@@ -33,22 +38,24 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{sleep, yield_now};
 use std::time::Duration;
 
-/// No run has locked it.
+/// The bias of a lock that no run has locked.
 const NOBODY: u64 = 0;
-/// A run has, and then somebody else.
+/// The bias of a lock after its revocation: all threads lock `shared`.
 const SHARED: u64 = u64::MAX;
 
+/// A biased lock around the state of a blocking type. See the module head.
 pub(crate) struct BiasedLock<T> {
-    /// The number of the run that owns it, or one of the two above.
+    /// The number of the run that owns the lock, or one of the two constants above.
     bias: AtomicU64,
-    /// The owner is inside. Written by its thread only, as there is one owner in a lock's life.
+    /// Whether the owner holds the lock. Only the owner's thread writes it: a lock has at most one owner in its life.
     inside: AtomicBool,
-    /// Held by whoever is inside and is not the owner.
+    /// Held by a thread that holds the lock and is not the owner.
     shared: Mutex<()>,
     value: UnsafeCell<T>,
 }
 
-// SAFETY: one at a time gets at the value, and what it does happens before what the next one does: see the head.
+// SAFETY: at most one `Guard` exists at a time, and its release happens before the next acquisition (protocol in the module
+// head). So the value moves between threads but is never shared: `T: Send` is enough.
 unsafe impl<T: Send> Sync for BiasedLock<T> {}
 
 impl<T> BiasedLock<T> {
@@ -61,17 +68,17 @@ impl<T> BiasedLock<T> {
         }
     }
 
-    /// Waits, briefly and without suspending, until nobody else is inside.
+    /// Locks. May block the thread briefly; never suspends the task.
     ///
     /// # Panics
     ///
-    /// If this run holds it already.
+    /// If this run owns the lock and holds it already.
     #[inline(always)]
     pub(crate) fn lock(&self) -> Guard<'_, T> {
         self.lock_for(worker())
     }
 
-    /// The same for a caller that has found this thread's worker already.
+    /// Like `lock`, for a caller that has already looked up `worker`, the worker of this thread.
     #[inline(always)]
     pub(crate) fn lock_for(&self, worker: Option<&Worker>) -> Guard<'_, T> {
         if let Some(worker) = worker
@@ -82,7 +89,7 @@ impl<T> BiasedLock<T> {
         self.lock_shared()
     }
 
-    /// Goes in as the owner.
+    /// Locks as the owner. Returns false if `run` does not own the lock, or if its bias is being revoked.
     #[inline(always)]
     fn enter(&self, run: u64) -> bool {
         if self.bias.load(Ordering::Relaxed) != run {
@@ -100,16 +107,18 @@ impl<T> BiasedLock<T> {
         false
     }
 
+    /// Locks for a caller that is not the owner, by way of `shared`: makes the first run the owner, or revokes the bias of the
+    /// present owner.
     #[inline(never)]
     fn lock_shared(&self) -> Guard<'_, T> {
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        // Changes only under `shared`.
+        // `bias` changes only while `shared` is locked.
         match self.bias.load(Ordering::Relaxed) {
             SHARED => {}
             NOBODY => {
                 if let Some(worker) = worker().filter(|_| membarrier::is_available()) {
                     handshake::register(worker);
-                    // Nobody else is inside: they would hold `shared`.
+                    // No other thread holds the lock: it would hold `shared`.
                     self.inside.store(true, Ordering::Relaxed);
                     self.bias.store(worker.run(), Ordering::Relaxed);
                     return Guard { lock: self, shared: None, _not_send: PhantomData };
@@ -127,8 +136,9 @@ impl<T> BiasedLock<T> {
         Guard { lock: self, shared: Some(shared), _not_send: PhantomData }
     }
 
-    /// Waits until the owner, which may have been inside when its bias was taken away, has left. That takes nanoseconds, unless
-    /// its thread does not run; and a thread of real-time priority that only yielded could keep it from running for ever.
+    /// Waits until the owner, which may hold the lock at the revocation, has released it. That takes nanoseconds unless the
+    /// owner's thread is descheduled. Sleeps after 100 yields, because a thread of real-time priority that only yields can keep
+    /// the owner's thread from ever running.
     #[cold]
     fn wait_for_owner(&self) {
         let mut looks = 0;
@@ -148,7 +158,7 @@ impl<T: Default> Default for BiasedLock<T> {
 #[cold]
 #[inline(never)]
 fn twice() -> ! {
-    panic!("the lock of a sync type was taken twice by one thread: this is a defect of cede")
+    panic!("one thread locked the state of a sync type twice: this is a defect of cede")
 }
 
 impl<T> fmt::Debug for BiasedLock<T> {
@@ -157,10 +167,10 @@ impl<T> fmt::Debug for BiasedLock<T> {
     }
 }
 
-/// Whoever has it is inside.
+/// A guard: the lock is held until the guard is dropped.
 pub(crate) struct Guard<'a, T> {
     lock: &'a BiasedLock<T>,
-    /// None for the owner.
+    /// `None` if the owner holds the lock.
     shared: Option<MutexGuard<'a, ()>>,
     _not_send: PhantomData<*const ()>,
 }
@@ -170,7 +180,7 @@ impl<T> Deref for Guard<'_, T> {
 
     #[inline(always)]
     fn deref(&self) -> &T {
-        // SAFETY: this one is inside.
+        // SAFETY: this guard holds the lock while it exists, so no other guard accesses the value.
         unsafe { &*self.lock.value.get() }
     }
 }
@@ -178,7 +188,7 @@ impl<T> Deref for Guard<'_, T> {
 impl<T> DerefMut for Guard<'_, T> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: this one is inside, alone.
+        // SAFETY: as in `deref`; the guard is mutably borrowed for as long as the returned reference lives.
         unsafe { &mut *self.lock.value.get() }
     }
 }

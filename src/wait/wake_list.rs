@@ -1,13 +1,13 @@
-//! Those who are to be woken when a lock has been given up.
+//! A list of waiters to wake after a lock was released.
 #![forbid(unsafe_code)]
 
 use crate::scheduler::wake::WakeHandle;
 
-/// Wakes everybody in it when it is dropped. Declared before the guard of the lock, so dropped after it, also when somebody's
-/// `Ord` panics in between.
+/// A list of wake handles that wakes all its waiters when dropped. Declare it before the guard of the lock: then it is dropped
+/// after the guard, also if `Ord` of an item panics in between.
 #[derive(Default)]
 pub(crate) struct WakeList {
-    /// Mostly there is one, and no memory is needed.
+    /// Most lists have one entry, which needs no allocation.
     first: Option<WakeHandle>,
     others: Vec<WakeHandle>,
 }
@@ -26,7 +26,7 @@ impl WakeList {
         wakers.into_iter().for_each(|waker| self.push(waker));
     }
 
-    /// For whoever wakes them itself.
+    /// Returns the wake handles without waking: the caller wakes the waiters.
     pub(crate) fn into_wakers(mut self) -> Vec<WakeHandle> {
         let mut wakers = std::mem::take(&mut self.others);
         wakers.splice(0..0, self.first.take());
@@ -37,7 +37,7 @@ impl WakeList {
 impl Drop for WakeList {
     #[inline]
     fn drop(&mut self) {
-        // Who is gone by now needs no wake.
+        // False if a waiter has ended since: then there is no task to wake.
         if let Some(waker) = self.first {
             let _ = waker.wake();
         }

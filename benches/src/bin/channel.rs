@@ -1,18 +1,18 @@
-//! What a message costs: between tasks of one worker, between threads, and from a thread to a task.
+//! Benchmarks of a channel message: between tasks of one worker, between threads, and from a thread to a task.
 //!
-//! `cargo run --release -p cede-benches --bin channel [-- --quick]`. All cases of a table take turns; figures are nanoseconds
-//! for one message, and the first line of each table is what the others are multiples of.
+//! `cargo run --release -p cede-benches --bin channel [-- --quick]`. All cases of a table are interleaved. Figures are
+//! nanoseconds per message; ratios are multiples of the first line of each table.
 //!
-//! In `ping-pong` a number goes to and fro, so each message is handed to somebody who waits for it and costs one switch. In
-//! `n to 1` so many producers send as fast as they can to one consumer. What is measured runs from the first message to the
-//! last; tasks, threads and channels are made outside of that.
+//! In `ping-pong` a number goes back and forth, so each message is granted to a waiting receiver and costs one switch. In
+//! `n to 1`, n producers send to one consumer as fast as they can. The time from the first message to the last is measured,
+//! without the creation of tasks, threads and channels.
 
 use cede::sync::channel::{self, Receiver, Sender};
 use cede_benches::{futex_hand_over, round_trip, take_turns, timed};
 use std::hint::black_box;
 use std::time::Instant;
 
-/// A message to and a message fro, `n` times; nanoseconds for one message.
+/// Sends a message and receives its answer, `n` times. Returns nanoseconds per message.
 fn ping_pong(n: u32, make: fn() -> (Sender<u32>, Receiver<u32>)) -> f64 {
     let (there, arriving) = make();
     let (back, returning) = make();
@@ -36,7 +36,7 @@ fn ping_pong(n: u32, make: fn() -> (Sender<u32>, Receiver<u32>)) -> f64 {
     })
 }
 
-/// So many producing tasks to one consuming task.
+/// Sends messages from `producers` tasks to one task. Returns nanoseconds per message.
 fn many_to_one(producers: u64, capacity: usize, messages: u64) -> f64 {
     let (sender, receiver) = channel::bounded(capacity);
     cede::run(|| {
@@ -51,9 +51,17 @@ fn many_to_one(producers: u64, capacity: usize, messages: u64) -> f64 {
     })
 }
 
-/// A select over eight channels, of which one gets a message each time. With `waits` the select has to wait for it, and the
-/// message is handed over; else it lies there.
-fn select_of_8(messages: u64, waits: bool) -> f64 {
+/// The state of the channels when a select starts.
+#[derive(Clone, Copy, PartialEq)]
+enum Arrival {
+    /// One channel holds a message.
+    Before,
+    /// All channels are empty: the select waits, and the message is granted to it.
+    DuringTheWait,
+}
+
+/// Receives by a select over eight channels, each message through another one. Returns nanoseconds per message.
+fn select_of_8(messages: u64, arrival: Arrival) -> f64 {
     let channels: Vec<_> = (0..8).map(|_| channel::bounded(1)).collect();
     let senders: Vec<_> = channels.iter().map(|(sender, _)| sender.clone()).collect();
     let r: Vec<_> = channels.into_iter().map(|(_, receiver)| receiver).collect();
@@ -64,7 +72,7 @@ fn select_of_8(messages: u64, waits: bool) -> f64 {
         }
     };
     cede::run(|| {
-        if waits {
+        if arrival == Arrival::DuringTheWait {
             cede::spawn(move || {
                 while let Ok(Ok(n)) = receive() {
                     black_box(n);
@@ -81,13 +89,13 @@ fn select_of_8(messages: u64, waits: bool) -> f64 {
         let start = Instant::now();
         for n in 0..messages {
             senders[n as usize % 8].send(n).expect("it is received");
-            black_box(receive().expect("nobody cancels it").expect("it was sent"));
+            black_box(receive().expect("the task is not cancelled").expect("it was sent"));
         }
         start.elapsed().as_nanos() as f64 / messages as f64
     })
 }
 
-/// The same with crossbeam's, on one thread.
+/// Does the same as `select_of_8` without waiting, with crossbeam's channels, on one thread.
 fn crossbeam_select_of_8(messages: u64) -> f64 {
     let channels: Vec<_> = (0..8).map(|_| crossbeam_channel::bounded(1)).collect();
     let senders: Vec<_> = channels.iter().map(|(sender, _)| sender.clone()).collect();
@@ -104,7 +112,7 @@ fn crossbeam_select_of_8(messages: u64) -> f64 {
     start.elapsed().as_nanos() as f64 / messages as f64
 }
 
-/// A thread sends, a task receives.
+/// Sends from a thread to a task. Returns nanoseconds per message.
 fn thread_to_task(messages: u64) -> f64 {
     let (sender, receiver) = channel::bounded(1024);
     let thread = std::thread::spawn(move || (0..messages).try_for_each(|n| sender.send(n)).expect("it is received"));
@@ -118,10 +126,10 @@ fn thread_to_task(messages: u64) -> f64 {
     each
 }
 
-/// The ends of a channel there and of one back.
+/// The ends of two channels, one for each direction.
 type Ends<S, R> = ((S, R), (S, R));
 
-/// A message to and fro between two threads that are in no run.
+/// Sends messages back and forth between two plain threads. Returns nanoseconds per message.
 fn between_threads<S: Send, R: Send>(
     n: u32,
     ends: Ends<S, R>,
@@ -152,13 +160,13 @@ fn std_ping_pong(n: u32) -> f64 {
     between_threads(n, ends, |sender, number| sender.send(number).is_ok(), |receiver| receiver.recv().ok())
 }
 
-/// This library's own channel.
+/// Measures `between_threads` with the channel of this library.
 fn own_between_threads(n: u32) -> f64 {
     let ends = (channel::bounded(1), channel::bounded(1));
     between_threads(n, ends, |sender, number| sender.send(number).is_ok(), |receiver| receiver.recv().ok())
 }
 
-/// Two producing threads to this one.
+/// Sends messages from two threads to this one. Returns nanoseconds per message.
 fn threads_to_one<S: Clone + Send>(
     sender: S,
     messages: u64,
@@ -222,8 +230,8 @@ fn main() {
 
     let cases = vec![
         round_trip(),
-        timed("send, then select that has to wait, tasks", || select_of_8(50_000, true)),
-        timed("send, then select, no wait", || select_of_8(50_000, false)),
+        timed("send, then select that has to wait, tasks", || select_of_8(50_000, Arrival::DuringTheWait)),
+        timed("send, then select, no wait", || select_of_8(50_000, Arrival::Before)),
         timed("the same, crossbeam", || crossbeam_select_of_8(50_000)),
     ];
     cede_benches::print("select over 8 channels, one message", &take_turns(rounds, cases));

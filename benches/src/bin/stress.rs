@@ -1,15 +1,15 @@
-//! Everything at once, for as long as it is told to: `cargo run --release -p cede-benches --bin stress -- 300` (seconds).
+//! A stress test of channels, for a given number of seconds: `cargo run --release -p cede-benches --bin stress -- 300`.
 //!
 //! Eight threads, four of them workers with 2,500 tasks each, send and receive through sixteen channels of all kinds, by plain
-//! operations, with deadlines and through selects, while tasks are cancelled at random. What was sent must have been received,
-//! once, and memory must not grow. Prints a line every tenth of the time, and fails if the counts differ.
+//! operations, with deadlines and through selects. Every tenth task is cancelled. Each sent message must be received once, and
+//! memory must not grow. Prints a line every tenth of the time, and fails if the counts differ.
 
 use cede::select;
 use cede::sync::channel::{self, Receiver, Sender};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// How often, and the sum of what: so that one for another is noticed.
+/// The number and the sum of messages. The sum detects that one message was taken for another.
 struct Count(AtomicU64, AtomicU64);
 
 impl Count {
@@ -57,7 +57,7 @@ fn received<E>(result: Result<u64, E>) {
     }
 }
 
-/// Some operations, each of which ends.
+/// Performs random operations, none of which waits without a limit.
 fn perform(channels: &Channels, seed: u64, steps: u32) {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     for _ in 0..steps {
@@ -82,7 +82,7 @@ fn perform(channels: &Channels, seed: u64, steps: u32) {
     }
 }
 
-/// A worker with 2,500 tasks, of which every tenth is cancelled.
+/// Runs a worker with 2,500 tasks, and cancels every tenth task.
 fn worker(channels: &Channels, seed: u64) {
     cede::run(|| {
         let spawn = |n: u64| {
@@ -98,11 +98,11 @@ fn worker(channels: &Channels, seed: u64) {
     });
 }
 
-/// Resident memory in MiB.
+/// Returns the resident memory in MiB.
 fn resident() -> u64 {
     let pages = std::fs::read_to_string("/proc/self/statm").ok();
     let pages = pages.and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
-    // SAFETY: takes a number only.
+    // SAFETY: sysconf(3) takes an integer and has no preconditions.
     let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     (pages.unwrap_or(0) * size as u64) >> 20
 }
@@ -140,6 +140,6 @@ fn main() {
         }
     });
     channels.iter().for_each(|(_, receiver)| receiver.try_iter().for_each(|message| RECEIVED.add(message)));
-    assert_eq!(SENT.get(), RECEIVED.get(), "what was sent was received, once");
+    assert_eq!(SENT.get(), RECEIVED.get(), "each sent message is received once");
     println!("{} sent and received, once each", SENT.get().0);
 }

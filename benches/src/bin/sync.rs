@@ -1,10 +1,10 @@
-//! What locks and queues cost: uncontended, and handed over between tasks of one worker, beside threads.
+//! Benchmarks of locks and queues: uncontended, and by hand-off between tasks of one worker, with threads for comparison.
 //!
-//! `cargo run --release -p cede-benches --bin sync [-- --quick] [--only TEXT]`. All cases of a table take turns; figures are nanoseconds, and
-//! the first line of each table is what the others are multiples of.
+//! `cargo run --release -p cede-benches --bin sync [-- --quick] [--only TEXT]`. All cases of a table are interleaved. Figures
+//! are nanoseconds; ratios are multiples of the first line of each table.
 //!
-//! In `hand-over` two hold a thing in turn, and each waits for the other: every time it is handed to somebody who waits, which
-//! between tasks costs one switch. *Shared* locks have been used by another run before.
+//! In `hand-over` two tasks hold a lock in turn, and each waits for the other: every release is a hand-off to a waiter, which
+//! costs one switch between tasks. *Shared* locks were used by another run before, so their bias is revoked.
 
 use cede::sync::{Condvar, Mutex, PriorityQueue, Queue, RwLock, Semaphore};
 use cede_benches::{Timed, futex_hand_over, round_trip, take_turns, timed};
@@ -12,32 +12,33 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// How often something uncontended is done.
+/// The number of uncontended operations in a round.
 const MANY: u32 = 200_000;
-/// How often something is handed over between tasks.
+/// The number of hand-offs between tasks in a round.
 const TASKS: u32 = 100_000;
-/// The same between threads.
+/// The number of hand-offs between threads in a round.
 const THREADS: u32 = 2_000;
 
-/// Nanoseconds for one of `n` times.
+/// Calls `f` `n` times. Returns nanoseconds per call.
 fn time(n: u32, mut f: impl FnMut()) -> f64 {
     let start = Instant::now();
     (0..n).for_each(|_| f());
     start.elapsed().as_nanos() as f64 / f64::from(n)
 }
 
-/// As `time`, in a run.
+/// Like `time`, but in a run.
 fn time_in_run(n: u32, f: impl FnMut()) -> f64 {
     cede::run(|| time(n, f))
 }
 
-/// Has a run on another thread use a thing once, so that the lock under it belongs to that, and to no run from the next on.
+/// Uses `thing` once in a run on another thread. So its biased lock gets an owner there, and the next use by this thread revokes
+/// the bias.
 fn shared<T: Send + Sync>(thing: T, touch: impl FnOnce(&T) + Send) -> T {
-    std::thread::scope(|scope| scope.spawn(|| cede::run(|| touch(&thing))).join().expect("it touches it"));
+    std::thread::scope(|scope| scope.spawn(|| cede::run(|| touch(&thing))).join().expect("the thread does not panic"));
     thing
 }
 
-/// Two tasks of one worker do `step` in turn, `TASKS` times together.
+/// Runs `step` in two tasks of one worker, `TASKS` times in all. Returns nanoseconds per step.
 fn two_tasks<T: 'static>(thing: T, step: impl Fn(&T) + Copy + 'static) -> f64 {
     let thing = Arc::new(thing);
     cede::run(|| {
@@ -50,7 +51,7 @@ fn two_tasks<T: 'static>(thing: T, step: impl Fn(&T) + Copy + 'static) -> f64 {
     })
 }
 
-/// Two threads do the same.
+/// Runs `step` in two plain threads, `THREADS` times in all. Returns nanoseconds per step.
 fn two_threads<T: Send + Sync>(thing: T, step: impl Fn(&T) + Copy + Send + Sync) -> f64 {
     std::thread::scope(|scope| {
         let start = Instant::now();
@@ -60,31 +61,32 @@ fn two_threads<T: Send + Sync>(thing: T, step: impl Fn(&T) + Copy + Send + Sync)
     })
 }
 
-/// Holds it over a turn of the other task, who waits for it by then.
+/// Holds the mutex during a turn of the other task, which then waits for it.
 #[inline(always)]
 fn lock_over_a_turn(mutex: &Mutex<u32>) {
-    let mut guard = mutex.lock().expect("nobody is cancelled");
+    let mut guard = mutex.lock().expect("not cancelled");
     cede::yield_now();
     *guard += 1;
 }
 
 #[inline(always)]
 fn permit_over_a_turn(semaphore: &Semaphore) {
-    let _permit = semaphore.acquire().expect("nobody is cancelled");
+    let _permit = semaphore.acquire().expect("not cancelled");
     cede::yield_now();
 }
 
 #[inline(always)]
 fn write_over_a_turn(lock: &RwLock<u32>) {
-    let mut guard = lock.write().expect("nobody is cancelled");
+    let mut guard = lock.write().expect("not cancelled");
     cede::yield_now();
     *guard += 1;
 }
 
-/// Passes a number on: waits until it has the parity that the other left, which takes a switch each time.
+/// Increments the shared number after waiting for the parity `own`, which the other task sets: one switch per call.
 #[inline(always)]
 fn pass(shared: &(Mutex<u32>, Condvar), own: u32) {
-    let mut number = shared.1.wait_while(shared.0.lock().expect("not cancelled"), |n| *n % 2 != own).expect("the same");
+    let mut number =
+        shared.1.wait_while(shared.0.lock().expect("not cancelled"), |n| *n % 2 != own).expect("not cancelled");
     *number += 1;
     shared.1.notify_one();
 }
@@ -116,7 +118,7 @@ fn condvar_std() -> f64 {
     })
 }
 
-/// A task pushes, another pops; each waits when it has to.
+/// Pushes in one task and pops in another, through a queue of `capacity`. Returns nanoseconds per item.
 fn queue_tasks(capacity: usize) -> f64 {
     let queue = Arc::new(Queue::bounded(capacity));
     cede::run(|| {
@@ -148,8 +150,15 @@ fn std_channel_threads() -> f64 {
     })
 }
 
+/// The cases of the hand-over table: those between threads are slow.
+#[derive(Clone, Copy, PartialEq)]
+enum Cases {
+    Tasks,
+    TasksAndThreads,
+}
+
 fn uncontended() -> Vec<Timed> {
-    let lock = |mutex: &Mutex<u32>| *mutex.lock().expect("nobody holds it") += 1;
+    let lock = |mutex: &Mutex<u32>| *mutex.lock().expect("not cancelled") += 1;
     vec![
         round_trip(),
         timed("Mutex lock + unlock, in a run", move || {
@@ -166,7 +175,7 @@ fn uncontended() -> Vec<Timed> {
         }),
         timed("RwLock read + unlock, in a run", || {
             let lock = RwLock::new(0);
-            time_in_run(MANY, || _ = black_box(*black_box(&lock).read().expect("nobody holds it")))
+            time_in_run(MANY, || _ = black_box(*black_box(&lock).read().expect("not cancelled")))
         }),
         timed("std::sync::RwLock read", || {
             let lock = std::sync::RwLock::new(0);
@@ -194,7 +203,7 @@ fn uncontended() -> Vec<Timed> {
     ]
 }
 
-fn hand_over(threads: bool) -> Vec<Timed> {
+fn hand_over(wanted: Cases) -> Vec<Timed> {
     let mut cases = vec![
         round_trip(),
         timed("a turn of 2 tasks", || two_tasks((), |()| cede::yield_now())),
@@ -209,9 +218,9 @@ fn hand_over(threads: bool) -> Vec<Timed> {
         timed("Queue of 1, tasks", || queue_tasks(1)),
         timed("Queue of 64, tasks", || queue_tasks(64)),
     ];
-    if threads {
+    if wanted == Cases::TasksAndThreads {
         let lock = |mutex: &Mutex<u32>| {
-            let mut guard = mutex.lock().expect("nobody is cancelled");
+            let mut guard = mutex.lock().expect("not cancelled");
             std::thread::yield_now();
             *guard += 1;
         };
@@ -234,9 +243,9 @@ fn hand_over(threads: bool) -> Vec<Timed> {
 
 fn main() {
     let quick = std::env::args().any(|arg| arg == "--quick");
-    let rounds = if quick { 9 } else { 25 };
+    let (rounds, wanted) = if quick { (9, Cases::Tasks) } else { (25, Cases::TasksAndThreads) };
     let only = std::env::args().skip_while(|arg| arg != "--only").nth(1).unwrap_or_default();
-    for (title, mut cases) in [("uncontended, once", uncontended()), ("hand-over, once", hand_over(!quick))] {
+    for (title, mut cases) in [("uncontended, once", uncontended()), ("hand-over, once", hand_over(wanted))] {
         cases.retain(|(name, _)| name.contains(&only));
         if !cases.is_empty() {
             cede_benches::print(title, &take_turns(rounds, cases));

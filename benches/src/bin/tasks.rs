@@ -1,11 +1,11 @@
-//! Turns of tasks, as multiples of one corosensei round trip in the same run:
+//! Benchmarks of the turns of tasks, as multiples of one corosensei round trip in the same process:
 //!
 //! cargo run --release -p cede-benches --bin tasks -- [--quick]
 //!
-//! Inside the loop is nothing but `yield_now()` and what the body is said to do; spawning is outside. Bodies:
-//! `registers` keeps nothing over a turn; `stack` counts in one volatile local, so it touches one line of its stack;
-//! `three deep` yields from three calls down, where every return after a switch is mispredicted. `shuffled` is `stack` with
-//! the ready ring in random order. A million tasks have stacks of 16 KiB, the others of 64.
+//! An iteration is `yield_now()` and the work of the body; spawning is not measured. Bodies: `registers` keeps no state across
+//! a switch; `stack` counts in one volatile local, so it touches one cache line of its stack; `three deep` yields from three
+//! calls down, where every return after a switch is mispredicted. `shuffled` is `stack` with the run queue in random order. A
+//! million tasks have stacks of 16 KiB each, fewer tasks have 64 KiB.
 
 use cede::task::{Unparker, park};
 use cede::{Config, yield_now};
@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
-/// While set, bodies go on. A static, because a body that keeps its state in registers has nowhere to keep a pointer.
+/// Bodies run while this is set. A static, because a body that keeps its state in registers has no place for a pointer.
 static GO: AtomicBool = AtomicBool::new(true);
 
 fn registers() {
@@ -29,7 +29,7 @@ fn stack() {
     let mut turns = 0u64;
     while GO.load(Relaxed) {
         let turns = &raw mut turns;
-        // SAFETY: a pointer to a local that is alive.
+        // SAFETY: the pointer is to a local of this function, which is alive and has no other accesses meanwhile.
         unsafe { turns.write_volatile(turns.read_volatile() + 1) };
         yield_now();
     }
@@ -50,15 +50,22 @@ fn three_deep() {
     }
 }
 
-/// Nanoseconds for one turn of one of `n` tasks.
-fn turn(n: usize, body: fn(), shuffle: bool) -> f64 {
+/// The order of the run queue.
+#[derive(Clone, Copy, PartialEq)]
+enum Order {
+    AsSpawned,
+    Shuffled,
+}
+
+/// Returns the nanoseconds of one turn of one of `n` tasks.
+fn turn(n: usize, body: fn(), order: Order) -> f64 {
     let size = if n >= 1_000_000 { 16 * 1024 } else { 64 * 1024 };
     let rounds = (1_000_000 / n).max(4);
     let measured = Config::new().stack_size(size).run(|| {
         GO.store(true, Relaxed);
         let parked: Rc<RefCell<Vec<Unparker>>> = Rc::default();
         for _ in 0..n - 1 {
-            if shuffle {
+            if order == Order::Shuffled {
                 let parked = Rc::clone(&parked);
                 cede::spawn(move || {
                     parked.borrow_mut().push(Unparker::current());
@@ -80,7 +87,7 @@ fn turn(n: usize, body: fn(), shuffle: bool) -> f64 {
         GO.store(false, Relaxed);
         turn
     });
-    measured.expect("no deadlock, and stacks enough")
+    measured.expect("no deadlock, and enough stacks")
 }
 
 fn wake_shuffled(mut parked: Vec<Unparker>) {
@@ -88,19 +95,20 @@ fn wake_shuffled(mut parked: Vec<Unparker>) {
     parked.iter().for_each(Unparker::unpark);
 }
 
-/// An empty task spawned and joined, one after another.
+/// Measures spawning and joining an empty task, one after another. Returns nanoseconds per task.
 fn spawn_join() -> f64 {
     const N: u32 = 100_000;
     cede::run(|| {
         let start = Instant::now();
         for i in 0..N {
-            black_box(cede::spawn(move || i + 1).join().expect("it returns"));
+            black_box(cede::spawn(move || i + 1).join().expect("the task does not panic"));
         }
         start.elapsed().as_nanos() as f64 / f64::from(N)
     })
 }
 
-/// An empty task spawned, and joined when 100,000 are outstanding, with `kept` unused stacks that keep their memory.
+/// Measures spawning 100,000 empty tasks and then joining them, with a stack pool of up to `kept` stacks that keep their memory.
+/// Returns nanoseconds per task.
 fn spawn_outstanding(kept: usize) -> f64 {
     const N: u32 = 100_000;
     let usual = cede::stack::pool_cap();
@@ -128,12 +136,12 @@ fn main() {
         }
         let mut cases = vec![
             round_trip(),
-            timed("registers", move || turn(n, registers, false)),
-            timed("stack", move || turn(n, stack, false)),
-            timed("three deep", move || turn(n, three_deep, false)),
+            timed("registers", move || turn(n, registers, Order::AsSpawned)),
+            timed("stack", move || turn(n, stack, Order::AsSpawned)),
+            timed("three deep", move || turn(n, three_deep, Order::AsSpawned)),
         ];
         if n > 2 {
-            cases.push(timed("stack, shuffled", move || turn(n, stack, true)));
+            cases.push(timed("stack, shuffled", move || turn(n, stack, Order::Shuffled)));
         }
         cede_benches::print(&format!("one turn of {n} tasks"), &take_turns(rounds, cases));
     }
@@ -142,10 +150,10 @@ fn main() {
         timed("spawn + join, one after another", spawn_join),
         timed("spawn + join, 100,000 outstanding", || spawn_outstanding(1024)),
         timed("the same, all stacks keep their memory", || {
-            spawn_outstanding(100_000); // so that there are such stacks
+            spawn_outstanding(100_000); // fills the stack pool
             spawn_outstanding(100_000)
         }),
-        timed("turn of 2 tasks", || turn(2, registers, false)),
+        timed("turn of 2 tasks", || turn(2, registers, Order::AsSpawned)),
         timed("OS threads, futex hand-over one way", || futex_hand_over(20_000) / 2.0),
     ];
     cede_benches::print("spawning, and threads beside a turn", &take_turns(9, cases));

@@ -1,9 +1,9 @@
-//! What waiting costs, as multiples of one corosensei round trip in the same run:
+//! Benchmarks of waits, as multiples of one corosensei round trip in the same process:
 //!
 //! cargo run --release -p cede-benches --bin waits -- [--quick]
 //!
-//! `armed` means that 100,000 other tasks sleep meanwhile (10,000 with `--quick`), each until a time of its own. What is
-//! measured around a wait includes the turns that it takes; the plain park beside it says how much that is.
+//! `armed` means that 100,000 other tasks (10,000 with `--quick`) sleep meanwhile, each until a different time. A wait is
+//! measured with the turns that it takes; the case `park` shows their share.
 
 use cede::task::{Unparker, park, park_until};
 use cede::time::{now, sleep, sleep_until};
@@ -22,7 +22,7 @@ fn nanos_each(n: u32, mut f: impl FnMut()) -> f64 {
     start.elapsed().as_nanos() as f64 / f64::from(n)
 }
 
-/// `n` tasks that sleep until times of their own, in no order, one to two hours from now. They have not run yet.
+/// Spawns `n` tasks that sleep until different times, in no order, one to two hours from now. Returns before they run.
 fn sleepers(n: u32) -> Vec<JoinHandle<bool>> {
     let start = now() + HOUR;
     (0..n)
@@ -33,17 +33,18 @@ fn sleepers(n: u32) -> Vec<JoinHandle<bool>> {
         .collect()
 }
 
-/// What sleeping takes for each of `n` tasks.
+/// The measured stage of a sleep.
 #[derive(Clone, Copy)]
 enum Stage {
-    /// The first turn: up to the sleep.
+    /// The first turn of each task, which arms its timer.
     Arm,
-    /// Everybody's time comes, by a paused clock.
+    /// All timers fire, by a paused clock, and the tasks end.
     Fire,
-    /// Everybody is cancelled, and ends.
+    /// All tasks are cancelled, and end.
     Cancel,
 }
 
+/// Returns the nanoseconds per task that `stage` takes for `n` sleeping tasks.
 fn sleep_stage(n: u32, stage: Stage) -> f64 {
     let measured = Config::new().paused_clock(true).run(|| {
         let mut tasks = sleepers(n);
@@ -52,7 +53,7 @@ fn sleep_stage(n: u32, stage: Stage) -> f64 {
         let armed = start.elapsed();
         let start = Instant::now();
         match stage {
-            Stage::Fire => sleep(3 * HOUR).expect("nobody cancels main"),
+            Stage::Fire => sleep(3 * HOUR).expect("main is not cancelled"),
             _ => tasks.iter().for_each(|task| assert!(task.cancel())),
         }
         tasks.iter_mut().for_each(|task| assert!(task.join().is_ok()));
@@ -62,7 +63,7 @@ fn sleep_stage(n: u32, stage: Stage) -> f64 {
     measured.expect("no deadlock").as_nanos() as f64 / f64::from(n)
 }
 
-/// One wait that is ended by a wake before its time, while `armed` others sleep: two turns, and whatever `wait` does.
+/// Measures a wait that an unpark ends before its deadline, while `armed` other tasks sleep: two turns, and the work of `wait`.
 fn woken(armed: u32, wait: impl Fn() + 'static) -> f64 {
     const N: u32 = 100_000;
     let measured = Config::new().shutdown_grace(HOUR).run(|| {
@@ -77,7 +78,7 @@ fn woken(armed: u32, wait: impl Fn() + 'static) -> f64 {
             }
         });
         yield_now();
-        let unparker = unparker.take().expect("it has run");
+        let unparker = unparker.take().expect("the task has run");
         let each = nanos_each(N, || {
             unparker.unpark();
             yield_now();
@@ -93,12 +94,12 @@ fn ignore<T>(value: T) {
     black_box(value);
 }
 
-/// Something that a task does `n` times.
+/// Measures an operation that a task performs `n` times. Returns nanoseconds per operation.
 fn done(n: u32, f: impl FnMut()) -> f64 {
     cede::run(|| nanos_each(n, f))
 }
 
-/// A child of a scope with `n`, which at once returns.
+/// Measures one child of a scope with `n` children that return at once.
 fn scope_of(n: u32) -> f64 {
     let rounds = (100_000 / n).max(20);
     let each = done(rounds, || {
@@ -112,7 +113,7 @@ fn scope_of(n: u32) -> f64 {
     each / f64::from(n)
 }
 
-/// The same with tasks that are not a scope's.
+/// Measures one of `n` gathered tasks that return at once.
 fn gather_of(n: u32) -> f64 {
     let each = done((100_000 / n).max(20), || {
         black_box(gather((0..n).map(|i| spawn(move || black_box(i)))).len());
@@ -127,7 +128,7 @@ fn table(title: &str, rounds: usize, cases: Vec<Timed>) {
 fn main() {
     let quick = std::env::args().any(|arg| arg == "--quick");
     let (armed, rounds) = if quick { (10_000, 5) } else { (100_000, 11) };
-    // All stacks keep their memory, so that it is the waits that are measured, and not giving it back (up to 3 us a stack).
+    // Keep the memory of all stacks: returning it to the system takes up to 3 us per stack, which would distort the figures.
     cede::stack::set_pool_cap(2 * armed as usize);
     let far = || ignore(park_until("a wake", now() + HOUR));
     let limited = || ignore(timeout(HOUR, || park("a wake")));

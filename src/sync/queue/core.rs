@@ -1,12 +1,13 @@
-//! What every queue is: items in some order, three lines of waiters, and a count of the jobs that are not done.
+//! The shared core of all queues: ordered items, three FIFO wait queues (poppers, pushers, joiners), and the count of
+//! unfinished jobs.
 //!
 //! # Invariants
 //!
-//! 1. Somebody waits for an item only while there is none.
-//! 2. Somebody waits for room only while there is none. So room that becomes free goes at once to the item of the first in line.
-//! 3. `unfinished` counts the items that are in the queue, on their way to a waiter, or in a job.
-//! 4. The items' `Ord` is the user's code, and may panic. It runs before anything is changed or after everything was changed, and
-//!    never with an item in hand. So a panic loses nothing, and leaves all of this true.
+//! 1. A popper waits only while the queue is empty.
+//! 2. A pusher waits only while the queue is full. So a freed slot goes at once to the item of the first waiting pusher.
+//! 3. `unfinished` counts the items in the queue, the items granted to poppers, and the items in jobs.
+//! 4. `Ord` of the items is user code and may panic. It runs before the first change of the state or after the last one, and
+//!    never while a local variable owns an item. So a panic loses no item and keeps invariants 1 to 3.
 
 use super::error::{PopTimeoutError, PushTimeoutError, TryPopError, TryPushError};
 use super::order::Items;
@@ -20,7 +21,7 @@ use std::time::Instant;
 
 pub(super) struct Core<Q, T> {
     state: BiasedLock<State<Q, T>>,
-    /// How many items may lie in it; `usize::MAX` for as many as there is memory for.
+    /// The maximum number of items in the queue; `usize::MAX` for an unbounded queue.
     pub(super) capacity: usize,
 }
 
@@ -29,17 +30,19 @@ struct State<Q, T> {
     capacity: usize,
     closed: bool,
     unfinished: usize,
-    /// Those who wait for an item, with room for it.
+    /// The poppers, which wait for an item. The value of each is the item granted to it.
     poppers: WaitQueue<Option<T>>,
-    /// Those who wait for room, with their items.
+    /// The pushers, which wait for a free slot. The value of each is the item to push.
     pushers: WaitQueue<Option<T>>,
-    /// Those who wait for all jobs to be done.
+    /// The joiners, which wait until all jobs are done.
     joiners: WaitQueue<()>,
 }
 
-/// The three lines.
+/// The wait queue of poppers.
 struct Popping<Q, T>(PhantomData<(Q, T)>);
+/// The wait queue of pushers.
 struct Pushing<Q, T>(PhantomData<(Q, T)>);
+/// The wait queue of joiners.
 struct Joining<Q, T>(PhantomData<(Q, T)>);
 
 impl<Q: Items<Item = T>, T> Line for Popping<Q, T> {
@@ -52,8 +55,8 @@ impl<Q: Items<Item = T>, T> Line for Popping<Q, T> {
 
     fn regrant(state: &mut State<Q, T>, item: Option<T>) -> Vec<WakeHandle> {
         let mut wake_list = WakeList::default();
-        if let Some(item) = state.hand_over(item.expect("it was handed one"), &mut wake_list) {
-            // Though there may be no room: it was in.
+        if let Some(item) = state.hand_over(item.expect("a granted popper has an item"), &mut wake_list) {
+            // Put back even if the queue is full: the push of this item has succeeded.
             state.items.put_back(item);
         }
         wake_list.into_wakers()
@@ -68,7 +71,7 @@ impl<Q: Items<Item = T>, T> Line for Pushing<Q, T> {
         &mut state.pushers
     }
 
-    /// Its item is in.
+    /// Passes nothing on: the item of the granted pusher is in the queue.
     fn regrant(_: &mut State<Q, T>, _: Option<T>) -> Vec<WakeHandle> {
         Vec::new()
     }
@@ -88,7 +91,7 @@ impl<Q, T> Line for Joining<Q, T> {
 }
 
 impl<Q: Items<Item = T>, T> State<Q, T> {
-    /// Gives an item to the first who waits for one, if somebody does.
+    /// Grants the item to the first waiting popper. Returns the item if none waits.
     #[inline]
     fn hand_over(&mut self, item: T, wake_list: &mut WakeList) -> Option<T> {
         let Some(waiter) = self.poppers.grant() else { return Some(item) };
@@ -111,7 +114,7 @@ impl<Q: Items<Item = T>, T> State<Q, T> {
         }
         self.unfinished += 1;
         self.items.put(item);
-        // Invariant 4: from here on the item is in, and counted.
+        // Runs `Ord` of the items, after the last change (invariant 4).
         self.items.settle();
         Ok(())
     }
@@ -127,19 +130,19 @@ impl<Q: Items<Item = T>, T> State<Q, T> {
         Ok(item)
     }
 
-    /// Takes in the item of the first who waits for room.
+    /// Moves the item of the first waiting pusher into the queue.
     fn admit(&mut self, wake_list: &mut WakeList) {
         let Some(waiter) = self.pushers.grant() else { return };
-        let item = self.pushers.value(waiter).take().expect("it waits to push it");
+        let item = self.pushers.value(waiter).take().expect("a waiting pusher has an item");
         wake_list.push(self.pushers.waker(waiter));
         self.unfinished += 1;
-        // Not settled: the caller has the item in hand that it has taken.
+        // Not settled: the caller owns the item that it took, and `Ord` must not run then (invariant 4).
         self.items.put(item);
     }
 }
 
 impl<Q, T> State<Q, T> {
-    /// So many jobs are done.
+    /// Records that `count` jobs are done. Wakes the joiners after the last job.
     #[inline]
     fn done(&mut self, count: usize, wake_list: &mut WakeList) {
         self.unfinished -= count;
@@ -150,7 +153,7 @@ impl<Q, T> State<Q, T> {
 }
 
 impl<Q, T> Core<Q, T> {
-    /// A job is done.
+    /// Records that one job is done.
     #[inline]
     pub(super) fn done(&self) {
         let mut wake_list = WakeList::default();
@@ -225,7 +228,7 @@ impl<Q: Items<Item = T>, T> Core<Q, T> {
             }
             return Ok(());
         };
-        let own = |item: Option<T>| item.expect("nobody took it");
+        let own = |item: Option<T>| item.expect("only a granted pusher has no item");
         let wait = WaitSpec { reason: "room in a queue", external: true, ..WaitSpec::DEFAULT };
         match wait_in::<Pushing<Q, T>>(&self.state, waiter, wait, deadline) {
             Ended::Granted(_) => Ok(()),
@@ -259,14 +262,14 @@ impl<Q: Items<Item = T>, T> Core<Q, T> {
         };
         let wait = WaitSpec { reason: "an item in a queue", external: true, ..WaitSpec::DEFAULT };
         match wait_in::<Popping<Q, T>>(&self.state, waiter, wait, deadline) {
-            Ended::Granted(item) => Ok(item.expect("it was handed one")),
+            Ended::Granted(item) => Ok(item.expect("a granted popper has an item")),
             Ended::Closed(_) => Err(PopTimeoutError::Closed),
             Ended::TimedOut(_) => Err(PopTimeoutError::Timeout),
             Ended::Cancelled(_) => Err(PopTimeoutError::Cancelled),
         }
     }
 
-    /// True if it was open.
+    /// Closes the queue and ends the waits of poppers and pushers. Returns false if the queue was closed already.
     pub(super) fn close(&self) -> bool {
         let mut wake_list = WakeList::default();
         let mut state = self.state.lock();
@@ -279,7 +282,7 @@ impl<Q: Items<Item = T>, T> Core<Q, T> {
         true
     }
 
-    /// As `close`, and takes everything out that is in it.
+    /// Like `close`, but also takes out all items and counts them as done.
     pub(super) fn close_now(&self) -> Vec<T> {
         self.close();
         let mut items = {

@@ -1,8 +1,8 @@
-//! Why an item was not put into a queue, or none was taken out. What was to be put in comes back.
+//! The errors of pushing to and popping from a queue. A failed push returns the item.
 
 use std::fmt;
 
-/// Why `push` did not put its item into the queue.
+/// The error of `push`. Holds the item, which is not in the queue.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum PushError<T> {
     /// The queue was closed.
@@ -13,35 +13,35 @@ pub enum PushError<T> {
     Cancelled(T),
 }
 
-/// Why `try_push` did not put its item into the queue.
+/// The error of `try_push`. Holds the item, which is not in the queue.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum TryPushError<T> {
-    /// There is no room.
+    /// The queue is full.
     #[error("cannot push at once: the queue is full")]
     Full(T),
-    /// As in [`PushError`].
+    /// The queue was closed.
     #[error("cannot push: the queue was closed")]
     Closed(T),
 }
 
-/// Why `push_deadline` or `push_timeout` did not put its item into the queue.
+/// The error of `push_deadline` and `push_timeout`. Holds the item, which is not in the queue.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum PushTimeoutError<T> {
-    /// Nobody made room in time.
+    /// The queue was full until the deadline.
     #[error("cannot push: the queue stayed full until the deadline")]
     Timeout(T),
-    /// As in [`PushError`].
+    /// The queue was closed.
     #[error("cannot push: the queue was closed")]
     Closed(T),
-    /// As in [`PushError`].
+    /// The task was cancelled while it waited, or could not wait because the thread panics.
     #[error("cannot wait for room in the queue: the task was cancelled")]
     Cancelled(T),
 }
 
-/// Why `pop` took nothing.
+/// The error of `pop`. No item was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum PopError {
-    /// The queue was closed and is empty: nothing will ever come.
+    /// The queue was closed and is empty: no item can arrive.
     #[error("nothing to pop: the queue was closed, and is empty")]
     Closed,
     /// The task was cancelled while it waited, or could not wait because the thread panics.
@@ -49,36 +49,36 @@ pub enum PopError {
     Cancelled,
 }
 
-/// Why `try_pop` took nothing.
+/// The error of `try_pop`. No item was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum TryPopError {
-    /// There is nothing now.
+    /// The queue is empty at present.
     #[error("nothing to pop now: the queue is empty")]
     Empty,
-    /// As in [`PopError`].
+    /// The queue was closed and is empty: no item can arrive.
     #[error("nothing to pop: the queue was closed, and is empty")]
     Closed,
 }
 
-/// Why `pop_deadline` or `pop_timeout` took nothing.
+/// The error of `pop_deadline` and `pop_timeout`. No item was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum PopTimeoutError {
-    /// Nothing came in time.
+    /// The queue was empty until the deadline.
     #[error("nothing to pop: the queue stayed empty until the deadline")]
     Timeout,
-    /// As in [`PopError`].
+    /// The queue was closed and is empty: no item can arrive.
     #[error("nothing to pop: the queue was closed, and is empty")]
     Closed,
-    /// As in [`PopError`].
+    /// The task was cancelled while it waited, or could not wait because the thread panics.
     #[error("cannot wait for an item: the task was cancelled")]
     Cancelled,
 }
 
-/// What the errors of pushing have in common: `into_inner`, and a Debug that asks nothing of the item.
+/// Implements `into_inner`, and a `Debug` without `T: Debug`, for the errors of pushing.
 macro_rules! with_item {
     ($($error:ident: $($kind:ident)+;)+) => { $(
         impl<T> $error<T> {
-            /// The item.
+            /// Returns the item.
             pub fn into_inner(self) -> T {
                 match self {
                     $($error::$kind(item))|+ => item,
@@ -103,7 +103,7 @@ with_item! {
 }
 
 impl<T> PushTimeoutError<T> {
-    /// Without a deadline there is no timeout.
+    /// Converts the error of a wait without a deadline, for which `Timeout` cannot occur.
     pub(super) fn without_deadline(self) -> PushError<T> {
         match self {
             PushTimeoutError::Closed(item) => PushError::Closed(item),
@@ -113,6 +113,7 @@ impl<T> PushTimeoutError<T> {
 }
 
 impl PopTimeoutError {
+    /// Converts the error of a wait without a deadline, for which `Timeout` cannot occur.
     pub(super) fn without_deadline(self) -> PopError {
         match self {
             PopTimeoutError::Closed => PopError::Closed,

@@ -1,12 +1,15 @@
-//! Queues of jobs: put in by some, taken out and done by others.
+//! Work queues with completion tracking, shared by tasks and plain threads: FIFO, priority and LIFO order.
 //!
-//! Python's three: [`Queue`] (first in, first out), [`PriorityQueue`] (the smallest first, and the first in among equals), and
-//! [`LifoQueue`] (last in, first out). Where a channel is about the message and ends with its senders, a queue is about the
-//! work: [`join`](Queue::join) waits until all of it is done. `pop` returns a [`Job`], and dropping that says that it is
-//! done, so nobody can say it once too often, or forget it.
+//! The three queues of Python's `queue` module: [`Queue`] (FIFO: first in, first out), [`PriorityQueue`] (the smallest item
+//! first, equal items in FIFO order) and [`LifoQueue`] (last in, first out). A channel passes messages and closes with its
+//! senders. A queue tracks work: [`join`](Queue::join) waits until all of it is done. `pop` returns a [`Job`], and dropping the
+//! job marks it as done. So, unlike Python's `task_done`, the mark can be neither omitted nor set twice.
 //!
-//! What needs no wait is done also by a task that was cancelled. While the thread panics nothing waits: what cannot be done at
-//! once fails as if it were cancelled.
+//! A bounded queue exerts backpressure: `push` waits while it is full. Waiting pushers and waiting poppers are served in
+//! FIFO order, and a later caller never overtakes an earlier one.
+//!
+//! An operation that need not wait also succeeds in a task that was cancelled. While the thread panics, an operation that would
+//! have to wait returns its `Cancelled` error instead.
 //!
 //! ```
 //! use cede::sync::Queue;
@@ -24,7 +27,7 @@
 //!     for n in 0..10 {
 //!         queue.push(n).unwrap();
 //!     }
-//!     queue.join()?; // all ten are done
+//!     queue.join()?; // all ten jobs are done
 //!     queue.close();
 //!     Ok::<(), cede::task::Cancelled>(())
 //! })?;
@@ -46,20 +49,20 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
-/// The first in is the first out. See [the module](self).
+/// A work queue in FIFO order: first in, first out. See [the module](self).
 pub struct Queue<T> {
     core: Core<Fifo<T>, T>,
 }
 
-/// The smallest is the first out, and among equals the first in. For the largest first put [`Reverse`](std::cmp::Reverse)
-/// around the items. See [the module](self).
+/// A work queue in priority order: the smallest item first, equal items in FIFO order. For the largest item first, wrap the
+/// items in [`Reverse`](std::cmp::Reverse). See [the module](self).
 ///
-/// Comparing the items must not wait, and must not use this queue: it happens under the queue's own lock. In a task that
-/// panics.
+/// Items are compared while the queue is locked. So a comparison must neither wait nor use this queue; in a task it panics if it
+/// does.
 ///
-/// If comparing panics, the panic comes out of the `push` or the `pop` that compared, and no item is lost: the pushed one is
-/// in the queue, and nothing was taken out. As long as it panics every time, [`close_now`](Self::close_now) is what gets the
-/// items out, in no particular order.
+/// A panic of a comparison propagates from the `push` or `pop` that compared. No item is lost: the pushed item is in the queue,
+/// and no item was taken out. If comparing panics every time, [`close_now`](Self::close_now) still returns the items, in no
+/// particular order.
 ///
 /// ```
 /// let queue = cede::sync::PriorityQueue::unbounded();
@@ -73,7 +76,7 @@ pub struct PriorityQueue<T: Ord> {
     core: Core<Smallest<T>, T>,
 }
 
-/// The last in is the first out. See [the module](self).
+/// A work queue in LIFO order: last in, first out. See [the module](self).
 ///
 /// ```
 /// let stack = cede::sync::LifoQueue::unbounded();
@@ -84,9 +87,9 @@ pub struct LifoQueue<T> {
     core: Core<Lifo<T>, T>,
 }
 
-/// What was taken out of a queue. It is done when this is dropped, also by a panic; then `join` may return.
+/// An item taken out of a queue. Dropping the job, also by a panic, marks it as done, which `join` waits for.
 ///
-/// One that is forgotten is never done.
+/// A job that is leaked, as by [`mem::forget`](std::mem::forget), is never done.
 ///
 /// ```
 /// let queue = cede::sync::Queue::unbounded();
@@ -98,12 +101,12 @@ pub struct LifoQueue<T> {
 /// ```
 #[must_use = "a job that is not kept is done at once"]
 pub struct Job<'a, T> {
-    /// Dropped first.
+    /// Dropped before `done`: fields are dropped in order of declaration.
     item: T,
     done: Done<'a, T>,
 }
 
-/// Says that a job is done when it is dropped.
+/// Marks a job as done when dropped.
 enum Done<'a, T> {
     Fifo(&'a Core<Fifo<T>, T>),
     Lifo(&'a Core<Lifo<T>, T>),
@@ -122,7 +125,7 @@ impl<T> Drop for Done<'_, T> {
 }
 
 impl<T> Job<'_, T> {
-    /// Takes the item out. The job is done.
+    /// Marks the job as done and returns the item.
     pub fn into_inner(self) -> T {
         let Job { item, done } = self;
         drop(done);
@@ -150,16 +153,15 @@ impl<T: fmt::Debug> fmt::Debug for Job<'_, T> {
     }
 }
 
-/// What the three have in common; `$example` makes one of numbers.
+/// Defines the methods of all three queues.
 macro_rules! queues {
     ($($queue:ident<T $(: $bound:ident)?> $order:ident;)+) => { $(
         impl<T $(: $bound)?> $queue<T> {
-            /// A queue in which up to `capacity` items may lie: pushing waits for room.
+            /// Creates a queue for up to `capacity` items. Pushing to a full queue waits (backpressure).
             ///
             /// # Panics
             ///
-            /// If `capacity` is 0: to hand over without room in between there is
-            /// [`rendezvous`](crate::sync::channel::rendezvous).
+            /// If `capacity` is 0. For a hand-off without a buffer use [`rendezvous`](crate::sync::channel::rendezvous).
             ///
             /// ```
             #[doc = concat!("let queue = cede::sync::", stringify!($queue), "::bounded(1);")]
@@ -167,24 +169,28 @@ macro_rules! queues {
             /// assert!(queue.try_push(2).is_err());
             /// ```
             pub fn bounded(capacity: usize) -> $queue<T> {
-                assert!(capacity > 0, "a queue needs room for an item: for none there is channel::rendezvous");
+                assert!(capacity > 0, "cannot create a queue of capacity 0: for a hand-off use channel::rendezvous");
                 $queue { core: Core::new(capacity) }
             }
 
-            /// A queue in which any number of items may lie: pushing never waits.
+            /// Creates a queue for any number of items. Pushing never waits.
             pub fn unbounded() -> $queue<T> {
                 $queue { core: Core::new(usize::MAX) }
             }
 
-            /// Puts an item in, waiting while there is no room. Those who wait have their turns in the order in which they came.
+            /// Puts an item into the queue, or gives it directly to the first waiting popper. Waits while the queue is full.
+            /// Waiting pushers are served in FIFO order.
+            ///
+            /// Cancel safety: a cancelled call returns its item, and the queue is unchanged. If a slot was granted before the
+            /// cancel, the call returns `Ok`, and the task's next wait returns `Cancelled`.
             ///
             /// # Errors
             ///
-            /// [`PushError`], with the item: it is not in the queue.
+            /// [`PushError`], with the item, if the queue is closed before or during the wait, or if the wait is cancelled.
             ///
             /// # Panics
             ///
-            /// If it would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
+            /// If the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
             ///
             /// ```
             /// use cede::sync::PushError;
@@ -199,26 +205,26 @@ macro_rules! queues {
                 self.core.push(item, None).map_err(PushTimeoutError::without_deadline)
             }
 
-            /// Puts an item in if there is room.
+            /// Puts an item into the queue if the queue is not full. Never waits.
             ///
             /// # Errors
             ///
-            /// [`TryPushError`], with the item.
+            /// [`TryPushError`], with the item, if the queue is full or closed.
             #[inline]
             pub fn try_push(&self, item: T) -> Result<(), TryPushError<T>> {
                 self.core.try_push(item)
             }
 
-            /// As [`push`](Self::push), but waits no longer than until `deadline`, by the clock of
-            /// [`time::now`](crate::time::now).
+            /// Like [`push`](Self::push), but gives up at `deadline`, by the clock of [`time::now`](crate::time::now).
             ///
             /// # Errors
             ///
-            /// [`PushTimeoutError`], with the item.
+            /// [`PushTimeoutError`], with the item: `Timeout` if the deadline passes first, and the errors of
+            /// [`push`](Self::push).
             ///
             /// # Panics
             ///
-            /// As [`push`](Self::push).
+            /// The panics of [`push`](Self::push).
             ///
             /// ```
             /// use cede::sync::PushTimeoutError;
@@ -231,27 +237,34 @@ macro_rules! queues {
                 self.core.push(item, Some(deadline))
             }
 
-            /// As [`push_deadline`](Self::push_deadline), `timeout` from now; one that is too long to tell never comes.
+            /// Like [`push_deadline`](Self::push_deadline), with a deadline `timeout` from now. A `timeout` that is too long for
+            /// an [`Instant`] never elapses.
             ///
             /// # Errors
             ///
+            /// The errors of [`push_deadline`](Self::push_deadline).
+            ///
             /// # Panics
             ///
-            /// As [`push_deadline`](Self::push_deadline).
+            /// The panics of [`push`](Self::push).
             #[track_caller]
             pub fn push_timeout(&self, item: T, timeout: Duration) -> Result<(), PushTimeoutError<T>> {
                 self.core.push(item, now().checked_add(timeout))
             }
 
-            /// Takes an item out, waiting while there is none. Those who wait get theirs in the order in which they came.
+            /// Takes the next item out of the queue. Waits while the queue is empty and open. Waiting poppers are served in
+            /// FIFO order.
+            ///
+            /// Cancel safety: a cancelled call takes no item. If an item was granted before the cancel, the call returns the
+            /// item, and the task's next wait returns `Cancelled`.
             ///
             /// # Errors
             ///
-            /// [`PopError`]: nothing was taken.
+            /// [`PopError`] if the queue is closed and empty, or if the wait is cancelled. No item was taken.
             ///
             /// # Panics
             ///
-            /// As [`push`](Self::push).
+            /// The panics of [`push`](Self::push).
             ///
             /// ```
             #[doc = concat!("let queue = cede::sync::", stringify!($queue), "::bounded(1);")]
@@ -268,25 +281,26 @@ macro_rules! queues {
                 }
             }
 
-            /// Takes an item out if there is one.
+            /// Takes the next item out of the queue if there is one. Never waits.
             ///
             /// # Errors
             ///
-            /// [`TryPopError`]: nothing was taken.
+            /// [`TryPopError`] if the queue is empty.
             #[inline]
             pub fn try_pop(&self) -> Result<Job<'_, T>, TryPopError> {
                 self.core.try_pop().map(|item| self.job(item))
             }
 
-            /// As [`pop`](Self::pop), but waits no longer than until `deadline`, by the clock of [`time::now`](crate::time::now).
+            /// Like [`pop`](Self::pop), but gives up at `deadline`, by the clock of [`time::now`](crate::time::now).
             ///
             /// # Errors
             ///
-            /// [`PopTimeoutError`]: nothing was taken.
+            /// [`PopTimeoutError`]: `Timeout` if the deadline passes first, and the errors of [`pop`](Self::pop). No item
+            /// was taken.
             ///
             /// # Panics
             ///
-            /// As [`push`](Self::push).
+            /// The panics of [`push`](Self::push).
             ///
             /// ```
             /// use cede::sync::PopTimeoutError;
@@ -298,13 +312,16 @@ macro_rules! queues {
                 self.core.pop(Some(deadline)).map(|item| self.popped(item))
             }
 
-            /// As [`pop_deadline`](Self::pop_deadline), `timeout` from now; one that is too long to tell never comes.
+            /// Like [`pop_deadline`](Self::pop_deadline), with a deadline `timeout` from now. A `timeout` that is too long for
+            /// an [`Instant`] never elapses.
             ///
             /// # Errors
             ///
+            /// The errors of [`pop_deadline`](Self::pop_deadline).
+            ///
             /// # Panics
             ///
-            /// As [`pop_deadline`](Self::pop_deadline).
+            /// The panics of [`push`](Self::push).
             #[track_caller]
             pub fn pop_timeout(&self, timeout: Duration) -> Result<Job<'_, T>, PopTimeoutError> {
                 self.core.pop(now().checked_add(timeout)).map(|item| self.popped(item))
@@ -315,7 +332,8 @@ macro_rules! queues {
                 Job { item, done: Done::$order(&self.core) }
             }
 
-            /// For a pop that waits, or may: see `consume_budget`. Whoever is unwound there has a job, which is done then.
+            /// Creates the job of a pop that may wait, and counts the call against the cooperative budget. If the task is
+            /// unwound in the yield, the job is dropped and thereby done.
             #[inline]
             fn popped(&self, item: T) -> Job<'_, T> {
                 let job = self.job(item);
@@ -323,30 +341,34 @@ macro_rules! queues {
                 job
             }
 
-            /// Waits until every item that was ever pushed is done: taken out, and its [`Job`] dropped.
+            /// Waits until all pushed items are done: taken out, and their [`Job`]s dropped. When the last job is done, all
+            /// joiners are woken together.
+            ///
+            /// Cancel safety: a cancelled call changes nothing and can be repeated.
             ///
             /// # Errors
             ///
-            /// [`Cancelled`] if the task is cancelled while it waits, and if it would have to wait while the thread panics.
+            /// [`Cancelled`] if the task is cancelled before or during the wait, or if the call would have to wait while the
+            /// thread panics.
             ///
             /// # Panics
             ///
-            /// As [`push`](Self::push).
+            /// The panics of [`push`](Self::push).
             #[track_caller]
             pub fn join(&self) -> Result<(), Cancelled> {
                 self.core.join(None).map_err(WaitTimeoutError::without_deadline)
             }
 
-            /// As [`join`](Self::join), but waits no longer than until `deadline`, by the clock of
-            /// [`time::now`](crate::time::now).
+            /// Like [`join`](Self::join), but gives up at `deadline`, by the clock of [`time::now`](crate::time::now).
             ///
             /// # Errors
             ///
-            /// [`WaitTimeoutError`], which tells a deadline from a cancel.
+            /// [`WaitTimeoutError::Timeout`] if the deadline passes first, [`WaitTimeoutError::Cancelled`] where
+            /// [`join`](Self::join) returns [`Cancelled`].
             ///
             /// # Panics
             ///
-            /// As [`push`](Self::push).
+            /// The panics of [`push`](Self::push).
             ///
             /// ```
             #[doc = concat!("let queue = cede::sync::", stringify!($queue), "::unbounded();")]
@@ -358,20 +380,23 @@ macro_rules! queues {
                 self.core.join(Some(deadline))
             }
 
-            /// As [`join_deadline`](Self::join_deadline), `timeout` from now; one that is too long to tell never comes.
+            /// Like [`join_deadline`](Self::join_deadline), with a deadline `timeout` from now. A `timeout` that is too long for
+            /// an [`Instant`] never elapses.
             ///
             /// # Errors
             ///
+            /// The errors of [`join_deadline`](Self::join_deadline).
+            ///
             /// # Panics
             ///
-            /// As [`join_deadline`](Self::join_deadline).
+            /// The panics of [`push`](Self::push).
             #[track_caller]
             pub fn join_timeout(&self, timeout: Duration) -> Result<(), WaitTimeoutError> {
                 self.core.join(now().checked_add(timeout))
             }
 
-            /// Nothing goes in any more; what is in it can still be taken out. Whoever waits to push has the item back.
-            /// Returns false if it was closed already.
+            /// Closes the queue: later pushes fail, and waiting pushers get their items back. Items in the queue can still
+            /// be popped. Returns false if the queue was closed already.
             ///
             /// ```
             /// use cede::sync::PopError;
@@ -386,7 +411,8 @@ macro_rules! queues {
                 self.core.close()
             }
 
-            /// As [`close`](Self::close), and takes out what is in it, in its order. [`join`](Self::join) does not wait for that.
+            /// Like [`close`](Self::close), but also takes out and returns all items, in the order of the queue.
+            /// [`join`](Self::join) does not wait for these items.
             ///
             /// ```
             #[doc = concat!("let queue = cede::sync::", stringify!($queue), "::unbounded();")]
@@ -398,32 +424,32 @@ macro_rules! queues {
                 self.core.close_now()
             }
 
-            /// Whether it was closed.
+            /// Returns whether the queue was closed.
             pub fn is_closed(&self) -> bool {
                 self.core.is_closed()
             }
 
-            /// How many items are in it; that may change at any time.
+            /// Returns the number of items in the queue. Other tasks and threads can change it at any time.
             pub fn len(&self) -> usize {
                 self.core.len()
             }
 
-            /// Whether nothing is in it.
+            /// Returns whether the queue has no items.
             pub fn is_empty(&self) -> bool {
                 self.len() == 0
             }
 
-            /// Whether there is no room.
+            /// Returns whether the queue is at its capacity.
             pub fn is_full(&self) -> bool {
                 self.len() >= self.core.capacity
             }
 
-            /// How many items may lie in it; `None` for any number.
+            /// Returns the maximum number of items in the queue; `None` if it is unbounded.
             pub fn capacity(&self) -> Option<usize> {
                 Some(self.core.capacity).filter(|capacity| *capacity != usize::MAX)
             }
 
-            /// How many items are not done: in the queue, or in a [`Job`].
+            /// Returns the number of items that are not done: in the queue, or in a [`Job`].
             pub fn unfinished(&self) -> usize {
                 self.core.unfinished()
             }

@@ -1,4 +1,4 @@
-//! In which order items come out.
+//! The item orders of the queues: a FIFO ring buffer, a LIFO stack, and a priority queue as a binary heap.
 
 use crate::task::no_suspend;
 use std::cmp::Ordering;
@@ -6,10 +6,10 @@ use std::collections::VecDeque;
 use std::mem::take;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// The items of a queue.
+/// The ordered items of a queue.
 ///
-/// Only `settle`, `take` and `take_all` run the user's code. A panic of that loses no item and changes nothing that can be
-/// seen; `put` and `put_back` can therefore be called while the thread panics, or with another item in hand.
+/// Only `settle`, `take` and `take_all` run user code. If that panics, no item is lost and nothing observable changes. `put` and
+/// `put_back` run no user code, so they may be called while the thread panics, or while the caller owns another item.
 pub(super) trait Items: Default {
     type Item;
 
@@ -17,19 +17,19 @@ pub(super) trait Items: Default {
 
     fn put(&mut self, item: Self::Item);
 
-    /// Puts back what was taken last.
+    /// Puts back the item that was taken last, to the place from which it was taken.
     fn put_back(&mut self, item: Self::Item);
 
-    /// Gives the items that were put since their places in the order; otherwise the next `take` does so.
+    /// Moves newly put items to their places in the order. Without this call the next `take` does it.
     fn settle(&mut self) {}
 
     fn take(&mut self) -> Option<Self::Item>;
 
-    /// All items, in their order.
+    /// Takes out all items, in their order.
     fn take_all(&mut self) -> Vec<Self::Item>;
 }
 
-/// First in, first out.
+/// First in, first out: a ring buffer.
 pub(super) struct Fifo<T>(VecDeque<T>);
 
 impl<T> Default for Fifo<T> {
@@ -65,7 +65,7 @@ impl<T> Items for Fifo<T> {
     }
 }
 
-/// Last in, first out.
+/// Last in, first out: a stack.
 pub(super) struct Lifo<T>(Vec<T>);
 
 impl<T> Default for Lifo<T> {
@@ -103,7 +103,7 @@ impl<T> Items for Lifo<T> {
     }
 }
 
-/// An item with its number, which decides among equals.
+/// An item with its number, which orders equal items.
 struct Numbered<T> {
     item: T,
     number: i64,
@@ -120,21 +120,23 @@ impl<T: Ord> Numbered<T> {
     }
 }
 
-/// The smallest first, and the first in among equals: a binary heap.
+/// The smallest item first, equal items in FIFO order: a binary heap.
 ///
-/// `Ord` is the user's, and runs under the lock of the queue: it must not wait, and in a run it cannot. It may panic. The heap
-/// of the standard library would lose an item then, so this one makes all comparisons of a step before it moves anything:
+/// `Ord` is user code and runs while the queue is locked: it must not wait, and in a run `no_suspend` prevents that. It may
+/// panic. The heap of the standard library would lose an item then. So this heap makes all comparisons of a step before it
+/// moves any item:
 ///
 /// ```text
-/// items: | a heap: each item is before its children | put since, in any order |
+/// items: | a heap: each item is before its children | newly put, in any order |
 ///                                            settled ^
 /// ```
 pub(super) struct Smallest<T> {
     items: Vec<Numbered<T>>,
-    /// How many of the items, from the first on, form the heap.
+    /// The number of items, from the first on, that form the heap.
     settled: usize,
-    /// The number of the next item; one that is put back goes before all.
+    /// The number of the next item that is put.
     next: i64,
+    /// The number of the next item that is put back: negative and decreasing, so that it precedes all equal items.
     before: i64,
 }
 
@@ -145,17 +147,17 @@ impl<T: Ord> Default for Smallest<T> {
 }
 
 impl<T: Ord> Smallest<T> {
-    /// Makes the first item after the heap part of it.
+    /// Adds the first item behind the heap to the heap.
     #[inline]
     fn settle_one(&mut self) {
         let from = self.settled;
-        let mut waiter = from;
-        while waiter > 0 && self.items[from].is_before(&self.items[(waiter - 1) / 2]) {
-            waiter = (waiter - 1) / 2;
+        let mut position = from;
+        while position > 0 && self.items[from].is_before(&self.items[(position - 1) / 2]) {
+            position = (position - 1) / 2;
         }
-        // From here on nothing panics.
+        // No comparison follows, so no panic can interrupt the moves.
         let mut at = from;
-        while at > waiter {
+        while at > position {
             let parent = (at - 1) / 2;
             self.items.swap(at, parent);
             at = parent;
@@ -163,22 +165,23 @@ impl<T: Ord> Smallest<T> {
         self.settled += 1;
     }
 
-    /// Where the last item of the heap goes when the first is taken out: the path from the root along the smaller children to
-    /// the bottom, and then up again as far as the item has to; mostly that is not far. All items are settled.
+    /// Returns the position of the last item after the first is taken out. All items must be settled. Follows the smaller
+    /// children from the root to the bottom, then goes up until the item fits: usually a short way, since the last item
+    /// comes from the bottom.
     #[inline]
     fn place_of_last(&self) -> usize {
         let Some((last, items)) = self.items.split_last() else { return 0 };
-        let (mut waiter, mut left) = (0, 1);
+        let (mut position, mut left) = (0, 1);
         while left < items.len() {
             let is_right = items.get(left + 1).is_some_and(|right| right.is_before(&items[left]));
-            waiter = left + usize::from(is_right);
-            left = 2 * waiter + 1;
+            position = left + usize::from(is_right);
+            left = 2 * position + 1;
         }
-        // The item that is at `waiter` now will be one step up, above the last one.
-        while waiter > 0 && last.is_before(&items[waiter]) {
-            waiter = (waiter - 1) / 2;
+        // The item that is at `position` now will move one step up and precede the last item.
+        while position > 0 && last.is_before(&items[position]) {
+            position = (position - 1) / 2;
         }
-        waiter
+        position
     }
 
     fn settle_all(&mut self) {
@@ -192,17 +195,17 @@ impl<T: Ord> Smallest<T> {
         if self.items.is_empty() {
             return None;
         }
-        let waiter = self.place_of_last();
-        // From here on nothing panics.
-        self.lift(waiter);
+        let position = self.place_of_last();
+        // No comparison follows, so no panic can interrupt the moves.
+        self.lift(position);
         self.settled -= 1;
-        Some(self.items.swap_remove(waiter).item)
+        Some(self.items.swap_remove(position).item)
     }
 
-    /// Brings the root to `waiter`, and each item on the way one step up.
-    fn lift(&mut self, waiter: usize) {
-        // Places count from 1 here: then the binary digits after the first are the turns from the root to the place.
-        let target = waiter + 1;
+    /// Moves the root to `position`, and each item on the path one step up.
+    fn lift(&mut self, position: usize) {
+        // Counted from 1, the binary digits of a position after the first digit are the path from the root to it.
+        let target = position + 1;
         let mut at = 0;
         for level in (0..target.ilog2()).rev() {
             let child = (target >> level) - 1;
@@ -239,11 +242,11 @@ impl<T: Ord> Items for Smallest<T> {
         no_suspend(|| self.take_first())
     }
 
-    /// As long as the items cannot be compared they are in no particular order.
+    /// If a comparison panics, the items are returned in no particular order.
     fn take_all(&mut self) -> Vec<T> {
         let mut items = take(&mut self.items);
         self.settled = 0;
-        // A sort whose comparison panics keeps all items. The panic hook has told of it.
+        // If a comparison panics, `sort_by` keeps all items. The panic hook has reported the panic.
         let sorted = catch_unwind(AssertUnwindSafe(|| no_suspend(|| items.sort_by(Numbered::order))));
         if let Err(payload) = sorted {
             std::mem::forget(catch_unwind(AssertUnwindSafe(|| drop(payload))));
@@ -256,7 +259,7 @@ impl<T: Ord> Items for Smallest<T> {
 mod tests {
     use super::*;
 
-    /// All orders of putting and taking small numbers, against a sorted list.
+    /// Random sequences of puts and takes of small numbers, compared with a sorted list.
     #[test]
     fn smallest_any_puts_and_takes_agrees_with_sorting() {
         for seed in 0..2000_u64 {
