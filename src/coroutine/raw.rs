@@ -41,12 +41,12 @@
 use super::chain;
 use super::raw_yielder::{Control, Handle, Label, RawYielder, Unwound};
 use super::unwind_tables::{Anchor, In, Last, Out};
+use crate::report::report;
 use crate::stack::arena::Kind;
 use crate::stack::{Shape, Stack, StackError, overflow, pool};
 use corosensei::stack::StackPointer;
 use std::any::Any;
 use std::borrow::Cow;
-use std::io::Write as _;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit, needs_drop};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -321,7 +321,7 @@ impl<H: Handle, R> RawCoroutine<H, R> {
         // SAFETY: this only makes it count as finished, so that nothing resumes it. Its frames are not run, not dropped and
         // not reused: `Drop` leaves a leaked raw coroutine alone, stack and all.
         unsafe { self.inner.force_reset() };
-        let _ = writeln!(std::io::stderr(), "cede: {} {why}; its stack is leaked", self.label());
+        report!("{} {why}; its stack is leaked", self.label());
     }
 
     /// Ends a body that has not finished: drops it if it has not started, else unwinds it, once.
@@ -384,8 +384,7 @@ pub(crate) fn throw_from_drop(payload: Payload, label: &dyn std::fmt::Display) {
     if !panicking() {
         resume_unwind(payload);
     }
-    let _ =
-        writeln!(std::io::stderr(), "cede: {label} panicked while a panic was dropping it; its own panic ends here");
+    report!("{label} panicked while a panic was dropping it; its own panic ends here");
     // A payload whose destructor panics would abort us here.
     if let Err(second) = drop_catching(payload) {
         std::mem::forget(second);

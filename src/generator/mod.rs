@@ -23,11 +23,11 @@ mod yielder;
 use self::delegate::{Chain, Message, Stop};
 use crate::coroutine::raw::{Event, RawCoroutine, StackOptions, drop_catching, throw_from_drop};
 use crate::coroutine::{self, Builder, CoroutineState, State, no_stack};
+use crate::report::report;
 use crate::stack::StackError;
 use crate::stack::arena::Kind;
 use std::error::Error;
 use std::fmt;
-use std::io::Write as _;
 use std::iter::FusedIterator;
 use std::panic::resume_unwind;
 
@@ -376,7 +376,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
             }
             Stop::Returned(value) => drop_catching(value),
             Stop::Raised(error) => {
-                let _ = writeln!(std::io::stderr(), "cede: {} raised while it was dropped: {error}", self.raw.label());
+                report!("{} raised while it was dropped: {error}", self.raw.label());
                 drop_catching(error)
             }
             Stop::Panicked(payload) => Err(payload),

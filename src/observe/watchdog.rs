@@ -8,6 +8,7 @@
 use crate::observe::dump::dump;
 use crate::observe::sampler::{self, SampleResult, Sampler};
 use crate::observe::{Dump, SlowTurn};
+use crate::report::report;
 use crate::scheduler::event_loop::Held;
 use crate::scheduler::progress::{Moment, Progress};
 use crate::scheduler::{self, Worker};
@@ -15,8 +16,7 @@ use crate::stack::StackError;
 use crate::sys::signals::{self, Handled, SAMPLE, SelfPipe};
 use std::cell::Cell;
 use std::ffi::OsString;
-use std::fmt::Display;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -145,7 +145,7 @@ impl Watchdog {
             for (dump, next) in worker.dumps.try_iter() {
                 worker.request.set(next);
                 (asked, under_way) = (None, false);
-                self.print(&format_args!("dump of the run on thread {}: {dump}", self.thread));
+                report!("dump of the run on thread {}: {dump}", self.thread);
             }
             if stop {
                 return;
@@ -175,7 +175,7 @@ impl Watchdog {
         if let SampleResult::Taken(seen) = worker.sampler.look(Some(moment)) {
             let slow = SlowTurn::new(Some(seen), PATIENCE);
             let thread = &self.thread;
-            self.print(&format_args!("the dump of the run on thread {thread} comes when this turn is over: {slow}"));
+            report!("the dump of the run on thread {thread} comes when this turn is over: {slow}");
         }
     }
 
@@ -183,14 +183,8 @@ impl Watchdog {
         match &self.config.on_slow_turn {
             // Its panic has been reported by the hook.
             Some(f) => drop(catch_unwind(AssertUnwindSafe(|| f(slow)))),
-            None => self.print(slow),
+            None => report!("{slow}"),
         }
-    }
-
-    /// In one piece, since several may print.
-    fn print(&self, what: &dyn Display) {
-        // Where stderr cannot be written there is nobody to tell.
-        let _ = io::stderr().write_all(format!("cede: {what}\n").as_bytes());
     }
 }
 

@@ -6,6 +6,7 @@ use super::shutdown::{self, shut_down};
 use super::stall::on_stall;
 use crate::observe::watchdog::{WatchdogConfig, watched};
 use crate::observe::{DeadlockReport, SlowTurn};
+use crate::report::report;
 use crate::scheduler::timers::Clock;
 use crate::scheduler::{Unhandled, Worker};
 use crate::stack::{DEFAULT_SIZE, Shape};
@@ -13,7 +14,6 @@ use crate::task::report_unhandled;
 use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
-use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -225,8 +225,7 @@ impl Config {
         let clock = if self.paused_clock { Clock::paused() } else { Clock::real() };
         let tell_seed = move || {
             if let Some(seed) = self.seed {
-                // Where stderr cannot be written there is nobody to tell.
-                let _ = writeln!(std::io::stderr(), "cede: that run was permuted: Config::seed({seed}) repeats it");
+                report!("that run was permuted: Config::seed({seed}) repeats it");
             }
         };
         let hook = self.unhandled;

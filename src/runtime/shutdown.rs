@@ -1,9 +1,9 @@
 //! The end of a run: nobody is left running when `run` returns.
 #![forbid(unsafe_code)]
 
+use crate::report::report;
 use crate::scheduler::{Mode, WaitSpec, Worker, flags};
 use crate::task::inspect;
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 /// How long tasks have to end after they were unwound.
@@ -59,11 +59,7 @@ pub(super) fn on_shutdown_overdue(worker: &Worker) {
     if worker.mode.get() == Mode::Unwinding {
         return inspect::stop_for_scopes(worker, false);
     }
-    // Where stderr cannot be written there is nobody to tell.
-    let _ = writeln!(
-        std::io::stderr(),
-        "cede: main was cancelled, because the run is deadlocked, and has not returned yet"
-    );
+    report!("main was cancelled, because the run is deadlocked, and has not returned yet");
     if cfg!(panic = "unwind") {
         unwind(worker);
     } else {

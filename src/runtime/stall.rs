@@ -3,9 +3,9 @@
 
 use crate::observe::deadlock::{self, DeadlockReport};
 use crate::observe::watchdog::is_only_thread;
+use crate::report::report;
 use crate::scheduler::{StallAction, Worker};
 use std::cell::{Cell, RefCell};
-use std::io::Write as _;
 use std::rc::Rc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
@@ -50,10 +50,8 @@ pub(super) fn on_stall(
             None => StallAction::Sleep(None),
             Some(_) => {
                 reported.set(true);
-                // Where stderr cannot be written there is nobody to tell.
-                let _ = writeln!(
-                    std::io::stderr(),
-                    "cede: nobody has run for {} ms, and only another thread could change that: {}",
+                report!(
+                    "nobody has run for {} ms, and only another thread could change that: {}",
                     after.as_millis(),
                     deadlock::report(worker)
                 );

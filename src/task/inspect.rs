@@ -2,12 +2,12 @@
 
 use super::{Task, wait};
 use crate::arch::unwind_from;
+use crate::report::report;
 use crate::scheduler::tcb::Tcb;
 use crate::scheduler::{Phase, Worker, flags};
 use crate::stack::arena::Kind;
 use crate::stack::overflow::abort_naming;
 use std::backtrace::Backtrace;
-use std::io::Write as _;
 
 /// Where a suspended task stands: a backtrace of its own stack, which ends at its first function. `None` for one that runs
 /// or has ended, and where the switch is not hand-written.
@@ -78,9 +78,8 @@ pub(crate) fn abandon(worker: &Worker) {
                 "would not end when it was cancelled and unwound; it borrows from its scope and cannot be left behind";
             abort_naming(Kind::Task, tcb.name.borrow().as_deref(), why);
         }
-        let _ = writeln!(
-            std::io::stderr(),
-            "cede: task {} would not end: it was cancelled and {}, and is still there; it is left behind",
+        report!(
+            "task {} would not end: it was cancelled and {}, and is still there; it is left behind",
             Task::of(tcb),
             if cfg!(panic = "unwind") { "unwound" } else { "cannot be unwound where panics abort" }
         );

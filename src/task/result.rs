@@ -3,9 +3,9 @@
 use super::handle::text_in;
 use super::{JoinError, Task};
 use crate::coroutine::raw::{Payload, drop_catching};
+use crate::report::report;
 use crate::scheduler::tcb::{RESULT_WORDS, Tcb};
 use crate::scheduler::worker;
-use std::io::Write as _;
 use std::rc::Rc;
 
 const fn fits<T>() -> bool {
@@ -106,5 +106,5 @@ pub(super) fn unhandled(task: &Task, payload: Payload) {
 /// What is told when no hook was set.
 pub(crate) fn report_unhandled(label: &str, payload: &(dyn std::any::Any + Send)) {
     let text = text_in(payload).unwrap_or("(not a text)");
-    let _ = writeln!(std::io::stderr(), "cede: task {label} panicked, and nobody is left to join it: {text}");
+    report!("task {label} panicked, and nobody is left to join it: {text}");
 }
