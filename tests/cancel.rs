@@ -139,7 +139,7 @@ fn dropping_a_cancel_on_drop_cancels_and_taking_the_handle_out_does_not() {
         let detached = helper("detached").into_inner();
         let forgotten = helper("forgotten");
         sleep(s(1)).unwrap();
-        assert_eq!(kept.state(), TaskState::Waiting("its time to come".into()));
+        assert_eq!(kept.state(), TaskState::Waiting("the end of its sleep".into()));
         drop(dropped);
         drop(detached);
         std::mem::forget(forgotten);
