@@ -1,4 +1,5 @@
-//! Deadlocks: who waits for what, and whether that can ever end.
+//! Deadlock detection: whether a wake of a waiting task can still come, the report of the wait-for graph with its cycle, and
+//! how a deadlock is broken.
 
 use crate::scheduler::tcb::Tcb;
 use crate::scheduler::{Phase, Worker, flags};
@@ -7,32 +8,33 @@ use crate::task::{Reason, Task};
 use std::collections::HashMap;
 use std::fmt;
 
-/// A task that waits, in the report of a deadlock.
+/// A waiting task in a [`DeadlockReport`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stuck {
-    /// Who waits.
+    /// The waiting task.
     pub task: Task,
-    /// What for, in words.
+    /// The reason of the wait, in words.
     pub reason: Reason,
-    /// For whom, if it is a task.
+    /// The task that it waits for, if it joins one.
     pub on: Option<Task>,
-    /// Who holds what it waits for, if it is a lock or the like and a task of this run holds it.
+    /// The task of this run that holds the lock or similar that it waits for, if there is one.
     pub held_by: Option<Task>,
 }
 
-/// Who waits for what when nobody can go on.
+/// The tasks of a run that is deadlocked, or stalled, and what each of them waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadlockReport {
-    /// Everybody who waits, in the order of their numbers.
+    /// All waiting tasks, main included, in the order of their numbers.
     pub tasks: Vec<Stuck>,
-    /// Tasks that wait for each other in a circle, each for the next and the last for the first; empty if there is none.
+    /// Tasks that wait for each other in a cycle: each for the next, and the last for the first. Empty if there is no cycle.
     pub cycle: Vec<Task>,
 }
 
 impl fmt::Display for DeadlockReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.tasks.len();
-        write!(f, "{count} {} and nobody is left to wake them:", if count == 1 { "task waits" } else { "tasks wait" })?;
+        let (tasks, them) = if count == 1 { ("task waits", "it") } else { ("tasks wait", "them") };
+        write!(f, "{count} {tasks}, and no other task can wake {them}:")?;
         for Stuck { task, reason, on, held_by } in &self.tasks {
             write!(f, "\n  task {task} waits for {reason}")?;
             if let Some(on) = on {
@@ -43,7 +45,7 @@ impl fmt::Display for DeadlockReport {
             }
         }
         if let Some(first) = self.cycle.first() {
-            write!(f, "\n  in a circle: ")?;
+            write!(f, "\n  in a cycle: ")?;
             for task in &self.cycle {
                 write!(f, "{task} -> ")?;
             }
@@ -61,18 +63,18 @@ fn for_each_parked(worker: &Worker, mut f: impl FnMut(&Tcb)) {
     });
 }
 
-/// Everybody who waits.
+/// Returns a report of all waiting tasks.
 pub(crate) fn report(worker: &Worker) -> DeadlockReport {
     let mut parked: Vec<*const Tcb> = Vec::new();
     let everybody = everybody(worker);
     for_each_parked(worker, |tcb| parked.push(tcb));
     let holds = |tcb: &Tcb| holder(worker, &everybody, tcb);
-    // SAFETY: TCBs of the table, which stands.
+    // SAFETY: the TCBs belong to `worker.table`, which lives as long as `worker`, and no task ends during this call.
     let mut parked: Vec<&Tcb> = parked.into_iter().map(|tcb| unsafe { &*tcb }).collect();
     parked.sort_by_key(|tcb| tcb.id.get());
     let stuck = |tcb: &&Tcb| {
         let wait = tcb.wait.get();
-        // SAFETY: whoever waits for a task holds a handle to it.
+        // SAFETY: a task that joins another one borrows its handle until the wait ends. The handle keeps the TCB allocated.
         let on = unsafe { wait.on_task.as_ref() }.map(Task::of);
         Stuck { task: Task::of(tcb), reason: Reason::new(wait.reason), on, held_by: holds(tcb).map(Task::of) }
     };
@@ -80,7 +82,7 @@ pub(crate) fn report(worker: &Worker) -> DeadlockReport {
     DeadlockReport { tasks: parked.iter().map(stuck).collect(), cycle }
 }
 
-/// All tasks by their numbers.
+/// Returns all tasks by their numbers.
 pub(super) fn everybody(worker: &Worker) -> HashMap<u64, *const Tcb> {
     let mut everybody: HashMap<u64, *const Tcb> = HashMap::new();
     worker.table.for_each(|tcb| {
@@ -89,20 +91,20 @@ pub(super) fn everybody(worker: &Worker) -> HashMap<u64, *const Tcb> {
     everybody
 }
 
-/// Who holds what a parked task waits for, if that is a task of this run that has not ended.
+/// Returns the holder of the lock or similar that a parked task waits for, if it is a task of this run that has not ended.
 pub(super) fn holder<'a>(worker: &'a Worker, everybody: &HashMap<u64, *const Tcb>, tcb: &Tcb) -> Option<&'a Tcb> {
-    // SAFETY: whoever waits borrows what it waits for.
+    // SAFETY: `holder` points into the lock, which the waiting task borrows until its wait ends.
     let holder = unsafe { tcb.wait.get().holder.as_ref() }?.task_of(worker.run())?;
-    // SAFETY: a TCB of the table, which stands.
+    // SAFETY: the TCB belongs to `worker.table`, which lives as long as `worker`.
     everybody.get(&holder).map(|tcb| unsafe { &**tcb })
 }
 
-/// The circle that leads back to `start`, if there is one.
+/// Returns the cycle of waits that begins and ends at `start`, if there is one.
 fn cycle_from<'a>(start: &'a Tcb, holder: impl Fn(&Tcb) -> Option<&'a Tcb>) -> Option<Vec<Task>> {
     let mut cycle = vec![Task::of(start)];
     let mut at = start;
     loop {
-        // SAFETY: whoever waits for a task holds a handle to it.
+        // SAFETY: as in `report`: the joining task borrows the handle, which keeps the TCB allocated.
         let next = unsafe { at.wait.get().on_task.as_ref() }.or_else(|| holder(at));
         let next = next.filter(|next| next.phase.get() == Phase::Parked)?;
         if std::ptr::eq(next, start) {
@@ -110,14 +112,14 @@ fn cycle_from<'a>(start: &'a Tcb, holder: impl Fn(&Tcb) -> Option<&'a Tcb>) -> O
         }
         let task = Task::of(next);
         if cycle.contains(&task) {
-            return None; // a circle, but without `start`
+            return None; // a cycle that does not contain `start`
         }
         cycle.push(task);
         at = next;
     }
 }
 
-/// Whether every wait is of a kind that only a task of this run can end.
+/// Returns whether only tasks of this run can end the waits of all tasks. Then a stall is a deadlock.
 pub(crate) fn is_closed(worker: &Worker) -> bool {
     let mut closed = true;
     for_each_parked(worker, |tcb| {
@@ -127,12 +129,13 @@ pub(crate) fn is_closed(worker: &Worker) -> bool {
     closed
 }
 
-/// Ends every wait, so that whoever is left can end: nobody else will.
+/// Breaks a deadlock: cancels all waiting tasks, main included, so that each of them can end. Waits that a cancel does not
+/// interrupt end too.
 pub(crate) fn break_waits(worker: &Worker) {
     let mut parked: Vec<*const Tcb> = Vec::new();
     for_each_parked(worker, |tcb| parked.push(tcb));
     for tcb in parked {
-        // SAFETY: a TCB of the table, which stands.
+        // SAFETY: the TCB belongs to `worker.table`, which lives as long as `worker`, and no task runs in between.
         let tcb = unsafe { &*tcb };
         tcb.add_flags(flags::CANCELLED | flags::DEADLOCKED);
         wait::wake_if_interrupted(worker, tcb);

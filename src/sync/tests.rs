@@ -165,7 +165,7 @@ fn a_deadlock_is_reported_with_who_holds_what_and_in_which_circle() {
     let Err(RunError::Deadlock { report, .. }) = outcome else { panic!("no deadlock") };
     let text = report.to_string();
     assert!(text.contains("task 'a' waits for a thing, held by 'b'"), "{text}");
-    assert!(text.ends_with("in a circle: 'a' -> 'b' -> 'a'"), "{text}");
+    assert!(text.ends_with("in a cycle: 'a' -> 'b' -> 'a'"), "{text}");
 }
 
 #[test]
