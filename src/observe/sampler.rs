@@ -199,7 +199,8 @@ impl Sampler {
 
     /// Takes a sample of the running turn. Called by the watchdog. With `moment`, only if it is still that turn.
     pub(crate) fn look(&self, moment: Option<Moment>) -> SampleResult {
-        // SAFETY: no request is pending, so the watchdog owns the cell. The thread is alive: it joins the watchdog before it ends.
+        // SAFETY: no request is pending, so the watchdog owns the cell. The worker's thread is alive: it joins the watchdog
+        // before it ends.
         unsafe {
             (*self.snapshot.get()).moment = moment;
             (*self.snapshot.get()).own_stack = mapped_part(self.bounds, self.inside);
