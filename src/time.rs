@@ -41,7 +41,7 @@ pub fn sleep(duration: Duration) -> Result<(), Cancelled> {
     until(running("sleep").clock.now().checked_add(duration))
 }
 
-/// Waits until the clock of [`now`] reaches `deadline`. With a deadline that has passed, yields.
+/// Waits until the clock of [`now`] reaches `deadline`. If it has passed already, yields once.
 ///
 /// # Errors
 ///
@@ -180,8 +180,8 @@ pub fn after<T: 'static>(duration: Duration, f: impl FnOnce() -> T + 'static) ->
 }
 
 impl<T: 'static> TimerHandle<T> {
-    /// Cancels the delayed call. Returns whether the task had not ended yet. If `f` is already running, it runs in a cancelled
-    /// task: its waits return errors.
+    /// Cancels the delayed call. Returns true if it had not ended yet. If `f` is already running, its task is cancelled: the
+    /// waits in `f` return errors.
     pub fn cancel(&self) -> bool {
         self.task.cancel()
     }

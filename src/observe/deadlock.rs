@@ -21,7 +21,7 @@ pub struct Stuck {
     pub held_by: Option<Task>,
 }
 
-/// The tasks of a run that is deadlocked, or stalled, and what each of them waits for.
+/// A report of a deadlock: the waiting tasks, and what each of them waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadlockReport {
     /// All waiting tasks, main included, in the order of their numbers.

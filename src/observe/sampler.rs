@@ -18,7 +18,7 @@
 //! ```
 //!
 //! After the translation, a return address is code or the address of zeros, and a frame is in a copy or in zeros. The walk
-//! ends at the first return address that is not code, wherever that is. Three more rules make it safe:
+//! ends at the first return address that is not code, wherever that is. Three more precautions are needed:
 //!
 //! * A frame may name saved registers just below the copied part. The words there hold the address of zeros too, because a
 //!   frame pointer of zero would lead to address 8.
@@ -54,9 +54,9 @@ use std::ptr::null;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// The maximum of copied bytes of all stacks.
+/// The maximum number of copied bytes, of all stacks together.
 const MOST: usize = 1 << 20;
-/// The maximum of copied stacks.
+/// The maximum number of copied stacks.
 const STACKS: usize = 8;
 /// The size of the zeros on each side, in bytes: larger than the frame of any function. Few of their pages are ever
 /// touched, so they hardly take memory.
@@ -117,7 +117,7 @@ const COPIED: u32 = 3;
 pub(crate) struct Sampler {
     state: AtomicU32,
     thread: libc::pthread_t,
-    /// The lowest and the highest address to which the thread's own stack may grow.
+    /// The bounds of the thread's own stack: the lowest address to which it may grow, and its top.
     bounds: (usize, usize),
     /// An address in use on the thread's own stack.
     inside: usize,

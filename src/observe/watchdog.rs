@@ -110,6 +110,8 @@ struct Watchdog {
 }
 
 impl Watchdog {
+    /// Installs the signal handlers and opens the self-pipe.
+    ///
     /// # Errors
     ///
     /// If a signal handler cannot be installed, or if no file descriptors for a pipe are left.

@@ -26,7 +26,7 @@ use std::time::Duration;
 /// assert_eq!(answer, 42);
 /// # Ok::<(), cede::RunError<i32>>(())
 /// ```
-#[must_use = "a configuration runs nothing until it is given a main"]
+#[must_use = "a `Config` does nothing until `run` is called"]
 pub struct Config {
     stack_size: usize,
     grace: Duration,
@@ -171,7 +171,7 @@ impl Config {
     ///
     /// ```no_run
     /// # const SIGUSR1: i32 = 10;
-    /// cede::Config::new().dump_on_signal(SIGUSR1).run(|| { /* kill -USR1 says what it does */ })?;
+    /// cede::Config::new().dump_on_signal(SIGUSR1).run(|| { /* kill -USR1 prints a dump */ })?;
     /// # Ok::<(), cede::RunError<()>>(())
     /// ```
     pub fn dump_on_signal(mut self, signal: i32) -> Self {

@@ -12,7 +12,7 @@ use std::fmt;
 
 pub use self::config::Config;
 
-/// Runs `main` and the tasks that it spawns on this thread, and returns what `main` returned.
+/// Runs `main` and the tasks that it spawns on this thread, and returns the value of `main`.
 ///
 /// `main` may borrow, and runs on the thread's own stack. When `main` has returned, the run shuts down: the remaining tasks
 /// are cancelled and awaited. Tasks that do not end within the grace period ([`Config::shutdown_grace`]) are unwound. Tasks
@@ -21,9 +21,12 @@ pub use self::config::Config;
 ///
 /// # Panics
 ///
-/// If `main` panics, with the payload of `main`. If the run is deadlocked, with the report as the message. If the thread is
-/// already inside a run, and if no memory for the stack of the scheduler is left. [`Config::run`] returns the last three as
-/// errors.
+/// * If `main` panics, with the same payload.
+/// * If the run is deadlocked, with the report as the message.
+/// * If the thread is already inside a run.
+/// * If the stack of the scheduler cannot be allocated.
+///
+/// [`Config::run`] returns the last three as errors.
 ///
 /// ```
 /// let mut log = Vec::new();

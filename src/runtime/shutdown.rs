@@ -81,7 +81,7 @@ pub(super) fn on_shutdown_overdue(worker: &Worker) {
     worker.force_unwind_at.set(Some(after_last_grace(worker)));
 }
 
-/// Returns the instant when the 500 ms after a forced unwind are over. If `Instant` cannot represent it, the time is over now.
+/// Returns the end of the 500 ms after a forced unwind, or the current time if `Instant` cannot represent it.
 fn after_last_grace(worker: &Worker) -> Instant {
     let now = worker.clock.now();
     now.checked_add(LAST_GRACE).unwrap_or(now)
