@@ -1,4 +1,4 @@
-//! Values go in with `send`, the running average comes out, and the body returns a result when it is closed.
+//! A generator that receives values by `send`, yields their running average, and returns a result when it is closed.
 //!
 //! cargo run --example averager
 
@@ -7,7 +7,7 @@ use cede::{CoroutineState, Generator, Yielder};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut averager = Generator::new(|y: &Yielder<f64, f64>| {
         let (mut count, mut total, mut average) = (0, 0.0, 0.0);
-        // try_yield: closing arrives as a value, so that there is time for a last word.
+        // `try_yield` returns an error when the generator is closed, so the body can still compute its result.
         while let Ok(sent) = y.try_yield(average) {
             count += 1;
             total += sent;

@@ -1,4 +1,5 @@
-//! Callbacks: called when a task has ended, in their order, and never in the middle of anything.
+//! Callbacks (`on_done`) run after their task has ended, in the order in which they were added, and never inside another
+//! task's turn.
 //!
 //! cargo run --example callbacks
 
@@ -9,7 +10,7 @@ fn main() {
         let mut good = Builder::new().name("good").spawn(|| 6 * 7).unwrap();
         let mut never = Builder::new().name("never").spawn(|| 0).unwrap();
         good.on_done(|done| println!("first: {} came to {:?}", done.task(), done.result()));
-        let removed = good.on_done(|_| println!("nobody sees this"));
+        let removed = good.on_done(|_| println!("never printed"));
         good.on_done(|_| println!("second: callbacks may spawn, but not wait"));
         never.on_done(|done| println!("{} came to {:?}", done.task(), done.result()));
         println!("removed: {}", good.remove_done(removed));

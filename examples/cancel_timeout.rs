@@ -1,4 +1,4 @@
-//! Cancelling a task, cleaning up in it, and limiting how long something may take.
+//! Cancelling a task, clean-up in a cancelled task, and timeouts.
 //!
 //! cargo run --example cancel_timeout
 
@@ -11,7 +11,7 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Waits return an error when the task is cancelled. `?` hands it on, like any other.
+/// Counts down. The waits return an error if the task is cancelled, and `?` propagates it like any other error.
 fn count_down(from: u64) -> Result<&'static str, Cancelled> {
     for n in (1..=from).rev() {
         println!("  {n}");
@@ -28,21 +28,21 @@ fn main() {
             if outcome.is_err() {
                 let why = cede::task::cancelled().expect("it was");
                 println!("  {why}; draining the tanks");
-                // Every later wait would return `Cancelled` too, but in a shield it is not heard.
+                // In a cancelled task every wait returns `Cancelled`, except inside a shield.
                 shield(|| sleep(seconds(5))).expect("a shielded sleep");
             }
             outcome
         });
-        sleep(Duration::from_millis(2500)).expect("nobody cancels main");
+        sleep(Duration::from_millis(2500)).expect("main is not cancelled");
         rocket.cancel_with("a boat is in the way");
         println!("  it came to {:?}", rocket.join().expect("it returns"));
 
         println!("timeout:");
         let limit = Duration::from_millis(2500);
-        // The function runs on this stack, and may borrow. Its waits end when the time is over.
+        // The closure runs on this stack, so it may borrow. When the timeout passes, its waits return `Cancelled`.
         match timeout(limit, || count_down(10)) {
             Ok(outcome) => println!("  in time: {outcome:?}"),
-            // What it returned all the same is in the error.
+            // The error holds the value that the closure returned.
             Err(late) => println!("  {late}: {:?}", late.value),
         }
         match timeout(limit, || count_down(2)) {
@@ -50,6 +50,6 @@ fn main() {
             Err(late) => println!("  {late}: {:?}", late.value),
         }
     };
-    // Nobody really waits: see examples/sleepers.rs.
-    Config::new().paused_clock(true).run(run).expect("nobody waits for ever");
+    // The paused clock makes all sleeps instant: see examples/sleepers.rs.
+    Config::new().paused_clock(true).run(run).expect("no deadlock");
 }

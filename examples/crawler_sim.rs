@@ -1,4 +1,4 @@
-//! A crawler: 1,000 simulated downloads by 50 connections, each page taken as it comes, the slow ones given up.
+//! A crawler: 50 connections share 1,000 simulated downloads from a queue, and give up slow ones after a timeout.
 //!
 //! cargo run --example crawler_sim
 
@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Looks like a page that takes 1 to 997 ms, every time the same.
+/// Simulates a download that takes 1 to 997 ms, depending only on `page`.
 fn download(page: u64) -> Result<usize, Cancelled> {
     let millis = page * 7919 % 997 + 1;
     sleep(Duration::from_millis(millis))?;
@@ -25,7 +25,7 @@ fn main() {
             let pages = Rc::clone(&pages);
             spawn(move || {
                 let (mut bytes, mut done, mut late) = (0, 0, 0);
-                // The borrow ends with this line, so nobody finds the list borrowed while somebody waits.
+                // The closure ends the borrow before the task waits, so no other task finds the queue borrowed.
                 let next = || pages.borrow_mut().pop_front();
                 while let Some(page) = next() {
                     match timeout(Duration::from_millis(900), || download(page)) {
@@ -51,6 +51,6 @@ fn main() {
         }
         println!("{done} pages, {bytes} bytes; {late} were given up");
     };
-    // Nobody really waits: see examples/sleepers.rs.
-    Config::new().paused_clock(true).run(run).expect("nobody waits for ever");
+    // The paused clock makes all sleeps instant: see examples/sleepers.rs.
+    Config::new().paused_clock(true).run(run).expect("no deadlock");
 }

@@ -1,4 +1,4 @@
-//! Two tasks that wait for each other: the run ends with a report instead of silence.
+//! A deadlock of two tasks that wait for each other: the run ends with a report of it.
 //!
 //! cargo run --example deadlock
 
@@ -8,14 +8,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 fn main() {
-    // Nobody outside wakes these tasks, so when all of them wait it is for ever.
+    // A closed world: no other thread wakes these tasks. When all of them wait, it is a deadlock.
     let result = Config::new().closed_world(true).run(|| {
         let waiting: Rc<RefCell<Vec<Unparker>>> = Rc::default();
         let mut tasks = [("fork", "the knife"), ("knife", "the fork")].map(|(name, other)| {
             let waiting = Rc::clone(&waiting);
             let polite = move || {
                 waiting.borrow_mut().push(Unparker::current());
-                let told = park(other); // each wakes the other only after it was woken itself
+                let told = park(other); // each task wakes the other only after it was woken itself
                 waiting.borrow().iter().for_each(Unparker::unpark);
                 told
             };

@@ -1,4 +1,4 @@
-//! What every task is doing: its name, what it waits for, for how long, who could end that, and where it is suspended.
+//! A dump of all tasks: the name of each, what it waits for and for how long, which task it joins, and its backtrace.
 //!
 //! cargo run --example dump
 
@@ -19,7 +19,7 @@ fn wait_tables() -> Result<(), Cancelled> {
 }
 
 fn main() {
-    // A clock that stands still while anybody works, so that the times below are exact.
+    // A paused clock does not advance while a task is ready, so the printed times are exact.
     let config = Config::new().paused_clock(true);
     let evening = config.run(|| {
         let mut waiter = Builder::new().name("waiter").spawn(wait_tables)?;
@@ -30,7 +30,7 @@ fn main() {
             print!("{}: {}", one.task, one.state);
             one.on.iter().for_each(|on| print!(": {on}"));
             println!("{}", one.waited.map_or(String::new(), |waited| format!(", for {} s", waited.as_secs())));
-            // Where the switch is not written by hand there is no stack to be seen.
+            // On targets without a hand-written switch there are no backtraces.
             let functions = one.functions();
             let own = |name: &&&str| functions.iter().any(|function| function.ends_with(**name));
             ["take_order", "wait_tables"].iter().filter(own).for_each(|name| println!("  in {name}"));
@@ -40,5 +40,5 @@ fn main() {
         drop(cook);
         Ok::<(), Box<dyn std::error::Error>>(())
     });
-    evening.expect("no deadlock").expect("stacks enough");
+    evening.expect("no deadlock").expect("stacks are available");
 }

@@ -1,4 +1,4 @@
-//! Waiting for several tasks: all of them, all or none, the first, and whatever their types are.
+//! Waiting for several tasks: for all, for all or the first error, for the first to end, and for tasks of different types.
 //!
 //! cargo run --example gather
 
@@ -6,7 +6,7 @@ use cede::time::sleep;
 use cede::{Config, JoinHandle, gather, join, race, spawn, try_join_all};
 use std::time::Duration;
 
-/// A task that takes its time, and then returns the number that it finds in a text.
+/// Spawns a task that sleeps and then parses a number.
 fn parse(text: &'static str, millis: u64) -> JoinHandle<Result<u32, String>> {
     spawn(move || {
         sleep(Duration::from_millis(millis)).map_err(|cancelled| format!("'{text}': {cancelled}"))?;
@@ -16,26 +16,26 @@ fn parse(text: &'static str, millis: u64) -> JoinHandle<Result<u32, String>> {
 
 fn main() {
     let run = || {
-        // Every result is in its place, errors too.
+        // Results in the order of the tasks, errors included.
         for result in gather([parse("1", 30), parse("two", 10), parse("3", 20)]) {
             println!("gather: {:?}", result.expect("no task panics"));
         }
 
-        // All values or none: the first failure cancels the others, and they are awaited.
+        // All values or an error: the first failure cancels the remaining tasks, which are awaited.
         println!("try_join_all: {:?}", try_join_all([parse("1", 30), parse("2", 10)]).expect("both are numbers"));
         match try_join_all([parse("1", 30), parse("two", 10), parse("3", 5)]) {
             Ok(values) => println!("try_join_all: {values:?}"),
             Err(error) => println!("try_join_all: {error}\n  but there was {:?}", error.values),
         }
 
-        // The first to end wins, and the others are cancelled.
+        // The first task to end wins, and the remaining tasks are cancelled.
         let race = race([parse("1", 30), parse("2", 10), parse("3", 20)]);
         println!("race: won by {:?}, lost by {:?}", race.result, race.losers);
 
-        // Several types.
+        // Tasks of different types.
         let (number, text) = join!(parse("7", 10), spawn(|| "a text"));
         println!("join!: {:?} and {:?}", number.expect("it returns"), text.expect("it returns"));
     };
-    // Nobody really waits: see examples/sleepers.rs.
-    Config::new().paused_clock(true).run(run).expect("nobody waits for ever");
+    // The paused clock makes all sleeps instant: see examples/sleepers.rs.
+    Config::new().paused_clock(true).run(run).expect("no deadlock");
 }

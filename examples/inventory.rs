@@ -1,4 +1,4 @@
-//! A row lock: a thousand buyers, one stock, and a wait between reading it and writing it back.
+//! A row lock: a thousand buyers share one stock, and each waits between reading it and writing it back.
 //!
 //! cargo run --example inventory
 
@@ -8,22 +8,22 @@ use cede::{Config, spawn, time};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Takes one out if there is one, as a database would: read, wait for the disk, write.
+/// Buys one item, if one is left, as a database would: reads the row, waits for the disk, writes the row.
 fn buy(stock: &Mutex<i32>, with_lock: bool) -> Result<bool, Cancelled> {
     let mut row = stock.lock()?;
     let left = *row;
     if with_lock {
-        time::sleep(Duration::from_millis(1))?; // all others wait in line
+        time::sleep(Duration::from_millis(1))?; // all other buyers wait for the lock
     } else {
         drop(row);
-        time::sleep(Duration::from_millis(1))?; // all others read the same number
+        time::sleep(Duration::from_millis(1))?; // all other buyers read the same number
         row = stock.lock()?;
     }
     *row = (left - 1).max(0);
     Ok(left > 0)
 }
 
-/// A thousand want one of 600: how many got one, and how many are left.
+/// Lets a thousand buyers buy from a stock of 600. Returns the number of served buyers and of items left.
 fn sale(with_lock: bool) -> (usize, i32) {
     let stock = Arc::new(Mutex::new(600));
     let buyers: Vec<_> = (0..1000)
@@ -37,7 +37,7 @@ fn sale(with_lock: bool) -> (usize, i32) {
 }
 
 fn main() {
-    // The clock is set forward whenever all wait, so that a thousand milliseconds take none.
+    // The paused clock jumps forward when all tasks wait, so a thousand sleeps of 1 ms take no time.
     for with_lock in [true, false] {
         let (served, left) = Config::new().paused_clock(true).run(|| sale(with_lock)).unwrap();
         println!("locked over the wait: {with_lock}; of 600 there went {served}, and {left} are left");

@@ -1,11 +1,11 @@
-//! Holds N suspended coroutines at once and prints what they cost.
+//! Creates N suspended coroutines and prints their memory cost.
 //!
 //! cargo run --release --example million -- 1000000
 
 use cede::{Coroutine, CoroutineState, Suspender};
 use std::fs::read_to_string;
 
-/// A figure of /proc/self/status in KiB.
+/// Returns a field of /proc/self/status, in KiB.
 fn status(key: &str) -> u64 {
     let status = read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(key));

@@ -1,11 +1,11 @@
-//! Holds N tasks at once, has each take turns, and prints what they cost and what is left when the run is over.
+//! Runs N tasks at once, and prints their memory cost and what remains allocated after the run.
 //!
 //! cargo run --release --example million_tasks -- 1000000
 
 use cede::{spawn, yield_now};
 use std::fs::read_to_string;
 
-/// Resident memory and page tables, in KiB.
+/// Returns the size of resident memory and page tables, in KiB.
 fn memory() -> u64 {
     let status = read_to_string("/proc/self/status").unwrap_or_default();
     let figure = |line: &str| line.split_whitespace().nth(1)?.parse::<u64>().ok();

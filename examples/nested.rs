@@ -1,4 +1,4 @@
-//! Tasks that spawn tasks and join them: a sum over a tree, one task to a node.
+//! Tasks that spawn and join tasks: a sum over a binary tree, with one task per node.
 //!
 //! cargo run --example nested
 
@@ -12,10 +12,10 @@ fn sum(from: u32, to: u32) -> Result<u32, JoinError> {
     }
     let middle = from.midpoint(to);
     let child = |from: u32, to: u32| Builder::new().name(format!("{from}..={to}")).spawn(move || sum(from, to));
-    let mut left = child(from, middle).expect("there is memory for so few");
-    let mut right = child(middle + 1, to).expect("there is memory for so few");
+    let mut left = child(from, middle).expect("stacks are available");
+    let mut right = child(middle + 1, to).expect("stacks are available");
     println!("'{from}..={to}' waits for {} and {}", left.task(), right.task());
-    // The outer result is the task's, the inner what it returned.
+    // The outer `Result` tells how the task ended, the inner one is the value that it returned.
     Ok(left.join()?? + right.join()??)
 }
 

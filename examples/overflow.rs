@@ -1,4 +1,4 @@
-//! A coroutine that runs out of stack is named before the process stops: this example ends by a signal (exit code 134).
+//! A stack overflow: the report names the generator that overflowed before the process aborts (SIGABRT, exit code 134).
 //!
 //! cargo run --example overflow
 
@@ -8,7 +8,7 @@ fn parse(y: &Yielder<u32>, depth: u32) -> u32 {
     if depth.is_multiple_of(100) {
         y.yield_(depth);
     }
-    // An expression that nests (nearly) without end.
+    // Simulates an expression with almost unlimited nesting.
     if depth == u32::MAX { 0 } else { std::hint::black_box(parse(y, depth + 1) + 1) }
 }
 

@@ -1,4 +1,4 @@
-//! The grep pipeline again, its stages tasks that are joined by channels: `cargo run --example pipeline_tasks`.
+//! A pipeline like that of grep, with a task for each stage and channels between them: `cargo run --example pipeline_tasks`.
 
 use cede::spawn;
 use cede::sync::channel::{Receiver, Sender, bounded};
@@ -9,9 +9,10 @@ so is rust
 a python is a snake
 python again";
 
-/// Starts a stage: it reads from `input` and writes to the channel whose end this returns, until either is closed.
+/// Spawns a stage that reads from `input` and writes to a new channel, until one of them is closed. Returns the receiver of
+/// the new channel.
 fn stage<I: 'static, O: 'static>(input: Receiver<I>, mut body: impl FnMut(I, &Sender<O>) + 'static) -> Receiver<O> {
-    // Room for one: a stage is never more than one item ahead of the next.
+    // Capacity 1: backpressure keeps a stage at most one item ahead of the next.
     let (output, next) = bounded(1);
     spawn(move || input.into_iter().for_each(|item| body(item, &output)));
     next
@@ -25,7 +26,7 @@ fn main() {
         let mut number = 0;
         let numbered = stage(all, move |line: String, out| {
             number += 1;
-            let _ = out.send((number, line)); // nobody reads any more: the input will end too
+            let _ = out.send((number, line)); // fails when the next stage has ended; then the input ends too
         });
         let matching = stage(numbered, |(number, line), out| {
             if line.contains("python") {
@@ -35,7 +36,7 @@ fn main() {
         for line in matching.iter().take(2) {
             println!("{line}");
         }
-        drop(matching); // closes the stages before it, one after the other
+        drop(matching); // ends the previous stages, one after the other
         println!("two are enough");
     });
 }

@@ -1,11 +1,13 @@
-//! Producers that are faster than the consumers have to wait for room: `cargo run --example producer_consumer`.
+//! Backpressure: producers that are faster than the consumer wait until the bounded channel has room.
+//!
+//! cargo run --example producer_consumer
 
 use cede::sync::channel::bounded;
 use cede::task::Cancelled;
 use cede::{Config, spawn, time};
 use std::time::Duration;
 
-/// Time stands still while anybody is ready, so that this always prints the same, at once.
+/// Runs with a paused clock, which advances only when no task is ready. So the output is always the same, without delay.
 fn main() {
     let produced = Config::new().paused_clock(true).run(|| {
         let start = time::now();
@@ -24,7 +26,7 @@ fn main() {
                 })
             })
             .collect();
-        drop(sender); // so that the channel ends with the producers
+        drop(sender); // the channel closes when the producers end
 
         let mut consumer = spawn(move || {
             let mut count = 0;

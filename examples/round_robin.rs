@@ -1,4 +1,4 @@
-//! Generators as tasks: each yield is a turn, so their countdowns interleave.
+//! Generators as tasks: each yield ends the turn of its task, so the countdowns interleave.
 //!
 //! cargo run --example round_robin
 

@@ -1,4 +1,4 @@
-//! Tasks that borrow: a scope returns when all its tasks have ended, so they may read and write what is around it.
+//! Scoped tasks that borrow: `scope` returns when all its tasks have ended, so they may borrow local variables.
 //!
 //! cargo run --example scope_borrow
 
@@ -10,7 +10,7 @@ fn main() -> Result<(), ScopeError<usize>> {
     let text = "one two three four five six seven eight";
     let (mut longest, mut letters) = ("", 0);
 
-    // `main` may borrow as well.
+    // The main of a run may borrow, too.
     let words = cede::run(|| {
         scope(|s| {
             s.spawn(|| longest = text.split(' ').max_by_key(|word| word.len()).unwrap_or(""));
@@ -26,7 +26,7 @@ fn main() -> Result<(), ScopeError<usize>> {
     })?;
     println!("{words} words of {letters} letters; the longest is '{longest}'");
 
-    // Whoever finds it tells the others to stop.
+    // The task that finds the book cancels the scope.
     let shelves =
         [&["Emma", "Dracula", "Ulysses", "Walden"][..], &["Candide", "Faust", "Othello"], &["Iliad", "Utopia"]];
     let (mut looked, found) = ([0; 3], Cell::new("nowhere"));
@@ -37,7 +37,7 @@ fn main() -> Result<(), ScopeError<usize>> {
                 s.spawn(move || {
                     for &title in *shelf {
                         if task::check().is_err() {
-                            return; // somebody else was luckier
+                            return; // another task has found it
                         }
                         *looked += 1;
                         if title == "Faust" {
@@ -50,7 +50,7 @@ fn main() -> Result<(), ScopeError<usize>> {
             }
         })
     };
-    cede::run(search).expect("nobody panics");
+    cede::run(search).expect("no task panics");
     println!("found {}, after a look at {looked:?} books", found.get());
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A pool of three connections and eight requests: at most three are in flight, and they come in order.
+//! A connection pool with a semaphore: at most three of eight requests are in flight, and they start in FIFO order.
 //!
 //! cargo run --example semaphore_pool
 
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 fn request(number: u64, pool: &Semaphore, in_flight: &Cell<u32>) -> Result<(), Cancelled> {
-    let _connection = pool.acquire()?; // given back when it is dropped
+    let _connection = pool.acquire()?; // released when it is dropped
     in_flight.set(in_flight.get() + 1);
     println!("request {number} starts, in flight: {}", "#".repeat(in_flight.get() as usize));
     time::sleep(Duration::from_millis(10 + number))?;

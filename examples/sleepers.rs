@@ -1,4 +1,4 @@
-//! Three workers that sleep 1, 2 and 4 seconds: together they take 4, and their results are in order.
+//! Three tasks that sleep 1, 2 and 4 seconds: together they take 4 seconds, and their results are in order.
 //!
 //! cargo run --example sleepers
 
@@ -16,8 +16,8 @@ fn work(name: &str, seconds: u64) -> String {
 }
 
 fn main() {
-    // By a paused clock nobody really waits: when all tasks sleep, it jumps to the next deadline. Leave `paused_clock` out
-    // (or call `cede::run`), and this takes 4 seconds.
+    // With a paused clock the sleeps take no time: when all tasks sleep, the clock jumps to the next deadline. Without
+    // `paused_clock` (or with `cede::run`), this takes 4 seconds.
     let results = Config::new().paused_clock(true).run(|| {
         let start = now();
         let workers = [("Ada", 2), ("Ben", 4), ("Cleo", 1)].map(|(name, seconds)| spawn(move || work(name, seconds)));
@@ -25,7 +25,7 @@ fn main() {
         println!("all together took {} s", (now() - start).as_secs());
         results
     });
-    for result in results.expect("nobody waits for ever") {
+    for result in results.expect("no deadlock") {
         println!("{}", result.expect("no worker panics"));
     }
 }

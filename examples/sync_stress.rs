@@ -1,4 +1,5 @@
-//! Everything in `sync` at once: tasks of six workers and two plain threads, with cancels and deadlines; then it is counted.
+//! A stress test of all types in `sync`: tasks of six workers and two plain threads use them at once, with cancels and
+//! timeouts. Then the counts are checked.
 //!
 //! cargo run --release --example sync_stress -- [--seconds 300] [--tasks 10000]
 
@@ -12,7 +13,7 @@ const WORKERS: u64 = 6;
 const THREADS: u64 = 2;
 const PERMITS: usize = 8;
 
-/// One of each, with counts of what was done to it.
+/// A value of each type of `sync`, with counters of the operations on it.
 struct Things {
     mutex: Mutex<u64>,
     locked: AtomicU64,
@@ -60,7 +61,7 @@ impl Things {
         })
     }
 
-    /// Does one thing. No wait is longer than `patience`.
+    /// Does a random operation. No wait is longer than `patience`.
     fn act(&self, random: &mut Random, patience: Duration) {
         self.calls.fetch_add(1, Relaxed);
         match random.below(9) {
@@ -129,7 +130,7 @@ impl Things {
             return Ok(());
         }
         let waited = condvar.wait_timeout_while(tokens, patience, |tokens| *tokens == 0);
-        // Who was cancelled holds the mutex again, and a token that is there is taken all the same.
+        // A cancelled waiter holds the mutex again, so it can still take a token.
         let tokens = waited.map_or_else(|cancelled| cancelled.into_guard(), |(tokens, _)| Some(tokens));
         if let Some(mut tokens) = tokens.filter(|tokens| **tokens > 0) {
             *tokens -= 1;
@@ -138,20 +139,20 @@ impl Things {
         Ok(())
     }
 
-    /// Nobody is at them any more: compares the counts.
+    /// Compares the counts, after all tasks and threads have ended.
     fn check(&self) {
         let count = |count: &AtomicU64| count.load(Relaxed);
-        assert_eq!(*self.mutex.try_lock().expect("nobody holds it"), count(&self.locked));
-        assert_eq!(self.rwlock.try_write().expect("nobody holds it").1, count(&self.written));
+        assert_eq!(*self.mutex.try_lock().expect("it is unlocked"), count(&self.locked));
+        assert_eq!(self.rwlock.try_write().expect("it is unlocked").1, count(&self.written));
         assert_eq!((self.semaphore.available_permits(), count(&self.inside)), (PERMITS, 0));
-        assert_eq!(count(&self.made), count(&self.taken) + *self.tokens.0.try_lock().expect("nobody holds it"));
+        assert_eq!(count(&self.made), count(&self.taken) + *self.tokens.0.try_lock().expect("it is unlocked"));
         assert_eq!(self.queue.unfinished(), self.queue.len());
         assert_eq!(count(&self.pushed), count(&self.popped) + self.queue.close_now().len() as u64);
         assert_eq!(count(&self.sent), count(&self.received) + self.receiver.try_iter().count() as u64);
     }
 }
 
-/// Marsaglia's xorshift, with his shifts 13, 7 and 17.
+/// A xorshift generator of pseudo-random numbers, with Marsaglia's shifts 13, 7 and 17.
 struct Random(u64);
 
 impl Random {
@@ -163,14 +164,15 @@ impl Random {
     }
 }
 
-/// Lets others run while something is held.
+/// Sometimes yields, so that other tasks run while this one holds a lock or permits.
 fn pause(random: &mut Random) {
     if random.below(4) == 0 && cede::task::current().is_some() {
         yield_now();
     }
 }
 
-/// Tasks that use what this worker alone has, and what all have; some are cancelled and replaced all the time.
+/// Runs tasks that use the values of this worker (`near`) and those of all workers (`far`). Tasks are constantly cancelled and
+/// replaced. Returns the number of operations on `near`.
 fn worker(number: u64, tasks: u64, far: &Arc<Things>, stop: &AtomicBool) -> u64 {
     let near = Things::new();
     cede::run(|| {
@@ -205,7 +207,7 @@ fn worker(number: u64, tasks: u64, far: &Arc<Things>, stop: &AtomicBool) -> u64 
     near.calls.load(Relaxed)
 }
 
-/// Resident memory, in KiB.
+/// Returns the resident memory of the process, in KiB.
 fn resident() -> u64 {
     let text = std::fs::read_to_string("/proc/self/statm").expect("there is /proc");
     text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).expect("pages are a number") * 4

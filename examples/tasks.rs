@@ -1,4 +1,4 @@
-//! The states of tasks as they go: pending, running, waiting, done, cancelled.
+//! The states of tasks: pending, running, waiting, done, cancelled.
 //!
 //! cargo run --example tasks
 

@@ -1,10 +1,10 @@
-//! Push to pull: a scanner that calls back becomes an iterator, without changing the scanner.
+//! From push to pull: a generator turns a scanner with a callback into an iterator, without changes to the scanner.
 //!
 //! cargo run --example tokenizer
 
 use cede::{Generator, Yielder};
 
-/// Somebody else's interface: it calls back for every token and is done when it is done.
+/// A scanner with a push interface, as in a third-party library: calls back for every token.
 fn scan(text: &str, mut on_token: impl FnMut(&str)) {
     let mut rest = text.trim_start();
     while let Some(first) = rest.chars().next() {
@@ -20,7 +20,7 @@ fn tokens(text: &'static str) -> Generator<String> {
 }
 
 fn main() {
-    // An iterator can be looked ahead in, zipped and stopped early; the callback could not.
+    // An iterator can be peeked, zipped and stopped early. A callback cannot.
     let mut tokens = tokens("let x1 = y << 2 + 40;").peekable();
     while let Some(token) = tokens.next() {
         match tokens.peek() {

@@ -1,4 +1,4 @@
-//! A recursion that yields: the yielder is passed down ordinary calls, so depth costs nothing.
+//! A recursive generator: ordinary calls pass the yielder down, so a yield costs the same at every depth.
 //!
 //! cargo run --example tree_walk
 

@@ -6,6 +6,7 @@ compile_error!("cede runs on 64-bit Unix systems: Linux on x86_64 and aarch64 is
 // In layer order, the lowest first: each module uses only lower layers. `tests/layers.rs` enforces that.
 #[path = "../arch/mod.rs"]
 mod arch;
+mod report;
 mod sys;
 pub mod stack;
 pub mod coroutine;

@@ -1,7 +1,7 @@
-//! Time for tasks: sleeping, ticking, and calling later.
+//! Time for tasks: [`sleep`], periodic ticks ([`interval`]), delayed calls ([`after`]), and the clock of the run ([`now`]).
 //!
-//! Deadlines are `Instant`s inside and `Duration`s at the surface. Nothing is early; what is due at the same moment comes in
-//! the order in which it was asked for; a duration too long for the clock (`Duration::MAX`) never comes.
+//! No timer fires early. Timers with the same deadline fire in the order in which they were set. A duration too long for
+//! `Instant`, such as `Duration::MAX`, never passes.
 #![forbid(unsafe_code)]
 
 use crate::task::{JoinError, JoinHandle, spawn};
@@ -9,8 +9,8 @@ use crate::wait::{Cancelled, WaitSpec, running, wait};
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// What time it is: the run's own, which tests can pause ([`Config::paused_clock`](crate::Config::paused_clock)); outside of
-/// a run the real one.
+/// Returns the current time of the run's clock, which tests can pause
+/// ([`Config::paused_clock`](crate::Config::paused_clock)). Outside a run, returns `Instant::now()`.
 ///
 /// ```
 /// cede::run(|| assert!(cede::time::now() <= std::time::Instant::now()));
@@ -19,15 +19,15 @@ pub fn now() -> Instant {
     crate::wait::now()
 }
 
-/// Waits for `duration`, and at least for one turn. Never shorter.
+/// Waits until at least `duration` has passed. With `Duration::ZERO`, yields once.
 ///
 /// # Errors
 ///
-/// [`Cancelled`] if the task is cancelled, before or meanwhile.
+/// [`Cancelled`] if the task is cancelled before or during the wait.
 ///
 /// # Panics
 ///
-/// Outside of a run, in a callback, and inside [`no_suspend`](crate::no_suspend).
+/// If called outside a run, in a callback, or inside [`no_suspend`](crate::no_suspend).
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -40,13 +40,15 @@ pub fn sleep(duration: Duration) -> Result<(), Cancelled> {
     until(running("sleep").clock.now().checked_add(duration))
 }
 
-/// Waits until `deadline`, by the clock of [`now`], and at least for one turn.
+/// Waits until the clock of [`now`] reaches `deadline`. If it has passed already, yields once.
 ///
 /// # Errors
 ///
+/// The errors of [`sleep`].
+///
 /// # Panics
 ///
-/// As [`sleep`].
+/// The panics of [`sleep`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -57,7 +59,7 @@ pub fn sleep_until(deadline: Instant) -> Result<(), Cancelled> {
     until(Some(deadline))
 }
 
-/// `None` is never.
+/// Waits until `deadline`. `None` is a deadline that never comes.
 #[track_caller]
 fn until(deadline: Option<Instant>) -> Result<(), Cancelled> {
     let worker = running("sleep");
@@ -65,24 +67,24 @@ fn until(deadline: Option<Instant>) -> Result<(), Cancelled> {
         crate::yield_now();
         return crate::task::check();
     }
-    // A sleep is ended by its deadline or by a cancel, not by an unpark: a stray one is waited through.
+    // Only the deadline or a cancel ends a sleep. After a spurious wake-up, the task waits again.
     while deadline.is_none_or(|deadline| worker.clock.now() < deadline) {
-        wait(worker, WaitSpec { reason: "its time to come", only_this_run: true, ..WaitSpec::DEFAULT }, deadline)?;
+        wait(worker, WaitSpec { reason: "the end of its sleep", only_this_run: true, ..WaitSpec::DEFAULT }, deadline)?;
     }
     Ok(())
 }
 
-/// Ticks at regular times: see [`interval`].
+/// A timer that ticks periodically. Created by [`interval`].
 #[derive(Clone)]
 pub struct Interval {
     next: Option<Instant>,
     period: Duration,
 }
 
-/// Ticks every `period`, the first time at once.
+/// Creates an interval: a timer that ticks every `period`. The first tick is due at once.
 ///
-/// Ticks are counted from the start, so they do not drift. Those that were missed because the task was late are made up for
-/// at once, one after the other; [`skip_missed`](Interval::skip_missed) drops them instead.
+/// The due times are multiples of `period` after the start, so ticks do not drift. If the task is late, the missed ticks
+/// return at once, one after the other. [`skip_missed`](Interval::skip_missed) drops them instead.
 ///
 /// # Panics
 ///
@@ -100,35 +102,35 @@ pub struct Interval {
 #[doc(alias = "ticker")]
 #[track_caller]
 pub fn interval(period: Duration) -> Interval {
-    assert!(!period.is_zero(), "an interval of no time would tick for ever at once");
+    assert!(!period.is_zero(), "interval: the period must not be zero");
     Interval { next: Some(now()), period }
 }
 
 impl Interval {
-    /// Waits for the next tick, and returns when it was due.
+    /// Waits for the next tick, and returns the time at which it was due.
     ///
     /// # Errors
     ///
-    /// [`Cancelled`] if the task is cancelled; the tick is still to come.
+    /// [`Cancelled`] if the task is cancelled before or during the wait. The tick is not lost: the next call waits for it.
     ///
     /// # Panics
     ///
-    /// As [`sleep`].
+    /// The panics of [`sleep`].
     #[track_caller]
     pub fn tick(&mut self) -> Result<Instant, Cancelled> {
         until(self.next)?;
-        // Only a tick that never comes has no time, and that is not returned from.
+        // `next` is `None` only if the tick never comes, and then `until` does not return `Ok`.
         let due = self.next.unwrap_or_else(now);
         self.next = due.checked_add(self.period);
         Ok(due)
     }
 
-    /// Forgets the ticks that are overdue: the next one is the next that is still to come.
+    /// Drops all overdue ticks. The next tick is the first one that is due in the future.
     pub fn skip_missed(&mut self) {
         let now = now();
         if let Some(next) = self.next.filter(|next| *next <= now) {
-            // In one step, however short the period is and however late it is. At most a period more than the time that has gone
-            // by; what no clock can tell never comes.
+            // One multiplication instead of a loop, which would be slow after a long delay with a short period. The step is at
+            // most one period longer than the delay. If `Instant` cannot represent the result, the next tick never comes.
             let period = self.period.as_nanos();
             let step = ((now - next).as_nanos() / period + 1).checked_mul(period);
             self.next = step.and_then(duration).and_then(|step| next.checked_add(step));
@@ -136,10 +138,10 @@ impl Interval {
     }
 }
 
-/// So many nanoseconds, if a `Duration` can tell.
+/// Converts nanoseconds to a `Duration`, or returns `None` if they do not fit.
 fn duration(nanos: u128) -> Option<Duration> {
     let second = Duration::from_secs(1).as_nanos();
-    // The rest is less than a second.
+    // The remainder is less than a second, so it fits a `u32`.
     Some(Duration::new(u64::try_from(nanos / second).ok()?, (nanos % second) as u32))
 }
 
@@ -149,17 +151,17 @@ impl fmt::Debug for Interval {
     }
 }
 
-/// A call that is to come: see [`after`]. Dropping it leaves the call to come.
+/// A handle of a delayed call. Returned by [`after`]. Dropping it does not cancel the call.
 #[derive(Debug)]
 pub struct TimerHandle<T> {
     task: JoinHandle<Option<T>>,
 }
 
-/// Calls `f` in a task of its own, `duration` from now.
+/// Spawns a task that calls `f` after `duration`.
 ///
 /// # Panics
 ///
-/// As [`spawn`].
+/// The panics of [`spawn`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -177,20 +179,21 @@ pub fn after<T: 'static>(duration: Duration, f: impl FnOnce() -> T + 'static) ->
 }
 
 impl<T: 'static> TimerHandle<T> {
-    /// Keeps the call from coming. True if it had not come yet.
+    /// Cancels the delayed call. Returns true if it had not ended yet. If `f` is already running, its task is cancelled: the
+    /// waits in `f` return errors.
     pub fn cancel(&self) -> bool {
         self.task.cancel()
     }
 
-    /// Waits for the call, and returns what it returned; `None` if it was cancelled.
+    /// Waits for the delayed call, and returns its value, or `None` if it was cancelled before `f` was called.
     ///
     /// # Errors
     ///
-    /// As [`JoinHandle::join`].
+    /// The errors of [`JoinHandle::join`], except that of a task that was cancelled before its first turn.
     #[track_caller]
     pub fn join(mut self) -> Result<Option<T>, JoinError> {
         match self.task.join() {
-            // Before its first turn, so that there was nobody to say so.
+            // Cancelled before its first turn, so the closure could not return `None` itself.
             Err(JoinError::Cancelled) => Ok(None),
             result => result,
         }

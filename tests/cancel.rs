@@ -139,7 +139,7 @@ fn dropping_a_cancel_on_drop_cancels_and_taking_the_handle_out_does_not() {
         let detached = helper("detached").into_inner();
         let forgotten = helper("forgotten");
         sleep(s(1)).unwrap();
-        assert_eq!(kept.state(), TaskState::Waiting("its time to come".into()));
+        assert_eq!(kept.state(), TaskState::Waiting("the end of its sleep".into()));
         drop(dropped);
         drop(detached);
         std::mem::forget(forgotten);
@@ -255,7 +255,7 @@ fn d1_a_body_that_swallows_everything_keeps_run_for_less_than_a_second_after_the
         assert!(took < grace + Duration::from_secs(1), "took {took:?}");
     });
     for name in ["yields", "sleeps", "shields", "times out", "panics"] {
-        assert!(text.contains(&format!("cede: task '{name}' would not end: ")), "{text}");
+        assert!(text.contains(&format!("cede: task '{name}' did not end: ")), "{text}");
     }
     assert!(text.ends_with("exit code Some(0)"), "{text}");
 }

@@ -274,7 +274,7 @@ fn a_shielded_wait_in_a_certain_deadlock_ends() {
 fn a80_a_wait_of_everybody_is_an_error_and_main_is_told_by_value() {
     let result = Config::new().run(|| (park("nobody"), sleep(s(3600)), 7));
     let Err(RunError::Deadlock { report, outcome }) = result else { panic!("no deadlock") };
-    assert_eq!(report.to_string(), "1 task waits and nobody is left to wake them:\n  task 'main' waits for nobody");
+    assert_eq!(report.to_string(), "1 task waits, and no other task can wake it:\n  task 'main' waits for nobody");
     assert_eq!(
         outcome.unwrap(),
         (Err(Cancelled), Err(Cancelled), 7),

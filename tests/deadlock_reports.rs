@@ -30,7 +30,7 @@ fn a_deadlock_is_reported_with_names_reasons_and_who_waits_for_whom() {
     }));
     assert_eq!(
         report.to_string(),
-        "3 tasks wait and nobody is left to wake them:\
+        "3 tasks wait, and no other task can wake them:\
          \n  task 'main' waits for a task to end: 'b'\
          \n  task 'a' waits for the key\
          \n  task 'b' waits for a task to end: 'a'"
@@ -39,7 +39,7 @@ fn a_deadlock_is_reported_with_names_reasons_and_who_waits_for_whom() {
     assert_eq!((report.tasks[1].reason, report.tasks[1].on.is_none()), ("the key".into(), true));
     assert!(report.cycle.is_empty());
     let error: RunError<()> = RunError::Deadlock { report, outcome: Ok(()) };
-    assert!(error.to_string().starts_with("deadlock: 3 tasks wait and nobody is left to wake them:\n"));
+    assert!(error.to_string().starts_with("deadlock: 3 tasks wait, and no other task can wake them:\n"));
     // Main was interrupted too, and what it made of that is kept.
     assert!(outcome.unwrap().starts_with("Err(Interrupted) "));
 }
@@ -48,7 +48,7 @@ fn a_deadlock_is_reported_with_names_reasons_and_who_waits_for_whom() {
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a_deadlock_keeps_the_panic_of_main_and_run_panics_with_the_report() {
     let (report, outcome) = deadlock(Config::new().closed_world(true).run(|| park("nothing").expect("a wake")));
-    assert_eq!(report.to_string(), "1 task waits and nobody is left to wake them:\n  task 'main' waits for nothing");
+    assert_eq!(report.to_string(), "1 task waits, and no other task can wake it:\n  task 'main' waits for nothing");
     assert!(panic_text(outcome).starts_with("a wake"));
     let text = panic_text(caught(|| run(|| park("nothing"))));
     assert_eq!(text, format!("deadlock: {report}"));
@@ -188,8 +188,8 @@ fn a_wait_that_another_thread_may_end_is_reported_once_and_does_not_fail() {
         });
         assert_eq!(value.unwrap(), 5);
     });
-    let report = "cede: nobody has run for 40 ms, and only another thread could change that: 2 tasks wait and nobody is \
-                  left to wake them:\n  task 'main' waits for a task to end: 'slow'\n  task 'slow' waits for a thread\n";
+    let report = "cede: no task has run for 40 ms, and only another thread can wake one: 2 tasks wait, and no other task \
+                  can wake them:\n  task 'main' waits for a task to end: 'slow'\n  task 'slow' waits for a thread\n";
     assert_eq!(text.matches("cede: ").count(), 1, "{text}");
     assert!(text.contains(report) && text.ends_with("exit code Some(0)"), "{text}");
 }

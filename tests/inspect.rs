@@ -67,7 +67,7 @@ fn a_dump_names_everybody_once_with_state_reason_time_and_whom_it_waits_for() {
                 .collect();
             let expected = [
                 ("'main'", "running", None, None),
-                ("'sleeper'", "waiting: its time to come", Some(7), None),
+                ("'sleeper'", "waiting: the end of its sleep", Some(7), None),
                 ("'first'", "waiting: a task to end", Some(7), Some("sleeper")),
                 ("'second'", "waiting: a task to end", Some(7), Some("first")),
                 ("#6", "waiting: nothing in particular", Some(7), None),
@@ -78,7 +78,7 @@ fn a_dump_names_everybody_once_with_state_reason_time_and_whom_it_waits_for() {
             let text = dump.to_string();
             assert!(
                 text.starts_with(
-                    "6 tasks\ntask 'main' (#1), running\ntask 'sleeper' (#3), waiting: its time to come, for 7.0s"
+                    "6 tasks\ntask 'main' (#1), running\ntask 'sleeper' (#3), waiting: the end of its sleep, for 7.0s"
                 ),
                 "{text}"
             );
@@ -398,7 +398,8 @@ fn a_dump_that_cannot_come_names_the_task_that_is_in_its_way() {
     if let Some(mut subject) = Subject::start("a_dump_that_cannot_come_names_the_task_that_is_in_its_way") {
         subject.prints(&["ready"]);
         subject.signal(libc::SIGUSR1);
-        subject.prints(&["comes when this turn is over: task 'stubborn' (#3) has kept all others waiting for 1.0s"]);
+        subject
+            .prints(&["comes when this turn is over: task 'stubborn' (#3) has kept all other tasks waiting for 1.0s"]);
         if SAMPLES {
             subject.prints(&["read"]);
         }
@@ -696,7 +697,7 @@ fn watch_of_a_deep_stack_shows_what_is_innermost() {
 #[test]
 fn a_mutex_that_is_held_over_a_wait_and_hangs_the_worker_is_named() {
     if let Some(mut subject) = Subject::start("a_mutex_that_is_held_over_a_wait_and_hangs_the_worker_is_named") {
-        subject.prints(&["cede: task 'second' (#4) has kept all others waiting for "]);
+        subject.prints(&["cede: task 'second' (#4) has kept all other tasks waiting for "]);
         if SAMPLES {
             subject.prints(&["lock"]);
         }

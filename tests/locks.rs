@@ -77,7 +77,7 @@ fn a61_who_locks_twice_waits_for_itself_and_the_report_says_so() {
     });
     let text = report.to_string();
     assert!(text.contains("\n  task 'twice' waits for a mutex, held by 'twice'\n"), "{text}");
-    assert!(text.ends_with("\n  in a circle: 'twice' -> 'twice'"), "{text}");
+    assert!(text.ends_with("\n  in a cycle: 'twice' -> 'twice'"), "{text}");
 }
 
 #[test]
@@ -97,11 +97,11 @@ fn two_tasks_with_two_mutexes_are_reported_with_who_holds_what_and_the_circle() 
     });
     assert_eq!(
         report.to_string(),
-        "3 tasks wait and nobody is left to wake them:\
+        "3 tasks wait, and no other task can wake them:\
          \n  task 'main' waits for a task to end: 'plato'\
          \n  task 'plato' waits for a mutex, held by 'kant'\
          \n  task 'kant' waits for a mutex, held by 'plato'\
-         \n  in a circle: 'plato' -> 'kant' -> 'plato'"
+         \n  in a cycle: 'plato' -> 'kant' -> 'plato'"
     );
     assert_eq!(report.tasks[1].held_by.as_ref(), Some(&report.tasks[2].task));
 }

@@ -35,8 +35,8 @@ fn a_child_that_will_not_end_stops_the_process_and_is_named() {
         });
         unreachable!("run returned: {}", outcome.is_ok());
     });
-    let expected = "cede: task 'endless' would not end when it was cancelled and unwound; it borrows from its scope and cannot \
-                    be left behind";
+    let expected = "cede: task 'endless' did not end when it was cancelled and unwound; it borrows from its scope, so it \
+                    cannot be abandoned";
     assert!(text.contains(expected) && !text.contains("unreachable"), "{text}");
     assert!(text.ends_with("exit code None"), "it was stopped by a signal: {text}");
 }
@@ -64,7 +64,7 @@ fn the_one_that_will_not_end_is_named_and_not_those_who_wait_for_it() {
         });
         unreachable!("run returned: {}", outcome.is_ok());
     });
-    assert!(text.contains("cede: task 'deaf' would not end when it was cancelled and unwound"), "{text}");
+    assert!(text.contains("cede: task 'deaf' did not end when it was cancelled and unwound"), "{text}");
     assert!(!text.contains("depth"), "{text}");
 }
 
@@ -94,7 +94,7 @@ fn a_child_that_will_not_end_stops_the_process_also_when_main_waits_for_it_in_a_
         text.contains("cede: main was cancelled, because the run is deadlocked, and has not returned yet"),
         "{text}"
     );
-    assert!(text.contains("cede: task 'deaf' would not end when it was cancelled and unwound; it borrows"), "{text}");
+    assert!(text.contains("cede: task 'deaf' did not end when it was cancelled and unwound; it borrows"), "{text}");
     assert!(text.ends_with("exit code None"), "it was stopped by a signal: {text}");
 }
 

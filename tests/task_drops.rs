@@ -113,7 +113,7 @@ fn a_result_that_will_not_let_go_is_left_behind_by_name_and_of_a_scope_stops_the
         let _ = Config::new().shutdown_grace(Duration::from_millis(20)).run(|| scope(|s| drop(s.spawn(stays))).is_ok());
         eprintln!("the second run is over");
     });
-    assert!(text.contains("#3 would not end"), "{text}");
+    assert!(text.contains("#3 did not end"), "{text}");
     assert!(text.contains("the first run is over") && !text.contains("the second run is over"), "{text}");
-    assert!(text.contains("it borrows from its scope and cannot be left behind"), "{text}");
+    assert!(text.contains("it borrows from its scope, so it cannot be abandoned"), "{text}");
 }

@@ -153,7 +153,7 @@ fn a_task_that_swallows_even_its_unwinding_is_left_behind_and_named() {
     });
     let told = |name: &str| {
         text.contains(&format!(
-            "cede: task '{name}' would not end: it was cancelled and unwound, and is still there; it is left behind\n"
+            "cede: task '{name}' did not end: it was cancelled and unwound, and is still alive; it is abandoned, and its stack is leaked\n"
         ))
     };
     assert!(told("stubborn") && told("deaf") && text.ends_with("exit code Some(0)"), "{text}");

@@ -1,11 +1,11 @@
-//! The command line: what is asked for, with the options that override each other already settled.
+//! Parsing of the command line. Resolves options that override each other.
 
 use lexopt::{Arg, Parser};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
-/// What `--help` prints.
+/// The text of `--help`.
 pub(crate) const HELP: &str = "\
 Usage: grep [OPTION]... PATTERN [FILE|DIR]...
 Print the lines of each FILE, and of each file in each DIR, that match PATTERN.
@@ -28,37 +28,37 @@ The exit status is 0 if a line is selected, 1 if none is, and 2 if there was an 
 though with -q it is 0 as soon as a line is selected.
 ";
 
-/// What an error in the command line ends with.
+/// The end of the message about a wrong command line.
 const USAGE: &str = "\
 Usage: grep [OPTION]... PATTERNS [FILE]...
 Try 'grep --help' for more information.
 ";
 
-/// What is printed of an input.
+/// The kind of output for an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Show {
     /// The selected lines.
     Lines,
     /// The matches in them (`-o`).
     Matches,
-    /// How many lines are selected (`-c`).
+    /// The number of selected lines (`-c`).
     Count,
     /// The input's name if a line is selected (`-l`).
     Name,
-    /// Only the exit code tells (`-q`).
+    /// Nothing; only the exit code tells the result (`-q`).
     Nothing,
 }
 
-/// A command line as it was understood.
+/// The options of a search.
 #[derive(Debug)]
 pub(crate) struct Options {
-    /// The pattern as it was given.
+    /// The pattern, as given on the command line.
     pub pattern: Vec<u8>,
-    /// What to search, in this order.
+    /// The files and directories to search, in this order.
     pub operands: Vec<OsString>,
     /// Whether the pattern is a literal (`-F`).
     pub fixed: bool,
-    /// Whether the case of ASCII letters counts for nothing (`-i`).
+    /// Whether the case of ASCII letters is ignored (`-i`).
     pub ignore_case: bool,
     /// Whether the lines that do not match are selected (`-v`).
     pub invert: bool,
@@ -66,19 +66,19 @@ pub(crate) struct Options {
     pub numbers: bool,
     /// Whether names are printed.
     pub names: bool,
-    /// What is printed.
+    /// The kind of output.
     pub show: Show,
     /// Whether the first selected line ends the whole run (`-q`).
     pub quiet: bool,
 }
 
 impl Options {
-    /// Whether text of the inputs is printed, of lines or of matches. Of a binary file it never is.
+    /// Returns whether lines or matches are printed. For a binary file they never are.
     pub(crate) fn prints_text(&self) -> bool {
         matches!(self.show, Show::Lines | Show::Matches)
     }
 
-    /// Whether the first selected line of an input tells everything about it.
+    /// Returns whether the first selected line of an input decides its whole output.
     pub(crate) fn first_is_enough(&self, binary: bool) -> bool {
         match self.show {
             Show::Lines | Show::Matches => binary,
@@ -88,7 +88,7 @@ impl Options {
     }
 }
 
-/// What a command line asks for.
+/// A parsed command line.
 #[derive(Debug)]
 pub(crate) enum Request {
     /// A search.
@@ -100,7 +100,7 @@ pub(crate) enum Request {
     },
 }
 
-/// Why there will be no search.
+/// The error of a command line that is refused.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     /// The whole text to print.
@@ -125,7 +125,7 @@ struct Letters {
 }
 
 impl Letters {
-    /// Takes note of an option; `None` if there is none of that name.
+    /// Sets an option. Returns `None` if there is no option with this letter.
     fn set(&mut self, letter: char) -> Option<()> {
         match letter {
             'E' => self.extended = true,
@@ -144,12 +144,12 @@ impl Letters {
         Some(())
     }
 
-    /// Refuses the command line, with the letters seen before the mistake.
+    /// Makes the error of the command line, with the letters seen before the mistake.
     fn refuse(&self, text: String) -> Refusal {
         Refusal { text, quiet: self.quiet }
     }
 
-    /// What is shown when several options speak of it, as grep ranks them.
+    /// Returns the kind of output. If several options set it, they rank as in grep.
     fn show(&self) -> Show {
         match self {
             Letters { quiet: true, .. } => Show::Nothing,
@@ -161,12 +161,12 @@ impl Letters {
     }
 }
 
-/// Reads the command line of this process.
+/// Parses the command line of this process.
 pub(crate) fn parse() -> Result<Request, Refusal> {
     let mut letters = Letters::default();
     let mut values = Vec::new();
     let mut help = false;
-    // By POSIX the first operand ends the options, and even `--` is an operand behind it. GNU asks for this variable.
+    // In POSIX the first operand ends the options, and even `--` after it is an operand. GNU does this if the variable is set.
     let operands_end_options = std::env::var_os("POSIXLY_CORRECT").is_some();
     let mut parser = Parser::from_env();
     loop {

@@ -1,34 +1,34 @@
-//! What travels through the pipeline, and the tray on which it comes back.
+//! The blocks that pass through the pipeline, and the tray that returns them for reuse.
 
 use crate::window::Window;
 use std::cell::Cell;
 use std::ops::Range;
 use std::rc::Rc;
 
-/// A run of whole lines of one input, and what the stages have to tell each other about it.
+/// A sequence of whole lines of one input, with the results of the stages.
 ///
-/// A block for every line would cost more than the search itself. A block holds what one read brought in, and its
-/// buffers go round: what the printer is done with, the source fills again.
+/// A block for every line would cost more than the search itself. So a block holds the lines of one read, and its buffers
+/// are reused: the source refills the blocks that the printer has finished.
 #[derive(Debug, Default)]
 pub(crate) struct Block {
-    /// The name of the input, as it is printed.
+    /// The name of the input, as printed.
     pub name: Rc<[u8]>,
-    /// The lines, within the buffer that they were read into.
+    /// The lines, in the buffer into which they were read.
     pub window: Window,
     /// Whether the input is known to be a binary file.
     pub binary: bool,
     /// Whether the input ends with this block.
     pub last: bool,
-    /// Why the input, or the rest of it, could not be read.
+    /// The error that kept the input, or the rest of it, from being read.
     pub problem: Option<String>,
-    /// What the matcher found.
+    /// The selected lines. Set by the matcher.
     pub found: Found,
-    /// Set by the printer: nothing more of this input is wanted.
+    /// Whether the rest of this input need not be read. Set by the printer.
     pub enough: bool,
 }
 
 impl Block {
-    /// Makes it the first block of an input, with no lines in it yet.
+    /// Prepares the block for the start of an input. It has no lines yet.
     pub(crate) fn begin(&mut self, name: Rc<[u8]>) {
         self.name = name;
         self.window.clear();
@@ -39,19 +39,19 @@ impl Block {
     }
 }
 
-/// The selected lines of a block. All places are offsets into its text.
+/// The selected lines of a block. All positions are offsets into its text.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// How many lines are selected. Where one is enough, no more are looked for.
+    /// The number of selected lines. If one is enough, the search stops after the first.
     pub lines: u64,
-    /// The selected lines in runs, line ends included, if lines are to be printed.
+    /// The selected lines in runs, line ends included, if lines are printed.
     pub runs: Vec<Range<usize>>,
-    /// The matches that are not empty, if they are to be printed or coloured.
+    /// The matches that are not empty, if matches are printed or coloured.
     pub matches: Vec<Range<usize>>,
 }
 
 impl Found {
-    /// Forgets everything.
+    /// Removes all results.
     pub(crate) fn clear(&mut self) {
         self.lines = 0;
         self.runs.clear();
@@ -59,17 +59,17 @@ impl Found {
     }
 }
 
-/// Where the last stage leaves a block that it is done with, for the first one to use again.
+/// A place for one finished block. The last stage puts it there, and the first stage reuses it.
 #[derive(Clone, Default)]
 pub(crate) struct Tray(Rc<Cell<Option<Block>>>);
 
 impl Tray {
-    /// Leaves a block.
+    /// Puts a block on the tray.
     pub(crate) fn put(&self, block: Block) {
         self.0.set(Some(block));
     }
 
-    /// Takes the block away, or a new one if there is none.
+    /// Takes the block from the tray, or a new block if the tray is empty.
     pub(crate) fn take(&self) -> Block {
         self.0.take().unwrap_or_default()
     }

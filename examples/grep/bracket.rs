@@ -1,17 +1,18 @@
-//! POSIX bracket expressions (`[^]a-f[:digit:]]`) as sets of bytes, written out again as classes of the `regex` crate.
+//! POSIX bracket expressions (`[^]a-f[:digit:]]`): parses them as sets of bytes and writes them as classes of the `regex`
+//! crate.
 
 use std::fmt::Write;
 
-/// What grep says when a bracket expression does not end.
+/// The message of grep for a bracket expression without an end.
 const UNMATCHED: &str = "Unmatched [, [^, [:, [., or [=";
-/// What grep says of a range that runs backwards or has no single byte at one of its ends.
+/// The message of grep for a range that runs backwards, or whose ends are not single bytes.
 const BAD_RANGE: &str = "Invalid range end";
-/// What grep says of a collating symbol longer than the single byte that the C locale knows.
+/// The message of grep for a collating symbol of several bytes. The C locale has only symbols of one byte.
 const BAD_SYMBOL: &str = "Invalid collation character";
 
-/// One thing between the brackets.
+/// An element of a bracket expression.
 enum Element {
-    /// A byte as itself or as `[.x.]`: the only kind that may stand at an end of a range.
+    /// A byte, written as itself or as `[.x.]`. Only this kind may be an end of a range.
     Byte(u8),
     /// `[=x=]`; in the C locale `x` is its only member.
     Equivalent(u8),
@@ -19,10 +20,11 @@ enum Element {
     Class(fn(u8) -> bool),
 }
 
-/// Reads a bracket expression whose `[` is gone from `rest`, takes it off there and appends the class to `out`.
+/// Parses the bracket expression at the front of `rest`, whose `[` was removed already. Removes it from `rest` and appends the
+/// class to `out`.
 ///
-/// That `-i` makes other letters match too is left to `regex`. It matters here only for what is refused: the ends of a
-/// range are then compared as capitals.
+/// With `-i`, `regex` makes the other case of letters match. Here the option only affects which ranges are refused: their
+/// ends are compared as capitals.
 pub(crate) fn translate(rest: &mut &[u8], ignore_case: bool, out: &mut String) -> Result<(), &'static str> {
     let rank = |byte: u8| if ignore_case { byte.to_ascii_uppercase() } else { byte };
     let negated = rest.starts_with(b"^");
@@ -34,7 +36,7 @@ pub(crate) fn translate(rest: &mut &[u8], ignore_case: bool, out: &mut String) -
     }
     let mut set = [false; 256];
     let mut first = true;
-    // A `]` in first place is a member.
+    // A `]` in the first position is a member.
     while first || !rest.starts_with(b"]") {
         if !first && rest.starts_with(b"-") && rest.get(1).is_some_and(|&next| next != b']') {
             return Err(BAD_RANGE);
@@ -55,13 +57,13 @@ pub(crate) fn translate(rest: &mut &[u8], ignore_case: bool, out: &mut String) -
         (low..=high).for_each(|byte| set[usize::from(byte)] = true);
     }
     *rest = &rest[1..];
-    // No member may match a line end, and neither may what is left after a negation.
+    // The class must not match a line end, negated or not.
     set[usize::from(b'\n')] = negated;
     push_class(&set, negated, out);
     Ok(())
 }
 
-/// Whether a `-` with a range end behind it comes next; one before the closing bracket is a member.
+/// Returns whether the `-` of a range comes next. A `-` before the closing bracket is a member instead.
 fn at_range(rest: &[u8]) -> Result<bool, &'static str> {
     match rest {
         [b'-', b']', ..] => Ok(false),
@@ -71,7 +73,7 @@ fn at_range(rest: &[u8]) -> Result<bool, &'static str> {
     }
 }
 
-/// Takes one element off the front of `rest`.
+/// Parses and removes the element at the front of `rest`.
 fn element(rest: &mut &[u8]) -> Result<Element, &'static str> {
     let (&byte, behind) = rest.split_first().ok_or(UNMATCHED)?;
     *rest = behind;
@@ -91,7 +93,7 @@ fn element(rest: &mut &[u8]) -> Result<Element, &'static str> {
     }
 }
 
-/// The bytes of a named class in the C locale.
+/// Returns the predicate of a named class in the C locale.
 fn class(name: &[u8]) -> Option<fn(u8) -> bool> {
     Some(match name {
         b"alpha" => |byte| byte.is_ascii_alphabetic(),
@@ -110,7 +112,7 @@ fn class(name: &[u8]) -> Option<fn(u8) -> bool> {
     })
 }
 
-/// Puts an element that is not part of a range into the set.
+/// Adds an element that is not part of a range to the set.
 fn add(set: &mut [bool; 256], element: Element) {
     match element {
         Element::Byte(byte) | Element::Equivalent(byte) => set[usize::from(byte)] = true,
@@ -118,8 +120,8 @@ fn add(set: &mut [bool; 256], element: Element) {
     }
 }
 
-/// Whether this is `[:space:]` where `[[:space:]]` was meant: colons at both ends, and neither a range nor a named
-/// class between them. GNU grep refuses it rather than match a surprising set.
+/// Returns whether the expression looks like `[:space:]`, where `[[:space:]]` was meant: colons at both ends, and neither a
+/// range nor a named class between them. Like GNU grep, `translate` refuses it instead of matching a surprising set.
 fn looks_like_a_bare_class(rest: &[u8]) -> bool {
     let Some(end) = rest.iter().skip(1).position(|&byte| byte == b']').map(|at| at + 1) else {
         return false;
@@ -132,10 +134,10 @@ fn looks_like_a_bare_class(rest: &[u8]) -> bool {
     }
 }
 
-/// Writes the set as explicit ranges. A negation is left to `regex`, which folds the case of a class before it negates.
+/// Writes the set as explicit ranges. A negation is passed to `regex`, which folds the case of a class before negating it.
 fn push_class(set: &[bool; 256], negated: bool, out: &mut String) {
     if !set.contains(&true) {
-        // `[]` would not be a class. Only a range that runs backwards until its case is folded leaves nothing.
+        // `[]` would not be a class. Only a range that runs backwards before its case is folded gives an empty set.
         out.push_str(r"[^\x00-\xFF]");
         return;
     }
@@ -144,7 +146,7 @@ fn push_class(set: &[bool; 256], negated: bool, out: &mut String) {
     while byte < set.len() {
         let run = set[byte..].iter().take_while(|&&member| member).count();
         if run > 0 {
-            // Writing to a String cannot fail.
+            // Writing to a `String` cannot fail.
             let _ = write!(out, r"\x{byte:02X}-\x{:02X}", byte + run - 1);
         }
         byte += run + 1;

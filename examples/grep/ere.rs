@@ -1,34 +1,34 @@
-//! GNU's extended regular expressions, in the C locale, written out again in the syntax of the `regex` crate.
+//! GNU's extended regular expressions in the C locale, translated to the syntax of the `regex` crate.
 //!
-//! The two syntaxes look alike and differ in many small things: what `\d`, `a+?`, `a{,3}`, `[\n]` or a leading `*`
-//! mean, and that a pattern is made of bytes. So nothing is passed through: each element is read the way GNU grep
-//! reads it and written in a form that `regex` can only take one way. Nothing that is written can match a line end.
+//! The two syntaxes look alike but differ in many details: the meaning of `\d`, `a+?`, `a{,3}`, `[\n]` and of a leading `*`,
+//! and that a pattern consists of bytes. So nothing is passed through: each element is parsed as GNU grep parses it, and
+//! written in a form with only one meaning for `regex`. No translation can match a line end.
 //!
-//! GNU grep itself has two readers: the one that selects lines, and the C library's, which has to accept the pattern
-//! as well and finds the matches for `-o`. They disagree about a repetition with nothing to repeat (`^*a`, `{1}a`).
-//! The first one is followed here.
+//! GNU grep itself has two parsers. Its own parser selects lines. The parser of the C library must accept the pattern too, and
+//! finds the matches for `-o`. The two disagree about a repetition with nothing to repeat (`^*a`, `{1}a`). The translation
+//! follows grep's own parser.
 
 use crate::bracket;
 use crate::interval::{self, Interval};
 use crate::required::Required;
 use std::fmt::Write;
 
-/// What grep says of an interval beyond [`interval::MOST`], and of a pattern that compiles to too much.
+/// The message of grep for an interval beyond [`interval::MOST`], and for a pattern whose compiled form is too large.
 pub(crate) const TOO_BIG: &str = "Regular expression too big";
-/// What grep says of a pattern that nests too deep.
+/// The message of grep for a pattern that nests too deep.
 pub(crate) const TOO_DEEP: &str = "stack overflow";
 
 /// A translated pattern.
 pub(crate) struct Translation {
     /// The pattern in the syntax of `regex`.
     pub(crate) syntax: String,
-    /// The longest literal that was found to be part of every match; empty if there is none.
+    /// The longest known literal that every match contains. Empty if there is none.
     pub(crate) required: Vec<u8>,
-    /// Whether the pattern is this literal and nothing else.
+    /// Whether the pattern consists only of this literal.
     pub(crate) plain: bool,
 }
 
-/// Translates a whole pattern. Its lines are alternatives, each of which has to be complete in itself.
+/// Translates a whole pattern. Its lines are alternatives, and each must be a complete pattern.
 pub(crate) fn translate(pattern: &[u8], ignore_case: bool) -> Result<Translation, &'static str> {
     let mut syntax = String::new();
     let mut required = Required::default();
@@ -43,77 +43,78 @@ pub(crate) fn translate(pattern: &[u8], ignore_case: bool) -> Result<Translation
     Ok(Translation { syntax, required, plain })
 }
 
-/// Appends a pattern that matches these bytes and nothing else.
+/// Appends a pattern that matches only these bytes.
 pub(crate) fn push_literal(bytes: &[u8], out: &mut String) {
     for &byte in bytes {
         push_byte(byte, out);
     }
 }
 
-/// Appends one byte as itself. Escaped by its number it is never syntax, and above 0x7F not part of a character.
+/// Appends a pattern that matches one byte. Escaped by its number, the byte is never syntax, and above 0x7F not a part of a
+/// character.
 fn push_byte(byte: u8, out: &mut String) {
     if byte.is_ascii_alphanumeric() {
         out.push(char::from(byte));
     } else {
-        // Writing to a String cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(out, r"\x{byte:02X}");
     }
 }
 
-/// What a repetition would apply to: the element that was written last.
+/// The last written element, to which a repetition would apply.
 #[derive(Clone, Copy)]
 struct Last {
-    /// Where it begins in the output.
+    /// The offset of its start in the output.
     start: usize,
     kind: Kind,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Something that a repetition can be written behind as it is.
+    /// An element that a repetition may follow directly.
     Plain,
-    /// `^`, `\b` and the like. Behind the latter an interval would be read as part of the name.
+    /// `^`, `\b` and similar. An interval directly after `\b` would be parsed as a part of its name.
     Anchor,
-    /// Something repeated, where another operator would change the meaning of the first: `a+?`.
+    /// A repeated element. A second operator would change the meaning of the first: `a+?`.
     Repeated,
 }
 
-/// One line of the pattern on its way. There is no recursion in here: a pattern may nest as deep as it likes.
+/// The translation of one line of the pattern. Not recursive, so the nesting depth of a pattern is not limited here.
 struct Translator<'a> {
     rest: &'a [u8],
     ignore_case: bool,
     out: &'a mut String,
     required: &'a mut Required,
-    /// Where the groups that are still open begin in the output.
+    /// The offsets in the output at which the open groups start.
     groups: Vec<usize>,
-    /// Nothing at the start of a branch, where a repetition applies to nothing and GNU drops it.
+    /// `None` at the start of a branch. GNU ignores a repetition there, because it has nothing to repeat.
     last: Option<Last>,
     libc: Libc,
 }
 
-/// What the C library makes of the pattern, as far as it matters: it passes over the operator of a repetition of
-/// nothing, takes what follows for an element whatever it is, and so misses the end of the group in `(*)`.
+/// The relevant part of the state of the C library's parser. It skips the operator of a repetition of nothing, and takes the
+/// next byte for an element, whatever it is. So it misses the end of the group in `(*)`.
 #[derive(Default)]
 struct Libc {
-    /// How many groups are open to it.
+    /// The number of groups that it considers open.
     open: usize,
     at: At,
 }
 
-/// What the C library has read last.
+/// The last thing that the C library has parsed.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum At {
-    /// Nothing that could be repeated: the beginning of a branch, or an anchor.
+    /// The beginning of a branch or an anchor, which cannot be repeated.
     #[default]
     Start,
     /// The operator of a repetition of nothing.
     PassedOver,
-    /// Something that could be repeated.
+    /// An element, which can be repeated.
     Element,
 }
 
 impl Libc {
-    /// A repetition, or what might be one.
+    /// Handles a repetition, or a possible one.
     fn repetition(&mut self) {
         if self.at == At::Start {
             self.at = At::PassedOver;
@@ -148,7 +149,7 @@ impl<'a> Translator<'a> {
                 b'$' => self.element("$", Kind::Anchor),
                 b'.' => self.element(r"[^\n]", Kind::Plain),
                 b'[' => {
-                    // The class is all there will be of it.
+                    // `translate` writes the whole class.
                     self.element("", Kind::Plain);
                     bracket::translate(&mut self.rest, self.ignore_case, self.out)?;
                 }
@@ -159,7 +160,7 @@ impl<'a> Translator<'a> {
         if self.groups.is_empty() && self.libc.open == 0 { Ok(()) } else { Err(r"Unmatched ( or \(") }
     }
 
-    /// A backslash: GNU's own operators, or whatever stands behind it as itself.
+    /// Handles a backslash: an operator of GNU, or the next byte as itself.
     fn escape(&mut self) -> Result<(), &'static str> {
         let (&byte, rest) = self.rest.split_first().ok_or("Trailing backslash")?;
         self.rest = rest;
@@ -172,7 +173,7 @@ impl<'a> Translator<'a> {
             b'B' => self.element(r"\B", Kind::Anchor),
             b'<' => self.element(r"\b{start}", Kind::Anchor),
             b'>' => self.element(r"\b{end}", Kind::Anchor),
-            // The buffer that these speak of is a line.
+            // These match at the ends of the buffer, and for grep the buffer is a line.
             b'`' => self.element("^", Kind::Anchor),
             b'\'' => self.element("$", Kind::Anchor),
             b'1'..=b'9' => return Err("back-references are not supported"),
@@ -181,7 +182,7 @@ impl<'a> Translator<'a> {
         Ok(())
     }
 
-    /// Notes that an element begins here.
+    /// Records that an element begins here.
     fn begin(&mut self, kind: Kind) {
         self.libc.at = if kind == Kind::Anchor { At::Start } else { At::Element };
         self.last = Some(Last { start: self.out.len(), kind });
@@ -209,7 +210,7 @@ impl<'a> Translator<'a> {
         self.libc = Libc { open: self.libc.open + 1, at: At::Start };
     }
 
-    /// A closing parenthesis; without an open one it is a literal.
+    /// Handles a closing parenthesis. Without an open group it is a literal.
     fn close(&mut self) {
         self.libc.close();
         let Some(start) = self.groups.pop() else {
@@ -228,7 +229,7 @@ impl<'a> Translator<'a> {
         self.libc.at = At::Start;
     }
 
-    /// One of the repetitions of a single byte.
+    /// Handles a repetition operator of a single byte.
     fn operator(&mut self, operator: &str, optional: bool) {
         self.libc.repetition();
         self.repeat(operator, optional);
@@ -248,10 +249,10 @@ impl<'a> Translator<'a> {
         self.out.push_str(operator);
     }
 
-    /// What may be an interval, with its `{` gone. Much of what cannot be one is a literal brace to GNU.
+    /// Handles a possible interval, whose `{` was removed already. For GNU, most text that is not an interval is a literal brace.
     fn interval(&mut self) -> Result<(), &'static str> {
         match interval::read(self.rest) {
-            // Where there is nothing to repeat GNU takes even a wrong interval as it is written.
+            // With nothing to repeat, GNU takes even a wrong interval literally.
             Interval::Wrong if self.libc.at == At::Element => return Err(r"Invalid content of \{\}"),
             Interval::Wrong | Interval::Literal => {
                 self.libc.repetition();
@@ -264,7 +265,7 @@ impl<'a> Translator<'a> {
                     return Err(TOO_BIG);
                 }
                 self.rest = &self.rest[length..];
-                // Where there is nothing to repeat, the numbers are literals to the C library.
+                // With nothing to repeat, the numbers are literals for the C library.
                 self.libc.at = At::Element;
                 let most = most.map_or(String::new(), |most| most.to_string());
                 self.repeat(&format!("{{{least},{most}}}"), least == 0);

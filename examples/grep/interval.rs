@@ -1,19 +1,19 @@
-//! Intervals, `a{2,5}`, and what only looks like one.
+//! Parsing of intervals, `a{2,5}`, and of text that only looks like one.
 
-/// GNU's limit for the numbers in an interval, its RE_DUP_MAX.
+/// The limit of GNU for the numbers in an interval (`RE_DUP_MAX`).
 pub(crate) const MOST: u32 = 0x7fff;
 
-/// What an opening brace turns out to be.
+/// The meaning of an opening brace.
 pub(crate) enum Interval {
-    /// No interval at all.
+    /// Not an interval.
     Literal,
-    /// An interval that GNU refuses: empty, running backwards or with a third number.
+    /// An interval that GNU refuses: empty, with a range that runs backwards, or with a third number.
     Wrong,
-    /// An interval and how much of the pattern it takes up, the closing brace included.
+    /// An interval, with its length in the pattern, the closing brace included.
     Right { least: u32, most: Option<u32>, length: usize },
 }
 
-/// Reads what stands behind the brace: `M}`, `M,}`, `,N}`, `,}` or `M,N}`.
+/// Parses the text after the brace: `M}`, `M,}`, `,N}`, `,}` or `M,N}`.
 pub(crate) fn read(text: &[u8]) -> Interval {
     let Some(Number { value: least, length }) = read_number(text) else {
         return Interval::Literal;
@@ -36,20 +36,20 @@ pub(crate) fn read(text: &[u8]) -> Interval {
     Interval::Right { least, most, length: end + 1 }
 }
 
-/// A number in an interval, if there is one, and how many bytes stand before the `,` or `}` behind it.
+/// A number in an interval, or none, and the number of bytes before the next `,` or `}`.
 struct Number {
     value: Option<u32>,
     length: usize,
 }
 
-/// Reads up to the next `,` or `}`. Nothing if there is none, or if what stands before it is no number.
+/// Parses the number before the next `,` or `}`. Returns `None` if there is no such byte, or other bytes than digits before it.
 fn read_number(text: &[u8]) -> Option<Number> {
     let length = text.iter().position(|byte| matches!(byte, b',' | b'}'))?;
     let digits = &text[..length];
     if !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    // Beyond the limit it no longer matters how far beyond.
+    // All numbers beyond the limit are treated alike, so the value is capped.
     let value = digits.iter().fold(0, |value, digit| (value * 10 + u32::from(digit - b'0')).min(MOST + 1));
     Some(Number { value: (!digits.is_empty()).then_some(value), length })
 }

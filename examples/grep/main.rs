@@ -4,20 +4,21 @@
 //! cargo run --release --example grep -- [-EFHchilnoqv] PATTERN [FILE|DIR]...
 //! ```
 //!
-//! The source is a generator that walks, reads and yields blocks of whole lines. The matcher and the printer are sinks
-//! that blocks are pushed into. Each stage is a plain loop that keeps its state in local variables, none knows how the
-//! others are driven, and any of them can end the run: when the printer returns, because its question is answered or
-//! its output is closed, everything before it is dropped where it stands. Blocks go round: the printer puts them on a
-//! tray, and from there they are sent back into the source.
+//! The source is a generator that walks directories, reads files and yields blocks of whole lines. The matcher and the
+//! printer are sinks, which receive blocks. Each stage is a plain loop that keeps its state in local variables. No stage
+//! knows what drives the other stages, and each of them can end the run: when the printer returns, because it has its
+//! answer or its output is closed, the suspended stages before it are dropped. Blocks are reused: the printer puts each
+//! block on a tray, and from there it is sent back into the source.
 //!
 //! Output and exit code are those of `LC_ALL=C grep -E`, byte for byte, with these differences:
-//! * A match is the leftmost-first one, not the leftmost-longest. Only `-o` and the colours show it.
+//! * A match is the leftmost-first one, not the leftmost-longest. Only `-o` and the colours show the difference.
 //! * Back-references are refused.
-//! * Directories are walked without `-r`, in the order of the names, and no file in them is hidden.
-//! * A doubtful pattern, such as `\d`, draws no warning.
-//! * How deep a pattern may nest is fixed (40,000 levels of groups and repetitions) and does not depend on `ulimit -s`.
+//! * Directories are walked without `-r`, in the order of the names, hidden files included.
+//! * A doubtful pattern, such as `\d`, causes no warning.
+//! * The nesting depth of a pattern has a fixed limit (40,000 levels of groups and repetitions), which does not depend on
+//!   `ulimit -s`.
 
-// `forbid` would refuse the macro in `streams`, which allows itself a constructor.
+// Not `forbid`: the constructor in `streams` needs a macro that allows unsafe code for itself.
 #![deny(unsafe_code)]
 
 mod args;
@@ -58,8 +59,8 @@ fn main() -> ExitCode {
         Ok(pattern) => pattern,
         Err(text) => return refuse(Refusal { text: format!("grep: {text}\n"), quiet: options.quiet }),
     };
-    // The empty pattern matches every line. GNU grep does not even open the files to select none of them. Of equal lines of
-    // a pattern it keeps one, so that several empty ones are the empty pattern too.
+    // The empty pattern matches every line, so `-v` selects no line, and GNU grep does not even open the files. It
+    // deduplicates the lines of a pattern, so several empty lines are the empty pattern too.
     if options.invert && options.pattern.iter().all(|&byte| byte == b'\n') {
         return ExitCode::from(1);
     }
@@ -91,7 +92,7 @@ fn run(mut options: Options, pattern: Pattern) -> Summary {
     let mut step = source.start();
     while let CoroutineState::Yielded(block) = step {
         progress.advance(block.window.text().len());
-        // It may take the block and end with it: then there is no need to read another one.
+        // The matcher may end with this block. Then no further block is read.
         if matcher.send(block).is_err() || matcher.is_finished() {
             break;
         }
@@ -110,19 +111,19 @@ fn help(quiet: bool) -> ExitCode {
     match Writer::new(Stream::Output).write_all(args::HELP.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The exit code is that of a message that could not be written, whether it could be or not.
+            // The exit code is that of a lost message, even if the message could be written.
             let _ = complain(format!("grep: write error: {}\n", reason(&error)).as_bytes());
             unheard(quiet)
         }
     }
 }
 
-/// Says why there will be no search.
+/// Prints why the command line is refused, and returns the exit code.
 fn refuse(Refusal { text, quiet }: Refusal) -> ExitCode {
     if complain(text.as_bytes()) { ExitCode::from(2) } else { unheard(quiet) }
 }
 
-/// The exit code where something could not be written: GNU grep's `-q` makes a success even of that.
+/// Returns the exit code of a run that could not write a message. With `-q` GNU grep reports success even then.
 fn unheard(quiet: bool) -> ExitCode {
     ExitCode::from(if quiet { 0 } else { 2 })
 }

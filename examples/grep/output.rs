@@ -1,4 +1,4 @@
-//! Standard output: one big buffer, colours on a terminal, and what it is connected to.
+//! Standard output: its buffer, its colours on a terminal, and its destination.
 
 use crate::streams::{Stream, Writer};
 use std::env;
@@ -6,10 +6,10 @@ use std::fs::Metadata;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
-/// How much is gathered before it is written.
+/// The size of the output buffer, in bytes.
 const BUFFER: usize = 64 * 1024;
 
-/// What grep paints a part of its output with: the parameters of a "select graphic rendition" sequence.
+/// A colour of grep: the parameters of a "select graphic rendition" escape sequence.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Paint(&'static str);
 
@@ -20,7 +20,7 @@ impl Paint {
     pub(crate) const NAME: Paint = Paint("35");
     /// A line number.
     pub(crate) const NUMBER: Paint = Paint("32");
-    /// What stands between those and the line.
+    /// The separator between those and the line.
     pub(crate) const SEPARATOR: Paint = Paint("36");
 }
 
@@ -28,13 +28,13 @@ impl Paint {
 #[derive(Debug)]
 pub(crate) struct Output {
     to: BufWriter<Writer>,
-    /// Whether there are colours.
+    /// Whether colours are used.
     pub colour: bool,
     terminal: bool,
 }
 
 impl Output {
-    /// Takes standard output.
+    /// Opens standard output.
     pub(crate) fn new() -> Self {
         let terminal = io::stdout().is_terminal();
         let dumb = env::var_os("TERM").is_none_or(|term| term == "dumb");
@@ -43,12 +43,12 @@ impl Output {
         Output { to, colour: terminal && !dumb && !plain, terminal }
     }
 
-    /// Writes bytes as they are.
+    /// Writes bytes without a colour.
     pub(crate) fn plain(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.to.write_all(bytes)
     }
 
-    /// Writes bytes in a colour, if there are colours.
+    /// Writes bytes in a colour, if colours are used.
     pub(crate) fn painted(&mut self, paint: Paint, bytes: &[u8]) -> io::Result<()> {
         if !self.colour {
             return self.plain(bytes);
@@ -58,9 +58,9 @@ impl Output {
         self.to.write_all(b"\x1b[m\x1b[K")
     }
 
-    /// Writes a number in a colour, if there are colours.
+    /// Writes a number in a colour, if colours are used.
     pub(crate) fn painted_number(&mut self, paint: Paint, number: u64) -> io::Result<()> {
-        // A run of numbers costs less this way than by `write!`, and with -n there is one for every line.
+        // Faster than `write!`. With `-n` there is a number for every line.
         let mut digits = [0; 20];
         let mut start = digits.len();
         let mut rest = number;
@@ -75,30 +75,30 @@ impl Output {
         self.painted(paint, &digits[start..])
     }
 
-    /// Writes out what has been gathered.
+    /// Writes the buffered output.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.to.flush()
     }
 
-    /// Writes out what has been gathered if somebody is watching.
+    /// Writes the buffered output if standard output is a terminal.
     pub(crate) fn flush_terminal(&mut self) -> io::Result<()> {
         if self.terminal { self.flush() } else { Ok(()) }
     }
 }
 
-/// What standard output is connected to, as far as it matters.
+/// The destination of standard output.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Destination {
     /// A regular file, by its device and inode.
     File(u64, u64),
-    /// The null device, where nothing needs to be written.
+    /// The null device, so nothing needs to be written.
     Null,
-    /// Anything else.
+    /// Any other destination.
     Other,
 }
 
 impl Destination {
-    /// Looks at standard output.
+    /// Determines the destination of standard output.
     pub(crate) fn of_stdout() -> Self {
         let about = Stream::Output.file().and_then(|file| file.metadata());
         let null = std::fs::metadata("/dev/null");
@@ -111,13 +111,13 @@ impl Destination {
         }
     }
 
-    /// Whether it is this regular file.
+    /// Returns whether the destination is this regular file.
     pub(crate) fn is_file(&self, about: &Metadata) -> bool {
         matches!(*self, Destination::File(device, inode) if (device, inode) == (about.dev(), about.ino()))
     }
 }
 
-/// An error in grep's words, without the number that Rust adds.
+/// Returns the text of an error as grep prints it, without the number that Rust adds.
 pub(crate) fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error ") {

@@ -1,4 +1,4 @@
-//! The compiled pattern, and how it is looked for.
+//! The compiled pattern, and the search for it.
 
 use crate::args::Options;
 use crate::ere::{self, Translation};
@@ -7,46 +7,46 @@ use memchr::{memchr, memmem, memrchr};
 use regex::bytes::{Regex, RegexBuilder};
 use std::ops::Range;
 
-/// How much memory a compiled pattern may take. GNU grep has no limit, and with `(a{1000}){1000}` no answer either.
+/// The memory limit of a compiled pattern, in bytes. GNU grep has no limit, and does not finish with `(a{1000}){1000}`.
 const PATTERN_LIMIT: usize = 256 << 20;
-/// How much memory the automaton of a pattern, which is built as it is needed, may take.
+/// The memory limit of the automaton of a pattern, in bytes. The automaton is built lazily.
 const AUTOMATON_LIMIT: usize = 16 << 20;
 
-/// How deep a pattern may nest beyond what `regex` allows by itself (250): several levels for each group with a repetition.
-/// GNU grep takes some 10,000 groups, depending on `ulimit -s`, and then says [`ere::TOO_DEEP`].
+/// The limit of the nesting depth, instead of the default limit of `regex` (250). A group with a repetition has several levels.
+/// GNU grep accepts some 10,000 groups, depending on `ulimit -s`, and beyond that fails with [`ere::TOO_DEEP`].
 const NESTING_LIMIT: u32 = 40_000;
-/// The stack on which a deep pattern is compiled. Compiling is recursive and takes up to 14 KiB a repetition in debug
-/// builds; only what is touched is memory.
+/// The size of the stack on which a deep pattern is compiled, in bytes. The compiler is recursive and takes up to 14 KiB per
+/// repetition in debug builds. Only the pages that it touches take memory.
 const DEEP_STACK: usize = 1 << 30;
 
-/// After so many lines that had the required literal and no match, it is asked whether the literal is worth it.
+/// The number of lines with the required literal but without a match, after which the use of the literal is evaluated.
 const PATIENCE: usize = 8;
-/// How far apart such lines have to be for that, on average: what a search of this length costs is about what it
-/// costs to begin one.
+/// The average distance of such lines, in bytes, at which the literal is worth its cost. To search this many bytes takes about
+/// as long as to start a search.
 const WORTH_IT: usize = 100;
 
 /// A pattern, ready to search with.
 #[derive(Debug)]
 pub(crate) struct Pattern {
     engine: Engine,
-    /// Finds a literal that every match contains, if there is one: far faster than the automaton, which then only has
-    /// to look at lines that have the literal in them.
+    /// Finds a literal that every match contains, if there is one. Far faster than the automaton, which then searches only the
+    /// lines that contain the literal.
     required: Option<Engine>,
 }
 
-/// Something to search with.
+/// A search algorithm.
 #[derive(Debug)]
 enum Engine {
-    /// A literal in which case counts.
+    /// A case-sensitive literal.
     Literal(Box<memmem::Finder<'static>>),
-    /// `^$`, by the two line ends around it. It is asked for often, and there is nothing in it to search for.
+    /// `^$`, found by the two line ends around it. A common pattern without a literal.
     EmptyLine,
-    /// Everything else.
+    /// Any other pattern.
     Regex(Regex),
 }
 
 impl Pattern {
-    /// Compiles the pattern of a command line. An error is worded as grep words it.
+    /// Compiles the pattern of a command line. The text of an error is that of grep.
     pub(crate) fn new(options: &Options) -> Result<Self, String> {
         let Options { ref pattern, ignore_case, .. } = *options;
         let literal = |bytes| {
@@ -70,11 +70,11 @@ impl Pattern {
         Ok(Pattern { engine: Engine::regex(&syntax, ignore_case)?, required })
     }
 
-    /// The first line at or after `at`, which is where a line begins, that has a match in it.
+    /// Returns the first line with a match, at or after `at`. A line must begin at `at`.
     ///
-    /// The text is searched as a whole and lines are only looked for around a match.
+    /// Searches the text as a whole, and determines lines only around a match.
     pub(crate) fn next_line(&self, text: &[u8], at: usize) -> Option<Range<usize>> {
-        // The last line end is left out of the search: behind it would be one more place where a line could be empty.
+        // The search excludes the last line end, because the position after it would look like one more empty line.
         let body = &text[..text.len() - 1];
         let Some(required) = &self.required else {
             return Some(line_around(body, at, self.engine.place(body, at)?));
@@ -96,7 +96,7 @@ impl Pattern {
         None
     }
 
-    /// Appends the matches in a line that are not empty.
+    /// Appends the non-empty matches in a line to `matches`.
     pub(crate) fn push_matches(&self, text: &[u8], line: Range<usize>, matches: &mut Vec<Range<usize>>) {
         let body = &text[..line.end - 1];
         let mut at = line.start;
@@ -104,7 +104,7 @@ impl Pattern {
             let Some(found) = self.engine.find(body, at) else {
                 break;
             };
-            // Behind an empty match there may be one that begins at the next byte.
+            // After an empty match, another one may begin at the next byte.
             at = found.end.max(found.start + 1);
             if !found.is_empty() {
                 matches.push(found);
@@ -130,14 +130,14 @@ impl Engine {
             Err(regex::Error::Syntax(_)) => compile_deep(builder),
             result => result,
         };
-        // The syntax is always right, so what is left is its depth and its size.
+        // The translated syntax is always valid, so a syntax error means that the pattern nests too deep.
         regex.map(Engine::Regex).map_err(|error| match error {
             regex::Error::Syntax(_) => ere::TOO_DEEP.to_owned(),
             _ => ere::TOO_BIG.to_owned(),
         })
     }
 
-    /// A place in the first line at or after `at` that has a match in it. Any place in the line will do.
+    /// Returns any position in the first line with a match, at or after `at`.
     fn place(&self, body: &[u8], at: usize) -> Option<usize> {
         let rest = &body[at..];
         match self {
@@ -147,12 +147,12 @@ impl Engine {
                 Some(before) => Some(at + before + 1),
                 None => rest.ends_with(b"\n").then_some(body.len()),
             },
-            // The end of the shortest match is the cheapest to find.
+            // The end of the shortest match is the cheapest position to find.
             Engine::Regex(regex) => regex.shortest_match_at(body, at),
         }
     }
 
-    /// The first match at or after `at`, unless it could only be empty.
+    /// Returns the first match at or after `at`. `None` for `^$`, whose matches are all empty.
     fn find(&self, body: &[u8], at: usize) -> Option<Range<usize>> {
         match self {
             Engine::Literal(finder) => {
@@ -165,25 +165,25 @@ impl Engine {
     }
 }
 
-/// Compiles a pattern that nests deep, on a coroutine that has the stack for it.
+/// Compiles a deeply nested pattern, in a coroutine with a large stack.
 fn compile_deep(mut builder: RegexBuilder) -> Result<Regex, regex::Error> {
     builder.nest_limit(NESTING_LIMIT);
     let compile = move |_: &Suspender<(), ()>, ()| builder.build();
     let compiled = Builder::new().name("deep pattern").stack_size(DEEP_STACK).coroutine(compile);
-    // Without the address space it is too deep, too.
+    // If the address space for the stack is not available, the pattern counts as too deep.
     let no_stack = |error: cede::stack::StackError| regex::Error::Syntax(error.to_string());
     compiled.map_err(no_stack)?.resume(()).complete().expect("compiling does not suspend")
 }
 
-/// The line around a place, from where a line begins at or before it. `body` lacks the last line end.
+/// Returns the line around `place`. A line must begin at `from`, at or before `place`. `body` lacks the last line end.
 fn line_around(body: &[u8], from: usize, place: usize) -> Range<usize> {
     let start = memrchr(b'\n', &body[from..place]).map_or(from, |before| from + before + 1);
     let end = memchr(b'\n', &body[place..]).map_or(body.len(), |length| place + length);
     start..end + 1
 }
 
-/// A regular expression for several literals. The longest come first, since `regex` prefers the first that matches
-/// where grep prefers the longest.
+/// Returns a regular expression that matches any of the literals. The longest come first, because `regex` prefers the first
+/// alternative that matches, and grep prefers the longest.
 fn any_of(literals: &[u8]) -> String {
     let mut literals: Vec<&[u8]> = literals.split(|&byte| byte == b'\n').collect();
     literals.sort_by_key(|literal| std::cmp::Reverse(literal.len()));

@@ -1,4 +1,4 @@
-//! The last stage: prints what is asked for and keeps the books of each input.
+//! The last stage: prints the requested output and counts the selected lines of each input.
 
 use crate::args::{Options, Show};
 use crate::block::{Block, Tray};
@@ -11,18 +11,18 @@ use std::io::{self, ErrorKind};
 use std::ops::{ControlFlow, Range};
 use std::rc::Rc;
 
-/// What a run comes to.
+/// The result of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
     /// Whether a line was selected.
     pub selected: bool,
-    /// Whether something went wrong.
+    /// Whether an error occurred.
     pub trouble: bool,
     /// Whether a message could not be written to standard error.
     pub unheard: bool,
 }
 
-/// The stage: prints each block and leaves it on the tray. It ends early when nothing more is wanted.
+/// Creates the stage. It prints each block and puts it on the tray, and ends early when the run has its answer.
 pub(crate) fn printer(
     options: Rc<Options>,
     output: Output,
@@ -33,7 +33,7 @@ pub(crate) fn printer(
     Sink::new(move |inbox: &Inbox<Block>| {
         match printer.run(inbox, &tray).and_then(|()| printer.output.flush()) {
             Ok(()) => {}
-            // Whoever reads the output has seen enough.
+            // The reader has closed the pipe, so it needs no more output. Not an error.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
             Err(error) => {
                 printer.summary.trouble = true;
@@ -44,18 +44,18 @@ pub(crate) fn printer(
     })
 }
 
-/// The books of one input.
+/// The counts of one input.
 #[derive(Default)]
 struct Books {
-    /// How many lines have been selected.
+    /// The number of selected lines.
     selected: u64,
-    /// How many lines lie before `counted` in the block at hand. They are only counted when a number is printed.
+    /// The number of lines of the input before the offset `counted` in the current block. Counted only if numbers are printed.
     lines: u64,
     counted: usize,
 }
 
 impl Books {
-    /// Counts the lines on to a place in the block, and returns the number of the line there.
+    /// Counts the lines up to an offset in the block. Returns the number of the line at that offset.
     fn line_number(&mut self, text: &[u8], at: usize) -> u64 {
         self.lines += memchr_iter(b'\n', &text[self.counted..at]).count() as u64;
         self.counted = at;
@@ -88,7 +88,7 @@ impl Printer {
         Ok(())
     }
 
-    /// Prints a block. Breaks off when the whole run has its answer.
+    /// Prints a block. Returns `Break` when the run has its answer.
     fn block(&mut self, block: &mut Block) -> io::Result<ControlFlow<()>> {
         let found = &block.found;
         self.file.selected += found.lines;
@@ -111,7 +111,7 @@ impl Printer {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Prints what is wanted of the text of a block.
+    /// Prints the selected lines or the matches of a block.
     fn text(&mut self, block: &Block) -> io::Result<()> {
         if self.options.show == Show::Matches {
             self.matches(block)?;
@@ -169,7 +169,7 @@ impl Printer {
         Ok(())
     }
 
-    /// Prints what stands before a line.
+    /// Prints the prefix of a line: its name and its number.
     fn head(&mut self, block: &Block, at: usize) -> io::Result<()> {
         self.name(&block.name)?;
         if self.options.numbers {
@@ -180,7 +180,7 @@ impl Printer {
         Ok(())
     }
 
-    /// Prints the name before a line or a count, if names are printed.
+    /// Prints the name of the input before a line or a count, if names are printed.
     fn name(&mut self, name: &[u8]) -> io::Result<()> {
         if self.options.names {
             self.output.painted(Paint::NAME, name)?;
@@ -189,7 +189,7 @@ impl Printer {
         Ok(())
     }
 
-    /// Prints what can only be said when an input is through, and closes its books.
+    /// Prints the output that depends on the whole input, and resets the counts.
     fn end_of_file(&mut self, block: &Block) -> io::Result<()> {
         let Books { selected, .. } = std::mem::take(&mut self.file);
         match self.options.show {
@@ -208,7 +208,7 @@ impl Printer {
         }
     }
 
-    /// Says something about an input on standard error, after all that was printed before.
+    /// Writes a message about an input to standard error, after all buffered output.
     fn report(&mut self, name: &[u8], text: &str) -> io::Result<()> {
         self.output.flush()?;
         self.say(&[name, b": ", text.as_bytes()]);

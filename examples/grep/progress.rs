@@ -1,4 +1,4 @@
-//! A progress bar on standard error, for runs that take long and print elsewhere.
+//! A progress bar on standard error, for long runs whose output goes elsewhere.
 
 use crate::args::Options;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -6,10 +6,10 @@ use std::cell::Cell;
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-/// How long a run has to take before it shows.
+/// The duration of a run after which the bar appears.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The bar, which may never show.
+/// A progress bar, which appears only in a long run.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
@@ -25,7 +25,7 @@ enum State {
 }
 
 impl Progress {
-    /// Prepares a bar, if there is a terminal that nothing else is printed to.
+    /// Prepares the bar. It is enabled if standard error is a terminal and standard output is not.
     pub(crate) fn new(options: &Options) -> Self {
         let wanted = io::stderr().is_terminal() && !io::stdout().is_terminal();
         let total = if wanted { total(options) } else { None };
@@ -34,7 +34,7 @@ impl Progress {
         Progress { bar, begun: Instant::now(), state }
     }
 
-    /// Takes note that so many bytes have been read.
+    /// Adds `bytes` to the number of bytes read.
     pub(crate) fn advance(&self, bytes: usize) {
         if self.state.get() == State::Never {
             return;
@@ -47,18 +47,18 @@ impl Progress {
         }
     }
 
-    /// Does something that writes to standard error, with the bar out of the way.
+    /// Hides the bar while `write` writes to standard error.
     pub(crate) fn aside(&self, write: impl FnOnce()) {
         self.bar.suspend(write);
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }
 }
 
-/// The size of all inputs, unless there are some whose size is not known before they are read.
+/// Returns the total size of all inputs. `None` if the size of any input is unknown before it is read.
 fn total(options: &Options) -> Option<u64> {
     let size = |operand| std::fs::metadata(operand).ok().filter(|about| about.is_file()).map(|about| about.len());
     options.operands.iter().map(size).sum()

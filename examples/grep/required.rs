@@ -1,24 +1,24 @@
-//! Finds a literal that every match of a pattern contains, while the pattern is read.
+//! Finds a literal that every match of a pattern contains, while the pattern is parsed.
 //!
-//! Lines without it need no closer look. Only what stands outside of all groups is considered, which is enough for
-//! most patterns that people write.
+//! Lines without the literal need not be searched for the whole pattern. Only literals outside all groups are considered, which
+//! is enough for most patterns.
 
-/// The literals of a pattern, told as its elements come by.
+/// The literals of a pattern, collected element by element.
 #[derive(Debug, Default)]
 pub(crate) struct Required {
-    /// The literal bytes that stand next to each other here.
+    /// The current run of adjacent literal bytes.
     run: Vec<u8>,
-    /// Whether the run is over. Its last byte is only certain when the next element comes: more repetitions may follow.
+    /// Whether the run has ended. Its last byte is final only when the next element begins, because more repetitions may follow.
     over: bool,
     longest: Vec<u8>,
-    /// Whether there was anything but literal bytes.
+    /// Whether the pattern has elements other than literal bytes.
     mixed: bool,
-    /// Whether there are alternatives, of which each would need a literal of its own.
+    /// Whether the pattern has alternatives. Each would need a literal of its own.
     alternatives: bool,
 }
 
 impl Required {
-    /// A byte that stands for itself.
+    /// Adds a literal byte.
     pub(crate) fn literal(&mut self, byte: u8) {
         if self.over {
             self.other();
@@ -26,7 +26,7 @@ impl Required {
         self.run.push(byte);
     }
 
-    /// Any other element, or the beginning of a group.
+    /// Ends the run at any other element, or at the beginning of a group.
     pub(crate) fn other(&mut self) {
         self.mixed = true;
         if self.run.len() > self.longest.len() {
@@ -36,7 +36,7 @@ impl Required {
         self.over = false;
     }
 
-    /// A repetition of the last element, which may be a literal byte.
+    /// Handles a repetition of the last element, which may be a literal byte.
     pub(crate) fn repetition(&mut self, optional: bool) {
         if optional {
             self.run.pop();
@@ -44,13 +44,13 @@ impl Required {
         self.over = true;
     }
 
-    /// The beginning of another branch.
+    /// Begins another branch.
     pub(crate) fn branch(&mut self) {
         self.alternatives = true;
         self.other();
     }
 
-    /// The longest literal that was found, empty if there is none, and whether the pattern is nothing but this literal.
+    /// Returns the longest literal, which is empty if there is none, and whether the pattern consists only of it.
     pub(crate) fn finish(mut self) -> (Vec<u8>, bool) {
         let plain = !(self.mixed || self.over);
         self.other();

@@ -9,7 +9,7 @@ use memchr::memchr_iter;
 use std::ops::Range;
 use std::rc::Rc;
 
-/// What to look for, and what of it the printer needs to know.
+/// The parameters of a search.
 #[derive(Debug)]
 pub(crate) struct Search {
     /// The pattern.
@@ -20,7 +20,7 @@ pub(crate) struct Search {
     pub colour: bool,
 }
 
-/// The stage: searches each block and pushes it on. It ends when the printer does, and with what the printer ends with.
+/// Creates the stage. It searches each block and sends it to the printer. It ends when the printer ends, with the same result.
 pub(crate) fn matcher(search: Search, mut printer: Sink<Block, Summary>) -> Sink<Block, Summary> {
     Sink::new(move |inbox: &Inbox<Block>| {
         for mut block in inbox {
@@ -61,7 +61,7 @@ impl Search {
         }
     }
 
-    /// Notes what the printer has to know of a selected line, or with `-v` of a run of them.
+    /// Records the results that the printer needs of a selected line, or with `-v` of a run of selected lines.
     fn select(&self, text: &[u8], run: Range<usize>, binary: bool, found: &mut Found) {
         let Options { invert, show, .. } = *self.options;
         found.lines += if invert { memchr_iter(b'\n', &text[run.clone()]).count() as u64 } else { 1 };

@@ -15,11 +15,11 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::rc::Rc;
 
-/// The stage: yields the blocks of all inputs and is sent back, for each, one to use again.
+/// Creates the stage. It yields the blocks of all inputs, and for each block receives one to reuse.
 pub(crate) fn blocks(options: Rc<Options>, destination: Destination) -> Generator<Block, Block> {
     Generator::new(move |y: &Yielder<Block, Block>| {
         let mut block = Block::default();
-        // A generator within a generator: the walk keeps its place in the directories while this one reads.
+        // A generator inside a generator: the walk keeps its position in the directories while this one reads files.
         for found in walk(options.clone()) {
             let found = found.and_then(|input| input.unless_written_to(&options, &destination));
             match found {
@@ -70,16 +70,16 @@ fn read(input: &mut Input, mut block: Block, y: &Yielder<Block, Block>) -> Block
     }
 }
 
-/// A file, or something like one, that is open for reading.
+/// An open input: a file, or standard input.
 struct Input {
     name: Rc<[u8]>,
     file: File,
     about: Metadata,
-    /// How far it has been read.
+    /// The offset up to which it has been read.
     at: u64,
 }
 
-/// Why something could not be searched.
+/// An input that cannot be searched, with the reason.
 struct Problem {
     name: Rc<[u8]>,
     text: String,
@@ -98,7 +98,7 @@ impl Input {
 
     fn standard() -> Result<Self, Problem> {
         let mut input = Self::new(b"(standard input)", Stream::Input.file())?;
-        // Somebody may have read a part of it already. A pipe has no position.
+        // Another process may have read a part of the file already. A pipe has no position.
         input.at = input.file.stream_position().unwrap_or(0);
         Ok(input)
     }
@@ -109,15 +109,15 @@ impl Input {
         Ok(Input { name: name.into(), file, about, at: 0 })
     }
 
-    /// How much is left to read, if that can be known.
+    /// Returns the number of bytes left to read, if it is known.
     fn left(&self) -> Option<u64> {
         if self.about.is_file() { self.about.size().checked_sub(self.at) } else { None }
     }
 
-    /// Whether the rest of a regular file has a hole in it, which reads as NUL bytes.
+    /// Returns whether the rest of a regular file has a hole, which reads as NUL bytes.
     ///
-    /// That blocks are missing is only a hint, since a compressing file system also needs less of them than the size
-    /// suggests. So the NUL has to be found.
+    /// Missing blocks are only a hint, because a compressing file system also uses fewer blocks than the size suggests. So the
+    /// file is searched for a NUL.
     fn has_hole(&self) -> bool {
         if self.left().is_none_or(|left| left == 0) || self.about.blocks() * 512 >= self.about.size() {
             return false;
@@ -127,14 +127,14 @@ impl Input {
         loop {
             match self.file.read_at(&mut bytes, at) {
                 Ok(count) if memchr(0, &bytes[..count]).is_some() => return true,
-                // An error will come up again when the reading gets there.
+                // The error occurs again when this part is read.
                 Ok(0) | Err(_) => return false,
                 Ok(count) => at += count as u64,
             }
         }
     }
 
-    /// Refuses a file that the output goes to, which would never end: what is printed would be found again.
+    /// Refuses a file that is also the output. The search would never end, because it would find the lines that it prints.
     fn unless_written_to(self, options: &Options, destination: &Destination) -> Result<Self, Problem> {
         if options.prints_text() && destination.is_file(&self.about) {
             return Err(Problem { name: self.name, text: "input file is also the output".to_owned() });
@@ -143,7 +143,7 @@ impl Input {
     }
 }
 
-/// Yields everything that is to be searched, in order.
+/// Yields all inputs, in the order of the operands.
 fn walk(options: Rc<Options>) -> Generator<Result<Input, Problem>> {
     Generator::new(move |y: &Yielder<Result<Input, Problem>>| {
         for operand in &options.operands {
@@ -167,14 +167,14 @@ fn descend(directory: &Path, y: &Yielder<Result<Input, Problem>>) {
     for entry in builder.build() {
         match entry {
             Ok(entry) if entry.file_type().is_some_and(|kind| kind.is_file()) => y.yield_(Input::open(entry.path())),
-            // Directories come up as entries of their own; links and devices are not followed.
+            // Directories are descended into by the walk; links and devices are skipped.
             Ok(_) => {}
             Err(error) => y.yield_(Err(walk_problem(directory, &error))),
         }
     }
 }
 
-/// Names what the walk tripped over; the directory that it began at if it does not say.
+/// Makes the problem of an error of the walk. If the error names no path, the problem names the directory of the walk.
 fn walk_problem(directory: &Path, error: &ignore::Error) -> Problem {
     fn path(error: &ignore::Error) -> Option<&Path> {
         match error {

@@ -1,7 +1,7 @@
-//! The standard streams as files, so that a stream that is closed, or open in the wrong direction, is an error.
+//! The standard streams as files, so that access to a closed stream, or to one open in the wrong direction, is an error.
 //!
-//! std hides both. Before `main` it opens the null device in the place of each standard stream that is closed, and its
-//! handles report a write that failed with EBADF as success.
+//! std hides both errors. Before `main` it opens the null device in place of each closed standard stream, and its handles
+//! report a write that failed with EBADF as success.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -16,10 +16,10 @@ pub(crate) enum Stream {
     Error,
 }
 
-/// Whether each stream was closed when the process was started.
+/// Whether each stream was closed when the process started.
 static CLOSED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 
-/// Looks at the streams before std replaces the closed ones.
+/// Records which streams are closed, before std replaces them. Runs before `main`.
 #[ctor::ctor(unsafe)]
 fn note_closed_streams() {
     for stream in [Stream::Input, Stream::Output, Stream::Error] {
@@ -29,10 +29,11 @@ fn note_closed_streams() {
 }
 
 impl Stream {
-    /// Returns the stream as a file of its own.
+    /// Returns the stream as a file with a descriptor of its own.
     ///
     /// # Errors
-    /// EBADF if the stream was closed when the process was started.
+    ///
+    /// EBADF if the stream was closed when the process started.
     pub(crate) fn file(self) -> io::Result<File> {
         if CLOSED[self as usize].load(Relaxed) {
             return Err(io::Error::from_raw_os_error(libc::EBADF));
@@ -50,7 +51,7 @@ impl Stream {
     }
 }
 
-/// A stream that is written to. Where it is closed each write fails.
+/// A stream for writing. If the stream is closed, each write fails.
 #[derive(Debug)]
 pub(crate) struct Writer(io::Result<File>);
 

@@ -1,53 +1,53 @@
-//! The buffer that an input is read through, and the whole lines in it.
+//! The buffer through which an input is read, and the whole lines in it.
 //!
-//! Whether a file is binary is decided read by read: text before the read that brings the first NUL is still printed.
-//! So that the same lines come out as from GNU grep, the reads have to end where its reads end, which is why the
-//! sizes in here are its sizes and not ours.
+//! Whether a file is binary is decided at each read: lines before the read with the first NUL are still printed. To print the
+//! same lines as GNU grep, each read must end where a read of GNU grep ends. Therefore this module uses the sizes of GNU grep.
 
 use memchr::{memchr, memrchr};
 use std::io::{self, ErrorKind, Read};
 use std::ops::Range;
 
-/// What reads are a multiple of, and begin at a multiple of.
+/// The unit of the sizes and the offsets of reads, in bytes.
 const PAGE: usize = 4096;
-/// How much one read brings in, unless there is a line of about that length.
+/// The size of a read in bytes, unless a line is about as long.
 const READ: usize = 96 * 1024;
-/// How far behind the beginning of a page the buffer begins, which is where `malloc` puts a large one. Where GNU grep's
-/// first buffer lies depends on the pattern; that can show in a file whose first NUL comes after a line of several
-/// hundred bytes that is cut by the end of a read.
+/// The offset of the buffer from the beginning of a page, at which `malloc` places a large buffer. The place of GNU grep's first
+/// buffer depends on the pattern. The difference can show in a file whose first NUL follows a line of several hundred bytes
+/// that the end of a read cuts.
 const OFFSET: usize = 16;
-/// How much GNU grep keeps free at the end of its buffer.
+/// The number of bytes that GNU grep keeps free at the end of its buffer.
 const SPARE: usize = 8;
-/// How much larger the buffer is than what can be read into it.
+/// The difference between the size of the buffer and the largest read into it, in bytes.
 const OVERHEAD: usize = PAGE + SPARE;
 
-/// A buffer with some whole lines in it, and behind them the beginning of the next one.
+/// A buffer with whole lines, followed by the beginning of the next line.
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     bytes: Vec<u8>,
-    /// The whole lines.
+    /// The range of the whole lines.
     lines: Range<usize>,
-    /// Where the last read began.
+    /// The offset at which the last read began.
     fresh: usize,
-    /// Where the last read ended.
+    /// The offset at which the last read ended.
     end: usize,
 }
 
 impl Window {
-    /// The whole lines, each with its line end.
+    /// Returns the whole lines, each with its line end.
     pub(crate) fn text(&self) -> &[u8] {
         &self.bytes[self.lines.clone()]
     }
 
-    /// Forgets everything, for the next input. The buffer stays, in the size it has grown to.
+    /// Removes all lines, for the next input. Keeps the buffer and its size.
     pub(crate) fn clear(&mut self) {
         let start = if self.bytes.is_empty() { 0 } else { page_behind(0) };
         (self.lines, self.fresh, self.end) = (start..start, start, start);
     }
 
-    /// Goes on to what follows the whole lines: keeps the unfinished line behind them and reads once.
+    /// Drops the whole lines, keeps the unfinished line after them, and reads once.
     ///
-    /// `left` is how much of a regular file has not been read yet. Returns how much was read, 0 at the end.
+    /// `left` is the number of bytes of a regular file that have not been read yet. Returns the number of bytes read, 0 at the
+    /// end of the input.
     pub(crate) fn read(&mut self, mut input: impl Read, left: Option<u64>) -> io::Result<usize> {
         let room = self.make_room(left);
         let count = loop {
@@ -60,13 +60,13 @@ impl Window {
         Ok(count)
     }
 
-    /// Whether the last read brought a NUL byte.
+    /// Returns whether the last read contains a NUL byte.
     pub(crate) fn has_nul(&self) -> bool {
         memchr(0, &self.bytes[self.fresh..self.end]).is_some()
     }
 
-    /// Turns the NUL bytes of the last read into line ends: what is between them in a binary file makes better lines
-    /// than what is between its few newlines.
+    /// Replaces the NUL bytes of the last read by line ends: a binary file has few newlines, and the text between NULs makes
+    /// better lines.
     pub(crate) fn end_lines_at_nuls(&mut self) {
         for byte in &mut self.bytes[self.fresh..self.end] {
             if *byte == 0 {
@@ -75,26 +75,26 @@ impl Window {
         }
     }
 
-    /// Adds the whole lines of the last read to the text. Without any the text stays empty.
+    /// Adds the whole lines of the last read to the text. Without a whole line, the text stays empty.
     pub(crate) fn take_whole_lines(&mut self) {
         if let Some(at) = memrchr(b'\n', &self.bytes[self.fresh..self.end]) {
             self.lines.end = self.fresh + at + 1;
         }
     }
 
-    /// Makes the unfinished line a whole one, at the end of an input. Without one the text stays empty.
+    /// Ends the unfinished line at the end of an input. Without an unfinished line, the text stays empty.
     pub(crate) fn take_last_line(&mut self) {
         if self.lines.start < self.end {
-            // There is always a byte to spare for this.
+            // `SPARE` guarantees that there is room for this byte.
             self.bytes[self.end] = b'\n';
             self.lines.end = self.end + 1;
         }
     }
 
-    /// Finds room behind the unfinished line for the next read, and makes it if there is none.
+    /// Returns the room for the next read, after the unfinished line. Moves the line or grows the buffer if there is none.
     fn make_room(&mut self, left: Option<u64>) -> Range<usize> {
         let rest = self.lines.end..self.end;
-        // After a short read, as pipes give them, there is enough left where it ended.
+        // After a short read, as from a pipe, there is enough room where it ended.
         if self.bytes.len() < self.end + PAGE + SPARE {
             self.grow(rest.len(), left);
             self.end = page_behind(rest.len());
@@ -106,13 +106,13 @@ impl Window {
         self.end..self.end + free / PAGE * PAGE
     }
 
-    /// Grows the buffer by half if not even a page could be read behind `rest` bytes.
+    /// Grows the buffer by half if there is no room to read a page after `rest` bytes.
     fn grow(&mut self, rest: usize, left: Option<u64>) {
         let now = self.bytes.len().max(READ + OVERHEAD);
         let least = rest + PAGE + OVERHEAD;
         let mut size = now;
         if now < least {
-            // No more than the rest of the file needs.
+            // Not larger than the rest of the file needs.
             let most = left.and_then(|left| usize::try_from(left).ok()).unwrap_or(usize::MAX);
             size = (now + now / 2).min(most.saturating_add(rest + OVERHEAD)).max(least);
         }
@@ -120,7 +120,7 @@ impl Window {
     }
 }
 
-/// Where in the buffer the first page begins that leaves room for `rest` bytes and one more before it.
+/// Returns the offset in the buffer of the first page with room for `rest` bytes and one more before it.
 fn page_behind(rest: usize) -> usize {
     (OFFSET + rest + 1).next_multiple_of(PAGE) - OFFSET
 }

@@ -1,22 +1,22 @@
-//! What is measured, and the words for it on the command line, in the JSON lines and between parent and child.
+//! The areas and bodies that are measured, and their names on the command line, in the JSON lines and in the protocol.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// One kind of work.
+/// A kind of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Area {
     /// Resume and suspend: a round trip with a u64 in and out.
     Switch,
-    /// N tasks that take turns.
+    /// N tasks that yield in turn.
     Yield,
     /// Spawn, run and join.
     Spawn,
-    /// What a suspended task keeps.
+    /// The memory of a suspended task.
     Memory,
     /// Messages between tasks.
     Channel,
-    /// 64 bytes there and back over connections.
+    /// 64 bytes sent and returned over connections.
     Echo,
 }
 
@@ -34,7 +34,7 @@ impl Area {
         }
     }
 
-    /// What one operation is.
+    /// Describes one operation.
     pub(crate) fn operation(self) -> &'static str {
         match self {
             Area::Switch => "resume + suspend, a u64 in and out",
@@ -69,16 +69,17 @@ impl FromStr for Area {
     }
 }
 
-/// What a task does in its turn.
+/// The work of a task in its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Body {
-    /// There is only one.
+    /// The only body of an area.
     Plain,
-    /// Counts its turns in a variable that the compiler is free to keep in a register.
+    /// Counts its turns in a variable that the compiler may keep in a register.
     Registers,
-    /// Counts them in a volatile local: one line of its stack, or of what its rival keeps instead of one.
+    /// Counts its turns in a volatile local variable, and so touches a cache line of its stack, or of the state that a rival
+    /// has instead of a stack.
     Stack,
-    /// The same, the ready queue in random order.
+    /// Like `Stack`, with the run queue in random order.
     Shuffled,
 }
 

@@ -1,7 +1,7 @@
-//! The parent's side: a rival in a process of its own, pinned, watched, and asked for one round at a time.
+//! The parent's side: runs each rival in a child process, which is pinned, watched, and asked for one round at a time.
 //!
-//! A child that holds more than `MOST_MEMORY`, or leaves the machine less than `LEAST_LEFT`, is ended; so is one that is
-//! silent for too long. A child dies with its parent, however that ends.
+//! The parent kills a child that uses more than `MOST_MEMORY`, leaves less than `LEAST_LEFT` to the machine, or does not answer
+//! for too long. A child dies with its parent, even if the parent is killed.
 
 use crate::area::{Area, Body};
 use crate::foreign::{Found, Tools};
@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 const GIB: u64 = 1 << 30;
 const MOST_MEMORY: u64 = 8 * GIB;
 const LEAST_LEFT: u64 = 3 * GIB;
-/// How long a child may take for what it is told.
+/// The longest time in which a child must answer.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often it is looked at while it may be filling the memory.
+/// The interval between two checks of the child's memory.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// A rival that runs.
+/// A running rival.
 #[derive(Debug)]
 pub(crate) struct Child {
     process: Process,
@@ -31,7 +31,7 @@ pub(crate) struct Child {
     words: Option<thread::JoinHandle<String>>,
 }
 
-/// What a process has of the machine's memory.
+/// The memory of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Memory {
     /// Resident bytes.
@@ -42,7 +42,7 @@ pub(crate) struct Memory {
     pub(crate) mappings: u64,
 }
 
-/// How a rival is to be started, or why it cannot.
+/// Returns the command that starts a rival, or the reason why it cannot be started.
 pub(crate) fn find(rival: &Rival, tools: &Tools) -> Result<Found, String> {
     match rival.start {
         Start::Foreign(find) => find(tools),
@@ -60,9 +60,9 @@ impl Child {
         let mut command = Command::new(&found.command[0]);
         command.args(&found.command[1..]).args([area.word(), &n.to_string()]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // A backtrace wants memory, of which one that stops for lack of it has none: it would wait for ever.
+        // A backtrace takes memory. A child that panics because it has no memory left would hang in it.
         command.env("RUST_BACKTRACE", "0");
-        // SAFETY: two system calls, which may be made between fork and exec.
+        // SAFETY: `prepare` makes only two system calls, which are allowed between fork and exec. It does not allocate.
         unsafe { command.pre_exec(move || prepare(core)) };
         let mut process = command.spawn().map_err(|error| format!("it cannot be started: {error}"))?;
         let (input, output, errors) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
@@ -78,14 +78,14 @@ impl Child {
         }
     }
 
-    /// Nanoseconds that `count` rounds of operations took, and how many operations they were.
+    /// Asks for `count` operations per task. Returns their total time in nanoseconds and their number.
     pub(crate) fn ask(&mut self, body: Body, count: u64) -> Result<(f64, f64), String> {
         self.tell(&format!("{} {count}", body.word()))?;
         let line = self.line()?;
         parse_answer(&line)
     }
 
-    /// Has it hold n suspended tasks. What they cost it, how many they are, and why not more.
+    /// Makes the child hold n suspended tasks. Returns their memory, their number, and why they are fewer than n, if they are.
     pub(crate) fn hold(&mut self, n: u64) -> Result<(Memory, u64, Option<String>), String> {
         let before = self.memory();
         self.tell("hold")?;
@@ -113,12 +113,12 @@ impl Child {
 
     fn tell(&mut self, line: &str) -> Result<(), String> {
         let input = self.input.as_mut().expect("open until it is dropped");
-        // If it is dead, the next line of it says why.
+        // A write to a dead child fails. The next call of `line` then returns the cause.
         let _ = writeln!(input, "{line}").and_then(|()| input.flush());
         Ok(())
     }
 
-    /// What it says next; if it dies instead, or has to be ended, why.
+    /// Returns the next line of the child, or the reason why it died or must be killed.
     fn line(&mut self) -> Result<String, String> {
         let since = Instant::now();
         loop {
@@ -153,7 +153,7 @@ impl Child {
 }
 
 impl Drop for Child {
-    /// It is asked to end by the end of its input, and made to: what it holds need not be taken apart.
+    /// Closes the input of the child and kills it. The child need not clean up.
     fn drop(&mut self) {
         self.input.take();
         let _ = self.process.kill();
@@ -161,33 +161,33 @@ impl Drop for Child {
     }
 }
 
-/// In the child, before it becomes the rival: pins it, and has it die with its parent.
+/// Pins the child to a core and makes it die with its parent. Runs in the child between fork and exec.
 fn prepare(core: Option<usize>) -> std::io::Result<()> {
-    // SAFETY: plain system calls; the set is a local.
+    // SAFETY: `set` is a local variable, which outlives the system calls.
     unsafe {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         if let Some(core) = core {
             let mut set: libc::cpu_set_t = std::mem::zeroed();
             libc::CPU_SET(core, &mut set);
-            // Where that is not allowed, it runs unpinned.
+            // If pinning is not allowed, the child runs unpinned.
             libc::sched_setaffinity(0, size_of_val(&set), &raw const set);
         }
     }
     Ok(())
 }
 
-/// The core that children are pinned to: the last of those that this process may use.
+/// Returns the core to which children are pinned: the last core that this process may use.
 pub(crate) fn core_to_pin() -> Option<usize> {
-    // SAFETY: a zeroed set is a set, and the call fills it.
+    // SAFETY: all zeros are a valid `cpu_set_t`, and the call fills the local set.
     let allowed = unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
         (libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) == 0).then_some(set)
     }?;
-    // SAFETY: within the set.
+    // SAFETY: `core` is less than `CPU_SETSIZE`.
     (0..libc::CPU_SETSIZE as usize).rev().find(|&core| unsafe { libc::CPU_ISSET(core, &allowed) })
 }
 
-/// The line of its errors that says most: the last one that is no backtrace.
+/// Reads the errors of the child to their end. Returns the most informative line: the message of a panic, or the last line.
 fn last_words(errors: &mut impl Read) -> String {
     let mut text = Vec::new();
     let mut buffer = [0; 4096];
@@ -229,7 +229,7 @@ impl Memory {
     }
 }
 
-/// The figure behind a name in a file of /proc, or 0.
+/// Returns the figure after a name in a file of /proc, or 0.
 fn figure(text: &str, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
@@ -239,7 +239,7 @@ fn resident(pid: u32) -> u64 {
     figure(&std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default(), "VmRSS:") * 1024
 }
 
-/// Bytes that processes can still have. Where that is not told, it is not what ends a child.
+/// Returns the bytes of memory that are available to processes. If unknown, `u64::MAX`, so that no child is killed for it.
 fn memory_available() -> u64 {
     match std::fs::read_to_string("/proc/meminfo") {
         Ok(text) => figure(&text, "MemAvailable:") * 1024,

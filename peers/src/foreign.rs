@@ -1,4 +1,4 @@
-//! Rivals of other languages: which tools this machine has, and programs built with them. Nothing is installed.
+//! Rivals in other languages: finds the tools of this machine and builds programs with them. Installs nothing.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -6,14 +6,14 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// How a rival is started (the area and n follow), and the version that it is of.
+/// The command that starts a rival (the area and n are appended), and the version of the rival.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     pub(crate) command: Vec<OsString>,
     pub(crate) version: String,
 }
 
-/// What was looked for, so that it is looked for once.
+/// The tools found so far, so that each is searched for once.
 #[derive(Debug)]
 pub(crate) struct Tools {
     sources: PathBuf,
@@ -22,7 +22,7 @@ pub(crate) struct Tools {
 }
 
 impl Tools {
-    /// Programs are built beside this one, and kept for the next run.
+    /// Creates the tools. Programs are built in a folder beside this program, and kept for the next run.
     pub(crate) fn new() -> Self {
         let beside = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_path_buf));
         let builds = beside.unwrap_or_else(std::env::temp_dir).join("peers-foreign");
@@ -34,7 +34,7 @@ impl Tools {
         self.sources.join(name)
     }
 
-    /// The first line that matches `wanted` of what a command prints, on either stream.
+    /// Runs a command. Returns the first line of its output or errors that contains `wanted`.
     pub(crate) fn ask(&self, command: &[&str], wanted: &str) -> Result<String, String> {
         let output = Command::new(command[0]).args(&command[1..]).output();
         let output = output.map_err(|error| format!("{} cannot be run: {error}", command[0]))?;
@@ -48,7 +48,7 @@ impl Tools {
         Ok(line.trim().to_string())
     }
 
-    /// Builds a program, unless one is there that is newer than every source. `command` gets the path of what it makes.
+    /// Builds a program, unless it exists and is newer than every source. `command` receives the path of the program.
     pub(crate) fn build(
         &self,
         name: &str,
@@ -88,7 +88,7 @@ impl Tools {
     }
 }
 
-/// The number in front of the first dot of the first word that begins with a digit: `openjdk version "21.0.8"` is 21.
+/// Returns the major version in a line: of `openjdk version "21.0.8"`, 21.
 pub(crate) fn major(version: &str) -> u32 {
     let word = version.split([' ', '"']).find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
     word.and_then(|word| word.split('.').next()?.parse().ok()).unwrap_or(0)

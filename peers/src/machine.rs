@@ -1,11 +1,11 @@
-//! What a run says about where it ran.
+//! The description of the machine on which a run took place.
 
 use crate::record::Machine;
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The versions that this program was built with.
+/// The lock file, with the versions of the crates with which this program was built.
 const LOCK: &str = include_str!("../../Cargo.lock");
 const BUILT_WITH: [&str; 12] = [
     "cede",
@@ -58,7 +58,7 @@ fn locked(lock: &str, name: &str) -> String {
     version.unwrap_or("unknown").to_string()
 }
 
-/// The day in UTC of seconds since 1970.
+/// Converts seconds since 1970 to a date in UTC.
 fn date(seconds: u64) -> String {
     // Howard Hinnant's civil_from_days, for days since 0000-03-01.
     let days = seconds / 86_400 + 719_468;

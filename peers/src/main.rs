@@ -1,10 +1,10 @@
-//! cede beside its rivals, interleaved in one run.
+//! Benchmarks of cede and its rivals, interleaved in one run.
 //!
 //! cargo run --release -p peers -- [switch|yield|spawn|memory|channel|echo|all] [--json FILE] [--svg FILE] [--quick]
-//! cargo run --release -p peers -- record        # all, into docs/benchmarks/
-//! cargo run --release -p peers -- page          # only draws and writes docs/benchmarks/ anew, from its JSON
+//! cargo run --release -p peers -- record        # measures all, into docs/benchmarks/
+//! cargo run --release -p peers -- page          # only rewrites docs/benchmarks/ from its JSON
 //!
-//! `docs/benchmarks/README.md` tells the method.
+//! `docs/benchmarks/README.md` describes the method.
 
 mod area;
 mod chart;
@@ -38,7 +38,7 @@ const USAGE: &str = "usage: peers [switch|yield|spawn|memory|channel|echo|all] [
 --quick       fewer tasks and rounds: less than a minute
 --smoke       next to nothing, rivals in Rust only: whether it works";
 
-/// What is to be done.
+/// A parsed command line.
 #[derive(Debug, PartialEq)]
 enum Order {
     Measure { areas: Vec<Area>, scale: Scale, json: Option<PathBuf>, svg: Option<PathBuf>, page: Option<PathBuf> },
@@ -47,7 +47,7 @@ enum Order {
     Help,
 }
 
-/// Where the last run is kept.
+/// Returns the path of a file of the last run.
 fn kept(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks").join(name)
 }
@@ -135,7 +135,7 @@ fn obey(order: Order) -> Result<(), String> {
             let start = Instant::now();
             let words: Vec<String> = std::env::args().skip(1).collect();
             let mut run = Run::new(scale);
-            // Last, what takes longest and needs no quiet machine.
+            // `Memory` comes last: it takes longest and does not need a quiet machine.
             areas.sort_by_key(|area| *area == Area::Memory);
             areas.into_iter().for_each(|area| run.area(area));
             let record = run.finish(format!("cargo run --release -p peers -- {}", words.join(" ")));

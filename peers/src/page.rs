@@ -1,4 +1,4 @@
-//! The part of the page that is made of figures: written between two marks, so that no figure is typed by hand.
+//! The generated part of the page, with all figures. Written between two marks, so that no figure is typed by hand.
 
 use crate::area::{Area, Body};
 use crate::promise::verdicts;
@@ -10,7 +10,7 @@ use std::path::Path;
 const BEGIN: &str = "<!-- From here to the end mark: `cargo run --release -p peers -- page`. Not to be edited. -->";
 const END: &str = "<!-- The end of what is made of figures. -->";
 
-/// Replaces what is between the marks of the page.
+/// Replaces the text between the marks of the page.
 pub(crate) fn rewrite(path: &Path, record: &Record) -> Result<(), String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let text = between_marks(&text, &figures(record)).ok_or(format!("{}: there are no marks", path.display()))?;
@@ -65,7 +65,7 @@ fn machine(record: &Record) -> String {
     )
 }
 
-/// What would end a cell of a table does not.
+/// Escapes characters that would end the cell of a table.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
 }
@@ -116,7 +116,7 @@ fn failures(failed: &[&Line]) -> String {
     text
 }
 
-/// Three bodies of each case in one table for each number of tasks.
+/// Returns a table for each number of tasks, with three bodies of each case in a row.
 fn turns(record: &Record) -> String {
     let mut text = String::new();
     let mut counts: Vec<u64> = record.groups(Area::Yield).into_iter().map(|(n, _)| n).collect();

@@ -1,11 +1,11 @@
-//! What must show, and whether a run shows it.
+//! The promises about performance, and whether a run meets them.
 
 use crate::area::{Area, Body};
 use crate::record::{Line, Record};
 use crate::rivals::{self, Role};
 use crate::table::{amount, digits, thousands};
 
-/// One promise beside what was measured. `met` is `None` where something was not measured.
+/// A promise and its measured figure. `met` is `None` if a figure is missing.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Verdict {
     pub(crate) promise: String,
@@ -13,7 +13,7 @@ pub(crate) struct Verdict {
     pub(crate) met: Option<bool>,
 }
 
-/// All promises, for the areas that the run has.
+/// Returns all promises about the areas of the run.
 pub(crate) fn verdicts(record: &Record) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     for area in record.areas() {
@@ -36,7 +36,7 @@ fn role(case: &str) -> Role {
     rivals::all().into_iter().find(|rival| rival.name == case).map_or(Role::Rival, |rival| rival.role)
 }
 
-/// How many times as much as cede the best rival takes. Floors and cede's other ways are no rivals.
+/// Returns the line of the rival with the smallest ratio to cede. Floors and variants of cede are not rivals.
 fn best_rival(record: &Record, area: Area, n: u64, body: Body) -> Option<&Line> {
     let rivals = record.group(area, n, body).filter(|line| matches!(role(&line.case), Role::Rival | Role::Threads));
     rivals.filter(|line| line.ratio.is_some()).min_by(|a, b| a.ratio.partial_cmp(&b.ratio).expect("figures"))

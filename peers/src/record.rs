@@ -1,4 +1,4 @@
-//! What a run leaves: JSON lines, the first about the machine, one for each case.
+//! The record of a run: JSON lines. The first describes the machine, and each of the rest a case.
 
 use crate::area::{Area, Body};
 use crate::stats::Samples;
@@ -6,24 +6,24 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Where and when.
+/// The machine, the date and the command of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) cpu: String,
     pub(crate) cores: usize,
     pub(crate) kernel: String,
     pub(crate) rustc: String,
-    /// Of cede, of the rivals, and of the tools of the rivals.
+    /// The versions of cede, of the rivals, and of the tools of the rivals.
     pub(crate) versions: BTreeMap<String, String>,
     pub(crate) date: String,
     pub(crate) command: String,
     /// The load average of the last minute, before the run.
     pub(crate) load: f64,
-    /// The core that all were pinned to.
+    /// The core to which all cases were pinned.
     pub(crate) pinned: Option<usize>,
 }
 
-/// One case.
+/// The figures of a case, or its error.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Line {
     pub(crate) area: String,
@@ -36,26 +36,26 @@ pub(crate) struct Line {
     pub(crate) median: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rounds: Option<usize>,
-    /// How many times as much as cede in the same round: the median.
+    /// The median of the ratio to cede in the same round.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ratio: Option<f64>,
-    /// Where there is more than one.
+    /// The body, in areas with several bodies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) body: Option<String>,
-    /// For each task, in bytes.
+    /// Resident memory of each task, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) resident: Option<f64>,
-    /// For each task, in bytes.
+    /// Page tables of each task, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) page_tables: Option<f64>,
-    /// For all tasks.
+    /// The number of mappings of all tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) mappings: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
 }
 
-/// The whole run.
+/// The record of a whole run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Record {
     pub(crate) machine: Machine,
@@ -87,7 +87,7 @@ impl Line {
         }
     }
 
-    /// A figure that is not a sample of a clock: bytes.
+    /// Creates a line with the bytes of each task, which were measured once and without a clock.
     pub(crate) fn weighed(case: &str, n: u64, each: f64) -> Self {
         let (each, rounds) = (Some(each.round()), Some(1));
         Line { min: each, median: each, rounds, ..Line::new(Area::Memory, case, n, Body::Plain) }
@@ -99,13 +99,13 @@ impl Line {
     }
 }
 
-/// Four digits: more are noise.
+/// Rounds to four digits. More digits are noise.
 pub(crate) fn round(value: f64) -> f64 {
     if value == 0.0 || !value.is_finite() {
         return value;
     }
     let unit = 10f64.powf(value.abs().log10().floor() - 3.0);
-    // Through text, so that 2.2 is not 2.2000000000000002.
+    // By way of text, so that 2.2 does not become 2.2000000000000002.
     format!("{:.*}", (-unit.log10()).max(0.0).round() as usize, (value / unit).round() * unit).parse().unwrap_or(value)
 }
 
@@ -138,12 +138,12 @@ impl Record {
         Record::from_json_lines(&text).map_err(|error| format!("{}: {error}", path.display()))
     }
 
-    /// The areas that were measured, in their order.
+    /// Returns the measured areas, in the order of `Area::ALL`.
     pub(crate) fn areas(&self) -> Vec<Area> {
         Area::ALL.into_iter().filter(|area| self.lines.iter().any(|line| line.area == area.word())).collect()
     }
 
-    /// The groups of an area: what was interleaved.
+    /// Returns the groups of an area. The cases of a group were measured interleaved.
     pub(crate) fn groups(&self, area: Area) -> Vec<(u64, Body)> {
         let mut groups: Vec<(u64, Body)> = Vec::new();
         for line in self.lines.iter().filter(|line| line.area == area.word()) {

@@ -1,4 +1,4 @@
-//! A run: the cases of each group in turn, A B C A B C, one round at a time.
+//! A run: measures the cases of each group interleaved, A B C A B C, one round at a time.
 
 use crate::area::{Area, Body};
 use crate::child::{Child, Memory, core_to_pin, find};
@@ -11,14 +11,14 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
-/// How much is measured.
+/// The scale of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scale {
     /// Everything, in less than ten minutes.
     Full,
     /// Fewer tasks and rounds, in less than a minute.
     Quick,
-    /// Next to nothing, and rivals in Rust only: whether it works at all.
+    /// A minimum, with rivals in Rust only: tests whether the program works.
     Smoke,
 }
 
@@ -33,7 +33,7 @@ impl Scale {
         }
     }
 
-    /// How long a case may take in one round: a multiple of what a cold cache or a timer's interrupt costs.
+    /// The duration of a case in one round: many times the cost of a cold cache or of a timer interrupt.
     fn slice(self) -> Duration {
         Duration::from_micros(match self {
             Scale::Smoke => 200,
@@ -42,7 +42,7 @@ impl Scale {
         })
     }
 
-    /// How long a group may take. Where that is over, rounds are left out, but not the first three.
+    /// The time limit of a group. After it, the rounds beyond the first three are skipped.
     fn budget(self, n: u64) -> Duration {
         let full = match n {
             1_000_000.. => 120,
@@ -52,12 +52,12 @@ impl Scale {
         Duration::from_secs(if self == Scale::Full { full } else { full / 8 })
     }
 
-    /// When the whole run begins to leave out whatever it can, so that it ends in time on a busy machine too.
+    /// The time limit of the whole run. After it, the run skips all it can, so that it ends in time on a busy machine too.
     fn most(self) -> Duration {
         Duration::from_secs(if self == Scale::Full { 480 } else { 45 })
     }
 
-    /// A case that takes longer than this at the least sits out all rounds but the first three.
+    /// The longest duration of a single operation. A slower case is skipped in all rounds after the first three.
     fn patience(self) -> Duration {
         self.slice() * 50
     }
@@ -85,7 +85,7 @@ impl Scale {
     }
 }
 
-/// A rival that takes part in a group, or why it does not.
+/// A rival in a group, or the reason why it is not measured.
 struct Seat {
     rival: &'static Rival,
     child: Result<Child, String>,
@@ -94,7 +94,7 @@ struct Seat {
     samples: Samples,
 }
 
-/// Everything that a run needs.
+/// The state of a run.
 pub(crate) struct Run {
     scale: Scale,
     tools: Tools,
@@ -131,7 +131,7 @@ impl Run {
         Record { machine: machine::look(command, self.core, tools), lines: self.lines }
     }
 
-    /// Those who are measured in this area, and how they are started.
+    /// Returns the rivals that are measured in this area, with the commands that start them.
     fn rivals(&mut self, area: Area, n: u64) -> Vec<(&'static Rival, Result<Found, String>)> {
         let smoke = self.scale == Scale::Smoke;
         let wanted =
@@ -179,7 +179,7 @@ impl Run {
         }
     }
 
-    /// One rival after another, each in a process of its own that ends before the next one begins.
+    /// Measures the memory of each rival in turn, each in a process that ends before the next one begins.
     fn weigh(&mut self, n: u64) {
         for (rival, found) in self.rivals(Area::Memory, n) {
             progress(&format!("memory, {n}: {}", rival.name));
@@ -215,7 +215,7 @@ fn weighed(case: &str, n: u64, memory: Memory, held: u64, why: Option<String>) -
 }
 
 impl Seat {
-    /// Asks; a child that fails is out from then on.
+    /// Asks for a round. A child that fails is not asked again.
     fn ask(&mut self, body: Body) -> Option<(f64, f64)> {
         let answer = self.child.as_mut().ok()?.ask(body, self.count);
         match answer {
@@ -227,7 +227,7 @@ impl Seat {
         }
     }
 
-    /// Finds the count that takes a slice, which is also what warms it up.
+    /// Finds the number of operations that takes one slice. The search also warms up the child.
     fn calibrate(&mut self, body: Body, scale: Scale) {
         let slice = scale.slice().as_nanos() as f64;
         (self.count, self.samples) = (1, Samples::default());
@@ -254,7 +254,7 @@ impl Seat {
     }
 }
 
-/// Says on stderr what is going on: over what it said before on a terminal, and a line now and then elsewhere.
+/// Reports the progress on stderr: on a terminal by overwriting the last report, elsewhere by a line now and then.
 fn progress(text: &str) {
     if stderr().is_terminal() {
         eprint!("\r\x1b[K{text}");

@@ -1,20 +1,20 @@
-//! The child's side: a rival in a process of its own, asked for one round at a time.
+//! The child's side: a rival in a process of its own, which the parent asks for one round at a time.
 //!
 //! ```text
-//! parent  <body> <count>                 do it `count` times (for each of the n)
-//! child   ready                          once, when all is set up
-//!         <nanoseconds> <operations>     the answer to a request
-//!         error <why>                    instead of either; then it ends
+//! parent  <body> <count>                 requests `count` operations for each of the n
+//! child   ready                          sent once, after the set-up
+//!         <nanoseconds> <operations>     answers a request
+//!         error <why>                    sent instead of either; then the child ends
 //! ```
 //!
-//! In the area memory the parent says `hold` once, the child `at <k>` from time to time, and in the end `held <k>`, or
-//! `held <k> <why there are not more>`. The end of input ends the child. Rivals in other languages (`foreign/`) speak the same.
+//! In the area `memory` the parent sends `hold` once. The child sends `at <k>` from time to time, and finally `held <k>`, or
+//! `held <k> <why not more>`. The end of input ends the child. Rivals in other languages (`foreign/`) use the same protocol.
 
 use crate::area::Body;
 use std::io::{BufRead, Write, stdin, stdout};
 use std::time::{Duration, Instant};
 
-/// What the parent wants: `count` operations for each of the n.
+/// A request of the parent: `count` operations for each of the n.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Request {
     pub(crate) body: Body,
@@ -26,13 +26,13 @@ pub(crate) struct Request {
 pub(crate) struct Requests(());
 
 impl Requests {
-    /// Tells the parent that all is set up.
+    /// Tells the parent that the set-up is complete.
     pub(crate) fn ready() -> Self {
         say("ready");
         Requests(())
     }
 
-    /// Blocks the thread until the next one; `None` when the parent wants no more.
+    /// Blocks the thread until the next request. Returns `None` at the end of input.
     pub(crate) fn next(&mut self) -> Option<Request> {
         let mut line = String::new();
         stdin().lock().read_line(&mut line).ok()?;
@@ -49,19 +49,19 @@ fn parse(line: &str) -> Option<Request> {
     Some(Request { body: body.parse().ok()?, count: count.parse().ok()? })
 }
 
-/// A line to the parent.
+/// Sends a line to the parent.
 pub(crate) fn say(line: &str) {
     let mut out = stdout().lock();
-    // Without a parent there is nobody to tell.
+    // The write fails only if the parent is gone, and then no process needs the line.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-/// Answers all requests by calling `run(count)`, which does `n` operations `count` times and nothing else.
+/// Answers all requests by calling `run(count)`, which performs only `n` operations, `count` times.
 pub(crate) fn serve(n: u64, run: impl FnMut(u64)) {
     serve_prepared(n, |_| (), run);
 }
 
-/// The same with `prepare(count)` before the clock starts.
+/// Like `serve`, but calls `prepare(count)` before the clock starts.
 pub(crate) fn serve_prepared(n: u64, mut prepare: impl FnMut(u64), mut run: impl FnMut(u64)) {
     let mut requests = Requests::ready();
     while let Some(request) = requests.next() {
@@ -72,7 +72,7 @@ pub(crate) fn serve_prepared(n: u64, mut prepare: impl FnMut(u64), mut run: impl
     }
 }
 
-/// The same for what measures itself, and returns nanoseconds for one operation.
+/// Like `serve`, but `run` measures itself and returns the nanoseconds of one operation.
 pub(crate) fn serve_each(mut run: impl FnMut(u64) -> f64) {
     let mut requests = Requests::ready();
     while let Some(request) = requests.next() {
@@ -81,26 +81,26 @@ pub(crate) fn serve_each(mut run: impl FnMut(u64) -> f64) {
     }
 }
 
-/// Waits until the parent has looked at the process as it is before anything is held.
+/// Waits until the parent has measured the memory of the process before any task exists.
 pub(crate) fn before_holding() {
     say("ready");
     let _ = stdin().lock().read_line(&mut String::new());
 }
 
-/// Tells how far it is, now and then, so that the parent knows when a child dies on the way.
+/// Reports the progress to the parent now and then, so that it knows how far a child came that dies.
 pub(crate) fn holding(k: u64) {
     if k.is_multiple_of(1000) {
         say(&format!("at {k}"));
     }
 }
 
-/// Tells how many are held, and waits until the parent has looked. `why` there are not more, if there are not.
+/// Reports the number of held tasks, and waits until the parent has measured the memory. `why` explains a number below n.
 pub(crate) fn held(k: u64, why: Option<&str>) {
     say(&format!("held {k} {}", why.unwrap_or("")));
     let _ = stdin().lock().read_line(&mut String::new());
 }
 
-/// Holds what `one(k)` returns n times, or as many times as it can.
+/// Calls `one(k)` n times, or until it fails, and holds the results.
 pub(crate) fn hold<T>(n: u64, mut one: impl FnMut(u64) -> Result<T, String>) {
     before_holding();
     let mut all = Vec::with_capacity(usize::try_from(n).expect("64 bits"));
@@ -116,7 +116,7 @@ pub(crate) fn hold<T>(n: u64, mut one: impl FnMut(u64) -> Result<T, String>) {
         }
     }
     held(all.len() as u64, why.as_deref());
-    // The parent ends what does not end by itself; what is suspended need not be unwound for that.
+    // Exits at once, so that the suspended tasks are not unwound.
     std::process::exit(0);
 }
 

@@ -1,11 +1,11 @@
 //! Medians of rounds, and of ratios within a round.
 
-/// The samples of one case, one for each round that it took part in.
+/// The samples of a case: one for each round, or `None` for a round without the case.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Samples(Vec<Option<f64>>);
 
 impl Samples {
-    /// A round that it took part in, or not.
+    /// Adds a round.
     pub(crate) fn push(&mut self, sample: Option<f64>) {
         self.0.push(sample);
     }
@@ -22,14 +22,14 @@ impl Samples {
         median(self.0.iter().flatten().copied().collect())
     }
 
-    /// How many times as much as `of` in the same round: the median over the rounds that both took part in.
+    /// Returns the median of the ratio to `of` within a round, over the rounds in which both have a sample.
     pub(crate) fn ratio(&self, of: &Samples) -> Option<f64> {
         let both = self.0.iter().zip(&of.0).filter_map(|(own, other)| Some((*own)? / (*other)?));
         median(both.collect())
     }
 }
 
-/// The middle one, or the mean of the two in the middle.
+/// Returns the middle value, or the mean of the two middle values.
 pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn ratios_are_taken_within_a_round() {
-        // Twice as slow in every round, though the machine was slower in one of them.
+        // Twice as slow in every round, although the machine was slower in one of them.
         let (cede, rival) = (samples(&[1.0, 10.0, 1.0]), samples(&[2.0, 20.0, 2.0]));
         assert_eq!(rival.ratio(&cede), Some(2.0));
         assert_eq!((rival.min(), rival.median(), rival.rounds()), (Some(2.0), Some(2.0), 3));

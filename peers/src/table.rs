@@ -3,7 +3,7 @@
 use crate::area::{Area, Body};
 use crate::record::Line;
 
-/// What a group is called.
+/// Returns the title of a group.
 pub(crate) fn title(area: Area, n: u64, body: Body) -> String {
     let body = match body {
         Body::Plain => "",
@@ -23,7 +23,7 @@ pub(crate) fn title(area: Area, n: u64, body: Body) -> String {
     }
 }
 
-/// 1,000,000.
+/// Formats a number with separators: `1,000,000`.
 pub(crate) fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let parts: Vec<&str> =
@@ -31,7 +31,7 @@ pub(crate) fn thousands(n: u64) -> String {
     parts.join(",")
 }
 
-/// A figure with three digits and its unit, as one reads it: `2.21 ns`, `1.74 µs`, `4.2 KiB`.
+/// Formats a figure with three digits and a unit: `2.21 ns`, `1.74 µs`, `4.2 KiB`.
 pub(crate) fn amount(value: f64, unit: &str) -> String {
     let step = if unit == "bytes" { 1024.0 } else { 1000.0 };
     let names = if unit == "bytes" { ["B", "KiB", "MiB", "GiB"] } else { ["ns", "µs", "ms", "s"] };
@@ -39,13 +39,13 @@ pub(crate) fn amount(value: f64, unit: &str) -> String {
     format!("{} {}", digits(value / f64::powi(step, power as i32)), names[power])
 }
 
-/// Three digits.
+/// Formats a figure with three digits.
 pub(crate) fn digits(value: f64) -> String {
     let decimals = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
     format!("{value:.decimals$}")
 }
 
-/// A group as a table, the fastest first, and then who failed and why.
+/// Formats a group as a table, the fastest case first, followed by the failed cases with their errors.
 pub(crate) fn table(area: Area, n: u64, body: Body, lines: &[&Line]) -> String {
     let (mut measured, failed): (Vec<&Line>, Vec<&Line>) = lines.iter().partition(|line| line.error.is_none());
     measured.sort_by(|a, b| a.median.unwrap_or(0.0).total_cmp(&b.median.unwrap_or(0.0)));

@@ -1,4 +1,4 @@
-//! The whole program, doing next to nothing: every area, every rival in Rust, and what it leaves.
+//! The whole program at its smallest scale: every area, every rival in Rust, and the files that it writes.
 
 use serde_json::Value;
 use std::path::Path;
@@ -37,7 +37,7 @@ fn every_area_has_its_lines_and_its_picture() {
     for line in &lines[1..] {
         let figures = ["min", "median", "rounds"].map(|key| line[key].as_f64().is_some());
         assert_eq!(figures, [line["error"].is_null(); 3], "either figures or an error: {line}");
-        // Nothing fails here but what says so beforehand.
+        // Only a case that announces its failure beforehand may fail.
         let failed = line["error"].as_str().filter(|_| line["area"] != "echo");
         assert!(failed.is_none_or(|why| why.starts_with("one stack can be used again")), "{line}");
     }
@@ -45,7 +45,7 @@ fn every_area_has_its_lines_and_its_picture() {
 
 #[test]
 fn nothing_is_left_running_when_it_is_killed() {
-    // Without the tools of other languages there is nothing to build first.
+    // Without the tools of other languages, nothing needs to be built first.
     let mut parent =
         peers().args(["yield"]).env("PATH", "/nowhere").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let list = format!("/proc/{0}/task/{0}/children", parent.id());

@@ -41,12 +41,12 @@
 use super::chain::{self, Control};
 use super::raw_yielder::{Handle, Label, RawYielder, Unwound};
 use super::unwind_tables::{Anchor, In, Last, Out};
+use crate::report::report;
 use crate::stack::arena::Kind;
 use crate::stack::{Shape, Stack, StackError, overflow, pool};
 use corosensei::stack::StackPointer;
 use std::any::Any;
 use std::borrow::Cow;
-use std::io::Write as _;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit, needs_drop};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -329,7 +329,7 @@ impl<H: Handle, R> RawCoroutine<H, R> {
         // SAFETY: `force_reset` only marks the coroutine as done, so nothing resumes it. Its frames are never run,
         // dropped or overwritten: `Drop` skips a leaked raw coroutine, and so never returns the stack to the pool.
         unsafe { self.inner.force_reset() };
-        let _ = writeln!(std::io::stderr(), "cede: {} {why}; its stack is leaked", self.label());
+        report!("{} {why}; its stack is leaked", self.label());
     }
 
     /// Ends a body that has not finished: drops it if it has not started, else unwinds it, once.
@@ -395,10 +395,7 @@ pub(crate) fn throw_from_drop(payload: Payload, label: &dyn std::fmt::Display) {
     if !panicking() {
         resume_unwind(payload);
     }
-    let _ = writeln!(
-        std::io::stderr(),
-        "cede: {label} panicked while it was dropped during a panic; its own panic ends here"
-    );
+    report!("{label} panicked while it was dropped during a panic; its own panic ends here");
     // A panic of the payload's destructor would abort the process here.
     if let Err(second) = drop_catching(payload) {
         std::mem::forget(second);

@@ -27,11 +27,11 @@ use self::delegate::Chain;
 use self::protocol::{Message, Stop};
 use crate::coroutine::raw::{Event, RawCoroutine, StackOptions, drop_catching, throw_from_drop};
 use crate::coroutine::{self, Builder, CoroutineState, State, no_stack};
+use crate::report::report;
 use crate::stack::StackError;
 use crate::stack::arena::Kind;
 use std::error::Error;
 use std::fmt;
-use std::io::Write as _;
 use std::iter::FusedIterator;
 use std::panic::resume_unwind;
 
@@ -396,7 +396,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
             }
             Stop::Returned(value) => drop_catching(value),
             Stop::Raised(error) => {
-                let _ = writeln!(std::io::stderr(), "cede: {} raised while it was dropped: {error}", self.raw.label());
+                report!("{} raised while it was dropped: {error}", self.raw.label());
                 drop_catching(error)
             }
             Stop::Panicked(payload) => Err(payload),

@@ -1,6 +1,7 @@
-//! What every task of a run is doing, at one moment.
+//! Dumps: the state, the wait and the backtrace of every task of a run, at one moment.
+#![forbid(unsafe_code)]
 
-use super::deadlock::{everybody, holder};
+use super::deadlock::{holder, tasks_by_id};
 use crate::scheduler::{backtrace, worker};
 use crate::task::info::state_of;
 use crate::task::{Task, TaskState};
@@ -8,39 +9,39 @@ use std::backtrace::Backtrace;
 use std::fmt;
 use std::time::Duration;
 
-/// What one task was doing when the dump was made.
+/// A task in a [`Dump`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct TaskDump {
-    /// Who.
+    /// The task.
     pub task: Task,
-    /// Where it stood. Only the task that made the dump was running.
+    /// The state of the task. Only the task that made the dump was running.
     pub state: TaskState,
-    /// How long it had waited, by the run's clock, if it waited. The clock is read once in a while and not at every wait, so
-    /// this may be too long by the time of up to 1,024 turns.
+    /// The time since its wait began, by the clock of the run. `None` if it did not wait. The clock is not read at every wait,
+    /// only at every poll, so the value can be too long by the duration of up to 1,024 turns.
     pub waited: Option<Duration>,
-    /// Who could end its wait, if that is a task: the one that it joins.
+    /// The task that it waits for, if it joins one.
     pub on: Option<Task>,
-    /// Who holds what it waits for, if it is a lock or the like and a task of this run holds it.
+    /// The task of this run that holds the lock or similar that it waits for, if there is one.
     pub held_by: Option<Task>,
-    /// Where it is suspended, down to its first function. `None` for the task that made the dump, and on targets without a
-    /// hand-written switch. The functions' names are looked up when it is shown, which takes long.
+    /// The stack of the suspended task, down to its first function. `None` for the task that made the dump, and on targets
+    /// without a hand-written switch. Displaying it looks up the names of the functions, which is slow.
     pub backtrace: Option<Backtrace>,
 }
 
-/// What all tasks of a run were doing: see [`dump`](dump()).
+/// The states of all tasks of a run at one moment. Made by [`dump`](dump()).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Dump {
-    /// Each task that had not ended once, main included, in the order of their numbers.
+    /// All tasks that had not ended, main included, in the order of their numbers.
     pub tasks: Vec<TaskDump>,
 }
 
-/// What all tasks of this run are doing: who waits, for what, since when, for whom, and where each is suspended.
+/// Returns the state of every task of this run: what it waits for, since when, for which task, and its backtrace.
 ///
-/// Waits for nothing. Takes up to 20 microseconds a task; showing it takes far longer, since that looks up the functions'
-/// names. Outside of a run it is empty. [`Config::dump_on_signal`](crate::Config::dump_on_signal) prints one when a signal
-/// arrives.
+/// Does not wait. Takes up to 20 µs per task. Displaying the dump takes far longer, because it looks up the names of the
+/// functions. Outside a run the dump is empty. [`Config::dump_on_signal`](crate::Config::dump_on_signal) prints a dump when a
+/// signal arrives.
 ///
 /// ```
 /// cede::run(|| {
@@ -58,20 +59,19 @@ pub struct Dump {
 pub fn dump() -> Dump {
     let mut tasks = Vec::new();
     if let Some(worker) = worker() {
-        let (now, everybody) = (worker.clock.now(), everybody(worker));
+        let (now, by_id) = (worker.clock.now(), tasks_by_id(worker));
         worker.table.for_each(|tcb| {
             if worker.is_event_loop(tcb) || tcb.is_finished() {
                 return;
             }
             let parked = tcb.is_parked();
-            // SAFETY: whoever waits for a task holds a handle to it.
-            let on = parked.then(|| unsafe { tcb.wait().on_task.as_ref() }).flatten();
+            let on = tcb.awaited_task();
             tasks.push(TaskDump {
                 task: Task::of(tcb),
                 state: state_of(Some(worker), tcb),
                 waited: parked.then(|| now.saturating_duration_since(worker.waits_since(tcb))),
                 on: on.map(Task::of),
-                held_by: parked.then(|| holder(worker, &everybody, tcb)).flatten().map(Task::of),
+                held_by: holder(worker, &by_id, tcb).map(Task::of),
                 backtrace: backtrace::of(worker, tcb),
             });
         });
@@ -108,25 +108,26 @@ impl fmt::Display for TaskDump {
 }
 
 impl TaskDump {
-    /// The names of the functions in which it is suspended, the innermost first; empty if there is no backtrace.
+    /// Returns the names of the functions on the stack of the suspended task, innermost first. Empty if there is no backtrace.
+    /// In reverse order and joined by `;`, they are a line in the folded format of flame graphs.
     pub fn functions(&self) -> Vec<String> {
         self.backtrace.iter().flat_map(frames).map(|frame| frame.function).collect()
     }
 }
 
-/// One line of a backtrace.
+/// A frame of a backtrace.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Frame {
     pub(super) function: String,
     place: Option<String>,
 }
 
-/// The frames of a backtrace that was taken from outside, without those of the taking.
+/// Returns the frames of the backtrace of a suspended or copied stack, without the frames of the functions that captured it.
 pub(super) fn frames(trace: &Backtrace) -> Vec<Frame> {
     parse(&trace.to_string())
 }
 
-/// Reads what std prints of a backtrace: `  12: function`, and below it `at file:line:column`. Nothing else shows it.
+/// Parses the text of a std backtrace: `  12: function`, and below it `at file:line:column`. std has no stable API for frames.
 fn parse(text: &str) -> Vec<Frame> {
     let mut frames: Vec<Frame> = Vec::new();
     for line in text.lines() {
@@ -139,7 +140,7 @@ fn parse(text: &str) -> Vec<Frame> {
         let function = numbered.map_or(line, |(_, function)| function).into();
         frames.push(Frame { function, place: None });
     }
-    // What comes before the seam are the functions that took it.
+    // The frames up to the seam belong to the capturing functions.
     let seam = frames.iter().rposition(|frame| {
         let function = &frame.function;
         function.ends_with("imp::unwind_from") || function.ends_with("imp::unwind_from_words")
@@ -147,7 +148,7 @@ fn parse(text: &str) -> Vec<Frame> {
     frames.split_off(seam.map_or(0, |at| at + 1))
 }
 
-/// A line for each frame, below the line of its task.
+/// Writes the frames, each on a line of its own, below the line of their task.
 pub(super) fn write_frames(f: &mut fmt::Formatter<'_>, trace: &Backtrace) -> fmt::Result {
     frames(trace).iter().try_for_each(|Frame { function, place }| match place {
         Some(place) => write!(f, "\n    {function}\n        at {place}"),
@@ -160,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_backtrace_is_read_as_std_prints_it() {
+    fn backtrace_printed_by_std_is_parsed() {
         let text = "   0: std::backtrace::Backtrace::force_capture\n             at /rustc/x.rs:1:2\n   \
                     1: cede::arch::native::imp::unwind_from\n   2: outer::<a::b: c>\n      inlined\n             at ./y.rs:3:4\n";
         let frame =

@@ -1,37 +1,37 @@
-//! Counts of what a run does.
+//! Metrics: counters of a run (tasks, switches, waits, wakes, timers) and of the stacks of the process.
 #![forbid(unsafe_code)]
 
 use crate::scheduler::{Worker, worker};
 use crate::stack::{self, Stats};
 
-/// Counts of what a run has done up to now: see [`metrics`].
+/// The counters of a run. Returned by [`metrics`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// Tasks that were spawned. Main is not one of them.
+    /// Tasks spawned so far. Main is not counted.
     pub spawned: u64,
-    /// Of these, tasks that have not ended.
+    /// Spawned tasks that have not ended.
     pub live: u64,
-    /// Of these, tasks that have ended.
+    /// Spawned tasks that have ended.
     pub ended: u64,
-    /// How often a task gave up its turn: by yielding (also when nobody else was ready), by waiting, or by ending.
+    /// Turns that ended, by a yield, a wait or the end of the task. A yield counts even if no other task was ready.
     pub switches: u64,
-    /// How often a task came to a wait, also when it was woken before that. Each is a switch too.
+    /// Waits that began. A wait counts even if a wake had arrived before it. Each wait that suspends its task is a switch too.
     pub parks: u64,
-    /// Wakes that came from other threads.
+    /// Remote wakes: wakes from other threads.
     pub wakes_from_threads: u64,
-    /// Deadlines that are set and were not reached.
+    /// Armed timers: deadlines of waits that have not passed.
     pub timers: u64,
-    /// Tasks that wait for nothing but their turn, the running one not counted.
+    /// Ready tasks: those in the run queue, without the running task.
     pub ready: u64,
-    /// The stacks of the whole process: those of other runs and of coroutines too.
+    /// The stacks of the whole process, including those of other runs and of coroutines.
     pub stacks: Stats,
 }
 
-/// Counts of what this run has done up to now. Outside of a run all are 0 but those of the stacks.
+/// Returns the counters of this run. Outside a run all counters are 0, except those of the stacks.
 ///
-/// Costs a lock of the stack pool, and nothing in between: what is counted is counted anyway, or costs a fraction of a
-/// nanosecond.
+/// A call takes the lock of the stack pool. Between calls the counters are almost free: the run needs most of them anyway, and
+/// each of the rest takes a fraction of a nanosecond.
 ///
 /// ```
 /// cede::run(|| {

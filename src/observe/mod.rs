@@ -1,4 +1,5 @@
-//! Observation: what the tasks of a run do, wait for, and take too long over. Reads all other layers; only the run uses it.
+//! Diagnostics of a run: dumps with backtraces, metrics, deadlock reports, and a watchdog for slow turns. Reads all lower
+//! layers; only `runtime` uses it.
 
 pub(crate) mod deadlock;
 pub(crate) mod dump;

@@ -1,31 +1,38 @@
-//! Seeing where a worker is while it runs, from another thread.
+//! The sampler: takes the backtrace of a running task from another thread.
 //!
-//! A backtrace cannot be taken in a signal handler: unwinding takes locks and allocates. So the handler, on the worker's
-//! thread, only copies: the registers, the task's number and name, and the stack from where it stands to its top, with
-//! the stacks below it if it is that of a generator. The watchdog then unwinds the copy on its own thread.
+//! A signal handler cannot take a backtrace, because unwinding takes locks and allocates. Therefore the handler, on the
+//! thread of the worker, only copies: the registers, the number and the name of the task, and its stack from the stack pointer
+//! to the top. If the stack belongs to a coroutine or generator, the stacks of its resumers are copied too. Then the watchdog
+//! unwinds the copy on its own thread.
 //!
-//! The copy lies elsewhere, so every word in it that points into an original is made to point to the same place in the copy.
-//! An unwinder believes what it reads, and where its tables are wrong for a place (hand-written code) it would follow
-//! whatever lies there. So a word that points neither into a copied stack nor into code is replaced by the address of zeros:
+//! The copy has other addresses than the original. Each word that points into an original stack is therefore translated: it
+//! points to the same place in the copy. An unwinder trusts what it reads, and where its tables are wrong (hand-written code)
+//! it would follow any word as a pointer. So a word that points neither into a copied stack nor to code is replaced by the
+//! address of zeros:
 //!
 //! ```text
 //! +---------+----------------------+---------+
-//! | zeros   | stack 1 | stack 2 .. | zeros   |   one allocation; only what is copied becomes resident
+//! | zeros   | stack 1 | stack 2 .. | zeros   |   one allocation; only the copied part becomes resident
 //! +---------+----------------------+---------+
-//!      ^ what points nowhere known
+//!      ^ target of all other words
 //! ```
 //!
-//! Then a return address is code or the address of zeros, a frame lies in a copy or in zeros, and the walk ends at the first
-//! return address that is not code, wherever it has come to. What a frame names as saved may lie just below what was copied;
-//! so there the address of zeros stands too: as a frame pointer, zero itself would lead to address 8. And the seam of a
-//! coroutine follows a pointer to its caller's frame; so the first of the zeros is the address of more of them. All general
-//! registers are translated: in the middle of a prologue the tables may name any of them.
+//! After the translation, a return address is code or the address of zeros, and a frame is in a copy or in zeros. The walk
+//! ends at the first return address that is not code, wherever that is. Three more precautions are needed:
 //!
-//! What the handler copies must be mapped. Its own coroutine stacks are; the thread's own stack need not be: the system grows
-//! that of the main thread page by page, up to a limit that may be none, and a read below it would fault or grow it. So the
-//! watchdog looks up what is mapped (/proc/self/maps) before it sends the signal: a stack only grows, so that part stays. And
-//! any number in a coroutine's stack may look like an address of another one. So the link to where a coroutine was resumed is
-//! known by what corosensei keeps beside it:
+//! * A frame may name saved registers just below the copied part. The words there hold the address of zeros too, because a
+//!   frame pointer of zero would lead to address 8.
+//! * The seam of a coroutine, where its first frame meets its resumer, follows a pointer to the resumer's frame. So the word
+//!   at the address of zeros holds the address of further zeros.
+//! * All general registers are translated: in the middle of a prologue the tables may name any of them.
+//!
+//! The handler must copy mapped memory only. Coroutine stacks are always mapped. The thread's own stack may not be: the kernel
+//! grows the stack of the main thread page by page, up to a limit that may be infinite, and a read below the mapped part
+//! would fault or grow it. So the watchdog reads the mapped range from /proc/self/maps before it sends the signal. A stack
+//! only grows, so the range stays mapped.
+//!
+//! A number on a coroutine's stack may look like the address of another stack. So the link to the stack of the resumer is
+//! recognised by the word that corosensei stores next to it:
 //!
 //! ```text
 //! coroutine's stack, near its top              stack of the code that resumed it
@@ -48,35 +55,37 @@ use std::ptr::null;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// How much of stacks is copied, in bytes.
+/// The maximum number of copied bytes, of all stacks together.
 const MOST: usize = 1 << 20;
-/// How many stacks.
+/// The maximum number of copied stacks.
 const STACKS: usize = 8;
-/// How many zeros lie on both sides, in bytes: more than the frame of any function. They are never touched.
+/// The size of the zeros on each side, in bytes: larger than the frame of any function. Few of their pages are ever
+/// touched, so they hardly take memory.
 const ZEROS: usize = 32 << 20;
-/// How much is copied from below the stack pointer, in bytes: what the ABI of x86-64 keeps signals from writing to.
+/// The number of bytes copied from below the stack pointer: the red zone of the x86-64 ABI, which signal handlers must not
+/// overwrite.
 const BELOW: usize = 128;
-/// How many words below the copy are not zero: more than a frame saves.
+/// The number of words below the copy that hold the address of zeros: more than a frame saves.
 const MARGIN: usize = 512;
-/// How much of a name is kept, in bytes.
+/// The maximum length of a copied name, in bytes.
 const NAME: usize = 128;
 
-/// A stack that was copied.
+/// A stack that is copied, or planned to be.
 #[derive(Clone, Copy, Default)]
 struct StackCopy {
-    /// The top of the stack, by which it is known.
+    /// The top of the stack, which identifies it.
     top: usize,
-    /// Where it lay.
+    /// The address of the first copied word in the original.
     from: usize,
-    /// Where it lies, counted from the first copied byte.
+    /// The offset of the copy from the first copied byte of all stacks.
     at: usize,
-    /// In bytes; 0 if it was not copied yet.
+    /// The length in bytes; 0 if the stack is planned and not copied yet.
     len: usize,
 }
 
-/// What the handler leaves for the watchdog.
+/// The data that the handler collects for the watchdog.
 struct StackSnapshot {
-    /// The turn that is wanted, or any; then the one that was found.
+    /// Set by the watchdog: the turn to sample, or `None` for any. Overwritten by the handler if it found another turn.
     moment: Option<Moment>,
     id: u64,
     is_event_loop: bool,
@@ -86,63 +95,69 @@ struct StackSnapshot {
     registers: Option<Registers>,
     copies: [StackCopy; STACKS],
     count: usize,
-    /// How many bytes were copied.
+    /// The number of bytes copied so far.
     end: usize,
+    /// The zeros, the copies, and zeros again.
     words: Vec<usize>,
     /// The part of the thread's own stack that is mapped.
     own_stack: (usize, usize),
-    /// Where there was code when that was last looked up.
+    /// The address ranges of code at the last lookup.
     code: Vec<(usize, usize)>,
 }
 
+/// No sample is requested.
 const NOBODY: u32 = 0;
+/// The watchdog has requested a sample.
 const ASKED: u32 = 1;
+/// The handler is copying.
 const COPYING: u32 = 2;
+/// The copy is complete.
 const COPIED: u32 = 3;
 
-/// One worker's, shared with its watchdog.
+/// The sampler of a worker, shared with its watchdog.
 pub(crate) struct Sampler {
     state: AtomicU32,
     thread: libc::pthread_t,
-    /// The thread's own stack, as far as it may grow.
+    /// The bounds of the thread's own stack: the lowest address to which it may grow, and its top.
     bounds: (usize, usize),
-    /// An address in use on it.
+    /// An address in use on the thread's own stack.
     inside: usize,
     worker: *const Worker,
-    /// The handler's from `ASKED` to `COPIED`, else the watchdog's.
+    /// Owned by the handler from `ASKED` to `COPIED`, otherwise by the watchdog.
     snapshot: UnsafeCell<StackSnapshot>,
 }
 
-// SAFETY: the state says whose the cell is; the worker is followed only by the handler, on the worker's own thread.
+// SAFETY: `state` tells which thread owns the cell. Only the handler dereferences `worker`, on the worker's own thread.
 unsafe impl Sync for Sampler {}
-// SAFETY: as above; a pthread_t is a name.
+// SAFETY: as for `Sync`; a `pthread_t` is an identifier that every thread may use.
 unsafe impl Send for Sampler {}
 
 thread_local! {
-    /// The sampler of the run on this thread, for the handler. Needs no registration and no destructor.
+    /// The sampler of the run on this thread. The handler may read it: a constant thread-local without a destructor needs no
+    /// registration.
     static SAMPLER: Cell<*const Sampler> = const { Cell::new(null()) };
 }
 
-/// Who runs, and where.
+/// A sample: the running task and its backtrace.
 pub(crate) struct Sample {
-    /// 0 if there is none: a task that has ended.
+    /// The number of the task; 0 if it has ended.
     pub(crate) id: u64,
     pub(crate) name: Option<String>,
     pub(crate) is_event_loop: bool,
     pub(crate) trace: Option<Backtrace>,
 }
 
-/// What came of a look.
+/// The result of a request for a sample.
 pub(crate) enum SampleResult {
     Taken(Sample),
-    /// The turn was over.
+    /// The requested turn had ended.
     Over,
-    /// The thread takes no signals.
+    /// The thread did not answer: it blocks the signal.
     Deaf,
 }
 
 impl Sampler {
-    /// For the run of `worker`, on the thread that calls.
+    /// Creates the sampler of `worker`, whose thread is the calling thread.
     pub(crate) fn new(worker: &Worker) -> Sampler {
         let snapshot = StackSnapshot {
             moment: None,
@@ -162,7 +177,7 @@ impl Sampler {
         let here = 0_u8;
         Sampler {
             state: AtomicU32::new(NOBODY),
-            // SAFETY: it has no preconditions.
+            // SAFETY: `pthread_self` has no preconditions.
             thread: unsafe { libc::pthread_self() },
             bounds: thread_bounds(),
             inside: (&raw const here).addr(),
@@ -171,7 +186,7 @@ impl Sampler {
         }
     }
 
-    /// Lets the worker be looked at while `f` runs.
+    /// Accepts samples while `f` runs.
     pub(crate) fn while_open<R>(&self, f: impl FnOnce() -> R) -> R {
         struct Closed(*const Sampler);
         impl Drop for Closed {
@@ -183,9 +198,10 @@ impl Sampler {
         f()
     }
 
-    /// From the watchdog: who keeps the worker at this moment, if that is still the turn that was seen, or whoever it is.
+    /// Takes a sample of the running turn. Called by the watchdog. With `moment`, only if it is still that turn.
     pub(crate) fn look(&self, moment: Option<Moment>) -> SampleResult {
-        // SAFETY: nobody has been asked, so the cell is ours; the thread lives, since it waits for this one before it ends.
+        // SAFETY: no request is pending, so the watchdog owns the cell. The worker's thread is alive: it joins the watchdog
+        // before it ends.
         unsafe {
             (*self.snapshot.get()).moment = moment;
             (*self.snapshot.get()).own_stack = mapped_part(self.bounds, self.inside);
@@ -201,7 +217,7 @@ impl Sampler {
             std::thread::sleep(Duration::from_micros(50));
         }
         self.state.store(NOBODY, Ordering::Relaxed);
-        // SAFETY: the handler is done, so the cell is ours again.
+        // SAFETY: the handler has set `COPIED` and does not touch the cell again, so the watchdog owns it.
         let snapshot = unsafe { &mut *self.snapshot.get() };
         let seen = if moment.is_none() || snapshot.moment == moment {
             SampleResult::Taken(snapshot.sample())
@@ -213,19 +229,20 @@ impl Sampler {
     }
 }
 
-/// From the signal handler: copies, if this thread was asked. False if it was not.
+/// Copies the sample if the watchdog has requested one from this thread, else returns false. Called by the signal handler.
 ///
 /// # Safety
 ///
-/// `context` is what the kernel passed.
+/// `context` is the context that the kernel passed to the signal handler.
 pub(crate) unsafe fn answer(context: *mut libc::c_void) -> bool {
     let sampler = SAMPLER.get();
-    // SAFETY: the run that set it still stands, since it takes it back at its end.
+    // SAFETY: `while_open` sets the pointer and resets it before the sampler is dropped, on this thread.
     let Some(sampler) = (unsafe { sampler.as_ref() }) else { return false };
     if sampler.state.compare_exchange(ASKED, COPYING, Ordering::AcqRel, Ordering::Acquire).is_err() {
         return false;
     }
-    // SAFETY: the state makes the cell ours, the worker is this thread's and stands, and the context is the caller's.
+    // SAFETY: in state `COPYING` the handler owns the cell. The worker belongs to this thread and outlives its sampler. The
+    // caller guarantees the context.
     unsafe {
         let (snapshot, worker) = (&mut *sampler.snapshot.get(), &*sampler.worker);
         snapshot.fill(worker, sampler.bounds, interrupted(context));
@@ -235,22 +252,23 @@ pub(crate) unsafe fn answer(context: *mut libc::c_void) -> bool {
 }
 
 impl StackSnapshot {
-    /// Neither allocates nor locks. Runs between any two instructions of the worker's.
+    /// Fills the snapshot. Runs in the signal handler, between any two instructions of the worker, so it must not allocate or
+    /// take a lock.
     ///
     /// # Safety
     ///
-    /// The registers are those of the interrupted code, on this thread, whose stack lies in `bounds`.
+    /// `registers` are those of the interrupted code on this thread, and `bounds` are those of the thread's own stack.
     unsafe fn fill(&mut self, worker: &Worker, bounds: (usize, usize), registers: Option<Registers>) {
         let found = Some(worker.progress().look());
         if self.moment.is_some() && found != self.moment {
             self.moment = found;
             return;
         }
-        // SAFETY: contexts in use lie in the table. The name changes only before the task's first turn and after its end.
+        // SAFETY: a context in use is part of a TCB in `worker.table`, which lives as long as the worker.
         let tcb: &Tcb = unsafe { &*tcb_of(worker.current.get()) };
         self.id = if tcb.phase() == Phase::Free || tcb.is_finished() { 0 } else { tcb.id() };
         self.is_event_loop = worker.is_event_loop(tcb);
-        // SAFETY: as above, so nobody borrows it mutably.
+        // SAFETY: the name of a task changes only before its first turn and after its end, so it is not borrowed mutably now.
         let name = unsafe { tcb.name_unchecked() }.filter(|_| self.id != 0);
         self.has_name = name.is_some();
         let name = name.unwrap_or("");
@@ -258,30 +276,32 @@ impl StackSnapshot {
         self.name[..self.name_len].copy_from_slice(&name.as_bytes()[..self.name_len]);
         self.registers = registers;
         let Some(registers) = registers else { return };
-        // At the end of a function the tables name places just below the stack pointer for what was popped from there.
+        // At the end of a function, the unwind tables may place registers that were already popped just below the stack pointer.
         let sp = registers.sp & !7;
         if bounds.0 <= sp && sp < bounds.1 {
-            // It may have grown meanwhile. From the stack pointer up it is in use, so it is mapped.
+            // The stack may have grown since the lookup. Above the stack pointer it is in use, so it is mapped.
             self.own_stack.0 = self.own_stack.0.min(sp);
         }
         let below = sp.saturating_sub(BELOW);
         let from = if self.top_of(below) == self.top_of(sp) { below } else { sp };
         self.plan(from);
-        // Coroutines first: each may say more of where the one below it was left.
+        // Coroutines first: the link of a coroutine may lower the start of the planned copy of its resumer's stack. After that
+        // stack is copied, it is too late.
         let next = |copies: &[StackCopy]| {
             let rest = |copy: &&StackCopy| copy.len == 0;
             let coroutine = copies.iter().filter(rest).find(|copy| is_coroutine(copy.from));
             coroutine.or_else(|| copies.iter().find(rest)).map(|copy| copy.top)
         };
         while let Some(top) = next(&self.copies[..self.count]) {
-            // SAFETY: the stack pointer, and addresses on stacks that are in use.
+            // SAFETY: each planned copy starts at the stack pointer or at a link, both on stacks in use and in their mapped part
+            // (`top_of`).
             if !unsafe { self.copy_stack(top) } {
                 break;
             }
         }
     }
 
-    /// Has a stack copied from this address on, if it lies on one that was not copied.
+    /// Plans to copy the stack that contains `from`, from that address to its top, unless it was copied.
     fn plan(&mut self, from: usize) {
         let Some(top) = self.top_of(from) else { return };
         let from = from & !7;
@@ -296,11 +316,12 @@ impl StackSnapshot {
         }
     }
 
-    /// Copies the stack with this top, and plans to copy those that a coroutine's links lead to. False if there is no room.
+    /// Copies the stack with this top. If it belongs to a coroutine, plans to copy the stacks of its resumers. Returns false if
+    /// no room is left.
     ///
     /// # Safety
     ///
-    /// The stack is in use, and its piece begins in its mapped part.
+    /// The stack is in use, and the planned copy starts in its mapped part.
     unsafe fn copy_stack(&mut self, top: usize) -> bool {
         let Some(copy) = self.copies[..self.count].iter_mut().find(|copy| copy.top == top) else { return false };
         copy.at = self.end;
@@ -312,7 +333,7 @@ impl StackSnapshot {
         self.end += len;
         let first = (ZEROS + at) / size_of::<usize>();
         let count = len / size_of::<usize>();
-        // SAFETY: from `from` to the top the stack is mapped and readable, and the buffer has room.
+        // SAFETY: the caller guarantees that the stack is mapped from `from` to its top. `len` is limited to the room in `words`.
         unsafe { copy_words(from, self.words.as_mut_ptr().add(first), count) };
         if is_coroutine(from) {
             for at in first + count.saturating_sub(256)..(first + count).saturating_sub(1) {
@@ -325,20 +346,20 @@ impl StackSnapshot {
         true
     }
 
-    /// Whether an address is that of a frame pointer with a return address above it, on a stack.
+    /// Returns whether `link` is the address, on a known stack, of a frame pointer with a return address above it.
     fn leads_to_a_return(&self, link: usize) -> bool {
         let Some(top) = self.top_of(link) else { return false };
         if !link.is_multiple_of(align_of::<usize>()) || top - link < 2 * size_of::<usize>() {
             return false;
         }
         let mut frame = [0; 2];
-        // SAFETY: from the link to the top of its stack all is mapped, as `top_of` promises, and that is two words at least.
+        // SAFETY: `top_of` guarantees that the stack is mapped from `link` to its top, and that part has at least two words.
         unsafe { copy_words(link, frame.as_mut_ptr(), 2) };
         is_code(&self.code, frame[1])
     }
 
-    /// The top of the stack on which an address lies, if it is one of ours or the mapped part of the thread's own: from there to
-    /// the top it is mapped.
+    /// Returns the top of the stack that contains `address`: a stack of the library, or the mapped part of the thread's own
+    /// stack. The stack is mapped from `address` to the returned top.
     fn top_of(&self, address: usize) -> Option<usize> {
         match arena::find(address) {
             Some(Place::Stack(slot, _)) => Some(slot.top()).filter(|top| address < *top),
@@ -347,20 +368,21 @@ impl StackSnapshot {
         }
     }
 
+    /// Makes a sample of the snapshot.
     fn sample(&mut self) -> Sample {
         let name = std::str::from_utf8(&self.name[..self.name_len]).ok().filter(|_| self.has_name);
         let (id, name, is_event_loop) = (self.id, name.map(Into::into), self.is_event_loop);
         Sample { id, name, is_event_loop, trace: self.unwind() }
     }
 
-    /// The backtrace of what was copied.
+    /// Translates the copy and unwinds it. Returns its backtrace, if there is one.
     fn unwind(&mut self) -> Option<Backtrace> {
         unsafe extern "C" fn capture(place: *mut u8) {
-            // SAFETY: `place` is the option below.
+            // SAFETY: `place` points to `trace` below, which outlives the call.
             unsafe { *place.cast::<Option<Backtrace>>() = Some(Backtrace::force_capture()) };
         }
         let registers = self.registers?;
-        // Libraries may have been loaded since; the handler knows of them from the next look on.
+        // Libraries may have been loaded since the last lookup. The handler uses the new ranges from the next sample on.
         self.code = code();
         let code = &self.code;
         if self.end == 0 || !is_code(code, registers.pc + 2) || registers.is_switching() {
@@ -375,8 +397,9 @@ impl StackSnapshot {
                 None => base + ZEROS / 2,
             }
         };
-        // A function that is about to touch its frame page by page has the address of its end in a register, from which its
-        // caller is found. So what points below the first stack stays as far below the copy, where zeros are.
+        // A function that probes a large frame page by page holds the address of the end of the frame in a register, and the
+        // tables find the caller by it. So a register that points below the first stack keeps its distance to the copy: it
+        // then points to zeros.
         let (first_stack, room) = (copies[0], ZEROS / 2);
         let registers = registers.map(|word| match first_stack.from.checked_sub(word) {
             Some(below) if first_stack.len > 0 && (1..room).contains(&below) => base + ZEROS + first_stack.at - below,
@@ -387,12 +410,13 @@ impl StackSnapshot {
         self.words[first - MARGIN..first].fill(base + ZEROS / 2);
         self.words[first / 2] = base + ZEROS / 2 + ZEROS / 4;
         let mut trace = None;
-        // SAFETY: the registers point into the copy, to zeros or to code, and so does everything that they lead to.
+        // SAFETY: all registers and all words of the copy were translated, so each points into the copy, to zeros or to code.
+        // `words` is not changed during the call.
         unsafe { unwind_from_registers(&registers, capture, (&raw mut trace).cast()) };
         trace
     }
 
-    /// Makes everything zero again.
+    /// Resets the snapshot: all words are zero again.
     fn wipe(&mut self) {
         let first = ZEROS / size_of::<usize>();
         self.words[first - MARGIN..first + self.end / size_of::<usize>()].fill(0);
@@ -403,7 +427,7 @@ impl StackSnapshot {
     }
 }
 
-/// Whether an address lies on the stack of something that is resumed.
+/// Returns whether `address` is on the stack of a body.
 fn is_coroutine(address: usize) -> bool {
     match arena::find(address) {
         Some(Place::Stack(slot, _)) => matches!(slot.label().0, Kind::Coroutine | Kind::Generator | Kind::Sink),
@@ -411,29 +435,29 @@ fn is_coroutine(address: usize) -> bool {
     }
 }
 
-/// Copies words in a way that AddressSanitizer does not see: most of a stack is not for others to read.
+/// Copies words without checks by AddressSanitizer, which forbids other functions to read most of a stack frame.
 ///
 /// # Safety
 ///
-/// Both sides are mapped, and the target is ours.
+/// `count` words are mapped at `from` and at `to`, and the caller has exclusive access to those at `to`.
 unsafe fn copy_words(from: usize, to: *mut usize, count: usize) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: the caller's; the direction flag is clear, by the ABI, also in a signal handler.
+    // SAFETY: the caller guarantees both ranges (see above). By the ABI the direction flag is clear, also in a signal handler.
     unsafe {
         std::arch::asm!("rep movsq", inout("rcx") count => _, inout("rsi") from => _, inout("rdi") to => _,
             options(nostack, preserves_flags));
     }
     #[cfg(not(target_arch = "x86_64"))]
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees both ranges (see above). The buffer of the copy is no stack, so they do not overlap.
     unsafe {
         std::ptr::copy_nonoverlapping(from as *const usize, to, count);
     }
 }
 
-/// The lowest and the highest address of the calling thread's own stack; both 0 where that is not known.
+/// Returns the lowest and the highest address of the calling thread's own stack. Both are 0 if unknown.
 fn thread_bounds() -> (usize, usize) {
     #[cfg(target_os = "linux")]
-    // SAFETY: the attributes are initialised by the first call if it succeeds, and destroyed after their last use.
+    // SAFETY: `pthread_getattr_np` initialises the attributes if it returns 0, and they are destroyed after their last use.
     unsafe {
         let mut attributes: libc::pthread_attr_t = std::mem::zeroed();
         if libc::pthread_getattr_np(libc::pthread_self(), &mut attributes) == 0 {
@@ -446,21 +470,21 @@ fn thread_bounds() -> (usize, usize) {
     (0, 0)
 }
 
-/// The part of a stack that is mapped, up to its top: from `inside`, which is in use, or from lower down if the system says so.
-/// Not for a signal handler.
+/// Returns the mapped part of a stack, up to its top. It starts at `inside`, which is in use, or below if the system says so.
+/// Reads a file, so a signal handler must not call it.
 fn mapped_part(bounds: (usize, usize), inside: usize) -> (usize, usize) {
     let (lowest, top) = bounds;
     if top == 0 {
         return (0, 0);
     }
-    // A sanitizer may keep a local elsewhere.
+    // A sanitizer may place a local variable outside the stack.
     let inside = if (lowest..top).contains(&inside) { inside } else { top - size_of::<usize>() };
-    // Where there is no such file the frames of the run are not seen from inside of a coroutine, those above it are.
+    // Without this file, a backtrace from a coroutine that main resumed has the frames of the coroutine, but not those of main.
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     (readable_below(&maps, top).map_or(inside, |start| start.clamp(lowest, inside)), top)
 }
 
-/// Where the readable memory begins that goes on without a gap to the byte before `top`.
+/// Returns the start of the readable memory that extends without a gap to the byte before `top`.
 fn readable_below(maps: &str, top: usize) -> Option<usize> {
     let mut range = (0, 0);
     for line in maps.lines() {
@@ -468,7 +492,7 @@ fn readable_below(maps: &str, top: usize) -> Option<usize> {
         let (to, rest) = rest.split_once(' ')?;
         let (from, to) = (usize::from_str_radix(from, 16).ok()?, usize::from_str_radix(to, 16).ok()?);
         let is_readable = rest.starts_with('r');
-        // In ascending order.
+        // The lines are in ascending order.
         range = match () {
             _ if !is_readable => (to, to),
             _ if from == range.1 => (range.0, to),
@@ -481,14 +505,15 @@ fn readable_below(maps: &str, top: usize) -> Option<usize> {
     None
 }
 
-/// Where the program and its libraries have code.
+/// Returns the address ranges of the code of the program and its libraries.
 fn code() -> Vec<(usize, usize)> {
     let mut ranges = Vec::new();
     #[cfg(target_os = "linux")]
-    // SAFETY: the callback gets what is passed on here, and valid headers.
+    // SAFETY: `dl_iterate_phdr` passes valid entries and the pointer to `ranges` to the callback, and keeps neither.
     unsafe {
         unsafe extern "C" fn add(info: *mut libc::dl_phdr_info, _: usize, ranges: *mut libc::c_void) -> libc::c_int {
-            // SAFETY: the loader passes a valid entry with as many headers as it says, and our own vector.
+            // SAFETY: the loader passes a valid entry with `dlpi_phnum` headers. The last argument points to the `ranges` vector
+            // of `code`, which outlives the call.
             unsafe {
                 let (info, ranges) = (&*info, &mut *ranges.cast::<Vec<(usize, usize)>>());
                 for header in std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) {
@@ -514,7 +539,7 @@ mod tests {
     use super::readable_below;
 
     #[test]
-    fn maps_end_at_gaps_and_at_what_is_not_readable() {
+    fn readable_below_ends_at_gaps_and_unreadable_maps() {
         let maps = "1000-2000 rw-p 00000000 00:00 0\n2000-3000 ---p 00000000 00:00 0\n3000-4000 r--p 00000000 00:00 0\n\
                     4000-6000 rw-p 00000000 00:00 0 [stack]\n8000-9000 rw-p 00000000 00:00 0\n";
         let starts = [0x2000, 0x3000, 0x4000, 0x5800, 0x6000, 0x7000, 0x9000].map(|top| readable_below(maps, top));

@@ -1,4 +1,4 @@
-//! A turn that takes too long, as a run's watchdog sees it.
+//! The report of a slow turn, made by the watchdog of a run.
 #![forbid(unsafe_code)]
 
 use super::dump::{frames, write_frames};
@@ -8,20 +8,22 @@ use std::backtrace::Backtrace;
 use std::fmt;
 use std::time::Duration;
 
-/// A task that keeps its worker, and so everybody else, for longer than
-/// [`Config::report_slow_turns`](crate::Config::report_slow_turns) allows.
+/// A turn that lasts longer than [`Config::report_slow_turns`](crate::Config::report_slow_turns) allows. No other task of the
+/// run makes progress until it ends.
+///
+/// Each slow turn is reported twice: while it lasts, with the backtrace, and after its end.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct SlowTurn {
-    /// Who; `None` if that could not be told: the thread blocks SIGURG, or what runs is a callback, or what is left of a
-    /// task that has ended.
+    /// The task whose turn it is. `None` if a callback runs, if the destructors of a task that has ended run, or if the thread
+    /// blocks SIGURG and the task is unknown.
     pub task: Option<Task>,
-    /// For how long by now. Up to a quarter of the time that is allowed may be missing.
+    /// The duration of the turn up to this report. Too short by up to a quarter of the allowed time.
     pub lasted: Duration,
-    /// Whether the turn is over. It is reported twice: while it lasts, with the backtrace, and when it is over.
+    /// Whether the turn has ended: false in the first report, true in the second.
     pub over: bool,
-    /// Where the task was when this was found out, down to its first function. `None` when the turn is over, and on targets
-    /// without a hand-written switch or other than Linux.
+    /// The stack of the task at the time of the report, down to its first function. `None` if the turn has ended, and on
+    /// targets other than Linux or without a hand-written switch.
     pub backtrace: Option<Backtrace>,
     what: &'static str,
 }
@@ -29,7 +31,7 @@ pub struct SlowTurn {
 impl SlowTurn {
     pub(crate) fn new(seen: Option<Sample>, lasted: Duration) -> SlowTurn {
         let what = match &seen {
-            None => "a task (its thread blocks SIGURG, so it cannot be told which)",
+            None => "a task (unknown, because its thread blocks SIGURG)",
             Some(seen) if seen.is_event_loop => "a callback",
             Some(seen) if seen.id == 0 => "the destructors of a task that has ended",
             Some(_) => "a task",
@@ -44,12 +46,12 @@ impl SlowTurn {
         SlowTurn { task, lasted, over: false, backtrace, what }
     }
 
-    /// The same turn when it is over.
+    /// Returns the second report of the same turn, made after its end.
     pub(crate) fn ended(&self, lasted: Duration) -> SlowTurn {
         SlowTurn { task: self.task.clone(), lasted, over: true, backtrace: None, what: self.what }
     }
 
-    /// The names of the functions in which the task was, the innermost first; empty if there is no backtrace.
+    /// Returns the names of the functions on the stack of the task, innermost first. Empty if there is no backtrace.
     pub fn functions(&self) -> Vec<String> {
         self.backtrace.iter().flat_map(frames).map(|frame| frame.function).collect()
     }
@@ -62,7 +64,7 @@ impl fmt::Display for SlowTurn {
             None => f.write_str(self.what)?,
         }
         let verb = if self.over { "kept" } else { "has kept" };
-        write!(f, " {verb} all others waiting for {:.1?}", self.lasted)?;
+        write!(f, " {verb} all other tasks waiting for {:.1?}", self.lasted)?;
         self.backtrace.as_ref().map_or(Ok(()), |trace| write_frames(f, trace))
     }
 }

@@ -1,13 +1,17 @@
-//! The watchdog of a run: a thread of the library's own, for what cannot be done from within.
+//! The watchdog of a run: a thread that reports slow turns and prints dumps on a signal, while the worker is busy.
 //!
-//! There is one only where a run asks to be watched or dumped. It reads no task's memory: it asks the worker, which answers
-//! when it polls for events, or looks at the copy that a signal handler makes of the running task's stack. It does not count
-//! among the threads that may wake a task.
+//! A run has a watchdog only if its `Config` asks for slow-turn reports or for a dump on a signal. The watchdog never reads the
+//! memory of a task. It asks the worker for a dump, which the worker makes at its next poll, or it reads the copy of the
+//! running task's stack that a signal handler makes (`sampler`).
+//!
+//! This module also knows which threads of the process belong to the library (`is_only_thread`): a watchdog wakes no task,
+//! so it does not count when a stall is checked for a deadlock. It does count if it calls a hook of the user.
 #![forbid(unsafe_code)]
 
 use crate::observe::dump::dump;
 use crate::observe::sampler::{self, SampleResult, Sampler};
 use crate::observe::{Dump, SlowTurn};
+use crate::report::report;
 use crate::scheduler::event_loop::Held;
 use crate::scheduler::progress::{Moment, Progress};
 use crate::scheduler::{self, Worker};
@@ -15,8 +19,7 @@ use crate::stack::StackError;
 use crate::sys::signals::{self, Handled, SAMPLE, SelfPipe};
 use std::cell::Cell;
 use std::ffi::OsString;
-use std::fmt::Display;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,16 +27,18 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What is called for a slow turn.
+/// The user's hook for slow turns.
 pub(crate) type OnSlowTurn = dyn Fn(&SlowTurn) + Send + Sync;
 
-/// After how long a dump that does not come is explained.
+/// The time after which a delayed dump is explained by a report of the running turn.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What a run wants of its watchdog.
+/// The options of the watchdog.
 #[derive(Clone, Default)]
 pub(crate) struct WatchdogConfig {
+    /// The signal that requests a dump.
     pub(crate) dump_on: Option<i32>,
+    /// The longest turn that is not slow.
     pub(crate) watch: Option<Duration>,
     pub(crate) on_slow_turn: Option<Arc<OnSlowTurn>>,
 }
@@ -44,7 +49,7 @@ impl WatchdogConfig {
     }
 }
 
-/// Why a watched run did not begin.
+/// The error of a run that could not start with a watchdog.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WatchError {
     #[error(transparent)]
@@ -53,11 +58,12 @@ pub(crate) enum WatchError {
     Io(#[from] io::Error),
 }
 
-/// Makes `worker` this thread's and calls `f`, as `Worker::with_thread` does, with a watchdog beside it.
+/// Like `Worker::with_thread`, but runs a watchdog beside the worker until `f` has returned.
 ///
 /// # Errors
 ///
-/// Those of `with_thread`; if a signal cannot be handled; without a thread. `f` is not called then.
+/// Those of `with_thread`. `Io` if a signal handler cannot be installed, or if the pipe or the thread of the watchdog cannot be
+/// created. On every error, `f` is not called.
 pub(crate) fn watched<R>(
     worker: &Worker,
     config: WatchdogConfig,
@@ -72,7 +78,8 @@ pub(crate) fn watched<R>(
         let (started, starts) = mpsc::channel();
         let serve = || watchdog.serve(watched, move || drop(started));
         std::thread::Builder::new().name("cede-watch".into()).spawn_scoped(scope, serve)?;
-        // Until it is known for one of the library's own, it is taken for somebody who may wake a task.
+        // Waits until the watchdog has registered as an internal thread, if it is one. Before that, it counts as a thread that
+        // may wake a task, and a deadlock in `f` would be taken for a stall.
         let _ = starts.recv() as Result<(), _>;
         let outcome = worker.with_thread(place, |worker| sampler.while_open(|| f(worker)));
         watchdog.close();
@@ -80,31 +87,34 @@ pub(crate) fn watched<R>(
     })
 }
 
-/// Has the worker hold a job that sends the watchdog a dump, and with it what is to be released for the next one.
+/// Stores a job in the worker that makes a dump and sends it to the watchdog, with the handle of a new job for the next dump.
+/// Releasing the returned handle requests the dump.
 fn hold_dump(worker: &Worker, sender: Sender<(Dump, Held)>, pipe: Arc<SelfPipe>) -> Held {
     worker.hold(Box::new(move || {
         let Some(worker) = scheduler::worker() else { return };
         let next = hold_dump(worker, sender.clone(), Arc::clone(&pipe));
-        // The watchdog waits for it.
+        // Fails only if the watchdog is gone.
         let _ = sender.send((dump(), next));
         pipe.wake();
     }))
 }
 
-/// The signals' handlers and the self-pipe, for as long as the run lasts.
+/// The state of a watchdog: its options, its signal handlers and its self-pipe. Lives as long as the run.
 struct Watchdog {
     config: WatchdogConfig,
     pipe: Arc<SelfPipe>,
     stop: AtomicBool,
-    /// Which run this is, for people.
+    /// The name of the run's thread, for messages.
     thread: String,
     _handled: Vec<Handled>,
 }
 
 impl Watchdog {
+    /// Installs the signal handlers and opens the self-pipe.
+    ///
     /// # Errors
     ///
-    /// If a signal cannot be handled, or there are no descriptors for a pipe.
+    /// If a signal handler cannot be installed, or if no file descriptors for a pipe are left.
     fn open(config: WatchdogConfig) -> io::Result<Watchdog> {
         signals::on_sample(sampler::answer);
         let pipe = Arc::new(SelfPipe::new()?);
@@ -121,31 +131,31 @@ impl Watchdog {
         Ok(Watchdog { config, pipe, stop: AtomicBool::new(false), thread, _handled: handled })
     }
 
-    /// Has the watchdog end.
+    /// Tells the watchdog to end.
     fn close(&self) {
         self.stop.store(true, Ordering::Release);
         self.pipe.wake();
     }
 
-    /// The watchdog's whole life.
+    /// Runs the watchdog until `close` is called. Calls `started` when the thread has registered as an internal thread.
     fn serve(&self, worker: Watched<'_>, started: impl FnOnce()) {
-        // Who is told of slow turns may wake a task, so one that waits for that is not deadlocked.
+        // The user's hook may wake a task, so a task that waits for it is not deadlocked: then this thread must count.
         let tells = self.config.watch.is_some() && self.config.on_slow_turn.is_some();
         let _own = (!tells).then(InternalThread::register);
         started();
         let mut asked: Option<(Instant, Moment)> = None;
-        // A dump is under way; another one was asked for meanwhile.
+        // A dump is requested and has not arrived. Another signal came before its arrival.
         let (mut under_way, mut again) = (false, false);
         let mut watch = self.config.watch.map(Watch::new);
         loop {
             let rest = asked.map(|(asked, _)| PATIENCE.saturating_sub(asked.elapsed()));
             self.pipe.wait([rest, watch.as_ref().map(|watch| watch.allowed / 4)].into_iter().flatten().min());
-            // Whatever has come is printed, also at the end.
+            // Dumps that have arrived are printed even if the run has ended.
             let stop = self.stop.load(Ordering::Acquire);
             for (dump, next) in worker.dumps.try_iter() {
                 worker.request.set(next);
                 (asked, under_way) = (None, false);
-                self.print(&format_args!("dump of the run on thread {}: {dump}", self.thread));
+                report!("dump of the run on thread {}: {dump}", self.thread);
             }
             if stop {
                 return;
@@ -170,44 +180,39 @@ impl Watchdog {
         }
     }
 
-    /// A dump was asked for, and the worker has not polled for events: says so if one turn is all that it has done since.
+    /// Explains why a requested dump is late: reports the turn that has lasted since the request, if it is still the same turn.
     fn explain(&self, worker: &Watched<'_>, moment: Moment) {
         if let SampleResult::Taken(seen) = worker.sampler.look(Some(moment)) {
             let slow = SlowTurn::new(Some(seen), PATIENCE);
             let thread = &self.thread;
-            self.print(&format_args!("the dump of the run on thread {thread} comes when this turn is over: {slow}"));
+            report!("the dump of the run on thread {thread} comes when this turn is over: {slow}");
         }
     }
 
     fn tell(&self, slow: &SlowTurn) {
         match &self.config.on_slow_turn {
-            // Its panic has been reported by the hook.
+            // The panic hook has printed a panic of `f`. It must not end the watchdog.
             Some(f) => drop(catch_unwind(AssertUnwindSafe(|| f(slow)))),
-            None => self.print(slow),
+            None => report!("{slow}"),
         }
-    }
-
-    /// In one piece, since several may print.
-    fn print(&self, what: &dyn Display) {
-        // Where stderr cannot be written there is nobody to tell.
-        let _ = io::stderr().write_all(format!("cede: {what}\n").as_bytes());
     }
 }
 
-/// What the watchdog sees of a worker.
+/// The parts of a worker that its watchdog reads.
 struct Watched<'a> {
     progress: Progress<'a>,
     sampler: &'a Sampler,
-    /// What is to be released for a dump.
+    /// The job to release to request a dump.
     request: Cell<Held>,
     dumps: Receiver<(Dump, Held)>,
 }
 
-/// Looks for turns that take too long.
+/// Detects slow turns.
 struct Watch {
     allowed: Duration,
-    /// What was seen last, and when first.
+    /// The moment seen by the last check, and the time of the first check that saw it.
     seen: Option<(Moment, Instant)>,
+    /// The report of the current turn, if it was reported.
     told: Option<SlowTurn>,
 }
 
@@ -216,7 +221,7 @@ impl Watch {
         Watch { allowed, seen: None, told: None }
     }
 
-    /// What there is to tell: that a turn takes too long, once, or that such a one is over.
+    /// Checks the progress of the worker. Returns a report if the turn has become slow, or if a reported turn has ended.
     fn look(&mut self, worker: &Watched<'_>) -> Option<SlowTurn> {
         let (moment, now) = (worker.progress.look(), Instant::now());
         let since = match self.seen {
@@ -240,14 +245,14 @@ impl Watch {
     }
 }
 
-/// The threads of the library's own, by the system's numbers.
+/// The threads of the library (watchdogs), by their system thread ids.
 static INTERNAL_THREADS: Mutex<Vec<OsString>> = Mutex::new(Vec::new());
 
 fn internal_threads() -> MutexGuard<'static, Vec<OsString>> {
     INTERNAL_THREADS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Counts this thread among the library's own.
+/// Registers the calling thread as a thread of the library, until it is dropped.
 struct InternalThread(Option<OsString>);
 
 impl InternalThread {
@@ -265,17 +270,17 @@ impl Drop for InternalThread {
     }
 }
 
-/// Whether the process has no thread but this one and the library's own. In doubt it has.
+/// Returns whether the calling thread is the only thread of the process, apart from those of the library. False if unknown.
 pub(crate) fn is_only_thread() -> bool {
-    // Held, so that none of them ends meanwhile and gives its number to somebody else.
+    // The lock is held until the end: otherwise an internal thread could end, and a new thread could get its thread id.
     let internal = internal_threads();
     let tasks = "/proc/self/task";
     let (Ok(tasks), Ok(listed)) = (std::fs::metadata(tasks), std::fs::read_dir(tasks)) else { return false };
     is_alone(&internal, tasks.nlink(), listed.map(|thread| Some(thread.ok()?.file_name())))
 }
 
-/// `links` are those of the directory: one for each thread, and two more. The system's list of them ends early if one of them
-/// ends while it is made; then the links are too many.
+/// Compares the list of threads with the link count of its directory, which is the number of threads plus two. The list alone
+/// is not reliable: if a thread ends while the system makes it, the list ends early. Then `links` is too large.
 fn is_alone(internal: &[OsString], links: u64, listed: impl Iterator<Item = Option<OsString>>) -> bool {
     let others = listed.filter(|thread| thread.as_ref().is_none_or(|thread| !internal.contains(thread)));
     links == internal.len() as u64 + 3 && others.count() == 1
@@ -289,7 +294,7 @@ mod tests {
     use std::hint::black_box;
     use std::rc::Rc;
 
-    /// Code of many kinds: allocation, formatting, system calls, recursion, unwinding, nested stacks, switches.
+    /// Runs code of many kinds: allocation, formatting, system calls, recursion, unwinding, nested stacks, switches.
     fn some_of_everything(n: usize) {
         let mut map = BTreeMap::new();
         (0..n % 50).for_each(|i| drop(map.insert(format!("{i}-{n}"), vec![i as f64 / 3.0; i])));
@@ -315,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_at_any_instruction_of_anything_does_no_harm() {
+    fn sample_at_any_instruction_does_no_harm() {
         let stacks = Mutex::new((0, 0, 0));
         let config = WatchdogConfig { watch: Some(Duration::from_secs(3600)), ..WatchdogConfig::default() };
         let watchdog = Watchdog::open(config).unwrap();
@@ -353,13 +358,14 @@ mod tests {
         });
         let (looks, traces, whole) = *stacks.lock().unwrap();
         eprintln!("{looks} looks, {traces} traces, of every 64th {whole} whole");
-        // A look at the last instruction of a switch shows nothing, one at the few before it only what is innermost.
+        // A sample at the last instruction of a switch has no trace. At the few instructions before it, the trace has only the
+        // innermost frame.
         let seen = cfg!(target_os = "linux") && crate::arch::NATIVE;
         assert!(looks > 0 && (!seen || traces * 10 >= looks * 9 && whole * 10 >= traces / 64 * 9));
     }
 
     #[test]
-    fn a_list_of_threads_that_ended_early_is_not_believed() {
+    fn is_alone_with_truncated_thread_list_is_false() {
         let names = |names: &[&str]| names.iter().map(OsString::from).collect::<Vec<_>>();
         let is_alone = |internal: &[&str], links, listed: &[&str]| {
             is_alone(&names(internal), links, names(listed).into_iter().map(Some))

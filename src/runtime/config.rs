@@ -1,4 +1,4 @@
-//! How a run is to be, and running it.
+//! `Config`: the options of a run, and `Config::run`, which starts one.
 #![forbid(unsafe_code)]
 
 use super::RunError;
@@ -6,6 +6,7 @@ use super::shutdown::{self, shut_down};
 use super::stall::on_stall;
 use crate::observe::watchdog::{WatchdogConfig, watched};
 use crate::observe::{DeadlockReport, SlowTurn};
+use crate::report::report;
 use crate::scheduler::clock::Clock;
 use crate::scheduler::{Unhandled, Worker};
 use crate::stack::{DEFAULT_SIZE, Shape};
@@ -13,20 +14,19 @@ use crate::task::report_unhandled;
 use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
-use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How a run is to be.
+/// Options of a run: stack size, clock, grace period, diagnostics.
 ///
 /// ```
 /// let answer = cede::Config::new().stack_size(128 * 1024).run(|| 42)?;
 /// assert_eq!(answer, 42);
 /// # Ok::<(), cede::RunError<i32>>(())
 /// ```
-#[must_use = "a configuration runs nothing until it is given a main"]
+#[must_use = "a `Config` does nothing until `run` is called"]
 pub struct Config {
     stack_size: usize,
     grace: Duration,
@@ -60,7 +60,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Stacks of the default size, a second of grace, a report of a stall after five.
+    /// Creates the default options: stacks of 64 KiB, a grace period of 1 s, a report of a stall after 5 s.
     pub fn new() -> Self {
         Config {
             stack_size: DEFAULT_SIZE,
@@ -74,42 +74,51 @@ impl Config {
         }
     }
 
-    /// The size of a task's stack in bytes, for tasks that are not shaped by a [`Builder`](crate::Builder).
+    /// Sets the size in bytes of the stacks of tasks. A [`Builder`](crate::Builder) overrides it for one task.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = bytes;
         self
     }
 
-    /// How long tasks may take to end after main has returned and they have been cancelled, before they are unwound.
+    /// Sets the grace period of the shutdown: the time that tasks have to end after main returned and they were cancelled.
+    /// Then the remaining tasks are unwound, and 500 ms later the rest is abandoned.
+    ///
+    /// After a deadlock, main has the same time to return before its tasks are unwound.
     #[doc(alias = "grace")]
     pub fn shutdown_grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
-    /// After how long a wait of everybody is reported on stderr, once, if a wake may still come from another thread.
+    /// Sets how long a stall lasts before it is reported on stderr, once in a run. In a stall no task is ready and no timer is
+    /// armed, but another thread may still wake a task. The run continues after the report.
     #[doc(alias = "stall_report")]
     pub fn report_stall(mut self, after: Duration) -> Self {
         self.stall = after;
         self
     }
 
-    /// Says that nobody outside of the run will ever wake its tasks, so that a wait of everybody is a deadlock for certain.
+    /// Promises that no other thread wakes tasks of the run. Then every stall is a deadlock, and ends the run with
+    /// [`RunError::Deadlock`] at once. If another thread wakes a task nevertheless, a stall may end the run too early.
     pub fn closed_world(mut self, closed: bool) -> Self {
         self.closed_world = closed;
         self
     }
 
-    /// What is told of a task's panic when nobody is left to join it: the task's label and the payload. It runs on the
-    /// scheduler's own stack (256 KiB) and may not wait. Otherwise a line goes to stderr.
+    /// Sets the hook for unhandled panics (unjoined panics): the panic of a task whose handle was dropped without a join.
+    /// Without a hook, the panic is reported on stderr.
+    ///
+    /// `f` receives the label of the task (its name or its number) and the payload. It runs on the stack of the event loop
+    /// (256 KiB) and must not wait.
     pub fn on_unhandled_panic(mut self, f: impl Fn(&str, &(dyn Any + Send)) + 'static) -> Self {
         self.unhandled = Rc::new(f);
         self
     }
 
-    /// Whether the run's clock stands still while anybody is ready, and jumps to the next deadline when nobody is: for tests
-    /// that sleep, which then take no time and always go the same way. Wakes from other threads and a paused clock do not go
-    /// together: nobody waits for them.
+    /// Pauses the clock of the run, for tests that sleep: they take no time, and their order is always the same.
+    ///
+    /// A paused clock does not advance while a task is ready. When no task is ready, it jumps to the next deadline. Do not
+    /// combine it with wakes from other threads: the clock jumps without waiting for them.
     ///
     /// ```
     /// use std::time::Duration;
@@ -126,11 +135,12 @@ impl Config {
         self
     }
 
-    /// Permutes whose turn it is: whoever is ready may be next, in an order that depends on nothing but `seed`; and lets every
-    /// select choose accordingly. For tests that are to find what depends on the order of turns; they try several seeds, and with a
-    /// [paused clock](Self::paused_clock) and no wakes from other threads a seed always leads to the same run. When such a run fails
-    /// (main panics, a task panics and nobody joins it, everybody waits), the seed is told on stderr. Each turn costs some
-    /// nanoseconds more.
+    /// Schedules ready tasks in a pseudo-random order derived from `seed`, to expose order-dependent bugs. Selects choose
+    /// among ready cases in the same way.
+    ///
+    /// A test tries several seeds. With a [paused clock](Self::paused_clock) and without wakes from other threads, a seed
+    /// always repeats the same run. A run that fails prints its seed on stderr: main panics, a task panics and is not joined,
+    /// or the run is deadlocked. Each turn takes a few nanoseconds longer.
     ///
     /// ```
     /// use std::{cell::RefCell, rc::Rc};
@@ -149,17 +159,19 @@ impl Config {
         self
     }
 
-    /// Prints a [`dump`](crate::dump()) of the run on stderr whenever this signal arrives, as `libc::SIGUSR1`.
+    /// Prints a [`dump`](crate::dump()) of the run on stderr whenever `signal` arrives, for example `libc::SIGUSR1`.
     ///
-    /// The worker makes the dump when it polls for events, which it does at least once a round, and at once when it sleeps; a
-    /// thread of the library's own looks up the names and prints. If a task keeps the worker for more than a second, that
-    /// one is named instead, with its stack, and the dump follows when its turn is over. Several runs print one each. A
-    /// handler that was there before is called too, and put back at the end of the run. As with any signal, system calls
-    /// that wait may fail with `Interrupted`.
+    /// The worker makes the dump at its next poll, at the latest after 1,024 turns, and immediately if it sleeps. The watchdog
+    /// thread of the run looks up the names of the functions and prints them. If one turn delays the dump for more than a
+    /// second, the watchdog first reports the running task with its stack; the dump follows after that turn. Each run that
+    /// asked for the signal prints its own dump.
+    ///
+    /// A handler that the process had installed for the signal before is called too, and is restored at the end of the run.
+    /// As with any signal, blocking system calls may fail with `Interrupted`.
     ///
     /// ```no_run
     /// # const SIGUSR1: i32 = 10;
-    /// cede::Config::new().dump_on_signal(SIGUSR1).run(|| { /* kill -USR1 says what it does */ })?;
+    /// cede::Config::new().dump_on_signal(SIGUSR1).run(|| { /* kill -USR1 prints a dump */ })?;
     /// # Ok::<(), cede::RunError<()>>(())
     /// ```
     pub fn dump_on_signal(mut self, signal: i32) -> Self {
@@ -167,18 +179,20 @@ impl Config {
         self
     }
 
-    /// Reports a task that keeps the worker for longer than `allowed`, while it does: its name and where it is, on stderr,
-    /// once for each such turn, and once more how long it took in all.
+    /// Reports turns that last longer than `allowed`: a task that computes or blocks without yielding. Each slow turn is
+    /// reported on stderr twice: while it lasts, with the name and the backtrace of the task, and after its end, with its
+    /// total duration.
     ///
-    /// A thread of the library's own looks four times in `allowed` whether the worker gets on; turns cost nothing more. Only
-    /// to see a slow task's stack does it interrupt the worker, by SIGURG, which nobody else may need to notice: a handler
-    /// that was there before is called for those that are not the watchdog's. A worker that sleeps is not slow.
+    /// The reports come from the watchdog, a thread beside the run, which checks the progress of the worker four times in
+    /// `allowed`. Turns are not slower for it. The watchdog interrupts the worker only to copy the stack of a slow task, by
+    /// SIGURG. A handler that the program had installed for SIGURG before is called only for signals that are not the
+    /// watchdog's, so the program must not rely on receiving each one. A worker that sleeps is not slow.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
     /// cede::Config::new().report_slow_turns(Duration::from_millis(5)).run(|| {
     ///     let start = Instant::now();
-    ///     while start.elapsed() < Duration::from_millis(20) {} // is named on stderr
+    ///     while start.elapsed() < Duration::from_millis(20) {} // is reported on stderr
     /// })?;
     /// # Ok::<(), cede::RunError<()>>(())
     /// ```
@@ -189,9 +203,11 @@ impl Config {
         self
     }
 
-    /// What is told of a slow turn instead of stderr: see [`report_slow_turns`](Self::report_slow_turns), without which there are none. It is
-    /// called on the watching thread, which counts among those that may wake a task: no deadlock is certain then because the
-    /// process has no other.
+    /// Sets the hook for slow turns: `f` is called instead of a report on stderr. Without
+    /// [`report_slow_turns`](Self::report_slow_turns) it is never called.
+    ///
+    /// `f` runs on the thread of the watchdog, so it may wake a task of the run. Therefore that thread counts as another
+    /// thread of the process when the run checks whether a stall is a deadlock.
     ///
     /// ```
     /// use std::time::Duration;
@@ -206,16 +222,20 @@ impl Config {
         self
     }
 
-    /// Runs `main` and the tasks that it spawns: see [`run`](crate::run()).
+    /// Runs `main` and the tasks that it spawns on this thread, and returns the value of `main`. Like [`run`](crate::run()), but
+    /// with these options, and with errors instead of panics.
     ///
     /// # Errors
     ///
-    /// [`RunError::Deadlock`] with the report and with what main came to; [`RunError::AlreadyRunning`],
-    /// [`RunError::Stack`] and [`RunError::Io`] before main is called.
+    /// [`RunError::Deadlock`] if the run was deadlocked, with the report and with the value or the panic of main.
+    ///
+    /// Main is not called on the other errors: [`RunError::AlreadyRunning`] inside another run, [`RunError::Stack`] if the stack
+    /// size is invalid or the stack of the scheduler cannot be allocated, and [`RunError::Io`] if the operating system refuses
+    /// the watchdog.
     ///
     /// # Panics
     ///
-    /// With the panic of `main`.
+    /// If `main` panics and the run was not deadlocked, with the payload of `main`.
     #[track_caller]
     pub fn run<T>(self, main: impl FnOnce() -> T) -> Result<T, RunError<T>> {
         let place = Location::caller();
@@ -225,8 +245,7 @@ impl Config {
         let clock = if self.paused_clock { Clock::paused() } else { Clock::real() };
         let tell_seed = move || {
             if let Some(seed) = self.seed {
-                // Where stderr cannot be written there is nobody to tell.
-                let _ = writeln!(std::io::stderr(), "cede: that run was permuted: Config::seed({seed}) repeats it");
+                report!("this run was shuffled: Config::seed({seed}) repeats its order");
             }
         };
         let hook = self.unhandled;

@@ -1,4 +1,4 @@
-//! Running: what begins with main, and what is left when it ends.
+//! Runs: starting a run, the options of a run, stall and deadlock detection, and shutdown.
 #![forbid(unsafe_code)]
 
 mod config;
@@ -12,16 +12,21 @@ use std::fmt;
 
 pub use self::config::Config;
 
-/// Runs `main` and the tasks that it spawns on this thread, and returns what `main` returned.
+/// Runs `main` and the tasks that it spawns on this thread, and returns the value of `main`.
 ///
-/// `main` may borrow, and has the thread's own stack. When it has returned, tasks that are left are cancelled and awaited;
-/// what does not end within a grace period is unwound, and what does not end then is abandoned and named on stderr. Nothing
-/// of the run is left when this returns.
+/// `main` may borrow, and runs on the thread's own stack. When `main` has returned, the run shuts down: the remaining tasks
+/// are cancelled and awaited. Tasks that do not end within the grace period ([`Config::shutdown_grace`]) are unwound. Tasks
+/// that do not end within another 500 ms are abandoned: their stacks are leaked, and their names are written to stderr. No
+/// task runs after `run` has returned.
 ///
 /// # Panics
 ///
-/// With the panic of `main`; if the run is deadlocked, with the report; inside of another run; without a stack for the
-/// scheduler. [`Config::run`] returns the last three as errors.
+/// * If `main` panics, with the same payload.
+/// * If the run is deadlocked, with the report as the message.
+/// * If the thread is already inside a run.
+/// * If the stack of the scheduler cannot be allocated.
+///
+/// [`Config::run`] returns the last three as errors.
 ///
 /// ```
 /// let mut log = Vec::new();
@@ -40,25 +45,26 @@ pub fn run<T>(main: impl FnOnce() -> T) -> T {
     }
 }
 
-/// Why a run gave no value.
+/// The error of [`Config::run`].
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError<T> {
-    /// Everybody waited, and nobody was left to wake them.
+    /// The run was deadlocked: every task waited, main included, and no wake could come.
     #[error("deadlock: {report}")]
     Deadlock {
-        /// Who waited for what.
+        /// The waiting tasks, and what each of them waited for.
         report: DeadlockReport,
-        /// What main returned, or its panic, after its wait had been ended by [`Cancelled`](crate::task::Cancelled).
+        /// The value that main returned, or its panic. The deadlock cancelled main: its wait returned
+        /// [`Cancelled`](crate::task::Cancelled), so main could end.
         outcome: std::thread::Result<T>,
     },
-    /// This thread is in a run already. Main was not called.
+    /// The thread is already inside a run. Main was not called.
     #[error("cannot start a run inside of another: spawn a task instead")]
     AlreadyRunning,
-    /// There is no stack for the scheduler. Main was not called.
+    /// The stack of the scheduler could not be allocated. Main was not called.
     #[error(transparent)]
     Stack(#[from] StackError),
-    /// The system refused what the configuration asks for: a signal's handler, or a thread that watches. Main was not called.
+    /// The operating system refused a signal handler, a pipe or the thread of the watchdog. Main was not called.
     #[error("cannot watch the run: {0}")]
     Io(#[from] std::io::Error),
 }
@@ -72,7 +78,7 @@ impl<T> From<WatchError> for RunError<T> {
     }
 }
 
-// By hand, so that T need not be Debug.
+// Not derived: a derive would require `T: Debug`.
 impl<T> fmt::Debug for RunError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

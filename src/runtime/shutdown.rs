@@ -1,27 +1,37 @@
-//! The end of a run: nobody is left running when `run` returns.
+//! Shutdown: ends all tasks of a run before `run` returns.
+//!
+//! The stages, each for the tasks that the stage before did not end:
+//!
+//! 1. All tasks are cancelled. The grace period ([`Config::shutdown_grace`](super::Config::shutdown_grace)) begins.
+//! 2. When the grace period is over, the tasks are unwound (a forced unwind), and have 500 ms to end.
+//! 3. The tasks that remain are abandoned: their stacks are leaked, and their names are written to stderr.
+//!
+//! Main itself is never unwound or abandoned, because its stack belongs to the caller of `run`.
 #![forbid(unsafe_code)]
 
+use crate::report::report;
 use crate::scheduler::tcb::Tcb;
 use crate::scheduler::{Mode, WaitSpec, Worker, flags};
 use crate::stack::arena::Kind;
 use crate::stack::overflow::abort_naming;
 use crate::task::Task;
 use crate::wait::wake_if_interrupted;
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-/// How long tasks have to end after they were unwound.
+/// The time that tasks have to end after the forced unwind.
 const LAST_GRACE: Duration = Duration::from_millis(500);
 
-/// How many generations of callbacks run after the grace period: those that callbacks add, and that these add in turn. A bound,
-/// since a callback may add another one for ever.
+/// The number of generations of callbacks that run after the grace period. A callback that a callback of one generation adds
+/// belongs to the next generation. Bounded, because a callback may always add another one.
 const LAST_GENERATIONS: usize = 1000;
 
-/// Main has ended: cancels everybody, waits, unwinds those who stay, and leaves those behind who stay even then.
+/// Shuts the run down after main returned: cancels all tasks, waits for the grace period, unwinds the remaining tasks, waits
+/// 500 ms, and abandons the tasks that remain.
 pub(super) fn shut_down(worker: &Worker, grace: Duration) {
     worker.force_unwind_at.set(None);
     worker.mode.set(Mode::Ending);
     worker.clock.go_on();
+    // Main may carry the flags of a deadlock. From here on its stack serves the shutdown, which nothing cancels.
     worker.main().remove_flags(u8::MAX);
     flag_all(worker, flags::CANCELLED);
     wait_for_tasks(worker, worker.clock.now().checked_add(grace));
@@ -31,7 +41,7 @@ pub(super) fn shut_down(worker: &Worker, grace: Duration) {
     }
     run_callbacks(worker);
     if worker.drop_jobs() {
-        // Results that were dropped with them may be panics, which are reported by jobs too.
+        // The dropped jobs may own results of tasks. If such a result is an unjoined panic, a new job reports it.
         run_callbacks(worker);
     }
     if worker.live.get() > 0 {
@@ -39,11 +49,11 @@ pub(super) fn shut_down(worker: &Worker, grace: Duration) {
     }
 }
 
-/// Runs the callbacks that are left, and those that they add.
+/// Runs the remaining callbacks, and the callbacks that those add.
 fn run_callbacks(worker: &Worker) {
     for _ in 0..LAST_GENERATIONS {
         worker.run_last_jobs();
-        // Tasks that these spawned are cancelled: one turn drops them.
+        // Tasks that the callbacks spawned are cancelled before their first turn. One turn of main lets them end.
         worker.turn();
         if !worker.has_jobs() {
             break;
@@ -51,23 +61,22 @@ fn run_callbacks(worker: &Worker) {
     }
 }
 
+/// Forces all tasks to unwind. Each task starts to unwind in its next turn.
 fn unwind(worker: &Worker) {
     worker.mode.set(Mode::Unwinding);
     flag_all(worker, flags::CANCELLED | flags::UNWIND_REQUESTED);
     worker.poll_soon();
 }
 
-/// Main was cancelled, because the run is deadlocked, and has not returned for a grace period. It may be waiting for the tasks
-/// of its scope, so whoever is left is unwound; and if one of those stays even then, nobody could ever go on.
+/// Makes progress possible for a main that was cancelled by a deadlock and has not returned within the grace period.
+///
+/// Main may be waiting for the tasks of a scope, so all tasks are unwound. The second call comes 500 ms later. A task of a
+/// scope that has still not ended then would block main permanently, so the process is aborted.
 pub(super) fn on_shutdown_overdue(worker: &Worker) {
     if worker.mode.get() == Mode::Unwinding {
         return abort_for_borrowers(worker, Borrowers::Unwound);
     }
-    // Where stderr cannot be written there is nobody to tell.
-    let _ = writeln!(
-        std::io::stderr(),
-        "cede: main was cancelled, because the run is deadlocked, and has not returned yet"
-    );
+    report!("main was cancelled, because the run is deadlocked, and has not returned yet");
     if cfg!(panic = "unwind") {
         unwind(worker);
     } else {
@@ -76,13 +85,13 @@ pub(super) fn on_shutdown_overdue(worker: &Worker) {
     worker.force_unwind_at.set(Some(after_last_grace(worker)));
 }
 
-/// A moment that the clock cannot tell would never come: if that one is such, there is no grace left.
+/// Returns the end of the 500 ms after a forced unwind, or the current time if `Instant` cannot represent it.
 fn after_last_grace(worker: &Worker) -> Instant {
     let now = worker.clock.now();
     now.checked_add(LAST_GRACE).unwrap_or(now)
 }
 
-/// Waits until all tasks have ended and all callbacks have run, or until `deadline`, if it is not unlimited.
+/// Waits until all tasks have ended and all callbacks have run, or until `deadline`. `None` waits without a limit.
 fn wait_for_tasks(worker: &Worker, deadline: Option<Instant>) {
     worker.shutting_down.set(true);
     while (worker.live.get() > 0 || worker.has_jobs()) && deadline.is_none_or(|deadline| worker.clock.now() < deadline)
@@ -98,7 +107,7 @@ fn wait_for_tasks(worker: &Worker, deadline: Option<Instant>) {
                 deadline,
             );
         } else {
-            // Callbacks, which may spawn.
+            // Lets the event loop run callbacks, which may spawn tasks.
             worker.turn();
         }
     }
@@ -131,7 +140,7 @@ fn abort_for_borrowers(worker: &Worker, which: Borrowers) {
         let is_due = which == Borrowers::All || tcb.has_flags(flags::UNWOUND) || cfg!(panic = "abort");
         if !tcb.is_finished() && is_due && tcb.scope().is_some() {
             let why =
-                "would not end when it was cancelled and unwound; it borrows from its scope and cannot be left behind";
+                "did not end when it was cancelled and unwound; it borrows from its scope, so it cannot be abandoned";
             abort_naming(Kind::Task, tcb.name().as_deref(), why);
         }
     }
@@ -146,9 +155,8 @@ fn abandon(worker: &Worker) {
         if tcb.is_finished() || worker.is_main(tcb) || worker.is_event_loop(tcb) {
             continue;
         }
-        let _ = writeln!(
-            std::io::stderr(),
-            "cede: task {} would not end: it was cancelled and {}, and is still there; it is left behind",
+        report!(
+            "task {} did not end: it was cancelled and {}, and is still alive; it is abandoned, and its stack is leaked",
             Task::of(tcb),
             if cfg!(panic = "unwind") { "unwound" } else { "cannot be unwound where panics abort" }
         );

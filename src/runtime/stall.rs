@@ -1,16 +1,23 @@
-//! What it means that nobody is ready and no timer is armed: a deadlock for certain, or a wait for another thread.
+//! Stall and deadlock detection. A run stalls when no task is ready and no timer is armed.
+//!
+//! The stall is a deadlock if no wake can come: the run is a closed world, or every wait can be ended only by a task of this
+//! run, or the process has no other thread. Otherwise another thread may still wake a task, so the worker sleeps. A stall that
+//! lasts is reported on stderr, once in a run.
 #![forbid(unsafe_code)]
 
 use crate::observe::deadlock::{self, DeadlockReport};
 use crate::observe::watchdog::is_only_thread;
+use crate::report::report;
 use crate::scheduler::{StallAction, Worker};
 use std::cell::{Cell, RefCell};
-use std::io::Write as _;
 use std::rc::Rc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
-/// What the event loop asks when nobody is ready and no timer is armed.
+/// Returns the function that the event loop calls on a stall.
+///
+/// A stall that lasts for `after` is reported. A deadlock stores its report in `deadlock` and cancels all tasks, main included.
+/// If main has not returned `grace` later, its tasks are unwound.
 pub(super) fn on_stall(
     closed_world: bool,
     after: Duration,
@@ -21,14 +28,14 @@ pub(super) fn on_stall(
     let reported = Cell::new(false);
     Box::new(move |worker| {
         if closed_world || deadlock::is_closed(worker) || is_only_thread() {
-            // Whoever could have woken somebody is gone, but may have done so just before.
+            // A thread may have queued a wake just before it exited: check the remote queue once more.
             fence(Ordering::Acquire);
             if worker.remote.has_pending() {
                 return StallAction::Continue;
             }
             deadlock.borrow_mut().get_or_insert_with(|| deadlock::report(worker));
             deadlock::break_waits(worker);
-            // Main was cancelled: a grace period from now whoever is left is unwound.
+            // Main was cancelled. It has one grace period to return, before its tasks are unwound.
             worker.clock.go_on();
             if worker.force_unwind_at.get().is_none() {
                 worker.force_unwind_at.set(worker.clock.now().checked_add(grace));
@@ -38,7 +45,7 @@ pub(super) fn on_stall(
         if reported.get() {
             return StallAction::Sleep(None);
         }
-        // Somebody outside may come; if nobody does for a while, say once who waits.
+        // Another thread may still wake a task. A stall is the same one as long as the event loop has entered no task.
         let entered = worker.entered.get();
         let began = match since.get() {
             Some((at, began)) if at == entered => began,
@@ -50,10 +57,8 @@ pub(super) fn on_stall(
             None => StallAction::Sleep(None),
             Some(_) => {
                 reported.set(true);
-                // Where stderr cannot be written there is nobody to tell.
-                let _ = writeln!(
-                    std::io::stderr(),
-                    "cede: nobody has run for {} ms, and only another thread could change that: {}",
+                report!(
+                    "no task has run for {} ms, and only another thread can wake one: {}",
                     after.as_millis(),
                     deadlock::report(worker)
                 );

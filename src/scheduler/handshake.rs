@@ -48,8 +48,8 @@ pub(crate) use self::imp::{answer, ask};
 mod imp {
     use super::super::remote::RemoteQueue;
     use super::Worker;
+    use crate::report::report;
     use crate::sys::signals::{Handled, SAMPLE, is_ours};
-    use std::io::Write as _;
     use std::sync::atomic::{AtomicU64, Ordering, fence};
     use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
     use std::time::{Duration, Instant};
@@ -191,10 +191,8 @@ mod imp {
         if !is_blocked && is_ours(SAMPLE) {
             return;
         }
-        // The process aborts next, so a failure to write is ignored.
-        let _ = writeln!(
-            std::io::stderr(),
-            "cede: the kernel refuses membarrier(2), which it had granted before, and thread {thread}, whose run owns a lock that \
+        report!(
+            "the kernel refuses membarrier(2), which it had granted before, and thread {thread}, whose run owns a lock that \
              another thread wants, cannot be asked instead: {}. Allow membarrier in the seccomp filter, install the filter before \
              the first run, or let that thread receive SIGURG",
             if is_blocked {

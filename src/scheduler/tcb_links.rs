@@ -1,5 +1,4 @@
 //! The links of a TCB to other tasks (joiner, group, scope), its reference count, and the place of its result.
-#![forbid(unsafe_code)]
 
 use super::tcb::{EndListener, RESULT_WORDS, ScopeLink, Tcb};
 use std::mem::MaybeUninit;
@@ -7,6 +6,19 @@ use std::ptr::null;
 use std::rc::Rc;
 
 impl Tcb {
+    /// The task that this one joins, while it is parked for that.
+    pub(crate) fn awaited_task(&self) -> Option<&Tcb> {
+        // SAFETY: the parked task borrows the handle of the task that it joins, which keeps that TCB allocated, until its wait ends.
+        if self.is_parked() { unsafe { self.wait().on_task.as_ref() } } else { None }
+    }
+
+    /// The number of the task of `run` that holds the lock that this task is parked for.
+    pub(crate) fn awaited_holder(&self, run: u64) -> Option<u64> {
+        // SAFETY: the parked task borrows the lock, of which the holder record is a part, until its wait ends.
+        let holder = if self.is_parked() { unsafe { self.wait().holder.as_ref() } } else { None };
+        holder?.task_of(run)
+    }
+
     /// Sets the task that this one's end wakes.
     pub(crate) fn set_joiner(&self, joiner: *const Tcb) {
         self.joiner.set(joiner);

@@ -165,7 +165,7 @@ fn deadlock_report_names_holders_and_the_cycle() {
     let Err(RunError::Deadlock { report, .. }) = outcome else { panic!("no deadlock") };
     let text = report.to_string();
     assert!(text.contains("task 'a' waits for a thing, held by 'b'"), "{text}");
-    assert!(text.ends_with("in a circle: 'a' -> 'b' -> 'a'"), "{text}");
+    assert!(text.ends_with("in a cycle: 'a' -> 'b' -> 'a'"), "{text}");
 }
 
 #[test]

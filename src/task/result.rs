@@ -2,10 +2,10 @@
 
 use super::join_error::{JoinError, text_in};
 use crate::coroutine::raw::{Payload, drop_catching};
+use crate::report::report;
 use crate::scheduler::tcb::{RESULT_WORDS, Tcb};
 use crate::scheduler::tcb_table::TcbTable;
 use crate::scheduler::{Task, worker};
-use std::io::Write as _;
 use std::rc::Rc;
 
 const fn fits<T>() -> bool {
@@ -106,7 +106,7 @@ pub(super) fn unhandled(task: &Task, payload: Payload) {
 /// What is told when no hook was set.
 pub(crate) fn report_unhandled(label: &str, payload: &(dyn std::any::Any + Send)) {
     let text = text_in(payload).unwrap_or("(not a text)");
-    let _ = writeln!(std::io::stderr(), "cede: task {label} panicked, and nobody is left to join it: {text}");
+    report!("task {label} panicked, and nobody is left to join it: {text}");
 }
 
 /// The result of a task, as its callbacks see it.

@@ -1,4 +1,4 @@
-//! A line for each case over the number of tasks.
+//! Line charts: a curve for each case over the number of tasks.
 
 use super::{CEDE, FLOOR, GRID, INK, MUTED, Outcome, Plane, RIVAL, Scale, THREADS, line, role, sheet, short, write};
 use crate::area::{Area, Body};
@@ -10,7 +10,7 @@ use plotters::style::text_anchor::HPos;
 
 const SIZE: (i32, i32) = (900, 560);
 const PLOT: ((i32, i32), (i32, i32)) = ((70, 84), (640, 510));
-/// Between two names at the right.
+/// The smallest vertical distance between two names at the right.
 const APART: i32 = 21;
 
 struct Curve {
@@ -65,7 +65,7 @@ pub(super) fn draw(record: &Record, text: &mut String) -> Outcome {
         line(&plane, (x, top), (x, bottom), GRID.0, 1)?;
         write(&plane, (x, bottom + 20), &thousands(n), 14, MUTED.0, HPos::Center, false)?;
     }
-    // cede last, above all others.
+    // cede is drawn last, on top of all other curves.
     let (own, others): (Vec<&Curve>, Vec<&Curve>) = curves.iter().partition(|curve| curve.role == Role::Cede);
     for curve in others.iter().chain(&own) {
         draw_curve(&plane, curve, &across, &up)?;
@@ -95,7 +95,7 @@ fn draw_curve(plane: &Plane<'_>, curve: &Curve, across: &Scale, up: &Scale) -> O
     points.iter().try_for_each(|at| plane.draw(&Circle::new(*at, if width > 2 { 6 } else { 4 }, colour.filled())))
 }
 
-/// A slanted line in pieces.
+/// Draws a dashed slanted line.
 fn dash(plane: &Plane<'_>, from: (i32, i32), to: (i32, i32), colour: RGBColor) -> Outcome {
     let length = f64::from(to.0 - from.0).hypot(f64::from(to.1 - from.1));
     let at = |part: f64| {
@@ -107,8 +107,8 @@ fn dash(plane: &Plane<'_>, from: (i32, i32), to: (i32, i32), colour: RGBColor) -
     (0..=pieces).map(f64::from).try_for_each(|k| line(plane, at(k * 9.0), at(k * 9.0 + 5.0), colour, 2))
 }
 
-/// The names stand at the right in the order of the last figures, pushed apart where they would overlap, each with a thin
-/// line to the end of its curve.
+/// Writes the names at the right, in the order of the last figures, each with a thin line to the end of its curve. Names that
+/// would overlap are moved apart.
 fn name_all(plane: &Plane<'_>, curves: &[Curve], across: &Scale, up: &Scale) -> Outcome {
     let right = PLOT.1.0;
     let mut named: Vec<(&Curve, (i32, i32), f64)> = curves
@@ -127,10 +127,10 @@ fn name_all(plane: &Plane<'_>, curves: &[Curve], across: &Scale, up: &Scale) -> 
     Ok(())
 }
 
-/// Heights in the same order, at least `APART` from one another and within the bounds, each as near to the one wanted as that
-/// allows: those that would overlap are moved as a block, to where its members are wanted on average.
+/// Returns heights in the same order, at least `APART` from one another and within the bounds, each as near as possible to the
+/// wanted height. Overlapping names are moved as a block, to the average of the places that its members want.
 fn spread(wanted: &[i32], bounds: (i32, i32)) -> Vec<i32> {
-    // A block is the sum of what its members want of its first one's place, and how many they are.
+    // A block: the sum of the places that its members want for the first member, and the number of members.
     let mut blocks: Vec<(i32, i32)> = Vec::new();
     let place = |(sum, members): (i32, i32)| {
         let height = (members - 1) * APART;

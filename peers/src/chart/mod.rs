@@ -1,7 +1,7 @@
-//! One picture for each area, as SVG: what is slow lies far right or high up, on a scale of powers of ten.
+//! Charts: an SVG picture for each area, with slow cases at the right or at the top of a logarithmic scale.
 //!
-//! The colours of the light page are written into the elements; a style sheet at the head of the file exchanges them where
-//! the reader prefers dark pages. The background is part of the picture, so that it can be read on any page.
+//! The elements have the colours of a light page. A style sheet at the head of the file replaces them if the reader prefers dark
+//! pages. The background is part of the picture, so that it is readable on any page.
 
 mod lines;
 mod rows;
@@ -14,11 +14,11 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::path::{Path, PathBuf};
 
-/// The plane that is drawn on.
+/// The drawing area.
 type Plane<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 type Outcome = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 
-/// Colours of the light page, and what they become on a dark one.
+/// The colours on a light page and on a dark page.
 const PAGE: (RGBColor, &str) = (RGBColor(254, 254, 254), "#0d1117");
 const INK: (RGBColor, &str) = (RGBColor(31, 35, 40), "#e6edf3");
 const MUTED: (RGBColor, &str) = (RGBColor(89, 99, 110), "#9198a1");
@@ -41,8 +41,8 @@ fn role(case: &str) -> Role {
     rivals::all().into_iter().find(|rival| rival.name == case).map_or(Role::Rival, |rival| rival.role)
 }
 
-/// Draws the pictures of all areas that were measured. `path` is a file if it ends in `.svg` and there is but one area;
-/// with several, its name gets the area's; otherwise it is a directory.
+/// Draws the pictures of all measured areas. If `path` ends in `.svg`, it is a file, and with several areas the name of each area
+/// is added to it. Otherwise it is a directory.
 pub(crate) fn draw(record: &Record, path: &Path) -> Result<Vec<PathBuf>, String> {
     let areas: Vec<Area> = record.areas().into_iter().filter(|area| *area != Area::Echo).collect();
     let mut drawn = Vec::new();
@@ -89,7 +89,7 @@ fn for_both_pages(svg: &str) -> String {
     }
 }
 
-/// Positions on a logarithmic scale.
+/// A logarithmic scale.
 #[derive(Clone, Copy, Debug)]
 struct Scale {
     values: (f64, f64),
@@ -97,7 +97,7 @@ struct Scale {
 }
 
 impl Scale {
-    /// From the power of ten, or half of one, below the smallest to that above the largest.
+    /// Creates a scale from the power of ten, or half of one, below the smallest value to that above the largest.
     fn around(values: impl Iterator<Item = f64> + Clone, pixels: (i32, i32)) -> Self {
         let least = values.clone().fold(f64::INFINITY, f64::min);
         let most = values.fold(0.0, f64::max);
@@ -113,14 +113,14 @@ impl Scale {
         self.pixels.0 + (part * f64::from(self.pixels.1 - self.pixels.0)).round() as i32
     }
 
-    /// The powers of ten on it.
+    /// Returns the powers of ten on the scale.
     fn decades(&self) -> Vec<f64> {
         let all = (-3..10).map(|power| 10f64.powi(power));
         all.filter(|value| (self.values.0..=self.values.1).contains(value)).collect()
     }
 }
 
-/// The whole sheet with its title and a line below it.
+/// Draws the background, the title and the line below the title.
 fn sheet<'a>(
     text: &'a mut String,
     size: (u32, u32),
@@ -134,7 +134,7 @@ fn sheet<'a>(
     Ok(plane)
 }
 
-/// Text whose middle is at this height.
+/// Writes text, vertically centred at this height.
 fn write(
     plane: &Plane<'_>,
     at: (i32, i32),
@@ -163,7 +163,7 @@ fn dashed(plane: &Plane<'_>, from: (i32, i32), to: (i32, i32), colour: RGBColor)
     (0..length).step_by(steps).try_for_each(|part| line(plane, at(part), at(part + 5), colour, 2))
 }
 
-/// `4.2 KiB`, `1.2 µs`, short enough for a picture.
+/// Formats a figure briefly enough for a picture: `4.2 KiB`, `1.2 µs`.
 fn short(value: f64, unit: &str) -> String {
     let (step, names) = if unit == "bytes" { (1024.0, ["B", "KiB", "MiB"]) } else { (1000.0, ["ns", "µs", "ms"]) };
     let power = (0..2).take_while(|power| value >= 0.9995 * f64::powi(step, power + 1)).count();

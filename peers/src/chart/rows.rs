@@ -1,4 +1,4 @@
-//! A row for each case and a dot for each figure, the fastest on top; the figures themselves stand in columns at the right.
+//! Row charts: a row for each case with a dot for each figure, the fastest on top, and the figures in columns at the right.
 
 use super::{FLOOR, GRID, INK, MUTED, Outcome, PAGE, Plane, Scale, colour, dashed, line, role, sheet, short, write};
 use crate::area::{Area, Body};
@@ -17,11 +17,11 @@ const COLUMN: i32 = 82;
 struct Row {
     case: String,
     role: Role,
-    /// One for each series; an error where it failed.
+    /// A figure for each series, or its error.
     figures: Vec<Option<Result<f64, String>>>,
 }
 
-/// The groups of an area that are drawn, and what their columns are called.
+/// Returns the drawn groups of an area, with the names of their columns.
 fn series(record: &Record, area: Area) -> Vec<(u64, String)> {
     let name = |n: u64| match (area, n) {
         (Area::Spawn, 1) => "one by one".to_string(),
@@ -84,7 +84,7 @@ pub(super) fn draw(record: &Record, area: Area, text: &mut String) -> Outcome {
         let x = scale.at(decade);
         line(&plane, (x, TOP - 8), (x, height - 14), GRID.0, 1)?;
         if x > columns - 30 {
-            continue; // its figure would run into the names of the columns
+            continue; // its figure would overlap the names of the columns
         }
         write(&plane, (x, TOP - 20), &short(decade, unit).replace(".0", ""), 13, MUTED.0, HPos::Center, false)?;
     }
@@ -107,7 +107,7 @@ pub(super) fn draw(record: &Record, area: Area, text: &mut String) -> Outcome {
     plane.present()
 }
 
-/// Powers of ten; of bytes, powers of four that are whole KiB.
+/// Returns the grid values: powers of ten, or for bytes powers of four in KiB.
 fn decades(scale: &Scale, unit: &str) -> Vec<f64> {
     if unit == "bytes" {
         let all = (2..20).map(|power| 4f64.powi(power));
@@ -141,7 +141,7 @@ fn draw_row(plane: &Plane<'_>, row: &Row, y: i32, scale: &Scale, columns: i32, u
     Ok(())
 }
 
-/// A disc, a ring, a square: one for each series.
+/// Draws the mark of a series: a disc, a ring or a square.
 fn mark(plane: &Plane<'_>, at: (i32, i32), series: usize, colour: RGBColor) -> Outcome {
     match series {
         0 => plane.draw(&Circle::new(at, 6, colour.filled())),

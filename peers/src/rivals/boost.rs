@@ -1,4 +1,4 @@
-//! Boost.Context and Boost.Fiber, from Debian's packages (libboost-context-dev, libboost-fiber-dev), by g++ -O2.
+//! Boost.Context and Boost.Fiber, from the packages of Debian (libboost-context-dev, libboost-fiber-dev), compiled by g++ -O2.
 
 use super::Rival;
 use crate::area::Area;

@@ -1,4 +1,4 @@
-//! cede itself. Stacks from its pool, guarded, of the size that all have.
+//! cede itself. Its stacks come from its pool, with guard pages, and have the size that all rivals have.
 
 use super::ring::{self, Tasks};
 use super::{CAPACITY, Rival, Role, stack_size};
@@ -92,7 +92,7 @@ impl Tasks for OwnTasks {
     }
 }
 
-/// In the loop: `yield_now` in n tasks, of which one is the keeper; main waits.
+/// In the loop: `yield_now` in n tasks, one of them the keeper. Main waits.
 fn turns(n: u64) {
     let run = Config::new().stack_size(stack_size(Area::Yield, n)).run(|| {
         let wakers = ring::Wakers::default();
@@ -124,7 +124,7 @@ fn spawns(n: u64) {
     });
 }
 
-/// The same with a pool that keeps the memory of as many stacks, by `set_pool_cap`.
+/// The same, with a pool that keeps the memory of n stacks (`set_pool_cap`).
 fn large_pool(_: Area, n: u64) {
     cede::stack::set_pool_cap(usize::try_from(n).expect("64 bits"));
     spawns(n);
@@ -141,8 +141,8 @@ fn memory(n: u64) {
     });
 }
 
-/// In the loop: n == 2: a message there and one back. Otherwise: one from each of n producers. Each by `channel`, which makes
-/// a channel of so many messages.
+/// In the loop, if n == 2: a message to a task and one back. Otherwise: a message from each of n producers. `channel` makes a
+/// channel with the given capacity.
 fn messages(n: u64, channel: fn(usize) -> (Sender<u64>, Receiver<u64>)) {
     let main = || {
         if n == 2 {

@@ -1,6 +1,6 @@
-//! Channels: tokio's own, and async-channel and flume, which belong to no executor, all three between tasks of tokio's
-//! current_thread runtime, where each was faster than on smol's LocalExecutor or LocalPool; crossbeam's and std's between
-//! threads, which have all cores unless the name says otherwise.
+//! Channels. Between tasks: those of tokio, async-channel and flume, on the current_thread runtime of tokio. (The latter two
+//! belong to no executor, and each was faster there than on smol's LocalExecutor or on LocalPool.) Between threads: those of
+//! crossbeam and std, on all cores unless the name says otherwise.
 
 use super::ring::serve_async;
 use super::{CAPACITY, Rival, Role};
@@ -24,8 +24,8 @@ pub(super) static RIVALS: [Rival; 8] = [
     Rival::own("std mpsc, threads on one core", Role::Threads, &[Area::Channel], std_mpsc),
 ];
 
-/// In the loop: n == 2: a message there and one back. Otherwise: one from each of n producers, which are spawned before the
-/// clock starts. `$send` and `$recv` are what sends and receives, with what is written behind them.
+/// In the loop, if n == 2: a message to a task and one back. Otherwise: a message from each of n producers, which are spawned
+/// before the clock starts. `$send` and `$recv` are the methods of the channel, with their suffixes.
 macro_rules! on_tokio {
     ($n:expr, $channel:expr, $send:ident $(. $sent:tt)?, $recv:ident) => {{
         let n: u64 = $n;
@@ -66,7 +66,7 @@ macro_rules! on_tokio {
             });
         };
         let runtime = Builder::new_current_thread().build().expect("a runtime");
-        // A spawned task: the future of `block_on` is polled more seldom.
+        // A spawned task, because the future of `block_on` is polled less often.
         runtime.block_on(async move { spawn(work).await.expect("it returns") });
     }};
 }
@@ -91,7 +91,7 @@ fn flume_unbounded(_: Area, n: u64) {
     on_tokio!(n, |_: usize| ::flume::unbounded(), send_async.await, recv_async);
 }
 
-/// The same between threads. Producers are started before the clock, and wait for a word to begin.
+/// The same between threads. Producers are started before the clock, and wait for a message to begin.
 macro_rules! between_threads {
     ($n:expr, $bounded:path) => {{
         let n: u64 = $n;

@@ -1,5 +1,5 @@
-//! corosensei: the coroutine that cede's own coroutines are made of. It has no tasks; what stands in for them is a loop that
-//! resumes coroutines one after another, which is less than a scheduler does (nobody can wait, and nobody can be woken).
+//! corosensei: the coroutines on which cede's coroutines are built. It has no tasks. Instead, a loop resumes coroutines one after
+//! another, which is less work than that of a scheduler: no coroutine can wait or be woken.
 
 use super::{Rival, Role, stack_size};
 use crate::area::{Area, Body};
@@ -44,7 +44,7 @@ fn corosensei(area: Area, n: u64) {
             }
         }
     });
-    // Not unwound.
+    // Forgotten, so that it is not unwound.
     std::mem::forget(coroutine);
 }
 
@@ -52,7 +52,7 @@ fn bare(area: Area, n: u64) {
     if area == Area::Yield { turns(n) } else { spawns(n) }
 }
 
-/// In the loop: a coroutine made on a stack that is used again, run to its end and dropped. No more than one is ever alive.
+/// In the loop: a coroutine created on a reused stack, run to its end and dropped. Only one coroutine is alive at a time.
 fn spawns(n: u64) {
     if n > 1 {
         return serve::say("error one stack can be used again by one coroutine only");
@@ -79,7 +79,7 @@ fn turns(n: u64) {
             while register < u64::MAX {
                 if TOUCH.load(Relaxed) {
                     let memory = &raw mut memory;
-                    // SAFETY: a pointer to a local that is alive.
+                    // SAFETY: `memory` points to a local variable of this closure, which is alive.
                     unsafe { memory.write_volatile(memory.read_volatile() + 1) };
                 }
                 register += 1;

@@ -1,4 +1,4 @@
-//! CPython: its generators, asyncio, and greenlet. Objects stand where others have stacks, so no size is chosen.
+//! CPython: its generators, asyncio, and greenlet. Python keeps frames in heap objects, so no stack size is set.
 
 use super::Rival;
 use crate::area::Area;
@@ -19,7 +19,7 @@ fn script(tools: &Tools, name: &str, import: &str) -> Result<Found, String> {
     let print = format!("{import}; import sys; assert sys.version_info >= (3, 10), 'Python is older than 3.10'");
     tools.ask(&["python3", "-c", &print], "")?;
     let version = tools.ask(&["python3", "--version"], "Python")?;
-    // Sources stay as they are: no compiled copies beside them.
+    // No compiled copies are written beside the sources.
     Ok(Found { command: vec!["python3".into(), "-B".into(), tools.source(name).into()], version })
 }
 

@@ -1,4 +1,4 @@
-//! Calls: what is left when nothing is switched.
+//! Floors: the cost of the same loops with calls instead of switches.
 
 use super::{Rival, Role};
 use crate::area::{Area, Body};
@@ -36,7 +36,7 @@ fn indirect(area: Area, n: u64) {
             });
         }
         Area::Spawn => {
-            // In the loop: a boxed closure made, called and dropped, or n of them made and then called.
+            // In the loop: a boxed closure created, called and dropped, or n of them created and then called.
             serve(n, |count| {
                 for i in 0..count {
                     let all = (0..n).map(|k| black_box(Box::new(move || i + k) as Box<dyn Fn() -> u64>));

@@ -1,4 +1,4 @@
-//! The futures crate's executor for one thread, `LocalPool`. It has no word for giving way: a task wakes itself.
+//! The single-threaded executor of the futures crate, `LocalPool`. It has no yield function, so a task yields by waking itself.
 
 use super::ring::{self, hold_async, serve_async, wake_oneself};
 use super::{Rival, Role};
@@ -24,7 +24,7 @@ fn local_pool(area: Area, n: u64) {
                 }
                 ring::keep_futures(wakers, n - 1, wake_oneself).await;
             }
-            // In the loop: `spawn_local_with_handle`, and the handle awaited.
+            // In the loop: `spawn_local_with_handle`, and await the handle.
             Area::Spawn => serve_async!(n, |count| {
                 for i in 0..count {
                     let one = |k| spawner.spawn_local_with_handle(async move { i + k }).expect("the pool is there");

@@ -1,5 +1,5 @@
-//! genawaiter: generators made of async blocks, which can pause only in their own function. In both of its ways: the state on
-//! the heap (`rc`) and in the caller's frame (`stack`).
+//! genawaiter: generators made of async blocks, which can suspend only in their own function. In both variants: with the state
+//! on the heap (`rc`) and in the caller's frame (`stack`).
 
 use super::{Rival, Role};
 use crate::area::Area;
@@ -21,7 +21,7 @@ fn rc(area: Area, n: u64) {
                 i = co.yield_(i + 1).await;
             }
         });
-        // The first resume's value is seen by nobody.
+        // The value of the first resume is discarded.
         generator.resume_with(0);
         generator
     };

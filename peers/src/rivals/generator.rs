@@ -1,4 +1,4 @@
-//! generator: the coroutines that may is made of. Its scoped generators are the way that its documentation recommends.
+//! generator: the coroutines on which may is built. Uses scoped generators, as its documentation recommends.
 
 use super::{Rival, Role, stack_size};
 use crate::area::Area;

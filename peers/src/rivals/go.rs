@@ -1,4 +1,4 @@
-//! Go's goroutines, on one P. Their stacks grow by themselves.
+//! Goroutines, on one P (`GOMAXPROCS=1`). Their stacks grow automatically.
 
 use super::Rival;
 use crate::area::Area;

@@ -1,4 +1,5 @@
-//! Java's virtual threads, from 21 on, on one carrier. Their stacks grow by themselves. `JAVA_HOME` is looked into first.
+//! The virtual threads of Java 21 and later, on one carrier thread. Their stacks grow automatically. `JAVA_HOME` is searched
+//! first.
 
 use super::Rival;
 use crate::area::Area;
@@ -22,7 +23,7 @@ fn virtual_threads(tools: &Tools) -> Result<Found, String> {
         command
     })?;
     let mut command = vec![java.into()];
-    // One carrier, never a second one in its place; what is measured is not the collector.
+    // One carrier thread, never a replacement for it. A large heap keeps the garbage collector out of the measurement.
     let flags =
         ["-Djdk.virtualThreadScheduler.parallelism=1", "-Djdk.virtualThreadScheduler.maxPoolSize=1", "-Xmx6g", "-cp"];
     command.extend(flags.map(Into::into));

@@ -1,4 +1,4 @@
-//! Lua's coroutines, 5.4. Their stacks grow by themselves.
+//! The coroutines of Lua 5.4. Their stacks grow automatically.
 
 use super::Rival;
 use crate::area::Area;

@@ -1,5 +1,6 @@
-//! may: stackful coroutines over worker threads. One worker, not pinned anew, so that it stays on the core that all share; a
-//! pool of as many stacks as there are tasks that take turns, and of its usual 1,000 elsewhere. Its channels are unbounded: `mpsc` is the one for many producers.
+//! may: stackful coroutines on worker threads. One worker, which is not pinned by may, so that it stays on the core of all
+//! rivals. The pool holds a stack for each task in the area `yield`, and elsewhere the default of 1,000 stacks. The channels of
+//! may are unbounded; `mpsc` is the one for many producers.
 
 use super::ring::{self, Tasks};
 use super::{Rival, Role, stack_size};
@@ -13,7 +14,7 @@ pub(super) static RIVALS: [Rival; 1] =
     [Rival::own("may", Role::Rival, &[Area::Yield, Area::Spawn, Area::Memory, Area::Channel], may)];
 
 fn may(area: Area, n: u64) {
-    // All of them are made at the start, so more than the mappings allow would be none at all.
+    // The pool creates all stacks at the start. With more stacks than the limit of mappings allows, it would fail.
     let capacity = if area == Area::Yield { n.clamp(1000, 20_000) as usize } else { 1000 };
     let config = ::may::config();
     config.set_workers(1).set_pool_capacity(capacity).set_stack_size(stack_size(area, n) / 8);
@@ -21,9 +22,9 @@ fn may(area: Area, n: u64) {
     match area {
         Area::Yield => turns(n),
         Area::Memory => memory(n),
-        // SAFETY: nothing in these bodies uses a thread-local over a wait, and their stacks suffice.
+        // SAFETY: these bodies hold no reference to a thread-local across a wait, and do not overflow their stacks.
         Area::Spawn => drop(unsafe { coroutine::spawn(move || spawns(n)) }.join()),
-        // SAFETY: as above.
+        // SAFETY: as in `may`: no thread-local is in use across a wait, and the stack is large enough.
         _ => drop(unsafe { coroutine::spawn(move || channel(n)) }.join()),
     }
 }
@@ -51,13 +52,13 @@ impl Tasks for Coroutines {
     }
 }
 
-/// In the loop: `yield_now` in n coroutines. They are spawned by the main thread, and the keeper when all have run: a worker
-/// looks for new coroutines only when none is ready, so a keeper that yields would keep them from ever beginning.
+/// In the loop: `yield_now` in n coroutines. The main thread spawns them, and the keeper after all have run: a worker checks for
+/// new coroutines only when none is ready, so a keeper that yields would keep them from starting.
 fn turns(n: u64) {
     let wakers = ring::Wakers::<Coroutine>::default();
     for _ in 1..n {
         let wakers = ring::Wakers::clone(&wakers);
-        // SAFETY: as above.
+        // SAFETY: as in `may`: no thread-local is in use across a wait, and the stack is large enough.
         unsafe {
             coroutine::spawn(move || {
                 ring::task::<Coroutines>(&wakers);
@@ -68,7 +69,7 @@ fn turns(n: u64) {
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     let keep = move || ring::keep::<Coroutines>(&wakers, n - 1);
-    // SAFETY: as above.
+    // SAFETY: as in `may`: no thread-local is in use across a wait, and the stack is large enough.
     let _ = unsafe { coroutine::spawn(keep) }.join();
 }
 
@@ -76,7 +77,7 @@ fn turns(n: u64) {
 fn spawns(n: u64) {
     serve(n, |count| {
         for i in 0..count {
-            // SAFETY: as above.
+            // SAFETY: as in `may`: no thread-local is in use across a wait, and the stack is large enough.
             let one = |k| unsafe { coroutine::spawn(move || i + k) };
             if n == 1 {
                 black_box(one(1).join().expect("it returns"));
@@ -92,9 +93,9 @@ fn spawns(n: u64) {
 
 fn memory(n: u64) {
     serve::hold(n, |k| {
-        // SAFETY: as above.
+        // SAFETY: as in `may`: no thread-local is in use across a wait, and the stack is large enough.
         let task = unsafe { coroutine::spawn(ring::park_for_ever::<Coroutines>) };
-        // Not more than a thousand that have not run yet; at the end none.
+        // At most a thousand coroutines have not run yet, and in the end none.
         while ring::waiting() + (if k + 1 == n { 0 } else { 1000 }) <= k {
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
@@ -102,12 +103,12 @@ fn memory(n: u64) {
     });
 }
 
-/// In the loop: n == 2: a message there and one back. Otherwise: one from each of n producers.
+/// In the loop, if n == 2: a message to a coroutine and one back. Otherwise: a message from each of n producers.
 fn channel(n: u64) {
     if n == 2 {
         let (to, from_us) = mpsc::channel::<u64>();
         let (to_us, from) = mpsc::channel::<u64>();
-        // SAFETY: as above.
+        // SAFETY: as in `may`: no thread-local is in use across a wait, and the stack is large enough.
         unsafe { coroutine::spawn(move || from_us.iter().try_for_each(|value| to_us.send(value + 1))) };
         return serve(n, |count| {
             for i in 0..count {
@@ -120,7 +121,7 @@ fn channel(n: u64) {
     let produce = |count| {
         for _ in 0..n {
             let to = to.clone();
-            // SAFETY: as above.
+            // SAFETY: as in `may`: no thread-local is in use across a wait, and the stack is large enough.
             unsafe { coroutine::spawn(move || (0..count).for_each(|i| to.send(i).expect("it receives"))) };
         }
     };

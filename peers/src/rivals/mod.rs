@@ -1,7 +1,7 @@
 //! The rivals, each in a file of its own. All are set up in the same way and do the same work.
 //!
-//! Inside the timed loops is what the area says and nothing else; making coroutines, executors, threads and channels is
-//! outside. Stacks are of 64 KiB, and of 16 KiB where 100,000 or more take turns; where that cannot be chosen, the file says so.
+//! The timed loops contain only the work of the area. Coroutines, executors, threads and channels are created outside of them.
+//! Stacks have 64 KiB, or 16 KiB if 100,000 or more tasks take turns. If the size cannot be set, the file of the rival says so.
 
 mod boost;
 mod cede;
@@ -24,14 +24,14 @@ mod tokio;
 use crate::area::Area;
 use crate::foreign::{Found, Tools};
 
-/// What a rival is compared as.
+/// The role of a case in a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// What all others are divided by.
+    /// The reference of all ratios.
     Cede,
-    /// cede in another way than the usual one.
+    /// A variant of cede.
     Variant,
-    /// Does less than what is measured: nothing can be faster.
+    /// A lower bound: does less than the measured work, so no case can be faster.
     Floor,
     /// A rival.
     Rival,
@@ -39,25 +39,25 @@ pub(crate) enum Role {
     Threads,
 }
 
-/// How it is run.
+/// The way to start a case.
 #[derive(Clone, Copy)]
 pub(crate) enum Start {
-    /// In a child of this program, which calls this with the area and n.
+    /// In a child process of this program, which calls the function with the area and n.
     Own(fn(Area, u64)),
-    /// In a program of another language, which is called with the area and n.
+    /// As a program in another language, which receives the area and n as arguments.
     Foreign(fn(&Tools) -> Result<Found, String>),
 }
 
 /// A rival, or cede.
 pub(crate) struct Rival {
-    /// What it is called in the table and the JSON lines.
+    /// Its name in the table and the JSON lines.
     pub(crate) name: &'static str,
     pub(crate) role: Role,
     pub(crate) areas: &'static [Area],
     pub(crate) start: Start,
-    /// How many tasks it is asked to hold at most, and why not more.
+    /// The maximum number of tasks, and the reason for it.
     pub(crate) most: Option<(u64, &'static str)>,
-    /// Whether it needs more than the one core that all others are pinned to.
+    /// Whether it uses all cores, instead of the one core to which the rest is pinned.
     pub(crate) all_cores: bool,
 }
 
@@ -79,7 +79,7 @@ impl Rival {
     }
 }
 
-/// All of them, cede first.
+/// Returns all cases, cede first.
 pub(crate) fn all() -> Vec<&'static Rival> {
     let files: [&'static [Rival]; 16] = [
         &cede::RIVALS,
@@ -102,7 +102,7 @@ pub(crate) fn all() -> Vec<&'static Rival> {
     files.into_iter().flatten().collect()
 }
 
-/// Runs one of this program's own, as a child.
+/// Runs a case of this program, in a child process.
 pub(crate) fn run(name: &str, area: Area, n: u64) -> Result<(), String> {
     let rival = all().into_iter().find(|rival| rival.name == name && rival.areas.contains(&area));
     match rival.map(|rival| rival.start) {
@@ -112,12 +112,12 @@ pub(crate) fn run(name: &str, area: Area, n: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// The size of a stack where n tasks take turns, in bytes.
+/// Returns the size of a stack in bytes.
 fn stack_size(area: Area, n: u64) -> usize {
     if area == Area::Yield && n >= 100_000 { 16 * 1024 } else { 64 * 1024 }
 }
 
-/// How many messages the channel of many producers holds.
+/// The capacity of the channel of many producers.
 const CAPACITY: usize = 1024;
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! N tasks that take turns: what they do, the same for every rival that has tasks.
+//! N tasks that take turns: the bodies of the tasks, which are the same for every rival with tasks.
 //!
-//! Between two requests all tasks but one are parked. That one, the keeper, is a task like the others: it sets what their
-//! turns consist of, wakes them in the order of their making (or a random one), gives them one turn that is not timed, and
-//! then takes `count` timed turns itself. Every task counts its own turns, so an executor that is not strictly round robin
-//! is charged for the turns that were taken and not for those that were meant.
+//! Between two requests all tasks except the keeper are parked. The keeper sets the work of a turn, wakes the tasks in the order
+//! of their creation (or in a random order), gives them one turn without the clock, and then takes `count` timed turns itself.
+//! Every task counts its own turns. So an executor that is not strictly round robin is measured by the turns that were really
+//! taken.
 
 use crate::area::Body;
 use crate::serve::{Request, Requests};
@@ -19,26 +19,26 @@ const REGISTERS: u8 = 1;
 const STACK: u8 = 2;
 const ENDED: u8 = 3;
 
-/// What the tasks are to do. Statics, because a body that keeps its state in registers has nowhere to keep a pointer.
+/// The current work of the tasks. A static, because a body that keeps its state in registers has no place for a pointer.
 static MODE: AtomicU8 = AtomicU8::new(PARKED);
-/// How many tasks are parked.
+/// The number of parked tasks.
 static IDLE: AtomicU64 = AtomicU64::new(0);
-/// The turns of all tasks that have been parked since the request.
+/// The turns of all tasks that have parked since the request.
 static TURNS: AtomicU64 = AtomicU64::new(0);
 
-/// What tasks on stacks do, in a rival's own words. A trait, because what it says is inlined where a function value is not, and
-/// a turn that ends with a return costs more than one that does not.
+/// The operations of a rival with stackful tasks. A trait, because its functions are inlined and function values are not, and a
+/// turn that ends with a return costs more than one that does not.
 pub(crate) trait Tasks {
-    /// What wakes one.
+    /// The handle that wakes a task.
     type Waker;
-    /// That of the one that runs.
+    /// Returns the waker of the running task.
     fn waker() -> Self::Waker;
     fn yield_now();
     fn park();
     fn wake(waker: &Self::Waker);
 }
 
-/// What wakes the tasks, in the order in which they were made.
+/// The wakers of the tasks, in the order of their creation.
 pub(crate) type Wakers<W> = Arc<Mutex<Vec<W>>>;
 
 fn park_with(turns: u64) {
@@ -46,16 +46,16 @@ fn park_with(turns: u64) {
     IDLE.fetch_add(1, Relaxed);
 }
 
-/// A turn that touches a line of the stack.
+/// Counts a turn and touches a cache line of the stack.
 #[inline(always)]
 fn touch(turns: &mut u64) {
     let turns = &raw mut *turns;
-    // SAFETY: a reference, a moment ago.
+    // SAFETY: `turns` comes from a mutable reference that outlives this call.
     unsafe { turns.write_volatile(turns.read_volatile() + 1) };
 }
 
-/// Functions of their own, so that nothing but the count is alive over a turn: the compiler would read again from the stack
-/// what the rest of the task needs.
+/// Takes turns that count in a register. Like `stack`, a separate function, so that only the count is alive across a turn:
+/// otherwise the compiler would also reload the state of the rest of the task from the stack.
 #[inline(never)]
 fn registers<T: Tasks>() -> u64 {
     let mut turns = 0;
@@ -76,7 +76,7 @@ fn stack<T: Tasks>() -> u64 {
     turns
 }
 
-/// The body of a task on a stack.
+/// The body of a stackful task.
 #[inline(always)]
 pub(crate) fn task<T: Tasks>(wakers: &Wakers<T::Waker>) {
     wakers.lock().expect("nobody panics").push(T::waker());
@@ -87,13 +87,13 @@ pub(crate) fn task<T: Tasks>(wakers: &Wakers<T::Waker>) {
             REGISTERS => park_with(registers::<T>()),
             STACK => park_with(stack::<T>()),
             ENDED => return,
-            // Woken for nothing.
+            // A spurious wake-up.
             _ => {}
         }
     }
 }
 
-/// The same without a stack: what is kept over an `await` lies in the future.
+/// The body of a stackless task: its state across an `await` is stored in the future.
 pub(crate) async fn future<F: Future<Output = ()>>(wakers: Wakers<Waker>, yield_now: impl Fn() -> F) {
     poll_fn(|context| {
         wakers.lock().expect("nobody panics").push(context.waker().clone());
@@ -127,7 +127,7 @@ pub(crate) async fn future<F: Future<Output = ()>>(wakers: Wakers<Waker>, yield_
     }
 }
 
-/// What the keeper does before and after its turns.
+/// The work of the keeper before and after its turns.
 pub(crate) struct Keeper<W> {
     wakers: Wakers<W>,
     requests: Requests,
@@ -135,13 +135,13 @@ pub(crate) struct Keeper<W> {
 }
 
 impl<W> Keeper<W> {
-    /// For `others` tasks that are all parked.
+    /// Creates the keeper of `others` tasks, which are all parked.
     fn new(wakers: &Wakers<W>, others: u64) -> Self {
         let order = (0..usize::try_from(others).expect("64 bits")).collect();
         Keeper { wakers: Arc::clone(wakers), requests: Requests::ready(), order }
     }
 
-    /// Wakes everybody for the next request.
+    /// Waits for the next request, and wakes all tasks for it.
     fn begin(&mut self, wake: &impl Fn(&W)) -> Option<Request> {
         let request = self.requests.next()?;
         self.order.sort_unstable();
@@ -160,7 +160,7 @@ impl<W> Keeper<W> {
         self.order.iter().for_each(|&i| wake(&wakers[i]));
     }
 
-    /// Once all are parked again: of `count + 1` turns each, `count` were timed.
+    /// Answers the request after all tasks have parked again. Of `count + 1` turns of each task, `count` were timed.
     fn answer(&self, elapsed: Duration, count: u64) {
         let all = TURNS.load(Relaxed) + count + 1;
         let timed = u128::from(all) * u128::from(count) / u128::from(count + 1);
@@ -172,7 +172,7 @@ fn all_parked(others: u64) -> bool {
     IDLE.load(Relaxed) >= others
 }
 
-/// The keeper of `others` tasks on stacks; itself a task. Returns when they have been told to end.
+/// Runs the keeper of `others` stackful tasks, itself in a task. Returns after it has told the tasks to end.
 #[inline(always)]
 pub(crate) fn keep<T: Tasks>(wakers: &Wakers<T::Waker>, others: u64) {
     while !all_parked(others) {
@@ -204,7 +204,7 @@ pub(crate) fn keep<T: Tasks>(wakers: &Wakers<T::Waker>, others: u64) {
     keeper.wake_all(&T::wake);
 }
 
-/// The same without a stack.
+/// Runs the keeper of `others` stackless tasks.
 pub(crate) async fn keep_futures<F: Future<Output = ()>>(
     wakers: Wakers<Waker>,
     others: u64,
@@ -239,7 +239,7 @@ pub(crate) async fn keep_futures<F: Future<Output = ()>>(
     keeper.wake_all(&Waker::wake_by_ref);
 }
 
-/// Gives way once, as an executor that has no word for it is told to: the task wakes itself.
+/// Yields once, for executors without a yield function: the task wakes itself.
 pub(crate) fn wake_oneself() -> impl Future<Output = ()> {
     let mut yielded = false;
     poll_fn(move |context| {
@@ -251,8 +251,8 @@ pub(crate) fn wake_oneself() -> impl Future<Output = ()> {
     })
 }
 
-/// Answers all requests inside of an async block: `serve_async!(n, |count| { ... })`, or with what is made before the clock
-/// starts, `serve_async!(n, |count| prepared = { ... } => { ... })`.
+/// Answers all requests inside an async block: `serve_async!(n, |count| { ... })`. With a value that is prepared before the clock
+/// starts: `serve_async!(n, |count| prepared = { ... } => { ... })`.
 macro_rules! serve_async {
     ($n:expr, |$count:ident| $run:block) => {
         crate::rivals::ring::serve_async!($n, |$count| _nothing = () => $run)
@@ -269,7 +269,7 @@ macro_rules! serve_async {
 }
 pub(crate) use serve_async;
 
-/// Holds n tasks that `spawn` makes, each suspended, inside of an async block.
+/// Holds n suspended tasks made by `$spawn`, inside an async block.
 macro_rules! hold_async {
     ($n:expr, $yield_now:expr, $spawn:expr) => {{
         crate::serve::before_holding();
@@ -287,7 +287,7 @@ macro_rules! hold_async {
 }
 pub(crate) use hold_async;
 
-/// A task on a stack that does nothing but wait.
+/// The body of a stackful task that only waits.
 pub(crate) fn park_for_ever<T: Tasks>() {
     IDLE.fetch_add(1, Relaxed);
     loop {
@@ -295,12 +295,12 @@ pub(crate) fn park_for_ever<T: Tasks>() {
     }
 }
 
-/// How many are parked.
+/// Returns the number of parked tasks.
 pub(crate) fn waiting() -> u64 {
     IDLE.load(Relaxed)
 }
 
-/// A task that does nothing but wait.
+/// The body of a stackless task that only waits.
 pub(crate) fn wait_for_ever() -> impl Future<Output = ()> {
     let mut counted = false;
     poll_fn(move |_| {

@@ -1,4 +1,4 @@
-//! smol's executor for one thread, `LocalExecutor`, driven by `smol::block_on`.
+//! The single-threaded executor of smol, `LocalExecutor`, driven by `smol::block_on`.
 
 use super::ring::{self, hold_async, serve_async};
 use super::{Rival, Role};
@@ -24,7 +24,7 @@ fn local_executor(area: Area, n: u64) {
                 }
                 spawner.spawn(ring::keep_futures(wakers, n - 1, yield_now)).await;
             }
-            // In the loop: spawn, and the task awaited.
+            // In the loop: spawn a task and await it.
             Area::Spawn => serve_async!(n, |count| {
                 for i in 0..count {
                     if n == 1 {

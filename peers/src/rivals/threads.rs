@@ -1,5 +1,5 @@
-//! Threads of the operating system. On one core like all others, where a switch is cheapest, unless the name says otherwise.
-//! Their stacks are of 64 KiB too; std gives them a guard.
+//! Threads of the operating system. On one core like all rivals, where a switch is cheapest, unless the name says otherwise.
+//! Their stacks have 64 KiB too, and a guard page from std.
 
 use super::ring::{self, Tasks};
 use super::{Rival, Role, stack_size};
@@ -11,7 +11,8 @@ use std::thread::{self, Builder, JoinHandle, Thread};
 const TOO_MANY: (u64, &str) =
     (10_000, "the process table, of all who use the machine, has room for some 30,000 threads");
 
-/// A thread that yields goes on if the kernel finds that it has not had its share yet, so a round of very many takes seconds.
+/// The limit for `sched_yield`: a thread that yields continues if the kernel finds that it has not used its share yet, so a round
+/// of very many threads takes seconds.
 const SLICES: (u64, &str) =
     (100, "sched_yield gives way only as often as the kernel finds fair, and a round takes seconds");
 

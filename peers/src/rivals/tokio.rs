@@ -1,5 +1,5 @@
-//! tokio on one thread, in its two ways: the current_thread runtime, and a LocalSet on it. All work is done in spawned tasks,
-//! because the future of `block_on` is polled more seldom.
+//! tokio on one thread, in both variants: the current_thread runtime, and a LocalSet on it. All work is done in spawned tasks,
+//! because the future of `block_on` is polled less often.
 
 use super::ring::{self, hold_async, serve_async};
 use super::{Rival, Role};
@@ -17,7 +17,7 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().build().expect("a runtime")
 }
 
-/// What both ways do, with their own word for spawning.
+/// The work of both variants. `$spawn` is the spawn function of the variant.
 macro_rules! work {
     ($area:expr, $n:expr, $spawn:path) => {{
         let (area, n) = ($area, $n);
@@ -31,7 +31,7 @@ macro_rules! work {
                     }
                     $spawn(ring::keep_futures(wakers, n - 1, yield_now)).await.expect("it returns");
                 }
-                // In the loop: spawn, and the handle awaited.
+                // In the loop: spawn a task and await its handle.
                 Area::Spawn => {
                     let one = async move {
                         serve_async!(n, |count| {
