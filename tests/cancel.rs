@@ -36,7 +36,7 @@ fn a15_a_task_that_is_cancelled_may_wait_while_it_cleans_up() {
 }
 
 #[test]
-fn a16_what_a_cancelled_task_came_to_is_told_by_join_and_by_its_state() {
+fn a16_cancelled_task_join_and_state_tell_how_it_ended() {
     paused(|| {
         let mut unrun = sleeper(9, 1);
         unrun.cancel();
@@ -51,7 +51,7 @@ fn a16_what_a_cancelled_task_came_to_is_told_by_join_and_by_its_state() {
 }
 
 #[test]
-fn a17_cancelling_a_waiter_does_not_cancel_whom_it_waits_for() {
+fn a17_cancelled_joiner_does_not_cancel_the_joined_task() {
     paused(|| {
         let awaited = Rc::new(RefCell::new(sleeper(5, "v")));
         let inner = Rc::clone(&awaited);
@@ -124,7 +124,7 @@ fn a19_a_cancel_is_no_panic_and_an_error_of_its_own_type() {
 }
 
 #[test]
-fn dropping_a_cancel_on_drop_cancels_and_taking_the_handle_out_does_not() {
+fn cancel_on_drop_cancels_when_dropped_not_when_unwrapped() {
     paused(|| {
         let log = Log::default();
         let helper = |name: &'static str| {
@@ -160,7 +160,7 @@ fn dropping_a_cancel_on_drop_cancels_and_taking_the_handle_out_does_not() {
 // ---- shields
 
 #[test]
-fn a43_what_is_shielded_goes_on_and_hears_the_cancel_afterwards() {
+fn a43_shielded_wait_goes_on_and_the_next_is_cancelled() {
     paused(|| {
         let start = now();
         let mut task = spawn(move || {
@@ -183,7 +183,7 @@ fn park_for(duration: Duration) -> Result<(), Cancelled> {
 }
 
 #[test]
-fn shields_nest_and_keep_deadlines_and_scopes_around_them_off_but_not_those_inside() {
+fn shield_nested_blocks_outer_limits_but_not_inner_ones() {
     paused(|| {
         let start = now();
         let late = timeout(s(1), || {
@@ -225,8 +225,8 @@ fn a_shield_that_a_panic_leaves_is_closed() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn d1_a_body_that_swallows_everything_keeps_run_for_less_than_a_second_after_the_grace() {
-    let text = in_child("d1_a_body_that_swallows_everything_keeps_run_for_less_than_a_second_after_the_grace", || {
+fn d1_task_swallowing_everything_delays_run_under_a_second() {
+    let text = in_child("d1_task_swallowing_everything_delays_run_under_a_second", || {
         let grace = Duration::from_millis(50);
         let bodies: [(&str, fn()); 5] = [
             ("yields", yield_now),
@@ -283,8 +283,8 @@ fn wait_in_every_way(log: &Log) {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn d2_a_destructor_that_waits_in_every_way_neither_hangs_nor_aborts_while_its_task_panics() {
-    let name = "d2_a_destructor_that_waits_in_every_way_neither_hangs_nor_aborts_while_its_task_panics";
+fn d2_destructor_waiting_in_a_panic_does_not_hang() {
+    let name = "d2_destructor_waiting_in_a_panic_does_not_hang";
     let text = in_child(name, || {
         let log = Log::default();
         let inner = log.clone();
@@ -305,7 +305,7 @@ fn d2_a_destructor_that_waits_in_every_way_neither_hangs_nor_aborts_while_its_ta
 }
 
 #[test]
-fn d2_a_destructor_that_waits_in_every_way_neither_hangs_nor_aborts_in_a_cancel() {
+fn d2_destructor_waiting_in_a_cancel_does_not_hang() {
     let log = Log::default();
     let inner = log.clone();
     paused(move || {
@@ -328,8 +328,8 @@ fn d2_a_destructor_that_waits_in_every_way_neither_hangs_nor_aborts_in_a_cancel(
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn d2_a_destructor_that_waits_in_every_way_neither_hangs_nor_aborts_when_its_task_is_unwound_at_the_end() {
-    let name = "d2_a_destructor_that_waits_in_every_way_neither_hangs_nor_aborts_when_its_task_is_unwound_at_the_end";
+fn d2_destructor_waiting_in_a_forced_unwind_does_not_hang() {
+    let name = "d2_destructor_waiting_in_a_forced_unwind_does_not_hang";
     let text = in_child(name, || {
         let log = Log::default();
         let inner = log.clone();

@@ -56,7 +56,7 @@ fn messages_are_received_once_each_in_the_order_they_were_sent() {
 }
 
 #[test]
-fn capacity_length_and_fullness_are_told_by_both_ends() {
+fn capacity_and_length_are_the_same_at_both_ends() {
     let (sender, receiver) = bounded(2);
     let told = |length, full| {
         assert_eq!((sender.len(), receiver.len()), (length, length));
@@ -79,7 +79,7 @@ fn capacity_length_and_fullness_are_told_by_both_ends() {
 }
 
 #[test]
-fn those_who_wait_to_send_do_not_count_as_messages() {
+fn waiting_senders_do_not_count_as_messages() {
     cede::run(|| {
         let (sender, receiver) = bounded(1);
         spawn(move || (0..2).for_each(|n| sender.send(n).unwrap()));
@@ -107,7 +107,7 @@ fn try_send_and_try_recv_wait_for_nothing() {
 }
 
 #[test]
-fn at_capacity_nothing_try_send_needs_a_receiver_that_waits_and_try_recv_a_sender() {
+fn rendezvous_try_send_and_try_recv_need_a_waiter() {
     cede::run(|| {
         let (sender, receiver) = rendezvous();
         let inner = receiver.clone();
@@ -187,7 +187,7 @@ fn a_channel_can_go_through_a_channel() {
 }
 
 #[test]
-fn iterators_end_when_the_last_sender_is_gone_and_the_channel_is_empty() {
+fn iterators_end_when_senders_are_gone_and_channel_is_empty() {
     in_all_worlds(|world| {
         let (sender, receiver) = bounded(4);
         let senders: Vec<_> = (0..3)
@@ -225,7 +225,7 @@ fn ends_of_one_channel_know_each_other() {
 // Ends: disconnected, closed.
 
 #[test]
-fn a_send_after_the_last_receiver_is_gone_gives_the_message_back() {
+fn send_without_receivers_gives_the_message_back() {
     each_kind(|kind, (sender, receiver)| {
         let second = receiver.clone();
         drop(receiver);
@@ -239,7 +239,7 @@ fn a_send_after_the_last_receiver_is_gone_gives_the_message_back() {
 }
 
 #[test]
-fn what_was_sent_is_received_also_after_the_last_sender_is_gone() {
+fn sent_messages_are_received_after_the_last_sender_drops() {
     let (sender, receiver) = bounded(3);
     (0..3).for_each(|n| sender.send(n).unwrap());
     drop(sender);
@@ -252,7 +252,7 @@ fn what_was_sent_is_received_also_after_the_last_sender_is_gone() {
 }
 
 #[test]
-fn disconnecting_wakes_everybody_who_waits() {
+fn disconnect_wakes_all_waiters() {
     in_all_worlds(|world| {
         let (sender, receiver) = bounded::<i32>(1);
         let receiving: Vec<_> =
@@ -272,7 +272,7 @@ fn disconnecting_wakes_everybody_who_waits() {
 }
 
 #[test]
-fn closing_gives_messages_back_to_who_waits_and_leaves_what_was_sent() {
+fn close_returns_waiting_messages_and_keeps_sent_ones() {
     cede::run(|| {
         for closed_by_sender in [true, false] {
             let (sender, receiver) = bounded(1);
@@ -295,7 +295,7 @@ fn closing_gives_messages_back_to_who_waits_and_leaves_what_was_sent() {
 }
 
 #[test]
-fn messages_that_nobody_received_are_dropped_once() {
+fn unreceived_messages_are_dropped_once() {
     in_all_worlds(|world| {
         for (sent, received) in [(0, 0), (100, 0), (100, 37), (100, 100)] {
             let drops = Arc::new(AtomicUsize::new(0));
@@ -316,7 +316,7 @@ fn messages_that_nobody_received_are_dropped_once() {
 }
 
 #[test]
-fn the_last_receiver_takes_the_messages_with_it_though_senders_stay() {
+fn last_receiver_dropped_drops_the_messages_despite_senders() {
     let drops = Arc::new(AtomicUsize::new(0));
     let (sender, receiver) = unbounded();
     sender.send(Dropped(Arc::clone(&drops))).unwrap();
@@ -336,7 +336,7 @@ fn a_message_may_own_the_end_that_it_was_sent_through() {
 // Waiting: order, fairness, time.
 
 #[test]
-fn receivers_are_served_in_the_order_in_which_they_came() {
+fn waiting_receivers_are_served_in_fifo_order() {
     cede::run(|| {
         each_kind(|kind, (sender, receiver)| {
             let mut receiving: Vec<_> =
@@ -351,7 +351,7 @@ fn receivers_are_served_in_the_order_in_which_they_came() {
 }
 
 #[test]
-fn senders_are_served_in_the_order_in_which_they_came_and_nobody_passes_them() {
+fn waiting_senders_are_served_in_fifo_order_without_barging() {
     cede::run(|| {
         for capacity in [0, 1, 2] {
             let (sender, receiver) = bounded(capacity);
@@ -370,7 +370,7 @@ fn senders_are_served_in_the_order_in_which_they_came_and_nobody_passes_them() {
 }
 
 #[test]
-fn a_late_receiver_does_not_take_what_was_handed_to_one_who_waited() {
+fn late_receiver_does_not_take_a_handed_off_message() {
     cede::run(|| {
         let (sender, receiver) = unbounded();
         let inner = receiver.clone();
@@ -415,7 +415,7 @@ fn timeouts_end_waits_of_threads() {
 }
 
 #[test]
-fn who_gave_up_is_passed_over() {
+fn waiter_that_gave_up_is_skipped() {
     paused(|| {
         let (sender, receiver) = bounded(1);
         let (first, second) = (receiver.clone(), receiver.clone());
@@ -494,7 +494,7 @@ fn one_message_channels_come_and_go() {
 }
 
 #[test]
-fn a_task_that_never_has_to_wait_still_lets_others_have_turns() {
+fn task_that_never_waits_does_not_starve_other_tasks() {
     cede::run(|| {
         let (sender, receiver) = unbounded();
         let turns = Rc::new(RefCell::new(0));
@@ -548,7 +548,7 @@ fn a59_a_cancelled_receiver_loses_no_message() {
 }
 
 #[test]
-fn a_receiver_that_is_cancelled_after_the_hand_over_keeps_the_message() {
+fn receiver_cancelled_after_the_hand_off_keeps_the_message() {
     cede::run(|| {
         each_kind(|kind, (sender, receiver)| {
             let mut receiving = spawn(move || (receiver.recv(), receiver.recv()));
@@ -601,7 +601,7 @@ fn a_cancelled_task_still_does_what_needs_no_wait() {
 }
 
 #[test]
-fn errors_of_a_cancel_and_of_an_end_are_told_apart_in_words() {
+fn errors_of_cancel_and_disconnect_have_distinct_messages() {
     assert!(RecvError::Cancelled.to_string().contains("cancelled"));
     assert!(RecvError::Disconnected.to_string().contains("last sender"));
     assert!(SendError::Cancelled(()).to_string().contains("cancelled"));
@@ -639,7 +639,7 @@ fn the_end_of_main_ends_waits_and_messages_are_dropped() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_destructor_in_a_panic_does_what_needs_no_wait_and_fails_else() {
+fn destructor_in_a_panic_uses_channels_only_without_waiting() {
     struct AtTheEnd(Receiver<i32>, Sender<i32>, Rc<RefCell<Vec<String>>>);
     impl Drop for AtTheEnd {
         fn drop(&mut self) {
@@ -688,7 +688,7 @@ fn a_message_whose_destructor_panics_harms_no_other() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_task_that_is_unwound_in_a_wait_passes_on_what_it_was_handed() {
+fn unwound_receiver_passes_its_granted_message_on() {
     struct SendsAtTheEnd(Sender<i32>);
     impl Drop for SendsAtTheEnd {
         fn drop(&mut self) {
@@ -781,7 +781,7 @@ fn a_wait_inside_no_suspend_panics_before_anything_is_lost() {
 }
 
 #[test]
-fn forgotten_ends_keep_the_channel_open_and_harm_nobody() {
+fn forgotten_ends_keep_the_channel_open() {
     let (sender, receiver) = unbounded();
     std::mem::forget(sender.clone());
     sender.send(1).unwrap();
@@ -795,7 +795,7 @@ fn forgotten_ends_keep_the_channel_open_and_harm_nobody() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn who_was_left_behind_by_its_run_is_passed_over_for_ever() {
+fn abandoned_receiver_never_gets_a_message() {
     let (sender, receiver) = bounded(1);
     let (behind, left) = (receiver.clone(), sender.clone());
     let config = Config::new().shutdown_grace(Duration::from_millis(10));
@@ -827,7 +827,7 @@ fn who_was_left_behind_by_its_run_is_passed_over_for_ever() {
 // Deadlocks.
 
 #[test]
-fn a80_a_deadlock_over_channels_says_who_waits_for_what() {
+fn a80_deadlock_over_channels_names_tasks_and_reasons() {
     let (sender, receiver) = rendezvous::<i32>();
     let outcome = Config::new().closed_world(true).run(|| {
         let inner = sender.clone();
@@ -848,7 +848,7 @@ fn a80_a_deadlock_over_channels_says_who_waits_for_what() {
 }
 
 #[test]
-fn waiting_for_a_message_is_no_certain_deadlock_while_there_are_other_threads() {
+fn recv_is_no_deadlock_while_another_thread_may_send() {
     let (sender, receiver) = bounded(1);
     let thread = std::thread::spawn(move || {
         std::thread::sleep(20 * MS);

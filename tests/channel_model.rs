@@ -173,7 +173,7 @@ fn tasks_with_cancels(seed: u64) -> u64 {
 }
 
 #[test]
-fn e3_what_is_sent_is_received_or_comes_back_whatever_is_cancelled() {
+fn e3_every_message_is_received_or_returned_despite_cancels() {
     let operations = Cell::new(0);
     let wanted = if common::emulated() { 20_000 } else { 1_000_000 };
     each_seed(|seed| {
@@ -264,7 +264,7 @@ fn without_waiting_a_channel_is_a_queue() {
 }
 
 #[test]
-fn the_errors_say_who_ended_the_wait() {
+fn receive_errors_tell_a_timeout_from_a_disconnect() {
     let (sender, receiver) = channel::bounded::<Id>(0);
     Config::new()
         .paused_clock(true)

@@ -37,7 +37,7 @@ fn careful(log: &Log, seconds: u64) -> JoinHandle<&'static str> {
 // ---- gather and its kin
 
 #[test]
-fn a26_gather_and_its_kin_give_results_in_the_order_of_the_handles() {
+fn a26_join_all_gather_join_return_results_in_handle_order() {
     paused(|| {
         let start = now();
         let handles = || [sleeper(2, 'a'), sleeper(1, 'b'), sleeper(0, 'c')];
@@ -75,7 +75,7 @@ fn a27_try_join_all_ends_at_the_first_error() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a28_errors_and_cancels_of_children_sit_in_their_places() {
+fn a28_errors_and_cancels_are_at_the_place_of_their_task() {
     paused(|| {
         let never = sleeper(5, 0);
         never.cancel();
@@ -89,7 +89,7 @@ fn a28_errors_and_cancels_of_children_sit_in_their_places() {
 }
 
 #[test]
-fn a29_cancelling_whoever_gathers_cancels_all_children_and_awaits_them() {
+fn a29_cancelled_join_all_cancels_and_awaits_children() {
     type Combinator = fn(Vec<JoinHandle<&'static str>>) -> String;
     let combinators: [(&str, Combinator); 4] = [
         ("join_all", |handles| format!("{:?}", join_all(handles).into_iter().map(Result::unwrap).collect::<Vec<_>>())),
@@ -130,7 +130,7 @@ fn a29_cancelling_whoever_gathers_cancels_all_children_and_awaits_them() {
 }
 
 #[test]
-fn a29_a_deadline_around_gather_cancels_and_awaits_all_children_too() {
+fn a29_deadline_around_join_all_cancels_and_awaits_children() {
     paused(|| {
         let (log, start) = (Log::default(), now());
         let late = timeout(s(2), || gather((0..3).map(|_| careful(&log, 9))));
@@ -146,7 +146,7 @@ fn park_until_now() -> bool {
 }
 
 #[test]
-fn a29_what_had_a_result_keeps_it_when_the_one_who_gathers_is_cancelled() {
+fn a29_cancelled_join_all_keeps_results_that_were_ready() {
     paused(|| {
         let mut waiter = spawn(|| gather([sleeper(9, 1), sleeper(1, 2), sleeper(9, 3)]));
         sleep(s(2)).unwrap();
@@ -192,7 +192,7 @@ fn a31_nothing_gathers_to_nothing() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn try_join_all_cancels_and_awaits_the_others_and_keeps_every_error_and_value() {
+fn try_join_all_error_awaits_the_rest_and_keeps_every_result() {
     paused(|| {
         let (log, start) = (Log::default(), now());
         let inner = log.clone();
@@ -222,7 +222,7 @@ fn try_join_all_cancels_and_awaits_the_others_and_keeps_every_error_and_value() 
 }
 
 #[test]
-fn a_task_that_never_ran_because_another_failed_is_no_failure_of_try_join_all() {
+fn try_join_all_does_not_list_tasks_that_it_cancelled_unrun() {
     cede::run(|| {
         let failed = spawn(|| Err::<u8, _>("at once"));
         yield_now();
@@ -239,7 +239,7 @@ fn a_task_that_never_ran_because_another_failed_is_no_failure_of_try_join_all() 
 // ---- race
 
 #[test]
-fn a_race_is_won_by_the_first_to_end_and_the_losers_are_cancelled_and_awaited() {
+fn race_first_to_end_wins_and_losers_are_awaited() {
     paused(|| {
         let (log, start) = (Log::default(), now());
         let race = race([careful(&log, 9), careful(&log, 2), careful(&log, 5)]);
@@ -252,7 +252,7 @@ fn a_race_is_won_by_the_first_to_end_and_the_losers_are_cancelled_and_awaited() 
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_race_can_be_won_by_a_panic_and_is_not_run_by_nobody() {
+fn race_may_be_won_by_a_panic_and_refuses_an_empty_list() {
     paused(|| {
         let race = race([sleeper(9, 1), bomb(1)]);
         assert_eq!((race.winner, race.result.unwrap_err().to_string().as_str()), (1, "the task panicked: bang"));
@@ -265,7 +265,7 @@ fn a_race_can_be_won_by_a_panic_and_is_not_run_by_nobody() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a32_wait_for_all_tells_who_has_ended_in_the_order_of_their_ends_and_raises_nothing() {
+fn a32_wait_all_lists_tasks_in_the_order_of_their_ends() {
     paused(|| {
         let mut handles = [sleeper(3, 0), bomb(1), sleeper(2, 0)];
         let waited = wait(&mut handles, When::All, None).unwrap();
@@ -292,7 +292,7 @@ fn a33_wait_for_the_first() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a34_wait_for_the_first_error_waits_through_values_and_cancels() {
+fn a34_wait_first_error_ignores_values_and_cancels() {
     paused(|| {
         let start = now();
         let unrun = sleeper(9, 0);
@@ -306,7 +306,7 @@ fn a34_wait_for_the_first_error_waits_through_values_and_cancels() {
 }
 
 #[test]
-fn a35_the_timeout_of_wait_is_no_error_and_cancels_nobody() {
+fn a35_wait_timeout_is_no_error_and_cancels_no_task() {
     paused(|| {
         let start = now();
         let mut handles = [sleeper(5, "a"), sleeper(1, "b")];
@@ -336,7 +336,7 @@ fn a35_a_wait_of_no_time_still_gives_up_its_turn() {
 }
 
 #[test]
-fn a36_waiting_for_nobody_is_refused() {
+fn a36_wait_for_no_task_is_refused() {
     cede::run(|| {
         let error = wait(&mut Vec::<JoinHandle<()>>::new(), When::All, None).unwrap_err();
         assert_eq!(error, WaitError::NoTasks);
@@ -345,7 +345,7 @@ fn a36_waiting_for_nobody_is_refused() {
 }
 
 #[test]
-fn a37_cancelling_whoever_waits_leaves_the_tasks_alone() {
+fn a37_cancelled_wait_leaves_the_tasks_running() {
     paused(|| {
         let handles = Rc::new(RefCell::new([sleeper(5, "v")]));
         let inner = Rc::clone(&handles);
@@ -361,7 +361,7 @@ fn a37_cancelling_whoever_waits_leaves_the_tasks_alone() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a44_as_completed_gives_them_in_the_order_of_their_ends() {
+fn a44_as_completed_yields_tasks_in_the_order_of_their_ends() {
     paused(|| {
         let start = now();
         let log: Vec<_> = as_completed([sleeper(3, 'c'), sleeper(1, 'a'), bomb(4), sleeper(2, 'b')])
@@ -376,7 +376,7 @@ fn a44_as_completed_gives_them_in_the_order_of_their_ends() {
 }
 
 #[test]
-fn a45_a_deadline_comes_out_of_the_next_wait_and_the_rest_can_be_had_back() {
+fn a45_as_completed_deadline_ends_it_and_returns_the_rest() {
     paused(|| {
         let mut tasks = as_completed([sleeper(9, 'a'), sleeper(1, 'b'), sleeper(8, 'c')]);
         let late = timeout(s(2), || tasks.by_ref().map(|task| (task.place, task.result.is_ok())).collect::<Vec<_>>());
@@ -388,7 +388,7 @@ fn a45_a_deadline_comes_out_of_the_next_wait_and_the_rest_can_be_had_back() {
 }
 
 #[test]
-fn dropping_what_waits_detaches_and_nobody_is_woken_in_vain() {
+fn as_completed_dropped_detaches_its_tasks() {
     let drops = Drops::default();
     paused(|| {
         let task = || {

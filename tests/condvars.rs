@@ -51,7 +51,7 @@ fn a64_waiting_gives_the_mutex_up_and_notify_wakes_in_order() {
 }
 
 #[test]
-fn a64_a_cancelled_waiter_has_the_mutex_again_before_it_is_told() {
+fn a64_cancelled_waiter_reacquires_the_mutex_before_it_returns() {
     cede::run(|| {
         let shared = Arc::new((Mutex::new(0), Condvar::new()));
         let inner = Arc::clone(&shared);
@@ -96,7 +96,7 @@ fn a64_a_notification_in_the_moment_of_a_cancel_is_not_lost() {
 }
 
 #[test]
-fn a64_a_condition_is_looked_at_with_the_mutex_held_and_a_deadline_ends_the_wait() {
+fn a64_condition_is_checked_under_the_mutex_until_a_deadline() {
     paused(|| {
         let shared = Arc::new((Mutex::new(0), Condvar::new()));
         let inner = Arc::clone(&shared);
@@ -126,7 +126,7 @@ fn a64_a_condition_is_looked_at_with_the_mutex_held_and_a_deadline_ends_the_wait
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a64_a_notification_for_somebody_who_is_unwound_is_passed_on() {
+fn a64_notification_of_an_unwound_waiter_is_passed_on() {
     let shared = Arc::new((Mutex::new(0), Condvar::new()));
     let mut thread = None;
     let outcome = Config::new().shutdown_grace(Duration::from_millis(5)).run(|| {
@@ -178,7 +178,7 @@ fn a64_a_deadlock_breaks_also_the_wait_for_the_mutex() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a64_while_the_thread_panics_a_wait_keeps_the_mutex_and_returns_at_once() {
+fn a64_wait_while_panicking_keeps_the_mutex_and_returns() {
     cede::run(|| {
         let (shared, log) = (Arc::new((Mutex::new(0), Condvar::new())), Log::default());
         let (inner, outer) = (Arc::clone(&shared), log.clone());
@@ -199,7 +199,7 @@ fn a64_while_the_thread_panics_a_wait_keeps_the_mutex_and_returns_at_once() {
 }
 
 #[test]
-fn conditions_work_whoever_waits() {
+fn condvar_works_between_tasks_and_threads() {
     let count = if emulated() { 50 } else { 500 };
     in_all_worlds(|world| {
         // A number goes to and fro: each waits for the other's.

@@ -122,7 +122,7 @@ fn closures_of_any_size_and_alignment_run_once() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn resuming_a_finished_one_panics_in_words() {
+fn resuming_a_finished_coroutine_panics_with_its_name() {
     let mut c = Builder::new().name("grep").coroutine(|_: &Suspender<(), ()>, ()| ()).unwrap();
     c.resume(());
     let text = panic_text(catch_unwind(AssertUnwindSafe(|| c.resume(()))));
@@ -146,7 +146,7 @@ fn names_and_states_show_in_debug() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn dropping_a_suspended_one_runs_its_destructors_once() {
+fn dropping_a_suspended_coroutine_runs_destructors_once() {
     let drops = Rc::new(Cell::new(0));
     let inner = Rc::clone(&drops);
     let mut c = Coroutine::new(move |s: &Suspender<(), ()>, ()| {
@@ -161,7 +161,7 @@ fn dropping_a_suspended_one_runs_its_destructors_once() {
 }
 
 #[test]
-fn a_forgotten_one_keeps_its_stack_for_ever() {
+fn forgotten_coroutine_keeps_its_stack() {
     // What borrows from a forgotten stack must find it unchanged, however many coroutines come after.
     let place: Rc<Cell<*const [u64; 64]>> = Rc::new(Cell::new(std::ptr::null()));
     let inner = Rc::clone(&place);
@@ -188,7 +188,7 @@ fn a_forgotten_one_keeps_its_stack_for_ever() {
 /// How many suspensions a body makes that catches its own unwinding again and again.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn d1_a_body_that_swallows_the_unwinding_is_left_behind_after_one_try() {
+fn d1_body_swallowing_its_unwinding_is_abandoned_after_one_try() {
     let leaves_its_stack = || {
         let tries = Rc::new(Cell::new(0));
         let inner = Rc::clone(&tries);
@@ -220,7 +220,7 @@ fn d1_a_body_that_swallows_the_unwinding_and_returns_is_done() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn d2_d3_unwinding_poisons_the_mutexes_that_it_passes_and_no_other_and_by_value_none() {
+fn d2_d3_unwinding_poisons_only_the_mutexes_that_it_passes() {
     let paused_with = |by_value: bool| {
         let mutex = Rc::new(std::sync::Mutex::new(()));
         let inner = Rc::clone(&mutex);
@@ -377,7 +377,7 @@ fn scoped_ends_its_body_when_the_caller_returns_or_panics() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn an_outer_one_may_suspend_from_an_inner_stack_and_be_dropped_there() {
+fn outer_body_suspends_from_an_inner_stack_and_is_dropped() {
     let drops = Rc::new(Cell::new(0));
     for stop in 0..4 {
         let inner = Rc::clone(&drops);
@@ -424,7 +424,7 @@ fn suspending_in_an_open_section_is_refused_naming_both() {
 }
 
 #[test]
-fn backtraces_cross_to_whoever_resumed() {
+fn backtraces_continue_into_the_resumer() {
     #[inline(never)]
     fn resumes_it(c: &mut Coroutine<(), (), String>) -> String {
         std::hint::black_box(c.resume(()).complete().unwrap())

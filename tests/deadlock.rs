@@ -245,7 +245,7 @@ fn search(count: u32, alarm_wanted: bool) {
 }
 
 #[test]
-fn a_thousand_deadlocks_are_reported_with_exactly_those_who_wait() {
+fn a_thousand_deadlocks_name_exactly_the_waiting_tasks() {
     search(if common::emulated() { 100 } else { 1000 }, true);
 }
 
@@ -271,7 +271,7 @@ fn a_shielded_wait_in_a_certain_deadlock_ends() {
 }
 
 #[test]
-fn a80_a_wait_of_everybody_is_an_error_and_main_is_told_by_value() {
+fn a80_deadlock_is_an_error_and_cancels_the_waits_of_main() {
     let result = Config::new().run(|| (park("nobody"), sleep(s(3600)), 7));
     let Err(RunError::Deadlock { report, outcome }) = result else { panic!("no deadlock") };
     assert_eq!(report.to_string(), "1 task waits and nobody is left to wake them:\n  task 'main' waits for nobody");

@@ -21,7 +21,7 @@ fn deadlock<T>(result: Result<T, RunError<T>>) -> (cede::observe::DeadlockReport
 }
 
 #[test]
-fn a_deadlock_is_reported_with_names_reasons_and_who_waits_for_whom() {
+fn deadlock_report_names_tasks_reasons_and_awaited_tasks() {
     let (report, outcome) = deadlock(Config::new().closed_world(true).run(|| {
         let mut a = Builder::new().name("a").spawn(|| park("the key")).unwrap();
         let mut b = Builder::new().name("b").spawn(move || a.join().unwrap().is_err()).unwrap();
@@ -46,7 +46,7 @@ fn a_deadlock_is_reported_with_names_reasons_and_who_waits_for_whom() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_deadlock_keeps_the_panic_of_main_and_run_panics_with_the_report() {
+fn deadlock_keeps_mains_panic_and_run_panics_with_the_report() {
     let (report, outcome) = deadlock(Config::new().closed_world(true).run(|| park("nothing").expect("a wake")));
     assert_eq!(report.to_string(), "1 task waits and nobody is left to wake them:\n  task 'main' waits for nothing");
     assert!(panic_text(outcome).starts_with("a wake"));
@@ -55,7 +55,7 @@ fn a_deadlock_keeps_the_panic_of_main_and_run_panics_with_the_report() {
 }
 
 #[test]
-fn two_tasks_that_wait_for_each_others_wakes_are_both_named() {
+fn two_tasks_that_wait_for_mutual_wakes_are_both_named() {
     let log = Log::default();
     let (report, _) = deadlock(Config::new().closed_world(true).run(|| {
         let unparkers: Rc<RefCell<Vec<Unparker>>> = Rc::default();
@@ -80,7 +80,7 @@ fn two_tasks_that_wait_for_each_others_wakes_are_both_named() {
 }
 
 #[test]
-fn without_an_unparker_a_deadlock_is_certain_at_once_and_breaks_shields() {
+fn deadlock_without_unparkers_is_certain_and_breaks_shields() {
     let began = Instant::now();
     let (report, outcome) = deadlock(Config::new().run(|| {
         let mut shielded = spawn(|| park_shielded("nobody"));
@@ -97,8 +97,8 @@ fn without_an_unparker_a_deadlock_is_certain_at_once_and_breaks_shields() {
 }
 
 #[test]
-fn a_timer_that_nobody_waits_for_any_more_does_not_hide_a_deadlock() {
-    let text = in_child("a_timer_that_nobody_waits_for_any_more_does_not_hide_a_deadlock", || {
+fn stale_timer_does_not_hide_a_deadlock() {
+    let text = in_child("stale_timer_does_not_hide_a_deadlock", || {
         let began = Instant::now();
         let (report, _) = deadlock(Config::new().run(|| {
             Unparker::current().unpark();
@@ -117,7 +117,7 @@ fn a_timer_that_nobody_waits_for_any_more_does_not_hide_a_deadlock() {
 }
 
 #[test]
-fn the_last_unparker_that_a_thread_drops_makes_a_deadlock_certain() {
+fn last_unparker_dropped_by_a_thread_makes_a_deadlock_certain() {
     let began = Instant::now();
     let me_and_back = || {
         let me = Unparker::current();
@@ -164,8 +164,8 @@ fn a_thread_that_wakes_and_lets_go_at_once_is_no_deadlock() {
 }
 
 #[test]
-fn a_wait_that_another_thread_may_end_is_reported_once_and_does_not_fail() {
-    let text = in_child("a_wait_that_another_thread_may_end_is_reported_once_and_does_not_fail", || {
+fn stall_that_a_thread_may_end_is_reported_once() {
+    let text = in_child("stall_that_a_thread_may_end_is_reported_once", || {
         let config = Config::new().report_stall(Duration::from_millis(40));
         let value = config.run(|| {
             let mut slow = Builder::new()

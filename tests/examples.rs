@@ -82,7 +82,7 @@ fn everything_in_sync_at_once_counts_right() {
 }
 
 #[test]
-fn thread_vs_coroutine_says_what_both_cost_and_how_many_times_as_much() {
+fn thread_vs_coroutine_prints_both_costs_and_their_ratio() {
     let output = command(example("thread_vs_coroutine")).arg("500").output().unwrap();
     let text = transcript(&output);
     let lines: Vec<&str> = text.lines().collect();

@@ -17,7 +17,7 @@ use std::time::Duration;
 // ---- A62, A63: Event
 
 #[test]
-fn a62_setting_an_event_wakes_everybody_and_it_stays_set_until_it_is_cleared() {
+fn a62_event_set_wakes_all_waiters_and_stays_set() {
     cede::run(|| {
         let event = Arc::new(Event::new());
         let waiter = |event: &Arc<Event>| {
@@ -41,7 +41,7 @@ fn a62_setting_an_event_wakes_everybody_and_it_stays_set_until_it_is_cleared() {
 }
 
 #[test]
-fn a63_set_and_cleared_at_once_still_wakes_those_who_waited() {
+fn a63_event_cleared_at_once_still_wakes_its_waiters() {
     paused(|| {
         let event = Arc::new(Event::new());
         let inner = Arc::clone(&event);
@@ -57,7 +57,7 @@ fn a63_set_and_cleared_at_once_still_wakes_those_who_waited() {
 // ---- A65: Semaphore
 
 #[test]
-fn a65_at_most_so_many_are_in_and_they_come_in_order() {
+fn a65_semaphore_limits_its_holders_and_is_fifo() {
     paused(|| {
         let semaphore = Arc::new(Semaphore::new(2));
         let (log, inside) = (Log::default(), Rc::new(Cell::new((0, 0))));
@@ -81,7 +81,7 @@ fn a65_at_most_so_many_are_in_and_they_come_in_order() {
 }
 
 #[test]
-fn a65_more_permits_than_there_may_be_are_refused_and_none_is_added() {
+fn a65_adding_permits_above_the_bound_adds_none() {
     let semaphore = Semaphore::bounded(2);
     let permit = semaphore.acquire().unwrap();
     let error = semaphore.add_permits(1).unwrap_err();
@@ -100,13 +100,13 @@ fn a65_more_permits_than_there_may_be_are_refused_and_none_is_added() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a65_more_than_there_can_ever_be_is_refused_at_once() {
+fn a65_acquiring_more_than_the_bound_panics_at_once() {
     let text = panic_text(caught(|| drop(Semaphore::bounded(2).acquire_many(3))));
     assert_eq!(text, "3 permits of a semaphore are wanted that has never more than 2");
 }
 
 #[test]
-fn a65_a_large_wish_is_not_overtaken_and_lets_the_small_ones_in_when_it_gives_up() {
+fn a65_large_request_is_not_overtaken_until_it_gives_up() {
     cede::run(|| {
         let semaphore = Arc::new(Semaphore::new(3));
         let held = semaphore.acquire_many(2).unwrap();
@@ -131,7 +131,7 @@ fn a65_a_large_wish_is_not_overtaken_and_lets_the_small_ones_in_when_it_gives_up
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a65_permits_that_were_handed_to_somebody_who_is_unwound_are_passed_on() {
+fn a65_permits_granted_to_an_unwound_task_are_passed_on() {
     let semaphore = Arc::new(Semaphore::new(2));
     let outcome = Config::new().shutdown_grace(Duration::from_millis(5)).run(|| {
         for count in [2, 1, 2] {
@@ -160,7 +160,7 @@ fn permits_can_be_split_sent_and_owned() {
 }
 
 #[test]
-fn semaphores_work_whoever_waits() {
+fn semaphore_works_between_tasks_and_threads() {
     let each = if emulated() { 50 } else { 1_000 };
     in_all_worlds(|world| {
         let (semaphore, inside) = (Arc::new(Semaphore::bounded(2)), Arc::new(AtomicUsize::new(0)));
@@ -231,7 +231,7 @@ fn a66_an_aborted_barrier_is_broken_for_all_until_it_is_reset() {
 }
 
 #[test]
-fn a66_one_that_is_cancelled_or_late_has_not_come() {
+fn a66_cancelled_or_late_waiter_does_not_count() {
     paused(|| {
         let barrier = Arc::new(Barrier::new(2));
         let inner = Arc::clone(&barrier);
@@ -251,13 +251,13 @@ fn a66_one_that_is_cancelled_or_late_has_not_come() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a66_a_barrier_for_nobody_is_refused() {
+fn a66_barrier_of_zero_is_refused() {
     let text = panic_text(caught(|| Barrier::new(0)));
     assert_eq!(text, "a barrier is for one or more: with 0 nobody could ever come last");
 }
 
 #[test]
-fn a66_one_that_was_left_behind_has_not_come() {
+fn a66_abandoned_waiter_does_not_count() {
     let barrier = Arc::new(Barrier::new(2));
     let inner = Arc::clone(&barrier);
     let end = Config::new().shutdown_grace(Duration::ZERO).run(move || {

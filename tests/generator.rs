@@ -61,7 +61,7 @@ fn echo() -> Generator<u32, u32> {
 }
 
 #[test]
-fn g01_creating_runs_nothing_and_the_first_next_runs_to_the_first_yield() {
+fn g01_body_starts_at_the_first_next_and_runs_to_a_yield() {
     let log = Log::default();
     let inner = log.clone();
     let mut g = Generator::new(move |y| {
@@ -97,7 +97,7 @@ fn g03_next_is_send_of_nothing() {
 }
 
 #[test]
-fn g04_send_is_the_value_of_the_paused_yield_and_returns_the_next_one() {
+fn g04_send_resumes_the_yield_and_returns_the_next_item() {
     let mut g = echo();
     g.start();
     assert_eq!(g.send(10).unwrap(), CoroutineState::Yielded(10));
@@ -105,7 +105,7 @@ fn g04_send_is_the_value_of_the_paused_yield_and_returns_the_next_one() {
 }
 
 #[test]
-fn g04_values_of_every_size_cross_the_seam() {
+fn g04_values_of_every_size_cross_the_switch() {
     let mut g = Generator::new(|y: &Yielder<[u64; 64], String>| {
         let text = y.yield_([7; 64]);
         let more = y.yield_([text.len() as u64; 64]);
@@ -117,7 +117,7 @@ fn g04_values_of_every_size_cross_the_seam() {
 }
 
 #[test]
-fn g05_the_return_value_comes_once_and_then_it_is_finished_for_ever() {
+fn g05_return_value_comes_once_then_it_is_finished() {
     let mut g = Generator::new(|y: &Yielder<u32, u32>| {
         y.yield_(1);
         42
@@ -134,7 +134,7 @@ fn g05_the_return_value_comes_once_and_then_it_is_finished_for_ever() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn g06_a_panic_goes_to_whoever_resumed_and_finishes_the_generator() {
+fn g06_panic_reaches_the_resumer_and_finishes_the_generator() {
     let mut g = Generator::new(|y| {
         y.yield_(1);
         panic!("from the body");
@@ -146,7 +146,7 @@ fn g06_a_panic_goes_to_whoever_resumed_and_finishes_the_generator() {
 }
 
 #[test]
-fn g07_the_end_of_an_inner_generator_is_not_mistaken_for_the_outers() {
+fn g07_end_of_an_inner_generator_does_not_end_the_outer() {
     let mut outer = Generator::new(|y| {
         let mut inner = Generator::new(|y| y.yield_(1));
         y.yield_(inner.next());
@@ -181,7 +181,7 @@ fn g08_a_body_may_return_on_a_thrown_error() {
 }
 
 #[test]
-fn g09_throw_before_the_start_comes_straight_back_and_the_body_never_runs() {
+fn g09_throw_before_the_start_returns_it_and_runs_nothing() {
     let log = Log::default();
     let (inner, captured) = (log.clone(), log.at_end("captures dropped"));
     let mut g = Generator::new(move |y| {
@@ -228,7 +228,7 @@ fn g11_an_unhandled_throw_comes_back_out_as_itself() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn g11_a_body_that_catches_the_unwinding_of_a_throw_has_handled_it() {
+fn g11_body_that_catches_a_throws_unwinding_has_handled_it() {
     let mut g = Generator::new(|y| {
         let caught = catch_unwind(AssertUnwindSafe(|| y.yield_(1)));
         assert!(caught.is_err());
@@ -256,7 +256,7 @@ fn g12_close_runs_the_cleanup_and_finishes() {
 }
 
 #[test]
-fn g13_close_before_the_start_after_the_end_and_twice_does_nothing() {
+fn g13_close_unstarted_finished_or_twice_does_nothing() {
     let log = Log::default();
     let inner = log.clone();
     let make = move || {
@@ -295,7 +295,7 @@ fn g14_yielding_instead_of_ending_is_reported_with_the_value() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn g14_a_body_that_swallows_the_unwinding_and_yields_is_reported_too() {
+fn g14_body_that_swallows_its_unwinding_and_yields_is_reported() {
     let mut g = Generator::new(|y| {
         let _ = catch_unwind(AssertUnwindSafe(|| y.yield_(1)));
         y.yield_(2);
@@ -361,7 +361,7 @@ fn inner() -> Generator<String, String, String> {
 }
 
 #[test]
-fn g18_yield_from_passes_yields_out_and_sends_in_and_is_worth_the_inners_return() {
+fn g18_yield_from_passes_yields_sends_and_the_return_value() {
     let mut outer = Generator::new(|y| {
         let value = y.yield_from(inner());
         y.yield_(value);
@@ -373,7 +373,7 @@ fn g18_yield_from_passes_yields_out_and_sends_in_and_is_worth_the_inners_return(
 }
 
 #[test]
-fn g18_yield_from_goes_on_with_a_started_generator_and_with_its_own_delegates() {
+fn g18_yield_from_continues_a_started_generator() {
     let mut middle = Generator::new(|y| {
         y.yield_from(Generator::new(|y| (1..=3).for_each(|n| y.yield_(n))));
         y.yield_(4);
@@ -389,7 +389,7 @@ fn g18_yield_from_goes_on_with_a_started_generator_and_with_its_own_delegates() 
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn g18_yield_from_a_finished_generator_is_worth_its_kept_value_or_says_so() {
+fn g18_yield_from_finished_returns_the_kept_value_or_panics() {
     let finished = |keep: bool| {
         let mut g = Generator::new(|y| {
             y.yield_(1);
@@ -442,7 +442,7 @@ fn g20_close_of_the_outer_closes_the_inner_first() {
 }
 
 #[test]
-fn g20_an_inner_that_returns_when_closed_does_not_let_the_outer_go_on() {
+fn g20_inner_that_returns_when_closed_still_closes_the_outer() {
     let log = Log::default();
     let inner_log = log.clone();
     let mut outer = Generator::new(move |y| {
@@ -516,7 +516,7 @@ fn g22_dropping_a_suspended_generator_runs_its_cleanup_at_once() {
 }
 
 #[test]
-fn g22_dropping_tells_a_body_that_listens_by_value() {
+fn g22_dropping_makes_a_pending_try_yield_return_closed() {
     let log = Log::default();
     let inner = log.clone();
     let mut g = Generator::new(move |y: &Yielder<u32>| {
@@ -614,7 +614,7 @@ fn g26_delegation_and_recursion_nest_deeply() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn g27_an_error_raised_while_handling_a_thrown_one_keeps_it_as_its_source() {
+fn g27_error_raised_in_a_handler_keeps_the_thrown_as_source() {
     #[derive(Debug)]
     struct Outer(Box<dyn Error>);
     impl fmt::Display for Outer {
@@ -641,7 +641,7 @@ fn g27_an_error_raised_while_handling_a_thrown_one_keeps_it_as_its_source() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn rethrow_of_closed_without_anybody_closing_is_named() {
+fn rethrow_of_closed_without_a_close_is_named() {
     let mut g = cede::Builder::new().name("odd").generator(|y: &Yielder<u32>| y.rethrow(Interrupt::Closed)).unwrap();
     let _: &Generator<u32, (), ()> = &g;
     let text = panic_text(catch_unwind(AssertUnwindSafe(|| g.next())));
@@ -659,7 +659,7 @@ fn starting_twice_is_refused_by_name() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_generator_resumed_by_a_destructor_of_a_panicking_consumer_works() {
+fn generator_resumed_while_its_consumer_panics_works() {
     struct Drains(Generator<u32>, Rc<Cell<u32>>);
     impl Drop for Drains {
         fn drop(&mut self) {
@@ -678,7 +678,7 @@ fn a_generator_resumed_by_a_destructor_of_a_panicking_consumer_works() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn d1_a_generator_that_yields_again_when_it_is_dropped_is_left_behind_after_one_try() {
+fn d1_generator_yielding_in_its_drop_is_abandoned_after_one_try() {
     let tries = Rc::new(Cell::new(0));
     let stubborn = |tries: &Rc<Cell<u32>>| {
         let tries = Rc::clone(tries);
@@ -736,7 +736,7 @@ impl Error for Bomb {}
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn d1_a_body_that_yields_a_bomb_when_it_is_unwound_is_still_tried_only_once() {
+fn d1_body_yielding_a_bomb_in_its_drop_is_tried_once() {
     let rounds = Rc::new(Cell::new(0));
     let inner = Rc::clone(&rounds);
     let mut c = cede::Coroutine::new(move |s: &cede::Suspender<(), Bomb>, ()| {
@@ -789,7 +789,7 @@ fn a_refused_yield_from_leaves_nothing_behind() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn values_with_failing_destructors_inside_a_chain_become_panics_of_the_chain() {
+fn panicking_destructor_in_a_chain_panics_in_the_outer_body() {
     // Closing drops what the inner returned, and that fails: the outer gets the panic.
     let mut outer = Generator::new(|y: &Yielder<u32>| {
         y.yield_from(Generator::new(|y: &Yielder<u32>| {
@@ -841,7 +841,7 @@ fn destructors_are_answered_at_once_while_their_body_unwinds() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_body_that_caught_its_unwinding_may_be_drained_by_a_panicking_consumer() {
+fn body_that_caught_a_throw_is_drained_by_a_panicking_consumer() {
     struct Drains(Option<Generator<u32>>, Rc<Cell<u32>>);
     impl Drop for Drains {
         fn drop(&mut self) {
@@ -865,7 +865,7 @@ fn a_body_that_caught_its_unwinding_may_be_drained_by_a_panicking_consumer() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_destructor_that_fails_while_a_panic_drops_the_body_ends_there() {
+fn panic_of_a_body_that_a_panic_drops_is_swallowed() {
     // By value, so that the body itself does not unwind when it panics.
     let text = panic_text(catch_unwind(AssertUnwindSafe(|| {
         let mut g = Generator::new(|y: &Yielder<u32>| {

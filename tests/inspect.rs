@@ -42,7 +42,7 @@ fn named<T: 'static>(name: impl Into<String>, f: impl FnOnce() -> T + 'static) -
 // ---- dump
 
 #[test]
-fn a_dump_names_everybody_once_with_state_reason_time_and_whom_it_waits_for() {
+fn dump_lists_each_task_once_with_state_reason_and_time() {
     Config::new()
         .paused_clock(true)
         .run(|| {
@@ -91,7 +91,7 @@ fn a_dump_names_everybody_once_with_state_reason_time_and_whom_it_waits_for() {
 }
 
 #[test]
-fn the_time_of_a_wait_is_that_of_the_last_look_at_the_clock_before_it() {
+fn dump_counts_a_wait_from_the_last_clock_reading_before_it() {
     Config::new()
         .paused_clock(true)
         .run(|| {
@@ -108,7 +108,7 @@ fn the_time_of_a_wait_is_that_of_the_last_look_at_the_clock_before_it() {
 }
 
 #[test]
-fn ten_thousand_tasks_are_dumped_within_a_second_with_exact_names() {
+fn ten_thousand_tasks_are_dumped_within_a_second() {
     let count = if emulated() { 500 } else { 10_000 };
     run(|| {
         let tasks: Vec<_> = (0..count).map(|n| named(format!("task-{n}"), || park("the end").is_err())).collect();
@@ -148,7 +148,7 @@ fn around_the_generator() -> bool {
 }
 
 #[test]
-fn the_backtrace_of_a_task_in_a_generator_goes_through_to_the_tasks_root() {
+fn backtrace_from_inside_a_generator_reaches_the_tasks_root() {
     run(|| {
         let task = spawn(|| black_box(around_the_generator()));
         let fresh = spawn(|| ());
@@ -394,8 +394,8 @@ fn a_signal_has_every_run_dump_itself_asleep_and_at_work() {
 }
 
 #[test]
-fn a_dump_that_cannot_come_names_the_task_that_is_in_its_way() {
-    if let Some(mut subject) = Subject::start("a_dump_that_cannot_come_names_the_task_that_is_in_its_way") {
+fn delayed_dump_names_the_task_that_keeps_the_turn() {
+    if let Some(mut subject) = Subject::start("delayed_dump_names_the_task_that_keeps_the_turn") {
         subject.prints(&["ready"]);
         subject.signal(libc::SIGUSR1);
         subject.prints(&["comes when this turn is over: task 'stubborn' (#3) has kept all others waiting for 1.0s"]);
@@ -497,7 +497,7 @@ fn signal_leaves_errno_as_it_was() {
 const SHARED_URG: bool = true;
 
 #[test]
-fn signals_that_cannot_be_handled_are_errors_and_nothing_is_left_of_them() {
+fn unhandleable_signals_are_errors_and_leave_no_handler() {
     for signal in [-1, 0, libc::SIGKILL, libc::SIGSTOP, libc::SIGSEGV, libc::SIGBUS, libc::SIGABRT, 65, 1000, i32::MAX]
     {
         let mut ran = false;
@@ -560,7 +560,7 @@ fn spin(until: impl Fn() -> bool) {
 }
 
 #[test]
-fn a_task_that_spins_is_named_while_it_does_and_once_when_it_is_over() {
+fn spinning_task_is_reported_during_and_after_its_turn() {
     let told = Told::default();
     let inner = told.clone();
     told.config(ALLOWED)
@@ -594,7 +594,7 @@ fn a_task_that_spins_is_named_while_it_does_and_once_when_it_is_over() {
 }
 
 #[test]
-fn a_task_that_spins_in_a_generator_shows_the_generators_stack_and_its_own() {
+fn spin_in_a_generator_shows_its_stack_and_the_tasks() {
     let told = Told::default();
     let inner = told.clone();
     told.config(ALLOWED)
@@ -694,8 +694,8 @@ fn watch_of_a_deep_stack_shows_what_is_innermost() {
 
 /// FAILURES.md, B5.
 #[test]
-fn a_mutex_that_is_held_over_a_wait_and_hangs_the_worker_is_named() {
-    if let Some(mut subject) = Subject::start("a_mutex_that_is_held_over_a_wait_and_hangs_the_worker_is_named") {
+fn std_mutex_held_over_a_wait_names_the_hanging_task() {
+    if let Some(mut subject) = Subject::start("std_mutex_held_over_a_wait_names_the_hanging_task") {
         subject.prints(&["cede: task 'second' (#4) has kept all others waiting for "]);
         if SAMPLES {
             subject.prints(&["lock"]);
@@ -764,7 +764,7 @@ fn a_run_that_sleeps_or_takes_turns_is_not_slow() {
 }
 
 #[test]
-fn a_slow_callback_is_told_from_a_task() {
+fn slow_callback_is_reported_without_a_task() {
     let told = Told::default();
     let inner = told.clone();
     told.config(ALLOWED)
@@ -781,7 +781,7 @@ fn a_slow_callback_is_told_from_a_task() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_hook_that_panics_harms_nobody() {
+fn slow_turn_hook_that_panics_does_no_harm() {
     let calls = Arc::new(AtomicU32::new(0));
     let inner = Arc::clone(&calls);
     let config = Config::new().report_slow_turns(Duration::from_millis(5)).on_slow_turn(move |_| {
@@ -792,11 +792,11 @@ fn a_hook_that_panics_harms_nobody() {
 }
 
 #[test]
-fn the_librarys_own_thread_is_nobody_who_could_wake_a_task() {
+fn watchdog_thread_does_not_hide_a_deadlock() {
     if emulated() {
         return; // the emulator has threads of its own
     }
-    if let Some(subject) = Subject::start("the_librarys_own_thread_is_nobody_who_could_wake_a_task") {
+    if let Some(subject) = Subject::start("watchdog_thread_does_not_hide_a_deadlock") {
         let seen = subject.finish();
         assert!(seen.contains("deadlock: 1 task waits"), "{seen}");
         return;

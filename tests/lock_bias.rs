@@ -196,8 +196,8 @@ fn a_run_and_a_thread_share_what_belonged_to_the_run() {
 }
 
 #[test]
-fn a_forked_child_takes_locks_away_from_the_run_that_it_inherited() {
-    let told = in_child("a_forked_child_takes_locks_away_from_the_run_that_it_inherited", || {
+fn forked_child_takes_locks_from_the_inherited_run() {
+    let told = in_child("forked_child_takes_locks_from_the_inherited_run", || {
         static OWNED: Mutex<u64> = Mutex::new(0);
         cede::run(|| {
             *OWNED.lock().unwrap() += 1;
@@ -243,11 +243,11 @@ fn forbid_membarrier() {
 }
 
 #[test]
-fn without_membarrier_locks_belong_to_nobody_and_work() {
+fn without_membarrier_locks_have_no_owner_and_work() {
     if common::emulated() {
         return; // its seccomp is the host's, with the host's numbers
     }
-    let told = in_child("without_membarrier_locks_belong_to_nobody_and_work", || {
+    let told = in_child("without_membarrier_locks_have_no_owner_and_work", || {
         forbid_membarrier();
         assert_eq!(use_from_a_run_and_a_thread(), 20 * 21);
     });

@@ -29,7 +29,7 @@ fn locker(mutex: &Arc<Mutex<()>>, log: &Log, name: &'static str) -> JoinHandle<R
 // ---- A61, A61x: Lock
 
 #[test]
-fn a61_a_mutex_is_handed_over_in_order_and_a_cancelled_waiter_is_passed_over() {
+fn a61_mutex_is_fifo_and_skips_a_cancelled_waiter() {
     let (mutex, log) = (Arc::new(Mutex::new(())), Log::default());
     cede::run(|| {
         let held = mutex.lock().unwrap();
@@ -47,7 +47,7 @@ fn a61_a_mutex_is_handed_over_in_order_and_a_cancelled_waiter_is_passed_over() {
 }
 
 #[test]
-fn a61x_a_woken_waiter_has_the_lock_before_anybody_who_comes_later() {
+fn a61x_woken_waiter_holds_the_lock_before_later_callers() {
     let (mutex, log) = (Arc::new(Mutex::new(())), Log::default());
     cede::run(|| {
         let held = mutex.lock().unwrap();
@@ -65,7 +65,7 @@ fn a61x_a_woken_waiter_has_the_lock_before_anybody_who_comes_later() {
 }
 
 #[test]
-fn a61_who_locks_twice_waits_for_itself_and_the_report_says_so() {
+fn a61_locking_twice_is_a_reported_deadlock() {
     let report = deadlock(|| {
         let mut task = named("twice", || {
             let mutex = Mutex::new(1);
@@ -81,7 +81,7 @@ fn a61_who_locks_twice_waits_for_itself_and_the_report_says_so() {
 }
 
 #[test]
-fn two_tasks_with_two_mutexes_are_reported_with_who_holds_what_and_the_circle() {
+fn two_mutexes_in_a_cycle_report_holders_and_the_cycle() {
     let report = deadlock(|| {
         let (left, right) = (Arc::new(Mutex::new(())), Arc::new(Mutex::new(())));
         let diner = |name, first: &Arc<Mutex<()>>, second: &Arc<Mutex<()>>| {
@@ -107,7 +107,7 @@ fn two_tasks_with_two_mutexes_are_reported_with_who_holds_what_and_the_circle() 
 }
 
 #[test]
-fn a_forgotten_guard_keeps_the_mutex_and_an_ended_holder_is_not_named() {
+fn forgotten_guard_keeps_the_mutex_locked() {
     let mutex = Mutex::new(());
     let report = deadlock(|| {
         std::mem::forget(mutex.lock());
@@ -120,7 +120,7 @@ fn a_forgotten_guard_keeps_the_mutex_and_an_ended_holder_is_not_named() {
 }
 
 #[test]
-fn the_holder_is_told_also_when_the_lock_was_handed_over() {
+fn holder_is_reported_after_a_hand_off_too() {
     let report = deadlock(|| {
         let mutex = Arc::new(Mutex::new(()));
         let held = mutex.lock().unwrap();
@@ -139,7 +139,7 @@ fn the_holder_is_told_also_when_the_lock_was_handed_over() {
 }
 
 #[test]
-fn a_cancel_in_the_moment_of_the_hand_over_loses_no_lock() {
+fn cancel_at_the_moment_of_the_hand_off_loses_no_lock() {
     let mutex = Arc::new(Mutex::new(0));
     cede::run(|| {
         for cancel_first in [false, true] {
@@ -186,7 +186,7 @@ fn a_waiter_that_is_unwound_passes_the_lock_on() {
 }
 
 #[test]
-fn a_cancelled_task_has_what_nobody_holds_and_a_deadline_is_told_from_a_cancel() {
+fn cancelled_task_takes_a_free_lock_and_timeout_differs() {
     Config::new()
         .paused_clock(true)
         .run(|| {
@@ -219,7 +219,7 @@ fn a_cancelled_task_has_what_nobody_holds_and_a_deadline_is_told_from_a_cancel()
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_destructor_that_locks_while_the_thread_panics_waits_for_nothing() {
+fn destructor_locking_in_a_panic_never_waits() {
     cede::run(|| {
         let (mutex, log) = (Arc::new(Mutex::new(0)), Log::default());
         let body = |mutex: &Arc<Mutex<i32>>, log: &Log| {
@@ -305,7 +305,7 @@ fn a_thread_that_is_about_to_end_may_wait() {
 }
 
 #[test]
-fn one_at_a_time_holds_a_mutex_whoever_they_are() {
+fn mutex_excludes_tasks_and_threads() {
     let each = if emulated() { 50 } else { 2_000 };
     in_all_worlds(|world| {
         let mutex = Arc::new(Mutex::new((0u64, 0u64)));

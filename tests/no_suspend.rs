@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn b4_every_wait_inside_of_no_suspend_panics_and_names_the_place_in_release_too() {
+fn b4_every_wait_in_no_suspend_panics_naming_its_section() {
     paused(|| {
         let waits: [(&str, fn()); 12] = [
             ("yield_now", yield_now),
@@ -82,7 +82,7 @@ fn no_suspend_nests_and_closes_by_panic_and_belongs_to_its_task() {
 }
 
 #[test]
-fn generators_that_are_made_inside_of_no_suspend_may_suspend_to_it() {
+fn generators_made_in_no_suspend_may_suspend_to_it() {
     let numbers = || Generator::new(|y: &cede::Yielder<u32>| (0..3).for_each(|n| y.yield_(n)));
     assert_eq!(no_suspend(|| numbers().sum::<u32>()), 3);
     run(|| {
@@ -119,7 +119,7 @@ fn a_destructor_may_open_no_suspend_while_its_task_panics() {
 // ---- eager tasks
 
 #[test]
-fn a79_an_eager_task_has_its_first_turn_at_once_and_its_spawner_goes_on_when_it_waits() {
+fn a79_eager_task_runs_at_once_until_its_first_wait() {
     run(|| {
         let log = Log::default();
         let (eager, plain) = (log.clone(), log.clone());
@@ -147,7 +147,7 @@ fn a79_an_eager_task_has_its_first_turn_at_once_and_its_spawner_goes_on_when_it_
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a79_eager_tasks_nest_panic_and_give_their_spawner_its_turn_back() {
+fn a79_eager_tasks_nest_and_may_panic() {
     fn nest(depth: u32, log: &Log) {
         if depth > 0 {
             let inner = log.clone();

@@ -11,7 +11,7 @@ fn summing() -> Sink<u32, u32> {
 }
 
 #[test]
-fn a_sink_starts_with_the_first_item_and_finishes_with_its_result() {
+fn sink_starts_at_the_first_item_and_finish_returns_its_result() {
     let mut sink = summing();
     assert_eq!(sink.state(), State::Created);
     sink.send(1).unwrap();
@@ -22,7 +22,7 @@ fn a_sink_starts_with_the_first_item_and_finishes_with_its_result() {
 }
 
 #[test]
-fn a_body_that_returns_early_refuses_the_next_item_and_keeps_its_result() {
+fn sink_that_returned_early_refuses_items_and_keeps_its_result() {
     let mut sink = Sink::new(|inbox: &Inbox<u32>| inbox.recv());
     sink.send(1).unwrap();
     assert!(sink.is_finished());
@@ -116,7 +116,7 @@ fn stages_pass_items_on_in_order() {
 }
 
 #[test]
-fn an_early_end_travels_up_through_every_stage_and_the_source_stops() {
+fn early_end_passes_up_every_stage_and_stops_the_source() {
     // The sink stops after two; what stands before it must neither swallow an item nor ask for more.
     let first_two = || Sink::new(|inbox: &Inbox<u32>| (inbox.recv(), inbox.recv()));
     let mut source = 1..;
@@ -130,7 +130,7 @@ fn an_early_end_travels_up_through_every_stage_and_the_source_stops() {
 }
 
 #[test]
-fn a_target_that_never_takes_anything_gives_the_unmapped_item_back() {
+fn stage_returns_the_unmapped_item_if_its_target_ended() {
     let mut stages = pipeline::map(|n: u32| n.to_string(), Sink::new(|_: &Inbox<String>| ()));
     assert_eq!(stages.send(7), Err(SendError::Finished(7)));
     let mut stages = pipeline::batch(3, Sink::new(|_: &Inbox<Vec<u32>>| ()));
@@ -222,7 +222,7 @@ fn extend_says_when_items_would_be_lost() {
 }
 
 #[test]
-fn a_stage_does_not_show_its_function_an_item_that_it_gives_back() {
+fn stage_does_not_call_its_function_for_a_refused_item() {
     let calls = Cell::new(0);
     let count = || calls.set(calls.get() + 1);
     let ended = || pipeline::take(0, pipeline::for_each(drop::<u32>));

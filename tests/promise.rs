@@ -37,7 +37,7 @@ fn a23_setting_it_twice_is_an_error_that_gives_the_value_back() {
 }
 
 #[test]
-fn a24_everybody_who_waits_is_woken_and_later_waits_return_at_once() {
+fn a24_set_wakes_all_waiters_and_later_waits_return_at_once() {
     in_all_worlds(|world| {
         let promise = Promise::new();
         let completion = promise.completion();
@@ -53,7 +53,7 @@ fn a24_everybody_who_waits_is_woken_and_later_waits_return_at_once() {
 }
 
 #[test]
-fn a24_those_who_wait_are_woken_in_the_order_in_which_they_came() {
+fn a24_waiters_are_woken_in_fifo_order() {
     let log: Log = Rc::default();
     cede::run(|| {
         let promise = Promise::new();
@@ -73,7 +73,7 @@ fn a24_those_who_wait_are_woken_in_the_order_in_which_they_came() {
 }
 
 #[test]
-fn it_is_set_from_another_thread() {
+fn promise_is_set_from_another_thread() {
     in_all_worlds(|world| {
         let promise = Promise::new();
         let completion = promise.completion();
@@ -84,7 +84,7 @@ fn it_is_set_from_another_thread() {
 }
 
 #[test]
-fn a_failure_is_told_to_everybody_with_its_source() {
+fn failure_reaches_every_waiter_with_its_source() {
     let promise = Promise::<i32>::new();
     promise.fail(std::io::Error::other("disk")).unwrap();
     for _ in 0..2 {
@@ -96,7 +96,7 @@ fn a_failure_is_told_to_everybody_with_its_source() {
 }
 
 #[test]
-fn dropping_it_unset_ends_the_waits() {
+fn promise_dropped_unset_ends_the_waits() {
     in_all_worlds(|world| {
         let promise = Promise::<i32>::new();
         let completion = promise.completion();
@@ -126,7 +126,7 @@ fn a_wait_may_be_limited() {
 }
 
 #[test]
-fn a_cancelled_wait_is_told_so_and_harms_no_other() {
+fn cancelled_wait_does_not_affect_another_waiter() {
     cede::run(|| {
         let promise = Promise::new();
         let (one, other) = (promise.completion(), promise.completion());
@@ -142,7 +142,7 @@ fn a_cancelled_wait_is_told_so_and_harms_no_other() {
 }
 
 #[test]
-fn a20_callbacks_come_through_the_scheduler_in_order_and_never_inline() {
+fn a20_callbacks_run_from_the_scheduler_in_order() {
     let log: Log = Rc::default();
     let push = |text: String| log.borrow_mut().push(text);
     cede::run(|| {
@@ -163,7 +163,7 @@ fn a20_callbacks_come_through_the_scheduler_in_order_and_never_inline() {
 }
 
 #[test]
-fn a_callback_runs_where_it_was_added_whoever_sets_the_promise() {
+fn callback_runs_on_the_thread_that_added_it() {
     for world in [World::TaskAndThreads, World::Workers] {
         world.main(|| {
             let promise = Promise::new();
@@ -355,7 +355,7 @@ fn a_callback_needs_a_scheduler() {
 }
 
 #[test]
-fn forgotten_sides_harm_nobody() {
+fn forgotten_promise_leaves_its_waiters_cancellable() {
     cede::run(|| {
         let promise = Promise::<i32>::new();
         let completion = promise.completion();

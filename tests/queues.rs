@@ -30,7 +30,7 @@ fn pusher<T: Send + 'static>(queue: &Arc<Queue<T>>, item: T) -> JoinHandle<Resul
 // ---- A56: Queue
 
 #[test]
-fn a56_items_and_those_who_wait_for_them_are_served_in_order() {
+fn a56_items_and_waiters_are_served_in_fifo_order() {
     cede::run(|| {
         let queue = Arc::new(Queue::unbounded());
         let mut tasks = [popper(&queue), popper(&queue), popper(&queue)];
@@ -43,7 +43,7 @@ fn a56_items_and_those_who_wait_for_them_are_served_in_order() {
 }
 
 #[test]
-fn a56_a_full_queue_makes_pushers_wait_in_order_and_the_rest_fails_at_once() {
+fn a56_full_queue_makes_push_wait_in_order_and_try_push_fail() {
     cede::run(|| {
         let queue = Arc::new(Queue::bounded(1));
         queue.push(1).unwrap();
@@ -364,7 +364,7 @@ fn a59_a_cancelled_getter_loses_no_item() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a59_an_item_handed_to_somebody_who_is_unwound_goes_back_to_its_place() {
+fn a59_item_granted_to_an_unwound_popper_returns_to_its_place() {
     let queue = Arc::new(PriorityQueue::unbounded());
     let outcome = Config::new().shutdown_grace(Duration::from_millis(5)).run(|| {
         let inner = Arc::clone(&queue);
@@ -432,7 +432,7 @@ fn a60_a_closed_queue_is_drained_first() {
 }
 
 #[test]
-fn a60_closing_now_returns_what_is_in_it_and_join_does_not_wait_for_that() {
+fn a60_close_now_returns_the_items_and_join_ignores_them() {
     cede::run(|| {
         let queue = Arc::new(Queue::bounded(3));
         (1..=3).for_each(|n| queue.push(n).unwrap());
@@ -459,7 +459,7 @@ fn a60_closing_now_returns_what_is_in_it_and_join_does_not_wait_for_that() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_destructor_that_pops_while_the_thread_panics_waits_for_nothing() {
+fn destructor_popping_in_a_panic_never_waits() {
     cede::run(|| {
         let (queue, log) = (Queue::unbounded(), Log::default());
         queue.push(1).unwrap();
@@ -473,7 +473,7 @@ fn a_destructor_that_pops_while_the_thread_panics_waits_for_nothing() {
 }
 
 #[test]
-fn every_item_is_popped_once_whoever_pushes_and_pops() {
+fn every_item_is_popped_once_between_tasks_and_threads() {
     let each = if emulated() { 50 } else { 1_000u64 };
     in_all_worlds(|world| {
         for capacity in [1, 16, usize::MAX] {
@@ -502,7 +502,7 @@ fn every_item_is_popped_once_whoever_pushes_and_pops() {
 }
 
 #[test]
-fn who_waits_for_a_queue_is_reported_in_words() {
+fn deadlock_over_a_queue_is_reported() {
     let outcome = Config::new().closed_world(true).run(|| {
         let queue = Arc::new(Queue::<u32>::unbounded());
         let mut task = popper(&queue);

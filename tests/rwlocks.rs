@@ -44,7 +44,7 @@ fn readers_share_and_a_writer_in_line_is_not_overtaken() {
 }
 
 #[test]
-fn a_writer_that_gives_up_lets_those_in_whom_it_kept_waiting() {
+fn writer_that_gives_up_lets_blocked_readers_in() {
     Config::new()
         .paused_clock(true)
         .run(|| {
@@ -91,7 +91,7 @@ fn a_downgrade_lets_readers_in_and_no_writer_in_between() {
 }
 
 #[test]
-fn who_waits_for_a_read_write_lock_is_reported_with_who_holds_it() {
+fn deadlock_over_a_read_write_lock_names_its_holder() {
     let report = deadlock(|| {
         let lock = Arc::new(RwLock::new(()));
         let (reader, writer) = (Arc::clone(&lock), Arc::clone(&lock));
@@ -120,7 +120,7 @@ fn who_waits_for_a_read_write_lock_is_reported_with_who_holds_it() {
 }
 
 #[test]
-fn readers_and_writers_exclude_each_other_whoever_they_are() {
+fn readers_and_writers_exclude_tasks_and_threads() {
     let each = if emulated() { 50 } else { 1_000 };
     in_all_worlds(|world| {
         let lock = Arc::new(RwLock::new((0u64, 0u64)));

@@ -25,7 +25,7 @@ fn failed<T>(outcome: Result<T, ScopeError<T>>) -> Vec<String> {
 // ---- borrowing
 
 #[test]
-fn children_read_and_write_what_is_around_the_scope_as_threads_do() {
+fn children_borrow_from_around_the_scope_like_threads() {
     let (mut left, mut right, text) = (vec![1, 2], [10; 3], String::from("text"));
     let total = run(|| {
         scope(|scope| {
@@ -63,7 +63,7 @@ fn a46_a_scope_returns_when_all_its_children_have_ended() {
 }
 
 #[test]
-fn children_spawn_grandchildren_through_the_scope_and_inner_scopes() {
+fn children_spawn_through_the_scope_and_inner_scopes() {
     fn tree<'scope>(scope: &'scope Scope<'scope, '_>, depth: u32, count: &'scope Cell<u32>) {
         count.set(count.get() + 1);
         for _ in 0..if depth == 0 { 0 } else { 3 } {
@@ -139,7 +139,7 @@ fn a_scoped_task_has_what_its_builder_gave_it() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a46_a_failure_cancels_the_others_and_the_body_awaits_them_and_is_told_with_all_others() {
+fn a46_failure_cancels_siblings_and_body_and_is_returned() {
     paused(|| {
         let (log, start) = (Log::default(), now());
         let outcome = scope(|scope| {
@@ -193,7 +193,7 @@ fn a47_a_child_that_is_cancelled_alone_is_no_failure() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a47_a_panic_of_the_body_cancels_and_awaits_the_children_and_then_goes_on() {
+fn a47_panic_of_the_body_cancels_and_awaits_the_children() {
     paused(|| {
         let (log, start) = (Log::default(), now());
         let text = panic_text(caught(|| {
@@ -214,7 +214,7 @@ fn a47_a_panic_of_the_body_cancels_and_awaits_the_children_and_then_goes_on() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a48_nothing_can_be_spawned_in_a_scope_that_is_over_or_outside_of_a_run() {
+fn a48_cancelled_scope_runs_no_child_and_no_run_no_scope() {
     // That it is over the compiler sees: tests/soundness.md. In one that was cancelled nothing runs any more.
     run(|| {
         let outcome = scope(|scope| {
@@ -255,7 +255,7 @@ fn a49_every_failure_is_in_the_error_in_the_order_of_their_ends() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_panic_that_somebody_joined_is_no_failure_of_the_scope_but_cancels_the_others() {
+fn joined_panic_is_no_failure_but_cancels_the_siblings() {
     paused(|| {
         let outcome = scope(|scope| {
             let mut other = scope.spawn(|| sleep(s(9)));
@@ -295,7 +295,7 @@ fn a_panic_that_somebody_joined_is_no_failure_of_the_scope_but_cancels_the_other
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn failures_beside_a_panic_of_the_body_are_told_to_the_hook() {
+fn failures_beside_a_panic_of_the_body_go_to_the_hook() {
     let told = Rc::new(RefCell::new(Vec::new()));
     let hook = Rc::clone(&told);
     let config = Config::new().on_unhandled_panic(move |_, payload| hook.borrow_mut().push(common::text_of(payload)));
@@ -318,7 +318,7 @@ fn failures_beside_a_panic_of_the_body_are_told_to_the_hook() {
 // ---- dropping
 
 #[test]
-fn what_children_own_and_return_is_dropped_once_before_the_scope_returns() {
+fn captures_and_results_are_dropped_before_the_scope_returns() {
     let drops = Drops::default();
     run(|| {
         let watched = &drops;

@@ -39,7 +39,7 @@ fn cancelled_after_a_second(body: impl Fn(&Scope<'_, '_>) -> Result<(), Cancelle
 }
 
 #[test]
-fn a_parent_that_is_cancelled_waits_for_its_children_all_the_same() {
+fn cancelled_parent_still_waits_for_its_children() {
     let told = |body: &str| {
         let child = "borrowed: Err(Cancelled)".to_string();
         vec![child.clone(), child, format!("{body} Err(Cancelled)"), "the parent's end".to_string()]
@@ -63,7 +63,7 @@ fn a_parent_that_is_cancelled_waits_for_its_children_all_the_same() {
 }
 
 #[test]
-fn a_deadline_around_a_scope_cancels_its_children_and_is_told() {
+fn deadline_around_a_scope_cancels_its_children() {
     paused(|| {
         let (log, start) = (Log::default(), now());
         let outcome = timeout(s(1), || {
@@ -110,7 +110,7 @@ fn scope_wait_inside_a_shield_is_not_woken_by_a_cancel() {
 }
 
 #[test]
-fn cancelling_a_scope_tells_the_children_and_the_body_and_nobody_else() {
+fn scope_cancel_reaches_only_its_children_and_its_body() {
     paused(|| {
         let outcome = scope(|outer| {
             let mut bystander = outer.spawn(|| sleep(s(2)));
@@ -142,7 +142,7 @@ fn cancelling_a_scope_tells_the_children_and_the_body_and_nobody_else() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_scope_is_refused_while_panicking_in_callbacks_and_in_no_suspend_before_there_is_a_child() {
+fn scope_is_refused_in_panics_callbacks_and_no_suspend() {
     let log = Log::default();
     let inner = log.clone();
     run(move || {
@@ -171,7 +171,7 @@ fn a_scope_is_refused_while_panicking_in_callbacks_and_in_no_suspend_before_ther
 }
 
 #[test]
-fn a_scope_whose_children_wait_for_each_other_is_a_deadlock_that_ends() {
+fn deadlock_of_a_scopes_children_ends() {
     let result = Config::new().run(|| {
         let waited = Cell::new(0);
         let outcome = scope(|scope| {

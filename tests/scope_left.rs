@@ -43,8 +43,8 @@ fn a_child_that_will_not_end_stops_the_process_and_is_named() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn the_one_that_will_not_end_is_named_and_not_those_who_wait_for_it() {
-    let text = in_child("the_one_that_will_not_end_is_named_and_not_those_who_wait_for_it", || {
+fn only_the_child_that_will_not_end_is_named() {
+    let text = in_child("only_the_child_that_will_not_end_is_named", || {
         let config = Config::new().shutdown_grace(Duration::from_millis(20));
         let outcome = config.run(|| {
             fn nest(depth: u32) {
@@ -69,8 +69,8 @@ fn the_one_that_will_not_end_is_named_and_not_those_who_wait_for_it() {
 }
 
 #[test]
-fn a_child_that_will_not_end_stops_the_process_also_when_main_waits_for_it_in_a_deadlock() {
-    let name = "a_child_that_will_not_end_stops_the_process_also_when_main_waits_for_it_in_a_deadlock";
+fn endless_child_stops_the_process_after_a_deadlock() {
+    let name = "endless_child_stops_the_process_after_a_deadlock";
     let text = in_child(name, || {
         let config = Config::new().shutdown_grace(Duration::from_millis(20));
         let outcome = config.run(|| {
@@ -100,7 +100,7 @@ fn a_child_that_will_not_end_stops_the_process_also_when_main_waits_for_it_in_a_
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_child_that_ignores_its_cancel_is_unwound_after_the_grace_and_its_parent_after_it() {
+fn child_ignoring_its_cancel_is_unwound_before_its_parent() {
     let log = Log::default();
     let config = Config::new().shutdown_grace(Duration::from_millis(30));
     config

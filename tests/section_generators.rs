@@ -75,7 +75,7 @@ fn section_is_named_where_it_was_opened() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn section_around_a_closed_one_is_the_one_that_is_named() {
+fn section_around_a_closed_one_is_named() {
     let mut generator = Generator::new(|y: &Yielder<u32>| {
         run(|| {
             let names = |section| {
@@ -172,7 +172,7 @@ fn run_in_a_body_that_suspends_panics_and_ends_in_order() {
 /// The outer body suspends from the stack of a coroutine that it resumed.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn sections_count_for_the_bodies_around_them_and_no_others() {
+fn section_blocks_only_the_bodies_around_it() {
     run(|| {
         for (name, section) in SECTIONS {
             let mut outer = Generator::new(move |y: &Yielder<u32>| {
@@ -336,7 +336,7 @@ fn generator_resumed_by_a_task_while_its_child_waits_goes_on() {
 /// A panic that drops the generator meets no scope that would have to wait.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn generator_with_a_scope_on_an_inner_stack_is_refused_then_dropped() {
+fn generator_with_a_scope_on_an_inner_stack_is_refused() {
     run(|| {
         let mut generator = Generator::new(|y: &Yielder<u32>| {
             let body = |_: &Suspender<(), ()>, ()| {

@@ -53,7 +53,7 @@ fn a_seed_permutes_the_turns_and_always_in_the_same_way() {
 }
 
 #[test]
-fn a_seed_also_permutes_who_is_woken_and_whose_time_has_come() {
+fn seed_permutes_wakes_and_expired_timers() {
     let woken = |seed: u64| {
         let log = Rc::new(RefCell::new(Vec::new()));
         let inner = Rc::clone(&log);
@@ -77,7 +77,7 @@ fn a_seed_also_permutes_who_is_woken_and_whose_time_has_come() {
 }
 
 #[test]
-fn nobody_starves_under_a_seed() {
+fn seed_starves_no_task() {
     Config::new()
         .seed(5)
         .run(|| {
@@ -97,8 +97,8 @@ fn nobody_starves_under_a_seed() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn the_seed_of_a_run_that_fails_is_told() {
-    let name = "the_seed_of_a_run_that_fails_is_told";
+fn seed_of_a_failed_run_is_printed() {
+    let name = "seed_of_a_failed_run_is_printed";
     let text = in_child(name, || {
         std::panic::set_hook(Box::new(|_| {}));
         let seeded = |seed| Config::new().seed(seed).closed_world(true);
@@ -368,7 +368,7 @@ fn one_wave(world: &Rc<World>, first: usize, size: usize, counts: &mut Counts) -
 }
 
 #[test]
-fn p8_a_million_tasks_cancelled_and_panicking_at_random_leave_everything_in_order() {
+fn p8_million_tasks_with_random_cancels_and_panics_leak_nothing() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
     let total = match () {
         () if emulated() => 5_000,
@@ -384,7 +384,7 @@ fn p8_a_million_tasks_cancelled_and_panicking_at_random_leave_everything_in_orde
 }
 
 #[test]
-fn a_storm_with_the_same_seed_goes_the_same_way_and_with_another_one_it_does_not() {
+fn storm_depends_on_its_seed_alone() {
     let first = storm(7, 3, 500);
     assert_eq!(first, storm(7, 3, 500));
     assert_ne!(first.0, storm(8, 3, 500).0);

@@ -100,7 +100,7 @@ fn a_closed_channel_is_ready() {
 }
 
 #[test]
-fn a_wait_ends_with_the_first_that_comes_and_leaves_the_others_alone() {
+fn select_ends_with_the_first_case_and_leaves_the_rest() {
     in_all_worlds(|world| {
         let (first, receives_first) = bounded(1);
         let (second, receives_second) = bounded(1);
@@ -169,7 +169,7 @@ fn which_one_is_chosen_is_the_same_in_every_run() {
 }
 
 #[test]
-fn one_channel_may_stand_in_several_cases() {
+fn one_channel_may_be_in_several_cases() {
     cede::run(|| {
         let (sender, receiver) = bounded(1);
         let mut other = spawn(move || sender.send(1));
@@ -182,7 +182,7 @@ fn one_channel_may_stand_in_several_cases() {
 }
 
 #[test]
-fn nobody_sends_to_itself() {
+fn select_does_not_send_to_itself() {
     paused(|| {
         let (sender, receiver) = rendezvous();
         let alone = select! {
@@ -209,7 +209,7 @@ fn nobody_sends_to_itself() {
 }
 
 #[test]
-fn those_who_would_send_or_receive_meet_in_pairs() {
+fn selects_that_send_or_receive_meet_in_pairs() {
     in_all_worlds(|world| {
         let (sender, receiver) = rendezvous();
         let people: Vec<_> = (0..44)
@@ -361,7 +361,7 @@ fn a_cancelled_task_still_does_what_needs_no_wait() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_select_that_is_unwound_passes_on_what_it_was_handed() {
+fn unwound_select_passes_its_granted_message_on() {
     let (sender, receiver) = rendezvous();
     let inner = receiver.clone();
     struct SendsAtTheEnd(cede::sync::channel::Sender<i32>);
@@ -415,7 +415,7 @@ fn a_destructor_in_a_panic_does_what_needs_no_wait() {
 }
 
 #[test]
-fn stray_wakes_do_not_end_a_select_nor_cost_it_its_place() {
+fn spurious_wakes_neither_end_a_select_nor_cost_its_place() {
     cede::run(|| {
         let (sender, receiver) = rendezvous();
         let unparker: Rc<RefCell<Option<cede::task::Unparker>>> = Rc::default();

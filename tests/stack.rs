@@ -59,7 +59,7 @@ fn handles_too_large_for_the_stack_are_refused() {
 
 #[test]
 #[cfg(not(feature = "asan"))] // ASan keeps locals elsewhere
-fn a_larger_stack_takes_deeper_calls_and_the_high_water_shows_them() {
+fn larger_stack_takes_deeper_calls_shown_by_the_high_water() {
     #[inline(never)]
     fn deep(n: u32) -> u32 {
         let frame = black_box([n; 256]);
@@ -267,11 +267,11 @@ fn guard_stands() -> bool {
 
 #[test]
 #[cfg(all(target_arch = "x86_64", not(feature = "asan")))] // ASan keeps locals elsewhere
-fn c4_a_guard_call_that_lies_is_found_out() {
+fn c4_guard_call_without_effect_is_detected() {
     if emulated() {
-        return; // there it lies without our help: `c4_the_guard_stands`
+        return; // there it lies without our help: `c4_guard_page_is_in_place`
     }
-    in_child("c4_a_guard_call_that_lies_is_found_out", || {
+    in_child("c4_guard_call_without_effect_is_detected", || {
         break_guard_install(0);
         assert!(guard_stands());
         assert_eq!(stack::stats().guard, GuardKind::Mprotect);
@@ -280,7 +280,7 @@ fn c4_a_guard_call_that_lies_is_found_out() {
 
 #[test]
 #[cfg(not(feature = "asan"))] // ASan keeps locals elsewhere
-fn c4_the_guard_stands() {
+fn c4_guard_page_is_in_place() {
     assert!(guard_stands());
     if emulated() || cfg!(cede_mprotect_guard) {
         assert_eq!(stack::stats().guard, GuardKind::Mprotect);
@@ -303,11 +303,11 @@ fn c4_locked_memory_falls_back_to_mprotect() {
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 #[cfg(all(target_arch = "x86_64", not(feature = "asan")))] // ASan ends the process where a mapping is refused
-fn c3_at_the_wall_of_mappings_there_is_an_error_and_all_goes_on() {
+fn c3_mapping_limit_is_an_error_and_stacks_keep_working() {
     if emulated() {
         return; // the wall is the kernel's, and the same natively
     }
-    in_child("c3_at_the_wall_of_mappings_there_is_an_error_and_all_goes_on", || {
+    in_child("c3_mapping_limit_is_an_error_and_stacks_keep_working", || {
         let max: usize = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap().trim().parse().unwrap();
         if max > 200_000 {
             return println!("vm.max_map_count is {max}: no wall within reach");
@@ -396,9 +396,9 @@ fn c7_c14_ordinary_calls_fit_the_default_stack() {
 /// Thread-locals are destroyed last-made-first; what is kept in one must not be run into those already gone.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn b3_what_is_dropped_or_resumed_late_in_thread_exit_is_left_alone() {
+fn b3_bodies_dropped_late_in_thread_exit_are_leaked() {
     use std::cell::RefCell;
-    in_child("b3_what_is_dropped_or_resumed_late_in_thread_exit_is_left_alone", || {
+    in_child("b3_bodies_dropped_late_in_thread_exit_are_leaked", || {
         struct Value(Cell<u32>);
         impl Drop for Value {
             fn drop(&mut self) {

@@ -42,7 +42,7 @@ fn a20_callbacks_come_later_in_their_order_and_see_the_result() {
 }
 
 #[test]
-fn a20_callbacks_added_by_a_callback_and_around_the_end_run_once_each() {
+fn a20_callbacks_added_by_callbacks_or_late_run_once() {
     run(|| {
         let log = Log::default();
         let handle = Rc::new(spawn(|| ()));
@@ -62,7 +62,7 @@ fn a20_callbacks_added_by_a_callback_and_around_the_end_run_once_each() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a20_callbacks_of_a_task_that_failed_or_was_cancelled_are_called() {
+fn a20_callbacks_run_for_failed_and_cancelled_tasks() {
     run(|| {
         let log = Log::default();
         let mut failed = spawn(|| -> u32 { panic!("no") });
@@ -101,8 +101,8 @@ fn a20_callbacks_may_spawn_and_wake_and_outlive_the_handle() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a20_a_result_that_a_callback_looks_at_cannot_be_taken_from_under_it() {
-    let text = in_child("a20_a_result_that_a_callback_looks_at_cannot_be_taken_from_under_it", || {
+fn a20_result_borrowed_by_a_callback_stays_valid() {
+    let text = in_child("a20_result_borrowed_by_a_callback_stays_valid", || {
         let seen = run(|| {
             let handle = Rc::new(RefCell::new(spawn(|| String::from("a result of some length"))));
             let (inner, seen) = (Rc::clone(&handle), Rc::new(RefCell::new(String::new())));
@@ -124,7 +124,7 @@ fn a20_a_result_that_a_callback_looks_at_cannot_be_taken_from_under_it() {
 }
 
 #[test]
-fn a21_remove_done_tells_whether_it_was_there() {
+fn a21_remove_done_returns_whether_it_was_pending() {
     run(|| {
         let (log, drops) = (Log::default(), Drops::default());
         let mut handle = spawn(|| ());
@@ -149,7 +149,7 @@ fn a21_remove_done_tells_whether_it_was_there() {
 }
 
 #[test]
-fn a21_what_a_removed_callback_owned_may_use_the_handle_while_it_is_dropped() {
+fn a21_captures_of_a_removed_callback_may_use_the_handle() {
     run(|| {
         let handle = Rc::new(spawn(|| ()));
         let again = Rc::clone(&handle);
@@ -186,7 +186,7 @@ fn a22_a_callback_that_panics_keeps_no_other_from_running() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a22_waiting_in_a_callback_panics_in_words_and_nothing_else_happens() {
+fn a22_wait_in_a_callback_panics_without_side_effects() {
     run(|| {
         let log = Log::default();
         let handle = spawn(|| ());
@@ -240,8 +240,8 @@ fn callbacks_of_the_last_tasks_run_before_run_returns() {
 }
 
 #[test]
-fn a_callback_that_adds_itself_for_ever_does_not_keep_the_run_from_ending() {
-    let text = in_child("a_callback_that_adds_itself_for_ever_does_not_keep_the_run_from_ending", || {
+fn callback_that_readds_itself_does_not_keep_the_run_alive() {
+    let text = in_child("callback_that_readds_itself_does_not_keep_the_run_alive", || {
         fn again(handle: &Rc<JoinHandle<()>>, count: &Rc<Cell<u32>>) {
             let (next, count) = (Rc::clone(handle), Rc::clone(count));
             handle.on_done(move |_| {

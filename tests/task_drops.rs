@@ -11,7 +11,7 @@ use common::witness::{AtEnd, Log};
 use std::time::{Duration, Instant};
 
 #[test]
-fn a_wake_that_comes_while_an_unwanted_result_is_dropped_is_kept() {
+fn wake_during_the_drop_of_a_result_is_kept() {
     let log = Log::default();
     let inner = log.clone();
     run(move || {
@@ -30,7 +30,7 @@ fn a_wake_that_comes_while_an_unwanted_result_is_dropped_is_kept() {
 }
 
 #[test]
-fn results_that_wait_while_they_are_dropped_keep_their_places_in_the_scope() {
+fn results_that_wait_in_drop_keep_their_places_in_the_scope() {
     let log = Log::default();
     let (inner, outer) = (log.clone(), log.clone());
     Config::new()
@@ -59,7 +59,7 @@ fn results_that_wait_while_they_are_dropped_keep_their_places_in_the_scope() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_result_that_takes_turns_for_ever_while_it_is_dropped_is_told_to_end_like_its_task() {
+fn result_yielding_in_its_drop_is_cancelled_and_unwound() {
     let log = Log::default();
     let inner = log.clone();
     Config::new()
@@ -90,8 +90,8 @@ fn a_result_that_takes_turns_for_ever_while_it_is_dropped_is_told_to_end_like_it
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_result_that_will_not_let_go_is_left_behind_by_name_and_of_a_scope_stops_the_process() {
-    let name = "a_result_that_will_not_let_go_is_left_behind_by_name_and_of_a_scope_stops_the_process";
+fn result_that_never_drops_is_abandoned_or_stops_its_scope() {
+    let name = "result_that_never_drops_is_abandoned_or_stops_its_scope";
     let stays = || {
         AtEnd(|| {
             loop {

@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 #[test]
-fn a04_the_end_of_main_cancels_who_is_left_and_waits_for_them() {
+fn a04_end_of_main_cancels_and_awaits_all_tasks() {
     let log = Log::default();
     let inner = log.clone();
     run(move || {
@@ -43,7 +43,7 @@ fn a04_the_end_of_main_cancels_who_is_left_and_waits_for_them() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a05_run_raises_the_panic_of_main_after_the_sweep() {
+fn a05_run_raises_mains_panic_after_the_shutdown() {
     let log = Log::default();
     let outcome = caught(|| {
         run(|| -> u32 {
@@ -115,8 +115,8 @@ fn a_task_that_ignores_its_cancel_is_unwound_after_the_grace() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_task_that_swallows_even_its_unwinding_is_left_behind_and_named() {
-    let text = in_child("a_task_that_swallows_even_its_unwinding_is_left_behind_and_named", || {
+fn task_swallowing_its_unwinding_is_abandoned_and_named() {
+    let text = in_child("task_swallowing_its_unwinding_is_abandoned_and_named", || {
         let began = Instant::now();
         let drops = Drops::default();
         let (mut left, parked) = Config::new()
@@ -162,8 +162,8 @@ fn a_task_that_swallows_even_its_unwinding_is_left_behind_and_named() {
 /// What a task that was left behind holds on its stack may be borrowed from for ever: no other task gets that stack.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn stack_of_a_task_that_was_left_behind_stays_in_use() {
-    let text = in_child("stack_of_a_task_that_was_left_behind_stays_in_use", || {
+fn stack_of_an_abandoned_task_stays_in_use() {
+    let text = in_child("stack_of_an_abandoned_task_stays_in_use", || {
         let before = cede::stack::stats().live;
         let outcome = Config::new().shutdown_grace(Duration::ZERO).run(|| {
             let _detached = spawn(|| {
@@ -206,8 +206,8 @@ fn task_that_survives_its_unwinding_is_not_unwound_again() {
 }
 
 #[test]
-fn a_later_run_does_not_wake_who_was_left_behind_by_an_earlier_one() {
-    let text = in_child("a_later_run_does_not_wake_who_was_left_behind_by_an_earlier_one", || {
+fn later_run_does_not_wake_an_abandoned_task() {
+    let text = in_child("later_run_does_not_wake_an_abandoned_task", || {
         let left = Config::new()
             .shutdown_grace(Duration::ZERO)
             .run(|| {
@@ -251,7 +251,7 @@ fn a_later_run_does_not_wake_who_was_left_behind_by_an_earlier_one() {
 }
 
 #[test]
-fn tasks_spawned_during_the_sweep_never_run() {
+fn tasks_spawned_during_the_shutdown_never_run() {
     let (log, drops) = (Log::default(), Drops::default());
     run(|| {
         let (log, drops) = (log.clone(), drops.clone());
@@ -286,7 +286,7 @@ fn tasks_spawned_during_the_sweep_never_run() {
 }
 
 #[test]
-fn tasks_that_own_each_others_handles_end_with_the_run() {
+fn tasks_that_own_handles_in_a_cycle_end_with_the_run() {
     let drops = Drops::default();
     let weak = run(|| {
         type Handles = Rc<RefCell<Vec<JoinHandle<()>>>>;
@@ -312,7 +312,7 @@ fn tasks_that_own_each_others_handles_end_with_the_run() {
 }
 
 #[test]
-fn what_the_last_callbacks_spawn_is_dropped_like_all_that_is_spawned_at_the_end() {
+fn tasks_spawned_by_the_last_callbacks_are_dropped() {
     let drops = Drops::default();
     let value = drops.value();
     Config::new()
@@ -328,7 +328,7 @@ fn what_the_last_callbacks_spawn_is_dropped_like_all_that_is_spawned_at_the_end(
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_task_that_was_left_behind_by_its_run_counts_as_cancelled() {
+fn abandoned_task_counts_as_cancelled() {
     let config = Config::new().shutdown_grace(std::time::Duration::from_millis(1));
     let left = config.run(|| {
         let left = [(); 3].map(|()| {

@@ -82,7 +82,7 @@ fn a_task_may_take_turns_from_inside_a_generators_body() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_generator_made_by_one_task_is_resumed_by_another_and_dropped_by_a_third() {
+fn generator_moves_from_task_to_task() {
     let log = Log::default();
     run(|| {
         let inner = log.clone();
@@ -146,7 +146,7 @@ impl From<Leaves<'_>> for Reason {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_generator_that_leaves_its_run_in_the_middle_of_a_wait_waits_in_the_run_that_it_goes_on_in() {
+fn generator_moved_out_during_a_wait_waits_in_its_new_run() {
     let waiting = || {
         let mut generator = Generator::new(|y: &Yielder<u32>| {
             let outcome = park(Leaves(y));

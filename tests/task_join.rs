@@ -123,8 +123,8 @@ fn closures_of_every_size_and_alignment_arrive_whole() {
 // Ordinary code probes every page on the way down to an over-aligned frame; the sanitizer's frames step over the guard.
 #[cfg(not(feature = "asan"))]
 #[test]
-fn a_closure_of_no_size_but_a_huge_alignment_does_not_leave_its_stack() {
-    let text = in_child("a_closure_of_no_size_but_a_huge_alignment_does_not_leave_its_stack", || {
+fn zero_sized_closure_with_huge_alignment_stays_on_its_stack() {
+    let text = in_child("zero_sized_closure_with_huge_alignment_stays_on_its_stack", || {
         #[repr(align(131072))]
         struct Huge;
         run(|| {
@@ -188,7 +188,7 @@ fn every_result_is_dropped_exactly_once() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_result_whose_destructor_uses_tasks_or_panics_harms_nobody() {
+fn result_whose_destructor_waits_or_panics_does_no_harm() {
     let log = Log::default();
     run(|| {
         let inner = log.clone();
@@ -246,7 +246,7 @@ fn a_dropped_handle_detaches() {
 }
 
 #[test]
-fn blocks_and_stacks_are_used_again() {
+fn tcbs_and_stacks_are_reused() {
     run(|| {
         let mut ids = Vec::new();
         for i in 0..20_000u64 {
@@ -305,7 +305,7 @@ fn interrupted_join_does_not_wake_a_later_park() {
 }
 
 #[test]
-fn a25_a_task_that_joins_itself_is_told_and_may_go_on() {
+fn a25_self_join_returns_deadlock_and_the_task_goes_on() {
     run(|| {
         let slot: Rc<RefCell<Option<JoinHandle<bool>>>> = Rc::default();
         let inner = Rc::clone(&slot);
@@ -350,7 +350,7 @@ fn ring_of_joins(count: usize) -> Vec<String> {
 }
 
 #[test]
-fn a25_whoever_would_close_a_circle_of_joins_is_told() {
+fn a25_join_that_closes_a_cycle_returns_deadlock() {
     run(|| {
         assert_eq!(ring_of_joins(1), ["Some(Ok(\"0:Deadlock\"))"]);
         // The last of three closes the circle, and its end ends the others.
@@ -382,7 +382,7 @@ fn circle(first: Option<Duration>, second: Option<Duration>) -> Vec<String> {
 }
 
 #[test]
-fn a25_a_circle_of_joins_that_a_deadline_breaks_is_none() {
+fn a25_join_cycle_with_a_deadline_is_no_deadlock() {
     let soon = Some(Duration::from_secs(1));
     assert_eq!(circle(None, None), ["b: Err(Deadlock)", "a: Ok(())"]);
     assert_eq!(circle(soon, None), ["a: Err(Interrupted)", "b: Ok(())"]);

@@ -54,7 +54,7 @@ fn a55_task_locals_belong_to_each_task_and_do_not_leak_up() {
 }
 
 #[test]
-fn a_task_local_can_be_looked_at_across_a_wait() {
+fn task_local_can_be_borrowed_across_a_wait() {
     run(|| {
         let mut other = spawn(|| NAME.with(|name| name.borrow_mut().push_str(" of the other")));
         NAME.with(|name| {
@@ -81,7 +81,7 @@ fn a_task_local_can_be_looked_at_across_a_wait() {
 }
 
 #[test]
-fn what_a_destructor_sets_at_a_tasks_end_does_not_reach_the_next_task() {
+fn local_set_in_a_destructor_does_not_reach_the_next_task() {
     run(|| {
         for _ in 0..2 {
             drop(spawn(|| {
@@ -99,8 +99,8 @@ fn what_a_destructor_sets_at_a_tasks_end_does_not_reach_the_next_task() {
 }
 
 #[test]
-fn an_unparker_made_by_a_destructor_at_a_tasks_end_is_not_the_next_tasks() {
-    let text = in_child("an_unparker_made_by_a_destructor_at_a_tasks_end_is_not_the_next_tasks", || {
+fn unparker_made_in_a_destructor_is_not_the_next_tasks() {
+    let text = in_child("unparker_made_in_a_destructor_is_not_the_next_tasks", || {
         run(|| {
             drop(spawn(|| LATE.set(Some(Rc::new(AtEnd(|| drop(Unparker::current())))))));
             yield_now();

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a74_a_panic_that_nobody_joins_is_told_to_the_hook_with_the_tasks_label() {
+fn a74_unjoined_panic_goes_to_the_hook_with_the_task_label() {
     let told = Rc::new(RefCell::new(Vec::new()));
     let hook = Rc::clone(&told);
     let on = move |label: &str, payload: &(dyn Any + Send)| {
@@ -83,7 +83,7 @@ fn a74_without_a_hook_a_line_goes_to_stderr() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a74_a_payload_whose_destructor_panics_and_a_hook_that_panics_end_nothing() {
+fn a74_panicking_payload_or_hook_does_not_end_the_run() {
     run(|| {
         drop(spawn(|| resume_unwind(Box::new(AtEnd(|| panic!("a payload's destructor"))))));
         rounds(3);
@@ -102,7 +102,7 @@ fn a74_a_payload_whose_destructor_panics_and_a_hook_that_panics_end_nothing() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn of_100_000_tasks_one_in_a_hundred_panics_and_the_rest_are_unharmed() {
+fn one_panic_in_a_hundred_tasks_leaves_the_rest_unharmed() {
     let (batches, size) = if emulated() { (2, 1000) } else { (100, 1000) };
     let (drops, told) = (Drops::default(), Rc::new(Cell::new(0)));
     let hook = Rc::clone(&told);
@@ -272,7 +272,7 @@ cede::task_local! {
 type Arced = std::sync::Arc<()>;
 
 #[test]
-fn a_task_whose_stack_is_refused_is_an_error_and_its_closure_is_dropped() {
+fn refused_stack_is_an_error_and_drops_the_closure() {
     run(|| {
         for size in [0, 1, 1 << 47, usize::MAX] {
             let drops = Drops::default();

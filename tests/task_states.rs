@@ -63,7 +63,7 @@ fn a76_a_tasks_state_over_its_life() {
 }
 
 #[test]
-fn a77_a_backtrace_inside_a_task_shows_its_whole_stack_and_ends_there() {
+fn a77_backtrace_in_a_task_ends_at_its_root() {
     #[inline(never)]
     fn deepest() -> String {
         yield_now();

@@ -104,7 +104,7 @@ fn a08_a_thousand_tasks_keep_their_order_for_a_thousand_rounds() {
 }
 
 #[test]
-fn a78_a_task_that_does_not_yield_keeps_everybody_waiting() {
+fn a78_task_that_never_yields_delays_every_other_task() {
     run(|| {
         let ticked = Rc::new(Cell::new(None));
         let inner = Rc::clone(&ticked);

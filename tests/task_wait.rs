@@ -85,7 +85,7 @@ fn a_plain_thread_wakes_a_task() {
 }
 
 #[test]
-fn a_thread_is_heard_also_while_other_tasks_are_busy() {
+fn remote_wake_arrives_while_other_tasks_are_busy() {
     run(|| {
         let stop = Rc::new(Cell::new(false));
         let inner = Rc::clone(&stop);
@@ -127,7 +127,7 @@ fn wake_for_a_run_that_has_ended_does_not_reach_the_next() {
 }
 
 #[test]
-fn the_unparker_of_a_task_that_has_ended_wakes_nobody() {
+fn unparker_of_an_ended_task_wakes_no_task() {
     run(|| {
         let mut old = spawn(Unparker::current);
         let unparker = old.join().unwrap();
@@ -210,7 +210,7 @@ fn park_until_far_in_the_future_ends_by_a_wake() {
 // ---- cancelling
 
 #[test]
-fn a11_cancelling_ends_the_wait_in_the_tasks_next_turn_and_every_later_wait() {
+fn a11_cancel_ends_the_wait_and_every_later_wait() {
     run(|| {
         let log = Log::default();
         let inner = log.clone();
@@ -269,7 +269,7 @@ fn a12_cancelling_a_task_that_has_ended_changes_nothing() {
 }
 
 #[test]
-fn a13_a_task_cancelled_before_its_first_turn_never_runs_and_drops_its_captures() {
+fn a13_task_cancelled_before_its_first_turn_never_runs() {
     run(|| {
         let (log, drops) = (Log::default(), Drops::default());
         let (inner, captured) = (log.clone(), drops.value());

@@ -17,7 +17,7 @@ const SECOND: Duration = Duration::from_secs(1);
 type Log = Rc<RefCell<Vec<(u64, &'static str)>>>;
 
 #[test]
-fn a50_sleepers_wake_in_the_order_of_their_deadlines_and_never_early() {
+fn a50_sleepers_wake_in_deadline_order_and_never_early() {
     let log: Log = Rc::default();
     paused(|| {
         let start = now();
@@ -37,7 +37,7 @@ fn a50_sleepers_wake_in_the_order_of_their_deadlines_and_never_early() {
 }
 
 #[test]
-fn a50_equal_deadlines_come_in_the_order_in_which_they_were_asked_for() {
+fn a50_equal_deadlines_fire_in_arming_order() {
     let log: Log = Rc::default();
     paused(|| {
         let deadline = now() + SECOND;
@@ -82,7 +82,7 @@ fn a50_the_real_clock_is_never_early() {
 }
 
 #[test]
-fn a51_a_call_comes_later_in_order_and_can_be_kept_from_coming() {
+fn a51_after_calls_in_deadline_order_and_can_be_cancelled() {
     let log: Log = Rc::default();
     paused(|| {
         let start = now();
@@ -259,7 +259,7 @@ fn skipping_missed_ticks_takes_one_step_however_many() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn intervals_do_not_drift_and_missed_ticks_are_made_up_for_or_skipped() {
+fn interval_does_not_drift_and_repeats_or_skips_missed_ticks() {
     paused(|| {
         let start = now();
         let since = |at: Instant| (at - start).as_millis();
@@ -439,7 +439,7 @@ fn e7_a_million_operations_on_timers_agree_with_a_sorted_list() {
 }
 
 #[test]
-fn deadlines_fire_however_busy_the_ready_ring_is() {
+fn deadlines_fire_while_the_run_queue_is_busy() {
     cede::run(|| {
         let deadline = Instant::now() + Duration::from_millis(5);
         let mut sleeper = spawn(move || sleep_until(deadline));

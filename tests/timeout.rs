@@ -21,7 +21,7 @@ fn told<T>(outcome: Result<T, Elapsed<T>>) -> (bool, T) {
 }
 
 #[test]
-fn a38_a_timeout_ends_the_waits_inside_and_returns_when_they_have_cleaned_up() {
+fn a38_timeout_ends_the_waits_inside_and_awaits_the_cleanup() {
     paused(|| {
         let (log, start) = (Log::default(), now());
         let outcome = timeout(s(2), || {
@@ -40,7 +40,7 @@ fn a38_a_timeout_ends_the_waits_inside_and_returns_when_they_have_cleaned_up() {
 }
 
 #[test]
-fn a38_a_timeout_may_borrow_and_ends_joins_and_parks_and_leaves_the_others_alone() {
+fn a38_timeout_ends_joins_and_parks_but_cancels_no_task() {
     paused(|| {
         let mut task = sleeper(5, "v");
         let mut count = 0;
@@ -72,7 +72,7 @@ fn a39_after_no_time_only_what_need_not_wait_succeeds() {
 }
 
 #[test]
-fn a40_what_the_body_returned_all_the_same_is_in_the_error_and_is_never_lost() {
+fn a40_timeout_error_holds_the_value_of_the_closure() {
     // Python gives the value and forgets the timeout here; by value the two cannot be told apart, so both are given.
     paused(|| {
         let kept = timeout(s(1), || if sleep(s(9)).is_err() { "kept" } else { "slept" });
@@ -90,7 +90,7 @@ fn a40_what_the_body_returned_all_the_same_is_in_the_error_and_is_never_lost() {
 }
 
 #[test]
-fn a40_who_is_done_at_the_very_moment_is_not_late() {
+fn a40_wait_that_ends_at_its_deadline_is_not_late() {
     paused(|| {
         assert_eq!(told(timeout(s(1), || sleep(s(1)))), (false, Ok(())));
         // Both at once: the wait did see its deadline, and the value is there all the same.
@@ -111,7 +111,7 @@ fn a40_who_is_done_at_the_very_moment_is_not_late() {
 }
 
 #[test]
-fn a41_the_deadline_that_came_is_the_one_that_is_told() {
+fn a41_nearest_of_nested_deadlines_is_reported() {
     // Of two nested deadlines the nearer one, whichever that is; and never both.
     paused(|| {
         let nested = |outer: u64, inner: u64| {
@@ -220,7 +220,7 @@ fn a42_a_deadline_can_be_moved_also_while_a_wait_is_under_way() {
 }
 
 #[test]
-fn a42_what_was_seen_stays_seen_and_what_nobody_saw_is_only_expired() {
+fn a42_deadline_seen_by_a_wait_stays_reported_when_moved() {
     paused(|| {
         let start = now();
         let shown = |deadline: &Deadline| format!("{deadline:?}").ends_with("expired: true }");
@@ -257,7 +257,7 @@ fn a_deadline_cuts_intervals_calls_and_waits_until_a_time_short() {
 }
 
 #[test]
-fn of_a_hundred_nested_timeouts_exactly_one_is_told() {
+fn of_a_hundred_nested_timeouts_exactly_one_is_reported() {
     fn nest(depth: u64, due: u64) -> (u64, bool) {
         if depth == 0 {
             return (0, sleep(s(5000)).is_err());

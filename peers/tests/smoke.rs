@@ -66,7 +66,7 @@ fn nothing_is_left_running_when_it_is_killed() {
 }
 
 #[test]
-fn an_order_that_cannot_be_understood_ends_with_the_usage() {
+fn unknown_argument_ends_with_the_usage() {
     let output = peers().arg("yeild").output().unwrap();
     let words = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2));
