@@ -1,5 +1,5 @@
-//! Cancelling by value: what a wait returns, who hears it, what keeps it off, and what ends all the same. The ids are those of
-//! the table in ARCHITECTURE.md.
+//! Cancelling by value: which waits return `Cancelled`, what a shield protects, and how tasks end that ignore their cancel. The
+//! ids are those of the table in ARCHITECTURE.md.
 
 mod common;
 
@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-// ---- who hears it
+// ---- which waits are cancelled
 
 #[test]
 fn a15_a_task_that_is_cancelled_may_wait_while_it_cleans_up() {
@@ -30,11 +30,13 @@ fn a15_a_task_that_is_cancelled_may_wait_while_it_cleans_up() {
         });
         sleep(s(1)).unwrap();
         task.cancel();
-        assert_eq!(task.join().unwrap(), Err(Cancelled), "after the shield it is heard again");
+        assert_eq!(task.join().unwrap(), Err(Cancelled), "after the shield the cancel ends waits again");
         assert_eq!((log.take(), since(start)), (vec!["Err(Cancelled) Ok(())".to_string()], 3));
     });
 }
 
+/// A task cancelled before its first turn is `Cancelled`, for `join` and for `state`. A task that returns after a
+/// cancelled wait is `Done`, and `join` returns its value.
 #[test]
 fn a16_cancelled_task_join_and_state_tell_how_it_ended() {
     paused(|| {
@@ -46,7 +48,7 @@ fn a16_cancelled_task_join_and_state_tell_how_it_ended() {
         yield_now();
         told.cancel();
         assert_eq!(told.join().unwrap(), Err(Cancelled));
-        assert_eq!(told.state(), TaskState::Done, "it has ended in its own way");
+        assert_eq!(told.state(), TaskState::Done, "it returned a value");
     });
 }
 
@@ -91,7 +93,7 @@ fn a18_the_reason_of_a_cancel_arrives_and_the_first_one_counts() {
         // A deadline is no cancel.
         assert_eq!(timeout(s(1), || (sleep(s(2)).is_err(), why())).unwrap_err().value, (true, None));
     });
-    // The end of main is a reason, and is told.
+    // The end of main is a reason, and `cancelled` returns it.
     let log = Log::default();
     let inner = log.clone();
     run(move || {
@@ -102,7 +104,7 @@ fn a18_the_reason_of_a_cancel_arrives_and_the_first_one_counts() {
         yield_now();
     });
     assert_eq!(log.take(), ["cancelled: main has ended"]);
-    assert!(task::cancelled().is_none(), "outside of a run nobody is");
+    assert!(task::cancelled().is_none(), "no task is cancelled outside of a run");
 }
 
 #[test]
@@ -123,6 +125,8 @@ fn a19_a_cancel_is_no_panic_and_an_error_of_its_own_type() {
     });
 }
 
+/// Dropping a `cancel_on_drop` handle cancels its task. Joining it, forgetting it or taking the handle out with
+/// `into_inner` does not.
 #[test]
 fn cancel_on_drop_cancels_when_dropped_not_when_unwrapped() {
     paused(|| {
@@ -152,7 +156,7 @@ fn cancel_on_drop_cancels_when_dropped_not_when_unwrapped() {
         let mut rest = told[1..].to_vec();
         rest.sort();
         assert_eq!(log, rest);
-        // The combinators take it too, and whoever is cut off in them cancels it.
+        // The combinators accept this handle too.
         assert!(gather([sleeper(1, 7).cancel_on_drop()])[0].is_ok());
     });
 }
@@ -166,7 +170,7 @@ fn a43_shielded_wait_goes_on_and_the_next_is_cancelled() {
         let mut task = spawn(move || {
             let inside = shield(|| {
                 let first = sleep(s(3));
-                assert!(task::is_cancelled() && task::check().is_ok(), "told, but it does not count in here");
+                assert!(task::is_cancelled() && task::check().is_ok(), "cancelled, but the shield keeps it from waits");
                 (first, sleeper(1, "joined").join().is_ok(), park_for(s(1)))
             });
             assert_eq!(task::check(), Err(Cancelled));
@@ -182,6 +186,8 @@ fn park_for(duration: Duration) -> Result<(), Cancelled> {
     task::park_until("a while", now() + duration)
 }
 
+/// Shields nest. A shield keeps the deadlines and scopes around it from the waits inside, but not a deadline that is
+/// opened inside of it.
 #[test]
 fn shield_nested_blocks_outer_limits_but_not_inner_ones() {
     paused(|| {
@@ -221,8 +227,10 @@ fn a_shield_that_a_panic_leaves_is_closed() {
     });
 }
 
-// ---- what will not end
+// ---- tasks that will not end
 
+/// A task that catches its cancel, its unwinding and every panic delays the return of `run` by less than a second after
+/// the grace period. It is abandoned and named on stderr.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn d1_task_swallowing_everything_delays_run_under_a_second() {
@@ -231,8 +239,8 @@ fn d1_task_swallowing_everything_delays_run_under_a_second() {
         let bodies: [(&str, fn()); 5] = [
             ("yields", yield_now),
             ("sleeps", || assert!(sleep(Duration::from_millis(1)).is_ok())),
-            ("shields", || assert!(shield(|| park("nobody")).is_ok())),
-            ("times out", || drop(timeout(Duration::from_millis(1), || park("nobody")))),
+            ("shields", || assert!(shield(|| park("nothing")).is_ok())),
+            ("times out", || drop(timeout(Duration::from_millis(1), || park("nothing")))),
             ("panics", || panic!("again")),
         ];
         std::panic::set_hook(Box::new(|_| {}));
@@ -262,7 +270,7 @@ fn d1_task_swallowing_everything_delays_run_under_a_second() {
 
 // ---- destructors that wait
 
-/// Does everything that waits, and logs what each told.
+/// Calls every function that waits, and logs what each returned.
 fn wait_in_every_way(log: &Log) {
     let mut told = Vec::new();
     yield_now();
@@ -281,6 +289,8 @@ fn wait_in_every_way(log: &Log) {
     log.add(told.join(" "));
 }
 
+/// A destructor that calls every wait while its task panics neither hangs nor aborts the process: each wait returns at
+/// once.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn d2_destructor_waiting_in_a_panic_does_not_hang() {
@@ -288,7 +298,7 @@ fn d2_destructor_waiting_in_a_panic_does_not_hang() {
     let text = in_child(name, || {
         let log = Log::default();
         let inner = log.clone();
-        // The wake that park_shielded waits for comes at no time: while the thread panics nothing waits.
+        // No wake for park_shielded is needed: while the thread panics nothing waits.
         paused(move || {
             let mut task = spawn(move || {
                 let _end = AtEnd(move || wait_in_every_way(&inner));
@@ -304,6 +314,7 @@ fn d2_destructor_waiting_in_a_panic_does_not_hang() {
     assert!(text.ends_with(expected), "{text}");
 }
 
+/// A destructor that calls every wait in a cancelled task neither hangs nor aborts the process.
 #[test]
 fn d2_destructor_waiting_in_a_cancel_does_not_hang() {
     let log = Log::default();
@@ -321,11 +332,13 @@ fn d2_destructor_waiting_in_a_cancel_does_not_hang() {
         task.cancel();
         assert_eq!(task.join().unwrap(), Err(Cancelled));
     });
-    // A wait that is cut short gives up its turn, in which those it waits for have ended here.
+    // A cancelled wait gives up its turn, and here the awaited tasks end in that turn.
     let told = "Err(Cancelled) Err(Cancelled) Ok(()) Ok(false) Ok(1) Ok(true) [true, true] true true true true";
     assert_eq!(log.take(), [told]);
 }
 
+/// A destructor that calls every wait while its task is unwound at the end of the grace period neither hangs nor aborts
+/// the process.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn d2_destructor_waiting_in_a_forced_unwind_does_not_hang() {
@@ -355,7 +368,7 @@ fn d2_destructor_waiting_in_a_forced_unwind_does_not_hang() {
 #[test]
 fn d3_a_cancel_poisons_no_mutex_and_bystanders_see_no_panic() {
     let drops = Drops::default();
-    // Each task holds a lock of its own over the wait, which nobody else asks for meanwhile.
+    // Each task holds its own lock over the wait, and no other task asks for that lock.
     let locks: Rc<Vec<Mutex<u32>>> = Rc::new((0..100).map(Mutex::new).collect());
     let panicking = Rc::new(Cell::new(0));
     run(|| {

@@ -1,5 +1,5 @@
-//! Channels, between tasks, threads and across. Which behaviours there are to check was learnt from crossbeam-channel's tests
-//! of its array, list and zero flavours, and from Go's.
+//! Channels, between tasks, between threads, and between tasks and threads. The behaviours to check are taken from the tests of
+//! crossbeam-channel's array, list and zero flavours, and from Go's.
 
 mod common;
 
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Counts those that were dropped.
+/// Counts its drops.
 #[derive(Debug)]
 struct Dropped(Arc<AtomicUsize>);
 
@@ -86,7 +86,7 @@ fn waiting_senders_do_not_count_as_messages() {
         yield_now();
         assert_eq!(receiver.len(), 1);
         assert_eq!(receiver.recv(), Ok(0));
-        assert_eq!(receiver.len(), 1, "room goes at once to who waits for it");
+        assert_eq!(receiver.len(), 1, "a freed slot goes to the waiting sender at once");
     });
 }
 
@@ -106,6 +106,7 @@ fn try_send_and_try_recv_wait_for_nothing() {
     assert_eq!(sender.try_send(1), Err(TrySendError::Disconnected(1)));
 }
 
+/// In a rendezvous channel `try_send` succeeds only if a receiver waits, and `try_recv` only if a sender waits.
 #[test]
 fn rendezvous_try_send_and_try_recv_need_a_waiter() {
     cede::run(|| {
@@ -186,6 +187,7 @@ fn a_channel_can_go_through_a_channel() {
     });
 }
 
+/// Iterating by value and by reference ends when the last sender is dropped and all messages are received.
 #[test]
 fn iterators_end_when_senders_are_gone_and_channel_is_empty() {
     in_all_worlds(|world| {
@@ -224,6 +226,7 @@ fn ends_of_one_channel_know_each_other() {
 
 // Ends: disconnected, closed.
 
+/// Every form of `send` returns its message when the last receiver is dropped, and not before.
 #[test]
 fn send_without_receivers_gives_the_message_back() {
     each_kind(|kind, (sender, receiver)| {
@@ -271,6 +274,8 @@ fn disconnect_wakes_all_waiters() {
     });
 }
 
+/// `close` from either end returns the messages of waiting senders, and leaves messages that were sent before to be
+/// received.
 #[test]
 fn close_returns_waiting_messages_and_keeps_sent_ones() {
     cede::run(|| {
@@ -315,6 +320,7 @@ fn unreceived_messages_are_dropped_once() {
     });
 }
 
+/// Dropping the last receiver drops the messages in the channel, even if senders remain.
 #[test]
 fn last_receiver_dropped_drops_the_messages_despite_senders() {
     let drops = Arc::new(AtomicUsize::new(0));
@@ -350,6 +356,7 @@ fn waiting_receivers_are_served_in_fifo_order() {
     });
 }
 
+/// Waiting senders are served in arrival order, and a later `try_send` does not overtake them.
 #[test]
 fn waiting_senders_are_served_in_fifo_order_without_barging() {
     cede::run(|| {
@@ -362,13 +369,17 @@ fn waiting_senders_are_served_in_fifo_order_without_barging() {
             }
             yield_now();
             for n in 0..capacity + 4 {
-                assert!(n > 3 || matches!(sender.try_send(99), Err(TrySendError::Full(99))), "they were first");
+                assert!(
+                    n > 3 || matches!(sender.try_send(99), Err(TrySendError::Full(99))),
+                    "the waiting senders were first"
+                );
                 assert_eq!(receiver.recv(), Ok(n), "capacity {capacity}");
             }
         }
     });
 }
 
+/// A message sent while a receiver waits is handed off to it: a later `try_recv` finds the channel empty.
 #[test]
 fn late_receiver_does_not_take_a_handed_off_message() {
     cede::run(|| {
@@ -377,7 +388,11 @@ fn late_receiver_does_not_take_a_handed_off_message() {
         let mut waiting = spawn(move || inner.recv());
         yield_now();
         sender.send(1).unwrap();
-        assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty), "it was handed over, not left lying");
+        assert_eq!(
+            receiver.try_recv(),
+            Err(TryRecvError::Empty),
+            "the message was handed off, not left in the channel"
+        );
         assert_eq!(waiting.join().unwrap(), Ok(1));
     });
 }
@@ -396,7 +411,7 @@ fn timeouts_end_waits_and_give_messages_back() {
         assert_eq!(cede::time::now() - start, 4 * SECOND);
         let mut sending = spawn(move || (sender.send_timeout(3, SECOND), sender.send_timeout(4, Duration::MAX)));
         cede::time::sleep(SECOND / 2).unwrap();
-        assert_eq!(receiver.recv_timeout(Duration::ZERO), Ok(3), "what is there needs no time");
+        assert_eq!(receiver.recv_timeout(Duration::ZERO), Ok(3), "a message that is there needs no time");
         assert_eq!(receiver.recv_timeout(Duration::MAX), Ok(4));
         assert_eq!(sending.join().unwrap(), (Ok(()), Ok(())));
     });
@@ -411,7 +426,7 @@ fn timeouts_end_waits_of_threads() {
     assert_eq!(sender.send_timeout(2, 2 * MS), Err(SendTimeoutError::Timeout(2)));
     assert!(start.elapsed() >= 4 * MS, "never early");
     assert_eq!(receiver.recv_timeout(SECOND), Ok(1));
-    assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty), "what timed out was not sent");
+    assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty), "a send that timed out sent nothing");
 }
 
 #[test]
@@ -522,7 +537,7 @@ fn an_unbounded_send_never_gives_up_the_turn() {
         let (sender, receiver) = unbounded();
         let other = spawn(|| ());
         (0..20_000).for_each(|n| sender.send(n).unwrap());
-        assert!(!other.is_finished(), "what the sender had borrowed would be in its way");
+        assert!(!other.is_finished(), "the other task must not run: it would meet what the sender has borrowed");
         drop(receiver);
     });
 }
@@ -547,6 +562,8 @@ fn a59_a_cancelled_receiver_loses_no_message() {
     });
 }
 
+/// A receiver that is cancelled after a message was handed off to it still returns the message. Its next wait is
+/// cancelled.
 #[test]
 fn receiver_cancelled_after_the_hand_off_keeps_the_message() {
     cede::run(|| {
@@ -570,7 +587,7 @@ fn a_cancelled_sender_has_its_message_back_or_it_was_received() {
         yield_now();
         cancelled.cancel();
         yield_now();
-        assert_eq!(receiver.recv(), Ok(2), "who was cancelled is passed over");
+        assert_eq!(receiver.recv(), Ok(2), "a cancelled sender is skipped");
         assert_eq!(cancelled.join().unwrap(), Err(SendError::Cancelled(1)));
         assert_eq!(second.join().unwrap(), Ok(()));
         let (sender, receiver) = rendezvous();
@@ -632,11 +649,13 @@ fn the_end_of_main_ends_waits_and_messages_are_dropped() {
         std::mem::forget(_keeps_it_open);
     });
     assert_eq!(ends.borrow().len(), 2);
-    assert_eq!(drops.load(Relaxed), 2, "one was in the channel, one in the hand of its sender");
+    assert_eq!(drops.load(Relaxed), 2, "one was in the channel, one held by its waiting sender");
 }
 
 // Panics, destructors, sections, forgetting.
 
+/// In a destructor that runs during a panic, channel operations that need no wait succeed, and operations that would
+/// have to wait return `Cancelled`.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn destructor_in_a_panic_uses_channels_only_without_waiting() {
@@ -686,6 +705,7 @@ fn a_message_whose_destructor_panics_harms_no_other() {
     assert!(matches!(sender.send(Bomb(Arc::new(AtomicUsize::new(5)))), Err(SendError::Disconnected(_))));
 }
 
+/// A receiver is unwound after a message was handed off to it: the message goes to the next receiver.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn unwound_receiver_passes_its_granted_message_on() {
@@ -710,11 +730,16 @@ fn unwound_receiver_passes_its_granted_message_on() {
             yield_now();
         })
         .unwrap();
-    assert_eq!(receiver.try_recv(), Ok(1), "it was handed to one who could not return it");
-    assert_eq!(sender.try_send(2), Err(TrySendError::Full(2)), "and whose place in line went with it");
+    assert_eq!(receiver.try_recv(), Ok(1), "the message of the unwound receiver came back");
+    assert_eq!(
+        sender.try_send(2),
+        Err(TrySendError::Full(2)),
+        "and the unwound receiver is no longer in the wait queue"
+    );
 }
 
-/// Two messages are sent while a receiver waits: it is handed the first, is unwound, and gives it back to the front.
+/// Two messages are sent while a receiver waits: the first is handed off to it. The receiver is unwound, and the message
+/// returns to the front of the channel.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn message_of_an_unwound_receiver_goes_back_to_the_front() {
@@ -771,11 +796,11 @@ fn a_wait_inside_no_suspend_panics_before_anything_is_lost() {
         let error = task.join().unwrap_err().to_string();
         assert!(error.contains("cannot wait or yield inside a no_suspend section"), "{error}");
         sender.send(1).unwrap();
-        assert_eq!(receiver.try_recv(), Ok(1), "nobody is in line any more");
+        assert_eq!(receiver.try_recv(), Ok(1), "no waiter is left in the queue");
         assert_eq!(
             cede::no_suspend(|| (sender.send(2), receiver.recv())),
             (Ok(()), Ok(2)),
-            "what needs no wait may be done"
+            "an operation that needs no wait is allowed"
         );
     });
 }
@@ -793,6 +818,7 @@ fn forgotten_ends_keep_the_channel_open() {
     assert_eq!((sender.try_send(1), sender.try_send(2)), (Ok(()), Err(TrySendError::Full(2))));
 }
 
+/// A receiver that its run abandoned stays in the wait queue. Later messages skip it.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn abandoned_receiver_never_gets_a_message() {
@@ -803,7 +829,7 @@ fn abandoned_receiver_never_gets_a_message() {
         .run(move || {
             spawn(move || {
                 loop {
-                    // It swallows its cancel and its unwinding, and stays in line.
+                    // It swallows its cancel and its unwinding, and stays in the wait queue.
                     let swallow = || loop {
                         let _ = behind.recv();
                     };
@@ -816,7 +842,7 @@ fn abandoned_receiver_never_gets_a_message() {
         .unwrap();
     for n in 0..3 {
         sender.send(n).unwrap();
-        assert_eq!(receiver.try_recv(), Ok(n), "it was not handed to somebody who will never run");
+        assert_eq!(receiver.try_recv(), Ok(n), "it was not handed off to a task that never runs");
     }
     cede::run(|| {
         sender.send(9).unwrap();
@@ -847,6 +873,7 @@ fn a80_deadlock_over_channels_names_tasks_and_reasons() {
     assert!(text.contains("task 'writer' waits for a receiver"), "{text}");
 }
 
+/// A run whose only task waits for a message is not deadlocked while another thread holds a sender.
 #[test]
 fn recv_is_no_deadlock_while_another_thread_may_send() {
     let (sender, receiver) = bounded(1);

@@ -21,7 +21,7 @@ fn bomb<T: 'static>(seconds: u64) -> JoinHandle<Result<T, Cancelled>> {
     })
 }
 
-/// A task that sleeps, and when it is cancelled takes a second to clean up.
+/// A task that sleeps, and takes a second to clean up when it is cancelled.
 fn careful(log: &Log, seconds: u64) -> JoinHandle<&'static str> {
     let log = log.clone();
     spawn(move || {
@@ -34,8 +34,10 @@ fn careful(log: &Log, seconds: u64) -> JoinHandle<&'static str> {
     })
 }
 
-// ---- gather and its kin
+// ---- join_all, gather, try_join_all, join!
 
+/// `join_all`, `gather`, `try_join_all` and `join!` wait for their tasks at the same time, and return the results in
+/// the order of the handles.
 #[test]
 fn a26_join_all_gather_join_return_results_in_handle_order() {
     paused(|| {
@@ -63,11 +65,11 @@ fn a27_try_join_all_ends_at_the_first_error() {
             inner.add("slow");
             Ok(())
         });
-        // The first in time counts, not the first in place.
+        // The error that comes first in time counts, not the first in the list.
         let error = try_join_all([slow, bomb(2), bomb(1)]).unwrap_err();
         let (place, first) = &error.failures[0];
         assert_eq!((*place, first.to_string().as_str(), since(start)), (2, "the task panicked: bang", 1));
-        // asyncio's gather lets the rest go on. Here they were cancelled and awaited.
+        // asyncio's gather lets the rest go on. Here the rest is cancelled and awaited.
         sleep(s(4)).unwrap();
         assert_eq!(outer.take(), [""; 0]);
     });
@@ -88,6 +90,8 @@ fn a28_errors_and_cancels_are_at_the_place_of_their_task() {
     });
 }
 
+/// Cancelling a task that waits in `join_all`, `join!`, `race` or `try_join_all` cancels all children and waits for
+/// them. The next wait of the task is still cancelled.
 #[test]
 fn a29_cancelled_join_all_cancels_and_awaits_children() {
     type Combinator = fn(Vec<JoinHandle<&'static str>>) -> String;
@@ -116,19 +120,20 @@ fn a29_cancelled_join_all_cancels_and_awaits_children() {
             let inner = log.clone();
             let mut waiter = spawn(move || {
                 let told = combinator((0..3).map(|_| careful(&inner, 9)).collect());
-                assert_eq!(park("more"), Err(Cancelled), "{name}: the cancel is not swallowed");
+                assert_eq!(park("more"), Err(Cancelled), "{name}: the next wait is cancelled too");
                 told
             });
             sleep(s(2)).unwrap();
             waiter.cancel();
             assert_eq!(waiter.join().unwrap(), expected, "{name}");
-            // What try_join_all waits for here are tasks around them, which do not pass a cancel on.
+            // try_join_all waits for tasks around the children here, and these do not pass a cancel on.
             let cleaned = if name == "try_join_all" { (0, 2) } else { (3, 3) };
             assert_eq!((log.take().len(), since(start)), cleaned, "{name}");
         });
     }
 }
 
+/// A deadline around `gather` cancels all children and waits for them, like a cancel.
 #[test]
 fn a29_deadline_around_join_all_cancels_and_awaits_children() {
     paused(|| {
@@ -145,6 +150,7 @@ fn park_until_now() -> bool {
     task::park_until("nothing", now()).is_ok()
 }
 
+/// A child that had ended before the waiter of `gather` was cancelled keeps its result.
 #[test]
 fn a29_cancelled_join_all_keeps_results_that_were_ready() {
     paused(|| {
@@ -187,9 +193,10 @@ fn a31_nothing_gathers_to_nothing() {
         assert!(try_join_all(none()).unwrap().is_empty());
         assert_eq!(as_completed(none()).count(), 0);
     });
-    // Python runs a coroutine that is given twice once; a handle cannot be given twice.
+    // Python runs a coroutine once that is passed twice. A handle cannot be passed twice.
 }
 
+/// At the first error `try_join_all` cancels the rest and waits for it. The error holds every value and every failure.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn try_join_all_error_awaits_the_rest_and_keeps_every_result() {
@@ -221,6 +228,8 @@ fn try_join_all_error_awaits_the_rest_and_keeps_every_result() {
     });
 }
 
+/// A task that never ran because `try_join_all` cancelled it is not listed as a failure. A task that was cancelled by
+/// other code is.
 #[test]
 fn try_join_all_does_not_list_tasks_that_it_cancelled_unrun() {
     cede::run(|| {
@@ -228,7 +237,7 @@ fn try_join_all_does_not_list_tasks_that_it_cancelled_unrun() {
         yield_now();
         let error = try_join_all([failed, spawn(|| unreachable!("it never runs"))]).unwrap_err();
         assert_eq!(error.to_string(), "task 0 failed: at once");
-        // One that was cancelled by somebody else is one.
+        // A task that other code cancelled is a failure.
         let gone = spawn(|| Ok::<u8, &str>(1));
         gone.cancel();
         let error = try_join_all([gone, spawn(|| Ok(2))]).unwrap_err();
@@ -238,6 +247,7 @@ fn try_join_all_does_not_list_tasks_that_it_cancelled_unrun() {
 
 // ---- race
 
+/// The first task to end wins. The losers are cancelled and awaited, and their results are returned.
 #[test]
 fn race_first_to_end_wins_and_losers_are_awaited() {
     paused(|| {
@@ -250,6 +260,7 @@ fn race_first_to_end_wins_and_losers_are_awaited() {
     });
 }
 
+/// A panic counts as an end. A race without tasks panics, since it would never end.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn race_may_be_won_by_a_panic_and_refuses_an_empty_list() {
@@ -263,6 +274,8 @@ fn race_may_be_won_by_a_panic_and_refuses_an_empty_list() {
 
 // ---- wait
 
+/// `wait` with `When::All` lists the tasks in the order of their ends, raises no panic of a task, and leaves the
+/// results to `join`.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a32_wait_all_lists_tasks_in_the_order_of_their_ends() {
@@ -281,15 +294,16 @@ fn a33_wait_for_the_first() {
         let mut handles = [sleeper(9, 0), sleeper(1, 0), sleeper(9, 0)];
         let waited = wait(&mut handles, When::First, None).unwrap();
         assert_eq!((waited.done, waited.pending, since(start)), (vec![1], vec![0, 2], 1));
-        assert!(!handles[0].is_finished(), "the others go on");
+        assert!(!handles[0].is_finished(), "the other tasks go on");
         let waited = wait(&mut handles, When::First, None).unwrap();
         assert_eq!((waited.done, since(start)), (vec![1], 1), "it has ended already");
-        // Both that end at the same moment are told of.
+        // Both tasks that end at the same moment are listed.
         let mut both = [sleeper(1, 0), sleeper(1, 0)];
         assert_eq!(wait(&mut both, When::First, None).unwrap().done, [0, 1]);
     });
 }
 
+/// `wait` with `When::FirstError` returns at the first panic. A returned value or a cancelled task does not end it.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a34_wait_first_error_ignores_values_and_cancels() {
@@ -314,7 +328,7 @@ fn a35_wait_timeout_is_no_error_and_cancels_no_task() {
         assert_eq!((waited.done, waited.pending, since(start)), (vec![1], vec![0], 2));
         assert!(wait(&mut handles[..1], When::All, Some(s(0))).unwrap().done.is_empty());
         assert_eq!(handles[0].join().unwrap(), Ok("a"));
-        assert_eq!(wait(&mut handles, When::All, Some(s(0))).unwrap().done, [1, 0], "what has ended counts");
+        assert_eq!(wait(&mut handles, When::All, Some(s(0))).unwrap().done, [1, 0], "tasks that have ended are listed");
     });
 }
 
@@ -331,7 +345,7 @@ fn a35_a_wait_of_no_time_still_gives_up_its_turn() {
         });
         rounds(3);
         poller.cancel();
-        assert!(poller.join().is_ok(), "it hears its cancel");
+        assert!(poller.join().is_ok(), "its cancel ends it");
     });
 }
 
@@ -368,25 +382,28 @@ fn a44_as_completed_yields_tasks_in_the_order_of_their_ends() {
             .map(|task| (since(start), task.place, task.result.map_or('!', Result::unwrap)))
             .collect();
         assert_eq!(log, [(1, 1, 'a'), (2, 3, 'b'), (3, 0, 'c'), (4, 2, '!')]);
-        // Those that had ended before come first, in the order in which they did.
+        // Tasks that had ended before come first, in the order of their ends.
         let ended = [sleeper(2, ()), sleeper(3, ()), sleeper(9, ()), sleeper(1, ())];
         sleep(s(5)).unwrap();
         assert_eq!(as_completed(ended).map(|task| task.place).collect::<Vec<_>>(), [3, 0, 1, 2]);
     });
 }
 
+/// A deadline around `as_completed` ends the iteration with one error. `into_pending` returns the handles of the tasks
+/// that have not ended.
 #[test]
 fn a45_as_completed_deadline_ends_it_and_returns_the_rest() {
     paused(|| {
         let mut tasks = as_completed([sleeper(9, 'a'), sleeper(1, 'b'), sleeper(8, 'c')]);
         let late = timeout(s(2), || tasks.by_ref().map(|task| (task.place, task.result.is_ok())).collect::<Vec<_>>());
         assert_eq!(late.unwrap_err().into_value(), [(1, true), (0, false)]);
-        assert!(tasks.next().is_none(), "it is over");
+        assert!(tasks.next().is_none(), "the iteration is over");
         let rest: Vec<_> = tasks.into_pending().into_iter().map(|(place, mut task)| (place, task.join())).collect();
         assert_eq!(format!("{rest:?}"), "[(0, Ok(Ok('a'))), (2, Ok(Ok('c')))]");
     });
 }
 
+/// Dropping `as_completed` detaches its tasks, and their ends wake no task.
 #[test]
 fn as_completed_dropped_detaches_its_tasks() {
     let drops = Drops::default();
@@ -399,7 +416,7 @@ fn as_completed_dropped_detaches_its_tasks() {
         assert_eq!(some.next().unwrap().place, 0);
         drop(some);
         sleep(s(1)).unwrap();
-        assert_eq!(drops.count(), 0, "they go on");
+        assert_eq!(drops.count(), 0, "the tasks go on");
         sleep(s(4)).unwrap();
         assert_eq!(drops.count(), 2);
     });

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 // ---- A62, A63: Event
 
+/// Setting an event wakes all waiters. The event stays set until `clear`.
 #[test]
 fn a62_event_set_wakes_all_waiters_and_stays_set() {
     cede::run(|| {
@@ -80,6 +81,8 @@ fn a65_semaphore_limits_its_holders_and_is_fifo() {
     });
 }
 
+/// `add_permits` returns an error and adds no permit if the semaphore would exceed its bound. A forgotten permit may be
+/// added again.
 #[test]
 fn a65_adding_permits_above_the_bound_adds_none() {
     let semaphore = Semaphore::bounded(2);
@@ -88,7 +91,7 @@ fn a65_adding_permits_above_the_bound_adds_none() {
     assert_eq!(error.to_string(), "cannot add 1 permits: there are 2 (with those in use), and there may be 2");
     drop(permit);
     assert_eq!(semaphore.available_permits(), 2);
-    // One that was forgotten may be added again.
+    // A forgotten permit may be added again.
     semaphore.acquire_many(2).unwrap().forget();
     assert_eq!(semaphore.available_permits(), 0);
     semaphore.add_permits(1).unwrap();
@@ -105,6 +108,7 @@ fn a65_acquiring_more_than_the_bound_panics_at_once() {
     assert_eq!(text, "3 permits of a semaphore are wanted that has never more than 2");
 }
 
+/// A request for many permits is not overtaken by smaller ones. When it is cancelled, the smaller ones are granted.
 #[test]
 fn a65_large_request_is_not_overtaken_until_it_gives_up() {
     cede::run(|| {
@@ -117,10 +121,10 @@ fn a65_large_request_is_not_overtaken_until_it_gives_up() {
         let (mut large, mut small) = (take(3), take(1));
         rounds(2);
         assert_eq!((small.state(), semaphore.available_permits()), (TaskState::Waiting("a semaphore".into()), 1));
-        assert!(semaphore.try_acquire().is_none(), "not before those who wait");
+        assert!(semaphore.try_acquire().is_none(), "not before the waiting tasks");
         large.cancel();
         assert_eq!((large.join().unwrap(), small.join().unwrap()), (Err(Cancelled), Ok(1)));
-        // And in its turn the large one gets all.
+        // When it is first in the queue, the large request gets all permits.
         let (mut large, mut small) = (take(3), take(1));
         yield_now();
         drop(held);
@@ -129,6 +133,7 @@ fn a65_large_request_is_not_overtaken_until_it_gives_up() {
     });
 }
 
+/// Permits that were granted to a task which is unwound go back to the semaphore.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a65_permits_granted_to_an_unwound_task_are_passed_on() {
@@ -221,7 +226,7 @@ fn a66_an_aborted_barrier_is_broken_for_all_until_it_is_reset() {
         barrier.reset();
         let mut tasks = [wait(), wait()];
         yield_now();
-        // Those who wait are told; those who come meanwhile are of the next round.
+        // The waiters get the error. A task that arrives after the abort belongs to the next round.
         barrier.reset();
         let mut next = [wait(), wait(), wait()];
         assert!(tasks.iter_mut().all(|task| task.join().unwrap() == Err(BarrierError::Broken)));

@@ -1,4 +1,4 @@
-//! The generator protocol, row by row: the ids are those of the table in ARCHITECTURE.md, whose left column is Python's
+//! The generator protocol, row by row. The ids are those of the table in ARCHITECTURE.md, whose left column is Python's
 //! behaviour.
 
 mod common;
@@ -38,7 +38,7 @@ impl Drop for AtEnd {
     }
 }
 
-/// A thrown error with an identity, to see that it comes back as itself.
+/// A thrown error with an identity, to check that the same error comes back.
 #[derive(Debug)]
 struct Trouble(u32);
 
@@ -50,7 +50,7 @@ impl fmt::Display for Trouble {
 
 impl Error for Trouble {}
 
-/// Yields what it is sent, starting with 0.
+/// A generator that yields 0, and then each value that it is sent.
 fn echo() -> Generator<u32, u32> {
     Generator::new(|y| {
         let mut value = 0;
@@ -60,6 +60,7 @@ fn echo() -> Generator<u32, u32> {
     })
 }
 
+/// Creating a generator runs nothing. The first `next` runs the body to its first yield.
 #[test]
 fn g01_body_starts_at_the_first_next_and_runs_to_a_yield() {
     let log = Log::default();
@@ -77,7 +78,7 @@ fn g01_body_starts_at_the_first_next_and_runs_to_a_yield() {
 #[test]
 fn g02_send_before_start_gives_the_value_back_and_harms_nothing() {
     let mut g = echo();
-    let Err(SendError::NotStarted(value)) = g.send(5) else { panic!("sent to a generator that waits nowhere") };
+    let Err(SendError::NotStarted(value)) = g.send(5) else { panic!("sent to a generator that has not started") };
     assert_eq!(value, 5);
     assert_eq!(g.state(), State::Created);
     assert_eq!(g.start(), CoroutineState::Yielded(0));
@@ -96,6 +97,7 @@ fn g03_next_is_send_of_nothing() {
     assert_eq!(b.send(()).unwrap(), CoroutineState::Complete(()));
 }
 
+/// The sent value is what the pending yield returns, and `send` returns the next yielded item.
 #[test]
 fn g04_send_resumes_the_yield_and_returns_the_next_item() {
     let mut g = echo();
@@ -116,6 +118,7 @@ fn g04_values_of_every_size_cross_the_switch() {
     assert_eq!(g.send("def".into()).unwrap(), CoroutineState::Complete("abcdef".into()));
 }
 
+/// The return value comes out once. After that, `send` returns its value back as `Finished`, and `next` returns `None`.
 #[test]
 fn g05_return_value_comes_once_then_it_is_finished() {
     let mut g = Generator::new(|y: &Yielder<u32, u32>| {
@@ -132,6 +135,7 @@ fn g05_return_value_comes_once_then_it_is_finished() {
     assert_eq!((g.next(), g.next()), (None, None));
 }
 
+/// A panic of the body reaches the resumer, and the generator is finished.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn g06_panic_reaches_the_resumer_and_finishes_the_generator() {
@@ -145,6 +149,7 @@ fn g06_panic_reaches_the_resumer_and_finishes_the_generator() {
     assert_eq!(g.next(), None);
 }
 
+/// The end of an inner generator that the body drives itself does not end the outer one.
 #[test]
 fn g07_end_of_an_inner_generator_does_not_end_the_outer() {
     let mut outer = Generator::new(|y| {
@@ -180,6 +185,7 @@ fn g08_a_body_may_return_on_a_thrown_error() {
     );
 }
 
+/// `throw` before the first resume returns the error, drops the captures, and never runs the body.
 #[test]
 fn g09_throw_before_the_start_returns_it_and_runs_nothing() {
     let log = Log::default();
@@ -219,13 +225,14 @@ fn g11_an_unhandled_throw_comes_back_out_as_itself() {
     assert_eq!(log.take(), ["cleanup"]);
     assert_eq!(g.state(), State::Finished);
 
-    // Put back by value: the same.
+    // The same with an error that is raised again by value.
     let mut g = Generator::new(|y: &Yielder<u32>| -> () { y.rethrow(y.try_yield(1).unwrap_err()) });
     g.next();
     assert!(g.throw(Trouble(12)).unwrap_err().into_inner().is::<Trouble>());
     assert_eq!(g.state(), State::Finished);
 }
 
+/// A body that catches the unwinding of a `throw` has handled the error, and goes on.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn g11_body_that_catches_a_throws_unwinding_has_handled_it() {
@@ -255,6 +262,7 @@ fn g12_close_runs_the_cleanup_and_finishes() {
     assert_eq!(g.next(), None);
 }
 
+/// `close` before the start, after the end, or for the second time runs nothing.
 #[test]
 fn g13_close_unstarted_finished_or_twice_does_nothing() {
     let log = Log::default();
@@ -288,11 +296,12 @@ fn g14_yielding_instead_of_ending_is_reported_with_the_value() {
     });
     g.next();
     let Err(CloseError::Ignored(2)) = g.close() else { panic!("the yielded value is lost") };
-    // It is still suspended, and can be used.
+    // The generator is still suspended, and can be used.
     assert_eq!(g.state(), State::Suspended);
     assert_eq!(g.send(()).unwrap(), CoroutineState::Complete("end"));
 }
 
+/// `close` reports a body that catches its unwinding and yields again, with the yielded item.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn g14_body_that_swallows_its_unwinding_and_yields_is_reported() {
@@ -342,7 +351,7 @@ fn g16_close_returns_what_the_body_returned() {
 
 #[test]
 fn g17_a_generator_cannot_be_resumed_by_its_own_body() {
-    // `&mut self` refuses it at compile time; who gets around that with a RefCell meets its error, not two runs at once.
+    // `&mut self` refuses it at compile time. A RefCell that evades this returns its own borrow error.
     let own: Rc<RefCell<Option<Generator<bool>>>> = Rc::default();
     let weak = Rc::downgrade(&own);
     *own.borrow_mut() = Some(Generator::new(move |y| {
@@ -351,7 +360,7 @@ fn g17_a_generator_cannot_be_resumed_by_its_own_body() {
     assert_eq!(own.borrow_mut().as_mut().unwrap().next(), Some(true));
 }
 
-/// Yields "i1", then what it was sent; returns the second value sent.
+/// A generator that yields "i1", then the first value sent, and returns the second.
 fn inner() -> Generator<String, String, String> {
     Generator::new(|y| {
         let a = y.yield_("i1".into());
@@ -360,6 +369,7 @@ fn inner() -> Generator<String, String, String> {
     })
 }
 
+/// `yield_from` passes items out and sent values in, and returns what the inner generator returned.
 #[test]
 fn g18_yield_from_passes_yields_sends_and_the_return_value() {
     let mut outer = Generator::new(|y| {
@@ -372,6 +382,7 @@ fn g18_yield_from_passes_yields_sends_and_the_return_value() {
     assert_eq!(outer.send("C".into()).unwrap(), CoroutineState::Complete(()));
 }
 
+/// `yield_from` continues a started generator, and a generator that itself delegates.
 #[test]
 fn g18_yield_from_continues_a_started_generator() {
     let mut middle = Generator::new(|y| {
@@ -387,6 +398,7 @@ fn g18_yield_from_continues_a_started_generator() {
     assert_eq!(outer.collect::<Vec<_>>(), [0, 2, 3, 4, 5]);
 }
 
+/// `yield_from` of a finished generator returns its kept return value, or panics if that was taken.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn g18_yield_from_finished_returns_the_kept_value_or_panics() {
@@ -441,6 +453,8 @@ fn g20_close_of_the_outer_closes_the_inner_first() {
     assert_eq!(log.take(), ["inner", "middle", "outer"]);
 }
 
+/// An inner generator that returns a value when it is closed does not let the outer one continue: `try_yield_from`
+/// returns `Closed`.
 #[test]
 fn g20_inner_that_returns_when_closed_still_closes_the_outer() {
     let log = Log::default();
@@ -467,7 +481,7 @@ fn g21_throw_goes_to_the_innermost_and_then_outwards() {
     outer.next();
     assert_eq!(outer.throw(Trouble(1)).unwrap(), CoroutineState::Yielded("inner caught".into()));
 
-    // What the inner does not handle arrives at the outer's yield_from.
+    // An error that the inner generator does not handle arrives at the outer's yield_from.
     let mut outer =
         Generator::new(|y: &Yielder<String>| match y.try_yield_from(Generator::new(|y| y.yield_("inner".into()))) {
             Err(Interrupt::Thrown(error)) => y.yield_(format!("outer caught {error}")),
@@ -476,7 +490,7 @@ fn g21_throw_goes_to_the_innermost_and_then_outwards() {
     outer.next();
     assert_eq!(outer.throw(Trouble(2)).unwrap(), CoroutineState::Yielded("outer caught trouble 2".into()));
 
-    // And what nobody handles comes out.
+    // An error that neither handles comes out.
     let mut outer = Generator::new(|y| y.yield_from(Generator::new(|y| y.yield_(1))));
     outer.next();
     assert!(outer.throw(Trouble(3)).unwrap_err().into_inner().is::<Trouble>());
@@ -547,7 +561,7 @@ fn g23_states() {
     assert_eq!(g.state(), State::Suspended);
     g.next();
     assert_eq!(g.state(), State::Finished);
-    // Running is not a state that anybody could see: who resumes has borrowed the generator.
+    // No code can observe a running state: the resumer has borrowed the generator.
 }
 
 #[test]
@@ -600,7 +614,7 @@ fn g26_delegation_and_recursion_nest_deeply() {
         Generator::new(move |y| if depth > 0 { y.yield_from(nested(depth - 1)) } else { y.yield_all([7, 8]) })
     }
     assert_eq!(nested(800).collect::<Vec<_>>(), [7, 8]);
-    // Dropped in the middle, 800 bodies are closed without a recursion of ours.
+    // Dropped in the middle, 800 bodies are closed without recursion in the library.
     let mut g = nested(800);
     assert_eq!(g.next(), Some(7));
     drop(g);
@@ -612,6 +626,7 @@ fn g26_delegation_and_recursion_nest_deeply() {
     assert_eq!((g.next(), g.next()), (Some(9), None));
 }
 
+/// An error that is raised while a thrown one is handled keeps the thrown one as its source.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn g27_error_raised_in_a_handler_keeps_the_thrown_as_source() {
@@ -657,6 +672,7 @@ fn starting_twice_is_refused_by_name() {
     assert_eq!(text, "cannot start generator 'twice': it has been started");
 }
 
+/// A destructor of a panicking consumer may resume a generator to its end.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn generator_resumed_while_its_consumer_panics_works() {
@@ -676,6 +692,7 @@ fn generator_resumed_while_its_consumer_panics_works() {
     assert_eq!((text.as_str(), sum.get()), ("consumer", 6));
 }
 
+/// A generator that yields again when it is dropped is abandoned after one try, and so is one that delegates to it.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn d1_generator_yielding_in_its_drop_is_abandoned_after_one_try() {
@@ -693,7 +710,7 @@ fn d1_generator_yielding_in_its_drop_is_abandoned_after_one_try() {
     alone.next();
     drop(alone);
     assert_eq!(tries.get(), 1);
-    // As a delegate: the outer is left behind with it, and neither is run again.
+    // As a delegate: the outer generator is abandoned with it, and neither is resumed again.
     let inner: Generator<u32, (), ()> = stubborn(&tries);
     let outer_ended = Rc::new(Cell::new(false));
     let ended = Rc::clone(&outer_ended);
@@ -734,6 +751,8 @@ impl fmt::Display for Bomb {
 
 impl Error for Bomb {}
 
+/// A body that is dropped and yields a value whose destructor panics is unwound once only. The panic comes out of the
+/// drop.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn d1_body_yielding_a_bomb_in_its_drop_is_tried_once() {
@@ -787,10 +806,12 @@ fn a_refused_yield_from_leaves_nothing_behind() {
     assert_eq!((g.next(), g.next()), (Some(5), None));
 }
 
+/// A value with a panicking destructor is dropped inside of a chain of delegates: the panic finishes the outer body and
+/// reaches the caller.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn panicking_destructor_in_a_chain_panics_in_the_outer_body() {
-    // Closing drops what the inner returned, and that fails: the outer gets the panic.
+    // Closing drops the inner's return value, whose destructor panics: the outer body gets the panic.
     let mut outer = Generator::new(|y: &Yielder<u32>| {
         y.yield_from(Generator::new(|y: &Yielder<u32>| {
             let _ = y.try_yield(1);
@@ -839,6 +860,7 @@ fn destructors_are_answered_at_once_while_their_body_unwinds() {
     assert_eq!(asked.get(), 3);
 }
 
+/// A body that caught the unwinding of a `throw` may be resumed to its end by a destructor of a panicking consumer.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn body_that_caught_a_throw_is_drained_by_a_panicking_consumer() {
@@ -863,6 +885,7 @@ fn body_that_caught_a_throw_is_drained_by_a_panicking_consumer() {
     assert_eq!(sum.get(), 7);
 }
 
+/// A panic drops a generator, whose body then panics: the second panic ends there, and the first one goes on.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn panic_of_a_body_that_a_panic_drops_is_swallowed() {
@@ -889,11 +912,11 @@ fn an_item_with_a_failing_destructor_costs_no_stack() {
         let _ = catch_unwind(AssertUnwindSafe(|| drop::<cede::Sink<Bomb, ()>>(sink)));
     };
     round();
-    // Other tests of this process make stacks meanwhile and give them back; what a round left behind would stay.
+    // Other tests of this process make stacks and give them back at the same time. A stack that a round leaks would stay.
     let costs_none = || {
         let before = live();
         (0..50).for_each(|_| round());
         live() < before + 40
     };
-    assert!((0..20).any(|_| costs_none()), "each round leaves a stack behind");
+    assert!((0..20).any(|_| costs_none()), "each round leaks a stack");
 }

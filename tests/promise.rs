@@ -1,4 +1,4 @@
-//! Promises: a value that is set once, and waited for by any number.
+//! Promises: a value that is set once, and that any number of waiters may wait for.
 
 mod common;
 
@@ -36,6 +36,7 @@ fn a23_setting_it_twice_is_an_error_that_gives_the_value_back() {
     assert_eq!(promise.set(1), Err(AlreadySet(1)));
 }
 
+/// Setting a promise wakes all waiters. Later waits return at once.
 #[test]
 fn a24_set_wakes_all_waiters_and_later_waits_return_at_once() {
     in_all_worlds(|world| {
@@ -66,7 +67,7 @@ fn a24_waiters_are_woken_in_fifo_order() {
         }
         yield_now();
         promise.set("set").unwrap();
-        assert!(log.borrow().is_empty(), "nobody runs before the one that sets it gives up its turn");
+        assert!(log.borrow().is_empty(), "no waiter runs before the setting task gives up its turn");
         yield_now();
     });
     assert_eq!(*log.borrow(), ["0: set", "1: set", "2: set"]);
@@ -120,7 +121,7 @@ fn a_wait_may_be_limited() {
             assert_eq!(cede::time::now() - start, SECOND);
             assert!(matches!(completion.wait_deadline(start), Err(PromiseError::Timeout)));
             promise.set(1).unwrap();
-            assert_eq!(completion.wait_deadline(start).unwrap(), &1, "what is there needs no time");
+            assert_eq!(completion.wait_deadline(start).unwrap(), &1, "a value that is there needs no time");
         })
         .unwrap();
 }
@@ -141,6 +142,7 @@ fn cancelled_wait_does_not_affect_another_waiter() {
     });
 }
 
+/// Callbacks run from the scheduler in the order in which they were added, never inside of `set` or `on_done`.
 #[test]
 fn a20_callbacks_run_from_the_scheduler_in_order() {
     let log: Log = Rc::default();
@@ -191,7 +193,7 @@ fn a_callback_from_another_thread_wakes_a_worker_that_sleeps() {
         thread::sleep(Duration::from_millis(20));
         promise.set(1).unwrap();
     });
-    // Nothing else ends its sleep.
+    // Only the remote wake ends its sleep.
     let config = Config::new().report_stall(Duration::MAX);
     let value = config.run(|| {
         let (sender, receiver) = cede::sync::channel::bounded(1);
@@ -213,7 +215,7 @@ fn a_callback_may_be_removed_until_it_is_on_its_way() {
         let callback = completion.on_done(move |_| *removed.borrow_mut() += 10);
         assert!(completion.remove_done(callback));
         assert!(!completion.remove_done(callback));
-        assert_eq!(Rc::strong_count(&called), 2, "what it owned is dropped");
+        assert_eq!(Rc::strong_count(&called), 2, "the captures of the callback are dropped");
         drop(promise);
         yield_now();
         assert_eq!(*called.borrow(), 1);
@@ -233,10 +235,10 @@ fn callback_removed_from_another_thread_is_never_called() {
         let inner = completion.clone();
         let remove = move || (inner.remove_done(callback), inner.remove_done(callback));
         assert_eq!(thread::spawn(remove).join().unwrap(), (true, false));
-        assert_eq!(dropped_on.get(), None, "what it owns stays on its thread");
+        assert_eq!(dropped_on.get(), None, "the captures stay on the thread of the callback");
         promise.set(1).unwrap();
         rounds(3);
-        assert_eq!(called.get(), 1, "the others are called");
+        assert_eq!(called.get(), 1, "the other callbacks are called");
     });
     assert_eq!(dropped_on.get(), Some(thread::current().id()));
 }
@@ -282,7 +284,7 @@ fn callback_removed_while_it_is_set_is_called_or_removed() {
             let was_removed = thread.join().unwrap();
             rounds(3);
             assert_ne!(was_removed, ran.get());
-            // The letter is read at the next look around.
+            // The worker takes the remote wake at its next poll.
             let dropped = (0..5000).any(|_| {
                 yield_now();
                 Rc::strong_count(&ran) == 1

@@ -1,4 +1,4 @@
-//! Destructors of what a task leaves behind: they are code of the task's still, so they may wait.
+//! Destructors of a task's result: they still run in the task, so they may wait.
 
 mod common;
 
@@ -10,6 +10,7 @@ use common::rounds;
 use common::witness::{AtEnd, Log};
 use std::time::{Duration, Instant};
 
+/// A wake that arrives while an unwanted result is dropped is kept for the next park.
 #[test]
 fn wake_during_the_drop_of_a_result_is_kept() {
     let log = Log::default();
@@ -19,7 +20,7 @@ fn wake_during_the_drop_of_a_result_is_kept() {
             AtEnd(move || {
                 let me = Unparker::current();
                 spawn(move || me.unpark());
-                yield_now(); // it comes here
+                yield_now(); // the wake arrives here
                 inner.add(format!("{:?}", park("the wake that came before")));
             })
         });
@@ -29,6 +30,8 @@ fn wake_during_the_drop_of_a_result_is_kept() {
     });
 }
 
+/// Results that wait while they are dropped keep their tasks in the scope. A task that reuses the control block is not
+/// cancelled with it.
 #[test]
 fn results_that_wait_in_drop_keep_their_places_in_the_scope() {
     let log = Log::default();
@@ -39,13 +42,13 @@ fn results_that_wait_in_drop_keep_their_places_in_the_scope() {
             let innocent = inner.clone();
             scope(|s| {
                 s.spawn(yield_now); // the first place; ends while the third result is being dropped
-                s.spawn(|| park("for ever").is_err());
+                s.spawn(|| park("the end").is_err());
                 s.spawn(|| AtEnd(|| rounds(3)));
                 rounds(2);
                 let late = inner.clone();
-                s.spawn(move || late.add(format!("late: {:?}", park("for ever"))));
+                s.spawn(move || late.add(format!("late: {:?}", park("the end"))));
                 rounds(5);
-                // It gets the block of the one that was dropped.
+                // This task gets the control block of the task whose result was dropped.
                 spawn(move || innocent.add(format!("innocent: {:?}", sleep(Duration::from_secs(1)))));
                 rounds(2);
                 s.cancel();
@@ -57,6 +60,8 @@ fn results_that_wait_in_drop_keep_their_places_in_the_scope() {
     assert_eq!(outer.take(), ["late: Err(Cancelled)", "innocent: Ok(())"]);
 }
 
+/// A result that yields without end while it is dropped is cancelled at the end of the run, and unwound after the grace
+/// period, like its task.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn result_yielding_in_its_drop_is_cancelled_and_unwound() {
@@ -71,7 +76,7 @@ fn result_yielding_in_its_drop_is_cancelled_and_unwound() {
                     while !is_cancelled() {
                         yield_now();
                     }
-                    told.add("told");
+                    told.add("cancelled");
                 })
             });
             spawn(move || {
@@ -85,9 +90,10 @@ fn result_yielding_in_its_drop_is_cancelled_and_unwound() {
             rounds(2);
         })
         .unwrap();
-    assert_eq!(log.take(), ["told", "unwound"]);
+    assert_eq!(log.take(), ["cancelled", "unwound"]);
 }
 
+/// A result whose destructor never returns is abandoned and named on stderr. In a scope it stops the process.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn result_that_never_drops_is_abandoned_or_stops_its_scope() {
@@ -95,7 +101,7 @@ fn result_that_never_drops_is_abandoned_or_stops_its_scope() {
     let stays = || {
         AtEnd(|| {
             loop {
-                let _ = common::caught(|| park_shielded("for ever"));
+                let _ = common::caught(|| park_shielded("nothing"));
             }
         })
     };

@@ -1,5 +1,5 @@
-//! The end of a run: who is left is cancelled, then unwound after the grace, then left behind and named. The ids are
-//! those of the table in ARCHITECTURE.md.
+//! The end of a run: tasks that have not ended are cancelled, unwound after the grace period, and then abandoned and named on
+//! stderr. The ids are those of the table in ARCHITECTURE.md.
 
 mod common;
 
@@ -23,8 +23,8 @@ fn a04_end_of_main_cancels_and_awaits_all_tasks() {
         let log = inner.clone();
         spawn(move || {
             let _end = log.at_end("first: end");
-            assert!(park("for ever").is_err());
-            // Cleaning up may take turns.
+            assert!(park("the end").is_err());
+            // The clean-up may yield.
             rounds(3);
             log.add("first: cleaned");
         });
@@ -49,7 +49,7 @@ fn a05_run_raises_mains_panic_after_the_shutdown() {
         run(|| -> u32 {
             let log = log.clone();
             spawn(move || {
-                let _ = park("for ever");
+                let _ = park("the end");
                 log.add("swept");
             });
             yield_now();
@@ -71,14 +71,14 @@ fn a_task_that_ignores_its_cancel_is_unwound_after_the_grace() {
         .run(|| {
             let inner = log.clone();
             let yields = spawn(move || -> u32 {
-                let _end = inner.at_end("yields for ever");
+                let _end = inner.at_end("yields endlessly");
                 loop {
                     yield_now();
                 }
             });
             let inner = log.clone();
             let shielded = spawn(move || {
-                let _end = inner.at_end("parks shielded for ever");
+                let _end = inner.at_end("parks shielded endlessly");
                 loop {
                     park_shielded("nothing");
                 }
@@ -105,7 +105,8 @@ fn a_task_that_ignores_its_cancel_is_unwound_after_the_grace() {
     assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
     let mut ends = log.take();
     ends.sort();
-    let expected = ["a generator's body", "parks shielded for ever", "the task around a generator", "yields for ever"];
+    let expected =
+        ["a generator's body", "parks shielded endlessly", "the task around a generator", "yields endlessly"];
     assert_eq!(ends, expected);
     assert_eq!(yields.state(), TaskState::Cancelled);
     assert!(matches!(yields.join(), Err(JoinError::Cancelled)));
@@ -113,6 +114,8 @@ fn a_task_that_ignores_its_cancel_is_unwound_after_the_grace() {
     assert!(matches!(in_a_generator.join(), Err(JoinError::Cancelled)));
 }
 
+/// A task that catches even its unwinding is abandoned and named on stderr 500 ms after the grace period. What it owns
+/// is leaked.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn task_swallowing_its_unwinding_is_abandoned_and_named() {
@@ -146,7 +149,7 @@ fn task_swallowing_its_unwinding_is_abandoned_and_named() {
             .unwrap();
         let took = began.elapsed();
         assert!(took > Duration::from_millis(100) && took < Duration::from_millis(1100), "took {took:?}");
-        assert_eq!(drops.count(), 0, "what a task that was left behind owns stays");
+        assert_eq!(drops.count(), 0, "an abandoned task drops nothing");
         assert!(matches!(left.join(), Err(JoinError::Cancelled)));
         drop((left, parked));
         assert_eq!(run(|| spawn(|| 3).join().unwrap()), 3);
@@ -159,7 +162,7 @@ fn task_swallowing_its_unwinding_is_abandoned_and_named() {
     assert!(told("stubborn") && told("deaf") && text.ends_with("exit code Some(0)"), "{text}");
 }
 
-/// What a task that was left behind holds on its stack may be borrowed from for ever: no other task gets that stack.
+/// The stack of an abandoned task may be borrowed from permanently: no other task gets that stack.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn stack_of_an_abandoned_task_stays_in_use() {
@@ -179,8 +182,8 @@ fn stack_of_an_abandoned_task_stays_in_use() {
     assert!(text.ends_with("exit code Some(0)"), "{text}");
 }
 
-/// A deadlocked run whose main does not return has all tasks unwound, and so has the end of every run. A task that went on
-/// after the first time is not unwound a second time.
+/// All tasks are unwound when main does not return from a deadlock, and again at the end of the run. A task that caught the first
+/// unwinding is not unwound a second time.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn task_that_survives_its_unwinding_is_not_unwound_again() {
@@ -205,6 +208,7 @@ fn task_that_survives_its_unwinding_is_not_unwound_again() {
     assert!(text.contains("unwound 1 times\n") && text.ends_with("exit code Some(0)"), "{text}");
 }
 
+/// A later run neither wakes nor cancels a task that an earlier run on the thread abandoned.
 #[test]
 fn later_run_does_not_wake_an_abandoned_task() {
     let text = in_child("later_run_does_not_wake_an_abandoned_task", || {
@@ -216,9 +220,9 @@ fn later_run_does_not_wake_an_abandoned_task() {
                     .spawn(|| {
                         let _ = caught(|| park_shielded("nothing"));
                         eprintln!("unwound");
-                        let _ = park_until("its cancel is no news", Instant::now());
+                        let _ = park_until("a deadline in the past", Instant::now());
                         park_shielded("nothing, again");
-                        eprintln!("the dead walk");
+                        eprintln!("woken by a later run");
                         let _ = park("and wait");
                     })
                     .unwrap();
@@ -226,7 +230,7 @@ fn later_run_does_not_wake_an_abandoned_task() {
                 left
             })
             .unwrap();
-        // A stubborn wait is not cut short by a cancel; a plain one would be.
+        // A shielded wait is not ended by a cancel, a plain one would be.
         let plain = Config::new()
             .shutdown_grace(Duration::ZERO)
             .run(|| {
@@ -247,7 +251,7 @@ fn later_run_does_not_wake_an_abandoned_task() {
         run(|| rounds(5));
         eprintln!("sound");
     });
-    assert!(text.contains("sound\nexit code Some(0)") && !text.contains("the dead walk"), "{text}");
+    assert!(text.contains("sound\nexit code Some(0)") && !text.contains("woken by a later run"), "{text}");
 }
 
 #[test]
@@ -256,7 +260,7 @@ fn tasks_spawned_during_the_shutdown_never_run() {
     run(|| {
         let (log, drops) = (log.clone(), drops.clone());
         spawn(move || {
-            let _ = park("for ever");
+            let _ = park("the end");
             let captured = drops.value();
             let inner = log.clone();
             let mut child = spawn(move || {
@@ -264,10 +268,10 @@ fn tasks_spawned_during_the_shutdown_never_run() {
                 drop(captured);
             });
             log.add(format!("{:?}", child.join()));
-            // A cancelled wait gives up its turn, in which the child came to its end.
+            // A cancelled wait gives up its turn, and the child ended in that turn.
             log.add(child.state().to_string());
             log.add(drops.count().to_string());
-            // One that nobody waits for, and one from a destructor.
+            // A task that no task joins, and a task from a destructor.
             let (captured, inner) = (drops.value(), log.clone());
             spawn(move || inner.add(format!("ran {}", captured.0.count())));
             let (captured, inner) = (drops.value(), log.clone());
@@ -295,7 +299,7 @@ fn tasks_that_own_handles_in_a_cycle_end_with_the_run() {
             let (captured, handles) = (drops.value(), Rc::clone(&shared));
             let handle = spawn(move || {
                 let _captured = captured;
-                let _ = park("for ever");
+                let _ = park("the end");
                 handles.borrow_mut().pop();
                 let spawns = AtEnd(move || {
                     handles.borrow_mut().push(spawn(|| unreachable!("the run is over")));
@@ -311,6 +315,7 @@ fn tasks_that_own_handles_in_a_cycle_end_with_the_run() {
     assert_eq!((drops.count(), weak.strong_count()), (20, 0));
 }
 
+/// A task that the last callback spawns is dropped, like every task that is spawned at the end of the run.
 #[test]
 fn tasks_spawned_by_the_last_callbacks_are_dropped() {
     let drops = Drops::default();
