@@ -1,4 +1,4 @@
-//! What AddressSanitizer finds on a coroutine's stack: bugs planted on purpose, each in a process of its own.
+//! AddressSanitizer finds bugs on a coroutine's stack: each is planted on purpose and runs in its own process.
 //!
 //! Runs only in a build with the feature `asan` and `-Zsanitizer=address`; `.ci/sanitize` makes one.
 #![cfg(feature = "asan")]
@@ -8,7 +8,7 @@ mod common;
 use cede::{Coroutine, Generator, Suspender, Yielder};
 use common::command;
 
-/// Runs this file's test `name` as a child in which the bug is real, and returns what it printed as it died.
+/// Runs this file's test `name` as a child process in which the bug is real, and returns the output of the child.
 fn report(name: &str, bug: impl FnOnce()) -> Option<String> {
     if std::env::var("CEDE_CHILD").as_deref() == Ok(name) {
         bug();
@@ -86,7 +86,7 @@ fn a_clean_run_is_clean_and_the_runtime_knows_every_switch() {
         });
         assert_eq!(outer.by_ref().take(50).count(), 50);
         let caught = std::panic::catch_unwind(|| {
-            Coroutine::new(|_: &Suspender<(), ()>, ()| panic!("through the seam")).resume(())
+            Coroutine::new(|_: &Suspender<(), ()>, ()| panic!("through the switch")).resume(())
         });
         assert!(caught.is_err());
         return;
@@ -95,7 +95,7 @@ fn a_clean_run_is_clean_and_the_runtime_knows_every_switch() {
     let output = child.args(["--exact", name, "--nocapture"]).env("CEDE_CHILD", name).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
-    // Wrong annotations pass every functional test; this line is all that shows them.
+    // Wrong annotations pass every functional test. Only this line shows them.
     assert!(!text.contains("ASan is ignoring"), "{text}");
 }
 
@@ -131,7 +131,7 @@ fn use_after_return_in_a_generator_in_a_task_is_found() {
     assert!(text.unwrap().contains("AddressSanitizer: stack-use-after-return"));
 }
 
-/// A wrong announcement of a task's last switch leaks its fake stack, and nothing but the memory shows it.
+/// A wrong announcement of a task's last switch leaks its fake stack. Only the memory in use shows the leak.
 #[test]
 #[cfg(not(cede_portable_switch))] // corosensei's own announcement has that leak
 fn ended_tasks_leave_no_fake_stack_behind() {

@@ -1,5 +1,5 @@
-//! The cooperative budget: a task whose calls never wait gives up a turn now and then, whatever it calls, so that it starves
-//! nothing else.
+//! The cooperative budget: a task whose calls complete without waiting yields from time to time, whichever calls it makes, so
+//! that it does not starve timers and other tasks.
 
 mod common;
 
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-/// More calls than the budget is.
+/// More calls than the budget allows.
 const CALLS: usize = 5_000;
 const MS: Duration = Duration::from_millis(1);
 
@@ -146,7 +146,7 @@ fn joins_of_ended_tasks_count() {
     }
 }
 
-/// Timers, deadlines, cancels and wakes from other threads come through, whatever a task loops on.
+/// Timers, deadlines, cancels and remote wakes arrive while a task loops, whichever call it loops on.
 #[test]
 fn task_that_never_waits_starves_no_timer_or_cancel() {
     cede::run(|| {
@@ -171,7 +171,7 @@ fn task_that_never_waits_starves_no_timer_or_cancel() {
             assert!(late.join().unwrap());
             parked.join().unwrap();
             looping.cancel();
-            assert!(looping.join().unwrap(), "{name} starved the others");
+            assert!(looping.join().unwrap(), "{name} starved other tasks");
         }
     });
 }
@@ -200,7 +200,7 @@ fn task_fed_by_a_thread_notices_its_cancel() {
         });
         sleep(MS).unwrap();
         looping.cancel();
-        assert!(looping.join().unwrap(), "it was told before the thread stopped");
+        assert!(looping.join().unwrap(), "the cancel arrived before the thread stopped");
     });
     stop.store(true, SeqCst);
     thread.join().unwrap();
@@ -229,7 +229,7 @@ fn spent_budget_suspends_nothing_that_may_not() {
             });
             assert!(panics.is_err() && !had_its_turn.get());
         }
-        // What could not be given up then is given up now.
+        // The turn that could not be given up inside of the section is given up now.
         *mutex.lock().unwrap() += 1;
         assert!(had_its_turn.get());
         let (inner, done) = (Rc::clone(&mutex), Rc::new(Cell::new(false)));
@@ -244,7 +244,7 @@ fn spent_budget_suspends_nothing_that_may_not() {
     });
 }
 
-/// What needs no wait is done at once, also by the call that gives up its turn: nothing comes in between.
+/// A call that needs no wait completes at once, also if it then gives up its turn: no other task runs before it completes.
 #[test]
 fn call_that_gives_up_its_turn_has_done_its_work() {
     cede::run(|| {
@@ -272,7 +272,7 @@ fn call_that_gives_up_its_turn_has_done_its_work() {
     });
 }
 
-/// A task that ignores its cancel and never waits is unwound where it gives up its turn, and gives back what it has in hand.
+/// A task that ignores its cancel and never waits is unwound where it gives up its turn, and releases what it holds.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn task_unwound_in_a_spent_budget_gives_back_its_lock() {
@@ -410,7 +410,7 @@ fn unpark_from_a_thread_is_kept_over_a_sleep() {
     });
 }
 
-/// An unpark ends a public park only: no wait of the library's is entered for it.
+/// An unpark ends a public park only: it does not make a task ready that waits in another call of the library.
 #[test]
 fn unpark_wakes_no_other_wait() {
     cede::run(|| {

@@ -1,5 +1,5 @@
-//! Cancelling by value: what a wait returns, who hears it, what keeps it off, and what ends all the same. The ids are those of
-//! the table in ARCHITECTURE.md.
+//! Cancelling by value: which waits return `Cancelled`, what a shield protects, and how tasks end that ignore their cancel. The
+//! ids are those of the table in ARCHITECTURE.md.
 
 mod common;
 
@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-// ---- who hears it
+// ---- which waits are cancelled
 
 #[test]
 fn a15_a_task_that_is_cancelled_may_wait_while_it_cleans_up() {
@@ -30,13 +30,15 @@ fn a15_a_task_that_is_cancelled_may_wait_while_it_cleans_up() {
         });
         sleep(s(1)).unwrap();
         task.cancel();
-        assert_eq!(task.join().unwrap(), Err(Cancelled), "after the shield it is heard again");
+        assert_eq!(task.join().unwrap(), Err(Cancelled), "after the shield the cancel ends waits again");
         assert_eq!((log.take(), since(start)), (vec!["Err(Cancelled) Ok(())".to_string()], 3));
     });
 }
 
+/// A task cancelled before its first turn is `Cancelled`, for `join` and for `state`. A task that returns after a
+/// cancelled wait is `Done`, and `join` returns its value.
 #[test]
-fn a16_what_a_cancelled_task_came_to_is_told_by_join_and_by_its_state() {
+fn a16_cancelled_task_join_and_state_tell_how_it_ended() {
     paused(|| {
         let mut unrun = sleeper(9, 1);
         unrun.cancel();
@@ -46,12 +48,12 @@ fn a16_what_a_cancelled_task_came_to_is_told_by_join_and_by_its_state() {
         yield_now();
         told.cancel();
         assert_eq!(told.join().unwrap(), Err(Cancelled));
-        assert_eq!(told.state(), TaskState::Done, "it has ended in its own way");
+        assert_eq!(told.state(), TaskState::Done, "it returned a value");
     });
 }
 
 #[test]
-fn a17_cancelling_a_waiter_does_not_cancel_whom_it_waits_for() {
+fn a17_cancelled_joiner_does_not_cancel_the_joined_task() {
     paused(|| {
         let awaited = Rc::new(RefCell::new(sleeper(5, "v")));
         let inner = Rc::clone(&awaited);
@@ -91,7 +93,7 @@ fn a18_the_reason_of_a_cancel_arrives_and_the_first_one_counts() {
         // A deadline is no cancel.
         assert_eq!(timeout(s(1), || (sleep(s(2)).is_err(), why())).unwrap_err().value, (true, None));
     });
-    // The end of main is a reason, and is told.
+    // The end of main is a reason, and `cancelled` returns it.
     let log = Log::default();
     let inner = log.clone();
     run(move || {
@@ -102,7 +104,7 @@ fn a18_the_reason_of_a_cancel_arrives_and_the_first_one_counts() {
         yield_now();
     });
     assert_eq!(log.take(), ["cancelled: main has ended"]);
-    assert!(task::cancelled().is_none(), "outside of a run nobody is");
+    assert!(task::cancelled().is_none(), "no task is cancelled outside of a run");
 }
 
 #[test]
@@ -123,8 +125,10 @@ fn a19_a_cancel_is_no_panic_and_an_error_of_its_own_type() {
     });
 }
 
+/// Dropping a `cancel_on_drop` handle cancels its task. Joining it, forgetting it or taking the handle out with
+/// `into_inner` does not.
 #[test]
-fn dropping_a_cancel_on_drop_cancels_and_taking_the_handle_out_does_not() {
+fn cancel_on_drop_cancels_when_dropped_not_when_unwrapped() {
     paused(|| {
         let log = Log::default();
         let helper = |name: &'static str| {
@@ -152,7 +156,7 @@ fn dropping_a_cancel_on_drop_cancels_and_taking_the_handle_out_does_not() {
         let mut rest = told[1..].to_vec();
         rest.sort();
         assert_eq!(log, rest);
-        // The combinators take it too, and whoever is cut off in them cancels it.
+        // The combinators accept this handle too.
         assert!(gather([sleeper(1, 7).cancel_on_drop()])[0].is_ok());
     });
 }
@@ -160,13 +164,13 @@ fn dropping_a_cancel_on_drop_cancels_and_taking_the_handle_out_does_not() {
 // ---- shields
 
 #[test]
-fn a43_what_is_shielded_goes_on_and_hears_the_cancel_afterwards() {
+fn a43_shielded_wait_goes_on_and_the_next_is_cancelled() {
     paused(|| {
         let start = now();
         let mut task = spawn(move || {
             let inside = shield(|| {
                 let first = sleep(s(3));
-                assert!(task::is_cancelled() && task::check().is_ok(), "told, but it does not count in here");
+                assert!(task::is_cancelled() && task::check().is_ok(), "cancelled, but the shield keeps it from waits");
                 (first, sleeper(1, "joined").join().is_ok(), park_for(s(1)))
             });
             assert_eq!(task::check(), Err(Cancelled));
@@ -182,8 +186,10 @@ fn park_for(duration: Duration) -> Result<(), Cancelled> {
     task::park_until("a while", now() + duration)
 }
 
+/// Shields nest. A shield keeps the deadlines and scopes around it from the waits inside, but not a deadline that is
+/// opened inside of it.
 #[test]
-fn shields_nest_and_keep_deadlines_and_scopes_around_them_off_but_not_those_inside() {
+fn shield_nested_blocks_outer_limits_but_not_inner_ones() {
     paused(|| {
         let start = now();
         let late = timeout(s(1), || {
@@ -221,18 +227,20 @@ fn a_shield_that_a_panic_leaves_is_closed() {
     });
 }
 
-// ---- what will not end
+// ---- tasks that will not end
 
+/// A task that catches its cancel, its unwinding and every panic delays the return of `run` by less than a second after
+/// the grace period. It is abandoned and named on stderr.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn d1_a_body_that_swallows_everything_keeps_run_for_less_than_a_second_after_the_grace() {
-    let text = in_child("d1_a_body_that_swallows_everything_keeps_run_for_less_than_a_second_after_the_grace", || {
+fn d1_task_swallowing_everything_delays_run_under_a_second() {
+    let text = in_child("d1_task_swallowing_everything_delays_run_under_a_second", || {
         let grace = Duration::from_millis(50);
         let bodies: [(&str, fn()); 5] = [
             ("yields", yield_now),
             ("sleeps", || assert!(sleep(Duration::from_millis(1)).is_ok())),
-            ("shields", || assert!(shield(|| park("nobody")).is_ok())),
-            ("times out", || drop(timeout(Duration::from_millis(1), || park("nobody")))),
+            ("shields", || assert!(shield(|| park("nothing")).is_ok())),
+            ("times out", || drop(timeout(Duration::from_millis(1), || park("nothing")))),
             ("panics", || panic!("again")),
         ];
         std::panic::set_hook(Box::new(|_| {}));
@@ -262,7 +270,7 @@ fn d1_a_body_that_swallows_everything_keeps_run_for_less_than_a_second_after_the
 
 // ---- destructors that wait
 
-/// Does everything that waits, and logs what each told.
+/// Calls every function that waits, and logs what each returned.
 fn wait_in_every_way(log: &Log) {
     let mut told = Vec::new();
     yield_now();
@@ -281,14 +289,16 @@ fn wait_in_every_way(log: &Log) {
     log.add(told.join(" "));
 }
 
+/// A destructor that calls every wait while its task panics neither hangs nor aborts the process: each wait returns at
+/// once.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn d2_a_destructor_that_waits_in_every_way_neither_hangs_nor_aborts_while_its_task_panics() {
-    let name = "d2_a_destructor_that_waits_in_every_way_neither_hangs_nor_aborts_while_its_task_panics";
+fn d2_destructor_waiting_in_a_panic_does_not_hang() {
+    let name = "d2_destructor_waiting_in_a_panic_does_not_hang";
     let text = in_child(name, || {
         let log = Log::default();
         let inner = log.clone();
-        // The wake that park_shielded waits for comes at no time: while the thread panics nothing waits.
+        // No wake for park_shielded is needed: while the thread panics nothing waits.
         paused(move || {
             let mut task = spawn(move || {
                 let _end = AtEnd(move || wait_in_every_way(&inner));
@@ -304,8 +314,9 @@ fn d2_a_destructor_that_waits_in_every_way_neither_hangs_nor_aborts_while_its_ta
     assert!(text.ends_with(expected), "{text}");
 }
 
+/// A destructor that calls every wait in a cancelled task neither hangs nor aborts the process.
 #[test]
-fn d2_a_destructor_that_waits_in_every_way_neither_hangs_nor_aborts_in_a_cancel() {
+fn d2_destructor_waiting_in_a_cancel_does_not_hang() {
     let log = Log::default();
     let inner = log.clone();
     paused(move || {
@@ -321,15 +332,17 @@ fn d2_a_destructor_that_waits_in_every_way_neither_hangs_nor_aborts_in_a_cancel(
         task.cancel();
         assert_eq!(task.join().unwrap(), Err(Cancelled));
     });
-    // A wait that is cut short gives up its turn, in which those it waits for have ended here.
+    // A cancelled wait gives up its turn, and here the awaited tasks end in that turn.
     let told = "Err(Cancelled) Err(Cancelled) Ok(()) Ok(false) Ok(1) Ok(true) [true, true] true true true true";
     assert_eq!(log.take(), [told]);
 }
 
+/// A destructor that calls every wait while its task is unwound at the end of the grace period neither hangs nor aborts
+/// the process.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn d2_a_destructor_that_waits_in_every_way_neither_hangs_nor_aborts_when_its_task_is_unwound_at_the_end() {
-    let name = "d2_a_destructor_that_waits_in_every_way_neither_hangs_nor_aborts_when_its_task_is_unwound_at_the_end";
+fn d2_destructor_waiting_in_a_forced_unwind_does_not_hang() {
+    let name = "d2_destructor_waiting_in_a_forced_unwind_does_not_hang";
     let text = in_child(name, || {
         let log = Log::default();
         let inner = log.clone();
@@ -355,7 +368,7 @@ fn d2_a_destructor_that_waits_in_every_way_neither_hangs_nor_aborts_when_its_tas
 #[test]
 fn d3_a_cancel_poisons_no_mutex_and_bystanders_see_no_panic() {
     let drops = Drops::default();
-    // Each task holds a lock of its own over the wait, which nobody else asks for meanwhile.
+    // Each task holds its own lock over the wait, and no other task asks for that lock.
     let locks: Rc<Vec<Mutex<u32>>> = Rc::new((0..100).map(Mutex::new).collect());
     let panicking = Rc::new(Cell::new(0));
     run(|| {

@@ -1,5 +1,5 @@
-//! Channels, between tasks, threads and across. Which behaviours there are to check was learnt from crossbeam-channel's tests
-//! of its array, list and zero flavours, and from Go's.
+//! Channels, between tasks, between threads, and between tasks and threads. The behaviours to check are taken from the tests of
+//! crossbeam-channel's array, list and zero flavours, and from Go's.
 
 mod common;
 
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Counts those that were dropped.
+/// Counts its drops.
 #[derive(Debug)]
 struct Dropped(Arc<AtomicUsize>);
 
@@ -56,7 +56,7 @@ fn messages_are_received_once_each_in_the_order_they_were_sent() {
 }
 
 #[test]
-fn capacity_length_and_fullness_are_told_by_both_ends() {
+fn capacity_and_length_are_the_same_at_both_ends() {
     let (sender, receiver) = bounded(2);
     let told = |length, full| {
         assert_eq!((sender.len(), receiver.len()), (length, length));
@@ -79,14 +79,14 @@ fn capacity_length_and_fullness_are_told_by_both_ends() {
 }
 
 #[test]
-fn those_who_wait_to_send_do_not_count_as_messages() {
+fn waiting_senders_do_not_count_as_messages() {
     cede::run(|| {
         let (sender, receiver) = bounded(1);
         spawn(move || (0..2).for_each(|n| sender.send(n).unwrap()));
         yield_now();
         assert_eq!(receiver.len(), 1);
         assert_eq!(receiver.recv(), Ok(0));
-        assert_eq!(receiver.len(), 1, "room goes at once to who waits for it");
+        assert_eq!(receiver.len(), 1, "a freed slot goes to the waiting sender at once");
     });
 }
 
@@ -106,8 +106,9 @@ fn try_send_and_try_recv_wait_for_nothing() {
     assert_eq!(sender.try_send(1), Err(TrySendError::Disconnected(1)));
 }
 
+/// In a rendezvous channel `try_send` succeeds only if a receiver waits, and `try_recv` only if a sender waits.
 #[test]
-fn at_capacity_nothing_try_send_needs_a_receiver_that_waits_and_try_recv_a_sender() {
+fn rendezvous_try_send_and_try_recv_need_a_waiter() {
     cede::run(|| {
         let (sender, receiver) = rendezvous();
         let inner = receiver.clone();
@@ -186,8 +187,9 @@ fn a_channel_can_go_through_a_channel() {
     });
 }
 
+/// Iterating by value and by reference ends when the last sender is dropped and all messages are received.
 #[test]
-fn iterators_end_when_the_last_sender_is_gone_and_the_channel_is_empty() {
+fn iterators_end_when_senders_are_gone_and_channel_is_empty() {
     in_all_worlds(|world| {
         let (sender, receiver) = bounded(4);
         let senders: Vec<_> = (0..3)
@@ -224,8 +226,9 @@ fn ends_of_one_channel_know_each_other() {
 
 // Ends: disconnected, closed.
 
+/// Every form of `send` returns its message when the last receiver is dropped, and not before.
 #[test]
-fn a_send_after_the_last_receiver_is_gone_gives_the_message_back() {
+fn send_without_receivers_gives_the_message_back() {
     each_kind(|kind, (sender, receiver)| {
         let second = receiver.clone();
         drop(receiver);
@@ -239,7 +242,7 @@ fn a_send_after_the_last_receiver_is_gone_gives_the_message_back() {
 }
 
 #[test]
-fn what_was_sent_is_received_also_after_the_last_sender_is_gone() {
+fn sent_messages_are_received_after_the_last_sender_drops() {
     let (sender, receiver) = bounded(3);
     (0..3).for_each(|n| sender.send(n).unwrap());
     drop(sender);
@@ -252,7 +255,7 @@ fn what_was_sent_is_received_also_after_the_last_sender_is_gone() {
 }
 
 #[test]
-fn disconnecting_wakes_everybody_who_waits() {
+fn disconnect_wakes_all_waiters() {
     in_all_worlds(|world| {
         let (sender, receiver) = bounded::<i32>(1);
         let receiving: Vec<_> =
@@ -271,8 +274,10 @@ fn disconnecting_wakes_everybody_who_waits() {
     });
 }
 
+/// `close` from either end returns the messages of waiting senders, and leaves messages that were sent before to be
+/// received.
 #[test]
-fn closing_gives_messages_back_to_who_waits_and_leaves_what_was_sent() {
+fn close_returns_waiting_messages_and_keeps_sent_ones() {
     cede::run(|| {
         for closed_by_sender in [true, false] {
             let (sender, receiver) = bounded(1);
@@ -295,7 +300,7 @@ fn closing_gives_messages_back_to_who_waits_and_leaves_what_was_sent() {
 }
 
 #[test]
-fn messages_that_nobody_received_are_dropped_once() {
+fn unreceived_messages_are_dropped_once() {
     in_all_worlds(|world| {
         for (sent, received) in [(0, 0), (100, 0), (100, 37), (100, 100)] {
             let drops = Arc::new(AtomicUsize::new(0));
@@ -315,8 +320,9 @@ fn messages_that_nobody_received_are_dropped_once() {
     });
 }
 
+/// Dropping the last receiver drops the messages in the channel, even if senders remain.
 #[test]
-fn the_last_receiver_takes_the_messages_with_it_though_senders_stay() {
+fn last_receiver_dropped_drops_the_messages_despite_senders() {
     let drops = Arc::new(AtomicUsize::new(0));
     let (sender, receiver) = unbounded();
     sender.send(Dropped(Arc::clone(&drops))).unwrap();
@@ -336,7 +342,7 @@ fn a_message_may_own_the_end_that_it_was_sent_through() {
 // Waiting: order, fairness, time.
 
 #[test]
-fn receivers_are_served_in_the_order_in_which_they_came() {
+fn waiting_receivers_are_served_in_fifo_order() {
     cede::run(|| {
         each_kind(|kind, (sender, receiver)| {
             let mut receiving: Vec<_> =
@@ -350,8 +356,9 @@ fn receivers_are_served_in_the_order_in_which_they_came() {
     });
 }
 
+/// Waiting senders are served in arrival order, and a later `try_send` does not overtake them.
 #[test]
-fn senders_are_served_in_the_order_in_which_they_came_and_nobody_passes_them() {
+fn waiting_senders_are_served_in_fifo_order_without_barging() {
     cede::run(|| {
         for capacity in [0, 1, 2] {
             let (sender, receiver) = bounded(capacity);
@@ -362,22 +369,30 @@ fn senders_are_served_in_the_order_in_which_they_came_and_nobody_passes_them() {
             }
             yield_now();
             for n in 0..capacity + 4 {
-                assert!(n > 3 || matches!(sender.try_send(99), Err(TrySendError::Full(99))), "they were first");
+                assert!(
+                    n > 3 || matches!(sender.try_send(99), Err(TrySendError::Full(99))),
+                    "the waiting senders were first"
+                );
                 assert_eq!(receiver.recv(), Ok(n), "capacity {capacity}");
             }
         }
     });
 }
 
+/// A message sent while a receiver waits is handed off to it: a later `try_recv` finds the channel empty.
 #[test]
-fn a_late_receiver_does_not_take_what_was_handed_to_one_who_waited() {
+fn late_receiver_does_not_take_a_handed_off_message() {
     cede::run(|| {
         let (sender, receiver) = unbounded();
         let inner = receiver.clone();
         let mut waiting = spawn(move || inner.recv());
         yield_now();
         sender.send(1).unwrap();
-        assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty), "it was handed over, not left lying");
+        assert_eq!(
+            receiver.try_recv(),
+            Err(TryRecvError::Empty),
+            "the message was handed off, not left in the channel"
+        );
         assert_eq!(waiting.join().unwrap(), Ok(1));
     });
 }
@@ -396,7 +411,7 @@ fn timeouts_end_waits_and_give_messages_back() {
         assert_eq!(cede::time::now() - start, 4 * SECOND);
         let mut sending = spawn(move || (sender.send_timeout(3, SECOND), sender.send_timeout(4, Duration::MAX)));
         cede::time::sleep(SECOND / 2).unwrap();
-        assert_eq!(receiver.recv_timeout(Duration::ZERO), Ok(3), "what is there needs no time");
+        assert_eq!(receiver.recv_timeout(Duration::ZERO), Ok(3), "a message that is there needs no time");
         assert_eq!(receiver.recv_timeout(Duration::MAX), Ok(4));
         assert_eq!(sending.join().unwrap(), (Ok(()), Ok(())));
     });
@@ -411,11 +426,11 @@ fn timeouts_end_waits_of_threads() {
     assert_eq!(sender.send_timeout(2, 2 * MS), Err(SendTimeoutError::Timeout(2)));
     assert!(start.elapsed() >= 4 * MS, "never early");
     assert_eq!(receiver.recv_timeout(SECOND), Ok(1));
-    assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty), "what timed out was not sent");
+    assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty), "a send that timed out sent nothing");
 }
 
 #[test]
-fn who_gave_up_is_passed_over() {
+fn waiter_that_gave_up_is_skipped() {
     paused(|| {
         let (sender, receiver) = bounded(1);
         let (first, second) = (receiver.clone(), receiver.clone());
@@ -494,7 +509,7 @@ fn one_message_channels_come_and_go() {
 }
 
 #[test]
-fn a_task_that_never_has_to_wait_still_lets_others_have_turns() {
+fn task_that_never_waits_does_not_starve_other_tasks() {
     cede::run(|| {
         let (sender, receiver) = unbounded();
         let turns = Rc::new(RefCell::new(0));
@@ -522,7 +537,7 @@ fn an_unbounded_send_never_gives_up_the_turn() {
         let (sender, receiver) = unbounded();
         let other = spawn(|| ());
         (0..20_000).for_each(|n| sender.send(n).unwrap());
-        assert!(!other.is_finished(), "what the sender had borrowed would be in its way");
+        assert!(!other.is_finished(), "the other task must not run: it would meet what the sender has borrowed");
         drop(receiver);
     });
 }
@@ -547,8 +562,10 @@ fn a59_a_cancelled_receiver_loses_no_message() {
     });
 }
 
+/// A receiver that is cancelled after a message was handed off to it still returns the message. Its next wait is
+/// cancelled.
 #[test]
-fn a_receiver_that_is_cancelled_after_the_hand_over_keeps_the_message() {
+fn receiver_cancelled_after_the_hand_off_keeps_the_message() {
     cede::run(|| {
         each_kind(|kind, (sender, receiver)| {
             let mut receiving = spawn(move || (receiver.recv(), receiver.recv()));
@@ -570,7 +587,7 @@ fn a_cancelled_sender_has_its_message_back_or_it_was_received() {
         yield_now();
         cancelled.cancel();
         yield_now();
-        assert_eq!(receiver.recv(), Ok(2), "who was cancelled is passed over");
+        assert_eq!(receiver.recv(), Ok(2), "a cancelled sender is skipped");
         assert_eq!(cancelled.join().unwrap(), Err(SendError::Cancelled(1)));
         assert_eq!(second.join().unwrap(), Ok(()));
         let (sender, receiver) = rendezvous();
@@ -601,7 +618,7 @@ fn a_cancelled_task_still_does_what_needs_no_wait() {
 }
 
 #[test]
-fn errors_of_a_cancel_and_of_an_end_are_told_apart_in_words() {
+fn errors_of_cancel_and_disconnect_have_distinct_messages() {
     assert!(RecvError::Cancelled.to_string().contains("cancelled"));
     assert!(RecvError::Disconnected.to_string().contains("last sender"));
     assert!(SendError::Cancelled(()).to_string().contains("cancelled"));
@@ -632,14 +649,16 @@ fn the_end_of_main_ends_waits_and_messages_are_dropped() {
         std::mem::forget(_keeps_it_open);
     });
     assert_eq!(ends.borrow().len(), 2);
-    assert_eq!(drops.load(Relaxed), 2, "one was in the channel, one in the hand of its sender");
+    assert_eq!(drops.load(Relaxed), 2, "one was in the channel, one held by its waiting sender");
 }
 
 // Panics, destructors, sections, forgetting.
 
+/// In a destructor that runs during a panic, channel operations that need no wait succeed, and operations that would
+/// have to wait return `Cancelled`.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_destructor_in_a_panic_does_what_needs_no_wait_and_fails_else() {
+fn destructor_in_a_panic_uses_channels_only_without_waiting() {
     struct AtTheEnd(Receiver<i32>, Sender<i32>, Rc<RefCell<Vec<String>>>);
     impl Drop for AtTheEnd {
         fn drop(&mut self) {
@@ -686,9 +705,10 @@ fn a_message_whose_destructor_panics_harms_no_other() {
     assert!(matches!(sender.send(Bomb(Arc::new(AtomicUsize::new(5)))), Err(SendError::Disconnected(_))));
 }
 
+/// A receiver is unwound after a message was handed off to it: the message goes to the next receiver.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_task_that_is_unwound_in_a_wait_passes_on_what_it_was_handed() {
+fn unwound_receiver_passes_its_granted_message_on() {
     struct SendsAtTheEnd(Sender<i32>);
     impl Drop for SendsAtTheEnd {
         fn drop(&mut self) {
@@ -710,11 +730,16 @@ fn a_task_that_is_unwound_in_a_wait_passes_on_what_it_was_handed() {
             yield_now();
         })
         .unwrap();
-    assert_eq!(receiver.try_recv(), Ok(1), "it was handed to one who could not return it");
-    assert_eq!(sender.try_send(2), Err(TrySendError::Full(2)), "and whose place in line went with it");
+    assert_eq!(receiver.try_recv(), Ok(1), "the message of the unwound receiver came back");
+    assert_eq!(
+        sender.try_send(2),
+        Err(TrySendError::Full(2)),
+        "and the unwound receiver is no longer in the wait queue"
+    );
 }
 
-/// Two messages are sent while a receiver waits: it is handed the first, is unwound, and gives it back to the front.
+/// Two messages are sent while a receiver waits: the first is handed off to it. The receiver is unwound, and the message
+/// returns to the front of the channel.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn message_of_an_unwound_receiver_goes_back_to_the_front() {
@@ -771,17 +796,17 @@ fn a_wait_inside_no_suspend_panics_before_anything_is_lost() {
         let error = task.join().unwrap_err().to_string();
         assert!(error.contains("cannot wait or yield inside a no_suspend section"), "{error}");
         sender.send(1).unwrap();
-        assert_eq!(receiver.try_recv(), Ok(1), "nobody is in line any more");
+        assert_eq!(receiver.try_recv(), Ok(1), "no waiter is left in the queue");
         assert_eq!(
             cede::no_suspend(|| (sender.send(2), receiver.recv())),
             (Ok(()), Ok(2)),
-            "what needs no wait may be done"
+            "an operation that needs no wait is allowed"
         );
     });
 }
 
 #[test]
-fn forgotten_ends_keep_the_channel_open_and_harm_nobody() {
+fn forgotten_ends_keep_the_channel_open() {
     let (sender, receiver) = unbounded();
     std::mem::forget(sender.clone());
     sender.send(1).unwrap();
@@ -793,9 +818,10 @@ fn forgotten_ends_keep_the_channel_open_and_harm_nobody() {
     assert_eq!((sender.try_send(1), sender.try_send(2)), (Ok(()), Err(TrySendError::Full(2))));
 }
 
+/// A receiver that its run abandoned stays in the wait queue. Later messages skip it.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn who_was_left_behind_by_its_run_is_passed_over_for_ever() {
+fn abandoned_receiver_never_gets_a_message() {
     let (sender, receiver) = bounded(1);
     let (behind, left) = (receiver.clone(), sender.clone());
     let config = Config::new().shutdown_grace(Duration::from_millis(10));
@@ -803,7 +829,7 @@ fn who_was_left_behind_by_its_run_is_passed_over_for_ever() {
         .run(move || {
             spawn(move || {
                 loop {
-                    // It swallows its cancel and its unwinding, and stays in line.
+                    // It swallows its cancel and its unwinding, and stays in the wait queue.
                     let swallow = || loop {
                         let _ = behind.recv();
                     };
@@ -816,7 +842,7 @@ fn who_was_left_behind_by_its_run_is_passed_over_for_ever() {
         .unwrap();
     for n in 0..3 {
         sender.send(n).unwrap();
-        assert_eq!(receiver.try_recv(), Ok(n), "it was not handed to somebody who will never run");
+        assert_eq!(receiver.try_recv(), Ok(n), "it was not handed off to a task that never runs");
     }
     cede::run(|| {
         sender.send(9).unwrap();
@@ -827,7 +853,7 @@ fn who_was_left_behind_by_its_run_is_passed_over_for_ever() {
 // Deadlocks.
 
 #[test]
-fn a80_a_deadlock_over_channels_says_who_waits_for_what() {
+fn a80_deadlock_over_channels_names_tasks_and_reasons() {
     let (sender, receiver) = rendezvous::<i32>();
     let outcome = Config::new().closed_world(true).run(|| {
         let inner = sender.clone();
@@ -847,8 +873,9 @@ fn a80_a_deadlock_over_channels_says_who_waits_for_what() {
     assert!(text.contains("task 'writer' waits for a receiver"), "{text}");
 }
 
+/// A run whose only task waits for a message is not deadlocked while another thread holds a sender.
 #[test]
-fn waiting_for_a_message_is_no_certain_deadlock_while_there_are_other_threads() {
+fn recv_is_no_deadlock_while_another_thread_may_send() {
     let (sender, receiver) = bounded(1);
     let thread = std::thread::spawn(move || {
         std::thread::sleep(20 * MS);

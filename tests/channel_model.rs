@@ -1,5 +1,5 @@
-//! Channels against plain models: random operations, cancels and deadlines, by seed. What is sent is received or comes back,
-//! once each. `CEDE_SEED=n` runs that one alone.
+//! Channels against plain models: random operations, cancels and deadlines, by seed. Every message is received or returned,
+//! once. `CEDE_SEED=n` runs seed n alone.
 
 mod common;
 
@@ -16,15 +16,15 @@ use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Of message n of task t.
+/// The id of message n of task t.
 type Id = (u32, u32);
 
-/// What became of every message.
+/// The fate of every message: sent, received or returned.
 #[derive(Default, Debug)]
 struct Account {
     sent: Vec<Id>,
     returned: Vec<Id>,
-    /// By whom it was received.
+    /// The receivers, with the messages that each received.
     received: Vec<(u32, Id)>,
     operations: u64,
 }
@@ -97,7 +97,7 @@ fn perform(me: u32, seed: u64, steps: u32, sender: &Sender<Id>, receiver: &Recei
         match random.below(12) {
             0 => account.send(id, sender.try_send(id), TrySendError::into_inner),
             1..4 => account.send(id, sender.send_timeout(id, time), SendTimeoutError::into_inner),
-            // Between threads nobody may wait for ever: everybody could do so at once.
+            // Between threads no wait may be without a deadline: all threads could wait at once.
             4 if seed & FINITE == 0 => account.send(id, sender.send(id), SendError::into_inner),
             5 => account.recv(me, receiver.try_recv()),
             6..9 => account.recv(me, receiver.recv_timeout(time)),
@@ -113,7 +113,7 @@ fn perform(me: u32, seed: u64, steps: u32, sender: &Sender<Id>, receiver: &Recei
     account
 }
 
-/// Sends or receives, whatever comes first.
+/// Sends or receives, whichever is possible first.
 fn choose(account: &mut Account, me: u32, id: Id, time: Duration, sender: &Sender<Id>, receiver: &Receiver<Id>) {
     let mut message = Some(id);
     let chosen = select! {
@@ -127,7 +127,7 @@ fn choose(account: &mut Account, me: u32, id: Id, time: Duration, sender: &Sende
     }
 }
 
-/// One run: tasks that send and receive, and one that cancels them. Returns how many operations there were.
+/// One run: tasks that send and receive, and a task that cancels them. Returns the number of operations.
 fn tasks_with_cancels(seed: u64) -> u64 {
     let mut random = Random::new(seed);
     let (sender, receiver, kind) = make(&mut random);
@@ -152,14 +152,14 @@ fn tasks_with_cancels(seed: u64) -> u64 {
             } else if random.below(2) == 0 {
                 let _ = cede::time::sleep(random.below(6) as u32 * MS);
             }
-            // One that waits for ever is cancelled in the end.
+            // A task that still waits is cancelled in the end.
             for _ in 0..200 {
                 if handle.is_finished() || cede::time::sleep(MS).is_err() {
                     break;
                 }
             }
             handle.cancel();
-            // Before its first turn it never runs.
+            // A task that is cancelled before its first turn never runs.
             assert!(matches!(handle.join(), Ok(()) | Err(cede::JoinError::Cancelled)));
         }
         while let Ok(id) = receiver.try_recv() {
@@ -172,8 +172,9 @@ fn tasks_with_cancels(seed: u64) -> u64 {
     total.operations
 }
 
+/// Random sends, receives and cancels: every message is received once, or returned to its sender.
 #[test]
-fn e3_what_is_sent_is_received_or_comes_back_whatever_is_cancelled() {
+fn e3_every_message_is_received_or_returned_despite_cancels() {
     let operations = Cell::new(0);
     let wanted = if common::emulated() { 20_000 } else { 1_000_000 };
     each_seed(|seed| {
@@ -264,7 +265,7 @@ fn without_waiting_a_channel_is_a_queue() {
 }
 
 #[test]
-fn the_errors_say_who_ended_the_wait() {
+fn receive_errors_tell_a_timeout_from_a_disconnect() {
     let (sender, receiver) = channel::bounded::<Id>(0);
     Config::new()
         .paused_clock(true)

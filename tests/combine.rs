@@ -21,7 +21,7 @@ fn bomb<T: 'static>(seconds: u64) -> JoinHandle<Result<T, Cancelled>> {
     })
 }
 
-/// A task that sleeps, and when it is cancelled takes a second to clean up.
+/// A task that sleeps, and takes a second to clean up when it is cancelled.
 fn careful(log: &Log, seconds: u64) -> JoinHandle<&'static str> {
     let log = log.clone();
     spawn(move || {
@@ -34,10 +34,12 @@ fn careful(log: &Log, seconds: u64) -> JoinHandle<&'static str> {
     })
 }
 
-// ---- gather and its kin
+// ---- join_all, gather, try_join_all, join!
 
+/// `join_all`, `gather`, `try_join_all` and `join!` wait for their tasks at the same time, and return the results in
+/// the order of the handles.
 #[test]
-fn a26_gather_and_its_kin_give_results_in_the_order_of_the_handles() {
+fn a26_join_all_gather_join_return_results_in_handle_order() {
     paused(|| {
         let start = now();
         let handles = || [sleeper(2, 'a'), sleeper(1, 'b'), sleeper(0, 'c')];
@@ -63,11 +65,11 @@ fn a27_try_join_all_ends_at_the_first_error() {
             inner.add("slow");
             Ok(())
         });
-        // The first in time counts, not the first in place.
+        // The error that comes first in time counts, not the first in the list.
         let error = try_join_all([slow, bomb(2), bomb(1)]).unwrap_err();
         let (place, first) = &error.failures[0];
         assert_eq!((*place, first.to_string().as_str(), since(start)), (2, "the task panicked: bang", 1));
-        // asyncio's gather lets the rest go on. Here they were cancelled and awaited.
+        // asyncio's gather lets the rest go on. Here the rest is cancelled and awaited.
         sleep(s(4)).unwrap();
         assert_eq!(outer.take(), [""; 0]);
     });
@@ -75,7 +77,7 @@ fn a27_try_join_all_ends_at_the_first_error() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a28_errors_and_cancels_of_children_sit_in_their_places() {
+fn a28_errors_and_cancels_are_at_the_place_of_their_task() {
     paused(|| {
         let never = sleeper(5, 0);
         never.cancel();
@@ -88,8 +90,10 @@ fn a28_errors_and_cancels_of_children_sit_in_their_places() {
     });
 }
 
+/// Cancelling a task that waits in `join_all`, `join!`, `race` or `try_join_all` cancels all children and waits for
+/// them. The next wait of the task is still cancelled.
 #[test]
-fn a29_cancelling_whoever_gathers_cancels_all_children_and_awaits_them() {
+fn a29_cancelled_join_all_cancels_and_awaits_children() {
     type Combinator = fn(Vec<JoinHandle<&'static str>>) -> String;
     let combinators: [(&str, Combinator); 4] = [
         ("join_all", |handles| format!("{:?}", join_all(handles).into_iter().map(Result::unwrap).collect::<Vec<_>>())),
@@ -116,21 +120,22 @@ fn a29_cancelling_whoever_gathers_cancels_all_children_and_awaits_them() {
             let inner = log.clone();
             let mut waiter = spawn(move || {
                 let told = combinator((0..3).map(|_| careful(&inner, 9)).collect());
-                assert_eq!(park("more"), Err(Cancelled), "{name}: the cancel is not swallowed");
+                assert_eq!(park("more"), Err(Cancelled), "{name}: the next wait is cancelled too");
                 told
             });
             sleep(s(2)).unwrap();
             waiter.cancel();
             assert_eq!(waiter.join().unwrap(), expected, "{name}");
-            // What try_join_all waits for here are tasks around them, which do not pass a cancel on.
+            // try_join_all waits for tasks around the children here, and these do not pass a cancel on.
             let cleaned = if name == "try_join_all" { (0, 2) } else { (3, 3) };
             assert_eq!((log.take().len(), since(start)), cleaned, "{name}");
         });
     }
 }
 
+/// A deadline around `gather` cancels all children and waits for them, like a cancel.
 #[test]
-fn a29_a_deadline_around_gather_cancels_and_awaits_all_children_too() {
+fn a29_deadline_around_join_all_cancels_and_awaits_children() {
     paused(|| {
         let (log, start) = (Log::default(), now());
         let late = timeout(s(2), || gather((0..3).map(|_| careful(&log, 9))));
@@ -145,8 +150,9 @@ fn park_until_now() -> bool {
     task::park_until("nothing", now()).is_ok()
 }
 
+/// A child that had ended before the waiter of `gather` was cancelled keeps its result.
 #[test]
-fn a29_what_had_a_result_keeps_it_when_the_one_who_gathers_is_cancelled() {
+fn a29_cancelled_join_all_keeps_results_that_were_ready() {
     paused(|| {
         let mut waiter = spawn(|| gather([sleeper(9, 1), sleeper(1, 2), sleeper(9, 3)]));
         sleep(s(2)).unwrap();
@@ -187,12 +193,13 @@ fn a31_nothing_gathers_to_nothing() {
         assert!(try_join_all(none()).unwrap().is_empty());
         assert_eq!(as_completed(none()).count(), 0);
     });
-    // Python runs a coroutine that is given twice once; a handle cannot be given twice.
+    // Python runs a coroutine once that is passed twice. A handle cannot be passed twice.
 }
 
+/// At the first error `try_join_all` cancels the rest and waits for it. The error holds every value and every failure.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn try_join_all_cancels_and_awaits_the_others_and_keeps_every_error_and_value() {
+fn try_join_all_error_awaits_the_rest_and_keeps_every_result() {
     paused(|| {
         let (log, start) = (Log::default(), now());
         let inner = log.clone();
@@ -221,14 +228,16 @@ fn try_join_all_cancels_and_awaits_the_others_and_keeps_every_error_and_value() 
     });
 }
 
+/// A task that never ran because `try_join_all` cancelled it is not listed as a failure. A task that was cancelled by
+/// other code is.
 #[test]
-fn a_task_that_never_ran_because_another_failed_is_no_failure_of_try_join_all() {
+fn try_join_all_does_not_list_tasks_that_it_cancelled_unrun() {
     cede::run(|| {
         let failed = spawn(|| Err::<u8, _>("at once"));
         yield_now();
         let error = try_join_all([failed, spawn(|| unreachable!("it never runs"))]).unwrap_err();
         assert_eq!(error.to_string(), "task 0 failed: at once");
-        // One that was cancelled by somebody else is one.
+        // A task that other code cancelled is a failure.
         let gone = spawn(|| Ok::<u8, &str>(1));
         gone.cancel();
         let error = try_join_all([gone, spawn(|| Ok(2))]).unwrap_err();
@@ -238,8 +247,9 @@ fn a_task_that_never_ran_because_another_failed_is_no_failure_of_try_join_all() 
 
 // ---- race
 
+/// The first task to end wins. The losers are cancelled and awaited, and their results are returned.
 #[test]
-fn a_race_is_won_by_the_first_to_end_and_the_losers_are_cancelled_and_awaited() {
+fn race_first_to_end_wins_and_losers_are_awaited() {
     paused(|| {
         let (log, start) = (Log::default(), now());
         let race = race([careful(&log, 9), careful(&log, 2), careful(&log, 5)]);
@@ -250,9 +260,10 @@ fn a_race_is_won_by_the_first_to_end_and_the_losers_are_cancelled_and_awaited() 
     });
 }
 
+/// A panic counts as an end. A race without tasks panics, since it would never end.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_race_can_be_won_by_a_panic_and_is_not_run_by_nobody() {
+fn race_may_be_won_by_a_panic_and_refuses_an_empty_list() {
     paused(|| {
         let race = race([sleeper(9, 1), bomb(1)]);
         assert_eq!((race.winner, race.result.unwrap_err().to_string().as_str()), (1, "the task panicked: bang"));
@@ -263,9 +274,11 @@ fn a_race_can_be_won_by_a_panic_and_is_not_run_by_nobody() {
 
 // ---- wait
 
+/// `wait` with `When::All` lists the tasks in the order of their ends, raises no panic of a task, and leaves the
+/// results to `join`.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a32_wait_for_all_tells_who_has_ended_in_the_order_of_their_ends_and_raises_nothing() {
+fn a32_wait_all_lists_tasks_in_the_order_of_their_ends() {
     paused(|| {
         let mut handles = [sleeper(3, 0), bomb(1), sleeper(2, 0)];
         let waited = wait(&mut handles, When::All, None).unwrap();
@@ -281,18 +294,19 @@ fn a33_wait_for_the_first() {
         let mut handles = [sleeper(9, 0), sleeper(1, 0), sleeper(9, 0)];
         let waited = wait(&mut handles, When::First, None).unwrap();
         assert_eq!((waited.done, waited.pending, since(start)), (vec![1], vec![0, 2], 1));
-        assert!(!handles[0].is_finished(), "the others go on");
+        assert!(!handles[0].is_finished(), "the other tasks go on");
         let waited = wait(&mut handles, When::First, None).unwrap();
         assert_eq!((waited.done, since(start)), (vec![1], 1), "it has ended already");
-        // Both that end at the same moment are told of.
+        // Both tasks that end at the same moment are listed.
         let mut both = [sleeper(1, 0), sleeper(1, 0)];
         assert_eq!(wait(&mut both, When::First, None).unwrap().done, [0, 1]);
     });
 }
 
+/// `wait` with `When::FirstError` returns at the first panic. A returned value or a cancelled task does not end it.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a34_wait_for_the_first_error_waits_through_values_and_cancels() {
+fn a34_wait_first_error_ignores_values_and_cancels() {
     paused(|| {
         let start = now();
         let unrun = sleeper(9, 0);
@@ -306,7 +320,7 @@ fn a34_wait_for_the_first_error_waits_through_values_and_cancels() {
 }
 
 #[test]
-fn a35_the_timeout_of_wait_is_no_error_and_cancels_nobody() {
+fn a35_wait_timeout_is_no_error_and_cancels_no_task() {
     paused(|| {
         let start = now();
         let mut handles = [sleeper(5, "a"), sleeper(1, "b")];
@@ -314,7 +328,7 @@ fn a35_the_timeout_of_wait_is_no_error_and_cancels_nobody() {
         assert_eq!((waited.done, waited.pending, since(start)), (vec![1], vec![0], 2));
         assert!(wait(&mut handles[..1], When::All, Some(s(0))).unwrap().done.is_empty());
         assert_eq!(handles[0].join().unwrap(), Ok("a"));
-        assert_eq!(wait(&mut handles, When::All, Some(s(0))).unwrap().done, [1, 0], "what has ended counts");
+        assert_eq!(wait(&mut handles, When::All, Some(s(0))).unwrap().done, [1, 0], "tasks that have ended are listed");
     });
 }
 
@@ -331,12 +345,12 @@ fn a35_a_wait_of_no_time_still_gives_up_its_turn() {
         });
         rounds(3);
         poller.cancel();
-        assert!(poller.join().is_ok(), "it hears its cancel");
+        assert!(poller.join().is_ok(), "its cancel ends it");
     });
 }
 
 #[test]
-fn a36_waiting_for_nobody_is_refused() {
+fn a36_wait_for_no_task_is_refused() {
     cede::run(|| {
         let error = wait(&mut Vec::<JoinHandle<()>>::new(), When::All, None).unwrap_err();
         assert_eq!(error, WaitError::NoTasks);
@@ -345,7 +359,7 @@ fn a36_waiting_for_nobody_is_refused() {
 }
 
 #[test]
-fn a37_cancelling_whoever_waits_leaves_the_tasks_alone() {
+fn a37_cancelled_wait_leaves_the_tasks_running() {
     paused(|| {
         let handles = Rc::new(RefCell::new([sleeper(5, "v")]));
         let inner = Rc::clone(&handles);
@@ -361,34 +375,37 @@ fn a37_cancelling_whoever_waits_leaves_the_tasks_alone() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a44_as_completed_gives_them_in_the_order_of_their_ends() {
+fn a44_as_completed_yields_tasks_in_the_order_of_their_ends() {
     paused(|| {
         let start = now();
         let log: Vec<_> = as_completed([sleeper(3, 'c'), sleeper(1, 'a'), bomb(4), sleeper(2, 'b')])
             .map(|task| (since(start), task.place, task.result.map_or('!', Result::unwrap)))
             .collect();
         assert_eq!(log, [(1, 1, 'a'), (2, 3, 'b'), (3, 0, 'c'), (4, 2, '!')]);
-        // Those that had ended before come first, in the order in which they did.
+        // Tasks that had ended before come first, in the order of their ends.
         let ended = [sleeper(2, ()), sleeper(3, ()), sleeper(9, ()), sleeper(1, ())];
         sleep(s(5)).unwrap();
         assert_eq!(as_completed(ended).map(|task| task.place).collect::<Vec<_>>(), [3, 0, 1, 2]);
     });
 }
 
+/// A deadline around `as_completed` ends the iteration with one error. `into_pending` returns the handles of the tasks
+/// that have not ended.
 #[test]
-fn a45_a_deadline_comes_out_of_the_next_wait_and_the_rest_can_be_had_back() {
+fn a45_as_completed_deadline_ends_it_and_returns_the_rest() {
     paused(|| {
         let mut tasks = as_completed([sleeper(9, 'a'), sleeper(1, 'b'), sleeper(8, 'c')]);
         let late = timeout(s(2), || tasks.by_ref().map(|task| (task.place, task.result.is_ok())).collect::<Vec<_>>());
         assert_eq!(late.unwrap_err().into_value(), [(1, true), (0, false)]);
-        assert!(tasks.next().is_none(), "it is over");
+        assert!(tasks.next().is_none(), "the iteration is over");
         let rest: Vec<_> = tasks.into_pending().into_iter().map(|(place, mut task)| (place, task.join())).collect();
         assert_eq!(format!("{rest:?}"), "[(0, Ok(Ok('a'))), (2, Ok(Ok('c')))]");
     });
 }
 
+/// Dropping `as_completed` detaches its tasks, and their ends wake no task.
 #[test]
-fn dropping_what_waits_detaches_and_nobody_is_woken_in_vain() {
+fn as_completed_dropped_detaches_its_tasks() {
     let drops = Drops::default();
     paused(|| {
         let task = || {
@@ -399,7 +416,7 @@ fn dropping_what_waits_detaches_and_nobody_is_woken_in_vain() {
         assert_eq!(some.next().unwrap().place, 0);
         drop(some);
         sleep(s(1)).unwrap();
-        assert_eq!(drops.count(), 0, "they go on");
+        assert_eq!(drops.count(), 0, "the tasks go on");
         sleep(s(4)).unwrap();
         assert_eq!(drops.count(), 2);
     });

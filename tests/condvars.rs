@@ -1,4 +1,4 @@
-//! Conditions. The ids are those of the table in ARCHITECTURE.md.
+//! Condition variables. The ids are those of the table in ARCHITECTURE.md.
 
 mod common;
 
@@ -34,7 +34,7 @@ fn a64_waiting_gives_the_mutex_up_and_notify_wakes_in_order() {
     cede::run(|| {
         let (shared, log) = (Arc::new((Mutex::new(0), Condvar::new())), Log::default());
         let mut tasks = sleepers(&shared, &log, 4);
-        let held = shared.0.try_lock().expect("those who wait do not hold it");
+        let held = shared.0.try_lock().expect("waiters do not hold the mutex");
         assert_eq!(shared.1.notify(2), 2);
         rounds(5);
         assert!(log.take().is_empty(), "they wait for the mutex now");
@@ -51,7 +51,7 @@ fn a64_waiting_gives_the_mutex_up_and_notify_wakes_in_order() {
 }
 
 #[test]
-fn a64_a_cancelled_waiter_has_the_mutex_again_before_it_is_told() {
+fn a64_cancelled_waiter_reacquires_the_mutex_before_it_returns() {
     cede::run(|| {
         let shared = Arc::new((Mutex::new(0), Condvar::new()));
         let inner = Arc::clone(&shared);
@@ -77,14 +77,14 @@ fn a64_a_cancelled_waiter_has_the_mutex_again_before_it_is_told() {
 fn a64_a_notification_in_the_moment_of_a_cancel_is_not_lost() {
     cede::run(|| {
         let (shared, log) = (Arc::new((Mutex::new(0), Condvar::new())), Log::default());
-        // Cancelled first: the notification goes to the next.
+        // Cancelled first: the notification goes to the next waiter.
         let mut tasks = sleepers(&shared, &log, 2);
         tasks[0].cancel();
         yield_now();
         shared.1.notify_one();
         let results: Vec<_> = tasks.iter_mut().map(|task| task.join().unwrap()).collect();
         assert_eq!((results, log.take()), (vec![Err(Cancelled), Ok(())], vec!["1".to_string()]));
-        // Notified first: it has had it.
+        // Notified first: it keeps the notification.
         let mut tasks = sleepers(&shared, &log, 2);
         shared.1.notify_one();
         tasks[0].cancel();
@@ -95,8 +95,10 @@ fn a64_a_notification_in_the_moment_of_a_cancel_is_not_lost() {
     });
 }
 
+/// `wait_while` checks its condition with the mutex held. The forms with a deadline or timeout return at that time,
+/// also with the mutex held.
 #[test]
-fn a64_a_condition_is_looked_at_with_the_mutex_held_and_a_deadline_ends_the_wait() {
+fn a64_condition_is_checked_under_the_mutex_until_a_deadline() {
     paused(|| {
         let shared = Arc::new((Mutex::new(0), Condvar::new()));
         let inner = Arc::clone(&shared);
@@ -124,16 +126,17 @@ fn a64_a_condition_is_looked_at_with_the_mutex_held_and_a_deadline_ends_the_wait
     });
 }
 
+/// A waiter is unwound after it was notified: the notification goes to the next waiter, a thread here.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a64_a_notification_for_somebody_who_is_unwound_is_passed_on() {
+fn a64_notification_of_an_unwound_waiter_is_passed_on() {
     let shared = Arc::new((Mutex::new(0), Condvar::new()));
     let mut thread = None;
     let outcome = Config::new().shutdown_grace(Duration::from_millis(5)).run(|| {
         let inner = Arc::clone(&shared);
-        // When it is unwound it notifies the next, who is unwound too.
+        // When it is unwound, it notifies the next task, which is unwound too.
         let _detached = spawn(move || {
-            // From another thread, which cannot see that.
+            // Notifies from another thread, which cannot see that the waiter will be unwound.
             let notify = || inner.1.notify_one();
             let _end = AtEnd(|| assert!(std::thread::scope(|scope| scope.spawn(notify).join().unwrap())));
             cede::task::park_shielded("nothing");
@@ -141,7 +144,7 @@ fn a64_a_notification_for_somebody_who_is_unwound_is_passed_on() {
         let inner = Arc::clone(&shared);
         let _detached = spawn(move || cede::shield(|| drop(inner.1.wait(inner.0.lock().unwrap()))));
         yield_now();
-        // A thread waits behind it.
+        // A thread waits behind it in the queue.
         let (inner, waits) = (Arc::clone(&shared), Arc::new(AtomicUsize::new(0)));
         let says = Arc::clone(&waits);
         thread = Some(std::thread::spawn(move || {
@@ -173,17 +176,18 @@ fn a64_a_deadlock_breaks_also_the_wait_for_the_mutex() {
     });
     let Err(RunError::Deadlock { report, outcome }) = outcome else { panic!("no deadlock") };
     assert!(report.to_string().contains("'sleeper' waits for a mutex, held by 'main'"), "{report}");
-    assert_eq!(outcome.unwrap(), (true, Err(false)), "it was told, and has no guard");
+    assert_eq!(outcome.unwrap(), (true, Err(false)), "the wait returned an error without a guard");
 }
 
+/// While the thread panics, `wait` returns at once and never releases the mutex.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a64_while_the_thread_panics_a_wait_keeps_the_mutex_and_returns_at_once() {
+fn a64_wait_while_panicking_keeps_the_mutex_and_returns() {
     cede::run(|| {
         let (shared, log) = (Arc::new((Mutex::new(0), Condvar::new())), Log::default());
         let (inner, outer) = (Arc::clone(&shared), log.clone());
         let mut held = Some(shared.0.lock().unwrap());
-        // Would have the mutex if it were given up.
+        // Would get the mutex if `wait` released it.
         let mut next = spawn(move || inner.0.lock().map(|number| *number));
         yield_now();
         let panic = caught(|| {
@@ -199,10 +203,10 @@ fn a64_while_the_thread_panics_a_wait_keeps_the_mutex_and_returns_at_once() {
 }
 
 #[test]
-fn conditions_work_whoever_waits() {
+fn condvar_works_between_tasks_and_threads() {
     let count = if emulated() { 50 } else { 500 };
     in_all_worlds(|world| {
-        // A number goes to and fro: each waits for the other's.
+        // A number goes back and forth: each side waits until it is its turn.
         let shared = Arc::new((Mutex::new(0u32), Condvar::new()));
         let turn = move |shared: &(Mutex<u32>, Condvar), own: u32| {
             for _ in 0..count {

@@ -1,4 +1,4 @@
-//! Coroutines: what resumes and suspensions do, how bodies end, and what is refused.
+//! Coroutines: resuming, suspending, the end of bodies, and refused calls.
 
 mod common;
 
@@ -95,7 +95,7 @@ fn the_stack_is_aligned_and_holds_what_asks_for_more() {
     }
     align!(16 A16 64 A64 4096 A4096);
     for _ in 0..40 {
-        // Every colour of the staggering.
+        // Every offset at which tops of stacks are staggered.
         let mut c = Coroutine::new(|_: &Suspender<(), ()>, ()| (aligned::<16>(), aligned::<64>(), aligned::<4096>()));
         assert_eq!(c.resume(()), CoroutineState::Complete((0, 0, 0)));
         std::mem::forget(c);
@@ -122,7 +122,7 @@ fn closures_of_any_size_and_alignment_run_once() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn resuming_a_finished_one_panics_in_words() {
+fn resuming_a_finished_coroutine_panics_with_its_name() {
     let mut c = Builder::new().name("grep").coroutine(|_: &Suspender<(), ()>, ()| ()).unwrap();
     c.resume(());
     let text = panic_text(catch_unwind(AssertUnwindSafe(|| c.resume(()))));
@@ -146,7 +146,7 @@ fn names_and_states_show_in_debug() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn dropping_a_suspended_one_runs_its_destructors_once() {
+fn dropping_a_suspended_coroutine_runs_destructors_once() {
     let drops = Rc::new(Cell::new(0));
     let inner = Rc::clone(&drops);
     let mut c = Coroutine::new(move |s: &Suspender<(), ()>, ()| {
@@ -161,8 +161,8 @@ fn dropping_a_suspended_one_runs_its_destructors_once() {
 }
 
 #[test]
-fn a_forgotten_one_keeps_its_stack_for_ever() {
-    // What borrows from a forgotten stack must find it unchanged, however many coroutines come after.
+fn forgotten_coroutine_keeps_its_stack() {
+    // Borrows of a forgotten stack must find it unchanged, no matter how many coroutines are made afterwards.
     let place: Rc<Cell<*const [u64; 64]>> = Rc::new(Cell::new(std::ptr::null()));
     let inner = Rc::clone(&place);
     let mut c = Coroutine::new(move |s: &Suspender<(), ()>, ()| {
@@ -185,10 +185,10 @@ fn a_forgotten_one_keeps_its_stack_for_ever() {
     assert_eq!(unsafe { *place.get() }, [0x5eed_5eed_5eed_5eed; 64]);
 }
 
-/// How many suspensions a body makes that catches its own unwinding again and again.
+/// A body that catches its unwinding and suspends again is abandoned after one try: its stack is leaked.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn d1_a_body_that_swallows_the_unwinding_is_left_behind_after_one_try() {
+fn d1_body_swallowing_its_unwinding_is_abandoned_after_one_try() {
     let leaves_its_stack = || {
         let tries = Rc::new(Cell::new(0));
         let inner = Rc::clone(&tries);
@@ -204,7 +204,7 @@ fn d1_a_body_that_swallows_the_unwinding_is_left_behind_after_one_try() {
         assert_eq!(tries.get(), 1);
         cede::stack::stats().live > live
     };
-    // Other tests of this process give stacks back meanwhile, but not for ever.
+    // Other tests of this process also give stacks back, but stop at some time.
     assert!((0..100).any(|_| leaves_its_stack()), "its stack is never used again");
 }
 
@@ -218,9 +218,11 @@ fn d1_a_body_that_swallows_the_unwinding_and_returns_is_done() {
     drop(c);
 }
 
+/// Unwinding a body poisons the std mutexes whose guards it drops and no other mutex. A body that ends by value poisons
+/// none.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn d2_d3_unwinding_poisons_the_mutexes_that_it_passes_and_no_other_and_by_value_none() {
+fn d2_d3_unwinding_poisons_only_the_mutexes_that_it_passes() {
     let paused_with = |by_value: bool| {
         let mutex = Rc::new(std::sync::Mutex::new(()));
         let inner = Rc::clone(&mutex);
@@ -291,7 +293,7 @@ fn d5_a_panic_of_a_captures_destructor_comes_out_of_the_drop() {
             panic!("capture dropped");
         }
     }
-    // Other tests of this process make stacks meanwhile, but not for ever.
+    // Other tests of this process also make stacks, but stop at some time.
     let gives_its_stack_back = || {
         let bad = Bad;
         let c = Coroutine::new(move |_: &Suspender<(), ()>, ()| drop(bad));
@@ -366,7 +368,7 @@ fn scoped_ends_its_body_when_the_caller_returns_or_panics() {
         })
     })));
     scoped(body("never"), |c| assert_eq!(c.state(), State::Created));
-    // Forgetting the handle forgets nothing.
+    // Forgetting the handle leaks nothing: `scoped` ends the body.
     scoped(body("forgotten"), |mut c| {
         c.resume(());
         Box::leak(Box::new(c));
@@ -375,9 +377,11 @@ fn scoped_ends_its_body_when_the_caller_returns_or_panics() {
     assert_eq!(*log.borrow(), ["returned", "panicked", "forgotten"]);
 }
 
+/// An outer body may suspend from the stack of a coroutine that it resumed. Dropping it there drops the values on both
+/// stacks.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn an_outer_one_may_suspend_from_an_inner_stack_and_be_dropped_there() {
+fn outer_body_suspends_from_an_inner_stack_and_is_dropped() {
     let drops = Rc::new(Cell::new(0));
     for stop in 0..4 {
         let inner = Rc::clone(&drops);
@@ -403,7 +407,7 @@ fn an_outer_one_may_suspend_from_an_inner_stack_and_be_dropped_there() {
         }
         assert_eq!(seen, (1..=stop).collect::<Vec<_>>());
         drop(outer);
-        // At each stop all that was alive was dropped, on both stacks.
+        // At each stop every live value was dropped, on both stacks.
         assert_eq!(drops.replace(0), if stop == 0 { 0 } else { 2 });
     }
 }
@@ -424,7 +428,7 @@ fn suspending_in_an_open_section_is_refused_naming_both() {
 }
 
 #[test]
-fn backtraces_cross_to_whoever_resumed() {
+fn backtraces_continue_into_the_resumer() {
     #[inline(never)]
     fn resumes_it(c: &mut Coroutine<(), (), String>) -> String {
         std::hint::black_box(c.resume(()).complete().unwrap())

@@ -1,8 +1,9 @@
-//! Deadlocks: every one is reported, with the names of exactly those who wait, and a program that ends is never accused.
+//! Deadlock detection: every deadlock is reported with the names of exactly the waiting tasks, and a program that ends raises no
+//! alarm.
 //!
 //! Programs are generated: tasks that signal each other, wait for signals, join each other and yield. A signal is counted and
-//! only its owner takes it, and a handle has one owner, so no order of turns can change who is left waiting: a model
-//! that knows nothing of turns says who. The seed of a failure is printed; `CEDE_SEED=n` runs that one alone.
+//! only its owner takes it, and a handle has one owner. So the set of tasks that stay waiting does not depend on the order of
+//! turns, and a model without turns computes it. The seed of a failure is printed; `CEDE_SEED=n` runs seed n alone.
 
 mod common;
 
@@ -35,7 +36,7 @@ impl Random {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     Yield,
-    /// A wait that time ends, which is no reason for an alarm.
+    /// A wait that a timer ends, which must not raise an alarm.
     Pause,
     Signal(usize),
     Wait,
@@ -60,7 +61,7 @@ fn generate(random: &mut Random) -> Program {
                 .collect()
         })
         .collect();
-    // Every task but main is joined by at most one other, of a lower rank: circles come about only with signals.
+    // Every task but main is joined by at most one task, of a lower rank: cycles need signals.
     let mut ranks: Vec<usize> = (1..count).collect();
     for i in (1..ranks.len()).rev() {
         ranks.swap(i, random.below(i + 1));
@@ -76,7 +77,7 @@ fn generate(random: &mut Random) -> Program {
     program
 }
 
-/// Who is left waiting, and in what: everybody goes on as far as possible, in any order.
+/// The tasks that stay waiting, with the step of each: every task goes on as far as possible, in any order.
 fn model(program: &Program) -> BTreeSet<(usize, Step)> {
     let mut at = vec![0; program.len()];
     let mut signals = vec![0; program.len()];
@@ -102,7 +103,7 @@ fn model(program: &Program) -> BTreeSet<(usize, Step)> {
     }
 }
 
-/// What the tasks share.
+/// The state that the tasks share.
 struct Shared {
     signals: Vec<u32>,
     unparkers: Vec<Option<Unparker>>,
@@ -167,7 +168,7 @@ fn execute(program: &Program, config: Config) -> Result<Result<(), Cancelled>, R
             let handle = Builder::new().name(name(task)).spawn(body).unwrap();
             shared.borrow_mut().handles[task] = Some(handle);
         }
-        // Main does its part, and then waits for everybody whom nobody else has to join.
+        // Main performs its steps, and then joins every task that no other task joins.
         let mut steps = program[0].clone();
         steps.extend(unjoined(program).map(Step::Join));
         perform(0, &steps, &shared)
@@ -178,7 +179,7 @@ fn unjoined(program: &Program) -> impl Iterator<Item = usize> {
     (1..program.len()).filter(|task| !program.iter().flatten().any(|step| *step == Step::Join(*task)))
 }
 
-/// Whether the program of this seed deadlocks; that it is found out is checked.
+/// Returns whether the program of this seed is of the wanted kind, and checks that a deadlock is reported exactly if there is one.
 fn check(seed: u64, alarm_wanted: bool) -> bool {
     let program = generate(&mut Random::new(seed));
     let mut whole = program.clone();
@@ -188,7 +189,7 @@ fn check(seed: u64, alarm_wanted: bool) -> bool {
         return false;
     }
     let context = || format!("seed {seed}\nprogram {whole:#?}\nstuck by the model: {stuck:?}");
-    // Nobody outside wakes a live program either, but there it must not matter whether that was said.
+    // No other thread wakes a live program either, but there `closed_world` must make no difference.
     let config = Config::new().closed_world(alarm_wanted || seed.is_multiple_of(2));
     match execute(&program, config) {
         Ok(outcome) => {
@@ -211,12 +212,12 @@ fn check(seed: u64, alarm_wanted: bool) -> bool {
                     Step::Wait => (name(task), "a signal".to_string(), None),
                     Step::WaitShielded => (name(task), "a signal, shielded".to_string(), None),
                     Step::Join(other) => (name(task), "a task to end".to_string(), Some(name(other))),
-                    step => unreachable!("nobody waits in {step:?}"),
+                    step => unreachable!("no task waits in {step:?}"),
                 })
                 .collect();
             assert_eq!(told, expected, "{}", context());
-            assert_eq!(report.tasks.len(), expected.len(), "somebody is named twice\n{}", context());
-            assert!(outcome.is_ok_and(|outcome| outcome.is_err()), "main was not told\n{}", context());
+            assert_eq!(report.tasks.len(), expected.len(), "a task is named twice\n{}", context());
+            assert!(outcome.is_ok_and(|outcome| outcome.is_err()), "main returned no error\n{}", context());
         }
         Err(error) => panic!("{error}\n{}", context()),
     }
@@ -244,8 +245,9 @@ fn search(count: u32, alarm_wanted: bool) {
     }
 }
 
+/// A thousand generated deadlocks are reported, each with exactly the tasks that the model leaves waiting.
 #[test]
-fn a_thousand_deadlocks_are_reported_with_exactly_those_who_wait() {
+fn a_thousand_deadlocks_name_exactly_the_waiting_tasks() {
     search(if common::emulated() { 100 } else { 1000 }, true);
 }
 
@@ -257,8 +259,8 @@ fn ten_thousand_live_programs_raise_no_alarm() {
 #[test]
 fn a_shielded_wait_in_a_certain_deadlock_ends() {
     let result = Config::new().run(|| {
-        let mut task = Builder::new().name("shielded").spawn(|| shield(|| park("nobody"))).unwrap();
-        let mut other = Builder::new().name("stubborn").spawn(|| park_shielded("nobody either")).unwrap();
+        let mut task = Builder::new().name("shielded").spawn(|| shield(|| park("nothing"))).unwrap();
+        let mut other = Builder::new().name("stubborn").spawn(|| park_shielded("nothing either")).unwrap();
         let told = shield(|| task.join());
         assert_eq!(task::cancelled().unwrap().to_string(), "cancelled: the run is deadlocked");
         rounds(2);
@@ -270,14 +272,16 @@ fn a_shielded_wait_in_a_certain_deadlock_ends() {
     assert_eq!(outcome.unwrap(), (true, Err(Cancelled), true));
 }
 
+/// A deadlock of all tasks is an error of `run`. The waits of main return `Cancelled`, and the error holds what main
+/// returned.
 #[test]
-fn a80_a_wait_of_everybody_is_an_error_and_main_is_told_by_value() {
-    let result = Config::new().run(|| (park("nobody"), sleep(s(3600)), 7));
+fn a80_deadlock_is_an_error_and_cancels_the_waits_of_main() {
+    let result = Config::new().run(|| (park("nothing"), sleep(s(3600)), 7));
     let Err(RunError::Deadlock { report, outcome }) = result else { panic!("no deadlock") };
-    assert_eq!(report.to_string(), "1 task waits, and no other task can wake it:\n  task 'main' waits for nobody");
+    assert_eq!(report.to_string(), "1 task waits, and no other task can wake it:\n  task 'main' waits for nothing");
     assert_eq!(
         outcome.unwrap(),
         (Err(Cancelled), Err(Cancelled), 7),
-        "every wait is told, and what main returned is kept"
+        "every wait is cancelled, and the value of main is kept"
     );
 }

@@ -1,4 +1,5 @@
-//! What a deadlock tells, whom, and when. That every deadlock is found is what `deadlock.rs` searches for.
+//! Reports of deadlocks and stalls: their text, their time, and the errors that waits return. `deadlock.rs` checks that every
+//! deadlock is found.
 
 mod common;
 
@@ -20,8 +21,9 @@ fn deadlock<T>(result: Result<T, RunError<T>>) -> (cede::observe::DeadlockReport
     }
 }
 
+/// A deadlock report names each waiting task, its reason, and the task that it waits for.
 #[test]
-fn a_deadlock_is_reported_with_names_reasons_and_who_waits_for_whom() {
+fn deadlock_report_names_tasks_reasons_and_awaited_tasks() {
     let (report, outcome) = deadlock(Config::new().closed_world(true).run(|| {
         let mut a = Builder::new().name("a").spawn(|| park("the key")).unwrap();
         let mut b = Builder::new().name("b").spawn(move || a.join().unwrap().is_err()).unwrap();
@@ -40,13 +42,14 @@ fn a_deadlock_is_reported_with_names_reasons_and_who_waits_for_whom() {
     assert!(report.cycle.is_empty());
     let error: RunError<()> = RunError::Deadlock { report, outcome: Ok(()) };
     assert!(error.to_string().starts_with("deadlock: 3 tasks wait, and no other task can wake them:\n"));
-    // Main was interrupted too, and what it made of that is kept.
+    // Main was interrupted too, and its value is kept.
     assert!(outcome.unwrap().starts_with("Err(Interrupted) "));
 }
 
+/// `RunError::Deadlock` holds a panic of main. `cede::run` panics with the report.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_deadlock_keeps_the_panic_of_main_and_run_panics_with_the_report() {
+fn deadlock_keeps_mains_panic_and_run_panics_with_the_report() {
     let (report, outcome) = deadlock(Config::new().closed_world(true).run(|| park("nothing").expect("a wake")));
     assert_eq!(report.to_string(), "1 task waits, and no other task can wake it:\n  task 'main' waits for nothing");
     assert!(panic_text(outcome).starts_with("a wake"));
@@ -55,7 +58,7 @@ fn a_deadlock_keeps_the_panic_of_main_and_run_panics_with_the_report() {
 }
 
 #[test]
-fn two_tasks_that_wait_for_each_others_wakes_are_both_named() {
+fn two_tasks_that_wait_for_mutual_wakes_are_both_named() {
     let log = Log::default();
     let (report, _) = deadlock(Config::new().closed_world(true).run(|| {
         let unparkers: Rc<RefCell<Vec<Unparker>>> = Rc::default();
@@ -66,7 +69,7 @@ fn two_tasks_that_wait_for_each_others_wakes_are_both_named() {
                     unparkers.borrow_mut().push(Unparker::current());
                     let waited = park("the other");
                     log.add(format!("{waited:?}"));
-                    // Would wake the other, but only after it has been woken itself.
+                    // Would wake the other task, but only after it has been woken itself.
                     unparkers.borrow()[1 - i].unpark();
                 };
                 Builder::new().name(["left", "right"][i]).spawn(body).unwrap()
@@ -79,14 +82,15 @@ fn two_tasks_that_wait_for_each_others_wakes_are_both_named() {
     assert_eq!(log.take(), ["Err(Cancelled)", "Err(Cancelled)"]);
 }
 
+/// Without an `Unparker` outside of the run, a stall is a deadlock at once, and it ends shielded waits too.
 #[test]
-fn without_an_unparker_a_deadlock_is_certain_at_once_and_breaks_shields() {
+fn deadlock_without_unparkers_is_certain_and_breaks_shields() {
     let began = Instant::now();
     let (report, outcome) = deadlock(Config::new().run(|| {
-        let mut shielded = spawn(|| park_shielded("nobody"));
-        let mut plain = spawn(|| park("nobody either"));
+        let mut shielded = spawn(|| park_shielded("nothing"));
+        let mut plain = spawn(|| park("nothing either"));
         let told = shielded.join().is_err();
-        // From now on its waits do not wait.
+        // After the deadlock the waits of main return at once.
         let _ = plain.join();
         park_shielded("more");
         (told, plain.is_finished(), park("more").is_err())
@@ -96,19 +100,20 @@ fn without_an_unparker_a_deadlock_is_certain_at_once_and_breaks_shields() {
     assert_eq!(outcome.unwrap(), (true, true, true));
 }
 
+/// A timer whose wait has ended early does not keep a deadlock from being reported at once.
 #[test]
-fn a_timer_that_nobody_waits_for_any_more_does_not_hide_a_deadlock() {
-    let text = in_child("a_timer_that_nobody_waits_for_any_more_does_not_hide_a_deadlock", || {
+fn stale_timer_does_not_hide_a_deadlock() {
+    let text = in_child("stale_timer_does_not_hide_a_deadlock", || {
         let began = Instant::now();
         let (report, _) = deadlock(Config::new().run(|| {
             Unparker::current().unpark();
             let me = Unparker::current();
             drop(spawn(move || me.unpark()));
             park("the kept wake").unwrap();
-            // Ended by the task, long before its time.
+            // The task ends this wait, long before its deadline.
             park_until("the task, or a while", Instant::now() + Duration::from_secs(20)).unwrap();
             assert!(began.elapsed() < Duration::from_secs(1));
-            park("nobody")
+            park("nothing")
         }));
         assert_eq!(report.tasks.len(), 1);
         assert!(began.elapsed() < Duration::from_secs(2), "reported after {:?}", began.elapsed());
@@ -116,8 +121,9 @@ fn a_timer_that_nobody_waits_for_any_more_does_not_hide_a_deadlock() {
     assert!(text.ends_with("exit code Some(0)"), "{text}");
 }
 
+/// When a thread drops the last `Unparker`, the deadlock is reported at once, before `report_stall` has passed.
 #[test]
-fn the_last_unparker_that_a_thread_drops_makes_a_deadlock_certain() {
+fn last_unparker_dropped_by_a_thread_makes_a_deadlock_certain() {
     let began = Instant::now();
     let me_and_back = || {
         let me = Unparker::current();
@@ -145,7 +151,7 @@ fn a_thread_that_wakes_and_lets_go_at_once_is_no_deadlock() {
         }
     });
     let result = Config::new().run(|| {
-        // Many who wait, so that looking at them all takes a while.
+        // Many waiting tasks, so that checking all of them takes a while.
         let others: Vec<_> = (0..900).map(|_| spawn(|| park("the end"))).collect();
         yield_now();
         let last = move || {
@@ -163,9 +169,10 @@ fn a_thread_that_wakes_and_lets_go_at_once_is_no_deadlock() {
     thread.join().unwrap();
 }
 
+/// A stall that another thread may end is reported once on stderr, and the run goes on.
 #[test]
-fn a_wait_that_another_thread_may_end_is_reported_once_and_does_not_fail() {
-    let text = in_child("a_wait_that_another_thread_may_end_is_reported_once_and_does_not_fail", || {
+fn stall_that_a_thread_may_end_is_reported_once() {
+    let text = in_child("stall_that_a_thread_may_end_is_reported_once", || {
         let config = Config::new().report_stall(Duration::from_millis(40));
         let value = config.run(|| {
             let mut slow = Builder::new()

@@ -1,4 +1,4 @@
-//! Every example runs and prints what its transcript says.
+//! Every example runs and prints its transcript.
 
 mod common;
 
@@ -9,18 +9,18 @@ fn check(name: &str) {
     let file = format!("{}/tests/transcripts/{name}.txt", env!("CARGO_MANIFEST_DIR"));
     let mut expected = std::fs::read_to_string(file).expect("there is a transcript");
     if cfg!(panic = "abort") && name == "fibonacci" {
-        // Its generator is dropped while suspended, and says what comes of that here.
+        // Its generator is dropped while it is suspended, which prints a report here.
         expected += "--- stderr\ncede: an unnamed generator was dropped while suspended, where panics abort and nothing can \
                      unwind it; its stack is leaked\n";
     }
     if cfg!(cede_portable_switch) && ["dump", "slow_turn"].contains(&name) {
-        // No stack can be seen there.
+        // Stacks cannot be read there.
         expected = expected.lines().filter(|line| !line.starts_with("  in ")).map(|line| format!("{line}\n")).collect();
     }
     assert_eq!(without_emulator(&transcript(&output)), expected, "{name}");
 }
 
-/// qemu adds a line of its own when the program that it runs dies by a signal.
+/// Removes the line that qemu prints when the program that it runs dies by a signal.
 fn without_emulator(text: &str) -> String {
     text.lines()
         .filter(|line| !line.starts_with("qemu: uncaught target signal"))
@@ -81,8 +81,9 @@ fn everything_in_sync_at_once_counts_right() {
     assert!(text.ends_with(" s: every count is right\n"), "{text}");
 }
 
+/// `thread_vs_coroutine` prints the cost of a thread switch and of a task switch, and their ratio.
 #[test]
-fn thread_vs_coroutine_says_what_both_cost_and_how_many_times_as_much() {
+fn thread_vs_coroutine_prints_both_costs_and_their_ratio() {
     let output = command(example("thread_vs_coroutine")).arg("500").output().unwrap();
     let text = transcript(&output);
     let lines: Vec<&str> = text.lines().collect();

@@ -16,8 +16,9 @@ use std::time::Duration;
 
 // ---- A62, A63: Event
 
+/// Setting an event wakes all waiters. The event stays set until `clear`.
 #[test]
-fn a62_setting_an_event_wakes_everybody_and_it_stays_set_until_it_is_cleared() {
+fn a62_event_set_wakes_all_waiters_and_stays_set() {
     cede::run(|| {
         let event = Arc::new(Event::new());
         let waiter = |event: &Arc<Event>| {
@@ -41,7 +42,7 @@ fn a62_setting_an_event_wakes_everybody_and_it_stays_set_until_it_is_cleared() {
 }
 
 #[test]
-fn a63_set_and_cleared_at_once_still_wakes_those_who_waited() {
+fn a63_event_cleared_at_once_still_wakes_its_waiters() {
     paused(|| {
         let event = Arc::new(Event::new());
         let inner = Arc::clone(&event);
@@ -57,7 +58,7 @@ fn a63_set_and_cleared_at_once_still_wakes_those_who_waited() {
 // ---- A65: Semaphore
 
 #[test]
-fn a65_at_most_so_many_are_in_and_they_come_in_order() {
+fn a65_semaphore_limits_its_holders_and_is_fifo() {
     paused(|| {
         let semaphore = Arc::new(Semaphore::new(2));
         let (log, inside) = (Log::default(), Rc::new(Cell::new((0, 0))));
@@ -80,8 +81,10 @@ fn a65_at_most_so_many_are_in_and_they_come_in_order() {
     });
 }
 
+/// `add_permits` returns an error and adds no permit if the semaphore would exceed its bound. A forgotten permit may be
+/// added again.
 #[test]
-fn a65_more_permits_than_there_may_be_are_refused_and_none_is_added() {
+fn a65_adding_permits_above_the_bound_adds_none() {
     let semaphore = Semaphore::bounded(2);
     let permit = semaphore.acquire().unwrap();
     let error = semaphore.add_permits(1).unwrap_err();
@@ -91,7 +94,7 @@ fn a65_more_permits_than_there_may_be_are_refused_and_none_is_added() {
     );
     drop(permit);
     assert_eq!(semaphore.available_permits(), 2);
-    // One that was forgotten may be added again.
+    // A forgotten permit may be added again.
     semaphore.acquire_many(2).unwrap().forget();
     assert_eq!(semaphore.available_permits(), 0);
     semaphore.add_permits(1).unwrap();
@@ -103,13 +106,14 @@ fn a65_more_permits_than_there_may_be_are_refused_and_none_is_added() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a65_more_than_there_can_ever_be_is_refused_at_once() {
+fn a65_acquiring_more_than_the_bound_panics_at_once() {
     let text = panic_text(caught(|| drop(Semaphore::bounded(2).acquire_many(3))));
     assert_eq!(text, "cannot acquire 3 permits: the bound of the semaphore is 2");
 }
 
+/// A request for many permits is not overtaken by smaller ones. When it is cancelled, the smaller ones are granted.
 #[test]
-fn a65_a_large_wish_is_not_overtaken_and_lets_the_small_ones_in_when_it_gives_up() {
+fn a65_large_request_is_not_overtaken_until_it_gives_up() {
     cede::run(|| {
         let semaphore = Arc::new(Semaphore::new(3));
         let held = semaphore.acquire_many(2).unwrap();
@@ -120,10 +124,10 @@ fn a65_a_large_wish_is_not_overtaken_and_lets_the_small_ones_in_when_it_gives_up
         let (mut large, mut small) = (take(3), take(1));
         rounds(2);
         assert_eq!((small.state(), semaphore.available_permits()), (TaskState::Waiting("a semaphore".into()), 1));
-        assert!(semaphore.try_acquire().is_none(), "not before those who wait");
+        assert!(semaphore.try_acquire().is_none(), "not before the waiting tasks");
         large.cancel();
         assert_eq!((large.join().unwrap(), small.join().unwrap()), (Err(Cancelled), Ok(1)));
-        // And in its turn the large one gets all.
+        // When it is first in the queue, the large request gets all permits.
         let (mut large, mut small) = (take(3), take(1));
         yield_now();
         drop(held);
@@ -132,9 +136,10 @@ fn a65_a_large_wish_is_not_overtaken_and_lets_the_small_ones_in_when_it_gives_up
     });
 }
 
+/// Permits that were granted to a task which is unwound go back to the semaphore.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a65_permits_that_were_handed_to_somebody_who_is_unwound_are_passed_on() {
+fn a65_permits_granted_to_an_unwound_task_are_passed_on() {
     let semaphore = Arc::new(Semaphore::new(2));
     let outcome = Config::new().shutdown_grace(Duration::from_millis(5)).run(|| {
         for count in [2, 1, 2] {
@@ -163,7 +168,7 @@ fn permits_can_be_split_sent_and_owned() {
 }
 
 #[test]
-fn semaphores_work_whoever_waits() {
+fn semaphore_works_between_tasks_and_threads() {
     let each = if emulated() { 50 } else { 1_000 };
     in_all_worlds(|world| {
         let (semaphore, inside) = (Arc::new(Semaphore::bounded(2)), Arc::new(AtomicUsize::new(0)));
@@ -224,7 +229,7 @@ fn a66_an_aborted_barrier_is_broken_for_all_until_it_is_reset() {
         barrier.reset();
         let mut tasks = [wait(), wait()];
         yield_now();
-        // Those who wait are told; those who come meanwhile are of the next round.
+        // The waiters get the error. A task that arrives after the abort belongs to the next round.
         barrier.reset();
         let mut next = [wait(), wait(), wait()];
         assert!(tasks.iter_mut().all(|task| task.join().unwrap() == Err(BarrierError::Broken)));
@@ -234,7 +239,7 @@ fn a66_an_aborted_barrier_is_broken_for_all_until_it_is_reset() {
 }
 
 #[test]
-fn a66_one_that_is_cancelled_or_late_has_not_come() {
+fn a66_cancelled_or_late_waiter_does_not_count() {
     paused(|| {
         let barrier = Arc::new(Barrier::new(2));
         let inner = Arc::clone(&barrier);
@@ -254,13 +259,13 @@ fn a66_one_that_is_cancelled_or_late_has_not_come() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a66_a_barrier_for_nobody_is_refused() {
+fn a66_barrier_of_zero_is_refused() {
     let text = panic_text(caught(|| Barrier::new(0)));
     assert_eq!(text, "cannot create a barrier for 0 parties: at least 1 is required");
 }
 
 #[test]
-fn a66_one_that_was_left_behind_has_not_come() {
+fn a66_abandoned_waiter_does_not_count() {
     let barrier = Arc::new(Barrier::new(2));
     let inner = Arc::clone(&barrier);
     let end = Config::new().shutdown_grace(Duration::ZERO).run(move || {

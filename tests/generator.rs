@@ -1,4 +1,4 @@
-//! The generator protocol, row by row: the ids are those of the table in ARCHITECTURE.md, whose left column is Python's
+//! The generator protocol, row by row. The ids are those of the table in ARCHITECTURE.md, whose left column is Python's
 //! behaviour.
 
 mod common;
@@ -38,7 +38,7 @@ impl Drop for AtEnd {
     }
 }
 
-/// A thrown error with an identity, to see that it comes back as itself.
+/// A thrown error with an identity, to check that the same error comes back.
 #[derive(Debug)]
 struct Trouble(u32);
 
@@ -50,7 +50,7 @@ impl fmt::Display for Trouble {
 
 impl Error for Trouble {}
 
-/// Yields what it is sent, starting with 0.
+/// A generator that yields 0, and then each value that it is sent.
 fn echo() -> Generator<u32, u32> {
     Generator::new(|y| {
         let mut value = 0;
@@ -60,8 +60,9 @@ fn echo() -> Generator<u32, u32> {
     })
 }
 
+/// Creating a generator runs nothing. The first `next` runs the body to its first yield.
 #[test]
-fn g01_creating_runs_nothing_and_the_first_next_runs_to_the_first_yield() {
+fn g01_body_starts_at_the_first_next_and_runs_to_a_yield() {
     let log = Log::default();
     let inner = log.clone();
     let mut g = Generator::new(move |y| {
@@ -77,7 +78,7 @@ fn g01_creating_runs_nothing_and_the_first_next_runs_to_the_first_yield() {
 #[test]
 fn g02_send_before_start_gives_the_value_back_and_harms_nothing() {
     let mut g = echo();
-    let Err(SendError::NotStarted(value)) = g.send(5) else { panic!("sent to a generator that waits nowhere") };
+    let Err(SendError::NotStarted(value)) = g.send(5) else { panic!("sent to a generator that has not started") };
     assert_eq!(value, 5);
     assert_eq!(g.state(), State::Created);
     assert_eq!(g.start(), CoroutineState::Yielded(0));
@@ -96,8 +97,9 @@ fn g03_next_is_send_of_nothing() {
     assert_eq!(b.send(()).unwrap(), CoroutineState::Complete(()));
 }
 
+/// The sent value is what the pending yield returns, and `send` returns the next yielded item.
 #[test]
-fn g04_send_is_the_value_of_the_paused_yield_and_returns_the_next_one() {
+fn g04_send_resumes_the_yield_and_returns_the_next_item() {
     let mut g = echo();
     g.start();
     assert_eq!(g.send(10).unwrap(), CoroutineState::Yielded(10));
@@ -105,7 +107,7 @@ fn g04_send_is_the_value_of_the_paused_yield_and_returns_the_next_one() {
 }
 
 #[test]
-fn g04_values_of_every_size_cross_the_seam() {
+fn g04_values_of_every_size_cross_the_switch() {
     let mut g = Generator::new(|y: &Yielder<[u64; 64], String>| {
         let text = y.yield_([7; 64]);
         let more = y.yield_([text.len() as u64; 64]);
@@ -116,8 +118,9 @@ fn g04_values_of_every_size_cross_the_seam() {
     assert_eq!(g.send("def".into()).unwrap(), CoroutineState::Complete("abcdef".into()));
 }
 
+/// The return value comes out once. After that, `send` returns its value back as `Finished`, and `next` returns `None`.
 #[test]
-fn g05_the_return_value_comes_once_and_then_it_is_finished_for_ever() {
+fn g05_return_value_comes_once_then_it_is_finished() {
     let mut g = Generator::new(|y: &Yielder<u32, u32>| {
         y.yield_(1);
         42
@@ -132,9 +135,10 @@ fn g05_the_return_value_comes_once_and_then_it_is_finished_for_ever() {
     assert_eq!((g.next(), g.next()), (None, None));
 }
 
+/// A panic of the body reaches the resumer, and the generator is finished.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn g06_a_panic_goes_to_whoever_resumed_and_finishes_the_generator() {
+fn g06_panic_reaches_the_resumer_and_finishes_the_generator() {
     let mut g = Generator::new(|y| {
         y.yield_(1);
         panic!("from the body");
@@ -145,8 +149,9 @@ fn g06_a_panic_goes_to_whoever_resumed_and_finishes_the_generator() {
     assert_eq!(g.next(), None);
 }
 
+/// The end of an inner generator that the body drives itself does not end the outer one.
 #[test]
-fn g07_the_end_of_an_inner_generator_is_not_mistaken_for_the_outers() {
+fn g07_end_of_an_inner_generator_does_not_end_the_outer() {
     let mut outer = Generator::new(|y| {
         let mut inner = Generator::new(|y| y.yield_(1));
         y.yield_(inner.next());
@@ -180,8 +185,9 @@ fn g08_a_body_may_return_on_a_thrown_error() {
     );
 }
 
+/// `throw` before the first resume returns the error, drops the captures, and never runs the body.
 #[test]
-fn g09_throw_before_the_start_comes_straight_back_and_the_body_never_runs() {
+fn g09_throw_before_the_start_returns_it_and_runs_nothing() {
     let log = Log::default();
     let (inner, captured) = (log.clone(), log.at_end("captures dropped"));
     let mut g = Generator::new(move |y| {
@@ -219,16 +225,17 @@ fn g11_an_unhandled_throw_comes_back_out_as_itself() {
     assert_eq!(log.take(), ["cleanup"]);
     assert_eq!(g.state(), State::Finished);
 
-    // Put back by value: the same.
+    // The same with an error that is raised again by value.
     let mut g = Generator::new(|y: &Yielder<u32>| -> () { y.rethrow(y.try_yield(1).unwrap_err()) });
     g.next();
     assert!(g.throw(Trouble(12)).unwrap_err().into_inner().is::<Trouble>());
     assert_eq!(g.state(), State::Finished);
 }
 
+/// A body that catches the unwinding of a `throw` has handled the error, and goes on.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn g11_a_body_that_catches_the_unwinding_of_a_throw_has_handled_it() {
+fn g11_body_that_catches_a_throws_unwinding_has_handled_it() {
     let mut g = Generator::new(|y| {
         let caught = catch_unwind(AssertUnwindSafe(|| y.yield_(1)));
         assert!(caught.is_err());
@@ -255,8 +262,9 @@ fn g12_close_runs_the_cleanup_and_finishes() {
     assert_eq!(g.next(), None);
 }
 
+/// `close` before the start, after the end, or for the second time runs nothing.
 #[test]
-fn g13_close_before_the_start_after_the_end_and_twice_does_nothing() {
+fn g13_close_unstarted_finished_or_twice_does_nothing() {
     let log = Log::default();
     let inner = log.clone();
     let make = move || {
@@ -288,14 +296,15 @@ fn g14_yielding_instead_of_ending_is_reported_with_the_value() {
     });
     g.next();
     let Err(CloseError::Ignored(2)) = g.close() else { panic!("the yielded value is lost") };
-    // It is still suspended, and can be used.
+    // The generator is still suspended, and can be used.
     assert_eq!(g.state(), State::Suspended);
     assert_eq!(g.send(()).unwrap(), CoroutineState::Complete("end"));
 }
 
+/// `close` reports a body that catches its unwinding and yields again, with the yielded item.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn g14_a_body_that_swallows_the_unwinding_and_yields_is_reported_too() {
+fn g14_body_that_swallows_its_unwinding_and_yields_is_reported() {
     let mut g = Generator::new(|y| {
         let _ = catch_unwind(AssertUnwindSafe(|| y.yield_(1)));
         y.yield_(2);
@@ -342,7 +351,7 @@ fn g16_close_returns_what_the_body_returned() {
 
 #[test]
 fn g17_a_generator_cannot_be_resumed_by_its_own_body() {
-    // `&mut self` refuses it at compile time; who gets around that with a RefCell meets its error, not two runs at once.
+    // `&mut self` refuses it at compile time. A RefCell that evades this returns its own borrow error.
     let own: Rc<RefCell<Option<Generator<bool>>>> = Rc::default();
     let weak = Rc::downgrade(&own);
     *own.borrow_mut() = Some(Generator::new(move |y| {
@@ -351,7 +360,7 @@ fn g17_a_generator_cannot_be_resumed_by_its_own_body() {
     assert_eq!(own.borrow_mut().as_mut().unwrap().next(), Some(true));
 }
 
-/// Yields "i1", then what it was sent; returns the second value sent.
+/// A generator that yields "i1", then the first value sent, and returns the second.
 fn inner() -> Generator<String, String, String> {
     Generator::new(|y| {
         let a = y.yield_("i1".into());
@@ -360,8 +369,9 @@ fn inner() -> Generator<String, String, String> {
     })
 }
 
+/// `yield_from` passes items out and sent values in, and returns what the inner generator returned.
 #[test]
-fn g18_yield_from_passes_yields_out_and_sends_in_and_is_worth_the_inners_return() {
+fn g18_yield_from_passes_yields_sends_and_the_return_value() {
     let mut outer = Generator::new(|y| {
         let value = y.yield_from(inner());
         y.yield_(value);
@@ -372,8 +382,9 @@ fn g18_yield_from_passes_yields_out_and_sends_in_and_is_worth_the_inners_return(
     assert_eq!(outer.send("C".into()).unwrap(), CoroutineState::Complete(()));
 }
 
+/// `yield_from` continues a started generator, and a generator that itself delegates.
 #[test]
-fn g18_yield_from_goes_on_with_a_started_generator_and_with_its_own_delegates() {
+fn g18_yield_from_continues_a_started_generator() {
     let mut middle = Generator::new(|y| {
         y.yield_from(Generator::new(|y| (1..=3).for_each(|n| y.yield_(n))));
         y.yield_(4);
@@ -387,9 +398,10 @@ fn g18_yield_from_goes_on_with_a_started_generator_and_with_its_own_delegates() 
     assert_eq!(outer.collect::<Vec<_>>(), [0, 2, 3, 4, 5]);
 }
 
+/// `yield_from` of a finished generator returns its kept return value, or panics if that was taken.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn g18_yield_from_a_finished_generator_is_worth_its_kept_value_or_says_so() {
+fn g18_yield_from_finished_returns_the_kept_value_or_panics() {
     let finished = |keep: bool| {
         let mut g = Generator::new(|y| {
             y.yield_(1);
@@ -441,8 +453,10 @@ fn g20_close_of_the_outer_closes_the_inner_first() {
     assert_eq!(log.take(), ["inner", "middle", "outer"]);
 }
 
+/// An inner generator that returns a value when it is closed does not let the outer one continue: `try_yield_from`
+/// returns `Closed`.
 #[test]
-fn g20_an_inner_that_returns_when_closed_does_not_let_the_outer_go_on() {
+fn g20_inner_that_returns_when_closed_still_closes_the_outer() {
     let log = Log::default();
     let inner_log = log.clone();
     let mut outer = Generator::new(move |y| {
@@ -467,7 +481,7 @@ fn g21_throw_goes_to_the_innermost_and_then_outwards() {
     outer.next();
     assert_eq!(outer.throw(Trouble(1)).unwrap(), CoroutineState::Yielded("inner caught".into()));
 
-    // What the inner does not handle arrives at the outer's yield_from.
+    // An error that the inner generator does not handle arrives at the outer's yield_from.
     let mut outer =
         Generator::new(|y: &Yielder<String>| match y.try_yield_from(Generator::new(|y| y.yield_("inner".into()))) {
             Err(Interrupt::Thrown(error)) => y.yield_(format!("outer caught {error}")),
@@ -476,7 +490,7 @@ fn g21_throw_goes_to_the_innermost_and_then_outwards() {
     outer.next();
     assert_eq!(outer.throw(Trouble(2)).unwrap(), CoroutineState::Yielded("outer caught trouble 2".into()));
 
-    // And what nobody handles comes out.
+    // An error that neither handles comes out.
     let mut outer = Generator::new(|y| y.yield_from(Generator::new(|y| y.yield_(1))));
     outer.next();
     assert!(outer.throw(Trouble(3)).unwrap_err().into_inner().is::<Trouble>());
@@ -516,7 +530,7 @@ fn g22_dropping_a_suspended_generator_runs_its_cleanup_at_once() {
 }
 
 #[test]
-fn g22_dropping_tells_a_body_that_listens_by_value() {
+fn g22_dropping_makes_a_pending_try_yield_return_closed() {
     let log = Log::default();
     let inner = log.clone();
     let mut g = Generator::new(move |y: &Yielder<u32>| {
@@ -547,7 +561,7 @@ fn g23_states() {
     assert_eq!(g.state(), State::Suspended);
     g.next();
     assert_eq!(g.state(), State::Finished);
-    // Running is not a state that anybody could see: who resumes has borrowed the generator.
+    // No code can observe a running state: the resumer has borrowed the generator.
 }
 
 #[test]
@@ -600,7 +614,7 @@ fn g26_delegation_and_recursion_nest_deeply() {
         Generator::new(move |y| if depth > 0 { y.yield_from(nested(depth - 1)) } else { y.yield_all([7, 8]) })
     }
     assert_eq!(nested(800).collect::<Vec<_>>(), [7, 8]);
-    // Dropped in the middle, 800 bodies are closed without a recursion of ours.
+    // Dropped in the middle, 800 bodies are closed without recursion in the library.
     let mut g = nested(800);
     assert_eq!(g.next(), Some(7));
     drop(g);
@@ -612,9 +626,10 @@ fn g26_delegation_and_recursion_nest_deeply() {
     assert_eq!((g.next(), g.next()), (Some(9), None));
 }
 
+/// An error that is raised while a thrown one is handled keeps the thrown one as its source.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn g27_an_error_raised_while_handling_a_thrown_one_keeps_it_as_its_source() {
+fn g27_error_raised_in_a_handler_keeps_the_thrown_as_source() {
     #[derive(Debug)]
     struct Outer(Box<dyn Error>);
     impl fmt::Display for Outer {
@@ -641,7 +656,7 @@ fn g27_an_error_raised_while_handling_a_thrown_one_keeps_it_as_its_source() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn rethrow_of_closed_without_anybody_closing_is_named() {
+fn rethrow_of_closed_without_a_close_is_named() {
     let mut g = cede::Builder::new().name("odd").generator(|y: &Yielder<u32>| y.rethrow(Interrupt::Closed)).unwrap();
     let _: &Generator<u32, (), ()> = &g;
     let text = panic_text(catch_unwind(AssertUnwindSafe(|| g.next())));
@@ -657,9 +672,10 @@ fn starting_twice_is_refused_by_name() {
     assert_eq!(text, "cannot start generator 'twice': it has been started");
 }
 
+/// A destructor of a panicking consumer may resume a generator to its end.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_generator_resumed_by_a_destructor_of_a_panicking_consumer_works() {
+fn generator_resumed_while_its_consumer_panics_works() {
     struct Drains(Generator<u32>, Rc<Cell<u32>>);
     impl Drop for Drains {
         fn drop(&mut self) {
@@ -676,9 +692,10 @@ fn a_generator_resumed_by_a_destructor_of_a_panicking_consumer_works() {
     assert_eq!((text.as_str(), sum.get()), ("consumer", 6));
 }
 
+/// A generator that yields again when it is dropped is abandoned after one try, and so is one that delegates to it.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn d1_a_generator_that_yields_again_when_it_is_dropped_is_left_behind_after_one_try() {
+fn d1_generator_yielding_in_its_drop_is_abandoned_after_one_try() {
     let tries = Rc::new(Cell::new(0));
     let stubborn = |tries: &Rc<Cell<u32>>| {
         let tries = Rc::clone(tries);
@@ -693,7 +710,7 @@ fn d1_a_generator_that_yields_again_when_it_is_dropped_is_left_behind_after_one_
     alone.next();
     drop(alone);
     assert_eq!(tries.get(), 1);
-    // As a delegate: the outer is left behind with it, and neither is run again.
+    // As a delegate: the outer generator is abandoned with it, and neither is resumed again.
     let inner: Generator<u32, (), ()> = stubborn(&tries);
     let outer_ended = Rc::new(Cell::new(false));
     let ended = Rc::clone(&outer_ended);
@@ -734,9 +751,11 @@ impl fmt::Display for Bomb {
 
 impl Error for Bomb {}
 
+/// A body that is dropped and yields a value whose destructor panics is unwound once only. The panic comes out of the
+/// drop.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn d1_a_body_that_yields_a_bomb_when_it_is_unwound_is_still_tried_only_once() {
+fn d1_body_yielding_a_bomb_in_its_drop_is_tried_once() {
     let rounds = Rc::new(Cell::new(0));
     let inner = Rc::clone(&rounds);
     let mut c = cede::Coroutine::new(move |s: &cede::Suspender<(), Bomb>, ()| {
@@ -787,10 +806,12 @@ fn a_refused_yield_from_leaves_nothing_behind() {
     assert_eq!((g.next(), g.next()), (Some(5), None));
 }
 
+/// A value with a panicking destructor is dropped inside of a chain of delegates: the panic finishes the outer body and
+/// reaches the caller.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn values_with_failing_destructors_inside_a_chain_become_panics_of_the_chain() {
-    // Closing drops what the inner returned, and that fails: the outer gets the panic.
+fn panicking_destructor_in_a_chain_panics_in_the_outer_body() {
+    // Closing drops the inner's return value, whose destructor panics: the outer body gets the panic.
     let mut outer = Generator::new(|y: &Yielder<u32>| {
         y.yield_from(Generator::new(|y: &Yielder<u32>| {
             let _ = y.try_yield(1);
@@ -839,9 +860,10 @@ fn destructors_are_answered_at_once_while_their_body_unwinds() {
     assert_eq!(asked.get(), 3);
 }
 
+/// A body that caught the unwinding of a `throw` may be resumed to its end by a destructor of a panicking consumer.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_body_that_caught_its_unwinding_may_be_drained_by_a_panicking_consumer() {
+fn body_that_caught_a_throw_is_drained_by_a_panicking_consumer() {
     struct Drains(Option<Generator<u32>>, Rc<Cell<u32>>);
     impl Drop for Drains {
         fn drop(&mut self) {
@@ -863,9 +885,10 @@ fn a_body_that_caught_its_unwinding_may_be_drained_by_a_panicking_consumer() {
     assert_eq!(sum.get(), 7);
 }
 
+/// A panic drops a generator, whose body then panics: the second panic ends there, and the first one goes on.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_destructor_that_fails_while_a_panic_drops_the_body_ends_there() {
+fn panic_of_a_body_that_a_panic_drops_is_swallowed() {
     // By value, so that the body itself does not unwind when it panics.
     let text = panic_text(catch_unwind(AssertUnwindSafe(|| {
         let mut g = Generator::new(|y: &Yielder<u32>| {
@@ -889,11 +912,11 @@ fn an_item_with_a_failing_destructor_costs_no_stack() {
         let _ = catch_unwind(AssertUnwindSafe(|| drop::<cede::Sink<Bomb, ()>>(sink)));
     };
     round();
-    // Other tests of this process make stacks meanwhile and give them back; what a round left behind would stay.
+    // Other tests of this process make stacks and give them back at the same time. A stack that a round leaks would stay.
     let costs_none = || {
         let before = live();
         (0..50).for_each(|_| round());
         live() < before + 40
     };
-    assert!((0..20).any(|_| costs_none()), "each round leaves a stack behind");
+    assert!((0..20).any(|_| costs_none()), "each round leaks a stack");
 }

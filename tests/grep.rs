@@ -1,10 +1,10 @@
 //! Runs `examples/grep` and compares what it prints with what GNU grep prints, as written down here.
 //!
 //! A plain `cargo test` builds the example; if targets are named (`--test grep`, `--examples`), `cargo build --examples`
-//! has to. `CEDE_TEST_RUNNER` names a program, with its arguments, to run it under.
+//! must run before. `CEDE_TEST_RUNNER` names a program, with its arguments, to run it under.
+// Miri cannot start processes.
 #![cfg(not(miri))]
-// which starts no processes
-// The example drops its source where it stands, and where panics abort stderr says what comes of that.
+// The example drops its suspended source, which prints a report to stderr where panics abort.
 #![cfg(not(panic = "abort"))]
 
 use std::ffi::{OsStr, OsString};
@@ -17,13 +17,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, iter, ptr, thread};
 
-/// What one read of the example brings in.
+/// The number of bytes of one read of the example.
 const READ: usize = 96 * 1024;
 
-/// A directory of its own for a test, in which the example runs.
+/// A directory for one test, in which the example runs.
 struct Dir(PathBuf);
 
-/// What came of a run.
+/// The outcome of a run.
 struct Run {
     code: Option<i32>,
     out: Vec<u8>,
@@ -37,7 +37,7 @@ impl Dir {
         Dir(path)
     }
 
-    /// One with the file that most tests search.
+    /// Returns a directory with the file that most tests search.
     fn with_verse(test: &str) -> Self {
         let dir = Dir::new(test);
         dir.file("verse", "one fish\ntwo fish\nRed Fish\n\nblue bird\n");
@@ -74,7 +74,7 @@ impl Dir {
         finish(command)
     }
 
-    /// Checks the output and the exit code of a run that has nothing to complain of. The arguments are split at spaces.
+    /// Checks the output and the exit code of a run without error messages. The arguments are split at spaces.
     #[track_caller]
     fn check(&self, args: &str, code: i32, out: impl AsRef<[u8]>) {
         let args: Vec<_> = args.split(' ').collect();
@@ -123,12 +123,12 @@ fn redirected(command: &Command, redirections: &str) -> Command {
     shell
 }
 
-/// As much of a text as one wants to see.
+/// The part of a text that a failure prints.
 fn start(text: &str) -> String {
     format!("{:?}", text.chars().take(500).collect::<String>())
 }
 
-/// Lines of text without the word that is looked for, of at least so many bytes.
+/// Lines of text without the searched word, of at least `bytes` bytes.
 fn filler(bytes: usize) -> Vec<u8> {
     b"some line of text that is not wanted\n".repeat(bytes / 37 + 1)
 }
@@ -195,7 +195,7 @@ fn empty_patterns() {
     }
     dir.run(&["-c", "", "verse"]).check("all lines", 0, "5\n");
     dir.run(&["-o", "", "verse"]).check("no match to show", 0, "");
-    // Nothing can be selected, so not even the missing file is looked at.
+    // Nothing can be selected, so not even the missing file is opened.
     dir.run(&["-vc", "", "verse", "missing"]).check("no lines", 1, "");
     dir.run(&["bird\n", "verse"]).check("a second, empty pattern", 0, &verse);
     dir.check("-n ^$ verse", 0, "4:\n");
@@ -418,7 +418,7 @@ fn a_closed_output_ends_the_run_quietly() {
     let dir = Dir::new("closed");
     let mut child = dir.command(&["fish"]).stdin(Stdio::piped()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
-    // There is no end to this input: it is up to the example to stop reading.
+    // This input has no end: the example must stop reading.
     let source = thread::spawn(move || while input.write_all(&b"a fish\n".repeat(1000)).is_ok() {});
     let mut output = child.stdout.take().unwrap();
     let mut head = [0; 14];
@@ -508,7 +508,7 @@ fn closed_streams_are_errors() {
     check(&["fish"], "<&- >&- 2>&-", 2, "", "");
 }
 
-/// By POSIX an option cannot stand behind an operand.
+/// In POSIX mode an option cannot follow an operand.
 #[test]
 fn operands_end_options_where_posix_is_asked_for() {
     let dir = Dir::with_verse("posix");
@@ -532,10 +532,10 @@ fn operands_end_options_where_posix_is_asked_for() {
 /// Runs with a terminal as standard output and returns what it shows.
 fn on_terminal(mut command: Command) -> String {
     let (mut master, mut slave) = (-1, -1);
-    // SAFETY: both pointers are good for a write, and the others may be null.
+    // SAFETY: both pointers are valid for a write, and the remaining arguments may be null.
     let result = unsafe { libc::openpty(&mut master, &mut slave, ptr::null_mut(), ptr::null_mut(), ptr::null_mut()) };
     assert_eq!(result, 0);
-    // SAFETY: they were just opened, and nobody else has them.
+    // SAFETY: openpty just opened both descriptors, and no other code owns them.
     let (master, slave) = unsafe { (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
     let mut child = command.stdout(slave).spawn().unwrap();
     drop(command); // and with it the last copy of `slave` in here
@@ -565,7 +565,7 @@ fn colours_on_a_terminal() {
     assert_eq!(on_terminal(plain), "one fish\ntwo fish\n");
 }
 
-/// A pattern, the lines that it selects and those that it does not.
+/// A pattern, the lines that it selects, and lines that it does not select.
 type Case = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 #[rustfmt::skip]
@@ -618,7 +618,7 @@ const SYNTAX: &[Case] = &[
     ("{1}a",                 &["a", "{1}a"],           &["{1}"]),
     ("(*a)",                 &["a"],                   &["*"]),
     ("^*a",                  &["a", "ba"],             &["b"]),
-    // Braces that are none of this.
+    // Braces that are no repetition.
     ("^a{1$",                &["a{1"],                 &["a"]),
     ("^a{x}$",               &["a{x}"],                &["a"]),
     ("^a{1,x}$",             &["a{1,x}"],              &["a"]),

@@ -1,4 +1,4 @@
-//! Seeing inside: dumps, counts, and the watcher. What cannot be seen without the functions' names is in the examples.
+//! Observability: dumps, metrics, and the watchdog. Output that needs the names of functions is in the examples.
 
 mod common;
 
@@ -15,21 +15,21 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-/// Where the stack of a suspended task can be seen.
+/// Whether the stack of a suspended task can be read.
 const BACKTRACES: bool = cfg!(not(cede_portable_switch));
-/// Where that of a running one can.
+/// Whether the stack of a running task can be read.
 const SAMPLES: bool = BACKTRACES && cfg!(target_os = "linux");
 
-/// Where a backtrace goes on from a generator to who resumed it: not with corosensei's announcements to the sanitizer.
+/// Whether a backtrace continues from a generator to its resumer: not with corosensei's announcements to the sanitizer.
 const SEAMS: bool = cfg!(not(feature = "asan"));
 
-/// Whether this is that function. Its type arguments do not count, nor, where functions are known by lines only, its path.
+/// Whether `function` is named `name`. Its type arguments do not count, and neither does its path where only lines are known.
 fn is_called(function: &str, name: &str) -> bool {
     let generic = function.char_indices().find(|(at, c)| *at > 0 && *c == '<').map_or(function.len(), |(at, _)| at);
     function[..generic].trim_end_matches("::").ends_with(name)
 }
 
-/// The place of a function.
+/// The index of a function in a backtrace.
 fn place(functions: &[String], name: &str) -> usize {
     let place = functions.iter().position(|function| is_called(function, name));
     place.unwrap_or_else(|| panic!("no {name} in {functions:#?}"))
@@ -41,14 +41,15 @@ fn named<T: 'static>(name: impl Into<String>, f: impl FnOnce() -> T + 'static) -
 
 // ---- dump
 
+/// A dump lists each task once, with its state, the reason and duration of its wait, and the task that it waits for.
 #[test]
-fn a_dump_names_everybody_once_with_state_reason_time_and_whom_it_waits_for() {
+fn dump_lists_each_task_once_with_state_reason_and_time() {
     Config::new()
         .paused_clock(true)
         .run(|| {
             let mut sleeper = named("sleeper", || cede::time::sleep(Duration::from_secs(100)));
             let mut first = named("first", move || sleeper.join().is_ok());
-            // Who is waited for, and waits too, is there once.
+            // A task that waits and is waited for is listed once.
             let second = named("second", move || first.join().is_ok());
             let third = spawn(|| park("nothing in particular").is_err());
             cede::time::sleep(Duration::from_secs(7)).unwrap();
@@ -90,8 +91,9 @@ fn a_dump_names_everybody_once_with_state_reason_time_and_whom_it_waits_for() {
     assert!(dump().tasks.is_empty(), "outside of a run");
 }
 
+/// The duration of a wait counts from the last time that the worker read the clock before it.
 #[test]
-fn the_time_of_a_wait_is_that_of_the_last_look_at_the_clock_before_it() {
+fn dump_counts_a_wait_from_the_last_clock_reading_before_it() {
     Config::new()
         .paused_clock(true)
         .run(|| {
@@ -107,8 +109,9 @@ fn the_time_of_a_wait_is_that_of_the_last_look_at_the_clock_before_it() {
         .unwrap();
 }
 
+/// A dump of 10,000 tasks holds their exact names and takes less than a second.
 #[test]
-fn ten_thousand_tasks_are_dumped_within_a_second_with_exact_names() {
+fn ten_thousand_tasks_are_dumped_within_a_second() {
     let count = if emulated() { 500 } else { 10_000 };
     run(|| {
         let tasks: Vec<_> = (0..count).map(|n| named(format!("task-{n}"), || park("the end").is_err())).collect();
@@ -124,7 +127,7 @@ fn ten_thousand_tasks_are_dumped_within_a_second_with_exact_names() {
             if BACKTRACES { count } else { 0 }
         );
         eprintln!("{count} tasks dumped in {took:?}");
-        // No time is asserted but the one that was promised, and not where everything is slow.
+        // Only the documented time is asserted, and not where everything is slow.
         assert!(emulated() || cfg!(feature = "asan") || took < Duration::from_secs(1), "{took:?}");
         tasks.iter().for_each(|task| assert!(task.cancel()));
     });
@@ -147,8 +150,9 @@ fn around_the_generator() -> bool {
     black_box(outer.last().unwrap())
 }
 
+/// The backtrace of a task that waits inside of a generator continues through its own stack to the task's root.
 #[test]
-fn the_backtrace_of_a_task_in_a_generator_goes_through_to_the_tasks_root() {
+fn backtrace_from_inside_a_generator_reaches_the_tasks_root() {
     run(|| {
         let task = spawn(|| black_box(around_the_generator()));
         let fresh = spawn(|| ());
@@ -191,7 +195,7 @@ fn the_counts_of_a_known_program_are_exact() {
             let stacks = metrics().stacks.live;
             tasks.into_iter().for_each(|mut task| task.join().unwrap());
             let after = metrics();
-            // Main waited once: by then all of them had ended, since turns are round robin.
+            // Main waited once: turns are round robin, so all tasks had ended when it was woken.
             assert_eq!((after.spawned, after.live, after.ended), (10, 0, 10));
             assert_eq!((after.parks, after.switches), (1, 1 + 1010));
             assert!(stacks >= 10 && after.stacks.slabs > 0);
@@ -231,11 +235,11 @@ fn wakes_from_other_threads_are_counted() {
     });
 }
 
-// ---- looking around
+// ---- polling
 
 #[test]
 fn waits_and_ends_alone_do_not_keep_timers_from_firing() {
-    // Two that do nothing but wake each other.
+    // Two tasks that only wake each other.
     run(|| {
         let stop = Rc::new(Cell::new(false));
         let peer: Rc<RefCell<Vec<Unparker>>> = Rc::default();
@@ -270,7 +274,7 @@ fn waits_and_ends_alone_do_not_keep_timers_from_firing() {
 
 // ---- children
 
-/// A process that runs the body of one test and prints to stderr, while this one watches.
+/// A child process that runs the body of one test and prints to stderr, which this process reads.
 struct Subject {
     child: Child,
     lines: mpsc::Receiver<String>,
@@ -278,14 +282,14 @@ struct Subject {
 }
 
 impl Subject {
-    /// The test `name` in a process of its own. `None` in that process.
+    /// Starts the test `name` in its own process. Returns `None` in that process.
     fn start(name: &str) -> Option<Subject> {
         if std::env::var("CEDE_CHILD").as_deref() == Ok(name) {
             return None;
         }
         let mut child = command(std::env::current_exe().unwrap());
         if cfg!(panic = "abort") {
-            // The harness would start yet another process.
+            // The harness would start a third process.
             child.env("__RUST_TEST_INVOKE", name);
         }
         child.args(["--exact", name, "--nocapture"]).env("CEDE_CHILD", name);
@@ -310,11 +314,11 @@ impl Subject {
     }
 
     fn signal(&self, signal: i32) {
-        // SAFETY: a child of ours, not yet waited for.
+        // SAFETY: `self.child` is a child of this process and has not been waited for, so its id is not reused.
         assert_eq!(unsafe { libc::kill(self.child.id() as i32, signal) }, 0);
     }
 
-    /// Tells it to end, and returns everything that it printed.
+    /// Asks the child to end, and returns all of its output.
     fn finish(mut self) -> String {
         drop(self.child.stdin.take());
         for line in self.lines.iter() {
@@ -328,7 +332,7 @@ impl Subject {
     }
 }
 
-/// In the child: until it is told to end.
+/// In the child: waits until the parent asks it to end.
 fn wait_for_the_end() {
     let _ = std::io::stdin().read(&mut [0]);
 }
@@ -340,7 +344,7 @@ fn a_signal_has_every_run_dump_itself_asleep_and_at_work() {
     let subject = Subject::start("a_signal_has_every_run_dump_itself_asleep_and_at_work");
     if let Some(mut subject) = subject {
         subject.prints(&["busy is ready", "asleep is ready"]);
-        // The first may come before main waits.
+        // The first signal may arrive before main waits.
         subject.signal(libc::SIGUSR1);
         subject.prints(&["dump of the run on thread 'asleep'", "dump of the run on thread 'busy'"]);
         for _ in 0..3 {
@@ -394,8 +398,8 @@ fn a_signal_has_every_run_dump_itself_asleep_and_at_work() {
 }
 
 #[test]
-fn a_dump_that_cannot_come_names_the_task_that_is_in_its_way() {
-    if let Some(mut subject) = Subject::start("a_dump_that_cannot_come_names_the_task_that_is_in_its_way") {
+fn delayed_dump_names_the_task_that_keeps_the_turn() {
+    if let Some(mut subject) = Subject::start("delayed_dump_names_the_task_that_keeps_the_turn") {
         subject.prints(&["ready"]);
         subject.signal(libc::SIGUSR1);
         subject
@@ -413,7 +417,7 @@ fn a_dump_that_cannot_come_names_the_task_that_is_in_its_way() {
             let mut stubborn = named("stubborn", || {
                 eprintln!("ready");
                 wait_for_the_end();
-                // The worker looks around once in a while only.
+                // The worker polls only every EVENT_INTERVAL turns.
                 (0..100).for_each(|_| yield_now());
             });
             stubborn.join().unwrap();
@@ -428,7 +432,7 @@ extern "C" fn count_call(_: i32) {
 }
 
 fn handler_of(signal: i32) -> usize {
-    // SAFETY: the struct is plain data that may be zero, and is written by the call.
+    // SAFETY: the struct is plain data for which zero is valid, and the call only writes to it.
     unsafe {
         let mut now: libc::sigaction = std::mem::zeroed();
         libc::sigaction(signal, std::ptr::null(), &mut now);
@@ -439,18 +443,18 @@ fn handler_of(signal: i32) -> usize {
 #[test]
 fn handlers_are_called_too_and_put_back_at_the_end_of_the_run() {
     let own = count_call as extern "C" fn(i32) as usize;
-    // SAFETY: the handler keeps to what one may do.
+    // SAFETY: the handler is async-signal-safe.
     unsafe { libc::signal(libc::SIGUSR2, own) };
     let before = handler_of(libc::SIGURG);
     for round in 1..=2 {
-        // The second run begins and ends inside of the first one's time.
+        // The second run begins and ends while the first one runs.
         Config::new()
             .dump_on_signal(libc::SIGUSR2)
             .run(|| {
                 assert_ne!(handler_of(libc::SIGUSR2), own);
                 std::thread::spawn(|| Config::new().dump_on_signal(libc::SIGUSR2).run(|| ()).unwrap()).join().unwrap();
-                assert_ne!(handler_of(libc::SIGUSR2), own, "the inner run took it away");
-                // SAFETY: the signal is handled.
+                assert_ne!(handler_of(libc::SIGUSR2), own, "the inner run removed the handler of the outer run");
+                // SAFETY: raising a signal that has a handler does not end the process.
                 unsafe { libc::raise(libc::SIGUSR2) };
                 assert_eq!(CALLS.load(Relaxed), round);
             })
@@ -460,28 +464,29 @@ fn handlers_are_called_too_and_put_back_at_the_end_of_the_run() {
     assert!(SHARED_URG || handler_of(libc::SIGURG) == before);
 }
 
-/// A handler that changes `errno`, as a careless one does.
+/// A careless handler, which changes `errno`.
 #[cfg(target_os = "linux")]
 extern "C" fn change_errno(_signal: i32) {
     CHANGES.fetch_add(1, Relaxed);
-    // SAFETY: this thread's own `errno`.
+    // SAFETY: `errno` belongs to this thread and lives as long as the thread.
     unsafe { *libc::__errno_location() = libc::EDOM };
 }
 
 #[cfg(target_os = "linux")]
 static CHANGES: AtomicU32 = AtomicU32::new(0);
 
-/// The interrupted code may be about to read its `errno`: the library's handler and the one it calls leave it as it was.
+/// The interrupted code may be about to read its `errno`: the library's handler preserves it, also across the handler that it
+/// calls.
 #[test]
 #[cfg(target_os = "linux")]
 fn signal_leaves_errno_as_it_was() {
     let handler = change_errno as extern "C" fn(i32) as usize;
-    // SAFETY: the handler keeps to what one may do.
+    // SAFETY: the handler is async-signal-safe.
     let before = unsafe { libc::signal(libc::SIGIO, handler) };
     Config::new()
         .dump_on_signal(libc::SIGIO)
         .run(|| {
-            // SAFETY: `errno` is this thread's own, and the signal is handled.
+            // SAFETY: `errno` belongs to this thread, and the signal has a handler.
             let after = unsafe {
                 *libc::__errno_location() = libc::EXDEV;
                 libc::raise(libc::SIGIO);
@@ -490,15 +495,17 @@ fn signal_leaves_errno_as_it_was() {
             assert_eq!((after, CHANGES.load(Relaxed)), (libc::EXDEV, 1));
         })
         .unwrap();
-    // SAFETY: what was there before.
+    // SAFETY: `before` is the handler that was installed before the test.
     unsafe { libc::signal(libc::SIGIO, before) };
 }
 
-/// Other tests of this process watch at the same time.
+/// Other tests of this process start watchdogs at the same time.
 const SHARED_URG: bool = true;
 
+/// A signal that cannot be handled is an error of `run`, before main is called. No handler stays installed, so that a
+/// later run can use another signal.
 #[test]
-fn signals_that_cannot_be_handled_are_errors_and_nothing_is_left_of_them() {
+fn unhandleable_signals_are_errors_and_leave_no_handler() {
     for signal in [-1, 0, libc::SIGKILL, libc::SIGSTOP, libc::SIGSEGV, libc::SIGBUS, libc::SIGABRT, 65, 1000, i32::MAX]
     {
         let mut ran = false;
@@ -512,21 +519,21 @@ fn signals_that_cannot_be_handled_are_errors_and_nothing_is_left_of_them() {
     assert!(matches!(nested, Err(RunError::AlreadyRunning)));
 }
 
-// ---- the watcher
+// ---- the watchdog
 
-/// What a watcher told.
+/// The reports of a watchdog.
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<Vec<Turn>>>);
 
-/// Who, whether it was over, and in which functions.
+/// The task, whether its turn was over, and its functions.
 type Turn = (String, bool, Vec<String>);
 
 impl Told {
     fn config(&self, allowed: Duration) -> Config {
         let told = Arc::clone(&self.0);
         Config::new().report_slow_turns(allowed).on_slow_turn(move |slow| {
-            let task = slow.task.as_ref().map_or("nobody".into(), Task::to_string);
-            // A worker that gets no time from the machine cannot be looked at; other tests ask for the stack itself.
+            let task = slow.task.as_ref().map_or("no task".into(), Task::to_string);
+            // A worker that gets no time from the machine cannot be sampled, so only other tests require a stack.
             assert!(!slow.over || slow.backtrace.is_none(), "{slow}");
             assert!(slow.lasted >= Duration::from_millis(20), "{slow}");
             told.lock().unwrap().push((task, slow.over, slow.functions()));
@@ -537,14 +544,14 @@ impl Told {
         self.0.lock().unwrap().len()
     }
 
-    /// Where somebody was who was told of while in this function.
+    /// The functions of the first report that shows this function.
     fn shows(&self, name: &str) -> Option<Vec<String>> {
         let told = self.0.lock().unwrap();
         let mut all = told.iter().map(|(_, _, functions)| functions);
         all.find(|functions| functions.iter().any(|function| is_called(function, name))).cloned()
     }
 
-    /// Who was told of, and whether the turn was over.
+    /// The reported tasks, and whether the turn was over.
     fn turns(&self) -> Vec<(String, bool)> {
         self.0.lock().unwrap().iter().map(|(task, over, _)| (task.clone(), *over)).collect()
     }
@@ -556,17 +563,19 @@ const ALLOWED: Duration = Duration::from_millis(20);
 fn spin(until: impl Fn() -> bool) {
     let start = Instant::now();
     while !until() {
-        assert!(start.elapsed() < Duration::from_secs(30), "what is waited for never comes");
+        assert!(start.elapsed() < Duration::from_secs(30), "the awaited condition never came");
     }
 }
 
+/// A task that keeps its turn too long is reported once while it does and once when the turn is over. Main is reported
+/// too.
 #[test]
-fn a_task_that_spins_is_named_while_it_does_and_once_when_it_is_over() {
+fn spinning_task_is_reported_during_and_after_its_turn() {
     let told = Told::default();
     let inner = told.clone();
     told.config(ALLOWED)
         .run(|| {
-            // Each spins until it has been told of, and then for another few times as long.
+            // Each spins until it has been reported, and then a few times as long again.
             for name in ["one", "two"] {
                 let told = inner.clone();
                 let before = told.len();
@@ -594,8 +603,9 @@ fn a_task_that_spins_is_named_while_it_does_and_once_when_it_is_over() {
     }
 }
 
+/// A task that spins inside of a generator is reported with the stack of the generator and with its own.
 #[test]
-fn a_task_that_spins_in_a_generator_shows_the_generators_stack_and_its_own() {
+fn spin_in_a_generator_shows_its_stack_and_the_tasks() {
     let told = Told::default();
     let inner = told.clone();
     told.config(ALLOWED)
@@ -608,7 +618,7 @@ fn a_task_that_spins_in_a_generator_shows_the_generators_stack_and_its_own() {
                         let deep = Rc::clone(&told);
                         y.yield_(1);
                         y.yield_from(Generator::new(move |y: &Yielder<u32>| {
-                            // A turn of its own, whatever was told of what came before.
+                            // A new turn, whatever was reported before.
                             yield_now();
                             spin(|| deep.len() > 0 && (!SAMPLES || deep.shows("spin").is_some()));
                             y.yield_(2);
@@ -630,7 +640,7 @@ fn a_task_that_spins_in_a_generator_shows_the_generators_stack_and_its_own() {
     }
 }
 
-/// A prologue that touches a large frame page by page says by a register of its own where its caller is.
+/// A prologue that touches a large frame page by page keeps the place of its caller in another register.
 #[test]
 fn watch_of_a_prologue_with_a_large_frame_does_no_harm() {
     #[inline(never)]
@@ -663,7 +673,7 @@ fn watch_of_a_prologue_with_a_large_frame_does_no_harm() {
 
 #[test]
 fn watch_of_a_deep_stack_shows_what_is_innermost() {
-    /// Deeper than what is copied.
+    /// Recurses deeper than the part of the stack that is copied.
     #[inline(never)]
     fn deep(left: usize, told: &Told) -> u32 {
         let frame = black_box([left; 8192]);
@@ -671,7 +681,7 @@ fn watch_of_a_deep_stack_shows_what_is_innermost() {
         let sum = match left {
             0 => {
                 let spinning = move |y: &Yielder<u32>| {
-                    // A turn of its own, as above.
+                    // A new turn, as above.
                     yield_now();
                     spin(|| inner.len() > 0 && (!SAMPLES || inner.shows("spin").is_some()));
                     y.yield_(1);
@@ -693,15 +703,15 @@ fn watch_of_a_deep_stack_shows_what_is_innermost() {
     thread.unwrap().join().unwrap();
 }
 
-/// FAILURES.md, B5.
+/// A std mutex that a task holds over a wait hangs the worker, and the task that blocks on it is reported (FAILURES.md, B5).
 #[test]
-fn a_mutex_that_is_held_over_a_wait_and_hangs_the_worker_is_named() {
-    if let Some(mut subject) = Subject::start("a_mutex_that_is_held_over_a_wait_and_hangs_the_worker_is_named") {
+fn std_mutex_held_over_a_wait_names_the_hanging_task() {
+    if let Some(mut subject) = Subject::start("std_mutex_held_over_a_wait_names_the_hanging_task") {
         subject.prints(&["cede: task 'second' (#4) has kept all other tasks waiting for "]);
         if SAMPLES {
             subject.prints(&["lock"]);
         }
-        // It hangs for ever.
+        // The child hangs.
         subject.child.kill().unwrap();
         subject.child.wait().unwrap();
         return;
@@ -749,7 +759,7 @@ fn a_run_that_sleeps_or_takes_turns_is_not_slow() {
             chain(end);
             drop((turning, waking));
             cede::time::sleep(3 * allowed).unwrap();
-            // Nobody is left: this is the event loop's sleep.
+            // No task is left: the event loop sleeps.
             cede::time::sleep(3 * allowed).unwrap();
             let me = Unparker::current();
             let thread = std::thread::spawn(move || {
@@ -760,12 +770,12 @@ fn a_run_that_sleeps_or_takes_turns_is_not_slow() {
             thread.join().unwrap();
         })
         .unwrap();
-    // On a machine that does something else for that long any turn is slow.
+    // On a machine that runs something else for that long, any turn is slow.
     assert!(told.len() <= 2, "{:?}", told.turns());
 }
 
 #[test]
-fn a_slow_callback_is_told_from_a_task() {
+fn slow_callback_is_reported_without_a_task() {
     let told = Told::default();
     let inner = told.clone();
     told.config(ALLOWED)
@@ -777,12 +787,12 @@ fn a_slow_callback_is_told_from_a_task() {
             yield_now();
         })
         .unwrap();
-    assert_eq!(told.turns()[0], ("nobody".to_string(), false));
+    assert_eq!(told.turns()[0], ("no task".to_string(), false));
 }
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_hook_that_panics_harms_nobody() {
+fn slow_turn_hook_that_panics_does_no_harm() {
     let calls = Arc::new(AtomicU32::new(0));
     let inner = Arc::clone(&calls);
     let config = Config::new().report_slow_turns(Duration::from_millis(5)).on_slow_turn(move |_| {
@@ -793,31 +803,31 @@ fn a_hook_that_panics_harms_nobody() {
 }
 
 #[test]
-fn the_librarys_own_thread_is_nobody_who_could_wake_a_task() {
+fn watchdog_thread_does_not_hide_a_deadlock() {
     if emulated() {
-        return; // the emulator has threads of its own
+        return; // the emulator has its own threads
     }
-    if let Some(subject) = Subject::start("the_librarys_own_thread_is_nobody_who_could_wake_a_task") {
+    if let Some(subject) = Subject::start("watchdog_thread_does_not_hide_a_deadlock") {
         let seen = subject.finish();
         assert!(seen.contains("deadlock: 1 task waits"), "{seen}");
         return;
     }
-    // The harness has a thread of its own; a forked process has none but the one that forked.
-    // SAFETY: the child runs only this, and leaves by _exit.
+    // The harness has its own thread. A forked process has only the thread that forked.
+    // SAFETY: the child runs only the code below, and ends by _exit.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let kept: RefCell<Option<Unparker>> = RefCell::default();
         let result =
             Config::new().report_slow_turns(Duration::from_secs(1)).report_stall(Duration::from_secs(3600)).run(|| {
                 *kept.borrow_mut() = Some(Unparker::current());
-                park("nobody").is_err()
+                park("nothing").is_err()
             });
         eprintln!("{}", result.err().map_or("no deadlock".into(), |error| error.to_string()));
-        // SAFETY: it has no preconditions.
+        // SAFETY: _exit has no preconditions.
         unsafe { libc::_exit(0) };
     }
     let mut status = 0;
-    // SAFETY: a child of ours.
+    // SAFETY: `child` is a child of this process, and `status` lives through the call.
     unsafe { libc::waitpid(child, &mut status, 0) };
     assert_eq!(status, 0);
 }

@@ -1,5 +1,5 @@
-//! The lock that everything in `sync` lies under belongs to one run until somebody else wants it: that this is right, as a model
-//! whose every interleaving is tried, and in processes that are not like others: without membarrier(2), and forked.
+//! Lock biasing: the internal lock of the `sync` types is owned by one run until another thread wants it. Checked in a model of
+//! which every interleaving is explored, and in unusual processes: without membarrier(2), and forked.
 
 mod common;
 
@@ -11,17 +11,18 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-/// One of the two threads' processor, as weak as aarch64's: what is written waits in a buffer and becomes visible in any order,
-/// but in order for one place, and a releasing write after all that came before; and what is read may be read early.
+/// The processor of one of the two threads, with a memory model as weak as aarch64's. Writes wait in a buffer and become visible
+/// in any order, except that writes to one place stay in order and a releasing write comes after all writes before it. A read may
+/// happen early.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 struct Processor {
     /// The next step of its program.
     at: u8,
-    /// Written, and not visible to the other yet: place, value, and whether it releases.
+    /// Writes that are not visible to the other thread yet: place, value, and whether the write releases.
     buffer: Vec<(usize, u8, bool)>,
-    /// Whether the bias was read ahead of time, and what it was.
+    /// The value of the bias, if it was read early.
     early: Option<u8>,
-    /// How often it will go in.
+    /// How often it still enters.
     left: u8,
 }
 
@@ -41,13 +42,13 @@ struct Machine {
 }
 
 impl Processor {
-    /// The newest value that it sees itself.
+    /// Returns the newest value that this processor sees.
     fn read(&self, memory: &[u8; 2], place: usize) -> u8 {
         let own = self.buffer.iter().rev().find(|(at, _, _)| *at == place);
         own.map_or(memory[place], |(_, value, _)| *value)
     }
 
-    /// All ways in which one write becomes visible.
+    /// Returns the writes that may become visible next, as indices into the buffer.
     fn drains(&self) -> Vec<usize> {
         let may_be_next = |n: &usize| {
             let (place, _, releases) = self.buffer[*n];
@@ -58,7 +59,7 @@ impl Processor {
     }
 }
 
-/// Steps of the owner's program in which it is at the value, and of the other's.
+/// The steps of the two programs in which they access the value.
 const OWNER_INSIDE: u8 = 3;
 const OTHER_INSIDE: u8 = 4;
 
@@ -69,7 +70,8 @@ impl Machine {
         self.memory[place] = value;
     }
 
-    /// The owner: inside = true; is the bias still mine?; the value; inside = false. Twice; or it finds that it is not.
+    /// A step of the owner: inside = true; check that it still has the bias; the value; inside = false. Repeats `left` times, or
+    /// until the bias is shared.
     fn owner(&self) -> Option<Machine> {
         let mut next = self.clone();
         let p = &mut next.owner;
@@ -92,7 +94,7 @@ impl Machine {
                 p.buffer.push((INSIDE, 0, true));
                 p.at = 0;
             }
-            // Turned back: from here on it takes the shared lock, which the other one has.
+            // Refused: it would take the shared lock now, which the other thread holds.
             5 => {
                 p.buffer.push((INSIDE, 0, true));
                 p.at = 6;
@@ -102,20 +104,20 @@ impl Machine {
         Some(next)
     }
 
-    /// The bias may be read at any time between the begin of an attempt and its use.
+    /// A step in which the owner reads the bias early: at any time between the start of an attempt and its use.
     fn owner_reads_early(&self) -> Option<Machine> {
         let mut next = self.clone();
         next.owner.early = Some(self.owner.read(&self.memory, BIAS));
         (self.owner.at == 1 && self.owner.early.is_none()).then_some(next)
     }
 
-    /// The other: bias = SHARED; the heavy fence; wait until inside is false; the value.
+    /// A step of the other thread: bias = SHARED; the heavy fence; wait until inside is false; the value.
     fn other(&self, fence: bool) -> Option<Machine> {
         let mut next = self.clone();
         match self.other.at {
             0 => next.other.buffer.push((BIAS, SHARED, false)),
             1 if fence => {
-                // Every processor passes a full fence: what was written is visible, what was read ahead is read anew.
+                // Every processor passes a full fence: all writes become visible, and early reads are repeated.
                 while let Some(n) = next.owner.drains().first().copied() {
                     next.drain(true, n);
                 }
@@ -151,7 +153,7 @@ impl Machine {
     }
 }
 
-/// Tries every interleaving. Returns how many states there are, and whether both are at the value in one of them.
+/// Explores every interleaving. Returns the number of states, and whether both threads access the value in one of them.
 fn explore(fence: bool) -> (usize, bool) {
     let owner = Processor { left: 3, ..Processor::default() };
     let start = Machine { memory: [OWNER, 0], owner, other: Processor::default() };
@@ -161,7 +163,7 @@ fn explore(fence: bool) -> (usize, bool) {
         open.extend(machine.successors(fence).into_iter().filter(|next| seen.insert(next.clone())));
     }
     let ends = seen.iter().filter(|machine| machine.successors(fence).is_empty());
-    assert!(ends.clone().all(|end| end.other.at == OTHER_INSIDE), "the other one waits for ever");
+    assert!(ends.clone().all(|end| end.other.at == OTHER_INSIDE), "the other thread waits without end");
     (seen.len(), both)
 }
 
@@ -176,7 +178,7 @@ fn without_the_heavy_fence_the_model_finds_two_inside() {
     assert!(explore(false).1);
 }
 
-/// A run and a plain thread go in and out of mutexes that belonged to the run first. Returns how often they were in.
+/// A run and a plain thread lock mutexes that the run owned first. Returns how often they locked one.
 fn use_from_a_run_and_a_thread() -> u64 {
     let mutexes: Arc<Vec<Mutex<u64>>> = Arc::new((0..20).map(|_| Mutex::new(0)).collect());
     let step = |mutexes: &[Mutex<u64>]| mutexes.iter().for_each(|mutex| *mutex.lock().unwrap() += 1);
@@ -195,25 +197,26 @@ fn a_run_and_a_thread_share_what_belonged_to_the_run() {
     assert_eq!(use_from_a_run_and_a_thread(), 20 * 21);
 }
 
+/// In a child of fork, a thread takes the locks whose owner is the run that the child inherited, and new runs work.
 #[test]
-fn a_forked_child_takes_locks_away_from_the_run_that_it_inherited() {
-    let told = in_child("a_forked_child_takes_locks_away_from_the_run_that_it_inherited", || {
+fn forked_child_takes_locks_from_the_inherited_run() {
+    let told = in_child("forked_child_takes_locks_from_the_inherited_run", || {
         static OWNED: Mutex<u64> = Mutex::new(0);
         cede::run(|| {
             *OWNED.lock().unwrap() += 1;
-            // SAFETY: this process has one thread besides the harness's, which waits, and the child ends by _exit.
+            // SAFETY: this process has one thread besides the harness's, which waits. The child ends by _exit.
             let child = unsafe { libc::fork() };
             if child == 0 {
-                // A thread of its own takes away what the inherited run owns; and whole runs work.
+                // A new thread takes the locks that the inherited run owns, and whole runs work.
                 let other = thread::spawn(|| *OWNED.lock().unwrap() += 1);
                 let fine = other.join().is_ok() && *OWNED.lock().unwrap() == 2;
                 let runs = thread::spawn(use_from_a_run_and_a_thread).join();
                 let code = i32::from(!(fine && runs.is_ok_and(|count| count == 20 * 21)));
-                // SAFETY: ends the child without the parent's clean-up.
+                // SAFETY: _exit has no preconditions. It ends the child without the parent's clean-up.
                 unsafe { libc::_exit(code) };
             }
             let mut status = -1;
-            // SAFETY: waits for the child made above.
+            // SAFETY: `child` is the child forked above, and `status` lives through the call.
             assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
             assert_eq!(status, 0, "the child failed");
             assert_eq!(*OWNED.lock().unwrap(), 1);
@@ -222,7 +225,7 @@ fn a_forked_child_takes_locks_away_from_the_run_that_it_inherited() {
     assert!(told.ends_with("exit code Some(0)"), "{told}");
 }
 
-/// From now on membarrier(2) fails in this thread and those that it starts.
+/// Makes membarrier(2) fail in this thread and in the threads that it starts.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 fn forbid_membarrier() {
     let code = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
@@ -234,7 +237,7 @@ fn forbid_membarrier() {
         code(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    // SAFETY: the program outlives the calls, which copy it.
+    // SAFETY: the filter program lives through the calls, which copy it.
     unsafe {
         assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
         assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program), 0);
@@ -243,18 +246,18 @@ fn forbid_membarrier() {
 }
 
 #[test]
-fn without_membarrier_locks_belong_to_nobody_and_work() {
+fn without_membarrier_locks_have_no_owner_and_work() {
     if common::emulated() {
         return; // its seccomp is the host's, with the host's numbers
     }
-    let told = in_child("without_membarrier_locks_belong_to_nobody_and_work", || {
+    let told = in_child("without_membarrier_locks_have_no_owner_and_work", || {
         forbid_membarrier();
         assert_eq!(use_from_a_run_and_a_thread(), 20 * 21);
     });
     assert!(told.ends_with("exit code Some(0)"), "{told}");
 }
 
-/// Takes 10 mutexes in a run of its own, tells that, does `what` until it is told to stop, and takes them again.
+/// Starts a thread whose run locks 10 mutexes, reports that, calls `what` until `stop` is set, and locks them again.
 fn owner(
     stop: &Arc<AtomicBool>,
     what: impl Fn(&AtomicBool) + Send + 'static,
@@ -276,7 +279,7 @@ fn owner(
     (mutexes, thread)
 }
 
-/// Whatever the owners do: their threads are asked. After that no lock has an owner.
+/// The threads of the owners are asked by a signal, whatever they do. After that no lock has an owner.
 #[test]
 fn membarrier_forbidden_late_locks_still_change_hands() {
     if common::emulated() {
@@ -309,8 +312,8 @@ fn membarrier_forbidden_late_locks_still_change_hands() {
     assert!(told.ends_with("exit code Some(0)"), "{told}");
 }
 
-/// The owner waits for the thread that wants its lock, which only a signal ends; and the owner is called by another number in a
-/// child of fork.
+/// The owner waits for the thread that wants its lock, so only a signal reaches it. In a child of fork the owner has another
+/// thread id.
 #[test]
 fn membarrier_forbidden_late_in_a_forked_child_works() {
     if common::emulated() {
@@ -324,15 +327,15 @@ fn membarrier_forbidden_late_in_a_forked_child_works() {
         };
         cede::run(|| {
             *OWNED.lock().unwrap() += 1;
-            // SAFETY: this process has one thread besides the harness's, which waits, and the child ends by _exit.
+            // SAFETY: this process has one thread besides the harness's, which waits. The child ends by _exit.
             let child = unsafe { libc::fork() };
             if child == 0 {
                 let fine = thread::spawn(take).join().is_ok() && *OWNED.lock().unwrap() == 2;
-                // SAFETY: ends the child without the parent's clean-up.
+                // SAFETY: _exit has no preconditions. It ends the child without the parent's clean-up.
                 unsafe { libc::_exit(i32::from(!fine)) };
             }
             let mut status = -1;
-            // SAFETY: waits for the child made above.
+            // SAFETY: `child` is the child forked above, and `status` lives through the call.
             assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
             assert_eq!(status, 0, "the child failed");
             thread::spawn(take).join().unwrap();
@@ -342,7 +345,7 @@ fn membarrier_forbidden_late_in_a_forked_child_works() {
     assert!(told.ends_with("exit code Some(0)"), "{told}");
 }
 
-/// No signal reaches the owner, and it takes no turns: going on would be a race, so the process ends, in words.
+/// No signal reaches the owner, and it takes no turns. Going on would be a race, so the process aborts with a message.
 #[test]
 fn membarrier_forbidden_late_owner_cannot_be_asked_aborts() {
     if common::emulated() {
@@ -350,7 +353,7 @@ fn membarrier_forbidden_late_owner_cannot_be_asked_aborts() {
     }
     let told = in_child("membarrier_forbidden_late_owner_cannot_be_asked_aborts", || {
         let (mutexes, _) = owner(&Arc::new(AtomicBool::new(false)), |stop| {
-            // SAFETY: the set is plain data, filled by the first call; only this thread's mask changes.
+            // SAFETY: the signal set is plain data that the first call fills, and only this thread's mask changes.
             unsafe {
                 let mut all: libc::sigset_t = std::mem::zeroed();
                 libc::sigfillset(&mut all);

@@ -28,8 +28,9 @@ fn locker(mutex: &Arc<Mutex<()>>, log: &Log, name: &'static str) -> JoinHandle<R
 
 // ---- A61, A61x: Lock
 
+/// The mutex is handed off in FIFO order, and a cancelled waiter is skipped.
 #[test]
-fn a61_a_mutex_is_handed_over_in_order_and_a_cancelled_waiter_is_passed_over() {
+fn a61_mutex_is_fifo_and_skips_a_cancelled_waiter() {
     let (mutex, log) = (Arc::new(Mutex::new(())), Log::default());
     cede::run(|| {
         let held = mutex.lock().unwrap();
@@ -46,8 +47,9 @@ fn a61_a_mutex_is_handed_over_in_order_and_a_cancelled_waiter_is_passed_over() {
     assert!(!mutex.is_locked());
 }
 
+/// Releasing the mutex hands it off to the first waiter at once: no later caller takes it before the waiter has run.
 #[test]
-fn a61x_a_woken_waiter_has_the_lock_before_anybody_who_comes_later() {
+fn a61x_woken_waiter_holds_the_lock_before_later_callers() {
     let (mutex, log) = (Arc::new(Mutex::new(())), Log::default());
     cede::run(|| {
         let held = mutex.lock().unwrap();
@@ -55,7 +57,7 @@ fn a61x_a_woken_waiter_has_the_lock_before_anybody_who_comes_later() {
         yield_now();
         drop(held);
         let mut late = locker(&mutex, &log, "late");
-        assert!(mutex.is_locked() && mutex.try_lock().is_none(), "it is the waiter's, who has not run yet");
+        assert!(mutex.is_locked() && mutex.try_lock().is_none(), "the waiter holds it, though it has not run yet");
         let me = mutex.lock().unwrap();
         log.add("me");
         drop(me);
@@ -65,7 +67,7 @@ fn a61x_a_woken_waiter_has_the_lock_before_anybody_who_comes_later() {
 }
 
 #[test]
-fn a61_who_locks_twice_waits_for_itself_and_the_report_says_so() {
+fn a61_locking_twice_is_a_reported_deadlock() {
     let report = deadlock(|| {
         let mut task = named("twice", || {
             let mutex = Mutex::new(1);
@@ -80,8 +82,9 @@ fn a61_who_locks_twice_waits_for_itself_and_the_report_says_so() {
     assert!(text.ends_with("\n  in a cycle: 'twice' -> 'twice'"), "{text}");
 }
 
+/// Two tasks that lock two mutexes in opposite order are reported with the holder of each mutex and with the cycle.
 #[test]
-fn two_tasks_with_two_mutexes_are_reported_with_who_holds_what_and_the_circle() {
+fn two_mutexes_in_a_cycle_report_holders_and_the_cycle() {
     let report = deadlock(|| {
         let (left, right) = (Arc::new(Mutex::new(())), Arc::new(Mutex::new(())));
         let diner = |name, first: &Arc<Mutex<()>>, second: &Arc<Mutex<()>>| {
@@ -106,8 +109,9 @@ fn two_tasks_with_two_mutexes_are_reported_with_who_holds_what_and_the_circle() 
     assert_eq!(report.tasks[1].held_by.as_ref(), Some(&report.tasks[2].task));
 }
 
+/// A forgotten guard keeps its mutex locked. A holder that has ended is not named in the report.
 #[test]
-fn a_forgotten_guard_keeps_the_mutex_and_an_ended_holder_is_not_named() {
+fn forgotten_guard_keeps_the_mutex_locked() {
     let mutex = Mutex::new(());
     let report = deadlock(|| {
         std::mem::forget(mutex.lock());
@@ -120,7 +124,7 @@ fn a_forgotten_guard_keeps_the_mutex_and_an_ended_holder_is_not_named() {
 }
 
 #[test]
-fn the_holder_is_told_also_when_the_lock_was_handed_over() {
+fn holder_is_reported_after_a_hand_off_too() {
     let report = deadlock(|| {
         let mutex = Arc::new(Mutex::new(()));
         let held = mutex.lock().unwrap();
@@ -139,7 +143,7 @@ fn the_holder_is_told_also_when_the_lock_was_handed_over() {
 }
 
 #[test]
-fn a_cancel_in_the_moment_of_the_hand_over_loses_no_lock() {
+fn cancel_at_the_moment_of_the_hand_off_loses_no_lock() {
     let mutex = Arc::new(Mutex::new(0));
     cede::run(|| {
         for cancel_first in [false, true] {
@@ -156,7 +160,7 @@ fn a_cancel_in_the_moment_of_the_hand_over_loses_no_lock() {
                 drop(held);
                 task.cancel();
             }
-            assert_eq!(task.join().unwrap().is_err(), cancel_first, "what came first counts");
+            assert_eq!(task.join().unwrap().is_err(), cancel_first, "the first of cancel and hand-off counts");
             assert_eq!(next.join().unwrap(), Ok(()));
         }
         assert_eq!(*mutex.lock().unwrap(), 21);
@@ -167,8 +171,8 @@ fn a_cancel_in_the_moment_of_the_hand_over_loses_no_lock() {
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a_waiter_that_is_unwound_passes_the_lock_on() {
     let (mutex, ended) = (Arc::new(Mutex::new(())), Rc::new(Cell::new(0)));
-    // None of them heeds its cancel, so all are unwound when the grace period is over: the first gives the lock to the
-    // second, who is unwound before it can take it.
+    // All ignore their cancel, so all are unwound after the grace period: the first hands the lock off to the second,
+    // which is unwound before it can take it.
     let config = Config::new().shutdown_grace(Duration::from_millis(5));
     let outcome = config.run(|| {
         for _ in 0..3 {
@@ -185,8 +189,9 @@ fn a_waiter_that_is_unwound_passes_the_lock_on() {
     assert_eq!((ended.get(), mutex.is_locked()), (3, false));
 }
 
+/// A cancelled task locks a free mutex. The error of a wait tells a passed deadline from a cancel.
 #[test]
-fn a_cancelled_task_has_what_nobody_holds_and_a_deadline_is_told_from_a_cancel() {
+fn cancelled_task_takes_a_free_lock_and_timeout_differs() {
     Config::new()
         .paused_clock(true)
         .run(|| {
@@ -212,14 +217,15 @@ fn a_cancelled_task_has_what_nobody_holds_and_a_deadline_is_told_from_a_cancel()
             task.cancel();
             assert_eq!(task.join().unwrap(), Err(Cancelled.into()));
             drop(held);
-            assert!(mutex.try_lock().is_some(), "nobody is left in line");
+            assert!(mutex.try_lock().is_some(), "no waiter is left in the queue");
         })
         .unwrap();
 }
 
+/// A destructor that locks while the thread panics gets a free mutex, and `Cancelled` for a held one.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_destructor_that_locks_while_the_thread_panics_waits_for_nothing() {
+fn destructor_locking_in_a_panic_never_waits() {
     cede::run(|| {
         let (mutex, log) = (Arc::new(Mutex::new(0)), Log::default());
         let body = |mutex: &Arc<Mutex<i32>>, log: &Log| {
@@ -252,13 +258,13 @@ fn a_panic_gives_the_mutex_up_and_poisons_nothing() {
         assert!(panic.is_err());
         assert_eq!(*mutex.lock().unwrap(), [1, 2]);
     });
-    // A wait that panics has left the line.
+    // A wait that panics has left the wait queue.
     cede::run(|| {
         let held = mutex.lock().unwrap();
         let text = common::panic_text(caught(|| cede::no_suspend(|| mutex.lock().map(drop))));
         assert!(text.contains("cannot wait or yield inside a no_suspend section"), "{text}");
         drop(held);
-        assert!(cede::no_suspend(|| mutex.lock().is_ok()), "what nobody holds may be locked there");
+        assert!(cede::no_suspend(|| mutex.lock().is_ok()), "a free mutex may be locked there");
     });
 }
 
@@ -287,7 +293,7 @@ fn a_thread_that_is_about_to_end_may_wait() {
     let held = mutex.lock().unwrap();
     let inner = Arc::clone(&mutex);
     let ending = thread::spawn(move || {
-        // Made before the thread's first wait, and so dropped after what it waits with.
+        // Made before the thread's first wait, and so dropped after the thread-local that the thread waits with.
         FIRST.set(Some(AtEnd(Box::new(move || {
             say.send(()).unwrap();
             *inner.lock().unwrap() += 1;
@@ -305,7 +311,7 @@ fn a_thread_that_is_about_to_end_may_wait() {
 }
 
 #[test]
-fn one_at_a_time_holds_a_mutex_whoever_they_are() {
+fn mutex_excludes_tasks_and_threads() {
     let each = if emulated() { 50 } else { 2_000 };
     in_all_worlds(|world| {
         let mutex = Arc::new(Mutex::new((0u64, 0u64)));
@@ -318,7 +324,7 @@ fn one_at_a_time_holds_a_mutex_whoever_they_are() {
                         both.0 += number;
                         let first = both.0;
                         pause();
-                        assert_eq!(both.0, first, "somebody else was inside");
+                        assert_eq!(both.0, first, "another holder was inside");
                         both.1 += number;
                     }
                 })
@@ -329,7 +335,7 @@ fn one_at_a_time_holds_a_mutex_whoever_they_are() {
     });
 }
 
-/// Lets others run.
+/// Lets other tasks or threads run.
 fn pause() {
     if cede::task::current().is_some() { yield_now() } else { thread::yield_now() }
 }

@@ -1,8 +1,8 @@
-//! The watcher of a run on the main thread, whose stack the system grows: what looks like an address below the part that is in
-//! use must be neither followed nor touched.
+//! The watchdog of a run on the main thread, whose stack grows on demand: a value that looks like an address below the used part
+//! must be neither followed nor touched.
 //!
-//! Each case is a process of its own, because its stack may grow to another limit, and because a test of the usual harness does
-//! not run on the main thread: this file is its own child, told which case by its arguments.
+//! Each case runs in its own process, because its stack has another limit, and because the usual harness does not run a test on
+//! the main thread. This file is its own child: its arguments select the case.
 
 mod common;
 
@@ -37,11 +37,11 @@ mod cases {
     use std::sync::{Arc, Mutex};
     use std::time::{Duration, Instant};
 
-    /// Where a running task's stack can be seen, and where a backtrace goes on from a generator to who resumed it.
+    /// Whether a running task's stack can be read, and whether a backtrace continues from a generator to its resumer.
     const SAMPLES: bool = cfg!(not(cede_portable_switch));
     const SEAMS: bool = cfg!(not(feature = "asan"));
 
-    /// What a child shows whose stack may grow to `limit`.
+    /// Returns the output of a child whose stack may grow to `limit`.
     pub(super) fn in_child(limit: libc::rlim_t) -> String {
         let mut command = command(std::env::current_exe().unwrap());
         let limit = libc::rlimit { rlim_cur: limit, rlim_max: libc::RLIM_INFINITY };
@@ -70,13 +70,13 @@ mod cases {
         while !until() && Instant::now() < end {}
     }
 
-    /// A generator spins that has captured numbers, until the watcher has told of it.
+    /// A generator that has captured numbers spins until the watchdog has reported it.
     #[inline(never)]
     fn around(told: Arc<Mutex<Vec<String>>>, numbers: [usize; 6]) {
         let spinning = move |y: &Yielder<usize>| {
-            // Where the machine gives no time the watcher tells without a stack; then once more.
+            // A worker that gets no time from the machine is reported without a stack. Then it spins once more.
             for _ in 0..20 {
-                // A turn of its own, whatever was told of what came before.
+                // A new turn, whatever was reported before.
                 yield_now();
                 let before = told.lock().unwrap().len();
                 spin(|| told.lock().unwrap().len() > before);
@@ -112,7 +112,7 @@ mod cases {
         if SAMPLES {
             let told = told.lock().unwrap();
             let text = told.iter().find(|text| text.contains("spin"));
-            let text = text.unwrap_or_else(|| panic!("nothing shows what spins: {told:#?}"));
+            let text = text.unwrap_or_else(|| panic!("no report shows what spins: {told:#?}"));
             assert!(!SEAMS || text.contains("around"), "{text}");
         }
         println!("the numbers did no harm");

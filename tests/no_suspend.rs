@@ -1,4 +1,4 @@
-//! Code in which nothing may suspend, in debug and in release builds, and tasks whose first turn is at once.
+//! `no_suspend`, in debug and in release builds, and eager tasks, whose first turn is at once.
 
 mod common;
 
@@ -10,9 +10,11 @@ use common::{caught, panic_text, paused, rounds, s};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+/// Every wait inside of `no_suspend` panics and names where the section was opened, in release builds too. No other
+/// task runs inside.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn b4_every_wait_inside_of_no_suspend_panics_and_names_the_place_in_release_too() {
+fn b4_every_wait_in_no_suspend_panics_naming_its_section() {
     paused(|| {
         let waits: [(&str, fn()); 12] = [
             ("yield_now", yield_now),
@@ -42,15 +44,15 @@ fn b4_every_wait_inside_of_no_suspend_panics_and_names_the_place_in_release_too(
             let text = panic_text(caught(|| no_suspend(wait)));
             let start = "cannot wait or yield inside a no_suspend section (opened at tests/no_suspend.rs:";
             assert!(text.starts_with(start), "{name}: {text}");
-            assert_eq!(switched.get(), 0, "{name}: somebody else ran inside");
+            assert_eq!(switched.get(), 0, "{name}: another task ran inside");
             // Caught inside of the section, and tried again.
             no_suspend(|| {
                 assert!(caught(wait).is_err() && caught(wait).is_err(), "{name}");
             });
-            assert_eq!(switched.get(), 0, "{name}: somebody else ran inside");
+            assert_eq!(switched.get(), 0, "{name}: another task ran inside");
         }
         rounds(20);
-        assert_eq!(switched.get(), 1, "outside of it they run");
+        assert_eq!(switched.get(), 1, "outside of it other tasks run");
     });
 }
 
@@ -73,7 +75,7 @@ fn no_suspend_nests_and_closes_by_panic_and_belongs_to_its_task() {
             })
         });
         assert_eq!(task.join().unwrap(), 7);
-        // What needs no wait may be done.
+        // Operations that need no wait are allowed.
         let mut ended = spawn(|| 7);
         yield_now();
         assert_eq!(no_suspend(|| ended.join().unwrap()), 7);
@@ -81,8 +83,9 @@ fn no_suspend_nests_and_closes_by_panic_and_belongs_to_its_task() {
     assert_eq!(no_suspend(|| 3), 3, "outside of a run");
 }
 
+/// A generator that is made and driven inside of `no_suspend` may yield there.
 #[test]
-fn generators_that_are_made_inside_of_no_suspend_may_suspend_to_it() {
+fn generators_made_in_no_suspend_may_suspend_to_it() {
     let numbers = || Generator::new(|y: &cede::Yielder<u32>| (0..3).for_each(|n| y.yield_(n)));
     assert_eq!(no_suspend(|| numbers().sum::<u32>()), 3);
     run(|| {
@@ -93,7 +96,7 @@ fn generators_that_are_made_inside_of_no_suspend_may_suspend_to_it() {
 
 #[test]
 fn a_run_inside_of_no_suspend_is_a_call_like_any_other() {
-    // Its tasks take turns with each other, but whoever opened the section does not suspend.
+    // Its tasks take turns with each other, but the task that opened the section does not suspend.
     let value = no_suspend(|| {
         run(|| {
             yield_now();
@@ -118,8 +121,9 @@ fn a_destructor_may_open_no_suspend_while_its_task_panics() {
 
 // ---- eager tasks
 
+/// An eager task has its first turn at once. Its spawner continues at the task's first wait or at its end.
 #[test]
-fn a79_an_eager_task_has_its_first_turn_at_once_and_its_spawner_goes_on_when_it_waits() {
+fn a79_eager_task_runs_at_once_until_its_first_wait() {
     run(|| {
         let log = Log::default();
         let (eager, plain) = (log.clone(), log.clone());
@@ -137,7 +141,7 @@ fn a79_an_eager_task_has_its_first_turn_at_once_and_its_spawner_goes_on_when_it_
         assert!(!task.is_finished());
         assert_eq!(task.join().unwrap(), 7);
         assert_eq!(log.take(), ["first turn", "spawner", "ready before", "second turn"]);
-        // One that never waits has ended by then.
+        // An eager task that never waits has ended when `spawn` returns.
         let mut at_once = Builder::new().eager(true).spawn(|| 7).unwrap();
         assert!(at_once.is_finished());
         assert_eq!(at_once.join().unwrap(), 7);
@@ -145,9 +149,10 @@ fn a79_an_eager_task_has_its_first_turn_at_once_and_its_spawner_goes_on_when_it_
     });
 }
 
+/// Eager tasks nest, may panic in their first turn, and return the turn to their spawner.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a79_eager_tasks_nest_panic_and_give_their_spawner_its_turn_back() {
+fn a79_eager_tasks_nest_and_may_panic() {
     fn nest(depth: u32, log: &Log) {
         if depth > 0 {
             let inner = log.clone();
@@ -166,7 +171,7 @@ fn a79_eager_tasks_nest_panic_and_give_their_spawner_its_turn_back() {
         let mut task = Builder::new().eager(true).spawn(|| panic!("at once")).unwrap();
         assert!(task.is_finished());
         assert_eq!(task.join().unwrap_err().to_string(), "the task panicked: at once");
-        // Where nobody can wait it is as any other: in a callback, while panicking, when main has ended.
+        // Where no wait is possible, in a callback or while panicking, an eager task starts like any other task.
         let kept = Rc::new(RefCell::new(None));
         let (place, told) = (Rc::clone(&kept), log.clone());
         let task = spawn(|| ());

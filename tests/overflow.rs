@@ -1,6 +1,7 @@
-//! An overflow always ends the process with the name of who overflowed; every other fault goes where it went before.
+//! Stack overflow: it always ends the process with the name of the body that overflowed. Every other fault goes to the handler
+//! that was there before.
 //!
-//! Each case is a process of its own: this file is its own child, told which case by its arguments. The twelve named cases
+//! Each case runs in its own process: this file is its own child, and its arguments select the case. The twelve named cases
 //! share 1,000 children (48 under an emulator).
 
 mod common;
@@ -16,11 +17,11 @@ fn main() {
         && flag == "--child"
     {
         child(case);
-        println!("the child came back");
+        println!("the child returned");
         return;
     }
     if cfg!(feature = "asan") {
-        // ASan's frames are not probed page by page, and it reports what it meets in its own words.
+        // ASan's frames are not probed page by page, and ASan reports faults itself.
         return println!("overflows under ASan are ASan's to report");
     }
     let mut failed = 0;
@@ -44,14 +45,14 @@ fn main() {
         check(&case, &|text| text.contains(NAMED) && text.contains("--- killed by SIGABRT"));
     }
     for (case, expected) in OTHERS {
-        // qemu delivers signals in its own way, so a frame without room looks different there; and where panics abort nothing
-        // unwinds that could suspend meanwhile.
+        // qemu delivers signals differently, so a frame without room looks different there. Where panics abort, nothing
+        // unwinds, so nothing can suspend while it does.
         if !(emulated() && *case == "sigframe" || cfg!(panic = "abort") && *case == "destructor") {
             check(case, &|text| expected.iter().all(|part| text.contains(part)));
         }
     }
     for case in WRONG_POINTERS {
-        // Where the stack pointer of a fault is not known, an overflow is what is told.
+        // Where the stack pointer of a fault is not known, every fault in a guard is reported as an overflow.
         if cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) {
             check(case, &|text| !text.contains("cede: ") && text.contains("--- killed by signal 11"));
         }
@@ -62,7 +63,7 @@ fn main() {
 
 const NAMED: &str = "cede: coroutine 'parser-42' overflowed its 64 KiB stack (give it more with Builder::stack_size)\n";
 
-/// Cases with the parts that their transcripts must have.
+/// Cases with the parts that their transcripts must contain.
 const OTHERS: &[(&str, &[&str])] = &[
     ("unnamed", &["cede: an unnamed generator overflowed its 64 KiB stack", "--- killed by SIGABRT"]),
     ("sink", &["cede: sink 'log' overflowed its 32 KiB stack", "--- killed by SIGABRT"]),
@@ -79,11 +80,11 @@ const OTHERS: &[(&str, &[&str])] = &[
     ("scoped", &["cede: an unnamed coroutine borrows from its caller and will not end", "--- killed by SIGABRT"]),
 ];
 
-/// Cases in which a guard is touched and nobody has run out of stack.
+/// Cases in which a guard page is touched and no stack has overflowed.
 const WRONG_POINTERS: &[&str] =
     &["own-guard", "next-guard", "handler-own-guard", "handler-next-guard", "alternate-stack"];
 
-/// Reads page by page from here to a guard: the one below this stack, or the one of the stack above.
+/// Reads page by page from here to a guard page: that of this stack, or that of the stack above.
 fn read_to_a_guard(down: bool) {
     let local = black_box(0u8);
     let here = black_box(&raw const local);
@@ -94,7 +95,7 @@ fn read_to_a_guard(down: bool) {
     }
 }
 
-/// What a wrong pointer leads to a guard, as a profiler's unwinder follows one, is a plain fault.
+/// An access to a guard page through a wrong pointer, like that of a profiler's unwinder, is a plain fault.
 fn wrong_pointer(case: &str) {
     extern "C" fn own(_: libc::c_int) {
         read_to_a_guard(true);
@@ -115,7 +116,7 @@ fn wrong_pointer(case: &str) {
         "handler-next-guard" => (next, 0),
         _ => (of_the_body, libc::SA_ONSTACK),
     };
-    // SAFETY: the handlers allocate nothing; the struct is plain data.
+    // SAFETY: the handlers are async-signal-safe, and the struct is plain data for which zero is valid.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = handler as usize;
@@ -132,7 +133,7 @@ fn wrong_pointer(case: &str) {
             _ => {
                 let local = black_box(0u8);
                 BODY.store(black_box(&raw const local) as usize, std::sync::atomic::Ordering::Relaxed);
-                // SAFETY: a signal to ourselves, with a handler in place.
+                // SAFETY: raising a signal that has a handler does not end the process.
                 unsafe { libc::raise(libc::SIGUSR1) };
             }
         })
@@ -192,15 +193,15 @@ fn way_of(way: &str) {
     }
 }
 
-/// A thread that std did not make, so it has no alternate signal stack.
+/// Runs on a thread that std did not make, so it has no alternate signal stack.
 fn foreign_thread(way: &str) {
     extern "C" fn run(way: *mut libc::c_void) -> *mut libc::c_void {
-        // SAFETY: the string outlives the join below.
+        // SAFETY: `way` is the string of the caller, which joins this thread before it drops the string.
         way_of(unsafe { &*way.cast::<String>() });
         null_mut()
     }
     let mut way = way.to_string();
-    // SAFETY: the thread is joined before `way` goes.
+    // SAFETY: the thread is joined before `way` is dropped.
     unsafe {
         let mut thread = std::mem::zeroed();
         assert_eq!(libc::pthread_create(&mut thread, null_mut(), run, (&raw mut way).cast()), 0);
@@ -250,7 +251,7 @@ fn other(case: &str) {
         }
         "previous-siginfo" | "previous-plain" => previous_handler(case == "previous-siginfo"),
         "sent" => {
-            // SAFETY: the default action is put in place before anything of ours is.
+            // SAFETY: the default action is installed before any handler of the library.
             unsafe {
                 libc::signal(libc::SIGSEGV, libc::SIG_DFL);
                 Coroutine::new(|_: &Suspender<(), ()>, ()| ()).resume(());
@@ -271,22 +272,22 @@ fn other(case: &str) {
     }
 }
 
-/// Uses up a small stack nearly to its end and then lets a signal arrive whose handler runs on it.
+/// Uses nearly all of a small stack, and then raises a signal whose handler runs on it.
 fn signal_without_room() {
     extern "C" fn ignore(_: libc::c_int) {}
     #[inline(never)]
     #[expect(unconditional_recursion, reason = "that is what uses the stack up")]
     fn fill(start: usize) {
         let here = black_box(0u8);
-        // The first signals still find room; how large a frame is depends on the CPU.
+        // The first signals still have room. The size of a signal frame depends on the CPU.
         if start - (&raw const here as usize) > 10_000 {
-            // SAFETY: a signal to ourselves, with a handler in place.
+            // SAFETY: raising a signal that has a handler does not end the process.
             unsafe { libc::raise(libc::SIGUSR1) };
         }
         fill(start);
         black_box(here);
     }
-    // SAFETY: the handler does nothing; it was installed without SA_ONSTACK on purpose.
+    // SAFETY: the handler does nothing. SA_ONSTACK is left out on purpose.
     unsafe { libc::signal(libc::SIGUSR1, ignore as extern "C" fn(libc::c_int) as usize) };
     let tiny = Builder::new().name("tiny").stack_size(cede::stack::min_size());
     let mut c = tiny
@@ -310,11 +311,11 @@ fn previous_handler(siginfo: bool) {
         say("previous handler: plain\n")
     }
     extern "C" fn with_info(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-        // SAFETY: the kernel's siginfo.
+        // SAFETY: the kernel passes a valid siginfo, which lives through the handler.
         let address = unsafe { (*info).si_addr() } as usize;
         say(if address == 8 { "previous handler: SA_SIGINFO\n" } else { "previous handler: wrong address\n" })
     }
-    // SAFETY: both handlers only write and exit; then a wild write, on purpose.
+    // SAFETY: both handlers only write and exit. The write through a wild pointer is the test.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         if siginfo {

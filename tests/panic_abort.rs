@@ -1,6 +1,7 @@
-//! Where panics abort nothing can be unwound: bodies that listen are told by value, the others are left behind and named.
+//! Programs whose panics abort: nothing can be unwound. A body that waits in a call that returns `Closed` ends by value. Every
+//! other body is abandoned: its stack is leaked and it is named on stderr.
 //!
-//! Under `-Cpanic=abort` (`.ci/panic-abort`) this is the whole suite; elsewhere it checks the half that is the same.
+//! Under `-Cpanic=abort` (`.ci/panic-abort`) this is the whole suite. Elsewhere it checks the half that is the same.
 
 mod common;
 
@@ -25,14 +26,14 @@ fn main() {
         "unwound\nunwound\ndropped\n"
     };
     assert_eq!(text, expected);
-    println!("left behind ... ok\n\n2 passed, 0 failed");
+    println!("abandoned ... ok\n\n2 passed, 0 failed");
 }
 
 fn by_value() {
     let ended = Rc::new(Cell::new(0));
     let count = |ended: &Rc<Cell<u32>>| ended.set(ended.get() + 1);
 
-    // Closed, dropped and thrown at, while it listens.
+    // Closed, dropped, and given an error by `throw`, while it waits in `try_yield`.
     for way in 0..3 {
         let inner = Rc::clone(&ended);
         let mut g = Generator::new(move |y: &Yielder<u32>| {
@@ -49,7 +50,7 @@ fn by_value() {
     }
     assert_eq!(ended.get(), 3);
 
-    // Through a delegate, if both listen.
+    // Through a delegate, if both use the calls that return `Closed`.
     let inner = Rc::clone(&ended);
     let mut outer = Generator::new(move |y: &Yielder<u32>| {
         let delegate = Generator::new(|y: &Yielder<u32>| y.try_yield(1).is_err());
@@ -60,7 +61,7 @@ fn by_value() {
     drop(outer);
     assert_eq!(ended.get(), 4);
 
-    // A sink's input ends, and one that has not started is only dropped.
+    // The input of a sink ends. A sink that has not started is only dropped.
     let mut sink = Sink::new(|inbox: &cede::Inbox<u32>| inbox.iter().sum::<u32>());
     sink.send(1).unwrap();
     assert_eq!(sink.finish(), 1);

@@ -1,5 +1,5 @@
-//! A waiter that was interrupted before something was given is passed over: whoever waits behind it gets that, and nothing is
-//! lost. Each primitive, in the plain order and under three seeds.
+//! A waiter that was interrupted before a grant is skipped: the next waiter gets the grant, and nothing is lost. Each primitive,
+//! in the plain order and under three seeds.
 
 mod common;
 
@@ -31,13 +31,13 @@ impl From<WaitTimeoutError> for Outcome {
     }
 }
 
-/// What tasks wait for: a wait with or without a deadline, and what gives something to one of those who wait.
+/// A primitive that tasks wait for: `wait`, with or without a deadline, and `give`, which makes one grant.
 #[derive(Clone)]
 struct Thing {
     name: &'static str,
     wait: Rc<dyn Fn(Option<Instant>) -> Outcome>,
     give: Rc<dyn Fn()>,
-    /// What is given to nobody stays for the next one.
+    /// Whether a grant without a waiter is kept for the next waiter.
     keeps: bool,
 }
 
@@ -183,7 +183,7 @@ fn condvar() -> Thing {
     Thing { name: "condvar", wait: Rc::new(wait), give: Rc::new(give), keeps: false }
 }
 
-/// Runs `test` with each thing, in the plain order and under three seeds.
+/// Runs `test` with each primitive, in the plain order and under three seeds.
 fn with_each(test: impl Fn(Thing)) {
     let things: [fn() -> Thing; 15] = [
         || receive("channel", usize::MAX),
@@ -217,7 +217,7 @@ fn with_each(test: impl Fn(Thing)) {
     }
 }
 
-/// Returns when the task waits.
+/// Yields until the task waits.
 fn until_it_waits<T>(task: &JoinHandle<T>) {
     while !matches!(task.state(), TaskState::Waiting(_)) {
         yield_now();
@@ -301,7 +301,7 @@ fn waiter_of_a_cancelled_scope_is_passed_over() {
     });
 }
 
-/// Spawns one that waits behind, when it is called, and must get what is given.
+/// Returns a function that spawns a task which waits last, and must get the grant.
 fn waiting_after(thing: &Thing) -> impl FnOnce() -> JoinHandle<()> + 'static {
     let thing = thing.clone();
     move || {
@@ -311,7 +311,7 @@ fn waiting_after(thing: &Thing) -> impl FnOnce() -> JoinHandle<()> + 'static {
     }
 }
 
-/// What is given in the moment of a deadline, by a task that was woken by the same look at the timers.
+/// Makes a grant at the moment of a deadline, from a task that the same check of the timers has woken.
 fn at_a_deadline(thing: &Thing, wait: impl FnOnce(&Thing, Instant) -> Outcome + 'static) -> Outcome {
     let (at, give) = (now() + s(5), Rc::clone(&thing.give));
     let giver = spawn(move || {
@@ -356,7 +356,7 @@ fn deadline_moved_before_it_came_does_not_count() {
             let outcome = cede::task::deadline(now() + s(5), |deadline| {
                 scope(|scope| {
                     scope.spawn(|| {
-                        // Woken in the same moment, or before: what the other is past then is no deadline any more.
+                        // Woken at the same moment as the waiter, or before: its deadline has been moved away.
                         sleep_until(now() + s(4)).unwrap();
                         deadline.reschedule(None);
                         told.set(true);
@@ -373,12 +373,12 @@ fn deadline_moved_before_it_came_does_not_count() {
     });
 }
 
-/// A wait that was passed over because of a deadline is over, though the deadline is moved before it is entered again.
+/// A waiter that was skipped because of its deadline stays skipped, even if the deadline is moved before the waiter runs again.
 #[test]
 fn waiter_passed_over_stays_so_when_its_deadline_moves() {
     with_each(|thing| {
         if thing.name == "select to receive" || thing.name == "select to send" {
-            return; // It may find what it was not given ready, and take it.
+            return; // A select may find its case ready when it runs again, and take it.
         }
         let (give, wait) = (Rc::clone(&thing.give), Rc::clone(&thing.wait));
         let behind = waiting_after(&thing);
@@ -456,11 +456,11 @@ fn barrier_does_not_count_the_interrupted() {
             a.cancel();
             assert_eq!(barrier.waiting(), 1);
             let mut c = one();
-            assert!(!b.is_finished(), "two have come");
+            assert!(!b.is_finished(), "only two tasks wait at the barrier");
             assert_eq!(barrier.wait().map(|result| result.rank()), Ok(2));
             assert_eq!([a.join().unwrap(), b.join().unwrap(), c.join().unwrap()], [None, Some(0), Some(1)]);
             assert_eq!(barrier.waiting(), 0);
-            // One that is passed over by the count leaves it once.
+            // A waiter that the count skips leaves the count once.
             let mut a = one();
             a.cancel();
             assert_eq!(barrier.waiting(), 0);
@@ -474,7 +474,7 @@ fn barrier_does_not_count_the_interrupted() {
     }
 }
 
-/// asyncio: test_acquire_hang. A large wish that was cancelled keeps no smaller one waiting.
+/// asyncio: test_acquire_hang. A large request that was cancelled does not block a smaller one.
 #[test]
 fn small_wish_behind_a_cancelled_large_one_is_met() {
     for seed in 0..4 {
@@ -491,14 +491,14 @@ fn small_wish_behind_a_cancelled_large_one_is_met() {
             let (mut large, mut small) = (one(10), one(2));
             large.cancel();
             semaphore.add_permits(2).unwrap();
-            assert_eq!(semaphore.available_permits(), 0, "the small wish was met at once");
+            assert_eq!(semaphore.available_permits(), 0, "the small request was granted at once");
             assert_eq!((large.join().unwrap(), small.join().unwrap()), (false, true));
         });
         outcome.unwrap();
     }
 }
 
-/// A select that is cancelled is passed over in all its lines, and what it brought comes back.
+/// A select that is cancelled is skipped in all of its wait queues, and its message is returned.
 #[test]
 fn select_cancelled_first_sends_and_receives_nothing() {
     for seed in 0..4 {
@@ -528,8 +528,8 @@ fn select_cancelled_first_sends_and_receives_nothing() {
     }
 }
 
-/// The control block of a task of another run is that thread's: what is given from outside goes to the first in line, whether
-/// it was cancelled or not, and nothing is lost.
+/// The control block of a task of another run belongs to that thread. A grant from another thread goes to the first waiter,
+/// cancelled or not, and nothing is lost.
 #[test]
 fn what_another_thread_gives_is_not_lost() {
     let (sender, receiver) = channel::unbounded();

@@ -1,4 +1,4 @@
-//! Sinks and stages: items travel in order, ends travel both ways, and nothing is lost.
+//! Sinks and stages: items pass in order, ends pass in both directions, and no item is lost.
 
 use cede::pipeline::{self, Push};
 use cede::{Generator, Inbox, SendError, Sink, State};
@@ -10,19 +10,21 @@ fn summing() -> Sink<u32, u32> {
     Sink::new(|inbox: &Inbox<u32>| inbox.iter().sum())
 }
 
+/// A sink starts at its first item, or at `finish`, which returns what the body returns.
 #[test]
-fn a_sink_starts_with_the_first_item_and_finishes_with_its_result() {
+fn sink_starts_at_the_first_item_and_finish_returns_its_result() {
     let mut sink = summing();
     assert_eq!(sink.state(), State::Created);
     sink.send(1).unwrap();
     assert_eq!(sink.state(), State::Suspended);
     sink.send(2).unwrap();
     assert_eq!(sink.finish(), 3);
-    assert_eq!(summing().finish(), 0, "finish() alone starts it too");
+    assert_eq!(summing().finish(), 0, "finish() alone starts the sink too");
 }
 
+/// A sink whose body has returned gives the next item back, and keeps its result for `finish`.
 #[test]
-fn a_body_that_returns_early_refuses_the_next_item_and_keeps_its_result() {
+fn sink_that_returned_early_refuses_items_and_keeps_its_result() {
     let mut sink = Sink::new(|inbox: &Inbox<u32>| inbox.recv());
     sink.send(1).unwrap();
     assert!(sink.is_finished());
@@ -115,9 +117,10 @@ fn stages_pass_items_on_in_order() {
     assert_eq!(seen.get(), 7);
 }
 
+/// When the last stage ends early, every stage before it refuses items, and no item of the source is lost.
 #[test]
-fn an_early_end_travels_up_through_every_stage_and_the_source_stops() {
-    // The sink stops after two; what stands before it must neither swallow an item nor ask for more.
+fn early_end_passes_up_every_stage_and_stops_the_source() {
+    // The sink stops after two items. The stages before it must neither swallow an item nor ask for more.
     let first_two = || Sink::new(|inbox: &Inbox<u32>| (inbox.recv(), inbox.recv()));
     let mut source = 1..;
     let mut stages = pipeline::map(
@@ -125,12 +128,13 @@ fn an_early_end_travels_up_through_every_stage_and_the_source_stops() {
         pipeline::inspect(|_| {}, pipeline::filter(|_| true, pipeline::take(9, first_two()))),
     );
     assert_eq!(stages.feed(source.by_ref()), Err(SendError::Finished(3)));
-    assert_eq!(source.next(), Some(4), "nothing was drawn that had no taker");
+    assert_eq!(source.next(), Some(4), "the source gave no item that no stage takes");
     assert_eq!(stages.finish(), (Some(1), Some(2)));
 }
 
+/// A stage whose target never takes an item gives the original item back.
 #[test]
-fn a_target_that_never_takes_anything_gives_the_unmapped_item_back() {
+fn stage_returns_the_unmapped_item_if_its_target_ended() {
     let mut stages = pipeline::map(|n: u32| n.to_string(), Sink::new(|_: &Inbox<String>| ()));
     assert_eq!(stages.send(7), Err(SendError::Finished(7)));
     let mut stages = pipeline::batch(3, Sink::new(|_: &Inbox<Vec<u32>>| ()));
@@ -176,7 +180,7 @@ fn lines_come_without_their_ends_and_bad_ones_are_errors() {
     assert!(lines.feed_lines(&b"fine\n\xff\n"[..]).is_err());
     assert_eq!(lines.finish(), ["fine"]);
 
-    // A line that nobody would take is not read.
+    // A line that no stage would take is not read.
     let mut lines = pipeline::take(1, pipeline::collect::<Vec<String>, _>());
     let mut reader = &b"a\nb\nc"[..];
     assert!(!lines.feed_lines(&mut reader).unwrap());
@@ -221,8 +225,9 @@ fn extend_says_when_items_would_be_lost() {
     assert_eq!(*text, "cannot extend an unnamed sink: cannot send: the receiver has finished");
 }
 
+/// A stage does not call its function with an item that it gives back.
 #[test]
-fn a_stage_does_not_show_its_function_an_item_that_it_gives_back() {
+fn stage_does_not_call_its_function_for_a_refused_item() {
     let calls = Cell::new(0);
     let count = || calls.set(calls.get() + 1);
     let ended = || pipeline::take(0, pipeline::for_each(drop::<u32>));

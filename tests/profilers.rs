@@ -1,8 +1,8 @@
-//! A sampling profiler beside switching stacks: a thread sends SIGPROF as fast as it can, and its handler unwinds with the C
-//! library's `backtrace`, as gperftools does. Nothing may die, and every backtrace ends.
+//! A sampling profiler during switches of stacks: a thread sends SIGPROF as fast as it can, and the handler unwinds with the C
+//! library's `backtrace`, like gperftools. No process may die, and every backtrace must end.
 //!
-//! Each case is a process of its own: this file is its own child. `.ci/profilers` runs it longer, by two arguments: how
-//! often each case, and for how many milliseconds.
+//! Each case runs in its own process: this file is its own child. `.ci/profilers` runs it longer, with two arguments: the number
+//! of runs of each case, and their milliseconds.
 
 mod common;
 
@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 
 const CASES: [&str; 9] = ["none", "task", "spawn", "coroutine", "generator", "sink", "scoped", "panic", "dropped"];
 
-/// These may die, and show only what they do when this is run with arguments: libgcc's `_Unwind_Resume` cannot be unwound
-/// while it puts the registers of a landing pad in place. `panic` is a program without this library that shows it, and a
-/// coroutine that is dropped while it is suspended is unwound in the same way.
+/// Cases that may die. They run only when arguments are given. libgcc's `_Unwind_Resume` cannot be unwound while it restores the
+/// registers of a landing pad. `panic` shows it without this library, and a coroutine that is dropped while it is suspended is
+/// unwound in the same way.
 const MAY_DIE: [&str; 2] = ["panic", "dropped"];
 
 fn main() {
@@ -31,14 +31,14 @@ fn main() {
         return child(case, Duration::from_millis(time.parse().unwrap()));
     }
     if cfg!(any(not(all(target_os = "linux", target_env = "gnu")), feature = "asan")) {
-        // ASan turns off what keeps the tables of coroutines true; see src/coroutine/unwind_tables.rs.
+        // ASan turns off the code that keeps the unwind tables of coroutines correct; see src/coroutine/unwind_tables.rs.
         return println!("no profiler here");
     }
     let (runs, time) = (number(1).unwrap_or(1), number(2).unwrap_or(300));
     let mut failed = 0;
     println!("case        runs   died  samples  endless");
     for case in CASES {
-        // Tasks over corosensei's switch have no true tables on x86-64.
+        // Tasks over corosensei's switch have no correct unwind tables on x86-64.
         if cfg!(all(cede_portable_switch, target_arch = "x86_64")) && ["task", "spawn"].contains(&case) {
             continue;
         }
@@ -81,12 +81,12 @@ unsafe fn backtrace(_: *mut *mut c_void, _: c_int) -> c_int {
 static SAMPLES: AtomicUsize = AtomicUsize::new(0);
 static ENDLESS: AtomicUsize = AtomicUsize::new(0);
 
-/// Deeper than any stack here, in debug builds too.
+/// More frames than any stack here has, in debug builds too.
 const MOST_FRAMES: usize = 128;
 
 extern "C" fn on_prof(_: c_int) {
     let mut frames = [null_mut(); MOST_FRAMES];
-    // SAFETY: the buffer is as large as said.
+    // SAFETY: the buffer holds `MOST_FRAMES` frames.
     let n = unsafe { backtrace(frames.as_mut_ptr(), MOST_FRAMES as c_int) };
     SAMPLES.fetch_add(1, Relaxed);
     ENDLESS.fetch_add(usize::from(n as usize >= MOST_FRAMES), Relaxed);
@@ -94,8 +94,8 @@ extern "C" fn on_prof(_: c_int) {
 
 fn child(case: &str, time: Duration) {
     static STOP: AtomicBool = AtomicBool::new(false);
-    // SAFETY: `backtrace` loads what it needs at its first call; the struct is plain data; the thread that is signalled
-    // joins the one that signals.
+    // SAFETY: `backtrace` loads its library at its first call, which is made here. The struct is plain data for which zero is
+    // valid. The signalled thread joins the thread that sends the signals, so its handle stays valid.
     let me = unsafe {
         backtrace([null_mut(); 4].as_mut_ptr(), 4);
         let mut action: libc::sigaction = zeroed();
@@ -107,7 +107,7 @@ fn child(case: &str, time: Duration) {
     };
     let profiler = std::thread::spawn(move || {
         while !STOP.load(Relaxed) {
-            // SAFETY: as above.
+            // SAFETY: the thread `me` is alive: it joins this thread before it ends.
             unsafe { libc::pthread_kill(me, libc::SIGPROF) };
             let sent = Instant::now();
             while sent.elapsed() < Duration::from_micros(20) {
@@ -163,7 +163,7 @@ fn work(case: &str, goes_on: &dyn Fn() -> bool) {
             while goes_on() {
                 n += (0..1000).map(|i| c.resume(i).yielded().unwrap()).sum::<u64>();
             }
-            // Unwinding it is the case `dropped`, and where panics abort a leak that is told.
+            // Unwinding it is the case `dropped`. Where panics abort, it is a leak that is reported.
             std::mem::forget(c);
         }
         "generator" => {

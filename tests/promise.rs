@@ -1,4 +1,4 @@
-//! Promises: a value that is set once, and waited for by any number.
+//! Promises: a value that is set once, and that any number of waiters may wait for.
 
 mod common;
 
@@ -36,8 +36,9 @@ fn a23_setting_it_twice_is_an_error_that_gives_the_value_back() {
     assert_eq!(promise.set(1), Err(AlreadySet(1)));
 }
 
+/// Setting a promise wakes all waiters. Later waits return at once.
 #[test]
-fn a24_everybody_who_waits_is_woken_and_later_waits_return_at_once() {
+fn a24_set_wakes_all_waiters_and_later_waits_return_at_once() {
     in_all_worlds(|world| {
         let promise = Promise::new();
         let completion = promise.completion();
@@ -53,7 +54,7 @@ fn a24_everybody_who_waits_is_woken_and_later_waits_return_at_once() {
 }
 
 #[test]
-fn a24_those_who_wait_are_woken_in_the_order_in_which_they_came() {
+fn a24_waiters_are_woken_in_fifo_order() {
     let log: Log = Rc::default();
     cede::run(|| {
         let promise = Promise::new();
@@ -66,14 +67,14 @@ fn a24_those_who_wait_are_woken_in_the_order_in_which_they_came() {
         }
         yield_now();
         promise.set("set").unwrap();
-        assert!(log.borrow().is_empty(), "nobody runs before the one that sets it gives up its turn");
+        assert!(log.borrow().is_empty(), "no waiter runs before the setting task gives up its turn");
         yield_now();
     });
     assert_eq!(*log.borrow(), ["0: set", "1: set", "2: set"]);
 }
 
 #[test]
-fn it_is_set_from_another_thread() {
+fn promise_is_set_from_another_thread() {
     in_all_worlds(|world| {
         let promise = Promise::new();
         let completion = promise.completion();
@@ -84,7 +85,7 @@ fn it_is_set_from_another_thread() {
 }
 
 #[test]
-fn a_failure_is_told_to_everybody_with_its_source() {
+fn failure_reaches_every_waiter_with_its_source() {
     let promise = Promise::<i32>::new();
     promise.fail(std::io::Error::other("disk")).unwrap();
     for _ in 0..2 {
@@ -96,7 +97,7 @@ fn a_failure_is_told_to_everybody_with_its_source() {
 }
 
 #[test]
-fn dropping_it_unset_ends_the_waits() {
+fn promise_dropped_unset_ends_the_waits() {
     in_all_worlds(|world| {
         let promise = Promise::<i32>::new();
         let completion = promise.completion();
@@ -120,13 +121,13 @@ fn a_wait_may_be_limited() {
             assert_eq!(cede::time::now() - start, SECOND);
             assert!(matches!(completion.wait_deadline(start), Err(PromiseError::Timeout)));
             promise.set(1).unwrap();
-            assert_eq!(completion.wait_deadline(start).unwrap(), &1, "what is there needs no time");
+            assert_eq!(completion.wait_deadline(start).unwrap(), &1, "a value that is there needs no time");
         })
         .unwrap();
 }
 
 #[test]
-fn a_cancelled_wait_is_told_so_and_harms_no_other() {
+fn cancelled_wait_does_not_affect_another_waiter() {
     cede::run(|| {
         let promise = Promise::new();
         let (one, other) = (promise.completion(), promise.completion());
@@ -141,8 +142,9 @@ fn a_cancelled_wait_is_told_so_and_harms_no_other() {
     });
 }
 
+/// Callbacks run from the scheduler in the order in which they were added, never inside of `set` or `on_done`.
 #[test]
-fn a20_callbacks_come_through_the_scheduler_in_order_and_never_inline() {
+fn a20_callbacks_run_from_the_scheduler_in_order() {
     let log: Log = Rc::default();
     let push = |text: String| log.borrow_mut().push(text);
     cede::run(|| {
@@ -163,7 +165,7 @@ fn a20_callbacks_come_through_the_scheduler_in_order_and_never_inline() {
 }
 
 #[test]
-fn a_callback_runs_where_it_was_added_whoever_sets_the_promise() {
+fn callback_runs_on_the_thread_that_added_it() {
     for world in [World::TaskAndThreads, World::Workers] {
         world.main(|| {
             let promise = Promise::new();
@@ -191,7 +193,7 @@ fn a_callback_from_another_thread_wakes_a_worker_that_sleeps() {
         thread::sleep(Duration::from_millis(20));
         promise.set(1).unwrap();
     });
-    // Nothing else ends its sleep.
+    // Only the remote wake ends its sleep.
     let config = Config::new().report_stall(Duration::MAX);
     let value = config.run(|| {
         let (sender, receiver) = cede::sync::channel::bounded(1);
@@ -213,7 +215,7 @@ fn a_callback_may_be_removed_until_it_is_on_its_way() {
         let callback = completion.on_done(move |_| *removed.borrow_mut() += 10);
         assert!(completion.remove_done(callback));
         assert!(!completion.remove_done(callback));
-        assert_eq!(Rc::strong_count(&called), 2, "what it owned is dropped");
+        assert_eq!(Rc::strong_count(&called), 2, "the captures of the callback are dropped");
         drop(promise);
         yield_now();
         assert_eq!(*called.borrow(), 1);
@@ -233,10 +235,10 @@ fn callback_removed_from_another_thread_is_never_called() {
         let inner = completion.clone();
         let remove = move || (inner.remove_done(callback), inner.remove_done(callback));
         assert_eq!(thread::spawn(remove).join().unwrap(), (true, false));
-        assert_eq!(dropped_on.get(), None, "what it owns stays on its thread");
+        assert_eq!(dropped_on.get(), None, "the captures stay on the thread of the callback");
         promise.set(1).unwrap();
         rounds(3);
-        assert_eq!(called.get(), 1, "the others are called");
+        assert_eq!(called.get(), 1, "the other callbacks are called");
     });
     assert_eq!(dropped_on.get(), Some(thread::current().id()));
 }
@@ -282,7 +284,7 @@ fn callback_removed_while_it_is_set_is_called_or_removed() {
             let was_removed = thread.join().unwrap();
             rounds(3);
             assert_ne!(was_removed, ran.get());
-            // The letter is read at the next look around.
+            // The worker takes the remote wake at its next poll.
             let dropped = (0..5000).any(|_| {
                 yield_now();
                 Rc::strong_count(&ran) == 1
@@ -355,7 +357,7 @@ fn a_callback_needs_a_scheduler() {
 }
 
 #[test]
-fn forgotten_sides_harm_nobody() {
+fn forgotten_promise_leaves_its_waiters_cancellable() {
     cede::run(|| {
         let promise = Promise::<i32>::new();
         let completion = promise.completion();

@@ -1,4 +1,4 @@
-//! Queues of jobs. The ids are those of the table in ARCHITECTURE.md.
+//! Job queues. The ids are those of the table in ARCHITECTURE.md.
 
 mod common;
 
@@ -30,20 +30,21 @@ fn pusher<T: Send + 'static>(queue: &Arc<Queue<T>>, item: T) -> JoinHandle<Resul
 // ---- A56: Queue
 
 #[test]
-fn a56_items_and_those_who_wait_for_them_are_served_in_order() {
+fn a56_items_and_waiters_are_served_in_fifo_order() {
     cede::run(|| {
         let queue = Arc::new(Queue::unbounded());
         let mut tasks = [popper(&queue), popper(&queue), popper(&queue)];
         yield_now();
         "abc".chars().for_each(|item| queue.push(item).unwrap());
         queue.push('d').unwrap();
-        assert_eq!(*queue.try_pop().unwrap(), 'd', "the others are promised");
+        assert_eq!(*queue.try_pop().unwrap(), 'd', "the other items are handed off");
         assert_eq!(tasks.each_mut().map(|task| task.join().unwrap()), [Ok('a'), Ok('b'), Ok('c')]);
     });
 }
 
+/// In a full queue `push` waits in FIFO order, and `try_push` fails at once.
 #[test]
-fn a56_a_full_queue_makes_pushers_wait_in_order_and_the_rest_fails_at_once() {
+fn a56_full_queue_makes_push_wait_in_order_and_try_push_fail() {
     cede::run(|| {
         let queue = Arc::new(Queue::bounded(1));
         queue.push(1).unwrap();
@@ -52,7 +53,7 @@ fn a56_a_full_queue_makes_pushers_wait_in_order_and_the_rest_fails_at_once() {
         assert!(tasks.iter().all(|task| matches!(task.state(), TaskState::Waiting(_))));
         assert_eq!((queue.try_push(9), queue.is_full(), queue.len()), (Err(TryPushError::Full(9)), true, 1));
         assert_eq!(queue.pop().unwrap().into_inner(), 1);
-        assert_eq!(queue.try_push(9), Err(TryPushError::Full(9)), "the room is that of the first who waits");
+        assert_eq!(queue.try_push(9), Err(TryPushError::Full(9)), "the freed slot belongs to the first waiter");
         let rest: Vec<_> = (0..2).map(|_| queue.pop().unwrap().into_inner()).collect();
         assert_eq!(rest, [2, 3]);
         assert!(tasks.iter_mut().all(|task| task.join().unwrap() == Ok(())));
@@ -160,7 +161,7 @@ fn a57_the_item_is_dropped_before_its_job_is_done() {
 
 #[test]
 fn a58_the_smallest_comes_first_and_among_equals_the_first_in() {
-    /// Compared by its first half.
+    /// A pair that is compared by its first half.
     #[derive(PartialEq, Eq, Debug)]
     struct Half(u32, u32);
     impl Ord for Half {
@@ -197,11 +198,11 @@ fn a58_the_last_in_comes_first_out_of_a_lifo_queue() {
 }
 
 thread_local! {
-    /// After how many more comparisons one panics; 0 for none.
+    /// Counts down with each comparison. The comparison that reaches 1 panics. 0: none panics.
     static PANIC_AT: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Can be compared except when `PANIC_AT` says no. 100 waits while it is compared.
+/// An item whose comparison panics when `PANIC_AT` says so. Comparing 100 waits.
 #[derive(PartialEq, Eq, Debug)]
 struct Moody(u32);
 
@@ -224,7 +225,7 @@ impl PartialOrd for Moody {
     }
 }
 
-/// Lets the `n`th comparison from now panic, n counted from 0, while `f` runs. Returns whether there were as many.
+/// Calls `f`, in which the `n`th comparison panics, counted from 0. Returns whether there were that many.
 fn with_panic_at(n: u32, f: impl FnOnce()) -> bool {
     PANIC_AT.set(n + 2);
     let panicked = caught(f).is_err();
@@ -244,17 +245,17 @@ fn a58_comparing_items_may_panic_but_not_wait() {
         queue.push(Moody(101)).unwrap();
         let text = panic_text(caught(|| queue.push(Moody(100))));
         assert!(text.contains("cannot wait or yield inside a no_suspend section"), "{text}");
-        assert_eq!((queue.len(), queue.unfinished()), (2, 2), "it is in all the same");
+        assert_eq!((queue.len(), queue.unfinished()), (2, 2), "the item is in the queue nevertheless");
         let text = panic_text(caught(|| queue.pop().map(drop)));
         assert!(text.contains("cannot wait or yield inside a no_suspend section"), "{text}");
-        assert_eq!((queue.len(), queue.unfinished()), (2, 2), "nothing was taken out");
+        assert_eq!((queue.len(), queue.unfinished()), (2, 2), "no item was taken out");
         yield_now(); // no section was left open
     });
-    // Outside of a run it yields the thread, which is no wait.
+    // Outside of a run the comparison yields the thread, which is no wait.
     assert_eq!(drain(&queue), [100, 101]);
 }
 
-/// Whichever comparison of a push or a pop panics, all items are there afterwards, in their order.
+/// No matter which comparison of a push or a pop panics, all items are in the queue afterwards, in their order.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a58_any_comparison_panics_no_item_is_lost() {
@@ -276,7 +277,7 @@ fn a58_any_comparison_panics_no_item_is_lost() {
             let mut sorted = items[..count].to_vec();
             sorted.sort();
             assert_eq!(all, sorted, "{count} items, comparison {at}");
-            // And when all are taken out at once.
+            // The same with `close_now`, which takes all items out.
             all.iter().for_each(|&item| queue.push(Moody(item)).unwrap());
             let failed = with_panic_at(at, || all = queue.close_now().into_iter().map(|item| item.0).collect());
             assert!(!failed, "close_now returns the items");
@@ -287,7 +288,7 @@ fn a58_any_comparison_panics_no_item_is_lost() {
     });
 }
 
-/// The item that a pop has in hand, and the one whose pusher waited for the room.
+/// Neither the popped item nor the item of the pusher that waited for the freed slot is lost.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a58_ord_panics_while_a_pusher_waits_loses_neither_item() {
@@ -309,7 +310,8 @@ fn a58_ord_panics_while_a_pusher_waits_loses_neither_item() {
     }
 }
 
-/// A popper is unwound with an item in hand: it goes back without a comparison, since a panic in that would end the process.
+/// A popper is unwound after an item was handed off to it: the item returns to the queue without a comparison, since a panic
+/// in a comparison would abort the process.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a58_item_put_back_by_an_unwound_popper_is_not_compared() {
@@ -317,7 +319,7 @@ fn a58_item_put_back_by_an_unwound_popper_is_not_compared() {
         let queue = Arc::new(PriorityQueue::unbounded());
         let outcome = Config::new().shutdown_grace(Duration::from_millis(5)).run(|| {
             let inner = Arc::clone(&queue);
-            // Pushes while it is unwound; the first item goes to the popper, which is unwound next.
+            // Pushes while it is unwound. The first item goes to the popper, which is unwound next.
             let _detached = spawn(move || {
                 let _end = AtEnd(move || {
                     (1..6).for_each(|item| inner.push(Moody(item)).unwrap());
@@ -343,7 +345,7 @@ fn a58_item_put_back_by_an_unwound_popper_is_not_compared() {
 fn a59_a_cancelled_getter_loses_no_item() {
     cede::run(|| {
         let queue = Arc::new(Queue::unbounded());
-        // Handed over first.
+        // Handed off first.
         let (mut first, mut second) = (popper(&queue), popper(&queue));
         yield_now();
         queue.push("x").unwrap();
@@ -362,13 +364,14 @@ fn a59_a_cancelled_getter_loses_no_item() {
     });
 }
 
+/// A popper is unwound after an item was handed off to it: the item returns to its place in the order.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a59_an_item_handed_to_somebody_who_is_unwound_goes_back_to_its_place() {
+fn a59_item_granted_to_an_unwound_popper_returns_to_its_place() {
     let queue = Arc::new(PriorityQueue::unbounded());
     let outcome = Config::new().shutdown_grace(Duration::from_millis(5)).run(|| {
         let inner = Arc::clone(&queue);
-        // Pushes while it is unwound, to somebody who is unwound next.
+        // Pushes while it is unwound, to a popper that is unwound next.
         let _detached = spawn(move || {
             // From another thread, which cannot see that the popper is to be unwound too.
             let push = move || (0..3).for_each(|n| inner.push((0, n)).unwrap());
@@ -385,7 +388,7 @@ fn a59_an_item_handed_to_somebody_who_is_unwound_goes_back_to_its_place() {
     assert_eq!(popped, [0, 1, 2]);
 }
 
-/// As the test before this one, for the order of a plain queue: the item that was handed over first is the first again.
+/// Like the test before, for a FIFO queue: the item that was handed off is the first item again.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn item_of_an_unwound_popper_goes_back_to_the_front() {
@@ -422,7 +425,7 @@ fn a60_a_closed_queue_is_drained_first() {
         assert_eq!(queue.pop().unwrap_err(), PopError::Closed);
         assert_eq!(queue.try_pop().unwrap_err(), TryPopError::Closed);
         assert_eq!(queue.join(), Ok(()));
-        // Those who wait for an item are told.
+        // Waiting poppers get `Closed`.
         let queue = Arc::new(Queue::<u32>::unbounded());
         let mut tasks = [popper(&queue), popper(&queue)];
         yield_now();
@@ -431,8 +434,9 @@ fn a60_a_closed_queue_is_drained_first() {
     });
 }
 
+/// `close_now` returns the items in the queue. `join` no longer waits for them, but still for jobs that were popped.
 #[test]
-fn a60_closing_now_returns_what_is_in_it_and_join_does_not_wait_for_that() {
+fn a60_close_now_returns_the_items_and_join_ignores_them() {
     cede::run(|| {
         let queue = Arc::new(Queue::bounded(3));
         (1..=3).for_each(|n| queue.push(n).unwrap());
@@ -441,7 +445,7 @@ fn a60_closing_now_returns_what_is_in_it_and_join_does_not_wait_for_that() {
         let mut joining = spawn(move || inner.join());
         yield_now();
         let job = queue.pop().unwrap();
-        assert_eq!(queue.close_now(), [2, 3, 4], "the fourth was let in when the first went");
+        assert_eq!(queue.close_now(), [2, 3, 4], "the fourth was let in when the first was popped");
         assert_eq!(pushing.join().unwrap(), Ok(()));
         rounds(2);
         assert_eq!(
@@ -455,11 +459,12 @@ fn a60_closing_now_returns_what_is_in_it_and_join_does_not_wait_for_that() {
     });
 }
 
-// ---- whoever they are
+// ---- destructors, threads and reports
 
+/// A destructor that pops while the thread panics gets an item that is there, and `Cancelled` if it would have to wait.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_destructor_that_pops_while_the_thread_panics_waits_for_nothing() {
+fn destructor_popping_in_a_panic_never_waits() {
     cede::run(|| {
         let (queue, log) = (Queue::unbounded(), Log::default());
         queue.push(1).unwrap();
@@ -473,7 +478,7 @@ fn a_destructor_that_pops_while_the_thread_panics_waits_for_nothing() {
 }
 
 #[test]
-fn every_item_is_popped_once_whoever_pushes_and_pops() {
+fn every_item_is_popped_once_between_tasks_and_threads() {
     let each = if emulated() { 50 } else { 1_000u64 };
     in_all_worlds(|world| {
         for capacity in [1, 16, usize::MAX] {
@@ -502,7 +507,7 @@ fn every_item_is_popped_once_whoever_pushes_and_pops() {
 }
 
 #[test]
-fn who_waits_for_a_queue_is_reported_in_words() {
+fn deadlock_over_a_queue_is_reported() {
     let outcome = Config::new().closed_world(true).run(|| {
         let queue = Arc::new(Queue::<u32>::unbounded());
         let mut task = popper(&queue);

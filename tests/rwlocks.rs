@@ -33,7 +33,7 @@ fn readers_share_and_a_writer_in_line_is_not_overtaken() {
         };
         let mut tasks = [task("w1", true), task("r1", false), task("r2", false), task("w2", true), task("r3", false)];
         yield_now();
-        assert!(lock.try_read().is_none(), "a writer waits before");
+        assert!(lock.try_read().is_none(), "a writer waits in front");
         drop(first);
         rounds(3);
         assert!(log.take().is_empty());
@@ -44,7 +44,7 @@ fn readers_share_and_a_writer_in_line_is_not_overtaken() {
 }
 
 #[test]
-fn a_writer_that_gives_up_lets_those_in_whom_it_kept_waiting() {
+fn writer_that_gives_up_lets_blocked_readers_in() {
     Config::new()
         .paused_clock(true)
         .run(|| {
@@ -90,15 +90,16 @@ fn a_downgrade_lets_readers_in_and_no_writer_in_between() {
     });
 }
 
+/// A deadlock over a read-write lock names the holder of the lock. A reader that has left is not named.
 #[test]
-fn who_waits_for_a_read_write_lock_is_reported_with_who_holds_it() {
+fn deadlock_over_a_read_write_lock_names_its_holder() {
     let report = deadlock(|| {
         let lock = Arc::new(RwLock::new(()));
         let (reader, writer) = (Arc::clone(&lock), Arc::clone(&lock));
         let mut reader = named("reader", move || {
             let _first = reader.read()?;
             yield_now();
-            reader.read().map(drop) // behind the writer, who waits for the first
+            reader.read().map(drop) // behind the writer, which waits for the first read lock
         });
         let mut writer = named("writer", move || writer.write().map(drop));
         reader.join().is_ok() && writer.join().is_ok()
@@ -106,7 +107,7 @@ fn who_waits_for_a_read_write_lock_is_reported_with_who_holds_it() {
     let text = report.to_string();
     assert!(text.contains("task 'reader' waits for an RwLock, to read, held by 'reader'"), "{text}");
     assert!(text.contains("task 'writer' waits for an RwLock, to write, held by 'reader'"), "{text}");
-    // A reader that has left is not named, though others are in.
+    // A reader that has left is not named, though another one holds the lock.
     let report = deadlock(|| {
         let lock = Arc::new(RwLock::new(()));
         let first = lock.read().unwrap();
@@ -120,7 +121,7 @@ fn who_waits_for_a_read_write_lock_is_reported_with_who_holds_it() {
 }
 
 #[test]
-fn readers_and_writers_exclude_each_other_whoever_they_are() {
+fn readers_and_writers_exclude_tasks_and_threads() {
     let each = if emulated() { 50 } else { 1_000 };
     in_all_worlds(|world| {
         let lock = Arc::new(RwLock::new((0u64, 0u64)));
@@ -149,7 +150,7 @@ fn readers_and_writers_exclude_each_other_whoever_they_are() {
     });
 }
 
-/// Lets others run.
+/// Lets other tasks or threads run.
 fn pause() {
     if cede::task::current().is_some() { yield_now() } else { thread::yield_now() }
 }

@@ -1,5 +1,5 @@
-//! Scopes: children that borrow, and how a scope ends. The ids are those of the table in ARCHITECTURE.md; what a scope needs of
-//! generators and of the end of a run is in `scope_left.rs`.
+//! Scopes: children that borrow, and the end of a scope. The ids are those of the table in ARCHITECTURE.md. Children that never
+//! end and handles that are forgotten are in `scope_left.rs`.
 
 mod common;
 
@@ -11,10 +11,10 @@ use common::{caught, panic_text, paused, rounds, s, since};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-/// What failed, as text.
+/// The failures of a scope, as text.
 fn failed<T>(outcome: Result<T, ScopeError<T>>) -> Vec<String> {
     match outcome {
-        Ok(_) => panic!("it should have failed"),
+        Ok(_) => panic!("the scope should have failed"),
         Err(ScopeError::Failed { failures, .. }) => {
             failures.iter().map(|Failure { error, .. }| error.to_string()).collect()
         }
@@ -24,8 +24,9 @@ fn failed<T>(outcome: Result<T, ScopeError<T>>) -> Vec<String> {
 
 // ---- borrowing
 
+/// Children of a scope borrow variables around it, shared and mutably, like scoped threads.
 #[test]
-fn children_read_and_write_what_is_around_the_scope_as_threads_do() {
+fn children_borrow_from_around_the_scope_like_threads() {
     let (mut left, mut right, text) = (vec![1, 2], [10; 3], String::from("text"));
     let total = run(|| {
         scope(|scope| {
@@ -58,12 +59,13 @@ fn a46_a_scope_returns_when_all_its_children_have_ended() {
             "value"
         });
         assert_eq!((value.unwrap(), done.get(), since(start)), ("value", 5, 5));
-        assert_eq!(scope(|_| 7).unwrap(), 7, "without children at once");
+        assert_eq!(scope(|_| 7).unwrap(), 7, "a scope without children returns at once");
     });
 }
 
+/// Children spawn further children through the scope, and open scopes of their own.
 #[test]
-fn children_spawn_grandchildren_through_the_scope_and_inner_scopes() {
+fn children_spawn_through_the_scope_and_inner_scopes() {
     fn tree<'scope>(scope: &'scope Scope<'scope, '_>, depth: u32, count: &'scope Cell<u32>) {
         count.set(count.get() + 1);
         for _ in 0..if depth == 0 { 0 } else { 3 } {
@@ -128,7 +130,7 @@ fn a_scoped_task_has_what_its_builder_gave_it() {
             let mut eager = Builder::new().eager(true).spawn_scoped(scope, move || inner.set(true)).unwrap();
             assert!(seen.get());
             eager.join().unwrap();
-            // What is shown of them.
+            // The debug output of a scope.
             assert!(format!("{scope:?}").starts_with("Scope { tasks: 0, cancelled: false"));
         })
         .unwrap();
@@ -137,9 +139,11 @@ fn a_scoped_task_has_what_its_builder_gave_it() {
 
 // ---- failing
 
+/// A panic of a child cancels its siblings and the body, awaits all children, and is returned with the value of the
+/// body.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a46_a_failure_cancels_the_others_and_the_body_awaits_them_and_is_told_with_all_others() {
+fn a46_failure_cancels_siblings_and_body_and_is_returned() {
     paused(|| {
         let (log, start) = (Log::default(), now());
         let outcome = scope(|scope| {
@@ -160,9 +164,13 @@ fn a46_a_failure_cancels_the_others_and_the_body_awaits_them_and_is_told_with_al
             told
         });
         assert_eq!((log.take(), since(start)), (vec!["cleaned".to_string(); 2], 3));
-        let Err(ScopeError::Failed { value, failures }) = outcome else { panic!("it failed") };
-        assert_eq!((value, failures.len()), (Err(Cancelled), 1), "the body was told, and its value is kept");
-        assert_eq!(sleep(s(1)), Ok(()), "outside of the scope nothing is left");
+        let Err(ScopeError::Failed { value, failures }) = outcome else { panic!("the scope did not fail") };
+        assert_eq!(
+            (value, failures.len()),
+            (Err(Cancelled), 1),
+            "the wait of the body was cancelled, and its value is kept"
+        );
+        assert_eq!(sleep(s(1)), Ok(()), "outside of the scope no cancel is left");
     });
 }
 
@@ -191,9 +199,10 @@ fn a47_a_child_that_is_cancelled_alone_is_no_failure() {
     });
 }
 
+/// A panic of the body cancels the children, awaits them, and then continues.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a47_a_panic_of_the_body_cancels_and_awaits_the_children_and_then_goes_on() {
+fn a47_panic_of_the_body_cancels_and_awaits_the_children() {
     paused(|| {
         let (log, start) = (Log::default(), now());
         let text = panic_text(caught(|| {
@@ -212,10 +221,11 @@ fn a47_a_panic_of_the_body_cancels_and_awaits_the_children_and_then_goes_on() {
     });
 }
 
+/// A child that is spawned in a cancelled scope never runs. Opening a scope outside of a run panics.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a48_nothing_can_be_spawned_in_a_scope_that_is_over_or_outside_of_a_run() {
-    // That it is over the compiler sees: tests/soundness.md. In one that was cancelled nothing runs any more.
+fn a48_cancelled_scope_runs_no_child_and_no_run_no_scope() {
+    // The compiler refuses a scope that is over: tests/soundness.md. In a cancelled scope no new child runs.
     run(|| {
         let outcome = scope(|scope| {
             scope.cancel();
@@ -253,15 +263,16 @@ fn a49_every_failure_is_in_the_error_in_the_order_of_their_ends() {
     });
 }
 
+/// A panic whose handle is joined is no failure of the scope, but cancels the siblings like any other panic.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_panic_that_somebody_joined_is_no_failure_of_the_scope_but_cancels_the_others() {
+fn joined_panic_is_no_failure_but_cancels_the_siblings() {
     paused(|| {
         let outcome = scope(|scope| {
             let mut other = scope.spawn(|| sleep(s(9)));
             let mut bad = scope.spawn(|| panic!("seen"));
             let seen = loop {
-                // The first wait is the body's, which is cut short.
+                // The first join is a wait of the body, which is cancelled.
                 match bad.join() {
                     Err(JoinError::Interrupted) => {}
                     result => break result.unwrap_err().to_string(),
@@ -276,7 +287,7 @@ fn a_panic_that_somebody_joined_is_no_failure_of_the_scope_but_cancels_the_other
             (seen, told, scope.is_cancelled())
         });
         assert_eq!(outcome.unwrap(), ("the task panicked: seen".to_string(), Err(Cancelled), true));
-        // Its handle dropped before or after its end makes no difference.
+        // Dropping the handle before or after the child's end makes no difference.
         for early in [true, false] {
             let outcome = scope(|scope| {
                 let bad = scope.spawn(|| panic!("unseen"));
@@ -295,7 +306,7 @@ fn a_panic_that_somebody_joined_is_no_failure_of_the_scope_but_cancels_the_other
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn failures_beside_a_panic_of_the_body_are_told_to_the_hook() {
+fn failures_beside_a_panic_of_the_body_go_to_the_hook() {
     let told = Rc::new(RefCell::new(Vec::new()));
     let hook = Rc::clone(&told);
     let config = Config::new().on_unhandled_panic(move |_, payload| hook.borrow_mut().push(common::text_of(payload)));
@@ -317,8 +328,9 @@ fn failures_beside_a_panic_of_the_body_are_told_to_the_hook() {
 
 // ---- dropping
 
+/// The captures and results of all children are dropped once, before the scope returns.
 #[test]
-fn what_children_own_and_return_is_dropped_once_before_the_scope_returns() {
+fn captures_and_results_are_dropped_before_the_scope_returns() {
     let drops = Drops::default();
     run(|| {
         let watched = &drops;

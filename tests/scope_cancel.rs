@@ -1,4 +1,4 @@
-//! Scopes that are cancelled: from outside, by a deadline, from inside, by a deadlock; and where none can be opened.
+//! Cancelled scopes: from outside, by a deadline, from inside, by a deadlock. Places where no scope can be opened.
 
 mod common;
 
@@ -11,7 +11,7 @@ use common::{caught, panic_text, paused, rounds, s, since};
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// Runs a scope in a task of its own that is cancelled after a second. Returns when everything had ended, and what was told.
+/// Runs a scope in its own task, which is cancelled after a second. Returns the time at which everything had ended, and the log.
 fn cancelled_after_a_second(body: impl Fn(&Scope<'_, '_>) -> Result<(), Cancelled> + 'static) -> (u64, Vec<String>) {
     paused(|| {
         let (log, start) = (Log::default(), now());
@@ -38,22 +38,24 @@ fn cancelled_after_a_second(body: impl Fn(&Scope<'_, '_>) -> Result<(), Cancelle
     })
 }
 
+/// A cancelled parent still waits for its children, at the end of the scope, in its body, and after a body that ignores
+/// the cancel.
 #[test]
-fn a_parent_that_is_cancelled_waits_for_its_children_all_the_same() {
+fn cancelled_parent_still_waits_for_its_children() {
     let told = |body: &str| {
         let child = "borrowed: Err(Cancelled)".to_string();
         vec![child.clone(), child, format!("{body} Err(Cancelled)"), "the parent's end".to_string()]
     };
-    // In the closing wait, in the body, and in a body that pays no attention.
+    // In the wait at the end of the scope, in the body, and in a body that ignores the cancel.
     assert_eq!(cancelled_after_a_second(|_| Ok(())), (3, told("Ok(())")));
     assert_eq!(cancelled_after_a_second(|_| sleep(s(5))), (3, told("Err(Cancelled)")));
     let deaf = |_: &Scope<'_, '_>| {
         let _ = sleep(s(5));
         shield(|| sleep(s(4)))
     };
-    // The body goes on for four seconds; only then does the scope look, and the children take two.
+    // The body goes on for four seconds. Only then does the scope see the cancel, and the children take two seconds.
     assert_eq!(cancelled_after_a_second(deaf), (7, told("Ok(())")));
-    // A second cancel changes nothing: they were told at once, and clean up for two seconds.
+    // A second cancel changes nothing: the children were cancelled at once, and clean up for two seconds.
     let (ended, told) = cancelled_after_a_second(|scope| {
         yield_now();
         scope.cancel();
@@ -63,7 +65,7 @@ fn a_parent_that_is_cancelled_waits_for_its_children_all_the_same() {
 }
 
 #[test]
-fn a_deadline_around_a_scope_cancels_its_children_and_is_told() {
+fn deadline_around_a_scope_cancels_its_children() {
     paused(|| {
         let (log, start) = (Log::default(), now());
         let outcome = timeout(s(1), || {
@@ -76,14 +78,14 @@ fn a_deadline_around_a_scope_cancels_its_children_and_is_told() {
         });
         assert!(outcome.unwrap_err().value.is_ok());
         assert_eq!((log.take(), since(start)), (vec!["Err(Cancelled) true".to_string()], 2));
-        // Inside of a shield nothing of that is heard.
+        // A shield keeps the deadline from the scope inside.
         let outcome = timeout(s(1), || shield(|| scope(|scope| scope.spawn(|| sleep(s(3))).join().unwrap())));
         assert_eq!((outcome.unwrap().unwrap(), since(start)), (Ok(()), 5));
     });
 }
 
-/// A shield keeps a cancel from the wait at the end of a scope, and from the tasks of the scope: no cancel even wakes the
-/// waiting task, which would only wait again.
+/// A shield keeps a cancel from the wait at the end of a scope, and from the tasks of the scope. The cancel does not even wake
+/// the waiting task, which would only wait again.
 #[test]
 fn scope_wait_inside_a_shield_is_not_woken_by_a_cancel() {
     run(|| {
@@ -102,15 +104,16 @@ fn scope_wait_inside_a_shield_is_not_woken_by_a_cancel() {
             task.cancel();
             rounds(2);
         }
-        assert_eq!(metrics().parks, before, "the wait was cut short, and begun again");
+        assert_eq!(metrics().parks, before, "the wait was ended and entered again");
         release.set();
         task.join().unwrap().unwrap();
         assert!(!cancelled.get());
     });
 }
 
+/// Cancelling a scope cancels its children and its body, and no task of the scope around it.
 #[test]
-fn cancelling_a_scope_tells_the_children_and_the_body_and_nobody_else() {
+fn scope_cancel_reaches_only_its_children_and_its_body() {
     paused(|| {
         let outcome = scope(|outer| {
             let mut bystander = outer.spawn(|| sleep(s(2)));
@@ -138,11 +141,12 @@ fn cancelling_a_scope_tells_the_children_and_the_body_and_nobody_else() {
     });
 }
 
-// ---- where it cannot be opened
+// ---- places where no scope can be opened
 
+/// A scope is refused while the thread panics, in a callback and inside of `no_suspend`, before a child is spawned.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_scope_is_refused_while_panicking_in_callbacks_and_in_no_suspend_before_there_is_a_child() {
+fn scope_is_refused_in_panics_callbacks_and_no_suspend() {
     let log = Log::default();
     let inner = log.clone();
     run(move || {
@@ -170,8 +174,9 @@ fn a_scope_is_refused_while_panicking_in_callbacks_and_in_no_suspend_before_ther
     assert_eq!(log.take(), expected);
 }
 
+/// A scope whose children wait for each other is a deadlock. It ends the waits, and the scope returns.
 #[test]
-fn a_scope_whose_children_wait_for_each_other_is_a_deadlock_that_ends() {
+fn deadlock_of_a_scopes_children_ends() {
     let result = Config::new().run(|| {
         let waited = Cell::new(0);
         let outcome = scope(|scope| {

@@ -1,5 +1,5 @@
-//! What could free a frame that a scope's children borrow from: a child that never ends, a handle that is forgotten.
-//! For generators see `section_generators.rs`.
+//! Cases that could free a frame while a scope's children borrow from it: a child that never ends, and a forgotten handle. For
+//! generators see `section_generators.rs`.
 
 mod common;
 
@@ -28,7 +28,7 @@ fn a_child_that_will_not_end_stops_the_process_and_is_named() {
                     };
                     drop(Builder::new().name("endless").spawn_scoped(scope, endless).unwrap());
                 });
-                unreachable!("the scope returned while its child is there");
+                unreachable!("the scope returned before its child ended");
             };
             drop(Builder::new().name("parent").spawn(parent).unwrap());
             rounds(3);
@@ -38,13 +38,14 @@ fn a_child_that_will_not_end_stops_the_process_and_is_named() {
     let expected = "cede: task 'endless' did not end when it was cancelled and unwound; it borrows from its scope, so it \
                     cannot be abandoned";
     assert!(text.contains(expected) && !text.contains("unreachable"), "{text}");
-    assert!(text.ends_with("exit code None"), "it was stopped by a signal: {text}");
+    assert!(text.ends_with("exit code None"), "the child process ended without a signal: {text}");
 }
 
+/// Tasks that wait for a child which will not end are not named: only the child is.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn the_one_that_will_not_end_is_named_and_not_those_who_wait_for_it() {
-    let text = in_child("the_one_that_will_not_end_is_named_and_not_those_who_wait_for_it", || {
+fn only_the_child_that_will_not_end_is_named() {
+    let text = in_child("only_the_child_that_will_not_end_is_named", || {
         let config = Config::new().shutdown_grace(Duration::from_millis(20));
         let outcome = config.run(|| {
             fn nest(depth: u32) {
@@ -68,17 +69,18 @@ fn the_one_that_will_not_end_is_named_and_not_those_who_wait_for_it() {
     assert!(!text.contains("depth"), "{text}");
 }
 
+/// A child that will not end stops the process also when main waits for it in a deadlock.
 #[test]
-fn a_child_that_will_not_end_stops_the_process_also_when_main_waits_for_it_in_a_deadlock() {
-    let name = "a_child_that_will_not_end_stops_the_process_also_when_main_waits_for_it_in_a_deadlock";
+fn endless_child_stops_the_process_after_a_deadlock() {
+    let name = "endless_child_stops_the_process_after_a_deadlock";
     let text = in_child(name, || {
         let config = Config::new().shutdown_grace(Duration::from_millis(20));
         let outcome = config.run(|| {
             let local = Cell::new(0u64);
             scope(|scope| {
                 let deaf = || {
-                    // Everybody waits: a deadlock, after which it goes on for ever.
-                    let _ = park("nobody");
+                    // All tasks wait: a deadlock. After it, this child loops without end.
+                    let _ = park("nothing");
                     loop {
                         let _ = caught(yield_now);
                         local.set(local.get() + 1);
@@ -95,12 +97,13 @@ fn a_child_that_will_not_end_stops_the_process_also_when_main_waits_for_it_in_a_
         "{text}"
     );
     assert!(text.contains("cede: task 'deaf' did not end when it was cancelled and unwound; it borrows"), "{text}");
-    assert!(text.ends_with("exit code None"), "it was stopped by a signal: {text}");
+    assert!(text.ends_with("exit code None"), "the child process ended without a signal: {text}");
 }
 
+/// A child that ignores its cancel is unwound after the grace period, and then its parent.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_child_that_ignores_its_cancel_is_unwound_after_the_grace_and_its_parent_after_it() {
+fn child_ignoring_its_cancel_is_unwound_before_its_parent() {
     let log = Log::default();
     let config = Config::new().shutdown_grace(Duration::from_millis(30));
     config
@@ -126,7 +129,7 @@ fn a_child_that_ignores_its_cancel_is_unwound_after_the_grace_and_its_parent_aft
     assert_eq!(log.take(), ["child", "true true", "parent"]);
 }
 
-// ---- what is forgotten
+// ---- forgotten handles
 
 #[test]
 fn forgetting_whatever_can_be_forgotten_leaks_and_frees_nothing() {
@@ -163,12 +166,12 @@ fn forgetting_whatever_can_be_forgotten_leaks_and_frees_nothing() {
         });
         forget(plain.join().unwrap());
         forget(plain);
-        forget(spawn(|| park("for ever").is_err()).cancel_on_drop());
+        forget(spawn(|| park("the end").is_err()).cancel_on_drop());
         forget(as_completed([spawn(yield_now), spawn(yield_now)]));
         yield_now();
     });
     assert_eq!(drops.count(), 0);
-    // The memory is used again by others.
+    // Other tasks reuse the memory.
     run(|| (0..200).for_each(|n| assert_eq!(spawn(move || vec![n; 100]).join().unwrap()[99], n)));
 }
 

@@ -1,4 +1,4 @@
-//! Sections (runs, scopes, timeouts, deadlines, shields, no_suspend) that are open in a body, and what is lent out of it: only
+//! Open sections (runs, scopes, timeouts, deadlines, shields, no_suspend) in a body, and yielders that are lent out of it: only
 //! code that runs in the body suspends it, and only with all of its sections closed. In debug and in release builds.
 
 mod common;
@@ -52,7 +52,7 @@ fn generator_suspended_in_a_section_panics_naming_both() {
             let mut generator = Generator::new(body);
             assert_eq!((generator.next(), generator.next()), (Some(2), Some(3)), "{name}: closed, it suspends");
             is_refused_inside(&panic_text(caught(|| generator.next())), "an unnamed generator", name);
-            assert!(cede::task::check().is_ok(), "nothing of it is left");
+            assert!(cede::task::check().is_ok(), "no cancel is left");
             yield_now();
         }
     });
@@ -75,7 +75,7 @@ fn section_is_named_where_it_was_opened() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn section_around_a_closed_one_is_the_one_that_is_named() {
+fn section_around_a_closed_one_is_named() {
     let mut generator = Generator::new(|y: &Yielder<u32>| {
         run(|| {
             let names = |section| {
@@ -94,7 +94,7 @@ fn section_around_a_closed_one_is_the_one_that_is_named() {
     assert_eq!(generator.next(), Some(2));
 }
 
-/// The value is dropped, and what is refused leaves nothing for the next suspension.
+/// A refused suspension drops its value, and has no effect on the next suspension.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn refused_suspension_drops_its_value_and_leaves_nothing() {
@@ -160,7 +160,7 @@ fn run_in_a_body_that_suspends_panics_and_ends_in_order() {
     assert_eq!(dropped.count(), 1, "main unwound");
     drop(generator);
     assert!(run(|| true), "the thread has no run");
-    // With a watcher beside it, which would signal the thread for as long as the run is open.
+    // With a watchdog, which would signal the thread for as long as the run is open.
     let mut watched = Generator::new(|y: &Yielder<u32>| {
         Config::new().report_slow_turns(Duration::from_millis(200)).run(|| y.yield_(1)).unwrap();
     });
@@ -172,7 +172,7 @@ fn run_in_a_body_that_suspends_panics_and_ends_in_order() {
 /// The outer body suspends from the stack of a coroutine that it resumed.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn sections_count_for_the_bodies_around_them_and_no_others() {
+fn section_blocks_only_the_bodies_around_it() {
     run(|| {
         for (name, section) in SECTIONS {
             let mut outer = Generator::new(move |y: &Yielder<u32>| {
@@ -180,13 +180,13 @@ fn sections_count_for_the_bodies_around_them_and_no_others() {
                     y.yield_(1);
                     s.suspend(10);
                     section(&|| {
-                        // Out of both bodies: the inner one holds the section, and the outer one would be left with it.
+                        // Neither body may suspend: the inner one holds the section, and suspending the outer one would leave it open.
                         is_refused_inside(&panic_text(caught(|| y.yield_(0))), "an unnamed generator", name);
                         is_refused_inside(&panic_text(caught(|| s.suspend(0))), "an unnamed coroutine", name);
                     });
                     y.yield_(2);
                     s.suspend(20);
-                    // Opened outside of this one: it may suspend to the section.
+                    // A section that was opened around this body: it may suspend to the section.
                     s.suspend(30);
                     is_refused_inside(&panic_text(caught(|| y.yield_(0))), "an unnamed generator", name);
                 };
@@ -226,7 +226,7 @@ fn yielder_lent_to_a_task_of_a_scope_is_refused_there() {
                 });
                 assert!(outcome.is_ok());
                 y.yield_(7);
-                // A panic that the task does not catch is the scope's.
+                // A panic that the task does not catch is a failure of the scope.
                 let failed = scope(|s| drop(s.spawn(|| y.yield_(1)))).unwrap_err().to_string();
                 assert!(failed.contains(&refused_elsewhere("generator 'lent'")), "{failed}");
             })
@@ -263,7 +263,7 @@ fn inbox_and_suspender_lent_to_a_task_are_refused_there() {
     });
 }
 
-/// Also from the stack of a coroutine that the task runs, from a scope in the scope, and with `yield_from`.
+/// A lent yielder is refused also on the stack of a coroutine that the task runs, in a scope in the scope, and with `yield_from`.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn yielder_lent_further_is_refused_everywhere() {
@@ -283,7 +283,7 @@ fn yielder_lent_further_is_refused_everywhere() {
                 Builder::new().eager(true).spawn_scoped(s, refused).map(drop).unwrap();
             })
             .unwrap();
-            // A coroutine that borrows the yielder, resumed by the task: its own suspensions are sound, the lent one is not.
+            // A coroutine that borrows the yielder, resumed by the task: it may suspend itself, but not through the lent yielder.
             scoped(
                 |s: &Suspender<(), u32>, ()| {
                     s.suspend(1);
@@ -333,10 +333,11 @@ fn generator_resumed_by_a_task_while_its_child_waits_goes_on() {
     });
 }
 
-/// A panic that drops the generator meets no scope that would have to wait.
+/// A generator whose body opened a scope on an inner stack is refused to suspend. A panic that then drops the generator finds no
+/// scope open that would have to wait.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn generator_with_a_scope_on_an_inner_stack_is_refused_then_dropped() {
+fn generator_with_a_scope_on_an_inner_stack_is_refused() {
     run(|| {
         let mut generator = Generator::new(|y: &Yielder<u32>| {
             let body = |_: &Suspender<(), ()>, ()| {
@@ -360,8 +361,8 @@ fn generator_with_a_scope_on_an_inner_stack_is_refused_then_dropped() {
     });
 }
 
-/// A destructor resumes, during a panic, a body that had suspended from the stack of a coroutine inside of it; then the inner one
-/// suspends, then the outer one again.
+/// A destructor that runs in a panic resumes a body that had suspended from the stack of a coroutine inside of it. Then the inner
+/// body suspends, and then the outer one again.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn generator_suspended_on_an_inner_stack_resumes_in_a_panic() {
@@ -394,7 +395,7 @@ fn generator_suspended_on_an_inner_stack_resumes_in_a_panic() {
     assert!(text.ends_with("went on\nexit code Some(0)"), "{text}");
 }
 
-/// The twin of the last: here the panic is the inner body's own.
+/// The same, except that the panic is one of the inner body.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn generator_suspended_while_an_inner_body_unwinds_aborts() {

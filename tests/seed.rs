@@ -1,5 +1,5 @@
-//! Runs whose order of turns is permuted by a seed, and the storm that they are for: a million tasks (100,000 in debug builds),
-//! of which one in ten is cancelled in a random wait, and one in a hundred panics.
+//! Runs with a seed, which permutes the order of turns, and a storm of a million tasks (100,000 in debug builds), of which one in
+//! ten is cancelled in a random wait, and one in a hundred panics.
 //!
 //! `CEDE_SEED=n` runs the storm with another seed, `CEDE_TASKS=n` with another number of tasks.
 
@@ -19,7 +19,7 @@ use std::time::Duration;
 
 // ---- the order
 
-/// In which order eight tasks take three turns each.
+/// Returns the order in which eight tasks take three turns each.
 fn order(config: Config) -> Vec<u32> {
     let log = Rc::new(RefCell::new(Vec::new()));
     let inner = Rc::clone(&log);
@@ -53,7 +53,7 @@ fn a_seed_permutes_the_turns_and_always_in_the_same_way() {
 }
 
 #[test]
-fn a_seed_also_permutes_who_is_woken_and_whose_time_has_come() {
+fn seed_permutes_wakes_and_expired_timers() {
     let woken = |seed: u64| {
         let log = Rc::new(RefCell::new(Vec::new()));
         let inner = Rc::clone(&log);
@@ -71,13 +71,13 @@ fn a_seed_also_permutes_who_is_woken_and_whose_time_has_come() {
         log.take()
     };
     assert_eq!(woken(3), woken(3));
-    // Of 720 orders; a single permuted turn would make 6 of them.
+    // Of 720 orders. A single permuted turn would give 6 of them.
     let orders: BTreeSet<_> = (0..40).map(woken).collect();
     assert!(orders.len() > 30, "{} orders of 40 seeds", orders.len());
 }
 
 #[test]
-fn nobody_starves_under_a_seed() {
+fn seed_starves_no_task() {
     Config::new()
         .seed(5)
         .run(|| {
@@ -97,8 +97,8 @@ fn nobody_starves_under_a_seed() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn the_seed_of_a_run_that_fails_is_told() {
-    let name = "the_seed_of_a_run_that_fails_is_told";
+fn seed_of_a_failed_run_is_printed() {
+    let name = "seed_of_a_failed_run_is_printed";
     let text = in_child(name, || {
         std::panic::set_hook(Box::new(|_| {}));
         let seeded = |seed| Config::new().seed(seed).closed_world(true);
@@ -106,7 +106,7 @@ fn the_seed_of_a_run_that_fails_is_told() {
         seeded(2).run(|| drop(spawn(|| ()).join())).unwrap();
         eprintln!("main panics");
         assert!(common::caught(|| seeded(3).run(|| panic!("main")).is_ok()).is_err());
-        eprintln!("nobody joins");
+        eprintln!("no task joins");
         seeded(4)
             .run(|| {
                 spawn(|| panic!("task"));
@@ -114,12 +114,12 @@ fn the_seed_of_a_run_that_fails_is_told() {
             })
             .unwrap();
         eprintln!("deadlock");
-        assert!(seeded(5).run(|| park("nobody")).is_err());
+        assert!(seeded(5).run(|| park("nothing")).is_err());
     });
     let told = |seed: u32| format!("cede: this run was shuffled: Config::seed({seed}) repeats its order\n");
     let line = "cede: task #3 panicked, and nobody is left to join it: task\n";
     let expected =
-        format!("main panics\n{}nobody joins\n{line}{}deadlock\n{}exit code Some(0)", told(3), told(4), told(5));
+        format!("main panics\n{}no task joins\n{line}{}deadlock\n{}exit code Some(0)", told(3), told(4), told(5));
     assert_eq!(text, expected);
 }
 
@@ -135,19 +135,19 @@ fn shake(state: &Cell<u64>, below: u64) -> u64 {
     x % below
 }
 
-/// What all tasks of a storm share.
+/// The state that all tasks of a storm share.
 struct World {
     random: Cell<u64>,
-    /// A hash over everything that was noted, in order.
+    /// A hash over all recorded events, in order.
     trace: Cell<u64>,
-    /// How often each task's values were dropped: captured, local, result.
+    /// How often the values of each task were dropped: captured, local, result.
     drops: RefCell<Vec<[u8; 3]>>,
-    /// Of helpers: made, and dropped.
+    /// The numbers of helpers that were made and dropped.
     helpers: Cell<(u64, u64)>,
     parked: RefCell<Vec<Unparker>>,
-    /// Nobody parks any more.
+    /// Whether no task parks any more.
     over: Cell<bool>,
-    /// Taken by every task, but by nobody over a wait.
+    /// Locked by every task, never over a wait.
     shared: Mutex<u64>,
 }
 
@@ -189,7 +189,7 @@ impl World {
         Duration::from_millis(shake(&self.random, 20))
     }
 
-    /// A task beside: it sleeps.
+    /// A helper task, which sleeps.
     fn helper(self: &Rc<World>) -> impl FnOnce() + use<> {
         let (made, dropped) = self.helpers.get();
         self.helpers.set((made + 1, dropped));
@@ -200,7 +200,7 @@ impl World {
         }
     }
 
-    /// One wait, of a random kind. Whether a cancel cut it short.
+    /// Waits once, in a random way. Returns whether a cancel ended the wait.
     fn wait(self: &Rc<World>, kind: u64) -> bool {
         match kind {
             0 if self.over.get() => task::check().is_err(),
@@ -212,7 +212,7 @@ impl World {
             2 => matches!(spawn(self.helper()).join(), Err(JoinError::Interrupted)),
             3 => self.wait_in_scope(),
             4 => {
-                shield(|| sleep(self.pause())).expect("it is shielded");
+                shield(|| sleep(self.pause())).expect("the sleep is shielded");
                 task::check().is_err()
             }
             5 => {
@@ -253,17 +253,17 @@ impl World {
     }
 }
 
-/// What a task of the storm does. Its result says whether it was cut short.
+/// The body of a task of the storm. Its result says whether a cancel ended its wait.
 fn body(world: &Rc<World>, task: usize, locks: &[Mutex<u32>], panics: bool) -> (bool, Value) {
     let _local = world.value(task, 1);
     world.note(task as u64, 1);
-    *world.shared.lock().expect("it is not poisoned") += 1;
+    *world.shared.lock().expect("no panic poisons the lock") += 1;
     let kind = shake(&world.random, 8);
     if panics && kind < 4 {
         resume_unwind(Box::new(task));
     }
-    // A lock of its own is held over the wait: a cancel is no panic.
-    let mut lock = locks[task % locks.len()].lock().expect("it is not poisoned");
+    // The task holds its own lock over the wait: a cancel is no panic.
+    let mut lock = locks[task % locks.len()].lock().expect("no panic poisons the lock");
     let cut = world.wait(kind);
     *lock += 1;
     drop(lock);
@@ -283,7 +283,7 @@ struct Counts {
     cancelled: u64,
 }
 
-/// One after the other, `waves` of `size` tasks.
+/// Runs `waves` of `size` tasks, one wave after the other.
 fn storm(seed: u64, waves: usize, size: usize) -> (u64, Counts) {
     let world = Rc::new(World {
         random: Cell::new(seed | 1),
@@ -306,20 +306,24 @@ fn storm(seed: u64, waves: usize, size: usize) -> (u64, Counts) {
         .unwrap();
     let total = (waves * size) as u64;
     assert_eq!(counts.ended + counts.cut_short + counts.never_ran + counts.panicked, total);
-    assert_eq!(counts.panicked, planned, "exactly those that were to");
-    assert_eq!(*world.shared.lock().expect("it is not poisoned"), total - counts.never_ran, "each ran once or never");
+    assert_eq!(counts.panicked, planned, "exactly the planned tasks panicked");
+    assert_eq!(
+        *world.shared.lock().expect("no panic poisons the lock"),
+        total - counts.never_ran,
+        "each task ran once or never"
+    );
     assert!(counts.cancelled >= counts.cut_short + counts.never_ran);
     let drops = world.drops.borrow();
     let times = |kind: usize| drops.iter().map(|drops| u64::from(drops[kind])).sum::<u64>();
-    assert!(drops.iter().all(|drops| drops[0] == 1), "what they captured is dropped once");
-    assert!(drops.iter().all(|drops| drops[1] <= 1 && drops[2] <= 1), "and nothing twice");
+    assert!(drops.iter().all(|drops| drops[0] == 1), "each capture is dropped once");
+    assert!(drops.iter().all(|drops| drops[1] <= 1 && drops[2] <= 1), "no local or result is dropped twice");
     assert_eq!((times(1), times(2)), (total - counts.never_ran, counts.ended + counts.cut_short));
     let (made, dropped) = world.helpers.get();
     assert_eq!(made, dropped);
     (world.trace.get(), counts)
 }
 
-/// Returns how many were to panic.
+/// Returns the number of tasks that are planned to panic.
 fn one_wave(world: &Rc<World>, first: usize, size: usize, counts: &mut Counts) -> u64 {
     let locks: Rc<Vec<Mutex<u32>>> = Rc::new((0..size).map(|_| Mutex::new(0)).collect());
     world.over.set(false);
@@ -347,7 +351,7 @@ fn one_wave(world: &Rc<World>, first: usize, size: usize, counts: &mut Counts) -
         world.parked.borrow_mut().drain(..).filter(|_| shake(&world.random, 2) == 0).for_each(|one| one.unpark());
         if shake(&world.random, 2) == 0 { yield_now() } else { sleep(Duration::from_millis(1)).unwrap() }
     }
-    // Those whose unparker was dropped above are still parked: their cancel is all that is left.
+    // Tasks whose unparker was dropped above are still parked, and only a cancel can end their wait.
     world.over.set(true);
     for task in &tasks {
         if task.state() == task::TaskState::Waiting("a wake".into()) {
@@ -367,8 +371,9 @@ fn one_wave(world: &Rc<World>, first: usize, size: usize, counts: &mut Counts) -
     planned
 }
 
+/// A million tasks, cancelled and panicking at random, leave no value, lock or count wrong.
 #[test]
-fn p8_a_million_tasks_cancelled_and_panicking_at_random_leave_everything_in_order() {
+fn p8_million_tasks_with_random_cancels_and_panics_leak_nothing() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
     let total = match () {
         () if emulated() => 5_000,
@@ -383,8 +388,9 @@ fn p8_a_million_tasks_cancelled_and_panicking_at_random_leave_everything_in_orde
     assert!(share(counts.cancelled) > 0.05 && share(counts.cut_short) > 0.03, "{counts:?}");
 }
 
+/// A storm with the same seed repeats exactly. Another seed gives another order.
 #[test]
-fn a_storm_with_the_same_seed_goes_the_same_way_and_with_another_one_it_does_not() {
+fn storm_depends_on_its_seed_alone() {
     let first = storm(7, 3, 500);
     assert_eq!(first, storm(7, 3, 500));
     assert_ne!(first.0, storm(8, 3, 500).0);

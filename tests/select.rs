@@ -1,5 +1,5 @@
-//! Waiting for whichever of several things comes first. Which behaviours there are to check was learnt from crossbeam-channel's
-//! tests of its select, and from Go's.
+//! `select!`: waiting for the first of several operations. The behaviours to check are taken from the tests of
+//! crossbeam-channel's select, and from Go's.
 
 mod common;
 
@@ -58,7 +58,7 @@ fn default_is_for_when_nothing_can_be_done_at_once() {
     sender.send(1).unwrap();
     assert_eq!(try_recv(), Some(1));
     let waits = select! { default => "at once" };
-    assert_eq!(waits, Ok("at once"), "also without any case");
+    assert_eq!(waits, Ok("at once"), "a select with a default needs no case");
 }
 
 #[test]
@@ -99,8 +99,10 @@ fn a_closed_channel_is_ready() {
     });
 }
 
+/// A select ends with the first case that is ready. The channel of the other case keeps its messages, and no waiter is
+/// left in a wait queue.
 #[test]
-fn a_wait_ends_with_the_first_that_comes_and_leaves_the_others_alone() {
+fn select_ends_with_the_first_case_and_leaves_the_rest() {
     in_all_worlds(|world| {
         let (first, receives_first) = bounded(1);
         let (second, receives_second) = bounded(1);
@@ -116,7 +118,11 @@ fn a_wait_ends_with_the_first_that_comes_and_leaves_the_others_alone() {
         let (first, second) = other.join();
         first.send("first").unwrap();
         second.send("again").unwrap();
-        assert_eq!((receives_first.recv(), receives_second.recv()), (Ok("first"), Ok("again")), "nobody is in line");
+        assert_eq!(
+            (receives_first.recv(), receives_second.recv()),
+            (Ok("first"), Ok("again")),
+            "no waiter is left in a queue"
+        );
     });
 }
 
@@ -144,7 +150,7 @@ fn of_several_that_are_ready_each_is_chosen_now_and_then() {
             cases.iter_mut().for_each(|case| select.add(case));
             chosen[select.wait().unwrap()] += 1;
         }
-        // Each plain thread draws from a sequence of its own: the bounds are 5.5 standard deviations away.
+        // Each plain thread has its own random sequence. The bounds are 5.5 standard deviations away.
         assert!(chosen.iter().all(|times| (130..270).contains(times)), "{chosen:?}");
     });
 }
@@ -169,7 +175,7 @@ fn which_one_is_chosen_is_the_same_in_every_run() {
 }
 
 #[test]
-fn one_channel_may_stand_in_several_cases() {
+fn one_channel_may_be_in_several_cases() {
     cede::run(|| {
         let (sender, receiver) = bounded(1);
         let mut other = spawn(move || sender.send(1));
@@ -182,7 +188,7 @@ fn one_channel_may_stand_in_several_cases() {
 }
 
 #[test]
-fn nobody_sends_to_itself() {
+fn select_does_not_send_to_itself() {
     paused(|| {
         let (sender, receiver) = rendezvous();
         let alone = select! {
@@ -191,7 +197,7 @@ fn nobody_sends_to_itself() {
             default(SECOND) => "alone",
         };
         assert_eq!(alone, Ok("alone"));
-        // But two that both would do either meet.
+        // Two selects that offer both meet.
         let (inner, inner_receiver) = (sender.clone(), receiver.clone());
         let mut other = spawn(move || {
             select! {
@@ -204,12 +210,12 @@ fn nobody_sends_to_itself() {
             recv(receiver) -> message => -message.unwrap(),
         };
         let sum = own.unwrap() + other.join().unwrap().unwrap();
-        assert_eq!(sum, 0, "what one sent the other received");
+        assert_eq!(sum, 0, "one select received the message of the other");
     });
 }
 
 #[test]
-fn those_who_would_send_or_receive_meet_in_pairs() {
+fn selects_that_send_or_receive_meet_in_pairs() {
     in_all_worlds(|world| {
         let (sender, receiver) = rendezvous();
         let people: Vec<_> = (0..44)
@@ -298,9 +304,9 @@ fn a_task_that_was_not_chosen_can_be_joined_later() {
         assert!(!slow.is_finished());
         assert_eq!(slow.join().unwrap(), 7);
     });
-    let mut outlives = cede::run(|| spawn(|| cede::task::park("for ever")));
+    let mut outlives = cede::run(|| spawn(|| cede::task::park("the end")));
     let ended = select! { join(&mut outlives) -> result => result.is_err() };
-    assert_eq!(ended, Ok(true), "it never ran, and its run is over");
+    assert_eq!(ended, Ok(true), "the task never ran, and its run is over");
 }
 
 #[test]
@@ -332,9 +338,9 @@ fn a_cancel_ends_the_wait_and_nothing_is_lost() {
         yield_now();
         task.cancel();
         yield_now();
-        assert_eq!(sender.try_send(1), Err(TrySendError::Full(1)), "nobody is in line any more");
+        assert_eq!(sender.try_send(1), Err(TrySendError::Full(1)), "no waiter is left in the queue");
         assert_eq!(task.join().unwrap(), (Err(Cancelled), Some(5)));
-        // The other way round it was handed something first, and keeps it.
+        // In the other order a message was handed off first, and the select keeps it.
         let mut task = spawn(move || select! { recv(receiver) -> message => message, after(SECOND) => Ok(0) });
         yield_now();
         sender.try_send(2).unwrap();
@@ -361,7 +367,7 @@ fn a_cancelled_task_still_does_what_needs_no_wait() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_select_that_is_unwound_passes_on_what_it_was_handed() {
+fn unwound_select_passes_its_granted_message_on() {
     let (sender, receiver) = rendezvous();
     let inner = receiver.clone();
     struct SendsAtTheEnd(cede::sync::channel::Sender<i32>);
@@ -415,7 +421,7 @@ fn a_destructor_in_a_panic_does_what_needs_no_wait() {
 }
 
 #[test]
-fn stray_wakes_do_not_end_a_select_nor_cost_it_its_place() {
+fn spurious_wakes_neither_end_a_select_nor_cost_its_place() {
     cede::run(|| {
         let (sender, receiver) = rendezvous();
         let unparker: Rc<RefCell<Option<cede::task::Unparker>>> = Rc::default();
@@ -443,7 +449,7 @@ fn a_deadlock_in_a_select_is_reported() {
     let Err(RunError::Deadlock { report, outcome }) = outcome else { panic!("no deadlock") };
     assert!(report.to_string().contains("waits for one of several things"), "{report}");
     assert_eq!(outcome.unwrap(), Err(Cancelled));
-    // Of tasks alone it is certain without being told.
+    // A select over tasks alone is a certain deadlock also without `closed_world`.
     let handle = Rc::new(RefCell::new(None));
     let outcome = Config::new().run(|| {
         let inner = Rc::clone(&handle);
@@ -557,7 +563,7 @@ fn selects_over_many_channels_lose_and_double_nothing() {
 
 #[test]
 fn a_select_in_a_circle_of_workers_goes_round() {
-    // Go's doubleselect and chain tests: everybody both sends and receives, through one select.
+    // Go's doubleselect and chain tests: every worker both sends and receives, through one select.
     for world in [World::Tasks, World::Threads, World::Workers] {
         world.main(|| {
             let count = 4;
@@ -593,7 +599,7 @@ fn a_select_in_a_circle_of_workers_goes_round() {
 
 // ---- the choice of a select that has to wait
 
-/// How many of 100 selects that wait on one channel twice choose the first case: to send, and to receive.
+/// Returns how many of 100 selects that wait on one channel twice choose the first case: for sends, and for receives.
 fn first_cases(config: Config) -> [usize; 2] {
     let main = || {
         let (sender, receiver) = rendezvous();
@@ -630,7 +636,7 @@ fn select_on_one_channel_twice_chooses_either_case() {
     }
 }
 
-/// Which of `count` cases are chosen: first if all are ready, then if each has to wait.
+/// Returns the chosen ones of `count` cases: first if all are ready, then if each has to wait.
 fn choices(config: Config, count: usize) -> Vec<usize> {
     let main = || {
         let (sender, receiver) = unbounded();
@@ -663,11 +669,12 @@ fn seed_decides_what_selects_choose() {
         }
         let ready = seen.iter().map(|(ready, _)| ready).collect::<std::collections::BTreeSet<_>>();
         let waiting = seen.iter().map(|(_, waiting)| waiting).collect::<std::collections::BTreeSet<_>>();
-        assert_eq!((ready.len(), waiting.len()), (21, 21), "each seed its own");
+        assert_eq!((ready.len(), waiting.len()), (21, 21), "each seed gives its own choices");
     }
 }
 
-/// Else a server with a thread for each request would serve one channel only.
+/// The first select of a thread may choose either case. Otherwise a server with a thread for each request would serve one channel
+/// only.
 #[test]
 fn first_selects_of_threads_choose_either_case() {
     let first = |_| {
@@ -795,7 +802,7 @@ fn select_operands_may_be_conditions_and_blocks() {
     let sent = select! { send(match log.len() { 4 => &one.0, _ => &other.0 }, { log.push(4); 5 }) -> sent => sent };
     assert_eq!((sent, log), (Ok(Ok(())), vec![1, 2, 0, 3, 4]));
     assert_eq!(one.1.try_recv(), Ok(5));
-    // What only dereferences to a channel or a promise will do, also a closure's argument whose type is not known yet.
+    // Operands that dereference to a channel or a promise are accepted, also a closure's argument whose type is not known yet.
     let promise = Promise::new();
     let completion = Rc::new(promise.completion());
     promise.set(7).unwrap();
@@ -855,7 +862,7 @@ fn select_accepts_trailing_commas_in_all_operations() {
 #[test]
 fn select_accepts_all_forms_of_bodies_and_patterns() {
     let Node(sender, receiver) = node(0..9);
-    // A block that goes on is an expression, and needs its comma.
+    // A block that continues is an expression, and needs its comma.
     assert_eq!(select! { recv(receiver) -> _ => { "text" }.len(), default => { 1 } + 1, }, Ok(4));
     assert_eq!(select! { recv(receiver) -> Ok(_) | Err(_) => 2, default => 7 }, Ok(2));
     assert_eq!(select! { recv(receiver) -> mut n => { n = n.map(|n| n + 10); n } }, Ok(Ok(12)));

@@ -1,4 +1,4 @@
-//! The pool of stacks and its limits. What changes the state of the whole process runs in a child of its own.
+//! The stack pool and its limits. A test that changes the state of the whole process runs in its own child process.
 
 mod common;
 
@@ -9,9 +9,9 @@ use std::cell::Cell;
 use std::hint::black_box;
 use std::rc::Rc;
 
-/// Runs `body` of this file's test `name` in a process of its own, in which `CEDE_CHILD` is set.
+/// Runs `body` of this file's test `name` in its own process, in which `CEDE_CHILD` is set.
 ///
-/// The test is its own child: called in the parent it starts the process and checks how it ended.
+/// The test is its own child: in the parent this starts the process and checks its exit code.
 fn in_child(name: &str, body: impl FnOnce()) {
     if std::env::var("CEDE_CHILD").as_deref() == Ok(name) {
         return body();
@@ -29,7 +29,7 @@ fn suspended() -> Result<Coroutine<u32, u32, u32>, StackError> {
     Ok(c)
 }
 
-/// Sizes that a process may be asked for by mistake.
+/// Sizes that a program may pass by mistake.
 #[test]
 fn c10_bad_sizes_are_typed_errors() {
     let make = |size| Builder::new().stack_size(size).coroutine(|_: &Suspender<(), ()>, ()| ()).map(drop);
@@ -50,16 +50,17 @@ fn c10_bad_sizes_are_typed_errors() {
 
 #[test]
 fn handles_too_large_for_the_stack_are_refused() {
-    // The input lies in the stack's uppermost part.
+    // The input is stored in the uppermost part of the stack.
     type Large = [u8; 20_000];
     let make = |size| Builder::new().stack_size(size).coroutine(|_: &Suspender<Large, ()>, large: Large| large[0]);
     assert!(matches!(make(64 * 1024), Err(StackError::TooSmall { .. })));
     assert_eq!(make(1 << 20).unwrap().resume([3; 20_000]), CoroutineState::Complete(3));
 }
 
+/// A larger stack takes deeper calls, and the high-water mark shows them.
 #[test]
 #[cfg(not(feature = "asan"))] // ASan keeps locals elsewhere
-fn a_larger_stack_takes_deeper_calls_and_the_high_water_shows_them() {
+fn larger_stack_takes_deeper_calls_shown_by_the_high_water() {
     #[inline(never)]
     fn deep(n: u32) -> u32 {
         let frame = black_box([n; 256]);
@@ -99,7 +100,7 @@ fn c12_the_pool_keeps_its_cap_and_trim_returns_the_rest() {
         assert!(full.saturating_sub(after) > 2_500 * 4, "{full} KiB before, {after} after");
         assert_eq!(stack::trim(), stats.warm);
         assert_eq!(stack::stats().warm, 0);
-        // What was given back works again.
+        // Stacks that were given back work again.
         let mut again: Vec<_> = (0..200).map(|_| suspended().unwrap()).collect();
         assert_eq!(stack::stats().slabs, stats.slabs);
         assert!(again.iter_mut().all(|c| c.resume(5) == CoroutineState::Complete(6)));
@@ -168,7 +169,7 @@ fn c11_a_cleared_stack_shows_its_next_user_nothing() {
         c.resume(()).complete().unwrap()
     };
     leave(false);
-    assert!(found() > 4096, "the test does not see what is there");
+    assert!(found() > 4096, "the test does not see the contents of an uncleared stack");
     leave(true);
     assert_eq!(found(), 0);
 }
@@ -200,7 +201,7 @@ fn c6_c9_a_limit_on_address_space_is_named_and_nothing_is_lost() {
         for _ in 0..200 {
             assert!(suspended().is_err());
         }
-        assert_eq!(maps(), before, "a failure leaves no mapping behind");
+        assert_eq!(maps(), before, "a failure leaks no mapping");
         assert!(all.iter_mut().all(|c| c.resume(5) == CoroutineState::Complete(6)));
         all.truncate(10);
         (0..1_000).for_each(|_| drop(suspended().unwrap()));
@@ -211,7 +212,7 @@ fn maps() -> usize {
     std::fs::read_to_string("/proc/self/maps").unwrap().lines().count()
 }
 
-/// Makes `MADV_GUARD_INSTALL` return `errno` without doing anything: 0 is a call that lies, as qemu's user mode does.
+/// Makes `MADV_GUARD_INSTALL` return `errno` without an effect. 0 is a call that reports success falsely, like qemu's user mode.
 #[cfg(target_arch = "x86_64")]
 fn break_guard_install(errno: u32) {
     const fn stmt(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
@@ -230,14 +231,14 @@ fn break_guard_install(errno: u32) {
         stmt(libc::BPF_RET | libc::BPF_K, refuse, 0, 0),
     ];
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    // SAFETY: the program is well-formed and outlives the call.
+    // SAFETY: the filter program is well-formed and lives through the call.
     unsafe {
         assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
         assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program), 0);
     }
 }
 
-/// Whether a write to the page below the coroutine's stack is refused by the kernel.
+/// Returns whether the kernel refuses a write to the page below the coroutine's stack.
 #[cfg(not(feature = "asan"))]
 fn guard_stands() -> bool {
     let place = Rc::new(Cell::new(0));
@@ -267,11 +268,11 @@ fn guard_stands() -> bool {
 
 #[test]
 #[cfg(all(target_arch = "x86_64", not(feature = "asan")))] // ASan keeps locals elsewhere
-fn c4_a_guard_call_that_lies_is_found_out() {
+fn c4_guard_call_without_effect_is_detected() {
     if emulated() {
-        return; // there it lies without our help: `c4_the_guard_stands`
+        return; // qemu's call has no effect anyway: `c4_guard_page_is_in_place` covers it
     }
-    in_child("c4_a_guard_call_that_lies_is_found_out", || {
+    in_child("c4_guard_call_without_effect_is_detected", || {
         break_guard_install(0);
         assert!(guard_stands());
         assert_eq!(stack::stats().guard, GuardKind::Mprotect);
@@ -280,7 +281,7 @@ fn c4_a_guard_call_that_lies_is_found_out() {
 
 #[test]
 #[cfg(not(feature = "asan"))] // ASan keeps locals elsewhere
-fn c4_the_guard_stands() {
+fn c4_guard_page_is_in_place() {
     assert!(guard_stands());
     if emulated() || cfg!(cede_mprotect_guard) {
         assert_eq!(stack::stats().guard, GuardKind::Mprotect);
@@ -291,7 +292,7 @@ fn c4_the_guard_stands() {
 #[cfg(not(feature = "asan"))] // ASan keeps locals elsewhere
 fn c4_locked_memory_falls_back_to_mprotect() {
     in_child("c4_locked_memory_falls_back_to_mprotect", || {
-        // SAFETY: mlockall has no preconditions. It may be refused, and qemu ignores it: then there is less to see here.
+        // SAFETY: mlockall has no preconditions. If it is refused, or ignored as by qemu, this tests less.
         let locked = unsafe { libc::mlockall(libc::MCL_FUTURE) } == 0;
         assert!(guard_stands());
         if locked && !emulated() {
@@ -303,14 +304,14 @@ fn c4_locked_memory_falls_back_to_mprotect() {
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 #[cfg(all(target_arch = "x86_64", not(feature = "asan")))] // ASan ends the process where a mapping is refused
-fn c3_at_the_wall_of_mappings_there_is_an_error_and_all_goes_on() {
+fn c3_mapping_limit_is_an_error_and_stacks_keep_working() {
     if emulated() {
-        return; // the wall is the kernel's, and the same natively
+        return; // the limit is that of the host's kernel
     }
-    in_child("c3_at_the_wall_of_mappings_there_is_an_error_and_all_goes_on", || {
+    in_child("c3_mapping_limit_is_an_error_and_stacks_keep_working", || {
         let max: usize = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap().trim().parse().unwrap();
         if max > 200_000 {
-            return println!("vm.max_map_count is {max}: no wall within reach");
+            return println!("vm.max_map_count is {max}: the limit is too high to reach");
         }
         break_guard_install(libc::EINVAL as u32);
         let mut all = Vec::with_capacity(max);
@@ -325,7 +326,7 @@ fn c3_at_the_wall_of_mappings_there_is_an_error_and_all_goes_on() {
         assert_eq!((*live, *limit), (all.len(), Limit::MapCount(max)));
         assert!(all.len() > max / 2 - 200 && all.len() < max / 2 + 200, "{} stacks", all.len());
         assert!(error.to_string().contains("vm.max_map_count"), "{error}");
-        // What lives still works, and new ones can be made once some have ended.
+        // Live coroutines still work, and new ones can be made once some have ended.
         assert!(all.iter_mut().all(|c| c.resume(5) == CoroutineState::Complete(6)));
         all.truncate(1_000);
         let mut more: Vec<_> = (0..10_000).map(|_| suspended().unwrap()).collect();
@@ -393,12 +394,13 @@ fn c7_c14_ordinary_calls_fit_the_default_stack() {
     });
 }
 
-/// Thread-locals are destroyed last-made-first; what is kept in one must not be run into those already gone.
+/// Thread-locals are destroyed in the reverse order of their creation. A body that is kept in one must not run when thread-locals
+/// that it uses are destroyed: resuming it is refused, and dropping it leaks it.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn b3_what_is_dropped_or_resumed_late_in_thread_exit_is_left_alone() {
+fn b3_bodies_dropped_late_in_thread_exit_are_leaked() {
     use std::cell::RefCell;
-    in_child("b3_what_is_dropped_or_resumed_late_in_thread_exit_is_left_alone", || {
+    in_child("b3_bodies_dropped_late_in_thread_exit_are_leaked", || {
         struct Value(Cell<u32>);
         impl Drop for Value {
             fn drop(&mut self) {
@@ -419,7 +421,7 @@ fn b3_what_is_dropped_or_resumed_late_in_thread_exit_is_left_alone() {
         thread_local! {
             static VALUE: Value = const { Value(Cell::new(1)) };
         }
-        /// What a holder keeps: it tries to go on with each before it drops them.
+        /// The bodies that a thread-local keeps. Its destructor tries to resume each before it drops them.
         struct Kept(
             Option<Coroutine<(), (), ()>>,
             Option<cede::Generator<u32>>,
@@ -478,7 +480,7 @@ fn b3_what_is_dropped_or_resumed_late_in_thread_exit_is_left_alone() {
         })
         .join()
         .unwrap();
-        assert_eq!(stack::stats().live, 4, "left behind, each once");
+        assert_eq!(stack::stats().live, 4, "each stack is leaked once");
     });
 }
 

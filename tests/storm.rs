@@ -1,6 +1,6 @@
 //! Signals at any moment of a switch: a thread sends SIGUSR1, about 20,000 times a second, to the thread that runs the tasks.
-//! The handler has no stack of its own, so its frame lies on whatever stack is current, below whatever the stack pointer says
-//! is in use. A switch that kept anything below it, or that loaded it too early, would lose it here.
+//! The handler has no alternate stack, so its frame is on the current stack, below the stack pointer. A switch that kept
+//! data below the stack pointer, or loaded the stack pointer too early, would lose that data here.
 //!
 //! `CEDE_STORM_SECONDS` makes it longer than 2 seconds.
 
@@ -49,7 +49,7 @@ fn round(seed: u64, pause: impl Fn()) -> u64 {
     words ^ floats ^ buffer.iter().fold(0u64, |sum, byte| sum.rotate_left(3) ^ u64::from(*byte))
 }
 
-/// Compares rounds that pause with rounds that do not until it is told to stop. Returns how many there were.
+/// Compares rounds that pause with rounds that do not, until `stop` is set. Returns the number of rounds.
 fn check(task: u64, stop: &Cell<bool>, pause: impl Fn()) -> u64 {
     let mut rounds = 0;
     while !stop.get() {
@@ -63,21 +63,21 @@ fn check(task: u64, stop: &Cell<bool>, pause: impl Fn()) -> u64 {
 #[test]
 fn signals_on_task_stacks_damage_nothing() {
     let seconds = std::env::var("CEDE_STORM_SECONDS").map_or(2, |text| text.parse().expect("a number of seconds"));
-    // SAFETY: the handler does nothing but arithmetic on its own stack and on atomics. No flag asks for another stack.
+    // SAFETY: the handler only does arithmetic on its own frame and on atomics, so it is async-signal-safe.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = scribble as extern "C" fn(libc::c_int) as usize;
         action.sa_flags = libc::SA_RESTART;
         assert_eq!(libc::sigaction(libc::SIGUSR1, &action, std::ptr::null_mut()), 0);
     }
-    // SAFETY: asks for this thread's own handle.
+    // SAFETY: pthread_self has no preconditions.
     let target = unsafe { libc::pthread_self() };
     let over = &AtomicBool::new(false);
     let (rounds, sent) = std::thread::scope(|scope| {
         let sender = scope.spawn(move || {
             let mut sent = 0u64;
             while !over.load(Relaxed) {
-                // SAFETY: the target waits for this thread before it ends.
+                // SAFETY: the target thread is alive: it joins this thread before it ends.
                 assert_eq!(unsafe { libc::pthread_kill(target, libc::SIGUSR1) }, 0);
                 sent += 1;
                 // Sleeping would take 50 us and more.
@@ -95,15 +95,15 @@ fn signals_on_task_stacks_damage_nothing() {
     let arrived = ARRIVED.load(Relaxed);
     let spread = HIGHEST.load(Relaxed) - LOWEST.load(Relaxed);
     println!("{rounds} rounds, {sent} signals sent, {arrived} arrived, on stacks {} KiB apart", spread / 1024);
-    // Signals that arrive while one is pending are one. An emulator takes its time for each.
-    // How many is a matter of who else uses the machine.
+    // Signals that arrive while one is pending are merged, and an emulator is slow at each. Their number depends on the load of
+    // the machine.
     assert!(arrived >= 100 * seconds, "only {arrived} signals arrived");
     assert!(spread > 64 * 1024, "every signal was on one stack");
     assert!(rounds > 0);
 }
 
-/// Runs four tasks that yield, and four that yield from inside of a generator, until the time is over; longer where so much
-/// else runs that hardly a signal arrives.
+/// Runs four tasks that yield, and four that yield from inside of a generator, until the time is over, or longer on a machine so
+/// busy that hardly a signal arrives.
 fn tasks_in_the_storm(time: Duration) -> u64 {
     let enough = 100 * time.as_secs();
     let patience = Instant::now() + time * 30;
@@ -117,13 +117,13 @@ fn tasks_in_the_storm(time: Duration) -> u64 {
             let generator = Generator::new(move |y: &Yielder<u64>| {
                 let pauses = Cell::new(0);
                 let rounds = check(task, &stop, || {
-                    // Half of the switches are to another task, half to whoever resumed the generator.
+                    // Half of the switches are to another task, half to the resumer of the generator.
                     pauses.set(pauses.get() + 1);
                     if pauses.get() % 2 == 0 { yield_now() } else { y.yield_(0) }
                 });
                 y.yield_(rounds);
             });
-            generator.last().expect("the rounds come last")
+            generator.last().expect("the last item is the number of rounds")
         })
     });
     let mut tasks: Vec<_> = tasks.collect();

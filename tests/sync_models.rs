@@ -1,9 +1,9 @@
-//! Locks and queues against plain models, with random waits, cancels and deadlines: every outcome is what the model says, in
-//! the model's order, and in the end nothing is lost. More than a million operations; the same in every run.
+//! Locks and queues against plain models, with random waits, cancels and deadlines: every outcome is that of the model, in the
+//! model's order, and in the end nothing is lost. More than a million operations, the same in every run.
 //!
-//! A model knows who is in line from before the call until it returns, and who was cancelled or is too late. So it also knows
-//! that a cancel or a deadline that comes when something was handed over already comes too late, and that one that came
-//! before is passed over.
+//! A model holds the wait queue, from before each call until it returns, and knows which waiters are cancelled or past their
+//! deadline. So it knows that a cancel or a deadline after a hand-off has no effect, and that a waiter which was interrupted
+//! before it is skipped.
 
 mod common;
 
@@ -22,12 +22,12 @@ use std::time::{Duration, Instant};
 
 const OPERATIONS: u64 = if cfg!(feature = "asan") || cfg!(target_arch = "aarch64") { 20_000 } else { 260_000 };
 
-/// Half of the waits have a deadline, some of them one that is over.
+/// Half of the waits have a deadline, and some deadlines have passed already.
 fn deadline(random: &mut Random) -> Option<Instant> {
     (random.below(2) == 0).then(|| now() + Duration::from_millis(random.below(4) as u64))
 }
 
-/// Lets others run, or time pass, or neither.
+/// Lets other tasks run, or time pass, or neither.
 fn pause(random: &mut Random) {
     match random.below(4) {
         0 => {}
@@ -39,7 +39,7 @@ fn pause(random: &mut Random) {
 /// Whether a task was cancelled.
 type Told = Rc<Cell<bool>>;
 
-/// A waiter in the line of a model.
+/// A waiter in the wait queue of a model.
 struct Waiter<T> {
     call: u64,
     until: Option<Instant>,
@@ -52,24 +52,24 @@ impl<T> Waiter<T> {
         Waiter { call, until, told: Rc::clone(told), what }
     }
 
-    /// Its wait has ended, though it may not know yet: it is passed over.
+    /// Whether the wait is interrupted, even if its task has not run since: the waiter is skipped.
     fn is_over(&self) -> bool {
         self.told.get() || self.until.is_some_and(|until| until <= now())
     }
 }
 
-/// The place of the first in line that is not passed over.
+/// Returns the place of the first waiter that is not skipped.
 fn first<T>(line: &VecDeque<Waiter<T>>) -> Option<usize> {
     line.iter().position(|waiter| !waiter.is_over())
 }
 
-/// Takes it out.
+/// Takes the first waiter that is not skipped out of the queue.
 fn take_first<T>(line: &mut VecDeque<Waiter<T>>) -> Option<Waiter<T>> {
     first(line).and_then(|place| line.remove(place))
 }
 
-/// Has up to ten tasks do `act`, each with a number that no other call has, and cancels some of them, until there were
-/// enough calls. Then cancels until all have ended.
+/// Runs up to ten tasks that call `act`, each call with a unique number, and cancels some of them, until there were enough
+/// calls. Then cancels until all tasks have ended.
 fn storm(seed: u64, act: impl Fn(u64, &mut Random, &Told) + 'static) {
     let (act, calls) = (Rc::new(act), Rc::new(Cell::new(0)));
     let outcome = Config::new().paused_clock(true).seed(seed).run(|| {
@@ -111,16 +111,16 @@ fn storm(seed: u64, act: impl Fn(u64, &mut Random, &Told) + 'static) {
     assert!(calls.get() >= OPERATIONS);
 }
 
-/// Asserts that a wait was rightly cut short.
+/// Asserts that a wait was interrupted for a valid reason.
 fn check(error: WaitTimeoutError, deadline: Option<Instant>) {
     match error {
         WaitTimeoutError::Timeout => assert!(deadline.unwrap() <= now(), "early"),
-        WaitTimeoutError::Cancelled => assert!(is_cancelled(), "nobody cancelled it"),
+        WaitTimeoutError::Cancelled => assert!(is_cancelled(), "the task was not cancelled"),
     }
 }
 
 fn remove<T>(line: &mut VecDeque<Waiter<T>>, call: u64) {
-    let place = line.iter().position(|other| other.call == call).expect("it is still in line");
+    let place = line.iter().position(|other| other.call == call).expect("the waiter is still in the queue");
     line.remove(place);
 }
 
@@ -155,14 +155,14 @@ fn a_mutex_does_what_the_model_does() {
                 Some(until) => mutex.lock_deadline(until),
                 None => mutex.lock().map_err(WaitTimeoutError::from),
             };
-            assert!(!free || locked.is_ok(), "it was free");
+            assert!(!free || locked.is_ok(), "the lock was free");
             locked.map_err(|error| (check(error, until), remove(&mut model.borrow_mut().line, call))).ok()
         };
         let Some(mut guard) = guard else { return };
         assert_eq!(model.borrow().holder, Some(call));
         let before = *guard;
         pause(random);
-        assert_eq!(*guard, before, "somebody else was inside");
+        assert_eq!(*guard, before, "another holder was inside");
         *guard += 1;
         inside.set(inside.get() + 1);
         let mut model = model.borrow_mut();
@@ -227,7 +227,7 @@ fn a_read_write_lock_does_what_the_model_does() {
             (_, false, None) => lock.read().map(Guard::Read).map_err(|error| Some(error.into())),
             (_, true, None) => lock.write().map(Guard::Write).map_err(|error| Some(error.into())),
         };
-        assert!(!free || guard.is_ok(), "it was free");
+        assert!(!free || guard.is_ok(), "the lock was free");
         let guard = match guard {
             Ok(guard) => guard,
             Err(None) => return,
@@ -239,7 +239,7 @@ fn a_read_write_lock_does_what_the_model_does() {
             }
         };
         let is_in = if writes { model.borrow().writer == Some(call) } else { model.borrow().readers.contains(&call) };
-        assert!(is_in, "it is not its turn");
+        assert!(is_in, "the wait ended out of order");
         match guard {
             Guard::Read(value) => {
                 let before = *value;
@@ -250,7 +250,7 @@ fn a_read_write_lock_does_what_the_model_does() {
             Guard::Write(mut value) => {
                 let before = *value;
                 pause(random);
-                assert_eq!(*value, before, "somebody else was inside");
+                assert_eq!(*value, before, "another holder was inside");
                 *value += 1;
                 counted.set(counted.get() + 1);
                 model.borrow_mut().writer = None;
@@ -303,7 +303,7 @@ fn a_semaphore_does_what_the_model_does() {
             (_, Some(until)) => semaphore.acquire_deadline(count, until).map_err(Some),
             (_, None) => semaphore.acquire_many(count).map_err(|error| Some(error.into())),
         };
-        assert!(!free || permit.is_ok(), "there were enough");
+        assert!(!free || permit.is_ok(), "there were enough permits");
         let permit = match permit {
             Ok(permit) => permit,
             Err(None) => return,
@@ -314,10 +314,10 @@ fn a_semaphore_does_what_the_model_does() {
                 return model.admit();
             }
         };
-        assert!(model.borrow().had.contains(&call), "it is not its turn");
+        assert!(model.borrow().had.contains(&call), "the wait ended out of order");
         counted.set(counted.get() + 1);
         pause(random);
-        assert!(semaphore.add_permits(1).is_err(), "never more than there may be");
+        assert!(semaphore.add_permits(1).is_err(), "the semaphore never exceeds its bound");
         let mut model = model.borrow_mut();
         model.had.retain(|other| *other != call);
         model.available += count;
@@ -336,7 +336,7 @@ fn a_queue_does_what_the_model_does() {
         items: VecDeque<u64>,
         pushers: VecDeque<Waiter<()>>,
         poppers: VecDeque<Waiter<()>>,
-        /// What was handed to whom.
+        /// Items that were handed off: the popper, and the item.
         promised: Vec<(u64, u64)>,
     }
     const CAPACITY: usize = 3;
@@ -372,7 +372,7 @@ fn a_queue_does_what_the_model_does() {
             };
             assert!(!free || outcome.is_ok(), "there was room");
             if let Err((item, error)) = outcome {
-                assert_eq!(item, call, "it comes back");
+                assert_eq!(item, call, "the item of the pusher is returned");
                 back.set(back.get() + 1);
                 if let Some(error) = error {
                     check(error, until);
@@ -416,11 +416,11 @@ fn a_queue_does_what_the_model_does() {
     let left = outer.len() as u64;
     assert_eq!(outer.unfinished() as u64, left, "every job is done");
     assert_eq!(outer.close_now(), Vec::from(std::mem::take(&mut end.borrow_mut().items)));
-    assert_eq!(pushed.get(), popped.get() + returned.get() + left, "sent is received and returned");
+    assert_eq!(pushed.get(), popped.get() + returned.get() + left, "every item is popped, returned or left");
     assert!(popped.get() > OPERATIONS / 10);
 }
 
 fn remove_promise(promised: &mut Vec<(u64, u64)>, call: u64) -> u64 {
-    let place = promised.iter().position(|(popper, _)| *popper == call).expect("something was handed to it");
+    let place = promised.iter().position(|(popper, _)| *popper == call).expect("an item was handed off to the popper");
     promised.swap_remove(place).1
 }

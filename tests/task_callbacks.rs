@@ -1,5 +1,4 @@
-//! What is called when a task has ended: later, in order, once, and whatever else goes wrong.
-//! The ids are those of the table in ARCHITECTURE.md.
+//! Callbacks of tasks (`on_done`): called after the end of the task, from the scheduler, in order, once. The ids are those of the table in ARCHITECTURE.md.
 
 mod common;
 
@@ -37,12 +36,13 @@ fn a20_callbacks_come_later_in_their_order_and_see_the_result() {
         let inner = log.clone();
         handle.on_done(move |done| inner.add(format!("{:?}", done.result())));
         yield_now();
-        assert_eq!(log.take(), ["None"], "join has taken it");
+        assert_eq!(log.take(), ["None"], "join has taken the result");
     });
 }
 
+/// A callback that a callback adds, or that is added around the end of the task, runs once.
 #[test]
-fn a20_callbacks_added_by_a_callback_and_around_the_end_run_once_each() {
+fn a20_callbacks_added_by_callbacks_or_late_run_once() {
     run(|| {
         let log = Log::default();
         let handle = Rc::new(spawn(|| ()));
@@ -60,9 +60,10 @@ fn a20_callbacks_added_by_a_callback_and_around_the_end_run_once_each() {
     });
 }
 
+/// Callbacks run for a task that panicked and for a task that was cancelled before its first turn.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a20_callbacks_of_a_task_that_failed_or_was_cancelled_are_called() {
+fn a20_callbacks_run_for_failed_and_cancelled_tasks() {
     run(|| {
         let log = Log::default();
         let mut failed = spawn(|| -> u32 { panic!("no") });
@@ -99,17 +100,18 @@ fn a20_callbacks_may_spawn_and_wake_and_outlive_the_handle() {
     });
 }
 
+/// While a callback borrows the result of a task, no call to the handle can take the result away.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a20_a_result_that_a_callback_looks_at_cannot_be_taken_from_under_it() {
-    let text = in_child("a20_a_result_that_a_callback_looks_at_cannot_be_taken_from_under_it", || {
+fn a20_result_borrowed_by_a_callback_stays_valid() {
+    let text = in_child("a20_result_borrowed_by_a_callback_stays_valid", || {
         let seen = run(|| {
             let handle = Rc::new(RefCell::new(spawn(|| String::from("a result of some length"))));
             let (inner, seen) = (Rc::clone(&handle), Rc::new(RefCell::new(String::new())));
             let out = Rc::clone(&seen);
             handle.borrow().on_done(move |done| {
                 let looked_at = done.result();
-                // The result may come out, or this may panic; what `looked_at` points to must stay.
+                // The result may come out, or this may panic. The value that `looked_at` points to must stay.
                 let taken = caught(|| inner.borrow_mut().try_join().map(|result| drop(result.unwrap())));
                 let others: Vec<String> = (0..64).map(|_| "-".repeat(23)).collect();
                 *out.borrow_mut() = format!("{:?}", looked_at.unwrap().as_ref().unwrap());
@@ -124,7 +126,7 @@ fn a20_a_result_that_a_callback_looks_at_cannot_be_taken_from_under_it() {
 }
 
 #[test]
-fn a21_remove_done_tells_whether_it_was_there() {
+fn a21_remove_done_returns_whether_it_was_pending() {
     run(|| {
         let (log, drops) = (Log::default(), Drops::default());
         let mut handle = spawn(|| ());
@@ -138,18 +140,19 @@ fn a21_remove_done_tells_whether_it_was_there() {
         assert_eq!(drops.count(), 1);
         assert!(!handle.remove_done(ids[1]));
         yield_now();
-        // It has ended; what has not been called can still be removed.
+        // The task has ended. A callback that has not been called can still be removed.
         assert!(handle.remove_done(ids[0]));
         yield_now();
         assert_eq!(log.take(), ["2 2"]);
-        assert!(!handle.remove_done(ids[2]), "it was called");
+        assert!(!handle.remove_done(ids[2]), "the callback was called");
         handle.join().unwrap();
         assert_eq!(drops.count(), 3);
     });
 }
 
+/// The captures of a removed callback may use the handle while they are dropped.
 #[test]
-fn a21_what_a_removed_callback_owned_may_use_the_handle_while_it_is_dropped() {
+fn a21_captures_of_a_removed_callback_may_use_the_handle() {
     run(|| {
         let handle = Rc::new(spawn(|| ()));
         let again = Rc::clone(&handle);
@@ -184,9 +187,10 @@ fn a22_a_callback_that_panics_keeps_no_other_from_running() {
     });
 }
 
+/// A wait in a callback panics with a message that tells what to do, and has no other effect.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a22_waiting_in_a_callback_panics_in_words_and_nothing_else_happens() {
+fn a22_wait_in_a_callback_panics_without_side_effects() {
     run(|| {
         let log = Log::default();
         let handle = spawn(|| ());
@@ -219,7 +223,7 @@ fn callbacks_of_the_last_tasks_run_before_run_returns() {
     let (log, drops) = (Log::default(), Drops::default());
     run(|| {
         let (log, captured) = (log.clone(), drops.value());
-        let handle = Rc::new(spawn(|| park("for ever").is_err()));
+        let handle = Rc::new(spawn(|| park("the end").is_err()));
         yield_now();
         let again = Rc::clone(&handle);
         handle.on_done(move |done| {
@@ -229,7 +233,7 @@ fn callbacks_of_the_last_tasks_run_before_run_returns() {
                 log.add("added by it");
                 last.on_done(move |_| {
                     log.add("added by that");
-                    // The run is over: this will not run, but neither is what it owns forgotten.
+                    // The run is over: this task never runs, but its captures are dropped.
                     spawn(move || drop(captured));
                 });
             });
@@ -239,9 +243,10 @@ fn callbacks_of_the_last_tasks_run_before_run_returns() {
     assert_eq!(drops.count(), 1, "the captures of a task that was spawned last of all");
 }
 
+/// A callback that adds itself again without end does not keep the run from ending.
 #[test]
-fn a_callback_that_adds_itself_for_ever_does_not_keep_the_run_from_ending() {
-    let text = in_child("a_callback_that_adds_itself_for_ever_does_not_keep_the_run_from_ending", || {
+fn callback_that_readds_itself_does_not_keep_the_run_alive() {
+    let text = in_child("callback_that_readds_itself_does_not_keep_the_run_alive", || {
         fn again(handle: &Rc<JoinHandle<()>>, count: &Rc<Cell<u32>>) {
             let (next, count) = (Rc::clone(handle), Rc::clone(count));
             handle.on_done(move |_| {
@@ -274,7 +279,7 @@ fn chain(handle: &Rc<JoinHandle<Counted>>, left: u32, ran: &Rc<Cell<u32>>) {
     }
 }
 
-/// How many callbacks of a chain ran, and how often the task's result was dropped.
+/// Returns how many callbacks of a chain ran, and how often the task's result was dropped.
 fn chain_at_the_end(left: u32, grace: Duration) -> (u32, u32) {
     let (ran, drops) = (Rc::new(Cell::new(0)), Drops::default());
     let value = drops.value();
@@ -284,7 +289,7 @@ fn chain_at_the_end(left: u32, grace: Duration) -> (u32, u32) {
         chain(&handle, left, &ran);
     });
     outcome.unwrap();
-    assert_eq!(Rc::strong_count(&ran), 1, "what callbacks own is dropped with them");
+    assert_eq!(Rc::strong_count(&ran), 1, "the captures of callbacks are dropped with them");
     (ran.get(), drops.count())
 }
 
@@ -344,7 +349,7 @@ fn callback_added_after_the_run_is_dropped_at_once() {
     assert_eq!(drops.count(), 1);
 }
 
-/// Each has one job of its own: 4,000 took 300 MiB when each had as many as there were callbacks.
+/// Each callback adds one job. 4,000 callbacks took 300 MiB when each added as many jobs as there were callbacks.
 #[test]
 #[cfg(target_os = "linux")]
 fn callbacks_on_a_finished_task_take_linear_memory() {
@@ -389,5 +394,5 @@ fn a_callback_sees_the_panic_that_went_to_the_scope() {
     let text = outcome.unwrap_err().to_string();
     assert_eq!(text, "1 of the scope's tasks failed: #3: the task panicked: no");
     assert_eq!(log.take(), [r#"Some(Err(Panicked("no")))"#]);
-    assert_eq!(unhandled.take(), [""; 0], "it was handled by the scope");
+    assert_eq!(unhandled.take(), [""; 0], "the scope handled the panic");
 }

@@ -1,4 +1,4 @@
-//! Destructors of what a task leaves behind: they are code of the task's still, so they may wait.
+//! Destructors of a task's result: they still run in the task, so they may wait.
 
 mod common;
 
@@ -10,8 +10,9 @@ use common::rounds;
 use common::witness::{AtEnd, Log};
 use std::time::{Duration, Instant};
 
+/// A wake that arrives while an unwanted result is dropped is kept for the next park.
 #[test]
-fn a_wake_that_comes_while_an_unwanted_result_is_dropped_is_kept() {
+fn wake_during_the_drop_of_a_result_is_kept() {
     let log = Log::default();
     let inner = log.clone();
     run(move || {
@@ -19,7 +20,7 @@ fn a_wake_that_comes_while_an_unwanted_result_is_dropped_is_kept() {
             AtEnd(move || {
                 let me = Unparker::current();
                 spawn(move || me.unpark());
-                yield_now(); // it comes here
+                yield_now(); // the wake arrives here
                 inner.add(format!("{:?}", park("the wake that came before")));
             })
         });
@@ -29,8 +30,10 @@ fn a_wake_that_comes_while_an_unwanted_result_is_dropped_is_kept() {
     });
 }
 
+/// Results that wait while they are dropped keep their tasks in the scope. A task that reuses the control block is not
+/// cancelled with it.
 #[test]
-fn results_that_wait_while_they_are_dropped_keep_their_places_in_the_scope() {
+fn results_that_wait_in_drop_keep_their_places_in_the_scope() {
     let log = Log::default();
     let (inner, outer) = (log.clone(), log.clone());
     Config::new()
@@ -39,13 +42,13 @@ fn results_that_wait_while_they_are_dropped_keep_their_places_in_the_scope() {
             let innocent = inner.clone();
             scope(|s| {
                 s.spawn(yield_now); // the first place; ends while the third result is being dropped
-                s.spawn(|| park("for ever").is_err());
+                s.spawn(|| park("the end").is_err());
                 s.spawn(|| AtEnd(|| rounds(3)));
                 rounds(2);
                 let late = inner.clone();
-                s.spawn(move || late.add(format!("late: {:?}", park("for ever"))));
+                s.spawn(move || late.add(format!("late: {:?}", park("the end"))));
                 rounds(5);
-                // It gets the block of the one that was dropped.
+                // This task gets the control block of the task whose result was dropped.
                 spawn(move || innocent.add(format!("innocent: {:?}", sleep(Duration::from_secs(1)))));
                 rounds(2);
                 s.cancel();
@@ -57,9 +60,11 @@ fn results_that_wait_while_they_are_dropped_keep_their_places_in_the_scope() {
     assert_eq!(outer.take(), ["late: Err(Cancelled)", "innocent: Ok(())"]);
 }
 
+/// A result that yields without end while it is dropped is cancelled at the end of the run, and unwound after the grace
+/// period, like its task.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_result_that_takes_turns_for_ever_while_it_is_dropped_is_told_to_end_like_its_task() {
+fn result_yielding_in_its_drop_is_cancelled_and_unwound() {
     let log = Log::default();
     let inner = log.clone();
     Config::new()
@@ -71,7 +76,7 @@ fn a_result_that_takes_turns_for_ever_while_it_is_dropped_is_told_to_end_like_it
                     while !is_cancelled() {
                         yield_now();
                     }
-                    told.add("told");
+                    told.add("cancelled");
                 })
             });
             spawn(move || {
@@ -85,17 +90,18 @@ fn a_result_that_takes_turns_for_ever_while_it_is_dropped_is_told_to_end_like_it
             rounds(2);
         })
         .unwrap();
-    assert_eq!(log.take(), ["told", "unwound"]);
+    assert_eq!(log.take(), ["cancelled", "unwound"]);
 }
 
+/// A result whose destructor never returns is abandoned and named on stderr. In a scope it stops the process.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_result_that_will_not_let_go_is_left_behind_by_name_and_of_a_scope_stops_the_process() {
-    let name = "a_result_that_will_not_let_go_is_left_behind_by_name_and_of_a_scope_stops_the_process";
+fn result_that_never_drops_is_abandoned_or_stops_its_scope() {
+    let name = "result_that_never_drops_is_abandoned_or_stops_its_scope";
     let stays = || {
         AtEnd(|| {
             loop {
-                let _ = common::caught(|| park_shielded("for ever"));
+                let _ = common::caught(|| park_shielded("nothing"));
             }
         })
     };

@@ -1,5 +1,5 @@
-//! The end of a run: who is left is cancelled, then unwound after the grace, then left behind and named. The ids are
-//! those of the table in ARCHITECTURE.md.
+//! The end of a run: tasks that have not ended are cancelled, unwound after the grace period, and then abandoned and named on
+//! stderr. The ids are those of the table in ARCHITECTURE.md.
 
 mod common;
 
@@ -16,15 +16,15 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 #[test]
-fn a04_the_end_of_main_cancels_who_is_left_and_waits_for_them() {
+fn a04_end_of_main_cancels_and_awaits_all_tasks() {
     let log = Log::default();
     let inner = log.clone();
     run(move || {
         let log = inner.clone();
         spawn(move || {
             let _end = log.at_end("first: end");
-            assert!(park("for ever").is_err());
-            // Cleaning up may take turns.
+            assert!(park("the end").is_err());
+            // The clean-up may yield.
             rounds(3);
             log.add("first: cleaned");
         });
@@ -43,13 +43,13 @@ fn a04_the_end_of_main_cancels_who_is_left_and_waits_for_them() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a05_run_raises_the_panic_of_main_after_the_sweep() {
+fn a05_run_raises_mains_panic_after_the_shutdown() {
     let log = Log::default();
     let outcome = caught(|| {
         run(|| -> u32 {
             let log = log.clone();
             spawn(move || {
-                let _ = park("for ever");
+                let _ = park("the end");
                 log.add("swept");
             });
             yield_now();
@@ -71,14 +71,14 @@ fn a_task_that_ignores_its_cancel_is_unwound_after_the_grace() {
         .run(|| {
             let inner = log.clone();
             let yields = spawn(move || -> u32 {
-                let _end = inner.at_end("yields for ever");
+                let _end = inner.at_end("yields endlessly");
                 loop {
                     yield_now();
                 }
             });
             let inner = log.clone();
             let shielded = spawn(move || {
-                let _end = inner.at_end("parks shielded for ever");
+                let _end = inner.at_end("parks shielded endlessly");
                 loop {
                     park_shielded("nothing");
                 }
@@ -105,7 +105,8 @@ fn a_task_that_ignores_its_cancel_is_unwound_after_the_grace() {
     assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
     let mut ends = log.take();
     ends.sort();
-    let expected = ["a generator's body", "parks shielded for ever", "the task around a generator", "yields for ever"];
+    let expected =
+        ["a generator's body", "parks shielded endlessly", "the task around a generator", "yields endlessly"];
     assert_eq!(ends, expected);
     assert_eq!(yields.state(), TaskState::Cancelled);
     assert!(matches!(yields.join(), Err(JoinError::Cancelled)));
@@ -113,10 +114,12 @@ fn a_task_that_ignores_its_cancel_is_unwound_after_the_grace() {
     assert!(matches!(in_a_generator.join(), Err(JoinError::Cancelled)));
 }
 
+/// A task that catches even its unwinding is abandoned and named on stderr 500 ms after the grace period. What it owns
+/// is leaked.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_task_that_swallows_even_its_unwinding_is_left_behind_and_named() {
-    let text = in_child("a_task_that_swallows_even_its_unwinding_is_left_behind_and_named", || {
+fn task_swallowing_its_unwinding_is_abandoned_and_named() {
+    let text = in_child("task_swallowing_its_unwinding_is_abandoned_and_named", || {
         let began = Instant::now();
         let drops = Drops::default();
         let (mut left, parked) = Config::new()
@@ -146,7 +149,7 @@ fn a_task_that_swallows_even_its_unwinding_is_left_behind_and_named() {
             .unwrap();
         let took = began.elapsed();
         assert!(took > Duration::from_millis(100) && took < Duration::from_millis(1100), "took {took:?}");
-        assert_eq!(drops.count(), 0, "what a task that was left behind owns stays");
+        assert_eq!(drops.count(), 0, "an abandoned task drops nothing");
         assert!(matches!(left.join(), Err(JoinError::Cancelled)));
         drop((left, parked));
         assert_eq!(run(|| spawn(|| 3).join().unwrap()), 3);
@@ -159,11 +162,11 @@ fn a_task_that_swallows_even_its_unwinding_is_left_behind_and_named() {
     assert!(told("stubborn") && told("deaf") && text.ends_with("exit code Some(0)"), "{text}");
 }
 
-/// What a task that was left behind holds on its stack may be borrowed from for ever: no other task gets that stack.
+/// The stack of an abandoned task may be borrowed from permanently: no other task gets that stack.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn stack_of_a_task_that_was_left_behind_stays_in_use() {
-    let text = in_child("stack_of_a_task_that_was_left_behind_stays_in_use", || {
+fn stack_of_an_abandoned_task_stays_in_use() {
+    let text = in_child("stack_of_an_abandoned_task_stays_in_use", || {
         let before = cede::stack::stats().live;
         let outcome = Config::new().shutdown_grace(Duration::ZERO).run(|| {
             let _detached = spawn(|| {
@@ -179,8 +182,8 @@ fn stack_of_a_task_that_was_left_behind_stays_in_use() {
     assert!(text.ends_with("exit code Some(0)"), "{text}");
 }
 
-/// A deadlocked run whose main does not return has all tasks unwound, and so has the end of every run. A task that went on
-/// after the first time is not unwound a second time.
+/// All tasks are unwound when main does not return from a deadlock, and again at the end of the run. A task that caught the first
+/// unwinding is not unwound a second time.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn task_that_survives_its_unwinding_is_not_unwound_again() {
@@ -205,9 +208,10 @@ fn task_that_survives_its_unwinding_is_not_unwound_again() {
     assert!(text.contains("unwound 1 times\n") && text.ends_with("exit code Some(0)"), "{text}");
 }
 
+/// A later run neither wakes nor cancels a task that an earlier run on the thread abandoned.
 #[test]
-fn a_later_run_does_not_wake_who_was_left_behind_by_an_earlier_one() {
-    let text = in_child("a_later_run_does_not_wake_who_was_left_behind_by_an_earlier_one", || {
+fn later_run_does_not_wake_an_abandoned_task() {
+    let text = in_child("later_run_does_not_wake_an_abandoned_task", || {
         let left = Config::new()
             .shutdown_grace(Duration::ZERO)
             .run(|| {
@@ -216,9 +220,9 @@ fn a_later_run_does_not_wake_who_was_left_behind_by_an_earlier_one() {
                     .spawn(|| {
                         let _ = caught(|| park_shielded("nothing"));
                         eprintln!("unwound");
-                        let _ = park_until("its cancel is no news", Instant::now());
+                        let _ = park_until("a deadline in the past", Instant::now());
                         park_shielded("nothing, again");
-                        eprintln!("the dead walk");
+                        eprintln!("woken by a later run");
                         let _ = park("and wait");
                     })
                     .unwrap();
@@ -226,7 +230,7 @@ fn a_later_run_does_not_wake_who_was_left_behind_by_an_earlier_one() {
                 left
             })
             .unwrap();
-        // A stubborn wait is not cut short by a cancel; a plain one would be.
+        // A shielded wait is not ended by a cancel, a plain one would be.
         let plain = Config::new()
             .shutdown_grace(Duration::ZERO)
             .run(|| {
@@ -247,16 +251,16 @@ fn a_later_run_does_not_wake_who_was_left_behind_by_an_earlier_one() {
         run(|| rounds(5));
         eprintln!("sound");
     });
-    assert!(text.contains("sound\nexit code Some(0)") && !text.contains("the dead walk"), "{text}");
+    assert!(text.contains("sound\nexit code Some(0)") && !text.contains("woken by a later run"), "{text}");
 }
 
 #[test]
-fn tasks_spawned_during_the_sweep_never_run() {
+fn tasks_spawned_during_the_shutdown_never_run() {
     let (log, drops) = (Log::default(), Drops::default());
     run(|| {
         let (log, drops) = (log.clone(), drops.clone());
         spawn(move || {
-            let _ = park("for ever");
+            let _ = park("the end");
             let captured = drops.value();
             let inner = log.clone();
             let mut child = spawn(move || {
@@ -264,10 +268,10 @@ fn tasks_spawned_during_the_sweep_never_run() {
                 drop(captured);
             });
             log.add(format!("{:?}", child.join()));
-            // A cancelled wait gives up its turn, in which the child came to its end.
+            // A cancelled wait gives up its turn, and the child ended in that turn.
             log.add(child.state().to_string());
             log.add(drops.count().to_string());
-            // One that nobody waits for, and one from a destructor.
+            // A task that no task joins, and a task from a destructor.
             let (captured, inner) = (drops.value(), log.clone());
             spawn(move || inner.add(format!("ran {}", captured.0.count())));
             let (captured, inner) = (drops.value(), log.clone());
@@ -286,7 +290,7 @@ fn tasks_spawned_during_the_sweep_never_run() {
 }
 
 #[test]
-fn tasks_that_own_each_others_handles_end_with_the_run() {
+fn tasks_that_own_handles_in_a_cycle_end_with_the_run() {
     let drops = Drops::default();
     let weak = run(|| {
         type Handles = Rc<RefCell<Vec<JoinHandle<()>>>>;
@@ -295,7 +299,7 @@ fn tasks_that_own_each_others_handles_end_with_the_run() {
             let (captured, handles) = (drops.value(), Rc::clone(&shared));
             let handle = spawn(move || {
                 let _captured = captured;
-                let _ = park("for ever");
+                let _ = park("the end");
                 handles.borrow_mut().pop();
                 let spawns = AtEnd(move || {
                     handles.borrow_mut().push(spawn(|| unreachable!("the run is over")));
@@ -311,8 +315,9 @@ fn tasks_that_own_each_others_handles_end_with_the_run() {
     assert_eq!((drops.count(), weak.strong_count()), (20, 0));
 }
 
+/// A task that the last callback spawns is dropped, like every task that is spawned at the end of the run.
 #[test]
-fn what_the_last_callbacks_spawn_is_dropped_like_all_that_is_spawned_at_the_end() {
+fn tasks_spawned_by_the_last_callbacks_are_dropped() {
     let drops = Drops::default();
     let value = drops.value();
     Config::new()
@@ -328,7 +333,7 @@ fn what_the_last_callbacks_spawn_is_dropped_like_all_that_is_spawned_at_the_end(
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_task_that_was_left_behind_by_its_run_counts_as_cancelled() {
+fn abandoned_task_counts_as_cancelled() {
     let config = Config::new().shutdown_grace(std::time::Duration::from_millis(1));
     let left = config.run(|| {
         let left = [(); 3].map(|()| {

@@ -1,5 +1,5 @@
-//! Generators and tasks: a generator as a task, and tasks that take turns from inside of generators. The ids are
-//! those of the table in ARCHITECTURE.md.
+//! Generators and tasks: a generator as a task, and tasks that yield their turn inside of generators. The ids are those of the
+//! table in ARCHITECTURE.md.
 
 mod common;
 
@@ -43,7 +43,7 @@ fn a08_a_generator_that_had_finished_fails_as_a_task_by_name() {
     });
 }
 
-// ---- inside of tasks
+// ---- in tasks
 
 #[test]
 fn a_task_may_take_turns_from_inside_a_generators_body() {
@@ -80,9 +80,10 @@ fn a_task_may_take_turns_from_inside_a_generators_body() {
     assert_eq!(told, [of(0), of(1)].concat(), "{told:#?}");
 }
 
+/// One task makes a generator, another one resumes it, and a third one drops it.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_generator_made_by_one_task_is_resumed_by_another_and_dropped_by_a_third() {
+fn generator_moves_from_task_to_task() {
     let log = Log::default();
     run(|| {
         let inner = log.clone();
@@ -134,7 +135,7 @@ fn a_generator_may_outlive_the_run_that_it_was_made_in() {
     assert_eq!(run(|| generator.next()), Some((2, Some("'main'".into()))));
 }
 
-/// A reason that suspends a generator before it tells itself.
+/// A reason of a wait whose conversion suspends a generator, so that the wait begins in one run and goes on in another.
 struct Leaves<'a>(&'a Yielder<u32>);
 
 impl From<Leaves<'_>> for Reason {
@@ -144,9 +145,10 @@ impl From<Leaves<'_>> for Reason {
     }
 }
 
+/// A generator that is moved out of its run in the middle of a wait waits in the run that resumes it.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_generator_that_leaves_its_run_in_the_middle_of_a_wait_waits_in_the_run_that_it_goes_on_in() {
+fn generator_moved_out_during_a_wait_waits_in_its_new_run() {
     let waiting = || {
         let mut generator = Generator::new(|y: &Yielder<u32>| {
             let outcome = park(Leaves(y));

@@ -1,5 +1,5 @@
-//! What a task gives to whoever joins it: its result, its panic, that it was cancelled, or that it would never come. And what
-//! becomes of closures and results on the way. The ids are those of the table in ARCHITECTURE.md.
+//! `join`: the result of a task, its panic, its cancel, or a deadlock of joins. Moves and drops of closures and results. The ids
+//! are those of the table in ARCHITECTURE.md.
 
 mod common;
 
@@ -34,7 +34,7 @@ fn a09_a_task_that_has_not_ended_gives_nothing_and_says_so() {
 fn a10_a_panic_comes_out_of_join_with_its_payload_once() {
     run(|| {
         let mut handle = spawn(|| -> u32 { resume_unwind(Box::new(vec![1u8, 2])) });
-        let Err(error) = handle.join() else { panic!("it returned") };
+        let Err(error) = handle.join() else { panic!("the task returned") };
         assert_eq!(error.to_string(), "the task panicked");
         assert_eq!(error.into_panic().unwrap().downcast_ref(), Some(&vec![1u8, 2]));
         assert_eq!(handle.state(), TaskState::Done);
@@ -120,15 +120,17 @@ fn closures_of_every_size_and_alignment_arrive_whole() {
     assert_eq!(drops.count(), 7);
 }
 
+/// A closure of size 0 and an alignment of 128 KiB fits its stack, or its overflow is reported. No other stack is
+/// written to.
 // Ordinary code probes every page on the way down to an over-aligned frame; the sanitizer's frames step over the guard.
 #[cfg(not(feature = "asan"))]
 #[test]
-fn a_closure_of_no_size_but_a_huge_alignment_does_not_leave_its_stack() {
-    let text = in_child("a_closure_of_no_size_but_a_huge_alignment_does_not_leave_its_stack", || {
+fn zero_sized_closure_with_huge_alignment_stays_on_its_stack() {
+    let text = in_child("zero_sized_closure_with_huge_alignment_stays_on_its_stack", || {
         #[repr(align(131072))]
         struct Huge;
         run(|| {
-            // Who lives around it, suspended.
+            // Suspended neighbours on the stacks around it.
             let named = |i: u32| Builder::new().name(format!("neighbour {i}"));
             let around: Vec<_> = (0..64).map(|i| named(i).spawn(|| park("the end").is_err()).unwrap()).collect();
             yield_now();
@@ -140,14 +142,14 @@ fn a_closure_of_no_size_but_a_huge_alignment_does_not_leave_its_stack() {
                 };
                 Builder::new().name("huge").spawn(body).unwrap()
             };
-            // Several, so that they come to lie on slots of every kind.
+            // Several, so that they use slots of every kind.
             let mut all: Vec<_> = (0..8).map(|_| own()).collect();
             all.iter_mut().for_each(|task| task.join().unwrap());
             (0..8).for_each(|_| own().join().unwrap());
             drop(around);
         });
     });
-    // It fits, or its own overflow is named; nobody else is hit.
+    // It fits, or its own overflow is reported. No other task is damaged.
     let named = text.contains("cede: task 'huge' overflowed its 64 KiB stack");
     assert!(text.ends_with("exit code Some(0)") || named, "{text}");
 }
@@ -170,25 +172,25 @@ fn every_result_is_dropped_exactly_once() {
         assert_eq!(drops.count(), 2, "the handle keeps the result");
         drop(ended);
         assert_eq!(drops.count(), 3, "detached after the end");
-        // Left to the end of the run: one ended, one never ran, one had to be cancelled.
+        // Left to the end of the run: one task ended, one never ran, one has to be cancelled.
         let ended = spawn(give());
         yield_now();
         let never = spawn(give());
         let value = drops.value();
         let waits = spawn(move || {
-            let _ = park("for ever");
+            let _ = park("the end");
             value
         });
         (ended, never, waits)
     });
-    assert_eq!(drops.count(), 5, "the one that never ran dropped its captures, also `waits`, which never ran either");
+    assert_eq!(drops.count(), 5, "tasks that never ran dropped their captures, `waits` too");
     drop(kept);
     assert_eq!(drops.count(), 6);
 }
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a_result_whose_destructor_uses_tasks_or_panics_harms_nobody() {
+fn result_whose_destructor_waits_or_panics_does_no_harm() {
     let log = Log::default();
     run(|| {
         let inner = log.clone();
@@ -246,7 +248,7 @@ fn a_dropped_handle_detaches() {
 }
 
 #[test]
-fn blocks_and_stacks_are_used_again() {
+fn tcbs_and_stacks_are_reused() {
     run(|| {
         let mut ids = Vec::new();
         for i in 0..20_000u64 {
@@ -254,11 +256,11 @@ fn blocks_and_stacks_are_used_again() {
             ids.push(handle.task().id());
             assert_eq!(handle.join().unwrap(), i);
         }
-        assert!(ids.is_sorted() && ids.windows(2).all(|two| two[0] < two[1]), "numbers are never used again");
+        assert!(ids.is_sorted() && ids.windows(2).all(|two| two[0] < two[1]), "task numbers are never reused");
     });
 }
 
-// ---- joins that end otherwise
+// ---- interrupted joins and cycles of joins
 
 #[test]
 fn an_interrupted_join_can_be_taken_up_again() {
@@ -269,7 +271,7 @@ fn an_interrupted_join_can_be_taken_up_again() {
         })));
         let inner = Rc::clone(&slow);
         let mut waiter = spawn(move || {
-            let Err(JoinError::Interrupted) = inner.borrow_mut().join() else { panic!("not told") };
+            let Err(JoinError::Interrupted) = inner.borrow_mut().join() else { panic!("not interrupted") };
         });
         rounds(2);
         assert_eq!(waiter.state(), TaskState::Waiting("a task to end".into()));
@@ -305,7 +307,7 @@ fn interrupted_join_does_not_wake_a_later_park() {
 }
 
 #[test]
-fn a25_a_task_that_joins_itself_is_told_and_may_go_on() {
+fn a25_self_join_returns_deadlock_and_the_task_goes_on() {
     run(|| {
         let slot: Rc<RefCell<Option<JoinHandle<bool>>>> = Rc::default();
         let inner = Rc::clone(&slot);
@@ -322,7 +324,7 @@ fn a25_a_task_that_joins_itself_is_told_and_may_go_on() {
     });
 }
 
-/// Tasks that join each the next one, and the last the first. Returns what each was told.
+/// Tasks each of which joins the next one, and the last one the first. Returns the outcome of the first task.
 fn ring_of_joins(count: usize) -> Vec<String> {
     type Slots = Rc<RefCell<Vec<Option<JoinHandle<String>>>>>;
     let slots: Slots = Rc::default();
@@ -338,7 +340,7 @@ fn ring_of_joins(count: usize) -> Vec<String> {
             })
         })
         .collect();
-    // Who joins nobody's handle twice: each handle goes to the one before it.
+    // No handle is joined twice: each goes to the task before it.
     slots.borrow_mut().extend(handles.into_iter().map(Some));
     let told = Rc::new(RefCell::new(Vec::new()));
     let inner = Rc::clone(&told);
@@ -350,15 +352,15 @@ fn ring_of_joins(count: usize) -> Vec<String> {
 }
 
 #[test]
-fn a25_whoever_would_close_a_circle_of_joins_is_told() {
+fn a25_join_that_closes_a_cycle_returns_deadlock() {
     run(|| {
         assert_eq!(ring_of_joins(1), ["Some(Ok(\"0:Deadlock\"))"]);
-        // The last of three closes the circle, and its end ends the others.
+        // The last of three tasks closes the cycle, and its end ends the other two.
         assert_eq!(ring_of_joins(3), ["Some(Ok(\"0<1<2:Deadlock\"))"]);
     });
 }
 
-/// Two tasks that join each other, each with a deadline or without. Returns what they were told, in the order of that.
+/// Two tasks that join each other, each with a deadline or without. Returns the outcomes of the joins, in the order of their ends.
 fn circle(first: Option<Duration>, second: Option<Duration>) -> Vec<String> {
     fn join(who: &str, log: &Log, other: &mut JoinHandle<()>, within: Option<Duration>) {
         let within = within.unwrap_or(Duration::MAX);
@@ -382,7 +384,7 @@ fn circle(first: Option<Duration>, second: Option<Duration>) -> Vec<String> {
 }
 
 #[test]
-fn a25_a_circle_of_joins_that_a_deadline_breaks_is_none() {
+fn a25_join_cycle_with_a_deadline_is_no_deadlock() {
     let soon = Some(Duration::from_secs(1));
     assert_eq!(circle(None, None), ["b: Err(Deadlock)", "a: Ok(())"]);
     assert_eq!(circle(soon, None), ["a: Err(Interrupted)", "b: Ok(())"]);

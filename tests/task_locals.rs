@@ -1,4 +1,4 @@
-//! What belongs to a task, its task-locals, and what stays the thread's.
+//! Task-locals, which belong to a task, and thread-locals and `errno`, which stay those of the thread.
 
 mod common;
 
@@ -41,10 +41,10 @@ fn a55_task_locals_belong_to_each_task_and_do_not_leak_up() {
                 (before, NUMBER.get())
             })
             .unwrap();
-        // What the spawner sets after the spawn is no longer handed on.
+        // A value that the spawner sets after the spawn is not inherited.
         NUMBER.set(9);
         rounds(2);
-        assert_eq!(NUMBER.get(), 9, "nothing leaks up");
+        assert_eq!(NUMBER.get(), 9, "a value of a child does not reach its spawner");
         assert_eq!(fresh.join().unwrap(), (7, 100));
         assert_eq!(inherits.join().unwrap(), (8, 200));
         let mut plain = Builder::new().inherit_locals(false).spawn(|| NUMBER.get()).unwrap();
@@ -54,17 +54,17 @@ fn a55_task_locals_belong_to_each_task_and_do_not_leak_up() {
 }
 
 #[test]
-fn a_task_local_can_be_looked_at_across_a_wait() {
+fn task_local_can_be_borrowed_across_a_wait() {
     run(|| {
         let mut other = spawn(|| NAME.with(|name| name.borrow_mut().push_str(" of the other")));
         NAME.with(|name| {
             name.borrow_mut().push_str(" of main");
             other.join().unwrap();
             NAME.set(RefCell::new("replaced".into()));
-            assert_eq!(*name.borrow(), "initial of main", "whoever looks keeps what it has");
+            assert_eq!(*name.borrow(), "initial of main", "the borrowed value stays");
         });
         NAME.with(|name| assert_eq!(*name.borrow(), "replaced"));
-        // In a generator they are those of the task that resumes it.
+        // In a generator task-locals are those of the task that resumes it.
         let mut generator = Generator::new(|y| {
             loop {
                 y.yield_(NUMBER.get());
@@ -80,12 +80,13 @@ fn a_task_local_can_be_looked_at_across_a_wait() {
     });
 }
 
+/// A task-local set by a destructor at the end of a task does not reach the next task, which reuses the control block.
 #[test]
-fn what_a_destructor_sets_at_a_tasks_end_does_not_reach_the_next_task() {
+fn local_set_in_a_destructor_does_not_reach_the_next_task() {
     run(|| {
         for _ in 0..2 {
             drop(spawn(|| {
-                assert_eq!(NUMBER.get(), 7, "what another task has set");
+                assert_eq!(NUMBER.get(), 7, "a value that another task has set");
                 LATE.set(Some(Rc::new(AtEnd(|| {
                     NUMBER.set(99);
                     drop(Unparker::current());
@@ -98,9 +99,11 @@ fn what_a_destructor_sets_at_a_tasks_end_does_not_reach_the_next_task() {
     });
 }
 
+/// An `Unparker` made by a destructor at the end of a task is not the one of the next task, which reuses the control
+/// block.
 #[test]
-fn an_unparker_made_by_a_destructor_at_a_tasks_end_is_not_the_next_tasks() {
-    let text = in_child("an_unparker_made_by_a_destructor_at_a_tasks_end_is_not_the_next_tasks", || {
+fn unparker_made_in_a_destructor_is_not_the_next_tasks() {
+    let text = in_child("unparker_made_in_a_destructor_is_not_the_next_tasks", || {
         run(|| {
             drop(spawn(|| LATE.set(Some(Rc::new(AtEnd(|| drop(Unparker::current())))))));
             yield_now();

@@ -1,5 +1,5 @@
-//! Panics of tasks: who is told when nobody joins, what destructors may do meanwhile, and the words in which misuse is
-//! refused. The ids are those of the table in ARCHITECTURE.md.
+//! Panics of tasks: reports of panics that no task joins, destructors that run in a panic, and the messages of misuse. The ids
+//! are those of the table in ARCHITECTURE.md.
 
 mod common;
 
@@ -16,16 +16,17 @@ use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-// ---- panics that nobody sees
+// ---- panics that no task joins
 
+/// A panic that no task joins goes to `on_unhandled_panic` with the label of the task.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a74_a_panic_that_nobody_joins_is_told_to_the_hook_with_the_tasks_label() {
+fn a74_unjoined_panic_goes_to_the_hook_with_the_task_label() {
     let told = Rc::new(RefCell::new(Vec::new()));
     let hook = Rc::clone(&told);
     let on = move |label: &str, payload: &(dyn Any + Send)| {
         hook.borrow_mut().push(format!("{label}: {}", text_of(payload)));
-        // It has the room of the scheduler's own stack.
+        // The hook runs on the scheduler's stack, which has room for this.
         black_box([0u8; 96 * 1024]);
     };
     let kept = Config::new()
@@ -43,16 +44,16 @@ fn a74_a_panic_that_nobody_joins_is_told_to_the_hook_with_the_tasks_label() {
                 told.take(),
                 ["'detached before': one".to_string(), format!("#{number}: four"), "'detached after': two".into()]
             );
-            // In the sweep.
-            drop(Builder::new().name("left").spawn(|| park("for ever").unwrap()).unwrap());
+            // In the shutdown of the run.
+            drop(Builder::new().name("left").spawn(|| park("the end").unwrap()).unwrap());
             let kept = Builder::new().name("kept").spawn(|| panic!("five")).unwrap();
             yield_now();
             kept
         })
         .unwrap();
-    assert_eq!(told.take().len(), 1, "the task that was left");
+    assert_eq!(told.take().len(), 1, "the panic of the task that main left running");
     drop(kept);
-    assert_eq!(told.take(), [""; 0], "the hook is gone with its run");
+    assert_eq!(told.take(), [""; 0], "the hook is dropped with its run");
 }
 
 #[test]
@@ -81,9 +82,10 @@ fn a74_without_a_hook_a_line_goes_to_stderr() {
     );
 }
 
+/// A payload whose destructor panics does not end the run. Neither does a hook that panics.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn a74_a_payload_whose_destructor_panics_and_a_hook_that_panics_end_nothing() {
+fn a74_panicking_payload_or_hook_does_not_end_the_run() {
     run(|| {
         drop(spawn(|| resume_unwind(Box::new(AtEnd(|| panic!("a payload's destructor"))))));
         rounds(3);
@@ -100,9 +102,10 @@ fn a74_a_payload_whose_destructor_panics_and_a_hook_that_panics_end_nothing() {
     assert_eq!(value, 5);
 }
 
+/// Of 100,000 tasks one in a hundred panics. Every other task returns its value, and every capture is dropped once.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn of_100_000_tasks_one_in_a_hundred_panics_and_the_rest_are_unharmed() {
+fn one_panic_in_a_hundred_tasks_leaves_the_rest_unharmed() {
     let (batches, size) = if emulated() { (2, 1000) } else { (100, 1000) };
     let (drops, told) = (Drops::default(), Rc::new(Cell::new(0)));
     let hook = Rc::clone(&told);
@@ -127,7 +130,7 @@ fn of_100_000_tasks_one_in_a_hundred_panics_and_the_rest_are_unharmed() {
                         })
                     })
                     .collect();
-                // Every other one that panics has nobody to join it.
+                // Every other task that panics is not joined.
                 for (i, mut handle) in (0..size).zip(handles) {
                     if i % 200 == 99 {
                         continue;
@@ -154,7 +157,7 @@ fn destructors_of_a_panicking_task_may_do_anything_with_tasks() {
         let log = Log::default();
         let inner = log.clone();
         run(move || {
-            let unfinished = Rc::new(RefCell::new(spawn(|| park("for ever").is_err())));
+            let unfinished = Rc::new(RefCell::new(spawn(|| park("the end").is_err())));
             let log = inner.clone();
             let mut bystander = spawn(move || {
                 while !task::is_cancelled() {
@@ -203,7 +206,7 @@ fn a_run_inside_a_destructor_of_a_panicking_thread_ends() {
         let outcome = caught(|| {
             let _end = AtEnd(|| {
                 run(|| {
-                    let handle = spawn(|| park("for ever").is_err());
+                    let handle = spawn(|| park("the end").is_err());
                     let _ = handle;
                     drop(spawn(|| drop(caught(|| panic!("inside")))));
                     yield_now();
@@ -234,7 +237,7 @@ fn a03_a_run_inside_of_a_run_is_refused_and_harms_nothing() {
         assert!(spawn(nested).join().is_ok());
         let mut inside_a_generator = spawn(move || Generator::new(move |y| y.yield_(nested())).next());
         assert!(inside_a_generator.join().unwrap().is_some());
-        // Another thread is free to.
+        // Another thread may start a run.
         assert_eq!(thread::spawn(|| run(|| 5)).join().unwrap(), 5);
         rounds(2);
     });
@@ -271,8 +274,9 @@ cede::task_local! {
 
 type Arced = std::sync::Arc<()>;
 
+/// A stack size that cannot be provided is an error of `spawn`, and the closure is dropped.
 #[test]
-fn a_task_whose_stack_is_refused_is_an_error_and_its_closure_is_dropped() {
+fn refused_stack_is_an_error_and_drops_the_closure() {
     run(|| {
         for size in [0, 1, 1 << 47, usize::MAX] {
             let drops = Drops::default();

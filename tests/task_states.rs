@@ -1,4 +1,4 @@
-//! Seeing tasks: their names, their states, and their backtraces. The ids are those of the table in ARCHITECTURE.md.
+//! Names, states and backtraces of tasks. The ids are those of the table in ARCHITECTURE.md.
 
 use cede::task::{self, TaskState, Unparker, park};
 use cede::{Builder, Generator, JoinHandle, run, spawn, yield_now};
@@ -22,7 +22,7 @@ fn a76_tasks_are_named_listed_and_shown() {
         assert!(shown.contains("\"nap\"") && shown.contains("Waiting(Reason(\"a bell\"))"), "{shown}");
         let mut all: Vec<_> = task::all().into_iter().map(|(task, state)| format!("{task} {state}")).collect();
         all.sort();
-        assert_eq!(all, ["'main' running", "'nap' waiting: a bell"], "who has ended is not listed");
+        assert_eq!(all, ["'main' running", "'nap' waiting: a bell"], "an ended task is not listed");
         nap.cancel();
         nap.join().unwrap();
         assert!(format!("{nap:?}").contains("state: Done"));
@@ -62,8 +62,9 @@ fn a76_a_tasks_state_over_its_life() {
     });
 }
 
+/// A backtrace taken inside of a task shows its whole stack, through a generator too, and ends at its root.
 #[test]
-fn a77_a_backtrace_inside_a_task_shows_its_whole_stack_and_ends_there() {
+fn a77_backtrace_in_a_task_ends_at_its_root() {
     #[inline(never)]
     fn deepest() -> String {
         yield_now();
@@ -79,7 +80,7 @@ fn a77_a_backtrace_inside_a_task_shows_its_whole_stack_and_ends_there() {
         for text in [plain.join().unwrap(), nested.join().unwrap()] {
             let (inner, outer) = (text.find("deepest").unwrap(), text.find("between").unwrap());
             assert!(inner < outer, "{text}");
-            assert!(text.lines().count() < 500, "it did not end");
+            assert!(text.lines().count() < 500, "the backtrace did not end");
         }
     });
 }

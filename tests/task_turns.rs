@@ -1,4 +1,4 @@
-//! Tasks take turns: they start in the order of their creation, and each turn goes round. The ids are those of the table in
+//! The run queue: tasks start in the order of their creation, and turns are round robin. The ids are those of the table in
 //! ARCHITECTURE.md.
 
 mod common;
@@ -53,7 +53,7 @@ fn a07_tasks_start_in_the_order_of_their_creation() {
         let mut tasks: Vec<_> = (0..5)
             .map(|i| {
                 let order = Rc::clone(&order);
-                // Named and unnamed ones share one order.
+                // Named and unnamed tasks share one order.
                 match i % 2 {
                     0 => spawn(move || order.borrow_mut().push(i)),
                     _ => Builder::new().name(format!("t{i}")).spawn(move || order.borrow_mut().push(i)).unwrap(),
@@ -104,7 +104,7 @@ fn a08_a_thousand_tasks_keep_their_order_for_a_thousand_rounds() {
 }
 
 #[test]
-fn a78_a_task_that_does_not_yield_keeps_everybody_waiting() {
+fn a78_task_that_never_yields_delays_every_other_task() {
     run(|| {
         let ticked = Rc::new(Cell::new(None));
         let inner = Rc::clone(&ticked);

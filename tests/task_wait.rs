@@ -1,4 +1,4 @@
-//! Waits of tasks, and what ends them: a wake, a time, a cancel. The ids are those of the table in ARCHITECTURE.md.
+//! Waits of tasks, which end by a wake, a deadline or a cancel. The ids are those of the table in ARCHITECTURE.md.
 
 mod common;
 
@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Waits until `ready`, as everybody who parks does.
+/// Parks until `ready`, in a loop, since `park` may wake spuriously.
 fn park_while(reason: &'static str, mut waits: impl FnMut() -> bool) -> Result<(), Cancelled> {
     while waits() {
         park(reason)?;
@@ -36,8 +36,8 @@ fn a_wake_that_comes_before_the_park_is_kept_but_only_one() {
     });
 }
 
-/// A task that was woken before its first turn and never waits leaves that wake unused. The next task, which has its control
-/// block, is not woken by it.
+/// A task that was woken before its first turn and never waits leaves that wake unused. The next task reuses its control block,
+/// and is not woken by it.
 #[test]
 fn unused_wake_of_an_ended_task_is_not_the_next_tasks() {
     run(|| {
@@ -85,7 +85,7 @@ fn a_plain_thread_wakes_a_task() {
 }
 
 #[test]
-fn a_thread_is_heard_also_while_other_tasks_are_busy() {
+fn remote_wake_arrives_while_other_tasks_are_busy() {
     run(|| {
         let stop = Rc::new(Cell::new(false));
         let inner = Rc::clone(&stop);
@@ -107,8 +107,8 @@ fn a_thread_is_heard_also_while_other_tasks_are_busy() {
     });
 }
 
-/// A wake is for one run. One that a thread sends to a task of a run that has ended does not arrive in the next run, which
-/// has the same queue for the wakes of other threads.
+/// A wake is for one run. A remote wake for a task of a run that has ended does not arrive in the next run, which has the same
+/// remote queue.
 #[test]
 fn wake_for_a_run_that_has_ended_does_not_reach_the_next() {
     let text = in_child("wake_for_a_run_that_has_ended_does_not_reach_the_next", || {
@@ -127,13 +127,13 @@ fn wake_for_a_run_that_has_ended_does_not_reach_the_next() {
 }
 
 #[test]
-fn the_unparker_of_a_task_that_has_ended_wakes_nobody() {
+fn unparker_of_an_ended_task_wakes_no_task() {
     run(|| {
         let mut old = spawn(Unparker::current);
         let unparker = old.join().unwrap();
         let name = unparker.task().clone();
         drop(old);
-        // Takes over the control block.
+        // Reuses the control block.
         let mut new =
             spawn(|| park_until("no wake", Instant::now() + Duration::from_millis(20)).map(|()| Instant::now()));
         let began = Instant::now();
@@ -144,7 +144,7 @@ fn the_unparker_of_a_task_that_has_ended_wakes_nobody() {
         thread::spawn(move || other.unpark()).join().unwrap();
         assert!(new.join().unwrap().unwrap() - began >= Duration::from_millis(19));
     });
-    // Neither does one of a run that is over.
+    // An unparker of a run that is over wakes no task either.
     let old = run(Unparker::current);
     old.unpark();
     run(|| {
@@ -171,7 +171,7 @@ fn park_until_is_never_early_and_ties_are_in_order() {
                 })
             })
             .collect();
-        // Somebody is ready all the time, so that the timers are looked at long before they are due.
+        // A task is ready all the time, so that the timers are checked long before they are due.
         let mut busy = spawn(|| {
             while !task::is_cancelled() {
                 yield_now();
@@ -181,7 +181,7 @@ fn park_until_is_never_early_and_ties_are_in_order() {
         busy.cancel();
         busy.join().unwrap();
         assert!(order.borrow().is_sorted());
-        // In the past: at once, after a turn.
+        // A deadline in the past: returns at once, after a turn.
         let turn = Rc::new(Cell::new(false));
         let inner = Rc::clone(&turn);
         spawn(move || inner.set(true));
@@ -209,8 +209,9 @@ fn park_until_far_in_the_future_ends_by_a_wake() {
 
 // ---- cancelling
 
+/// A cancel ends the wait of a task in its next turn, and every later wait.
 #[test]
-fn a11_cancelling_ends_the_wait_in_the_tasks_next_turn_and_every_later_wait() {
+fn a11_cancel_ends_the_wait_and_every_later_wait() {
     run(|| {
         let log = Log::default();
         let inner = log.clone();
@@ -227,11 +228,11 @@ fn a11_cancelling_ends_the_wait_in_the_tasks_next_turn_and_every_later_wait() {
         });
         yield_now();
         assert!(handle.cancel());
-        assert_eq!(log.take(), [""; 0], "nothing happens before its turn");
+        assert_eq!(log.take(), [""; 0], "the cancel has no effect before the task's turn");
         assert_eq!(handle.state(), TaskState::Pending);
         handle.join().unwrap();
         assert_eq!(log.take().len(), 3);
-        assert!(!task::is_cancelled() && task::check().is_ok(), "main was not");
+        assert!(!task::is_cancelled() && task::check().is_ok(), "main was not cancelled");
     });
 }
 
@@ -268,14 +269,15 @@ fn a12_cancelling_a_task_that_has_ended_changes_nothing() {
     });
 }
 
+/// A task that is cancelled before its first turn never runs, and its captures are dropped.
 #[test]
-fn a13_a_task_cancelled_before_its_first_turn_never_runs_and_drops_its_captures() {
+fn a13_task_cancelled_before_its_first_turn_never_runs() {
     run(|| {
         let (log, drops) = (Log::default(), Drops::default());
         let (inner, captured) = (log.clone(), drops.value());
         let mut handle = spawn(move || inner.add(format!("ran {}", captured.0.count())));
         assert!(handle.cancel());
-        assert!(handle.cancel(), "it is still pending");
+        assert!(handle.cancel(), "the task is still pending");
         assert_eq!((handle.state(), drops.count()), (TaskState::Pending, 0));
         assert!(matches!(handle.join(), Err(JoinError::Cancelled)));
         assert_eq!((handle.state(), drops.count()), (TaskState::Cancelled, 1));
@@ -315,8 +317,8 @@ fn a_cancel_does_not_cut_a_shielded_park_short() {
         let mut handle = spawn(move || {
             *inner.borrow_mut() = Some(Unparker::current());
             park_shielded("the last write");
-            assert!(seen.get(), "woken by something else");
-            assert!(park("anything").is_err(), "the cancel was not forgotten");
+            assert!(seen.get(), "the park ended before its wake");
+            assert!(park("anything").is_err(), "the cancel ends the next park");
         });
         yield_now();
         handle.cancel();

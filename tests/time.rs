@@ -1,4 +1,4 @@
-//! Time for tasks. Almost everything runs by a paused clock, so that it takes none.
+//! Timers and clocks. Almost all tests run with a paused clock, so that they take no time.
 
 mod common;
 
@@ -16,8 +16,9 @@ const SECOND: Duration = Duration::from_secs(1);
 
 type Log = Rc<RefCell<Vec<(u64, &'static str)>>>;
 
+/// Sleepers wake in the order of their deadlines, never early.
 #[test]
-fn a50_sleepers_wake_in_the_order_of_their_deadlines_and_never_early() {
+fn a50_sleepers_wake_in_deadline_order_and_never_early() {
     let log: Log = Rc::default();
     paused(|| {
         let start = now();
@@ -28,7 +29,7 @@ fn a50_sleepers_wake_in_the_order_of_their_deadlines_and_never_early() {
                 log.borrow_mut().push(((now() - start).as_secs(), name));
             })
         };
-        // The tutorials' three workers: 1, 2 and 4 units finish in 4.
+        // The tutorials' three workers: 1, 2 and 4 units end after 4 units.
         let mut workers = [sleeper("four", 4), sleeper("one", 1), sleeper("two", 2)];
         workers.iter_mut().for_each(|worker| worker.join().unwrap());
         assert_eq!((now() - start).as_secs(), 4);
@@ -36,8 +37,9 @@ fn a50_sleepers_wake_in_the_order_of_their_deadlines_and_never_early() {
     assert_eq!(*log.borrow(), [(1, "one"), (2, "two"), (4, "four")]);
 }
 
+/// Sleepers with equal deadlines wake in the order in which they began to sleep.
 #[test]
-fn a50_equal_deadlines_come_in_the_order_in_which_they_were_asked_for() {
+fn a50_equal_deadlines_fire_in_arming_order() {
     let log: Log = Rc::default();
     paused(|| {
         let deadline = now() + SECOND;
@@ -82,7 +84,7 @@ fn a50_the_real_clock_is_never_early() {
 }
 
 #[test]
-fn a51_a_call_comes_later_in_order_and_can_be_kept_from_coming() {
+fn a51_after_calls_in_deadline_order_and_can_be_cancelled() {
     let log: Log = Rc::default();
     paused(|| {
         let start = now();
@@ -94,7 +96,7 @@ fn a51_a_call_comes_later_in_order_and_can_be_kept_from_coming() {
         assert!(never.cancel());
         assert_eq!(never.join().unwrap(), None);
         assert_eq!(second.join().unwrap(), Some(()));
-        assert!(!first.cancel(), "it has come");
+        assert!(!first.cancel(), "the call has been made");
     });
     assert_eq!(*log.borrow(), [(1, "first"), (2, "second")]);
 }
@@ -123,8 +125,8 @@ fn a52_a_sleep_is_cut_short_by_a_cancel_and_by_nothing_else() {
 #[test]
 fn e6_a_duration_too_long_for_the_clock_never_comes() {
     let result = Config::new().paused_clock(true).run(|| sleep(Duration::MAX));
-    let Err(RunError::Deadlock { report, outcome }) = result else { panic!("it came") };
-    assert_eq!(report.tasks[0].reason.to_string(), "the end of its sleep");
+    let Err(RunError::Deadlock { report, outcome }) = result else { panic!("the sleep ended") };
+    assert_eq!(report.tasks[0].reason.to_string(), "its time to come");
     assert!(outcome.unwrap().is_err());
     paused(|| {
         let never = after(Duration::MAX, || ());
@@ -133,7 +135,7 @@ fn e6_a_duration_too_long_for_the_clock_never_comes() {
     });
 }
 
-/// The longest duration that the clock can tell from now on.
+/// The longest duration from now that the clock can represent.
 fn longest() -> Duration {
     let start = now();
     let (mut low, mut high) = (Duration::ZERO, Duration::MAX);
@@ -153,7 +155,7 @@ fn paused_clock_at_its_last_moment_still_ends_the_run() {
             let outcome = config.run(|| {
                 let start = now();
                 spawn(|| cede::task::park("ever"));
-                // Ready for ever, so that only the grace period ends it.
+                // Always ready, so that only the grace period ends it.
                 spawn(|| {
                     loop {
                         cede::yield_now();
@@ -162,7 +164,7 @@ fn paused_clock_at_its_last_moment_still_ends_the_run() {
                 let longest = longest();
                 spawn(move || {
                     sleep(longest).unwrap();
-                    // Clean-up that sleeps has its time.
+                    // Clean-up may sleep.
                     let _ = sleep(SECOND);
                     cede::shield(|| sleep(Duration::from_nanos(1))).unwrap();
                 });
@@ -173,7 +175,7 @@ fn paused_clock_at_its_last_moment_still_ends_the_run() {
                 (sleeper.cancel(), sleeper.join().unwrap().is_err(), now() == start)
             });
             assert_eq!(outcome.unwrap(), (true, true, true));
-            // Nobody else is ready, so the clock jumps there.
+            // No other task is ready, so the clock jumps there.
             let config = Config::new().paused_clock(true).shutdown_grace(Duration::from_millis(grace));
             let outcome = config.run(|| {
                 let end = now() + longest();
@@ -222,7 +224,7 @@ fn durations_at_the_limits_of_the_clock_harm_no_wait() {
 
 #[test]
 fn waits_after_584_years_have_a_beginning() {
-    // As many nanoseconds as 64 bits can tell.
+    // The largest number of nanoseconds in 64 bits.
     for years in
         [Duration::from_nanos(u64::MAX), Duration::from_nanos(u64::MAX - 1), Duration::from_secs(u64::MAX >> 2)]
     {
@@ -247,7 +249,7 @@ fn skipping_missed_ticks_takes_one_step_however_many() {
             let tick = ticks.tick().unwrap();
             assert_eq!((tick - start).as_nanos() % 7, 0);
             assert!((now() - start).as_nanos() - (1_000_000_000 << 50) < 7 + 3);
-            // The next tick would be beyond the end of time.
+            // The next tick would be beyond the range of the clock.
             let mut ticks = interval(longest());
             ticks.tick().unwrap();
             sleep(longest()).unwrap();
@@ -257,9 +259,10 @@ fn skipping_missed_ticks_takes_one_step_however_many() {
     assert!(told.ends_with("exit code Some(0)"), "{told}");
 }
 
+/// An interval does not drift. Missed ticks come at once, or are left out after `skip_missed`.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn intervals_do_not_drift_and_missed_ticks_are_made_up_for_or_skipped() {
+fn interval_does_not_drift_and_repeats_or_skips_missed_ticks() {
     paused(|| {
         let start = now();
         let since = |at: Instant| (at - start).as_millis();
@@ -279,7 +282,7 @@ fn intervals_do_not_drift_and_missed_ticks_are_made_up_for_or_skipped() {
 
 #[test]
 fn e7_a_model_of_sorted_deadlines_agrees() {
-    // Random sleeps, a third of them cancelled at random times, beside a list sorted by (deadline, order of asking).
+    // Random sleeps, a third of them cancelled at random times, against a list sorted by (deadline, order of arming).
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut random = move |bound: u64| {
         // xorshift64, Marsaglia 2003
@@ -308,7 +311,7 @@ fn e7_a_model_of_sorted_deadlines_agrees() {
             }
             cede::yield_now();
             for (i, (due, sleeper)) in sleepers.iter().enumerate() {
-                // Those that are due at once have ended, or will in their turn.
+                // Sleeps that are due at once have ended, or end in their task's next turn.
                 if *due > 0 && random(3) == 0 {
                     sleeper.cancel();
                 } else {
@@ -324,14 +327,14 @@ fn e7_a_model_of_sorted_deadlines_agrees() {
     }
 }
 
-/// A sorted list of deadlines, beside what the timers do.
+/// A sorted list of deadlines, compared with the timers.
 struct Model {
     random: Box<dyn FnMut(u64) -> u64>,
     woken: Rc<RefCell<Vec<usize>>>,
     start: Instant,
-    /// By deadline in nanoseconds since the start, and by the order of arming.
+    /// Armed timers, by deadline in nanoseconds since the start, and by the order of arming.
     armed: BTreeSet<(u128, usize)>,
-    /// What was due when it was armed.
+    /// Timers that were due when they were armed.
     at_once: Vec<usize>,
     sleepers: Vec<(Option<u128>, usize, JoinHandle<()>)>,
     next: usize,
@@ -353,7 +356,7 @@ impl Model {
         let (at, woken) = (now(), Rc::clone(&self.woken));
         let task = spawn(move || {
             let slept = match offset {
-                // In the past the paused clock cannot go, but `sleep_until` can be asked to.
+                // `sleep_until` accepts a deadline before now.
                 Some(offset) if past => sleep_until(at.checked_sub(offset).unwrap_or(at)),
                 Some(offset) if id % 2 == 0 => sleep_until(at + offset),
                 Some(offset) => sleep(offset),
@@ -385,7 +388,7 @@ impl Model {
         }
     }
 
-    /// Lets time go by, and compares who was woken, in which order.
+    /// Lets time pass, and compares the woken tasks and their order with the list.
     fn advance(&mut self) {
         sleep(Duration::from_millis((self.random)(60))).unwrap();
         (0..3).for_each(|_| cede::yield_now());
@@ -439,7 +442,7 @@ fn e7_a_million_operations_on_timers_agree_with_a_sorted_list() {
 }
 
 #[test]
-fn deadlines_fire_however_busy_the_ready_ring_is() {
+fn deadlines_fire_while_the_run_queue_is_busy() {
     cede::run(|| {
         let deadline = Instant::now() + Duration::from_millis(5);
         let mut sleeper = spawn(move || sleep_until(deadline));
@@ -461,7 +464,7 @@ fn outside_of_a_run_there_is_the_real_time_and_no_sleep() {
 
 #[test]
 fn a_paused_clock_does_not_keep_a_run_from_ending() {
-    // A task that is ready for ever: the clock would stand, and the grace period never be over.
+    // A task that is always ready: the clock would stop, and the grace period would never end.
     let start = Instant::now();
     let config = Config::new().paused_clock(true).shutdown_grace(Duration::from_millis(50));
     config

@@ -1,5 +1,5 @@
-//! Deadlines around waits: who is told, which of several it was, and that no value is lost. The ids are those of the table in
-//! ARCHITECTURE.md.
+//! Deadlines around waits: which waits they end, which of several deadlines is reported, and that no value is lost. The ids are
+//! those of the table in ARCHITECTURE.md.
 
 mod common;
 
@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// What a timeout came to: whether it was late, and the value.
+/// The outcome of a timeout: whether it was late, and the value.
 fn told<T>(outcome: Result<T, Elapsed<T>>) -> (bool, T) {
     match outcome {
         Ok(value) => (false, value),
@@ -20,8 +20,9 @@ fn told<T>(outcome: Result<T, Elapsed<T>>) -> (bool, T) {
     }
 }
 
+/// A timeout ends the waits inside, and returns when the closure has returned.
 #[test]
-fn a38_a_timeout_ends_the_waits_inside_and_returns_when_they_have_cleaned_up() {
+fn a38_timeout_ends_the_waits_inside_and_awaits_the_cleanup() {
     paused(|| {
         let (log, start) = (Log::default(), now());
         let outcome = timeout(s(2), || {
@@ -35,12 +36,13 @@ fn a38_a_timeout_ends_the_waits_inside_and_returns_when_they_have_cleaned_up() {
         assert_eq!(since(start), 3);
         assert_eq!(log.take(), ["cleaned"]);
         assert_eq!(told(outcome), (true, (Err(Cancelled), Err(Cancelled))));
-        assert_eq!(sleep(s(1)), Ok(()), "outside of it nothing is left");
+        assert_eq!(sleep(s(1)), Ok(()), "no deadline is left outside of the timeout");
     });
 }
 
+/// A timeout borrows from its surroundings, ends joins and parks, and does not cancel the joined task.
 #[test]
-fn a38_a_timeout_may_borrow_and_ends_joins_and_parks_and_leaves_the_others_alone() {
+fn a38_timeout_ends_joins_and_parks_but_cancels_no_task() {
     paused(|| {
         let mut task = sleeper(5, "v");
         let mut count = 0;
@@ -49,8 +51,8 @@ fn a38_a_timeout_may_borrow_and_ends_joins_and_parks_and_leaves_the_others_alone
             task.join()
         });
         assert!(matches!(outcome.unwrap_err().value, Err(JoinError::Interrupted)));
-        assert_eq!(told(timeout(s(1), || park("nobody"))), (true, Err(Cancelled)));
-        assert_eq!((task.join().unwrap(), count), (Ok("v"), 1), "who was waited for is not cancelled");
+        assert_eq!(told(timeout(s(1), || park("nothing"))), (true, Err(Cancelled)));
+        assert_eq!((task.join().unwrap(), count), (Ok("v"), 1), "the joined task is not cancelled");
     });
 }
 
@@ -62,17 +64,19 @@ fn a39_after_no_time_only_what_need_not_wait_succeeds() {
         assert_eq!(timeout(s(0), || done.join().unwrap()).unwrap(), 2);
         let mut pending = sleeper(9, 2);
         assert!(timeout(s(0), || pending.join().is_err()).unwrap_err().value);
-        assert!(told(timeout(s(0), || sleep(s(0)))).0, "even no sleep is a wait");
+        assert!(told(timeout(s(0), || sleep(s(0)))).0, "a sleep of no time is a wait");
         assert_eq!(timeout(Duration::MAX, || sleep(s(9))).unwrap(), Ok(()));
         assert_eq!(timeout(Duration::from_nanos(1), || 7).unwrap(), 7);
         let outcome = deadline(now() - s(1), |deadline| (deadline.expired(), sleep(s(1))));
-        assert_eq!(told(outcome), (true, (true, Err(Cancelled))), "in the past");
+        assert_eq!(told(outcome), (true, (true, Err(Cancelled))), "a deadline in the past");
         pending.cancel();
     });
 }
 
+/// The error of a timeout holds what the closure returned. A closure that is late but had no wait cut short is no
+/// error.
 #[test]
-fn a40_what_the_body_returned_all_the_same_is_in_the_error_and_is_never_lost() {
+fn a40_timeout_error_holds_the_value_of_the_closure() {
     // Python gives the value and forgets the timeout here; by value the two cannot be told apart, so both are given.
     paused(|| {
         let kept = timeout(s(1), || if sleep(s(9)).is_err() { "kept" } else { "slept" });
@@ -80,7 +84,7 @@ fn a40_what_the_body_returned_all_the_same_is_in_the_error_and_is_never_lost() {
         assert_eq!(late.to_string(), "the deadline came before the work was done");
         assert_eq!(format!("{late:?}"), "Elapsed { .. }");
         assert_eq!(late.into_value(), "kept");
-        // Late, but no wait saw it: nothing was cut short.
+        // Late, but no wait was ended by the deadline.
         let busy = timeout(s(1), || {
             shield(|| sleep(s(5))).unwrap();
             "whole"
@@ -90,14 +94,14 @@ fn a40_what_the_body_returned_all_the_same_is_in_the_error_and_is_never_lost() {
 }
 
 #[test]
-fn a40_who_is_done_at_the_very_moment_is_not_late() {
+fn a40_wait_that_ends_at_its_deadline_is_not_late() {
     paused(|| {
         assert_eq!(told(timeout(s(1), || sleep(s(1)))), (false, Ok(())));
-        // Both at once: the wait did see its deadline, and the value is there all the same.
+        // Both at once: the deadline ended the wait, and the value is there nevertheless.
         let mut task = sleeper(1, "v");
         yield_now();
         assert_eq!(told(timeout(s(1), || task.join().unwrap())), (true, Ok("v")));
-        // A wake that comes before the deadline is no deadline; the next wait sees it.
+        // A wait that a wake ends before the deadline returns `Ok`. The deadline ends the next wait.
         let unparker: Rc<RefCell<Option<Unparker>>> = Rc::default();
         let inner = Rc::clone(&unparker);
         let mut woken = spawn(move || {
@@ -111,8 +115,8 @@ fn a40_who_is_done_at_the_very_moment_is_not_late() {
 }
 
 #[test]
-fn a41_the_deadline_that_came_is_the_one_that_is_told() {
-    // Of two nested deadlines the nearer one, whichever that is; and never both.
+fn a41_nearest_of_nested_deadlines_is_reported() {
+    // Of two nested deadlines only the nearer one is reported, never both.
     paused(|| {
         let nested = |outer: u64, inner: u64| {
             let start = now();
@@ -126,8 +130,12 @@ fn a41_the_deadline_that_came_is_the_one_that_is_told() {
         };
         assert_eq!(nested(5, 2), (false, true, 2));
         assert_eq!(nested(2, 5), (true, false, 2));
-        assert_eq!(nested(2, 2), (true, false, 2), "at the same moment the outer one, which ends more");
-        // The inner one over, the outer one still counts.
+        assert_eq!(
+            nested(2, 2),
+            (true, false, 2),
+            "at the same moment the outer deadline is reported, which ends more"
+        );
+        // After the inner deadline has passed, the outer one still ends waits.
         let start = now();
         let outcome = timeout(s(3), || {
             assert!(told(timeout(s(1), || sleep(s(9)))).0);
@@ -163,7 +171,7 @@ fn a_cancel_inside_of_a_timeout_is_not_taken_for_the_deadline() {
         sleep(s(1)).unwrap();
         task.cancel();
         assert_eq!(task.join().unwrap(), ((false, Err(Cancelled)), true));
-        // Also when the deadline goes by while the task is told already.
+        // The same if the deadline passes after the task was cancelled.
         let mut task = spawn(|| {
             told(timeout(s(5), || {
                 let first = sleep(s(9));
@@ -175,7 +183,7 @@ fn a_cancel_inside_of_a_timeout_is_not_taken_for_the_deadline() {
         sleep(s(1)).unwrap();
         task.cancel();
         assert_eq!(task.join().unwrap(), (false, (Err(Cancelled), Err(Cancelled))));
-        // And a scope that was cancelled inside, or around.
+        // The same for a cancelled scope inside of the timeout, or around it.
         let inside = told(timeout(s(5), || {
             let body = scope(|scope| {
                 scope.cancel();
@@ -200,7 +208,7 @@ fn a42_a_deadline_can_be_moved_also_while_a_wait_is_under_way() {
             (told, since(start))
         });
         assert_eq!(told(outcome), (true, (Err(Cancelled), 4)));
-        // By somebody else, to later, to sooner, and to never.
+        // Another task moves it later, sooner, and away.
         for (to, expected) in [(Some(7), (true, 7)), (Some(3), (true, 3)), (Some(1), (true, 2)), (None, (false, 9))] {
             let start = now();
             let outcome = deadline(start + s(5), |deadline| {
@@ -219,8 +227,10 @@ fn a42_a_deadline_can_be_moved_also_while_a_wait_is_under_way() {
     });
 }
 
+/// A deadline that ended a wait is reported even if it is moved afterwards. A deadline that ended no wait is only
+/// expired.
 #[test]
-fn a42_what_was_seen_stays_seen_and_what_nobody_saw_is_only_expired() {
+fn a42_deadline_seen_by_a_wait_stays_reported_when_moved() {
     paused(|| {
         let start = now();
         let shown = |deadline: &Deadline| format!("{deadline:?}").ends_with("expired: true }");
@@ -230,7 +240,7 @@ fn a42_what_was_seen_stays_seen_and_what_nobody_saw_is_only_expired() {
             assert!(!shown(deadline));
             sleep(s(2))
         });
-        assert_eq!(told(outcome), (true, Ok(())), "moved away, it no longer ends waits, but it did end one");
+        assert_eq!(told(outcome), (true, Ok(())), "a deadline that ended a wait is reported, though it was moved away");
         let outcome = deadline(now() + s(1), |deadline| {
             shield(|| sleep(s(2))).unwrap();
             deadline.expired()
@@ -257,12 +267,12 @@ fn a_deadline_cuts_intervals_calls_and_waits_until_a_time_short() {
 }
 
 #[test]
-fn of_a_hundred_nested_timeouts_exactly_one_is_told() {
+fn of_a_hundred_nested_timeouts_exactly_one_is_reported() {
     fn nest(depth: u64, due: u64) -> (u64, bool) {
         if depth == 0 {
             return (0, sleep(s(5000)).is_err());
         }
-        // In no order, and no two at the same time.
+        // In no particular order, and no two at the same time.
         let (late, (count, cut)) = told(timeout(s(due + depth * 7919 % 1000), || nest(depth - 1, due)));
         (count + u64::from(late), cut)
     }

@@ -1,10 +1,11 @@
-//! A profiler's signal handler may unwind at any instruction: a backtrace taken there neither faults nor goes astray, also
-//! in the middle of a switch of stacks.
+//! A profiler's signal handler may unwind at any instruction: a backtrace taken there neither faults nor leaves the code, also in
+//! the middle of a switch of stacks.
 //!
 //! On x86-64 the trap flag stops the code at each of its instructions. On aarch64, whose user code has no such flag, each
-//! instruction near a jump of a switch is replaced by a breakpoint, one after the other, and the code runs for each anew.
+//! instruction near a jump of a switch is replaced by a breakpoint, one after the other, and the code runs again for each.
 //!
-//! Not under ASan, which turns off what keeps the tables of coroutines true (see src/coroutine/unwind_tables.rs).
+//! Not under ASan, which turns off the code that keeps the unwind tables of coroutines correct (see
+//! src/coroutine/unwind_tables.rs).
 
 #![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"), not(feature = "asan")))]
 
@@ -21,7 +22,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-/// Whether tasks are switched by the library's own code.
+/// Whether the library's own code switches tasks.
 const NATIVE: bool = cfg!(not(cede_portable_switch));
 /// No backtrace here has more frames, in debug builds either.
 const MOST_FRAMES: usize = 200;
@@ -31,13 +32,15 @@ unsafe extern "C" {
     fn _Unwind_GetIP(context: *mut c_void) -> usize;
 }
 
-/// The addresses at which there is code.
+/// The address ranges of code.
 static CODE: [[AtomicUsize; 2]; 64] = [const { [const { AtomicUsize::new(0) }; 2] }; 64];
-/// How often the code was interrupted; how often right before a jump to another stack; how often the caller was found.
+/// How often the code was interrupted, how often that was right before a jump to another stack, and how often the caller was
+/// found.
 static STEPS: AtomicUsize = AtomicUsize::new(0);
 static JUMPS: AtomicUsize = AtomicUsize::new(0);
 static CALLERS: AtomicUsize = AtomicUsize::new(0);
-/// Where the backtrace was wrong, and why: 1 a fault, 2 no frame, 3 no end, 4 a frame that is no code, 5 an end that is neither 0 nor in a stack.
+/// The addresses at which the backtrace was wrong, each with the reason: 1 a fault, 2 no frame, 3 no end, 4 a frame that is no
+/// code, 5 an end that is neither 0 nor in a stack.
 static WRONG: [[AtomicUsize; 2]; 64] = [const { [const { AtomicUsize::new(0) }; 2] }; 64];
 
 fn is_code(address: usize) -> bool {
@@ -60,7 +63,7 @@ fn find_code() {
         }
         0
     }
-    // SAFETY: the callback keeps to the contract.
+    // SAFETY: `object` has the signature that dl_iterate_phdr calls, and keeps no pointer.
     unsafe { libc::dl_iterate_phdr(Some(object), null_mut()) };
 }
 
@@ -68,29 +71,29 @@ fn find_code() {
 #[repr(C)]
 struct Trace {
     pc: usize,
-    /// Since `pc` was found.
+    /// The number of frames, counted from the one at `pc`.
     frames: usize,
     last: usize,
-    /// A frame other than the last one is no code.
+    /// Whether a frame other than the last one is no code.
     astray: bool,
 }
 
 extern "C" fn frame(context: *mut c_void, trace: *mut c_void) -> c_int {
-    // SAFETY: `look` passes a trace.
+    // SAFETY: `look` passes a `Trace` that lives through the backtrace.
     let trace = unsafe { &mut *trace.cast::<Trace>() };
-    // SAFETY: the unwinder passes its context.
+    // SAFETY: the unwinder passes a valid context.
     let ip = unsafe { _Unwind_GetIP(context) };
     if trace.frames > 0 || ip == trace.pc {
         trace.astray |= trace.frames > 0 && trace.last != 0 && !is_code(trace.last);
         trace.frames += 1;
         trace.last = ip;
     }
-    // Anything but 0 ends the walk.
+    // A value other than 0 ends the walk.
     c_int::from(trace.frames > MOST_FRAMES)
 }
 
 extern "C" fn look(trace: *mut Trace) {
-    // SAFETY: `frame` gets the trace that it expects.
+    // SAFETY: `trace` is the pointer that `frame` expects, and its caller keeps it alive.
     unsafe { _Unwind_Backtrace(frame, trace.cast()) };
 }
 
@@ -115,14 +118,14 @@ fn is_jump(pc: usize, own: bool) -> bool {
     }
     #[cfg(target_arch = "aarch64")]
     {
-        // SAFETY: one instruction.
+        // SAFETY: `pc` is the address of the interrupted instruction, which is one aligned word.
         let word = unsafe { (pc as *const u32).read() };
         // br x16; blr x3
         word == if own { 0xd61f_0200 } else { 0xd63f_0060 }
     }
 }
 
-/// Whether it is near the stack pointer or the frame pointer, which lies in the stack of who resumed.
+/// Whether the address is near the stack pointer or the frame pointer, which points into the stack of the resumer.
 #[cfg(target_arch = "x86_64")]
 fn is_near_a_stack(address: usize, context: *mut c_void) -> bool {
     // SAFETY: the kernel passes a valid context.
@@ -130,10 +133,10 @@ fn is_near_a_stack(address: usize, context: *mut c_void) -> bool {
     [libc::REG_RSP, libc::REG_RBP].iter().any(|&at| (registers[at as usize] as usize).abs_diff(address) < 1 << 20)
 }
 
-/// How often each instruction was looked at, by its address.
+/// How often each instruction was checked, by its address.
 static SEEN: [AtomicUsize; 1 << 20] = [const { AtomicUsize::new(0) }; 1 << 20];
 
-/// Whether the jumps to be seen are the library's own.
+/// Whether the expected jumps are those of the library's own switch.
 static OWN: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn on_step(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
@@ -150,11 +153,11 @@ extern "C" fn on_step(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
         patch(BREAKPOINT[1].load(SeqCst) as u32);
         is_jump(pc, OWN.load(SeqCst))
     };
-    // This program's code alone: an unwinder in C that is about to enter a landing pad has none of its own.
+    // Only the code of this program: an unwinder in C that is about to enter a landing pad has no correct tables there.
     if !(CODE[0][0].load(SeqCst)..CODE[0][1].load(SeqCst)).contains(&pc) {
         return;
     }
-    // Each instruction a few times, with whatever stacks it has then: all of a debug build's would take minutes.
+    // Each instruction a few times, on whichever stack it runs then: every execution in a debug build would take minutes.
     let seen = &SEEN[pc % SEEN.len()];
     if seen.fetch_add(1, SeqCst) >= 8 {
         return;
@@ -171,7 +174,7 @@ extern "C" fn on_step(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
         Trace { frames: 0, .. } => 2,
         Trace { frames, .. } if *frames > MOST_FRAMES => 3,
         Trace { astray: true, .. } => 4,
-        // What an unwinder stops at is 0, or leads to a stack: not something that merely was no fault today.
+        // An unwinder must stop at 0 or at an address in a stack, not at a value that only happened not to fault.
         #[cfg(target_arch = "x86_64")]
         Trace { last, .. } if *last != 0 && !is_code(*last) && !is_near_a_stack(*last, context) => 5,
         _ => return,
@@ -237,7 +240,7 @@ mod guard {
 
     pub(super) fn call(f: extern "C" fn(*mut Trace), trace: &mut Trace) -> bool {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the fault handler below comes back by `land`, which restores what a function keeps.
+        // SAFETY: after a fault the handler below continues in `land`, which restores the callee-saved registers and returns.
         return unsafe { call_guarded(f, trace) } != 0;
         #[cfg(target_arch = "aarch64")]
         {
@@ -261,15 +264,15 @@ mod guard {
         }
     }
 
-    /// Takes faults, after the library has: it installs its handler with the first stack.
+    /// Installs the fault handler, after that of the library, which is installed with the first stack.
     pub(super) fn install() {
         Coroutine::new(|_: &Suspender<(), ()>, ()| ()).resume(());
-        // SAFETY: the structs are plain data; the handlers are async-signal-safe as far as this test needs.
+        // SAFETY: the structs are plain data for which zero is valid. The handlers are async-signal-safe as far as this test needs.
         unsafe {
             let mut action: libc::sigaction = zeroed();
             let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = on_fault;
             action.sa_sigaction = handler as usize;
-            // Without SA_ONSTACK: it comes on the stack of the handler that faulted, and is left by a jump.
+            // Without SA_ONSTACK: the handler runs on the stack of the handler that faulted, and is left by a jump.
             action.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER;
             libc::sigaction(libc::SIGSEGV, &action, null_mut());
             libc::sigaction(libc::SIGBUS, &action, null_mut());
@@ -277,17 +280,17 @@ mod guard {
     }
 }
 
-/// Runs `code` in a child, at each of whose instructions a handler unwinds, and judges.
+/// Runs `code` in a child process, with a handler that unwinds at each instruction, and checks the backtraces.
 #[track_caller]
 fn unwinds_everywhere(name: &str, own: bool, code: fn()) {
     let told = in_child(name, || {
         find_code();
         guard::install();
         OWN.store(own, SeqCst);
-        // What is made at the first use is made now: the loader's bindings, the thread's caches, the unwinder itself.
+        // A first run initializes everything lazy: the loader's bindings, the thread's caches, the unwinder itself.
         code();
         look(&mut Trace { pc: 0, frames: 0, last: 0, astray: false });
-        // SAFETY: a large alternate stack that stays for ever; the handlers are as above.
+        // SAFETY: the alternate stack is leaked, so it stays valid. The handlers are async-signal-safe as in `install`.
         unsafe {
             let size = 256 * 1024;
             let stack = Vec::<u8>::leak(vec![0; size]);
@@ -307,7 +310,7 @@ fn unwinds_everywhere(name: &str, own: bool, code: fn()) {
         eprintln!("{steps} steps, {jumps} at a jump, {callers} found a caller");
         for [pc, why] in wrong {
             let why = ["", "a fault", "no frame", "no end", "a frame that is no code", "an end anywhere"][why];
-            // SAFETY: it is code, and no mapping of code ends within 16 bytes of an instruction of a switch.
+            // SAFETY: `pc` is the address of code, and no mapping of code ends within 16 bytes of an instruction of a switch.
             let bytes = unsafe { (pc as *const [u8; 16]).read_unaligned() };
             eprintln!("wrong at {:#x}: {why}; code {bytes:02x?}", pc - CODE[0][0].load(SeqCst));
         }
@@ -323,7 +326,7 @@ fn unwinds_everywhere(name: &str, own: bool, code: fn()) {
     assert!(!told.contains("wrong at"), "{told}");
 }
 
-/// Off while what is made at the first use is made.
+/// Whether `interrupted` interrupts. False in the first run, which initializes everything lazy.
 static ARMED: AtomicBool = AtomicBool::new(false);
 
 /// Runs the code, with a signal at each of its instructions.
@@ -331,26 +334,26 @@ fn interrupted(code: impl Fn()) {
     if ARMED.load(SeqCst) { interrupt_everywhere(code) } else { code() }
 }
 
-/// Sets the trap flag for the code. The handler does it, since pushing the flags would leave the stack pointer beside the
-/// tables, which is what this is about.
+/// Sets the trap flag for the code, in the handler: pushing the flags here would move the stack pointer without an entry in the
+/// unwind tables, which this test checks.
 #[cfg(target_arch = "x86_64")]
 fn interrupt_everywhere(code: impl Fn()) {
-    // SAFETY: the handler of the trap is installed, and goes on behind the instruction.
+    // SAFETY: the handler of the trap is installed, and returns to the next instruction.
     unsafe { std::arch::asm!("int3") };
     code();
     ARMED.store(false, SeqCst);
 }
 
-/// Puts a breakpoint at one instruction near a switch after the other. The handler takes it away.
+/// Puts a breakpoint at each instruction near a switch, one after the other. The handler removes it.
 #[cfg(target_arch = "aarch64")]
 fn interrupt_everywhere(code: impl Fn()) {
     let text = CODE[0][0].load(SeqCst) & !0xfff..CODE[0][1].load(SeqCst);
-    // SAFETY: the text stays readable and executable; nothing else runs that is near a switch.
+    // SAFETY: the text stays readable and executable, and no other thread runs code near a switch.
     unsafe {
         let all = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
         assert_eq!(libc::mprotect(text.start as *mut _, text.len(), all), 0);
     }
-    // SAFETY: from the segment's first to its last whole instruction.
+    // SAFETY: the slice covers the segment from its first to its last whole instruction, and the segment stays mapped.
     let words = unsafe {
         let first = CODE[0][0].load(SeqCst);
         std::slice::from_raw_parts(first as *const AtomicU32, (text.end - first) / 4)
@@ -377,21 +380,21 @@ fn interrupt_everywhere(code: impl Fn()) {
     }
 }
 
-/// The address of the instruction that is replaced, and what it was.
+/// The address of the replaced instruction, and the original instruction.
 #[cfg(target_arch = "aarch64")]
 static BREAKPOINT: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
 #[cfg(target_arch = "aarch64")]
 fn patch(instruction: u32) {
     let at = BREAKPOINT[0].load(SeqCst);
-    // SAFETY: it is writable code, and no other thread runs it.
+    // SAFETY: `at` is in the text that `interrupt_everywhere` made writable, and no other thread runs it.
     unsafe {
         (*(at as *const AtomicU32)).store(instruction, SeqCst);
         std::arch::asm!("dc cvau, {0}", "dsb ish", "ic ivau, {0}", "dsb ish", "isb", in(reg) at);
     }
 }
 
-/// From the first entry of a task to its end, by way of yields and of a wait of all tasks.
+/// Runs tasks from their first entry to their end, with yields and with a wait of all tasks.
 fn tasks() {
     cede::run(|| {
         interrupted(|| {

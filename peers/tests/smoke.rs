@@ -1,4 +1,4 @@
-//! The whole program at its smallest scale: every area, every rival in Rust, and the files that it writes.
+//! The whole program with minimal work: every area, every rival in Rust, and the processes that it leaves running.
 
 use serde_json::Value;
 use std::path::Path;
@@ -37,7 +37,7 @@ fn every_area_has_its_lines_and_its_picture() {
     for line in &lines[1..] {
         let figures = ["min", "median", "rounds"].map(|key| line[key].as_f64().is_some());
         assert_eq!(figures, [line["error"].is_null(); 3], "either figures or an error: {line}");
-        // Only a case that announces its failure beforehand may fail.
+        // Only lines with a known reason fail here.
         let failed = line["error"].as_str().filter(|_| line["area"] != "echo");
         assert!(failed.is_none_or(|why| why.starts_with("one stack can be used again")), "{line}");
     }
@@ -52,7 +52,7 @@ fn nothing_is_left_running_when_it_is_killed() {
     let children = || std::fs::read_to_string(&list).unwrap_or_default();
     let patience = Instant::now() + Duration::from_secs(30);
     while children().split_whitespace().count() < 3 {
-        assert!(Instant::now() < patience, "it has no children");
+        assert!(Instant::now() < patience, "the program started no children");
         std::thread::sleep(Duration::from_millis(5));
     }
     let children = children();
@@ -60,13 +60,13 @@ fn nothing_is_left_running_when_it_is_killed() {
     parent.wait().unwrap();
     let alive = || children.split_whitespace().filter(|pid| Path::new(&format!("/proc/{pid}/exe")).exists()).count();
     while alive() > 0 {
-        assert!(Instant::now() < patience, "{} of its children live on", alive());
+        assert!(Instant::now() < patience, "{} of its children are still alive", alive());
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
 #[test]
-fn an_order_that_cannot_be_understood_ends_with_the_usage() {
+fn unknown_argument_ends_with_the_usage() {
     let output = peers().arg("yeild").output().unwrap();
     let words = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2));

@@ -1,15 +1,15 @@
-//! Tests of what can hang or die when it goes wrong: each runs in a process of its own.
+//! Tests that hang or end the process when they fail: each runs in its own process.
 
 use super::command;
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What a child exits with when its body has returned. 0 is what it would exit with if no test had that name.
+/// The exit code of a child whose body has returned. 0 would be the exit code if no test had that name.
 const RAN: i32 = 77;
 
-/// Runs the test `name`, which calls this, once more in a process of its own, where `body` is all that runs. Returns what
-/// went to stderr, "exit code" and the code. A child that hangs is killed after 30 seconds.
+/// Runs the calling test, which must be `name`, again in its own process, which runs only `body`. Returns the child's stderr
+/// followed by "exit code" and the code. A child that hangs is killed after 30 seconds.
 pub(crate) fn in_child(name: &str, body: impl FnOnce()) -> String {
     if std::env::var("CEDE_TASKS_CHILD").as_deref() == Ok(name) {
         body();
@@ -17,7 +17,7 @@ pub(crate) fn in_child(name: &str, body: impl FnOnce()) -> String {
     }
     let mut child = command(std::env::current_exe().unwrap());
     if cfg!(panic = "abort") {
-        // The harness would start yet another process.
+        // The harness would start a third process.
         child.env("__RUST_TEST_INVOKE", name);
     }
     let mut child = child

@@ -1,4 +1,4 @@
-//! Random numbers by seed, for tests against models.
+//! Random numbers from a seed, for tests against models.
 
 /// Vigna's xorshift64*, "An experimental exploration of Marsaglia's xorshift generators, scrambled" (2016), seeded.
 pub(crate) struct Random(u64);
@@ -20,14 +20,14 @@ impl Random {
     }
 }
 
-/// Calls `check` with one seed after the other until it returns false; with `CEDE_SEED=n` only with n. The seed of a failure
-/// is printed.
+/// Calls `check` with the seeds 0, 1, 2 and so on until it returns false. With `CEDE_SEED=n` it is called with n only. The seed
+/// of a failure is printed.
 pub(crate) fn each_seed(mut check: impl FnMut(u64) -> bool) {
     struct Seed(u64);
     impl Drop for Seed {
         fn drop(&mut self) {
             if std::thread::panicking() {
-                eprintln!("CEDE_SEED={} runs this one alone", self.0);
+                eprintln!("CEDE_SEED={} runs this seed alone", self.0);
             }
         }
     }

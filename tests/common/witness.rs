@@ -1,4 +1,4 @@
-//! What tests see by: a log, a count of drops, and something that happens at the end.
+//! Witnesses of tests: a log, a drop counter, and a function that is called at a drop.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -16,7 +16,7 @@ impl Log {
         std::mem::take(&mut self.0.borrow_mut())
     }
 
-    /// Logs `text` when it is dropped: a `finally`.
+    /// Returns a guard that logs `text` when it is dropped, like a `finally`.
     pub(crate) fn at_end(&self, text: &'static str) -> AtEnd<impl FnMut() + use<>> {
         let log = self.clone();
         AtEnd(move || log.add(text))
@@ -32,7 +32,7 @@ impl<F: FnMut()> Drop for AtEnd<F> {
     }
 }
 
-/// How often values were dropped.
+/// A drop counter.
 #[derive(Clone, Default)]
 pub(crate) struct Drops(Rc<Cell<u32>>);
 

@@ -1,8 +1,8 @@
-//! The same test between tasks, between threads, and across.
+//! Runs the same test between tasks, between threads, and between tasks and threads.
 
 use std::thread;
 
-/// Who runs the test's main part, and who what it spawns.
+/// The kinds of callers: the first runs the test's main part, the second runs the functions that it spawns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum World {
     /// Tasks of one worker.
@@ -13,14 +13,15 @@ pub(crate) enum World {
     TaskAndThreads,
     /// A plain thread, and tasks of workers on other threads.
     ThreadAndTasks,
-    /// Tasks of a worker each.
+    /// Tasks, each with a worker on its own thread.
     Workers,
 }
 
 pub(crate) const WORLDS: [World; 5] =
     [World::Tasks, World::Threads, World::TaskAndThreads, World::ThreadAndTasks, World::Workers];
 
-/// Something spawned. Joining it blocks the thread unless it is a task of this run, so join what needs nobody else.
+/// A spawned task or thread. Joining it blocks the thread unless it is a task of this run, so the test must only join a function
+/// that can end without the tasks of this thread.
 pub(crate) enum Spawned<T> {
     Task(cede::JoinHandle<T>),
     Thread(thread::JoinHandle<T>),
@@ -54,7 +55,7 @@ impl World {
     }
 }
 
-/// Runs the test in each.
+/// Runs the test in each world.
 pub(crate) fn in_all_worlds(test: impl Fn(World)) {
     for world in WORLDS {
         world.main(|| test(world));

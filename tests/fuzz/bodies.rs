@@ -1,4 +1,4 @@
-//! Bodies of every kind: made, resumed, ended.
+//! Bodies of every kind: creation, resuming, end.
 #![forbid(unsafe_code)]
 
 use crate::ledger::{Caught, Token, fail, see};
@@ -33,7 +33,7 @@ thread_local! {
     pub(crate) static STASH: RefCell<Vec<Body>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The whole of a body.
+/// The function of a body.
 fn body(world: &Rc<World>, node: NodeId, access: Access<'_>, outer: Option<&Reach<'_>>, block: Block) -> Token {
     let reach = Reach { access, node, outer };
     let ctx = Ctx { world, node, quiet: false, reach: Some(&reach), depth: 0 };
@@ -42,7 +42,7 @@ fn body(world: &Rc<World>, node: NodeId, access: Access<'_>, outer: Option<&Reac
     result
 }
 
-/// Takes the first body that suits, from the place `number` on.
+/// Takes the first suitable body out of the pool, from the place `number` on.
 pub(crate) fn take(world: &World, number: u8, suits: impl Fn(&Body) -> bool) -> Option<Body> {
     let mut bodies = world.bodies.borrow_mut();
     let count = bodies.len();
@@ -81,14 +81,14 @@ pub(crate) fn use_body(ctx: &Ctx<'_>, what: Use, number: u8) {
         }
         Use::Stash => {
             ctx.world.ledger.allow_leaks();
-            // At the end of the thread it may be gone.
+            // At the end of the thread the thread-local may be destroyed.
             let _ = STASH.try_with(|stash| stash.borrow_mut().push(body));
         }
         Use::Each => crate::tasks::spawn_each(ctx, body),
     }
 }
 
-/// The task that resumes a body; `None` if it does so inside of a body, which may go on in another task.
+/// The task that resumes a body. `None` if it does so inside of a body, which may continue in another task.
 struct Resumer(Option<cede::task::Task>);
 
 fn resumer(ctx: &Ctx<'_>) -> Option<Resumer> {
@@ -97,7 +97,7 @@ fn resumer(ctx: &Ctx<'_>) -> Option<Resumer> {
 
 fn same_task(resumer: Option<Resumer>) {
     if resumer.is_some_and(|resumer| cede::task::current() != resumer.0) {
-        fail("a resume came back in another task");
+        fail("a resume returned in another task");
     }
 }
 
@@ -130,14 +130,14 @@ impl Body {
         Body { world: Rc::clone(world), node, inner: Some(inner) }
     }
 
-    /// The generator in it, if it is one that a task can drive.
+    /// Takes the generator out, if a task can drive it.
     pub(crate) fn into_plain(mut self) -> Option<(NodeId, Generator<Token, (), Token>)> {
         if !matches!(&self.inner, Some(Inner::Plain(generator)) if !generator.is_finished()) {
             return None;
         }
         match self.inner.take() {
             Some(Inner::Plain(generator)) => {
-                // Its task may drop it.
+                // The task may drop the generator.
                 self.world.ending(self.node);
                 Some((self.node, generator))
             }
@@ -195,7 +195,7 @@ impl Body {
         match step {
             Ok(CoroutineState::Yielded(token)) => self.after(Some(token), me),
             Ok(CoroutineState::Complete(token)) => token.check(),
-            Err(error) if error.to_string() != "an error" => fail("another error came back than the one thrown"),
+            Err(error) if error.to_string() != "an error" => fail("the returned error is not the thrown one"),
             Err(_) => {}
         }
     }
@@ -223,7 +223,7 @@ impl Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        // The body may run once more, in the drop of the fields. It reaches no body around it.
+        // The body may run once more, when the fields are dropped. It can suspend no body around it.
         self.world.entering(self.node, None);
         self.world.ending(self.node);
     }
@@ -248,7 +248,7 @@ impl Lent for LentScoped<'_> {
             ctx.world.suspended(self.node);
         }
         same_task(me);
-        // Its owner is who ends it.
+        // Its owner ends it.
         ctx.world.node(self.node, |node| node.parent = Some(self.owner));
     }
 }
@@ -259,7 +259,7 @@ pub(crate) fn resume_scoped(ctx: &Ctx<'_>, number: u8) {
     }
 }
 
-/// The call that owns a scoped coroutine ends it.
+/// Ends a scoped coroutine when the call that owns it ends.
 struct Ending<'a>(&'a World, NodeId, NodeId);
 
 impl Drop for Ending<'_> {
@@ -284,7 +284,7 @@ pub(crate) fn scoped(ctx: &Ctx<'_>, block: Block, with: Block) -> Flow {
     )
 }
 
-/// Catches what a block throws.
+/// Runs a block and catches its panic.
 pub(crate) fn catch(ctx: &Ctx<'_>, block: Block, lenient: bool) -> Flow {
     match catch_unwind(AssertUnwindSafe(|| perform(ctx, block))) {
         Ok(flow) => flow,

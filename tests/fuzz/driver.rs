@@ -1,4 +1,4 @@
-//! The driver: runs programs in children, finds the one that fails, and makes it smaller.
+//! The driver: runs programs in children, finds the failing program, and makes it smaller.
 #![forbid(unsafe_code)]
 
 use crate::Options;
@@ -11,12 +11,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Programs of one child. What they forget stays until it ends.
+/// The number of programs of one child. Values that they forget stay until the child ends.
 const BATCH: u64 = 500;
-/// No program takes a second; machines that emulate another, or do too much else, take their time.
+/// The time limit of a program. No program takes a second, but emulators and busy machines are slow.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// This program once more, where the tests run under an emulator under the same.
+/// Starts this program again, under the emulator of the tests if there is one.
 fn command() -> Command {
     let program = std::env::current_exe().expect("a program knows its path");
     let runner = std::env::var("CEDE_TEST_RUNNER").unwrap_or_default();
@@ -32,12 +32,17 @@ fn command() -> Command {
 }
 
 fn start(command: &mut Command) -> Child {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it can be started again")
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("this program can be started")
 }
 
-/// The last of what a child says on stderr.
+/// Collects the end of a child's stderr.
 fn collect(child: &mut Child) -> thread::JoinHandle<String> {
-    let mut stderr = child.stderr.take().expect("it is piped");
+    let mut stderr = child.stderr.take().expect("the stream is piped");
     thread::spawn(move || {
         let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
         while let Ok(count @ 1..) = stderr.read(&mut buffer) {
@@ -56,11 +61,11 @@ struct Failed {
     stderr: String,
 }
 
-/// Runs programs in a child. Returns the one in which it failed.
+/// Runs programs in a child. Returns the program that failed.
 fn batch(from: u64, count: u64) -> Option<Failed> {
     let (first, many) = (from.to_string(), count.to_string());
     let mut child = start(command().args(["--batch", "--from", &first, "--programs", &many]));
-    let (errors, mut stdout) = (collect(&mut child), child.stdout.take().expect("it is piped"));
+    let (errors, mut stdout) = (collect(&mut child), child.stdout.take().expect("the stream is piped"));
     let (sender, seeds) = mpsc::channel();
     thread::spawn(move || {
         let mut seed = [0; 8];
@@ -74,15 +79,15 @@ fn batch(from: u64, count: u64) -> Option<Failed> {
         }
     };
     if hangs {
-        child.kill().expect("it is there");
+        child.kill().expect("the child exists");
     }
-    let status = child.wait().expect("it has ended");
+    let status = child.wait().expect("the child can be waited for");
     let stderr = errors.join().expect("it reads");
     let failed = Failed { seed: last, status: Some(status).filter(|_| !hangs), stderr };
     if status.success() && last == from + count - 1 { None } else { Some(failed) }
 }
 
-/// What a failure is recognised by: the fuzzer's own words, else how the process ended.
+/// The signature of a failure: the fuzzer's message, or else how the process ended.
 fn kind(status: Option<ExitStatus>, stderr: &str) -> Option<String> {
     let Some(status) = status else { return Some("hung".to_string()) };
     if status.success() {
@@ -100,19 +105,19 @@ fn failure(seed: u64, without: &BTreeSet<usize>, patience: Duration) -> Option<S
     let errors = collect(&mut child);
     let begun = Instant::now();
     let status = loop {
-        match child.try_wait().expect("it is ours") {
+        match child.try_wait().expect("it is a child of this process") {
             Some(status) => break Some(status),
             None if begun.elapsed() > patience => break None,
             None => thread::sleep(Duration::from_millis(2)),
         }
     };
     if status.is_none() {
-        child.kill().and_then(|()| child.wait()).expect("it is there");
+        child.kill().and_then(|()| child.wait()).expect("the child exists");
     }
     kind(status, &errors.join().expect("it reads"))
 }
 
-/// Leaves out what is not needed to fail in the same way: halves first, then single operations.
+/// Leaves out operations that are not needed for the same failure: halves first, then single operations.
 fn shrink(seed: u64, same: &str, patience: Duration) -> BTreeSet<usize> {
     let mut without = BTreeSet::new();
     let mut size = Program::of_seed(seed).count;

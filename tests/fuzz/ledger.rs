@@ -1,4 +1,4 @@
-//! What must be dropped once and seen once: values with canaries, and panics.
+//! Values with canaries, which must be dropped once, and panics, which must be seen once.
 #![forbid(unsafe_code)]
 
 use std::any::Any;
@@ -11,16 +11,16 @@ pub(crate) fn fail(what: &str) -> ! {
     std::process::abort()
 }
 
-/// The books of one program.
+/// The counts of one program.
 #[derive(Default)]
 pub(crate) struct Ledger {
     /// Tokens that exist.
     alive: AtomicI64,
-    /// Something was forgotten, or left behind as documented, so that tokens may stay.
+    /// Whether a value was forgotten, or abandoned as documented, so that tokens may stay.
     leaky: AtomicBool,
-    /// A combinator was unwound with results in its hands.
+    /// Whether a combinator was unwound while it held results.
     unwound: AtomicBool,
-    /// Panics that were dropped without having been seen.
+    /// The number of panics that were dropped unseen.
     unseen: AtomicI64,
 }
 
@@ -33,19 +33,19 @@ impl Ledger {
         self.unwound.store(true, Relaxed);
     }
 
-    /// A panic was only lent for a look.
+    /// A panic was only borrowed.
     pub(crate) fn excuse_a_panic(&self) {
         self.unseen.fetch_sub(1, Relaxed);
     }
 
-    /// The program is over.
+    /// Checks the counts at the end of the program.
     pub(crate) fn settle(&self) {
         let (alive, unseen) = (self.alive.load(Relaxed), self.unseen.load(Relaxed));
         if alive != 0 && !self.leaky.load(Relaxed) {
-            fail(&format!("{alive} values were not dropped, and nothing was forgotten"));
+            fail(&format!("{alive} values were not dropped, and no value was forgotten"));
         }
         if unseen > 0 && !self.unwound.load(Relaxed) {
-            fail(&format!("{unseen} panics were dropped, and nothing saw them"));
+            fail(&format!("{unseen} panics were dropped unseen"));
         }
     }
 }
@@ -53,7 +53,7 @@ impl Ledger {
 const ALIVE: u64 = 0x5afe_c0de_0000_0001;
 const DEAD: u64 = 0xdead_0000_dead_0000;
 
-/// A value on the heap that knows whether it is whole.
+/// A value on the heap that can check its contents.
 pub(crate) struct Token {
     words: Box<[u64; 3]>,
     ledger: Arc<Ledger>,
@@ -80,7 +80,7 @@ impl Drop for Token {
     }
 }
 
-/// A value on a stack that knows whether it is whole.
+/// A value on a stack that can check its contents.
 pub(crate) struct Canary([u64; 4]);
 
 impl Canary {
@@ -107,7 +107,7 @@ pub(crate) struct Bang {
 
 impl Bang {
     pub(crate) fn raise(ledger: &Arc<Ledger>) -> ! {
-        // A panic that would come out of a destructor during another ends there, and only stderr is told.
+        // A panic out of a destructor during another panic ends there, and is only printed to stderr.
         std::panic::panic_any(Bang { token: Token::new(ledger), seen: std::thread::panicking() })
     }
 }
@@ -120,17 +120,17 @@ impl Drop for Bang {
     }
 }
 
-/// What was caught.
+/// A caught panic.
 pub(crate) enum Caught {
-    /// A panic of the program's, which has been seen now.
+    /// A panic of the program, which counts as seen now.
     Bang,
-    /// A refusal of the library's.
+    /// A documented panic of the library.
     Text,
-    /// The library unwinds something.
+    /// An unwinding of the library.
     Private(Box<dyn Any + Send>),
 }
 
-/// The panics that the library documents; others are its defects.
+/// The panics that the library documents. Every other panic is a defect of the library.
 const TEXTS: [&str; 21] = [
     "cannot wait",
     "cannot open a scope",
@@ -155,7 +155,7 @@ const TEXTS: [&str; 21] = [
     "cannot use a task-local",
 ];
 
-/// Looks at a panic.
+/// Classifies a panic.
 pub(crate) fn see(mut payload: Box<dyn Any + Send>) -> Caught {
     if let Some(bang) = payload.downcast_mut::<Bang>() {
         bang.token.check();
@@ -175,14 +175,14 @@ pub(crate) fn see(mut payload: Box<dyn Any + Send>) -> Caught {
     Caught::Text
 }
 
-/// Looks at the panic of a task, which is never one of the library's own unwindings.
+/// Checks the panic of a task, which is never an unwinding of the library.
 pub(crate) fn see_failure(payload: Box<dyn Any + Send>) {
     if matches!(see(payload), Caught::Private(_)) {
-        fail("a task failed with a payload of the library's");
+        fail("a task failed with a payload of the library");
     }
 }
 
-/// Looks at a panic that is only lent.
+/// Checks a borrowed panic.
 pub(crate) fn peek(payload: &(dyn Any + Send)) -> bool {
     payload.is::<Bang>()
 }

@@ -1,15 +1,15 @@
 //! A fuzzer: random programs of bodies, delegation, scopes, limits, tasks, callbacks, panics and forgetting, in safe code only,
-//! each on a thread of its own, with an oracle. `program.rs` says what a program is, `world.rs` when a suspension must be refused,
-//! `ledger.rs` what must be dropped and seen.
+//! each on its own thread, with an oracle. `program.rs` defines programs, `world.rs` computes whether a suspension must be refused,
+//! and `ledger.rs` checks drops and panics.
 //!
 //! ```text
 //! cargo test --release --test fuzz -- --seconds 60
-//! cargo test --test fuzz -- --seed 42 --trace          one program, with all that it does
+//! cargo test --test fuzz -- --seed 42 --trace          one program, with a trace
 //! ```
 //!
-//! `--programs N`, `--seconds N`: as many as that, or as long; `--from S`: seeds from there on, instead of 1; `--threads N`:
-//! processes at once. Programs run in child processes, a few hundred each, so that one that crashes or hangs is named. It is
-//! then made smaller by leaving out operations, and shown. `--seed S --without 3,7` runs what remains.
+//! `--programs N` or `--seconds N`: the number of programs, or the time; `--from S`: the first seed, instead of 1; `--threads N`:
+//! processes at once. Programs run in child processes, a few hundred each, so that a program that crashes or hangs is named. It
+//! is then made smaller by leaving out operations, and printed. `--seed S --without 3,7` runs the rest.
 #![forbid(unsafe_code)]
 
 mod bodies;
@@ -34,7 +34,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Runs one program on a thread of its own.
+/// Runs one program on its own thread.
 fn run_program(seed: u64, without: &BTreeSet<usize>, trace: bool) {
     let program = Arc::new(Program::of_seed(seed).without(without));
     let (sender, receiver) = std::sync::mpsc::channel();
@@ -42,7 +42,7 @@ fn run_program(seed: u64, without: &BTreeSet<usize>, trace: bool) {
         // Before the thread's first coroutine, so that it is dropped after the library's own thread-local.
         bodies::STASH.with(|_| ());
         let world = Rc::new(World::new(program, trace));
-        sender.send(Arc::clone(&world.ledger)).expect("it is waited for");
+        sender.send(Arc::clone(&world.ledger)).expect("the main thread receives");
         let node = world.add(NodeKind::Root, None);
         let ctx = Ctx { world: &world, node, quiet: false, reach: None, depth: 0 };
         let outcome = catch_unwind(AssertUnwindSafe(|| perform(&ctx, 0)));
@@ -62,7 +62,7 @@ fn numbers(text: &str) -> BTreeSet<usize> {
     text.split(',').filter(|word| !word.is_empty()).map(|word| word.parse().expect("a number")).collect()
 }
 
-/// What the command line asks for.
+/// The options of the command line.
 struct Options {
     programs: u64,
     seconds: u64,
@@ -71,7 +71,7 @@ struct Options {
     seed: Option<u64>,
     without: BTreeSet<usize>,
     trace: bool,
-    /// This is a child, and runs `programs` programs.
+    /// Whether this process is a child, which runs `programs` programs.
     batch: bool,
 }
 
@@ -99,7 +99,7 @@ fn options() -> Options {
             "--without" => options.without = numbers(&value()),
             "--trace" => options.trace = true,
             "--batch" => options.batch = true,
-            // What `cargo test` passes on: filters and flags of the usual harness.
+            // Arguments that `cargo test` passes on: filters and flags of the usual harness.
             _ => {}
         }
     }
@@ -118,7 +118,7 @@ fn main() {
     if options.batch {
         std::panic::set_hook(Box::new(|_| ()));
         for seed in options.from..options.from + options.programs {
-            // Straight to the driver, which reads it if this one crashes.
+            // Written at once, so that the driver reads it even if this program crashes.
             let mut out = std::io::stdout();
             out.write_all(&seed.to_le_bytes()).and_then(|()| out.flush()).expect("the driver reads");
             run_program(seed, &BTreeSet::new(), false);

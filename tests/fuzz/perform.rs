@@ -11,15 +11,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::thread::panicking;
 
-/// Where code runs, and what it can reach.
+/// The context of code: the node in which it runs, and the bodies that it can suspend.
 #[derive(Clone, Copy)]
 pub(crate) struct Ctx<'a> {
     pub(crate) world: &'a Rc<World>,
     pub(crate) node: NodeId,
-    /// In a `no_suspend` or in a callback, where every wait panics.
+    /// Whether the code runs in a `no_suspend` or in a callback, where every wait panics.
     pub(crate) quiet: bool,
     pub(crate) reach: Option<&'a Reach<'a>>,
-    /// How many blocks lie around it on this stack.
+    /// The number of blocks around the code on this stack.
     pub(crate) depth: u32,
 }
 
@@ -95,7 +95,7 @@ fn step(ctx: &Ctx<'_>, number: usize, act: &Act) -> Flow {
         Act::Local(block) => return crate::waits::local(ctx, number, block),
         Act::Panic => Bang::raise(&ctx.world.ledger),
         Act::Catch(block) => return bodies::catch(ctx, block, number.is_multiple_of(2)),
-        Act::OnDrop(_) => unreachable!("it belongs to its block"),
+        Act::OnDrop(_) => unreachable!("the block handles it"),
         Act::Return => return Flow::End,
     }
     Flow::Next

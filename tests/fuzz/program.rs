@@ -1,8 +1,8 @@
-//! Programs: what they can do, and how one is made from a seed.
+//! Programs: their operations, and their generation from a seed.
 //!
 //! A program is a list of blocks, each a list of operations that name further blocks. A block only names blocks that were
-//! begun after it or finished before it, so no program recurses. Which kinds of operations a program uses, and how often, is
-//! drawn first ("swarm testing"): programs that use everything at once rarely get deep anywhere.
+//! begun after it or finished before it, so no program recurses. The kinds of operations of a program and their frequencies are
+//! drawn first ("swarm testing"): programs that use all kinds at once rarely reach deep states.
 #![forbid(unsafe_code)]
 
 use crate::random::Random;
@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 /// The index of a block.
 pub(crate) type Block = usize;
 
-/// What a pool of bodies can hold.
+/// The kinds of bodies in a pool.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     /// `Generator<Token>`: takes nothing, can be delegated to.
@@ -23,7 +23,7 @@ pub(crate) enum Kind {
     Sink,
 }
 
-/// What is done with a body of the pool.
+/// An action on a body of the pool.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Use {
     Resume(u8),
@@ -37,7 +37,7 @@ pub(crate) enum Use {
     Each,
 }
 
-/// What is done with a handle of the pool.
+/// An action on a handle of the pool.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Handle {
     Join,
@@ -111,7 +111,7 @@ pub(crate) enum Act {
     },
     Make(Kind, Block),
     Body(Use, u8),
-    /// A scoped coroutine, and what is done with it meanwhile.
+    /// A scoped coroutine, and the block of its owner.
     Scoped(Block, Block),
     /// Resumes a scoped coroutine within reach.
     ResumeScoped(u8),
@@ -142,7 +142,7 @@ pub(crate) enum Act {
     Local(Block),
     Panic,
     Catch(Block),
-    /// A destructor that runs a block at the end of this one, however it ends.
+    /// A destructor that runs a block at the end of this one, whether it returns or unwinds.
     OnDrop(Block),
     /// Ends the body.
     Return,
@@ -161,7 +161,7 @@ pub(crate) struct Program {
     pub(crate) count: usize,
 }
 
-/// How many kinds of operations are drawn from: the arms of `Maker::act`.
+/// The number of kinds of operations: the arms of `Maker::act`.
 const KINDS: usize = 24;
 const MOST_BLOCKS: usize = 40;
 
@@ -173,7 +173,7 @@ impl Program {
             // A third of the kinds is left out.
             *weight = [0, 0, 1, 2, 3, 6][random.below(6)];
         }
-        // Without these a program shows little.
+        // A program without these operations tests little.
         for kind in [0, 2, 3] {
             weights[kind] = weights[kind].max(2) * 2;
         }
@@ -182,13 +182,13 @@ impl Program {
         maker.program
     }
 
-    /// Without some of its operations, by number. Blocks that are not named any more stay, unused.
+    /// Returns the program without some of its operations, by number. Blocks that are no longer named stay, unused.
     pub(crate) fn without(mut self, numbers: &BTreeSet<usize>) -> Program {
         self.blocks.iter_mut().for_each(|block| block.retain(|op| !numbers.contains(&op.number)));
         self
     }
 
-    /// As text, one operation a line, blocks below the operations that name them.
+    /// The program as text, one operation a line, blocks below the operations that name them.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         self.write(0, 1, &mut text);
@@ -221,7 +221,7 @@ impl Program {
 }
 
 impl Act {
-    /// The blocks that it names.
+    /// The blocks that the operation names.
     pub(crate) fn blocks(&self) -> Vec<Block> {
         match self {
             Act::Delegate { body, .. } => body.iter().copied().collect(),
@@ -246,7 +246,7 @@ struct Maker {
     random: Random,
     weights: [usize; KINDS],
     program: Program,
-    /// Blocks that are finished, and how deep they lie.
+    /// Finished blocks, and their depths.
     done: Vec<(Block, usize)>,
 }
 

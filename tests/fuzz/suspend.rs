@@ -1,4 +1,4 @@
-//! Suspending: what code can reach, and what must come of the attempt.
+//! Suspending: the bodies that code can reach, and the expected outcome of an attempt.
 #![forbid(unsafe_code)]
 
 use crate::bodies::{Body, Inner, take};
@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::thread::panicking;
 
-/// What code can suspend or resume, the innermost first.
+/// The bodies that code can suspend or resume, the innermost first.
 pub(crate) struct Reach<'a> {
     pub(crate) access: Access<'a>,
     pub(crate) node: NodeId,
@@ -65,7 +65,7 @@ impl Access<'_> {
     }
 }
 
-/// The body within reach that has this number, from the inside out, or the coroutine that is lent.
+/// Returns the body within reach that has this number, from the inside out, or the lent coroutine.
 pub(crate) fn nth<'a>(ctx: &Ctx<'a>, number: u8, lent: bool) -> Option<&'a Reach<'a>> {
     let all: Vec<_> = std::iter::successors(ctx.reach, |reach| reach.outer)
         .filter(|reach| matches!(reach.access, Access::Lent(_)) == lent)
@@ -78,7 +78,7 @@ pub(crate) trait Lent {
     fn resume(&self, ctx: &Ctx<'_>);
 }
 
-/// Whether the body may not be suspended at this moment for reasons that are documented to end the process.
+/// Returns whether suspending the body now would end the process, as documented.
 fn would_abort(world: &World, node: NodeId) -> bool {
     let swallowed = world.node(node, |node| node.swallowed);
     swallowed && (panicking() || world.is_scoped(node))
@@ -87,13 +87,13 @@ fn would_abort(world: &World, node: NodeId) -> bool {
 /// The form of a suspension.
 #[derive(Clone, Copy)]
 struct How {
-    /// It returns what interrupts it.
+    /// Returns the interrupt as a value.
     trying: bool,
-    /// It yields from another generator.
+    /// Yields from another generator.
     delegates: bool,
 }
 
-/// Suspends a body by `f`, or sees to it that this is refused. `None` if nothing was tried.
+/// Suspends a body by `f`, or checks that this is refused. Returns `None` if no attempt was made.
 fn leave<T>(ctx: &Ctx<'_>, reach: &Reach<'_>, how: How, f: impl FnOnce() -> T) -> Option<Result<T, String>> {
     let (world, node) = (ctx.world, reach.node);
     let How { trying, delegates } = how;
@@ -128,9 +128,9 @@ fn leave<T>(ctx: &Ctx<'_>, reach: &Reach<'_>, how: How, f: impl FnOnce() -> T) -
                     let text = text.clone();
                     Some(Err(text))
                 }
-                // Or the generator that it delegates to was refused, and that comes out here.
+                // Or the generator that it delegates to was refused, and the panic comes out here.
                 (Path::Clear, text) if text.is_none() || delegates => resume_unwind(payload),
-                (path, text) => fail(&format!("a suspension came to {text:?}: {path:?}")),
+                (path, text) => fail(&format!("a suspension ended with {text:?}: {path:?}")),
             }
         }
     }
@@ -178,8 +178,8 @@ pub(crate) fn delegate(ctx: &Ctx<'_>, port: u8, trying: bool, lenient: bool, blo
         }),
     };
     let Some(mut inner) = found else { return Flow::Next };
-    // A refusal drops the inner generator by its panic. One that has started would run then, which the books of what runs on top of
-    // what do not foresee.
+    // The panic of a refusal drops the inner generator. A started one would then run, on top of code that the nodes do not
+    // record.
     let is_started = matches!(&inner.inner, Some(Inner::Plain(g)) if g.state() != State::Created);
     if is_started && ctx.world.path(ctx.node, reach.node) == Path::Refused {
         return Flow::Next;
@@ -196,7 +196,7 @@ pub(crate) fn delegate(ctx: &Ctx<'_>, port: u8, trying: bool, lenient: bool, blo
             (Access::Plain(y), Some(Inner::Plain(g))) => Ok(y.yield_from(g)),
             (Access::Speaker(y), Some(Inner::Speaker(g))) if trying => y.try_yield_from(g),
             (Access::Speaker(y), Some(Inner::Speaker(g))) => Ok(y.yield_from(g)),
-            _ => fail("that is no generator of this kind"),
+            _ => fail("not a generator of this kind"),
         };
         world.node(outer, |outer| outer.delegate = None);
         outcome

@@ -20,19 +20,19 @@ pub(crate) fn in_run() -> bool {
     cede::task::current().is_some()
 }
 
-/// Whether a callback runs, on the scheduler's own stack.
+/// Returns whether a callback runs, on the scheduler's own stack.
 pub(crate) fn in_callback() -> bool {
     cede::task::current().is_some_and(|task| task.id() == 2)
 }
 
-/// In a section, a node further.
+/// The context in a section, with a new node.
 fn inside<'a>(ctx: &Ctx<'a>) -> Ctx<'a> {
     Ctx { node: ctx.world.add(NodeKind::Section, Some(ctx.node)), ..*ctx }
 }
 
 pub(crate) fn section(ctx: &Ctx<'_>, section: Section, block: Block) -> Flow {
     if section == Section::Shield && !in_run() {
-        // It opens nothing.
+        // Outside of a run a shield opens no section.
         return cede::shield(|| perform(ctx, block));
     }
     let inner = inside(ctx);
@@ -51,7 +51,7 @@ pub(crate) fn section(ctx: &Ctx<'_>, section: Section, block: Block) -> Flow {
     }
 }
 
-/// The whole of a task.
+/// The function of a task.
 fn task(world: &Rc<World>, ctx: Option<&Ctx<'_>>, block: Block) -> Token {
     let node = world.add(NodeKind::Root, None);
     let result = world.token();
@@ -115,7 +115,7 @@ pub(crate) fn run(ctx: &Ctx<'_>, config: RunConfig, block: Block) -> Flow {
         .stack_size(256 * 1024)
         .shutdown_grace(Duration::from_millis(config.grace.into()))
         .on_unhandled_panic(move |_, payload| {
-            // It is only lent.
+            // The panic is only borrowed.
             if peek(payload) {
                 ledger.excuse_a_panic();
             }
@@ -141,7 +141,7 @@ fn keep(world: &World, handle: JoinHandle<Token>) {
     surplus.into_iter().for_each(detach);
 }
 
-/// Drops a handle. Outside of a run only stderr would be told of a panic.
+/// Drops a handle. Outside of a run a panic would only be printed to stderr.
 pub(crate) fn detach(mut handle: JoinHandle<Token>) {
     if !in_run() {
         handle.try_join().into_iter().for_each(joined);
@@ -166,7 +166,7 @@ pub(crate) fn spawn(ctx: &Ctx<'_>, block: Block, eager: bool) {
     }
 }
 
-/// Has a task drive a generator.
+/// Spawns a task that drives a generator.
 pub(crate) fn spawn_each(ctx: &Ctx<'_>, body: Body) {
     if !in_run() {
         return;
@@ -225,7 +225,7 @@ pub(crate) fn use_handle(ctx: &Ctx<'_>, what: Handle, place: u8) {
     }
 }
 
-/// A combinator waits with results in its hands. If its task is unwound in there, at the end of a run, nothing sees these.
+/// The results that a combinator holds while it waits. If its task is unwound there, at the end of a run, no code sees them.
 struct Results<'a> {
     ledger: &'a Ledger,
     complete: bool,
@@ -295,7 +295,7 @@ pub(crate) fn promise_done(ctx: &Ctx<'_>, block: Block) {
     });
 }
 
-/// Sets the promise, and begins another.
+/// Sets the promise, and makes a new one.
 pub(crate) fn set_promise(world: &World) {
     let (promise, _) = world.promise.replace(new_promise());
     drop(promise.set(world.token()));

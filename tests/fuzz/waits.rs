@@ -10,7 +10,7 @@ use cede::task::Unparker;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// One of eight waits is tried also where it panics.
+/// Waits. One of eight waits is tried also where it panics.
 fn is_rash(number: usize) -> bool {
     number % 8 == 7
 }
@@ -26,7 +26,7 @@ pub(crate) fn wait(ctx: &Ctx<'_>, number: usize, wait: Wait) {
         Wait::Park(time) if may_wait => {
             world.unparkers.borrow_mut().push(Unparker::current());
             let _ = cede::task::park_until("a wake", cede::time::now() + micros(time));
-            // Kept, it would be an open wake.
+            // A kept unparker counts as a wake that may still come, and would hide a deadlock.
             let own = cede::task::current();
             world.unparkers.borrow_mut().retain(|other| Some(other.task()) != own.as_ref());
         }

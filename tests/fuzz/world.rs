@@ -1,8 +1,8 @@
-//! What the code of one program shares: its pools, and who runs on top of whom.
+//! The state that the code of one program shares: its pools, and which code runs on top of which.
 //!
-//! Each piece of code has a *node*: the body, task, section or destructor that it is the innermost part of. A node knows which
-//! node it runs on top of at the moment; for a body that is where it was resumed. So it can be said exactly which suspensions
-//! must be refused: those where the way from the code to the body leads through a section or never arrives.
+//! Each piece of code has a *node*: the innermost body, task, section or destructor around it. A node has a parent, the node that
+//! it runs on top of at the moment. The parent of a body is the node of its resumer. A suspension must be refused exactly if the
+//! path from the code to the body passes a section or does not reach the body.
 #![forbid(unsafe_code)]
 
 use crate::bodies::Body;
@@ -21,7 +21,7 @@ pub(crate) type NodeId = usize;
 
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum NodeKind {
-    /// A thread, a task, a callback: it runs on top of nothing.
+    /// A thread, a task or a callback, which runs on top of no other node.
     Root,
     Body,
     /// A coroutine that borrows.
@@ -35,27 +35,27 @@ pub(crate) enum NodeKind {
 pub(crate) struct Node {
     kind: NodeKind,
     pub(crate) parent: Option<NodeId>,
-    /// What resumed it was panicking.
+    /// Whether its resumer was panicking.
     pub(crate) in_panic: bool,
-    /// It caught its own unwinding, or was told that it is closed: if it suspends again it is left behind.
+    /// Whether it caught its own unwinding or received `Closed`: if it suspends again, it is abandoned.
     pub(crate) told_to_end: bool,
     pub(crate) swallowed: bool,
     /// How often it was resumed.
     pub(crate) resumes: u32,
     /// When it was resumed last, counted over all.
     resumed: u64,
-    /// The generator that it delegates to, and the one that delegates to it.
+    /// The generator that it delegates to, and the generator that delegates to it.
     pub(crate) delegate: Option<NodeId>,
     pub(crate) delegator: Option<NodeId>,
 }
 
-/// What lies between code and the body that it wants to suspend.
+/// The path from code to the body that it tries to suspend.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) enum Path {
     Clear,
-    /// A section, or it does not lead there.
+    /// It passes a section, or does not reach the body.
     Refused,
-    /// A destructor that a panic runs. `certain`: the body unwinds, and nothing between was resumed by a panic.
+    /// It passes a destructor that a panic runs. `certain`: the body unwinds, and no node between was resumed during a panic.
     Destructor {
         certain: bool,
     },
@@ -69,7 +69,7 @@ pub(crate) struct World {
     nodes: RefCell<Vec<Node>>,
     /// How often any body was resumed.
     resumes: Cell<u64>,
-    /// The body that is about to suspend and may.
+    /// The body that is about to suspend, and is allowed to.
     pub(crate) leaving: Cell<Option<NodeId>>,
     pub(crate) bodies: RefCell<Vec<Body>>,
     pub(crate) handles: RefCell<Vec<JoinHandle<Token>>>,
@@ -140,7 +140,7 @@ impl World {
         self.node(node, |node| node.kind == NodeKind::Scoped)
     }
 
-    /// The body is about to run on top of `parent`, and with it what it delegates to.
+    /// Records that the body, and the bodies that it delegates to, are about to run on top of `parent`.
     pub(crate) fn entering(&self, body: NodeId, parent: Option<NodeId>) {
         let mut next = Some(body);
         self.resumes.set(self.resumes.get() + 1);
@@ -155,7 +155,7 @@ impl World {
         }
     }
 
-    /// The body, and what it delegates to, is dropped: if one suspends it is left behind.
+    /// Records that the body, and the bodies that it delegates to, are dropped: a body that suspends then is abandoned.
     pub(crate) fn ending(&self, body: NodeId) {
         let mut next = Some(body);
         while let Some(body) = next {
@@ -166,13 +166,13 @@ impl World {
         }
     }
 
-    /// The body has suspended: it must be the one that said so, or delegate to it.
+    /// Checks that the suspended body was allowed to suspend, or delegates to the body that was.
     pub(crate) fn suspended(&self, body: NodeId) {
         let Some(mut leaving) = self.leaving.take() else { fail("a body was suspended that must not be") };
         while leaving != body {
             match self.node(leaving, |node| node.delegator) {
                 Some(delegator) => leaving = delegator,
-                None => fail("another body was suspended than the one that yielded"),
+                None => fail("the suspended body is not the yielding body"),
             }
         }
     }
@@ -206,7 +206,7 @@ impl World {
             .any(|node| matches!(nodes[node].kind, NodeKind::Body | NodeKind::Scoped))
     }
 
-    /// Looks at a panic that was caught here. One of the library's unwindings comes back.
+    /// Classifies a panic that was caught here. Returns the payload if it is an unwinding of the library.
     pub(crate) fn caught(&self, payload: Box<dyn Any + Send>) -> Option<Box<dyn Any + Send>> {
         match see(payload) {
             Caught::Private(payload) => Some(payload),
@@ -214,8 +214,8 @@ impl World {
         }
     }
 
-    /// The code here has caught an unwinding and goes on. If that was its task's, which cannot be told, the task is left behind
-    /// when it waits again.
+    /// Records that the code here has caught an unwinding and goes on. If it was the unwinding of its task, which cannot be known, the
+    /// task is abandoned when it waits again.
     pub(crate) fn swallowed(&self, from: NodeId) {
         if cede::task::current().is_some() {
             self.ledger.allow_leaks();
@@ -238,7 +238,7 @@ impl World {
         }
     }
 
-    /// Ends what is left in the pools, which may run code that fills them again.
+    /// Ends the bodies and tasks in the pools, which may run code that fills the pools again.
     pub(crate) fn dispose(&self) {
         loop {
             let (body, handle) = (self.bodies.borrow_mut().pop(), self.handles.borrow_mut().pop());
