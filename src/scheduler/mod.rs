@@ -35,6 +35,7 @@ pub(crate) mod backtrace;
 mod phase;
 mod poll;
 pub(crate) mod progress;
+pub(crate) mod rng;
 pub(crate) mod run_queue;
 mod task_id;
 pub(crate) mod task_ref;
@@ -49,7 +50,6 @@ use self::clock::Clock;
 pub(crate) use self::current::worker;
 pub(crate) use self::holder::Holder;
 pub(crate) use self::phase::{Phase, flags};
-pub(crate) use self::poll::spread;
 use self::progress::{Current, Sleep, Ticks};
 use self::run_queue::RunQueue;
 pub use self::task_id::Task;
@@ -320,15 +320,15 @@ impl Worker {
             tcb.remove_flags(flags::HAS_DEADLINE);
         }
         // A timer that fires advances the sequence number.
-        let rang = !tcb.is_waiting(wait_seq);
-        if !rang {
+        let timed_out = !tcb.is_waiting(wait_seq);
+        if !timed_out {
             tcb.end_wait(wait_seq);
             if deadline.is_some() {
                 // SAFETY: entries of the heap name TCBs of this worker's table, which lives as long as the worker.
                 self.timers.disarmed(|tcb, wait_seq| unsafe { !(*tcb).is_waiting(wait_seq) });
             }
         }
-        rang
+        timed_out
     }
 
     /// # Safety
@@ -421,7 +421,7 @@ impl Worker {
     }
 
     /// Queues something for the event loop to run, behind everybody who is ready now.
-    pub(crate) fn queue(&self, job: Box<dyn FnOnce()>) {
+    pub(crate) fn queue_job(&self, job: Box<dyn FnOnce()>) {
         self.jobs.borrow_mut().push_back(job);
         // The event loop itself looks when it has run what it has.
         if !self.is_event_loop(self.current()) && !self.event_loop_queued.replace(true) {

@@ -2,7 +2,7 @@
 
 use super::progress::Progress;
 use super::tcb::Tcb;
-use super::{Mode, TaskUnwound, Worker, flags, handshake};
+use super::{Mode, TaskUnwound, Worker, flags, handshake, rng};
 use crate::suspend_check;
 use std::panic::resume_unwind;
 use std::thread::panicking;
@@ -87,22 +87,17 @@ impl Worker {
 
     /// Permutes whose turn it is, from now on, and what a select chooses, in an order that depends on nothing but the seed.
     pub(crate) fn seed_rng(&self, seed: u64) {
-        let state = spread(seed);
+        let state = rng::splitmix64(seed);
         self.rng.set(state);
         // The same bits in another place, so that the turns and the selects do not draw in step.
         self.random.set(state.rotate_left(32));
         self.poll_soon();
     }
 
-    /// Makes a random one of those who are ready the first. Marsaglia's xorshift, "Xorshift RNGs" (2003), with his shifts
-    /// 13, 7 and 17.
+    /// Moves a random ready task to the front of the run queue.
     #[cold]
     pub(super) fn shuffle_next(&self) {
-        let mut x = self.rng.get();
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        self.rng.set(x);
+        let x = rng::xorshift64(&self.rng);
         self.run_queue.swap_to_front(x >> 16);
     }
 
@@ -179,16 +174,5 @@ impl Worker {
                 self.timers.was_stale();
             }
         }
-    }
-}
-
-/// Spreads a seed over all bits; no two seeds give the same. The finalizer of splitmix64 (Steele, Lea and Flood, "Fast
-/// splittable pseudorandom number generators", 2014), except that it never returns 0, where a xorshift would stay.
-pub(crate) fn spread(seed: u64) -> u64 {
-    let x = (seed ^ seed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    match x ^ x >> 31 {
-        0 => 0x9e37_79b9_7f4a_7c15,
-        spread => spread,
     }
 }

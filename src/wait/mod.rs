@@ -21,4 +21,4 @@ pub(crate) use self::cancel::Cancelled;
 pub(crate) use self::suspend::{is_out, not_running, now, refuse, running, wait, wait_anywhere, wake_if_interrupted};
 pub(crate) use crate::scheduler::event_loop::Held;
 pub(crate) use crate::scheduler::wake::WakeHandle;
-pub(crate) use crate::scheduler::{Holder, WaitSpec, Worker, spread, worker};
+pub(crate) use crate::scheduler::{Holder, WaitSpec, Worker, rng, worker};

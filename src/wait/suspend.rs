@@ -63,7 +63,7 @@ fn wait_slow(worker: &Worker, tcb: &Tcb, wait: WaitSpec, deadline: Option<Instan
         worker.unwind_if_requested();
         return if wait.uncancellable { Ok(()) } else { Err(Cancelled) };
     }
-    let rang = worker.park(effective, if is_own { deadline } else { limit });
+    let timed_out = worker.park(effective, if is_own { deadline } else { limit });
     worker.unwind_if_requested();
     if wait.uncancellable {
         return Ok(());
@@ -73,7 +73,7 @@ fn wait_slow(worker: &Worker, tcb: &Tcb, wait: WaitSpec, deadline: Option<Instan
     if flags_interrupt(tcb, effective) || view.scope_cancelled {
         return Err(Cancelled);
     }
-    let is_late = rang && !is_own && view.is_over(worker);
+    let is_late = timed_out && !is_own && view.is_over(worker);
     if is_late {
         view.saw_deadline();
     }
