@@ -1,4 +1,5 @@
-//! The event loop of a run: the context that the worker enters when no task is ready, and to poll.
+//! The event loop of a run: the context that the worker enters when no task is ready, or when a task waits or ends
+//! while a poll is due.
 //!
 //! Each iteration frees the stack of the task that ended last, runs the queued jobs, polls timers and remote wakes, and
 //! enters the first ready task. If no task is ready, it sleeps until the next timer or remote wake.
@@ -84,8 +85,8 @@ impl Held {
 }
 
 impl Worker {
-    /// Runs the jobs that are queued now, on the caller's stack: at the end of a run, when tasks no longer take turns.
-    /// Jobs that these jobs queue stay queued.
+    /// Runs the jobs that are queued now on the caller's stack, at the end of a run. Jobs that these jobs queue stay
+    /// queued.
     pub(crate) fn run_last_jobs(&self) {
         let count = self.jobs.borrow().len();
         (0..count).for_each(|_| self.run_job());
@@ -129,7 +130,7 @@ impl Worker {
             Order::Drop(_) => Box::new(move || drop(job)),
         };
         self.jobs.borrow_mut().push_back(job);
-        // Also if the event loop itself reads the remote wakes: this iteration has run its jobs already.
+        // Needed even if the event loop itself is reading the remote wakes: it has run this iteration's jobs already.
         if !self.event_loop_queued.replace(true) {
             // SAFETY: `event_loop_queued` was false, so the event loop is not in the run queue, which has room for
             // every TCB (invariant 2). If the event loop runs now, it skips its own entry. Its TCB lives as long as the

@@ -31,8 +31,9 @@ impl Worker {
         self.poll_events();
     }
 
-    /// Returns a time since the last poll, for `waits_since`: nanoseconds of the run's clock since `began`, plus one.
-    /// Reading the clock in each wait would cost more than the rest of the wait.
+    /// Returns the time of the first wait since the last poll, as the approximate current time for `waits_since`:
+    /// nanoseconds of the run's clock since `began`, plus one. Reading the clock in each wait would cost more than the
+    /// rest of the wait.
     #[inline]
     pub(super) fn coarse_now(&self) -> u64 {
         match self.coarse_now.get() {
@@ -175,6 +176,7 @@ impl Worker {
         while let Some((tcb, wait_seq)) = self.timers.due(now) {
             // SAFETY: `arm` is called with TCBs of `self.table` only, which lives as long as the worker.
             let tcb = unsafe { &*tcb };
+            // A task that was woken before its deadline, but has not run yet, is no longer parked.
             if tcb.is_waiting(wait_seq) && tcb.is_parked() {
                 tcb.end_wait(wait_seq);
                 self.wake(tcb);

@@ -1,17 +1,19 @@
 //! Pseudo-random number generators: xorshift64 and xorshift64*, seeded by splitmix64.
 //!
-//! xorshift64 shuffles the run queue of a run with a seed (`Config::seed`), and xorshift64* chooses among the ready cases of a
-//! select. Both take a few instructions and are random enough to vary an order. Neither is cryptographically secure.
+//! xorshift64 shuffles the run queue of a run with a seed (`Config::seed`), and xorshift64* chooses among the ready
+//! cases of a select. Both take a few instructions and are random enough to vary an order. Neither is cryptographically
+//! secure.
 //!
-//! The sequence of a seed must not change between versions: a failing run prints its seed, and the seed repeats the run.
+//! The sequence of a seed must not change between versions: a failing run prints its seed, and the seed repeats the
+//! run.
 #![forbid(unsafe_code)]
 
 use std::cell::Cell;
 
 /// Returns the state of a generator for `seed`. The state is never 0, which a xorshift generator would never leave.
 ///
-/// This is the finalizer of splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014). The
-/// finalizer is a bijection that maps only 0 to 0; seed 0 gets the increment of splitmix64 instead.
+/// This is the finalizer of splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
+/// The finalizer is a bijection that maps only 0 to 0; seed 0 gets the increment of splitmix64 instead.
 pub(crate) fn splitmix64(seed: u64) -> u64 {
     let x = (seed ^ seed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -21,7 +23,8 @@ pub(crate) fn splitmix64(seed: u64) -> u64 {
     }
 }
 
-/// Advances `state` and returns the next number of xorshift64: Marsaglia, "Xorshift RNGs" (2003), with the shifts 13, 7, 17.
+/// Advances `state` and returns the next number of xorshift64: Marsaglia, "Xorshift RNGs" (2003), with the shifts 13,
+/// 7, 17.
 #[inline]
 pub(crate) fn xorshift64(state: &Cell<u64>) -> u64 {
     let mut x = state.get();

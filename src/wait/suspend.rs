@@ -30,7 +30,8 @@ pub(crate) fn running<'a>(what: &str) -> &'a Worker {
 /// Suspends the running task until it is woken or `deadline` passes. Returns `Cancelled` if the task was cancelled, or
 /// if a scope or deadline around the wait ended it. Unwinds instead of returning if a forced unwind was requested.
 ///
-/// A wait in a panicking thread returns `Cancelled` at once: a destructor must not be interleaved with other tasks.
+/// In a panicking thread a wait returns `Cancelled` at once, because a destructor must not be interleaved with other
+/// tasks. Only there an uncancellable wait returns `Cancelled`.
 #[inline(always)]
 #[track_caller]
 pub(crate) fn wait(worker: &Worker, wait: WaitSpec, deadline: Option<Instant>) -> Result<(), Cancelled> {
@@ -143,7 +144,7 @@ fn is_over(worker: &Worker, tcb: &Tcb) -> bool {
     // The wait obeys the deadline that it is parked with: its own, or that of a limit.
     let own = deadline.filter(|_| !wait.limit_first);
     // The cancel of a scope and a change of a deadline wake the task, so neither has happened to a task that is still
-    // parked.
+    // parked: the limits of a parked task without a deadline need no check.
     let may_be_limited = wait.limited && (deadline.is_some() || !tcb.is_parked());
     own.is_some_and(|own| own <= worker.clock.now()) || may_be_limited && limits::is_interrupted(worker, tcb)
 }
