@@ -1,4 +1,4 @@
-//! How a thread gets its worker, and loses it again.
+//! Attaching a worker to its thread for a run, and detaching it.
 
 use super::current::{set_worker, worker};
 use super::{Worker, debugger, event_loop, handshake};
@@ -9,7 +9,7 @@ use crate::suspend_check::Section;
 use std::panic::Location;
 use std::ptr::null;
 
-/// Ends the process when it is dropped, naming the task that runs.
+/// Aborts the process when dropped, naming the running task: a run that is unwound cannot be shut down.
 struct AbortOnDrop(&'static str);
 
 impl Drop for AbortOnDrop {
@@ -20,21 +20,22 @@ impl Drop for AbortOnDrop {
 }
 
 impl Worker {
-    /// Makes this the thread's worker, with main running.
+    /// Attaches the worker to this thread, with main as the running task.
     ///
     /// # Errors
     ///
-    /// Without a stack for the event loop.
+    /// Fails if the event loop's stack cannot be allocated.
     ///
     /// # Safety
     ///
-    /// The thread has no worker, and this one stays where it is until `leave`.
+    /// The thread has no worker, and the caller does not move `self` until `leave` has returned.
     unsafe fn enter(&self) -> Result<(), StackError> {
         let main = self.new_tcb();
         main.adopt(Some("main"));
         let event_loop = self.new_tcb();
         let stack = Stack::acquire(Shape::new(256 * 1024, 0)?, Kind::EventLoop, None, false)?;
-        // SAFETY: the stack is the event loop's until it has returned, in `leave`; its entry does not unwind.
+        // SAFETY: the event loop's TCB owns the stack until `leave`, where the event loop returns. `event_loop::run`
+        // does not unwind, and `self` outlives it: the caller does not move the worker until `leave` has returned.
         unsafe {
             (*event_loop.context()).init(stack.limit(), stack.top(), event_loop::run, std::ptr::from_ref(self) as usize)
         };
@@ -48,18 +49,21 @@ impl Worker {
         Ok(())
     }
 
-    /// Ends the event loop and lets go of the thread. Main runs, and nobody else is left but those that were leaked.
+    /// Ends the event loop and detaches the worker from the thread. Main runs, and every other task has ended or was
+    /// abandoned.
     fn leave(&self) {
         self.stop.set(true);
-        // SAFETY: the event loop is suspended, since main runs.
+        // SAFETY: main runs, so the event loop is suspended (invariant 3). `stop` is set, so it returns to main.
         unsafe { self.switch_to((*self.event_loop.get()).context()) };
         debugger::leave(self);
         self.remote.close();
         self.free_retired_stack();
         set_worker(null());
-        // From here on nothing on this thread is inside of a lock as this run.
+        // From here on no code of this thread is inside a biased lock as this run, so no thread needs to ask it for a
+        // fence.
         handshake::unregister(self);
-        // SAFETY: the event loop has returned, so its stack is nobody's, and so are the two TCBs.
+        // SAFETY: the event loop has returned, so its stack is unused. Both TCBs were taken from `self.table` in
+        // `enter`, and no reference to them is left.
         unsafe {
             for tcb in [self.event_loop.get(), self.main.get()] {
                 (*tcb).disown();
@@ -68,12 +72,13 @@ impl Worker {
         }
     }
 
-    /// Makes this the thread's worker and calls `f`, with the caller as main. `None`, without calling it, if the thread has
-    /// a worker already. `f` does not unwind. `place` is where the run was started.
+    /// Attaches the worker to this thread, calls `f` with the caller as main, and detaches the worker. Returns `None`
+    /// without calling `f` if the thread already has a worker. `f` must not unwind: that aborts the process. `place` is
+    /// the location of the call that started the run.
     ///
     /// # Errors
     ///
-    /// Without a stack for the event loop.
+    /// Fails if the event loop's stack cannot be allocated.
     pub(crate) fn with_thread<R>(
         &self,
         place: &'static Location<'static>,
@@ -83,9 +88,10 @@ impl Worker {
             return Ok(None);
         }
         let _section = Section::run(place);
-        // SAFETY: there is no other, and the borrow of `self` outlives this call.
+        // SAFETY: the thread has no worker (checked above), and `self` is borrowed until this function returns, after
+        // `leave`.
         unsafe { self.enter() }?;
-        let unwinding = AbortOnDrop("unwound where a run must end");
+        let unwinding = AbortOnDrop("was unwound out of its run before the run had shut down");
         let result = f(self);
         std::mem::forget(unwinding);
         self.leave();

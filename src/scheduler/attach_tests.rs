@@ -1,6 +1,6 @@
-//! The ends of a worker that no run reaches by itself: each in a process of its own.
+//! Tests of a worker whose thread ends with the run still open, each in a process of its own.
 
-// The run stands below this module; a test may use it all the same.
+// `run` is in a higher layer. A test may use it.
 extern crate self as cede;
 
 use super::super::clock::Clock;
@@ -18,7 +18,7 @@ use std::thread;
 #[path = "../../tests/common/child.rs"]
 mod child;
 
-/// What `child` runs a program by: see `tests/common/mod.rs`.
+/// Returns the command with which `child` runs a program: see `tests/common/mod.rs`.
 fn command(program: impl AsRef<Path>) -> Command {
     let runner = std::env::var("CEDE_TEST_RUNNER").unwrap_or_default();
     let mut words = runner.split_whitespace();
@@ -27,7 +27,7 @@ fn command(program: impl AsRef<Path>) -> Command {
         command.args(words).arg(program.as_ref());
     }
     command.env_remove("RUST_BACKTRACE").env_remove("__RUST_TEST_INVOKE");
-    // SAFETY: setrlimit is all that runs between fork and exec.
+    // SAFETY: between fork and exec the closure makes one system call, setrlimit, and allocates nothing.
     unsafe {
         command.pre_exec(|| {
             libc::setrlimit(libc::RLIMIT_CORE, &libc::rlimit { rlim_cur: 0, rlim_max: 0 });
@@ -37,7 +37,7 @@ fn command(program: impl AsRef<Path>) -> Command {
     command
 }
 
-/// A thread may end with a run open. A new thread that has its thread pointer does not find that worker.
+/// A thread may end with a run open. A later thread that has the same thread pointer must not find that worker.
 #[test]
 fn worker_of_an_ended_thread_is_not_found_by_the_next_one() {
     let text = in_child("scheduler::attach::tests::worker_of_an_ended_thread_is_not_found_by_the_next_one", || {
@@ -45,7 +45,7 @@ fn worker_of_an_ended_thread_is_not_found_by_the_next_one() {
             let on_stall = |_: &Worker| crate::scheduler::StallAction::Sleep(None);
             let shape = Shape::new(64 * 1024, 0).unwrap();
             let own = Worker::new(shape, Box::new(on_stall), Rc::new(|_, _| ()), Clock::real(), Box::new(|_| ()));
-            // Never freed, so that finding it is a wrong answer and no worse.
+            // Leaked, so that a failing test finds a worker and not freed memory.
             let own: &Worker = Box::leak(Box::new(own));
             set_worker(own);
             assert!(worker().is_some_and(|found| std::ptr::eq(found, own)));
@@ -53,13 +53,13 @@ fn worker_of_an_ended_thread_is_not_found_by_the_next_one() {
         });
         let ended = ended.join().unwrap();
         let next = || thread::spawn(|| (thread_pointer(), worker().is_some())).join().unwrap();
-        // 0 where the shortcut that this is about is not there.
+        // 0 on targets without the shortcut, where there is nothing to test.
         let came_again = ended == 0
             || (0..1000).map(|_| next()).any(|(pointer, found)| {
-                assert!(!found, "a worker whose thread has ended");
+                assert!(!found, "found the worker of a thread that has ended");
                 pointer == ended
             });
-        assert!(came_again, "no thread had the same pointer");
+        assert!(came_again, "no later thread had the same thread pointer, so nothing was tested");
     });
     assert!(text.ends_with("exit code Some(0)"), "{text}");
 }

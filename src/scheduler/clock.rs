@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 /// The clock of a run.
 pub(crate) struct Clock {
-    /// The time at which a paused clock stands; none for a real one.
+    /// The time of a paused clock, without the time that has passed since `running`; `None` for a real clock.
     paused: Option<Cell<Instant>>,
-    /// Since when a paused clock goes on all the same.
+    /// The time at which `go_on` let a paused clock run; `None` before.
     running: Cell<Option<Instant>>,
 }
 
@@ -17,7 +17,7 @@ impl Clock {
         Clock { paused: None, running: Cell::new(None) }
     }
 
-    /// Stands still until the event loop sets it forward: when nobody is ready, to the next deadline.
+    /// Creates a clock that does not run. When no task is ready, the event loop advances it to the next deadline.
     pub(crate) fn paused() -> Clock {
         Clock { paused: Some(Cell::new(Instant::now())), running: Cell::new(None) }
     }
@@ -32,7 +32,7 @@ impl Clock {
         }
     }
 
-    /// Sets a paused clock forward. False for a real one, which has to be waited for.
+    /// Advances a paused clock to `to`. Returns false for a real clock, where the caller must sleep instead.
     pub(crate) fn jump(&self, to: Instant) -> bool {
         if let Some(now) = &self.paused {
             now.set(now.get() + to.saturating_duration_since(self.now()));
@@ -40,10 +40,11 @@ impl Clock {
         self.paused.is_some()
     }
 
-    /// Lets a paused clock go on from where it stands: at the end of a run, where somebody may be ready for ever.
+    /// Lets a paused clock run, from its current time. Called when a grace period begins: a task that stays ready would
+    /// keep the event loop from advancing the clock, and the grace period would never end.
     ///
-    /// A sleep may have set it forward to the last moment that an `Instant` can tell. There no grace period would ever be
-    /// over, so the clock is set back as far as it needs to go on.
+    /// A sleep may have advanced the clock to the latest time that an `Instant` can represent, where no grace period
+    /// would ever end. Then the clock is set back by `ROOM`.
     pub(crate) fn go_on(&self) {
         if let Some(now) = &self.paused
             && now.get().checked_add(ROOM).is_none()
@@ -54,15 +55,15 @@ impl Clock {
     }
 }
 
-/// How long a clock that goes on has to be able to: 100 years.
+/// The time for which a clock must be able to run: 100 years.
 const ROOM: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// So much later, but not later than an `Instant` can tell.
+/// Returns `at + duration`, or the latest time that an `Instant` can represent.
 fn later(mut at: Instant, duration: Duration) -> Instant {
     if let Some(then) = at.checked_add(duration) {
         return then;
     }
-    // There is no name for the last moment. So go on in ever smaller steps, until none is left.
+    // std has no constant for the latest `Instant`: approach it, and halve the step whenever it is too large.
     let mut step = duration;
     while !step.is_zero() {
         match at.checked_add(step) {

@@ -1,4 +1,4 @@
-//! Finding the worker of the thread, in every turn.
+//! The lookup of the current thread's worker, which every turn does.
 
 use super::Worker;
 use crate::arch::{fresh_address, thread_pointer};
@@ -12,37 +12,38 @@ thread_local! {
 
 /// The first thread that has a worker, and that worker: a shortcut past the thread-local.
 ///
-/// In a short loop around a yield the compiler keeps the thread-local's offset in rbx or rbp, because these are the only
-/// registers that survive a switch. Finding the worker then waits for the context that is entered, which waits for the
-/// run queue, which waits for the worker: 4.6 ns a turn instead of 2.1. It would do the same with the address of a static, so
-/// that is asked for in a way that it cannot keep.
+/// In a short loop around a yield the compiler keeps the thread-local's offset in rbx or rbp, because only these
+/// registers survive a switch. The lookup of the worker then depends on the context that is entered, which depends on
+/// the run queue, which depends on the worker: 4.6 ns a turn instead of 2.1. The compiler would keep the address of a
+/// static, too, so `fresh_address!` computes the address in assembly each time.
 struct Home {
     /// The thread pointer of the thread; 0 for none.
     thread: AtomicUsize,
-    /// Meaningful to that thread only.
+    /// The worker of that thread. Other threads must not use it.
     worker: AtomicPtr<Worker>,
 }
 
 static HOME: Home = Home { thread: AtomicUsize::new(0), worker: AtomicPtr::new(null_mut()) };
 
-/// The worker of the run that this code is part of.
+/// Returns the worker of the run that the calling code belongs to; `None` outside of a run.
 #[inline(always)]
 pub(crate) fn worker<'a>() -> Option<&'a Worker> {
     let thread = thread_pointer();
     let home = fresh_address!(HOME) as *const Home;
-    // SAFETY: the address of a static.
+    // SAFETY: `home` is the address of the static `HOME`.
     let home = unsafe { &*home };
     let worker = if thread != 0 && home.thread.load(Relaxed) == thread {
         home.worker.load(Relaxed).cast_const()
     } else {
         WORKER.get()
     };
-    // SAFETY: invariant 1 of the scheduler. Nobody keeps the reference beyond the run: it is used within one call of a task or of main.
+    // SAFETY: the thread's pointer is null or points to a worker whose `run` has not returned (invariant 1). Callers
+    // keep the reference no longer than one call by a task or by main, so it does not outlive the run.
     unsafe { worker.as_ref() }
 }
 
-/// Gives the shortcut up when its thread ends with a run still open (in a generator that was forgotten in the middle of it):
-/// the next thread may get the same thread pointer, and must not find that worker.
+/// Clears the shortcut when its thread ends with a run still open, as in a generator that was leaked during a run. A
+/// later thread may have the same thread pointer, and must not find that worker.
 struct AtThreadEnd;
 
 impl Drop for AtThreadEnd {
@@ -55,7 +56,7 @@ thread_local! {
     static AT_THREAD_END: AtThreadEnd = const { AtThreadEnd };
 }
 
-/// Makes `worker` this thread's, or nobody.
+/// Sets this thread's worker; null removes it.
 pub(super) fn set_worker(worker: *const Worker) {
     WORKER.set(worker);
     let thread = thread_pointer();
@@ -65,7 +66,7 @@ pub(super) fn set_worker(worker: *const Worker) {
         } else if AT_THREAD_END.try_with(|_| ()).is_ok()
             && HOME.thread.compare_exchange(0, thread, Relaxed, Relaxed).is_ok()
         {
-            // Only this thread reads it while `thread` is its own.
+            // No other thread reads `worker` while `thread` holds this thread's pointer.
             HOME.worker.store(worker.cast_mut(), Relaxed);
         }
     }

@@ -1,7 +1,7 @@
-//! Where a debugger finds the tasks: `tools/cede-gdb.py` reads this in a live process or a core file.
+//! The layout of runs and tasks for debuggers: `tools/cede-gdb.py` reads it in a live process or a core file.
 //!
-//! It is filled when the first run begins, with offsets and not with types, so that it can be read where the program has line
-//! tables only.
+//! The first run fills the layout in. The layout holds offsets and no types, so a debugger can read it in a program
+//! that has line tables only.
 
 use super::Worker;
 use super::tcb::Tcb;
@@ -12,19 +12,19 @@ use std::ptr::null_mut;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
-/// A run that goes on.
+/// A run in progress. `worker` is null in an unused entry.
 #[repr(C)]
 struct Run {
     worker: AtomicPtr<Worker>,
     table: AtomicUsize,
 }
 
-/// How many runs at once can be seen.
+/// The number of concurrent runs that a debugger can see.
 const RUNS: usize = 64;
-/// "cede" and the version of this layout.
+/// The bytes of "cede", and the version of this layout.
 const MAGIC: usize = 0x6365_6465_0000_0001;
 
-/// All of it machine words. The order is the script's too.
+/// The layout. It consists of machine words, which the script reads in this order.
 #[repr(C)]
 struct Layout {
     magic: AtomicUsize,
@@ -33,7 +33,7 @@ struct Layout {
     run: [Run; RUNS],
 }
 
-/// The script looks for this name.
+/// The static that the script looks up by its name.
 static CEDE_DEBUG_LAYOUT: Layout = Layout {
     magic: AtomicUsize::new(0),
     runs: AtomicUsize::new(RUNS),
@@ -41,7 +41,7 @@ static CEDE_DEBUG_LAYOUT: Layout = Layout {
     run: [const { Run { worker: AtomicPtr::new(null_mut()), table: AtomicUsize::new(0) } }; RUNS],
 };
 
-/// Makes a run visible.
+/// Makes a run visible to debuggers.
 pub(super) fn enter(worker: &Worker) {
     if CEDE_DEBUG_LAYOUT.magic.load(Relaxed) == 0 {
         let offsets = offsets(worker.main());
@@ -50,13 +50,13 @@ pub(super) fn enter(worker: &Worker) {
     }
     let me = std::ptr::from_ref(worker).cast_mut();
     let free = |run: &&Run| run.worker.compare_exchange(null_mut(), me, Relaxed, Relaxed).is_ok();
-    // Those beyond the last are not seen.
+    // If `RUNS` runs are visible already, this one stays invisible.
     if let Some(run) = CEDE_DEBUG_LAYOUT.run.iter().find(free) {
         run.table.store(std::ptr::from_ref(&*worker.table) as usize, Relaxed);
     }
 }
 
-/// The run is over.
+/// Removes a run that is over.
 pub(super) fn leave(worker: &Worker) {
     let me = std::ptr::from_ref(worker).cast_mut();
     if let Some(run) = CEDE_DEBUG_LAYOUT.run.iter().find(|run| run.worker.load(Relaxed) == me) {
@@ -64,13 +64,14 @@ pub(super) fn leave(worker: &Worker) {
     }
 }
 
-/// In the order in which the script names them. What std keeps to itself is measured.
+/// Returns the offsets, in the order of the script's `NAMES`. Offsets inside types of std are not public, so they are
+/// measured.
 fn offsets(tcb: &Tcb) -> [usize; 20] {
     let address = std::ptr::from_ref(tcb) as usize;
     let reason = words_of(&tcb.wait.get().reason, tcb.wait.get().reason.as_ptr() as usize);
     let sample: Arc<str> = "sample".into();
     let pointer = sample.as_ptr() as usize;
-    // SAFETY: two words, which any `Arc<str>` has.
+    // SAFETY: an `Arc<str>` is a wide pointer of two words, and any two words are a valid `[usize; 2]`.
     let inner = unsafe { std::mem::transmute_copy::<Arc<str>, [usize; 2]>(&sample) };
     let name = usize::from(inner[1] > inner[0]);
     let name_at = tcb.name.as_ptr() as usize - address;
@@ -101,9 +102,9 @@ fn offsets(tcb: &Tcb) -> [usize; 20] {
     ]
 }
 
-/// Which of the two words of a `&str` is the pointer.
+/// Returns the index of the pointer among the two words of a `&str`.
 fn words_of(text: &&'static str, pointer: usize) -> usize {
-    // SAFETY: a `&str` is two words.
+    // SAFETY: a `&str` is a wide pointer of two words, and any two words are a valid `[usize; 2]`.
     let words = unsafe { std::mem::transmute_copy::<&str, [usize; 2]>(text) };
     usize::from(words[0] != pointer)
 }

@@ -1,4 +1,11 @@
-//! The event loop: what runs when no task does.
+//! The event loop of a run: the context that the worker enters when no task is ready, or when a task waits or ends
+//! while a poll is due.
+//!
+//! Each iteration frees the stack of the task that ended last, runs the queued jobs, polls timers and remote wakes, and
+//! enters the first ready task. If no task is ready, it sleeps until the next timer or remote wake.
+//!
+//! A *job* is a closure that runs on the event loop's stack: a callback of `on_done`, or the hook for an unhandled
+//! panic. A job must not wait.
 
 use super::remote::{Order, RemoteQueue};
 use super::{StallAction, Worker, worker};
@@ -6,13 +13,13 @@ use crate::arch::Context;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-/// The event loop's entry. Returns when the run is over, to main.
+/// The entry function of the event loop's context. Returns main's context when the run is over.
 ///
 /// # Safety
 ///
-/// `worker` is the address of a worker that outlives the run.
+/// `worker` is the address of a `Worker` that lives until this function has returned.
 pub(super) unsafe extern "C" fn run(worker: usize) -> *const Context {
-    // SAFETY: the caller's.
+    // SAFETY: the caller passes the address of a worker that lives until this function has returned.
     let worker = unsafe { &*(worker as *const Worker) };
     while !worker.stop.get() {
         worker.free_retired_stack();
@@ -20,11 +27,11 @@ pub(super) unsafe extern "C" fn run(worker: usize) -> *const Context {
         worker.poll_events();
         if let Some(next) = worker.run_queue.pop_front() {
             if std::ptr::eq(next, worker.current.get()) {
-                continue; // itself, queued behind everybody who has had a turn by now
+                continue; // the event loop's own entry, behind the tasks that have just had a turn
             }
             worker.entered.set(worker.entered.get() + 1);
-            // SAFETY: whoever was in the run queue is suspended; the event loop is entered again when nobody is ready,
-            // or when it is queued.
+            // SAFETY: `next` was in the run queue, so it is suspended (invariants 2 and 3). The running context is the
+            // event loop.
             unsafe { worker.switch_to(next) };
         } else if !worker.remote.has_pending() {
             worker.idle();
@@ -34,7 +41,7 @@ pub(super) unsafe extern "C" fn run(worker: usize) -> *const Context {
     worker.main().context()
 }
 
-/// A job that a worker keeps until it is released. This can be sent anywhere; the job stays.
+/// A handle to a job that a worker keeps until it is released. The handle can be sent to any thread; the job stays.
 #[derive(Clone, Copy)]
 pub(crate) struct Held {
     queue: &'static RemoteQueue,
@@ -49,25 +56,26 @@ impl PartialEq for Held {
 }
 
 impl Held {
-    /// Has the worker's event loop run it, behind everybody who is ready.
+    /// Releases the job: the worker's event loop runs it after all tasks that are ready. No effect if the run has
+    /// ended.
     pub(crate) fn release(self) {
         match worker() {
             Some(worker) if worker.run() == self.run => worker.release_job(Order::Run(self.number)),
-            // If the run has ended the job is gone.
+            // If the run has ended, it has dropped the job.
             _ => drop(self.queue.push_job(self.run, Order::Run(self.number))),
         }
     }
 
-    /// Drops it. False if it was released, or if this is not its run.
+    /// Drops the job. Returns false if it was released, or if the caller does not belong to the job's run.
     pub(crate) fn remove(self) -> bool {
         let own = worker().filter(|worker| worker.run() == self.run);
-        // Dropped outside of the borrow: what it owns may be code of anybody's.
+        // Dropped outside of the borrow: the destructors of what the job owns are user code.
         let job = own.and_then(|worker| worker.held.borrow_mut().remove(&self.number));
         job.is_some()
     }
 
-    /// From any thread: has the worker drop it, for a caller that knows that it was not released and never will be. False if
-    /// the run has ended: it went with the run.
+    /// Drops the job on its worker's thread, from any thread. The caller knows that the job was not released and never
+    /// will be. Returns false if the run has ended, which has dropped the job.
     pub(crate) fn discard(self) -> bool {
         match worker() {
             Some(worker) if worker.run() == self.run => self.remove(),
@@ -77,56 +85,61 @@ impl Held {
 }
 
 impl Worker {
-    /// Runs the jobs that are queued now, on the caller's stack: for the end of a run, when no task takes turns any more. Jobs
-    /// that these queue stay queued.
+    /// Runs the jobs that are queued now on the caller's stack, at the end of a run. Jobs that these jobs queue stay
+    /// queued.
     pub(crate) fn run_last_jobs(&self) {
         let count = self.jobs.borrow().len();
         (0..count).for_each(|_| self.run_job());
     }
 
-    /// Drops all jobs without running them, and refuses callbacks from now on: for the end of a run. Whether there were any.
+    /// Drops all jobs without running them, and refuses later callbacks: at the end of a run. Returns whether there
+    /// were any jobs.
     pub(crate) fn drop_jobs(&self) -> bool {
         self.callbacks_over.set(true);
         let held = std::mem::take(&mut *self.held.borrow_mut());
         let jobs: Vec<_> = self.jobs.borrow_mut().drain(..).chain(held.into_values()).collect();
         let any = !jobs.is_empty();
-        // Outside of all borrows: destructors are the user's code. As in a callback, they may not wait; and a panic keeps no
-        // other job from being dropped.
+        // Outside of all borrows, since destructors are user code. Like a callback, they must not wait, and a panic of
+        // one does not keep the other jobs from being dropped.
         jobs.into_iter().for_each(|job| self.call_job(Box::new(move || drop(job))));
         any
     }
 
-    /// Whether a callback that is added now may still be called.
+    /// Returns whether a callback that is added now may still be called.
     pub(crate) fn runs_callbacks(&self) -> bool {
         !self.callbacks_over.get()
     }
 
-    /// Keeps a job until it is released, by this worker or from another thread. It is dropped if the run ends before.
+    /// Keeps a job until it is released, by this worker or from another thread. If the run ends first, the job is
+    /// dropped.
     pub(crate) fn hold(&self, job: Box<dyn FnOnce()>) -> Held {
         let number = self.next_held.replace(self.next_held.get() + 1);
         self.held.borrow_mut().insert(number, job);
         Held { queue: self.remote.queue(), run: self.run(), number }
     }
 
+    /// Queues a held job, to be run or dropped by the event loop. No effect if the job is no longer held.
     pub(super) fn release_job(&self, order: Order) {
         let (Order::Run(number) | Order::Drop(number)) = order;
         let job = self.held.borrow_mut().remove(&number);
         let Some(job) = job else { return };
         let job = match order {
             Order::Run(_) => job,
-            // By the event loop, too: remote wakes are read in the middle of any task's turn, and a destructor may be long.
+            // The event loop drops it, too: a task may read remote wakes during its own turn, and a destructor may take
+            // long.
             Order::Drop(_) => Box::new(move || drop(job)),
         };
         self.jobs.borrow_mut().push_back(job);
-        // Also where the event loop itself reads the remote wakes: it has run its jobs by then.
+        // Needed even if the event loop itself is reading the remote wakes: it has run this iteration's jobs already.
         if !self.event_loop_queued.replace(true) {
-            // SAFETY: the event loop is not in the run queue, and is entered from there when it is suspended; it passes
-            // over itself.
+            // SAFETY: `event_loop_queued` was false, so the event loop is not in the run queue, which has room for
+            // every TCB (invariant 2). If the event loop runs now, it skips its own entry. Its TCB lives as long as the
+            // worker.
             unsafe { self.run_queue.push_back((*self.event_loop.get()).context()) };
         }
     }
 
-    /// Whether the event loop has anything to run.
+    /// Returns whether jobs are queued.
     pub(crate) fn has_jobs(&self) -> bool {
         !self.jobs.borrow().is_empty()
     }
@@ -138,17 +151,18 @@ impl Worker {
         }
     }
 
-    /// Runs a job as a callback: nothing waits in it, and its panic ends nothing else.
+    /// Runs a job. Waits in it panic, and its panic ends nothing else.
     fn call_job(&self, job: Box<dyn FnOnce()>) {
         self.set_in_job(true);
-        // A failing callback has been reported by the panic hook; the rest still run.
+        // The panic hook has reported a job that panicked. The other jobs still run, also if the payload's destructor
+        // panics.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(job)) {
             std::mem::forget(catch_unwind(AssertUnwindSafe(|| drop(payload))));
         }
         self.set_in_job(false);
     }
 
-    /// Runs what was queued up to now. What is queued meanwhile comes after those who are ready.
+    /// Runs the jobs that are queued now. Jobs that are queued during the call run after the tasks that are ready.
     fn run_jobs(&self) {
         self.event_loop_queued.set(false);
         let count = self.jobs.borrow().len();
@@ -156,15 +170,16 @@ impl Worker {
             self.run_job();
         }
         if !self.jobs.borrow().is_empty() && !self.event_loop_queued.replace(true) {
-            // SAFETY: the event loop runs, so it is not in the run queue; it is entered from there after it has
-            // switched away.
+            // SAFETY: the running context, here the event loop, is not in the run queue, which has room for every TCB
+            // (invariant 2).
             unsafe { self.run_queue.push_back(self.current.get()) };
         }
     }
 
-    /// Nobody is ready: sleeps until a timer or a remote wake, or lets those who know decide what a stall means.
+    /// Sleeps until the next timer or remote wake. If no timer is armed, asks `on_stall` what to do. Called if no task
+    /// is ready.
     fn idle(&self) {
-        // SAFETY: entries of the heap name TCBs of this table.
+        // SAFETY: `arm` is called with TCBs of `self.table` only, which lives as long as the worker.
         let timer = self.timers.next(|tcb, wait_seq| unsafe { !(*tcb).is_waiting(wait_seq) });
         if let Some(next) = timer {
             if !self.clock.jump(next) {
@@ -179,7 +194,7 @@ impl Worker {
         }
     }
 
-    /// Sleeps until there is a remote wake, or until `deadline`.
+    /// Sleeps until a remote wake arrives, or until `deadline`.
     fn sleep_until(&self, deadline: Option<Instant>) {
         self.sleep.begin();
         self.remote.sleep(deadline);

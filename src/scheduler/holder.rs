@@ -3,8 +3,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// The task that holds what other tasks wait for. The locking code keeps it up to date, and only reports read it, so a stale entry is
-/// harmless: a holder that has ended is not found.
+/// The task that holds a lock for which other tasks wait. The locking code updates it, and only reports read it. A
+/// stale entry is harmless: a report does not find a holder that has ended.
 #[derive(Debug, Default)]
 pub(crate) struct Holder {
     /// The number of the holder's run; 0 for no holder.
@@ -13,6 +13,7 @@ pub(crate) struct Holder {
 }
 
 impl Holder {
+    /// Creates a record without a holder.
     pub(crate) const fn nobody() -> Holder {
         Holder { run: AtomicU64::new(0), id: AtomicU64::new(0) }
     }
@@ -30,7 +31,7 @@ impl Holder {
         self.run.store(0, Relaxed);
     }
 
-    /// The number of the holding task, if the holder is a task of `run`.
+    /// Returns the number of the holding task, if the holder is a task of `run`.
     pub(crate) fn task_of(&self, run: u64) -> Option<u64> {
         (self.run.load(Relaxed) == run).then(|| self.id.load(Relaxed)).filter(|id| *id != 0)
     }

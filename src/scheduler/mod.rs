@@ -1,9 +1,14 @@
-//! One worker: the tasks of a run taking turns on one thread.
+//! The scheduler of a run: one [`Worker`] schedules the tasks of a run on one thread, cooperatively.
 //!
-//! A turn goes straight from one task to the next: the one that yields puts itself at the end of the run queue, takes the
-//! first, and switches to it. No loop is visited while somebody is ready. Only when nobody is does the *event loop*
-//! run, a context of its own on a stack of its own (256 KiB): it runs callbacks, fires timers, reads the remote wakes of
-//! other threads, and sleeps.
+//! A task that gives up its turn appends itself to the *run queue* (a FIFO ring buffer, `run_queue`), takes the first
+//! entry, and switches straight to it. No loop runs between two turns while a task is ready. When no task is ready, the
+//! worker enters the *event loop* (`event_loop`), a context with a stack of its own (256 KiB). The event loop runs
+//! callbacks, fires timers, reads the remote wakes of other threads, and sleeps.
+//!
+//! Scheduling is round robin, which is the *fairness* guarantee: a task that becomes ready has its turn after every
+//! task that was ready before it. Polling every EVENT_INTERVAL turns (`poll`) keeps busy tasks from starving timers and
+//! remote wakes, and the cooperative budget (`wait::budget`) makes a task yield whose calls never have to wait.
+//! `Config::seed` replaces round robin by a pseudo-random order (`rng`).
 //!
 //! ```text
 //!            spawn                    turn                     park
@@ -15,13 +20,15 @@
 //!
 //! # Invariants
 //!
-//! 1. A worker lives in the frame of `run` on its thread, and the thread's `WORKER` points to it exactly while that frame stands and is
-//!    not in another run. Tasks never leave the thread, so neither does a reference to the worker.
-//! 2. A context is in the run queue at most once: `Fresh` and `Ready` TCBs are in it, the running one, parked ones and
-//!    ended ones are not. The run queue has room for every TCB of the table.
-//! 3. `current` is the context that runs, and every other one in use is suspended.
-//! 4. A stack is given back only when its task has ended and another context runs: until then it waits in `retired_stack`.
-//! 5. No `RefCell` borrow of anything here is alive across a switch, and no code of a user's runs inside one.
+//! 1. A worker lives in the frame of `run`, on one thread, and does not move from `enter` to `leave`. During that time
+//!    the thread's `WORKER` points to it. Tasks never move to another thread, so no reference to the worker leaves the
+//!    thread.
+//! 2. A context is in the run queue at most once. The contexts of `Fresh` and `Ready` TCBs are in it, except the
+//!    running one and the event loop, which is in it only if `event_loop_queued` is set. Parked and ended ones are not.
+//!    The run queue has room for every TCB of the table.
+//! 3. `current` is the running context, and every other context in use is suspended.
+//! 4. The stack of an ended task is freed only when another context runs. Until then `retired_stack` keeps it.
+//! 5. No `RefCell` borrow of scheduler state is alive across a switch, and no user code runs inside such a borrow.
 
 pub(crate) mod clock;
 mod current;
@@ -35,6 +42,7 @@ pub(crate) mod backtrace;
 mod phase;
 mod poll;
 pub(crate) mod progress;
+pub(crate) mod rng;
 pub(crate) mod run_queue;
 mod task_id;
 pub(crate) mod task_ref;
@@ -49,7 +57,6 @@ use self::clock::Clock;
 pub(crate) use self::current::worker;
 pub(crate) use self::holder::Holder;
 pub(crate) use self::phase::{Phase, flags};
-pub(crate) use self::poll::spread;
 use self::progress::{Current, Sleep, Ticks};
 use self::run_queue::RunQueue;
 pub use self::task_id::Task;
@@ -67,50 +74,54 @@ use std::ptr::null;
 use std::rc::Rc;
 use std::time::Instant;
 
-/// The cooperative budget: how many calls that may wait complete before one of them gives up a turn.
+/// The cooperative budget: the number of calls that a task may complete without waiting before it yields. See
+/// `wait::budget`.
 pub(crate) const COOP_BUDGET: u32 = 4096;
 
-/// What happens to whom is left of a run.
+/// The stage of a run's shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// Main runs.
     Running,
-    /// Main has returned, and everybody is cancelled.
+    /// Main has returned and all tasks are cancelled: the grace period runs.
     Ending,
-    /// The grace period is over, and whoever is left is unwound.
+    /// The grace period is over: the remaining tasks are unwound.
     Unwinding,
 }
 
-/// What the event loop is told when nobody is ready and no timer is armed.
+/// The decision of `on_stall`: the event loop's next step when no task is ready and no timer is armed.
 pub(crate) enum StallAction {
-    /// Sleep, but ask again at this time.
+    /// Sleep until a remote wake arrives, and ask again at this time, if any.
     Sleep(Option<Instant>),
-    /// Somebody was made ready.
+    /// Iterate again without sleeping: a task may have become ready.
     Continue,
 }
 
-/// What is told of a panic that nobody is left to join for.
+/// The hook for the panic of a task that has no handle left. Receives the task's label and the payload.
 pub(crate) type Unhandled = dyn Fn(&str, &(dyn Any + Send));
 
-/// The payload that unwinds a task which ignored its cancel for longer than the grace period.
+/// The payload of a forced unwind, which ends a task that ignored its cancel for longer than the grace period.
 pub(crate) struct TaskUnwound;
 
-/// The worker of a run. What every turn touches comes first.
+/// The worker of a run. The fields that every turn uses come first.
 #[repr(C)]
 pub(crate) struct Worker {
     pub(crate) current: Current,
-    /// Turns until timers and remote wakes are looked at.
+    /// Counts turns down to the next poll.
     ticks: Ticks,
     run_queue: RunQueue,
+    /// The stack of the task that ended last: still in use until the switch away from it (invariant 4).
     retired_stack: Cell<Option<Stack>>,
     event_loop: Cell<*const Tcb>,
     main: Cell<*const Tcb>,
+    /// The event loop is in the run queue.
     event_loop_queued: Cell<bool>,
-    /// How many more calls that may wait complete before one of them gives up a turn: see `task::wait::consume_budget`.
-    /// At least 1.
+    /// The rest of the cooperative budget: see `wait::budget`. At least 1 between two calls.
     pub(crate) budget: Cell<u32>,
-    /// Decides which of several things that are ready comes first; the same in every run.
+    /// The state of the generator for select (`rng`). Begins with 1, so without a seed every run draws the same
+    /// sequence.
     pub(crate) random: Cell<u64>,
+    /// The number of tasks that have not ended, without main.
     pub(crate) live: Cell<usize>,
     pub(crate) next_id: Cell<u64>,
     pub(crate) mode: Cell<Mode>,
@@ -119,52 +130,56 @@ pub(crate) struct Worker {
     pub(crate) table: Rc<TcbTable>,
     pub(crate) timers: Timers,
     pub(crate) remote: remote::RemoteReceiver,
-    /// The number of the remote queue, and so of the run.
+    /// The number of the run, which its remote queue has, too.
     run: u64,
-    /// What the event loop runs: callbacks of tasks that have ended.
+    /// The jobs that the event loop runs next: callbacks, and hooks for unhandled panics.
     jobs: RefCell<VecDeque<Box<dyn FnOnce()>>>,
-    /// What the event loop is to run when it is told to, by number.
+    /// Jobs that are kept until they are released, by number: see `hold`.
     held: RefCell<HashMap<u64, Box<dyn FnOnce()>>>,
-    /// The event loop runs one of them, in which nobody may wait.
+    /// The event loop runs a job, which must not wait.
     in_job: Cell<bool>,
-    /// It is in the registry of `handshake`: it may own locks.
+    /// The run is in the registry of `handshake`: it may own biased locks.
     registered: Cell<bool>,
-    /// The run is over: callbacks that are added now are never called.
+    /// The run is over: callbacks added now are never called.
     callbacks_over: Cell<bool>,
-    /// How often the event loop has entered a task.
+    /// The number of times that the event loop has entered a task.
     pub(crate) entered: Cell<u64>,
-    /// What time it is for the run: real, or paused and set forward by the event loop.
+    /// The clock of the run: real, or paused and advanced by the event loop.
     pub(crate) clock: Clock,
-    /// The shape of a stack that nobody shaped.
+    /// The stack shape of tasks whose builder sets none.
     pub(crate) shape: Shape,
-    /// Asked when nobody is ready: the layers below this one know what that means.
+    /// Called when no task is ready and no timer is armed. Set by `runtime`, a higher layer, which tells a deadlock
+    /// from a stall.
     pub(crate) on_stall: Box<dyn Fn(&Worker) -> StallAction>,
-    /// Told of a panic that nobody is left to join for: the task's label and the payload.
+    /// Called with the panic of a task that has no handle left.
     pub(crate) unhandled: Rc<Unhandled>,
-    /// When `on_shutdown_overdue` is to be called.
+    /// The end of the grace period that begins when a deadlock cancels main, or of the 500 ms after a forced unwind.
+    /// Then `on_shutdown_overdue` is called.
     pub(crate) force_unwind_at: Cell<Option<Instant>>,
-    /// Called when main has been cancelled for too long.
+    /// Called at `force_unwind_at` if main has not returned: starts the forced unwind.
     on_shutdown_overdue: Box<dyn Fn(&Worker)>,
-    /// How many tasks have ended.
+    /// The number of tasks that have ended.
     ended: Cell<u64>,
-    /// Where the next random number comes from, in a run whose order is permuted; else 0.
+    /// The state of the generator that shuffles the run queue (`rng`); 0 in a run without a seed, which is round robin.
     rng: Cell<u64>,
+    /// Makes the event loop return to main.
     stop: Cell<bool>,
     sleep: Sleep,
-    /// How many tasks were started, how often tasks have waited, and how many wakes came from other threads.
+    /// Counters for metrics: tasks spawned, waits of tasks, and wakes from other threads.
     spawned: Cell<u64>,
     parks: Cell<u64>,
     remote_wakes: Cell<u64>,
-    /// The number of the next job that is held.
+    /// The number of the next job that `hold` keeps.
     next_held: Cell<u64>,
-    /// The time of the last poll, if somebody has waited since: nanoseconds by the run's clock since `began`, plus one;
-    /// else 0.
+    /// The time of the first wait since the last poll, in nanoseconds of the run's clock since `began`, plus one; 0 if
+    /// no task has waited since.
     coarse_now: Cell<u64>,
+    /// The start of the run, by its clock.
     began: Instant,
 }
 
 impl Worker {
-    /// A worker with its event loop, not yet the thread's. It must stay in place from `enter` on.
+    /// Creates a worker that is not attached to the thread yet. It must not move from `enter` to `leave`.
     pub(crate) fn new(
         shape: Shape,
         on_stall: Box<dyn Fn(&Worker) -> StallAction>,
@@ -216,13 +231,13 @@ impl Worker {
         }
     }
 
-    /// The number of this run. No other in the process has it, before or after.
+    /// Returns the number of this run, which no other run of the process ever has.
     #[inline(always)]
     pub(crate) fn run(&self) -> u64 {
         self.run
     }
 
-    /// A TCB with a number, and room for it in the run queue.
+    /// Allocates a TCB, numbers its task, and reserves a slot in the run queue.
     #[inline]
     pub(crate) fn new_tcb(&self) -> &Tcb {
         let tcb = self.table.take();
@@ -230,33 +245,35 @@ impl Worker {
         if self.run_queue.capacity() < self.table.capacity() {
             self.run_queue.reserve(self.table.capacity());
         }
-        // SAFETY: the table lives as long as the worker, and the TCB is taken.
+        // SAFETY: `tcb` points into `self.table`, which lives as long as the worker and never moves a TCB.
         let tcb = unsafe { &*tcb };
         tcb.allocate(id);
         tcb
     }
 
-    /// Makes a TCB a task that will run `entry(arg)` on `stack` when its turn comes.
+    /// Starts a task, which runs `entry(arg)` on `stack` in its first turn.
     ///
     /// # Safety
     ///
-    /// The TCB is new; `entry` keeps the contract of `arch` and ends by `Worker::end`; `stack.top()` and above is what
-    /// `arg` needs, and nothing below is used.
+    /// `tcb` is from `new_tcb` and has not been started. `entry` obeys the contract of `arch` and returns the
+    /// result of `Worker::end`. The stack below `top` is unused; above it is the memory that `arg` refers to.
     #[inline]
     pub(crate) unsafe fn start(&self, tcb: &Tcb, stack: Stack, top: usize, entry: Entry, arg: usize) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller ensures that the stack below `top` is unused and that `entry` obeys its contract. The TCB
+        // owns the stack until the task has ended (invariant 4).
         unsafe { (*tcb.context()).init(stack.limit(), top, entry, arg) };
         tcb.start(stack);
         self.live.set(self.live.get() + 1);
         self.spawned.set(self.spawned.get() + 1);
-        // SAFETY: invariant 2.
+        // SAFETY: the run queue has room for every TCB, and a new TCB is not in it (invariant 2).
         unsafe { self.run_queue.push_back(tcb.context()) };
     }
 
-    /// The task that runs.
+    /// Returns the TCB of the running task.
     #[inline]
     pub(crate) fn current(&self) -> &Tcb {
-        // SAFETY: invariant 3, and contexts in use lie in the table.
+        // SAFETY: `current` is a context in use (invariant 3), so it is in `self.table`, which lives as long as the
+        // worker.
         unsafe { &*tcb_of(self.current.get()) }
     }
 
@@ -269,18 +286,19 @@ impl Worker {
     }
 
     pub(crate) fn main(&self) -> &Tcb {
-        // SAFETY: set by `enter`, and the table lives as long as the worker.
+        // SAFETY: `enter` set `main` to a TCB of `self.table`, which lives as long as the worker.
         unsafe { &*self.main.get() }
     }
 
-    /// Goes to the end of the run queue and lets everybody else who is ready have a turn first.
+    /// Gives up the turn: appends the running task to the run queue and switches to the first task in it.
     #[inline(always)]
     #[track_caller]
     pub(crate) fn turn(&self) {
         self.poll_if_due();
         let me = self.current.get();
         if let Some(next) = self.run_queue.pop_front() {
-            // SAFETY: invariants 2 and 3: a place has just become free, and `next` is suspended.
+            // SAFETY: the pop freed a slot for `me`, which runs and so is not in the run queue (invariant 2). `next` is
+            // suspended (invariant 3).
             unsafe {
                 self.run_queue.push_back(me);
                 self.current.set(next);
@@ -290,18 +308,20 @@ impl Worker {
         }
     }
 
-    /// Lets the task that was made last run at once, and goes on when it first waits, yields or ends.
+    /// Switches to the task that was spawned last. The caller is the next in the run queue, so it continues when that
+    /// task first waits, yields or ends.
     pub(crate) fn enter_last(&self) {
         let Some(last) = self.run_queue.pop_back() else { return };
-        // SAFETY: invariants 2 and 3: a place has just become free, and who was in the run queue is suspended.
+        // SAFETY: the pop freed a slot for the running context, which is not in the run queue (invariant 2). `last` was
+        // in it, so it is suspended (invariant 3).
         unsafe {
             self.run_queue.push_front(self.current.get());
             self.switch_to(last);
         }
     }
 
-    /// Suspends the running task until it is woken, and returns whether that was by the deadline. Returns at once if a wake
-    /// came before.
+    /// Suspends the running task until it is woken. Returns whether the deadline ended the wait. Returns false at once
+    /// if a wake arrived before the call: no wakeup is lost.
     #[inline(always)]
     pub(crate) fn park(&self, wait: WaitSpec, deadline: Option<Instant>) -> bool {
         self.parks.set(self.parks.get() + 1);
@@ -314,80 +334,87 @@ impl Worker {
             self.timers.arm(deadline, tcb, wait_seq);
         }
         let next = if self.ticks.count() { self.next() } else { self.next_late() };
-        // SAFETY: invariants 2 and 3; the TCB is parked, so a wake will put it into the run queue, once.
+        // SAFETY: `next` is the event loop or was in the run queue, so it is suspended (invariant 3). The running TCB
+        // is parked: the wake that ends the wait puts it into the run queue once (invariant 2).
         unsafe { self.switch_to(next) };
         if deadline.is_some() {
             tcb.remove_flags(flags::HAS_DEADLINE);
         }
         // A timer that fires advances the sequence number.
-        let rang = !tcb.is_waiting(wait_seq);
-        if !rang {
+        let timed_out = !tcb.is_waiting(wait_seq);
+        if !timed_out {
             tcb.end_wait(wait_seq);
             if deadline.is_some() {
-                // SAFETY: entries of the heap name TCBs of this worker's table, which lives as long as the worker.
+                // SAFETY: `arm` is called with TCBs of `self.table` only, which lives as long as the worker.
                 self.timers.disarmed(|tcb, wait_seq| unsafe { !(*tcb).is_waiting(wait_seq) });
             }
         }
-        rang
+        timed_out
     }
 
+    /// Switches to `next`, and returns when the running context is entered again.
+    ///
     /// # Safety
     ///
-    /// `next` is suspended, and the running context is parked, or will be woken by whoever it switches to.
+    /// `next` is suspended. The running context is parked, is in the run queue, is the event loop, or is main in
+    /// `leave`, which the event loop enters when it returns.
     #[inline(always)]
     unsafe fn switch_to(&self, next: *const Context) {
         let me = self.current.replace(next);
-        // SAFETY: the caller's.
+        // SAFETY: the caller ensures that `next` is suspended; `current` is now `next`, and no other context saves into
+        // `me`.
         unsafe { switch(me, next) };
-        // A started task never moves to another thread, so this is still its worker.
+        // Invariant 1: a task that has started never moves to another thread.
         assert!(
             worker().is_some_and(|own| std::ptr::eq(own, self)),
-            "a task was resumed by a thread that is not its own"
+            "a task was resumed on a thread that is not the thread of its run: tasks must stay on one thread"
         );
     }
 
-    /// Whose turn is next when it is time to poll for events: the event loop's, which does so, unless it is in the run
-    /// queue. Not to be done by the task that waits or has ended: a wake would come before it has parked, and a stack that is
-    /// nobody's is no place.
+    /// Returns the context to enter when a poll is due: the event loop, which polls. If the event loop is in the run
+    /// queue already, returns the first entry instead.
+    ///
+    /// A task that parks or ends does not poll itself: a wake would put its context into the run queue before the
+    /// switch has saved it, and an ended task's stack is retired.
     #[cold]
     fn next_late(&self) -> *const Context {
         self.ticks.count_late();
         if self.event_loop_queued.get() {
             return self.next();
         }
-        // SAFETY: the event loop was set by `enter`, and is suspended: a task runs.
+        // SAFETY: `enter` set `event_loop` to a TCB of `self.table`, which lives as long as the worker.
         unsafe { (*self.event_loop.get()).context() }
     }
 
-    /// Whose turn is next: the first in the run queue, or the event loop.
+    /// Returns the context to enter: the first in the run queue, or the event loop if no task is ready.
     #[inline]
     fn next(&self) -> *const Context {
         if self.rng.get() != 0 {
             self.shuffle_next();
         }
-        // SAFETY: the event loop was set by `enter`.
+        // SAFETY: `enter` set `event_loop` to a TCB of `self.table`, which lives as long as the worker.
         self.run_queue.pop_front().unwrap_or_else(|| unsafe { (*self.event_loop.get()).context() })
     }
 
-    /// Makes a parked task ready. For any other task, the next wait returns at once.
+    /// Wakes a task: makes a parked task ready. For any other task, the next wait returns at once.
     #[inline]
     pub(crate) fn wake(&self, tcb: &Tcb) {
         if tcb.wake() == Woken::Ready {
-            // SAFETY: invariant 2: the task was parked, so it was not in the run queue.
+            // SAFETY: the task was parked, so it was not in the run queue, which has room for every TCB (invariant 2).
             unsafe { self.run_queue.push_back(tcb.context()) };
         }
     }
 
-    /// Makes a task's current public park return, or else its next one. Other waits are not affected.
+    /// Ends the task's current public park, or lets its next one return at once. Does not affect other waits.
     #[inline]
     pub(crate) fn unpark(&self, tcb: &Tcb) {
         if tcb.unpark() == Woken::Ready {
-            // SAFETY: as in `wake`.
+            // SAFETY: the task was parked, so it was not in the run queue, which has room for every TCB (invariant 2).
             unsafe { self.run_queue.push_back(tcb.context()) };
         }
     }
 
-    /// The running task has ended: which that is, counted.
+    /// Counts the end of the running task. Returns its place in the order of ends, from 1.
     #[inline]
     pub(crate) fn count_end(&self) -> u64 {
         let count = self.ended.get() + 1;
@@ -395,14 +422,15 @@ impl Worker {
         count
     }
 
-    /// Takes the running task's stack, which has ended but is still stood on, and gives back the one before it.
+    /// Retires the stack of the running task, which has ended but uses the stack until the switch. Frees the stack
+    /// retired before.
     #[inline]
     pub(crate) fn retire_stack(&self, stack: Option<Stack>) {
         drop(self.retired_stack.replace(stack));
     }
 
-    /// The running task has ended, and its stack was retired. Returns whom to enter next: the value for its entry to
-    /// return.
+    /// Ends the running task, whose stack has been retired. Returns the context to enter next, which the task's entry
+    /// must return.
     #[inline]
     pub(crate) fn end(&self) -> *const Context {
         self.live.set(self.live.get() - 1);
@@ -414,18 +442,19 @@ impl Worker {
         next
     }
 
-    /// Gives back the stack of the task that ended last. Not to be called on it.
+    /// Frees the stack of the task that ended last. Must not be called on that stack.
     #[inline]
     pub(crate) fn free_retired_stack(&self) {
         drop(self.retired_stack.take());
     }
 
-    /// Queues something for the event loop to run, behind everybody who is ready now.
-    pub(crate) fn queue(&self, job: Box<dyn FnOnce()>) {
+    /// Queues a job for the event loop, which runs it after all tasks that are ready now.
+    pub(crate) fn queue_job(&self, job: Box<dyn FnOnce()>) {
         self.jobs.borrow_mut().push_back(job);
-        // The event loop itself looks when it has run what it has.
+        // The event loop itself checks for new jobs after the current ones.
         if !self.is_event_loop(self.current()) && !self.event_loop_queued.replace(true) {
-            // SAFETY: the event loop is suspended and not in the run queue; there is room for every TCB.
+            // SAFETY: `event_loop_queued` was false, so the event loop is not in the run queue, which has room for
+            // every TCB (invariant 2). Its TCB is in `self.table`, which lives as long as the worker.
             unsafe { self.run_queue.push_back((*self.event_loop.get()).context()) };
         }
     }

@@ -1,7 +1,7 @@
 //! The phase and the flags of a task.
 #![forbid(unsafe_code)]
 
-/// The state of a task, as far as the scheduler needs it. `tools/cede-gdb.py` knows the order.
+/// The state of a task. `tools/cede-gdb.py` relies on the order of the variants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Phase {
@@ -13,7 +13,7 @@ pub(crate) enum Phase {
     Ready,
     /// Waits to be woken.
     Parked,
-    /// Returned or panicked. Its handle may not have fetched the result.
+    /// Returned or panicked. The result may still wait for the handle.
     Ended,
     /// Ended without having run, or was unwound.
     Cancelled,

@@ -1,18 +1,20 @@
-//! What is looked at now and then, between turns: timers, remote wakes from other threads, and whether the run is to end.
+//! Polling between turns: every EVENT_INTERVAL turns the worker checks timers, the remote wakes of other threads, and
+//! whether the grace period is over.
 
 use super::progress::Progress;
 use super::tcb::Tcb;
-use super::{Mode, TaskUnwound, Worker, flags, handshake};
+use super::{Mode, TaskUnwound, Worker, flags, handshake, rng};
 use crate::suspend_check;
 use std::panic::resume_unwind;
 use std::thread::panicking;
 use std::time::{Duration, Instant};
 
-/// How many turns pass between two looks at timers and remote wakes, at least and at most. Within that, a round.
+/// The lowest and the highest number of turns between two polls. In between, a poll comes once a round: after as many
+/// turns as there are entries in the run queue.
 const EVENT_INTERVAL: (usize, usize) = (64, 1024);
 
 impl Worker {
-    /// A task gives up its turn: counts it, and polls for events when it is time.
+    /// Counts a turn, and polls for events if a poll is due.
     #[inline(always)]
     #[track_caller]
     pub(super) fn poll_if_due(&self) {
@@ -29,8 +31,9 @@ impl Worker {
         self.poll_events();
     }
 
-    /// What time it was at most one poll ago: nanoseconds by the run's clock, plus one, for `waits_since`. A look at
-    /// the clock itself would cost more than the rest of a wait.
+    /// Returns the time of the first wait since the last poll, as the approximate current time for `waits_since`:
+    /// nanoseconds of the run's clock since `began`, plus one. Reading the clock in each wait would cost more than the
+    /// rest of the wait.
     #[inline]
     pub(super) fn coarse_now(&self) -> u64 {
         match self.coarse_now.get() {
@@ -42,22 +45,24 @@ impl Worker {
     #[cold]
     fn refresh_coarse_now(&self) -> u64 {
         let nanos = self.clock.now().saturating_duration_since(self.began).as_nanos();
-        // Of 584 years. A paused clock may be further on.
+        // A `u64` of nanoseconds holds 584 years. A paused clock may be further ahead.
         let coarse_now = u64::try_from(nanos).unwrap_or(u64::MAX).saturating_add(1);
         self.coarse_now.set(coarse_now);
         coarse_now
     }
 
-    /// Since when a parked task waits, by the run's clock: at most one poll too early.
+    /// Returns the time at which a parked task's wait began, by the run's clock: too early by at most the time between
+    /// two polls.
     pub(crate) fn waits_since(&self, tcb: &Tcb) -> Instant {
         self.began + Duration::from_nanos(tcb.parked_at().saturating_sub(1))
     }
 
-    /// What has to be done now and then: at least once a round, or every 64 turns where rounds are shorter.
+    /// Polls for events: reads remote wakes, fires timers, and checks whether the grace period is over.
     #[cold]
     #[inline(never)]
     #[track_caller]
     pub(super) fn poll_events(&self) {
+        // A callback and a `no_suspend` section make the next turn poll, so only this path has to refuse their waits.
         if self.in_job.get() {
             panic!("cannot wait or yield in a callback: spawn a task from it instead");
         }
@@ -74,51 +79,47 @@ impl Worker {
             (self.on_shutdown_overdue)(self);
         }
         if self.mode.get() == Mode::Unwinding {
-            // Every turn comes by here then: those that only yield are to be unwound too.
+            // Every turn polls in this mode, so that tasks that only yield are unwound, too.
             self.ticks.set(0);
             self.unwind_if_requested();
         }
         if self.rng.get() != 0 {
-            // Every turn comes by here then, so that every turn is permuted.
+            // Every turn polls in a run with a seed, so that every turn is shuffled.
             self.ticks.set(0);
             self.shuffle_next();
         }
     }
 
-    /// Permutes whose turn it is, from now on, and what a select chooses, in an order that depends on nothing but the seed.
+    /// Seeds the run: the order of turns and the choices of select become pseudo-random and depend on `seed` alone.
     pub(crate) fn seed_rng(&self, seed: u64) {
-        let state = spread(seed);
+        let state = rng::splitmix64(seed);
         self.rng.set(state);
-        // The same bits in another place, so that the turns and the selects do not draw in step.
+        // Rotated, so that turns and selects do not draw the same sequence.
         self.random.set(state.rotate_left(32));
         self.poll_soon();
     }
 
-    /// Makes a random one of those who are ready the first. Marsaglia's xorshift, "Xorshift RNGs" (2003), with his shifts
-    /// 13, 7 and 17.
+    /// Moves a random ready task to the front of the run queue.
     #[cold]
     pub(super) fn shuffle_next(&self) {
-        let mut x = self.rng.get();
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        self.rng.set(x);
+        let x = rng::xorshift64(&self.rng);
         self.run_queue.swap_to_front(x >> 16);
     }
 
-    /// What was counted: tasks spawned and live, turns, waits, wakes from other threads, deadlines, and who is ready.
+    /// Returns the counters for metrics: tasks spawned, tasks alive, turns, waits, remote wakes, armed timers, ready
+    /// tasks.
     pub(crate) fn counts(&self) -> [u64; 7] {
         let ready = self.run_queue.len() - usize::from(self.event_loop_queued.get());
         let (live, timers) = (self.live.get() as u64, self.timers.armed() as u64);
         [self.spawned.get(), live, self.ticks.total(), self.parks.get(), self.remote_wakes.get(), timers, ready as u64]
     }
 
-    /// Its progress, for other threads.
+    /// Returns the worker's progress, to be read by other threads.
     pub(crate) fn progress(&self) -> Progress<'_> {
         Progress { current: &self.current, ticks: &self.ticks, sleep: &self.sleep }
     }
 
-    /// Unwinds the running task if that is what is left to do with it.
+    /// Unwinds the running task if `flags::UNWIND_REQUESTED` is set: the forced unwind.
     #[inline]
     pub(crate) fn unwind_if_requested(&self) {
         let tcb = self.current();
@@ -134,17 +135,18 @@ impl Worker {
         self.ticks.set(0);
     }
 
-    /// Makes every wait and yield panic while the event loop runs a callback.
+    /// Makes every wait and yield panic while the event loop runs a job.
     pub(super) fn set_in_job(&self, on: bool) {
         self.in_job.set(on);
         self.poll_soon();
     }
 
-    /// Whether the code that asks is a callback.
+    /// Returns whether the calling code is part of a job, such as a callback.
     pub(crate) fn is_in_job(&self) -> bool {
         self.in_job.get()
     }
 
+    /// Wakes the tasks that other threads have woken, and releases the jobs that they have released.
     fn read_remote_wakes(&self) {
         if !self.remote.has_pending() {
             return;
@@ -154,8 +156,10 @@ impl Worker {
         self.remote_wakes.set(self.remote_wakes.get() + wakes.len() as u64);
         for wake in wakes {
             let (unparks, address) = wake.target();
-            // SAFETY: the address came from a TCB of this table, and TCBs stay in place as long as the worker.
+            // SAFETY: the queue takes only wakes for this run, whose wake handles hold addresses of TCBs of
+            // `self.table`. The table lives as long as the worker and never moves a TCB.
             let tcb = unsafe { &*(address as *const Tcb) };
+            // The TCB may belong to a later task: then the wake is stale.
             if tcb.id() == wake.task_id {
                 if unparks { self.unpark(tcb) } else { self.wake(tcb) }
             }
@@ -163,15 +167,16 @@ impl Worker {
         jobs.into_iter().for_each(|order| self.release_job(order));
     }
 
-    /// Wakes everybody whose deadline has come, in the order of the deadlines.
+    /// Wakes the tasks whose deadlines have passed, in the order of the deadlines.
     fn fire_timers(&self) {
         if self.timers.is_empty() {
             return;
         }
         let now = self.clock.now();
         while let Some((tcb, wait_seq)) = self.timers.due(now) {
-            // SAFETY: entries of the heap name TCBs of this table.
+            // SAFETY: `arm` is called with TCBs of `self.table` only, which lives as long as the worker.
             let tcb = unsafe { &*tcb };
+            // A task that was woken before its deadline, but has not run yet, is no longer parked.
             if tcb.is_waiting(wait_seq) && tcb.is_parked() {
                 tcb.end_wait(wait_seq);
                 self.wake(tcb);
@@ -179,16 +184,5 @@ impl Worker {
                 self.timers.was_stale();
             }
         }
-    }
-}
-
-/// Spreads a seed over all bits; no two seeds give the same. The finalizer of splitmix64 (Steele, Lea and Flood, "Fast
-/// splittable pseudorandom number generators", 2014), except that it never returns 0, where a xorshift would stay.
-pub(crate) fn spread(seed: u64) -> u64 {
-    let x = (seed ^ seed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    match x ^ x >> 31 {
-        0 => 0x9e37_79b9_7f4a_7c15,
-        spread => spread,
     }
 }

@@ -1,13 +1,13 @@
-//! What another thread may see of a worker while it works: whether it gets on, and with whom.
+//! The progress of a worker, as the watchdog's thread reads it: the number of turns, and the running context.
 //!
-//! The worker writes with plain stores, as to a `Cell`: relaxed atomics are the same machine code. It counts whenever a
-//! task gives up its turn, before the switch, so two looks that see the same [`Moment`] saw one and the same turn.
+//! The worker stores with relaxed atomics, which compile to the same machine code as stores to a `Cell`. The worker
+//! counts a turn at its end, before the switch, so two reads that return the same [`Moment`] have seen the same turn.
 #![forbid(unsafe_code)]
 
 use crate::arch::Context;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-/// The context that runs. Only its own thread may follow the pointer.
+/// The running context. Only the worker's own thread may dereference the pointer.
 pub(crate) struct Current(AtomicPtr<Context>);
 
 impl Current {
@@ -33,13 +33,14 @@ impl Current {
     }
 }
 
-/// Counts how often tasks give up their turns, down to the next poll and in all.
+/// A counter of turns: down to the next poll, and in all.
 #[repr(C)]
 pub(crate) struct Ticks {
+    /// The number of turns left until the next poll.
     left: AtomicU32,
-    /// What `left` was when it was last set.
+    /// The value that `left` was last set to.
     granted: AtomicU32,
-    /// All that were counted before that.
+    /// The number of turns counted before `left` was last set.
     before: AtomicU64,
 }
 
@@ -48,7 +49,7 @@ impl Ticks {
         Ticks { left: AtomicU32::new(0), granted: AtomicU32::new(0), before: AtomicU64::new(0) }
     }
 
-    /// Counts one. False when it is time to poll for events: then `count_late` counts it.
+    /// Counts a turn. Returns false, without counting, if a poll is due: then the caller calls `count_late`.
     #[inline(always)]
     pub(crate) fn count(&self) -> bool {
         let left = self.left.load(Relaxed);
@@ -59,28 +60,29 @@ impl Ticks {
         true
     }
 
-    /// Counts one for which no tick was left.
+    /// Counts a turn that `count` did not count.
     pub(crate) fn count_late(&self) {
         self.before.store(self.before.load(Relaxed) + 1, Relaxed);
     }
 
-    /// How many may come before the next poll.
+    /// Sets the number of turns before the next poll.
     pub(crate) fn set(&self, ticks: u32) {
         self.before.store(self.total(), Relaxed);
         self.granted.store(ticks, Relaxed);
         self.left.store(ticks, Relaxed);
     }
 
-    /// How many were counted. Exact on the worker's own thread.
+    /// Returns the number of turns counted. Exact only on the worker's own thread.
     pub(crate) fn total(&self) -> u64 {
         self.before.load(Relaxed) + u64::from(self.granted.load(Relaxed).wrapping_sub(self.left.load(Relaxed)))
     }
 }
 
-/// When the worker sleeps, because nobody is ready.
+/// The sleep of a worker that has no ready task.
 pub(crate) struct Sleep {
+    /// The worker sleeps.
     now: AtomicBool,
-    /// How often it has slept.
+    /// The number of sleeps that have ended.
     count: AtomicU32,
 }
 
@@ -99,7 +101,7 @@ impl Sleep {
     }
 }
 
-/// A worker's progress, for other threads to look at.
+/// The progress of a worker, readable by other threads.
 #[derive(Clone, Copy)]
 pub(crate) struct Progress<'a> {
     pub(super) current: &'a Current,
@@ -107,7 +109,8 @@ pub(crate) struct Progress<'a> {
     pub(super) sleep: &'a Sleep,
 }
 
-/// One turn, or one look at it. The current context is a number here: it may be somebody else's by now.
+/// A snapshot of a worker's progress, which identifies a turn. `current` is an address that must not be dereferenced:
+/// the context may belong to another task by the time of use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Moment {
     current: usize,
@@ -118,7 +121,7 @@ pub(crate) struct Moment {
 }
 
 impl Progress<'_> {
-    /// Where the worker is now. Parts of it may be from before and after a step; then no second look sees the same.
+    /// Takes a snapshot. If the worker makes a step during the call, the snapshot is a mix, and no later one equals it.
     pub(crate) fn look(&self) -> Moment {
         Moment {
             current: self.current.get() as usize,
@@ -131,7 +134,7 @@ impl Progress<'_> {
 }
 
 impl Moment {
-    /// Whether the worker slept, which is no turn.
+    /// Returns whether the worker slept, which is not a turn.
     pub(crate) fn is_asleep(&self) -> bool {
         self.asleep
     }
@@ -141,8 +144,9 @@ impl Moment {
 mod tests {
     use super::*;
 
+    /// `set` discards the turns left, and `total` stays exact.
     #[test]
-    fn every_tick_is_counted_however_often_the_rest_is_thrown_away() {
+    fn ticks_set_before_zero_all_are_counted() {
         let ticks = Ticks::new();
         let mut all = 0;
         for round in 0..100 {

@@ -1,41 +1,46 @@
-//! The run queue: who is to run, in the order in which they became ready.
+//! The run queue: a FIFO ring buffer of the contexts that are ready, in the order in which they became ready.
 //!
-//! An array, not a list through the TCBs: the next tasks' addresses are known ahead of time, so the CPU can fetch
-//! them while it runs this one (in shuffled order at a million tasks a list takes 2.6 times as long). It has room for every
-//! task there is, so a turn never has to look whether it must grow.
+//! The run queue is an array and not an intrusive list through the TCBs: the addresses of the next contexts are known
+//! ahead of time, so the CPU can prefetch them while it runs the current one (in shuffled order at a million tasks, a
+//! list takes 2.6 times as long). The array has room for every TCB of the table, so a turn never checks whether the
+//! array must grow.
 
 use crate::arch::{Context, clock, prefetch};
 use std::cell::{Cell, UnsafeCell};
 
-/// From how many ready tasks on it is tried whether fetching ahead pays.
+/// The number of ready tasks from which the run queue tries whether prefetching pays.
 const FETCH_FROM: usize = 4096;
-/// How many turns ahead a context is fetched, and the stack that it names.
+/// The number of turns by which a context is prefetched.
 const FETCH_CONTEXT: usize = 24;
+/// The number of turns by which the stack of a context is prefetched.
 const FETCH_STACK: usize = 16;
-/// After how many looks it is tried anew.
+/// The number of calls of `consider_fetching` after which it starts a new trial.
 const FETCH_TRIAL: u32 = 64;
 
+/// A FIFO ring buffer of contexts. Its length is a power of two.
 pub(crate) struct RunQueue {
     slots: Cell<*mut *const Context>,
+    /// The length of the array, less one.
     mask: Cell<usize>,
-    /// Counts of all that was ever taken and put; the places in the array are these, wrapped.
+    /// The indices of the first entry and of the slot behind the last entry, before `mask` wraps them to the array.
     head: Cell<usize>,
     tail: Cell<usize>,
-    /// Owns the array.
+    /// The owner of the array that `slots` points to.
     memory: UnsafeCell<Vec<*const Context>>,
-    /// Whether the next tasks are fetched ahead.
+    /// Prefetching is on.
     fetch: Cell<bool>,
     trial: Cell<Trial>,
 }
 
-/// A comparison of turns with and without fetching ahead.
+/// A comparison of turns with and without prefetching.
 #[derive(Clone, Copy)]
 struct Trial {
-    /// Looks since it began. In the first stretch nothing is fetched, in the second everything; then the better holds.
+    /// The number of the next call of `consider_fetching` in this trial. Call 0 turns prefetching off, call 1 turns it
+    /// on, and call 2 keeps the faster mode until the next trial.
     look: u32,
-    /// The clock at the last look.
+    /// The clock at the last call.
     clock: u64,
-    /// What the first stretch took.
+    /// The duration of the interval without prefetching.
     without: u64,
 }
 
@@ -54,18 +59,19 @@ impl RunQueue {
         queue
     }
 
+    /// Returns the number of entries.
     #[inline(always)]
     pub(crate) fn len(&self) -> usize {
         self.tail.get().wrapping_sub(self.head.get())
     }
 
-    /// How many entries there is room for.
+    /// Returns the number of entries that the run queue can hold.
     #[inline(always)]
     pub(crate) fn capacity(&self) -> usize {
         self.mask.get() + 1
     }
 
-    /// Makes room for `count` entries.
+    /// Grows the array to hold at least `count` entries.
     pub(crate) fn reserve(&self, count: usize) {
         let size = count.next_power_of_two();
         if size <= self.mask.get() + 1 && !self.slots.get().is_null() {
@@ -78,29 +84,33 @@ impl RunQueue {
         self.head.set(0);
         self.tail.set(memory.len());
         memory.resize(size, std::ptr::null());
-        // SAFETY: nobody holds a reference into the old array: entries are copied out.
+        // SAFETY: no other reference to `memory` exists: the methods read and write entries by value, through `slots`.
         let owner = unsafe { &mut *self.memory.get() };
         *owner = memory;
         self.slots.set(owner.as_mut_ptr());
         self.mask.set(size - 1);
     }
 
+    /// Appends an entry.
+    ///
     /// # Safety
     ///
-    /// There is room: fewer entries than were reserved.
+    /// The run queue holds fewer than `capacity` entries.
     #[inline(always)]
     pub(crate) unsafe fn push_back(&self, context: *const Context) {
         debug_assert!(self.len() <= self.mask.get(), "the run queue has room for every task");
         let tail = self.tail.get();
-        // SAFETY: the index is wrapped to the array's size.
+        // SAFETY: `mask` wraps the index to the array, and the caller ensures that its slot is free.
         unsafe { self.slots.get().add(tail & self.mask.get()).write(context) };
         self.tail.set(tail.wrapping_add(1));
     }
 
-    /// Fetches what the next turns will touch: the context of the one after several more, and the stack of a nearer one.
+    /// Prefetches memory of coming turns: the context `FETCH_CONTEXT` turns ahead, and the stack of the nearer one
+    /// `FETCH_STACK` turns ahead.
     ///
-    /// Two stages, because the second needs what the first has fetched. It pays only where there are so many tasks that they
-    /// do not fit the cache, and where they touch their stacks: see `consider_fetching`.
+    /// The prefetch has two stages, because the address of the stack is in the context, which the first stage has
+    /// prefetched. Prefetching pays only if the tasks are too many for the cache and touch their stacks: see
+    /// `consider_fetching`.
     #[inline(always)]
     pub(crate) fn fetch_ahead(&self) {
         if !self.fetch.get() || self.len() <= FETCH_CONTEXT {
@@ -108,17 +118,20 @@ impl RunQueue {
         }
         let at = |ahead: usize| {
             let index = self.head.get().wrapping_add(ahead) & self.mask.get();
-            // SAFETY: the index is wrapped, and from head on there are more than `ahead` entries.
+            // SAFETY: `mask` wraps the index to the array, and there are more than `ahead` entries from `head` on.
             unsafe { self.slots.get().add(index).read() }
         };
         prefetch(at(FETCH_CONTEXT) as usize);
-        // SAFETY: whoever is in the run queue is suspended, and its context is in a table that stands.
+        // SAFETY: contexts in the run queue are in the worker's table, which lives as long as the worker, and are
+        // suspended (invariants 2 and 3), so no code writes to them.
         prefetch(unsafe { (*at(FETCH_STACK)).stack_pointer() });
     }
 
-    /// Called at regular numbers of turns: tries whether fetching ahead makes these tasks faster, and holds to the answer for
-    /// a while. A million tasks that touch a line of their stacks take 31 ns a turn with it and 43 without; the same million
-    /// with nothing on their stacks 33 and 3.4. Nothing but the clock can tell one from the other.
+    /// Tries whether prefetching makes the turns of these tasks faster, and keeps the answer for `FETCH_TRIAL` calls.
+    /// Called at every poll.
+    ///
+    /// A million tasks that touch a line of their stacks take 31 ns a turn with prefetching and 43 ns without. The same
+    /// million with nothing on their stacks take 33 ns and 3.4 ns. Only measuring tells the two cases apart.
     pub(crate) fn consider_fetching(&self) {
         if self.len() < FETCH_FROM {
             self.fetch.set(false);
@@ -145,41 +158,42 @@ impl RunQueue {
         });
     }
 
-    /// Puts an entry before all others.
+    /// Adds an entry at the front.
     ///
     /// # Safety
     ///
-    /// As `push_back`.
+    /// The run queue holds fewer than `capacity` entries.
     pub(crate) unsafe fn push_front(&self, context: *const Context) {
         debug_assert!(self.len() <= self.mask.get(), "the run queue has room for every task");
         let head = self.head.get().wrapping_sub(1);
-        // SAFETY: the index is wrapped to the array's size.
+        // SAFETY: `mask` wraps the index to the array, and the caller ensures that its slot is free.
         unsafe { self.slots.get().add(head & self.mask.get()).write(context) };
         self.head.set(head);
     }
 
-    /// Takes the entry that was put last.
+    /// Removes and returns the last entry.
     pub(crate) fn pop_back(&self) -> Option<*const Context> {
         if self.len() == 0 {
             return None;
         }
         let tail = self.tail.get().wrapping_sub(1);
         self.tail.set(tail);
-        // SAFETY: the index is wrapped, and entries from head to tail were written.
+        // SAFETY: `mask` wraps the index to the array, and the entries from `head` to `tail` were written.
         Some(unsafe { self.slots.get().add(tail & self.mask.get()).read() })
     }
 
-    /// Makes the entry `ahead` of the first one, wrapped around, the first.
+    /// Swaps the first entry with the one at index `ahead`, modulo the number of entries.
     pub(crate) fn swap_to_front(&self, ahead: u64) {
         if self.len() < 2 {
             return;
         }
         let (head, mask) = (self.head.get(), self.mask.get());
         let other = head.wrapping_add((ahead % self.len() as u64) as usize);
-        // SAFETY: both indices are wrapped, and entries from head to tail were written.
+        // SAFETY: `mask` wraps both indices to the array, and the entries from `head` to `tail` were written.
         unsafe { std::ptr::swap(self.slots.get().add(head & mask), self.slots.get().add(other & mask)) };
     }
 
+    /// Removes and returns the first entry.
     #[inline(always)]
     pub(crate) fn pop_front(&self) -> Option<*const Context> {
         let head = self.head.get();
@@ -187,7 +201,7 @@ impl RunQueue {
             return None;
         }
         self.head.set(head.wrapping_add(1));
-        // SAFETY: the index is wrapped to the array's size, and entries from head to tail were written.
+        // SAFETY: `mask` wraps the index to the array, and the entries from `head` to `tail` were written.
         Some(unsafe { self.slots.get().add(head & self.mask.get()).read() })
     }
 }

@@ -4,7 +4,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// The identity of a task: its number and its name. It can be kept, compared and sent to other threads, and keeps no task alive.
+/// The identity of a task: its number and its name. A `Task` can be stored, compared and sent to other threads, and
+/// does not keep the task alive.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Task {
     pub(crate) id: u64,
@@ -17,7 +18,7 @@ impl Task {
         self.id
     }
 
-    /// Returns the name that the task's builder gave; "main" for main.
+    /// Returns the name that the task's builder set, if any; "main" for main.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }

@@ -1,7 +1,7 @@
 //! The task control block (TCB): the state of one task, and every change of that state.
 //!
-//! `tcb_table` allocates TCBs, and `tcb_ext` is their cold part. To add a field: declare it in [`Tcb`], reset it in [`Tcb::free`], and change
-//! it by a method.
+//! `tcb_table` allocates TCBs, `tcb_ext` is their cold part, and `tcb_links` holds their reference count and their
+//! links to other tasks. To add a field, declare it in [`Tcb`], reset it in [`Tcb::free`], and change it by a method.
 
 use super::holder::Holder;
 use super::phase::{Phase, flags};
@@ -20,8 +20,8 @@ use std::time::Instant;
 /// The largest result, in machine words, that is stored in the TCB itself instead of a box.
 pub(crate) const RESULT_WORDS: usize = 4;
 
-/// The specification of a wait: its reason, and which events end it. To add a wait reason, give a new `reason` text here; to add
-/// a kind of event, add a field and check it in `wait`.
+/// The specification of a wait: its reason, and the events that end it. A new kind of wait needs only a new `reason`
+/// text. A new kind of event needs a field here and a check in `wait`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WaitSpec {
     /// The reason in words, for reports.
@@ -61,16 +61,16 @@ impl WaitSpec {
     };
 }
 
-/// What a wake changed.
+/// The effect of a wake on a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Woken {
     /// The task was parked and is ready now: the caller puts it into the run queue.
     Ready,
-    /// The task was not parked. Its next wait returns at once, or it has ended.
+    /// The task was not parked. If it has not ended, its next wait returns at once.
     Noted,
 }
 
-/// The state of one task beside its context: a task control block. Only the thread of its worker touches it.
+/// A task control block: the state of one task beside its context. Only the worker's thread accesses it.
 ///
 /// Each change of state is a method, below or in `tcb_links`, so that its rule is written once.
 pub(crate) struct Tcb {
@@ -81,19 +81,20 @@ pub(crate) struct Tcb {
     pub(super) phase: Cell<Phase>,
     /// The bits of `flags`.
     flags: Cell<u8>,
-    /// A wake came while the task was not parked: its next wait returns at once.
+    /// A wake arrived while the task was not parked: its next wait returns at once, so the wakeup is not lost.
     wake_token: Cell<bool>,
-    /// An `Unparker` was used outside of a public park: the next public park returns at once. Other waits do not consume it.
+    /// An `Unparker` was used outside of a public park: the next public park returns at once. Other waits do not
+    /// consume it.
     permit: Cell<bool>,
     /// Reference count: one for the task until it ends, one for its handle, one for each pending callback.
     pub(super) ref_count: Cell<u32>,
     /// Drops the result. Set while there is a result.
     pub(super) drop_result: Cell<Option<unsafe fn(&Tcb)>>,
-    /// A callback runs and may hold a reference to the result, so the result must not be taken.
+    /// A callback runs and may hold a reference to the result, so `join` must not take the result.
     pub(super) result_borrowed: Cell<bool>,
     /// The sequence number of the task's waits. A timer compares it to tell whether its wait is over.
     wait_seq: Cell<u32>,
-    /// The current wait. Valid while the task is parked, is woken and has not run since, or is in a wait queue.
+    /// The current wait. Valid while the task is parked, has been woken and has not run since, or is in a wait queue.
     pub(super) wait: Cell<WaitSpec>,
     /// The deadline of the current wait. Valid while `flags::HAS_DEADLINE` is set.
     deadline: Cell<Option<Instant>>,
@@ -101,7 +102,7 @@ pub(crate) struct Tcb {
     parked_at: Cell<u64>,
     /// The task that waits in `join` for this one, or null.
     pub(super) joiner: Cell<*const Tcb>,
-    /// The group that waits for this task and others.
+    /// The group that waits for several tasks, this one among them.
     pub(super) end_listener: Cell<Option<Rc<dyn EndListener>>>,
     /// The scope that this task must not outlive.
     pub(super) scope_link: Cell<Option<Rc<dyn ScopeLink>>>,
@@ -121,6 +122,7 @@ pub(crate) struct Tcb {
 }
 
 impl Tcb {
+    /// Creates a free TCB.
     pub(super) fn new(context: *const Context) -> Tcb {
         Tcb {
             context: Cell::new(context),
@@ -164,7 +166,7 @@ impl Tcb {
         self.phase.get()
     }
 
-    /// Whether the task has ended, in any way: it returned, panicked, was unwound, or was cancelled before its first turn.
+    /// Returns whether the task has ended: it returned, panicked, was unwound, or was cancelled before its first turn.
     #[inline(always)]
     pub(crate) fn is_finished(&self) -> bool {
         matches!(self.phase.get(), Phase::Ended | Phase::Cancelled)
@@ -179,13 +181,15 @@ impl Tcb {
         self.name.borrow().clone()
     }
 
-    /// The name, without the check that it is not borrowed, which a signal handler must not rely on.
+    /// Returns the name without the borrow check of `RefCell`, because a signal handler may have interrupted a borrow.
     ///
     /// # Safety
     ///
-    /// The caller runs on the worker's thread, and no code changes the name while the reference lives.
+    /// The caller runs on the worker's thread, has not interrupted a change of the name, and drops the reference before
+    /// the name changes.
     pub(crate) unsafe fn name_unchecked(&self) -> Option<&str> {
-        // SAFETY: the name changes only on this thread, and the caller ensures that it does not change now.
+        // SAFETY: the name changes only on this thread. The caller ensures that it does not change while the reference
+        // is used.
         unsafe { &*self.name.as_ptr() }.as_deref()
     }
 
@@ -193,7 +197,7 @@ impl Tcb {
         *self.name.borrow_mut() = Some(name);
     }
 
-    /// The bits of [`flags`].
+    /// Returns the bits of [`flags`].
     #[inline(always)]
     pub(crate) fn flags(&self) -> u8 {
         self.flags.get()
@@ -233,18 +237,18 @@ impl Tcb {
         self.end_wait(self.wait_seq.get());
     }
 
-    /// Makes the TCB that of main or of the event loop, which run already or have no closure to drop.
+    /// Makes the TCB that of main, which runs already, or of the event loop, which has no closure to drop.
     pub(super) fn adopt(&self, name: Option<&str>) {
         self.phase.set(Phase::Ready);
         *self.name.borrow_mut() = name.map(Arc::from);
     }
 
-    /// The reverse of [`adopt`](Self::adopt), before the TCB is given back to its table.
+    /// Drops what [`adopt`](Self::adopt) and the run have stored in the TCB, before the TCB is returned to its table.
     pub(super) fn disown(&self) {
         drop((self.stack.take(), self.name.take(), self.ext.take()));
     }
 
-    /// Spawned: a stack, two references (the task's and its handle's), and no turn yet.
+    /// Marks the task as spawned: it has a stack, two references (its own and its handle's), and has not had a turn.
     #[inline(always)]
     pub(super) fn start(&self, stack: Stack) {
         self.ref_count.set(2);
@@ -252,21 +256,21 @@ impl Tcb {
         self.phase.set(Phase::Fresh);
     }
 
-    /// The task runs its own code from here on.
+    /// Marks the start of the task's own code.
     #[inline(always)]
     pub(crate) fn begin(&self) {
         self.phase.set(Phase::Ready);
     }
 
-    /// The task has its result. `end_order` counts the ends of the run.
+    /// Marks the task as ended, with its result stored. `end_order` is its place in the order of ends of the run.
     #[inline(always)]
     pub(crate) fn finish(&self, phase: Phase, end_order: u64) {
         self.phase.set(phase);
         self.end_order.set(end_order);
     }
 
-    /// The destructors of the task's result run on its stack: until they are done the task may wait, be woken, be unwound and be
-    /// abandoned as before its end.
+    /// Makes the ended task ready again while the destructors of its result run on its stack. Until they have returned,
+    /// the task can wait, be woken, be unwound and be abandoned, as before its end.
     #[inline(always)]
     pub(crate) fn resume_for_destructors(&self) {
         self.phase.set(Phase::Ready);
@@ -276,36 +280,39 @@ impl Tcb {
         self.end_order.get()
     }
 
-    /// Takes the stack of a task that has ended, to be freed after the switch away from it.
+    /// Takes the stack of an ended task, which must not be freed before the switch away from it (invariant 4).
     #[inline(always)]
     pub(crate) fn take_stack(&self) -> Option<Stack> {
         self.stack.take()
     }
 
-    /// Gives the task up: it is never entered again, and its stack is leaked, since frames on it may be borrowed from.
+    /// Abandons the task: the worker never enters it again. Its stack is leaked, because other code may borrow from its
+    /// frames.
     pub(crate) fn abandon(&self) {
         self.add_flags(flags::ABANDONED);
         std::mem::forget(self.stack.take());
     }
 
-    /// The current wait. Valid while the task is parked, is woken and has not run since, or is in a wait queue.
+    /// Returns the current wait. Valid while the task is parked, has been woken and has not run since, or is in a wait
+    /// queue.
     #[inline(always)]
     pub(crate) fn wait(&self) -> WaitSpec {
         self.wait.get()
     }
 
-    /// Records a wait that is over before the task parked, so that a granter of the same turn sees which limits it obeys.
+    /// Records a wait that was over before the task parked. A task that grants something before this task runs again
+    /// sees which limits the wait obeys.
     pub(crate) fn set_wait(&self, wait: WaitSpec) {
         self.wait.set(wait);
     }
 
-    /// Takes a wake that came before the wait `wait`, if there is one: then the task must not park.
+    /// Consumes a wake that arrived before the wait `wait`. Returns true if there was one: then the task must not park.
     #[inline(always)]
     pub(super) fn take_early_wake(&self, wait: WaitSpec) -> bool {
         self.wake_token.replace(false) || wait.public && self.permit.replace(false)
     }
 
-    /// Whether the next public park returns at once.
+    /// Returns whether the next public park returns at once.
     pub(crate) fn has_permit(&self) -> bool {
         self.permit.get()
     }
@@ -325,7 +332,8 @@ impl Tcb {
         wait_seq
     }
 
-    /// Whether the wait with this sequence number is still the current one. A timer that fires advances the number.
+    /// Returns whether the wait with this sequence number is still the current one. A timer that fires advances the
+    /// number.
     #[inline(always)]
     pub(super) fn is_waiting(&self, wait_seq: u32) -> bool {
         self.wait_seq.get() == wait_seq
@@ -337,17 +345,18 @@ impl Tcb {
         self.wait_seq.set(wait_seq.wrapping_add(1));
     }
 
-    /// The time at which the current wait began: see `Worker::waits_since`.
+    /// Returns the time at which the current wait began: see `Worker::waits_since`.
     pub(super) fn parked_at(&self) -> u64 {
         self.parked_at.get()
     }
 
-    /// The deadline that the task is parked with.
+    /// Returns the deadline that the task is parked with.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.deadline.get().filter(|_| self.has_flags(flags::HAS_DEADLINE))
     }
 
-    /// A wake by the library: makes a parked task ready. For a task that is not parked, the next wait returns at once.
+    /// Wakes the task for the library: makes a parked task ready. For a task that is not parked, the next wait returns
+    /// at once, and that may be a spurious wakeup.
     #[inline(always)]
     pub(super) fn wake(&self) -> Woken {
         match self.phase.get() {
@@ -361,7 +370,7 @@ impl Tcb {
         Woken::Noted
     }
 
-    /// A wake by an `Unparker`: ends a public park, the current one or the next, and no other wait.
+    /// Wakes the task for an `Unparker`: ends its current public park or its next one, and no other wait.
     #[inline(always)]
     pub(super) fn unpark(&self) -> Woken {
         match self.phase.get() {
@@ -372,24 +381,25 @@ impl Tcb {
         Woken::Noted
     }
 
-    /// Lends the cold part, which is allocated on first use. `f` must not run code of users: the part is borrowed meanwhile.
+    /// Calls `f` with the cold part, which is allocated on first use. `f` must not run user code, because the part is
+    /// borrowed.
     pub(crate) fn ext<R>(&self, f: impl FnOnce(&mut TcbExt) -> R) -> R {
         f(self.ext.borrow_mut().get_or_insert_default())
     }
 
-    /// Lends the cold part if it was ever allocated.
+    /// Calls `f` with the cold part if it has been allocated.
     #[inline(always)]
     pub(crate) fn ext_if_any<R>(&self, f: impl FnOnce(&mut TcbExt) -> R) -> Option<R> {
         self.ext.borrow_mut().as_deref_mut().map(f)
     }
 
-    /// Whether an `Unparker` of the task exists.
+    /// Returns whether an `Unparker` of the task exists.
     pub(crate) fn can_be_unparked(&self) -> bool {
         let count = |ext: &mut TcbExt| ext.unparker.as_ref().map_or(0, Arc::strong_count);
         self.ext_if_any(count).is_some_and(|count| count > 1)
     }
 
-    /// Takes the cold part, to be dropped outside of any borrow.
+    /// Takes the cold part, so that the caller drops it outside of any borrow.
     #[inline(always)]
     pub(crate) fn take_ext(&self) -> Option<Box<TcbExt>> {
         self.ext.take()
@@ -397,6 +407,7 @@ impl Tcb {
 }
 
 impl Task {
+    /// Returns the identity of the task that owns the TCB.
     pub(crate) fn of(tcb: &Tcb) -> Task {
         Task { id: tcb.id(), name: tcb.name() }
     }
@@ -404,13 +415,13 @@ impl Task {
 
 /// The waiter for the ends of several tasks.
 pub(crate) trait EndListener {
-    /// Called on the stack of a task that has ended, with the task's index in the group or scope. Returns the task to wake, or
-    /// null. Neither waits nor panics.
+    /// Records the end of a task, given its index in the group or scope. Called on the stack of that task. Returns the
+    /// task to wake, or null. Must not wait or panic.
     fn ended(&self, index: u32, panicked: bool) -> *const Tcb;
 }
 
 /// A scope, as its child tasks see it.
 pub(crate) trait ScopeLink: EndListener {
-    /// Takes the panic of a child that has no handle any more.
+    /// Takes over the panic of a child task that has no handle left.
     fn failed(&self, tcb: &Tcb, payload: Box<dyn Any + Send>);
 }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The state that few tasks have.
+/// The cold part of a TCB: the state that few tasks have.
 #[derive(Default)]
 pub(crate) struct TcbExt {
     /// The callbacks of `on_done`, in the order in which they were added, so with ascending numbers.
@@ -19,9 +19,9 @@ pub(crate) struct TcbExt {
     pub(crate) last_callback: u64,
     /// The task-local values, by the address of their key.
     pub(crate) locals: Locals,
-    /// Shared with the task's `Unparker`s: a count above 1 means that one exists.
+    /// The identity shared with the task's `Unparker`s. A reference count above 1 means that an `Unparker` exists.
     pub(crate) unparker: Option<Arc<Task>>,
-    /// The reason given with the first cancel that had one.
+    /// The reason of the first cancel that was given one.
     pub(crate) cancel_reason: Option<Cow<'static, str>>,
     /// The limits open around the task's waits, the innermost last.
     pub(crate) limits: Vec<Limit>,
@@ -29,27 +29,27 @@ pub(crate) struct TcbExt {
     pub(crate) last_limit: u64,
 }
 
-/// A callback of `on_done`. It knows its task.
+/// A callback of `on_done`. The closure knows its task.
 pub(crate) type Callback = Box<dyn FnOnce()>;
 
 /// The task-local values, by the address of their key.
 pub(crate) type Locals = Vec<(usize, Rc<dyn Any>)>;
 
-/// An open limit.
+/// An open limit: a shield, deadline or scope around the waits of a task.
 pub(crate) struct Limit {
-    /// Names the limit, so that it can be closed.
+    /// The number by which the limit is closed.
     pub(crate) number: u64,
     pub(crate) kind: LimitKind,
 }
 
-/// What limits a wait.
+/// The kind of a limit.
 #[derive(Clone)]
 pub(crate) enum LimitKind {
-    /// Limits outside of it, and cancels of the task, do not end the wait.
+    /// Outer limits and cancels of the task do not end the wait.
     Shield,
     /// The wait ends at the deadline.
     Deadline(Rc<DeadlineMark>),
-    /// The wait ends when the flag is set: the scope was cancelled.
+    /// The wait ends when this flag is set, which cancels the scope.
     Scope(Rc<Cell<bool>>),
 }
 

@@ -1,4 +1,4 @@
-//! The links of a TCB to other tasks (joiner, group, scope), its reference count, and the place of its result.
+//! The links of a TCB to other tasks (joiner, group, scope), its reference count, and the storage of its result.
 
 use super::tcb::{EndListener, RESULT_WORDS, ScopeLink, Tcb};
 use std::mem::MaybeUninit;
@@ -6,20 +6,20 @@ use std::ptr::null;
 use std::rc::Rc;
 
 impl Tcb {
-    /// The task that this one joins, while it is parked for that.
+    /// Returns the task that this task joins, while it is parked for that.
     pub(crate) fn awaited_task(&self) -> Option<&Tcb> {
-        // SAFETY: the parked task borrows the handle of the task that it joins, which keeps that TCB allocated, until its wait ends.
+        // SAFETY: a parked task borrows the handle of the task that it joins until its wait ends. The handle keeps that TCB allocated.
         if self.is_parked() { unsafe { self.wait().on_task.as_ref() } } else { None }
     }
 
-    /// The number of the task of `run` that holds the lock that this task is parked for.
+    /// Returns the number of the task of `run` that holds the lock that this task is parked for.
     pub(crate) fn awaited_holder(&self, run: u64) -> Option<u64> {
-        // SAFETY: the parked task borrows the lock, of which the holder record is a part, until its wait ends.
+        // SAFETY: a parked task borrows the lock that it waits for until its wait ends. The holder record is a part of the lock.
         let holder = if self.is_parked() { unsafe { self.wait().holder.as_ref() } } else { None };
         holder?.task_of(run)
     }
 
-    /// Sets the task that this one's end wakes.
+    /// Sets the task to wake when this task ends.
     pub(crate) fn set_joiner(&self, joiner: *const Tcb) {
         self.joiner.set(joiner);
     }
@@ -29,14 +29,14 @@ impl Tcb {
         self.joiner.replace(null())
     }
 
-    /// Takes `joiner` back, if it is still the one.
+    /// Removes the joiner, if it is still `joiner`.
     pub(crate) fn remove_joiner(&self, joiner: &Tcb) {
         if std::ptr::eq(self.joiner.get(), joiner) {
             self.joiner.set(null());
         }
     }
 
-    /// Has the end of the task reported to a group, in which the task has this index.
+    /// Adds the task to a group, at this index: the group is notified when the task ends.
     pub(crate) fn join_group(&self, group: Rc<dyn EndListener>, index: u32) {
         self.group_index.set(index);
         self.end_listener.set(Some(group));
@@ -54,12 +54,12 @@ impl Tcb {
         self.scope_link.set(Some(scope));
     }
 
-    /// The task's index among its scope's children has changed.
+    /// Changes the task's index among the children of its scope.
     pub(crate) fn move_in_scope(&self, index: u32) {
         self.scope_index.set(index);
     }
 
-    /// The scope of which the task is a child.
+    /// Returns the scope of which the task is a child.
     pub(crate) fn scope(&self) -> Option<Rc<dyn ScopeLink>> {
         let scope = self.scope_link.take();
         self.scope_link.set(scope.clone());
@@ -85,19 +85,19 @@ impl Tcb {
         ref_count == 0
     }
 
-    /// Whether only one reference is left.
+    /// Returns whether only one reference is left.
     #[inline(always)]
     pub(crate) fn has_one_reference(&self) -> bool {
         self.ref_count.get() == 1
     }
 
-    /// The place of the result, or of the box that holds it.
+    /// Returns the address of the result, or of the box that holds it.
     #[inline(always)]
     pub(crate) fn result_place(&self) -> *mut MaybeUninit<[usize; RESULT_WORDS]> {
         self.result.get()
     }
 
-    /// Says that the place holds a result, which `drop` drops.
+    /// Records that a result is stored, and the function that drops it.
     #[inline(always)]
     pub(crate) fn set_result(&self, drop: unsafe fn(&Tcb)) {
         self.drop_result.set(Some(drop));
@@ -108,13 +108,13 @@ impl Tcb {
         self.drop_result.get().is_some()
     }
 
-    /// Says that the place no longer holds a result. Returns the function that drops it.
+    /// Records that no result is stored any more. Returns the function that drops the result, if there was one.
     #[inline(always)]
     pub(crate) fn take_result(&self) -> Option<unsafe fn(&Tcb)> {
         self.drop_result.take()
     }
 
-    /// Whether a callback may hold a reference to the result.
+    /// Returns whether a callback may hold a reference to the result.
     pub(crate) fn is_result_borrowed(&self) -> bool {
         self.result_borrowed.get()
     }

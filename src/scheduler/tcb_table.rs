@@ -1,11 +1,11 @@
-//! The table of task control blocks (TCBs): two dense arrays, one of contexts, which every turn touches, and one of TCBs, which only waits
-//! and ends touch.
+//! The table of task control blocks (TCBs): two dense arrays, one of contexts, which every turn accesses, and one of
+//! TCBs, which only waits and ends access. Freed TCBs are kept in a free list.
 //!
 //! ```text
-//! chunk, 32 KiB, aligned to its size           beside it
+//! chunk, 32 KiB, aligned to its size           TCBs
 //! +------------------+                         +-----------------+
-//! | 0: where the     | ----------------------> | 0: unused       |
-//! |    TCBs are      |                         | 1: Tcb          |
+//! | 0: Header, with  | ----------------------> | 0: unused       |
+//! |    their address |                         | 1: Tcb          |
 //! | 1: Context       |                         | 2: Tcb          |
 //! | 2: Context       |                         ~                 ~
 //! ~                  ~                         | 1023            |
@@ -13,8 +13,9 @@
 //! +------------------+
 //! ```
 //!
-//! A turn reads one context and writes another, 32 bytes each, so two to a cache line; the run queue holds their addresses.
-//! From a context the TCB is found by arithmetic, from a TCB the context by a field.
+//! A turn reads one context and writes another. A context has 32 bytes, so two fit a cache line. The run queue holds
+//! the addresses of contexts. The TCB of a context is found by arithmetic ([`tcb_of`]), the context of a TCB by a
+//! field.
 
 use super::phase::Phase;
 use super::tcb::Tcb;
@@ -27,11 +28,12 @@ use std::ptr::null;
 
 /// Slots in a chunk. The first holds the header.
 pub(super) const SLOTS: usize = 1024;
-/// For a debugger: the size of a context, where a table keeps its newest chunk, and a chunk the one before it.
+/// For debuggers: the size of a context, the offset of the newest chunk in a table, and that of the previous chunk in a
+/// chunk.
 pub(super) const CONTEXT_SIZE: usize = size_of::<Context>();
 pub(super) const FIRST: usize = offset_of!(TcbTable, newest);
 pub(super) const NEXT: usize = offset_of!(Header, before);
-/// Bytes of a chunk's contexts, and their alignment: a power of two, because a context's size is.
+/// The size of a chunk's contexts in bytes, and their alignment. A power of two, because the size of a context is one.
 const BYTES: usize = SLOTS * size_of::<Context>();
 const _: () = assert!(BYTES.is_power_of_two());
 
@@ -39,27 +41,29 @@ const _: () = assert!(BYTES.is_power_of_two());
 #[repr(C)]
 struct Header {
     tcbs: *const Tcb,
-    /// The chunk that was made before this one.
+    /// The chunk that was allocated before this one, or null.
     before: *const Header,
 }
 
 const _: () = assert!(size_of::<Header>() <= size_of::<Context>());
-// `Wake` keeps a bit in the address of a TCB.
+// `RemoteWake` stores a bit in the address of a TCB.
 const _: () = assert!(align_of::<Tcb>() > 1);
 
-/// The TCB of a context that lies in a table.
+/// Returns the TCB of a context.
 ///
 /// # Safety
 ///
-/// The context lies in a chunk of a table that still stands.
+/// The context is in a chunk of a table that is alive.
 #[inline]
 pub(crate) unsafe fn tcb_of(context: *const Context) -> *const Tcb {
     let address = context as usize;
     let chunk = address & !(BYTES - 1);
-    // SAFETY: chunks are aligned to their size and begin with a header; the TCB array has as many slots.
+    // SAFETY: the caller ensures that the chunk is alive. A chunk is aligned to its size and begins with its header,
+    // and the array of TCBs has as many slots as the chunk.
     unsafe { (*(chunk as *const Header)).tcbs.add((address - chunk) / size_of::<Context>()) }
 }
 
+/// A chunk of contexts, and the array of their TCBs.
 struct Chunk {
     contexts: *mut Context,
     tcbs: *mut Tcb,
@@ -73,7 +77,7 @@ impl Chunk {
 
     fn new(before: *const Header) -> Chunk {
         let (contexts_layout, tcbs_layout) = Chunk::layouts();
-        // SAFETY: both layouts have a size; every slot is written before it is used.
+        // SAFETY: neither layout has the size 0, and every slot is written before it is used.
         unsafe {
             let contexts = alloc(contexts_layout).cast::<Context>();
             let tcbs = alloc(tcbs_layout).cast::<Tcb>();
@@ -91,7 +95,8 @@ impl Chunk {
     }
 
     fn tcbs(&self) -> &[Tcb] {
-        // SAFETY: all slots were written by `new`; TCBs change only through cells.
+        // SAFETY: `new` has written all slots, which stay allocated as long as the chunk. TCBs change only through
+        // cells.
         unsafe { std::slice::from_raw_parts(self.tcbs, SLOTS) }
     }
 }
@@ -99,7 +104,7 @@ impl Chunk {
 impl Drop for Chunk {
     fn drop(&mut self) {
         let (contexts, tcbs) = Chunk::layouts();
-        // SAFETY: allocated by `new` with these layouts; contexts need no drop, TCBs do.
+        // SAFETY: `new` has allocated both arrays with these layouts and written all TCBs. Contexts need no drop.
         unsafe {
             for i in 0..SLOTS {
                 self.tcbs.add(i).drop_in_place();
@@ -110,11 +115,12 @@ impl Drop for Chunk {
     }
 }
 
-/// All TCBs of one run. Lives as long as a handle to one of its tasks does.
+/// The TCBs of one run. The worker and the handles to its tasks keep the table alive.
 pub(crate) struct TcbTable {
     chunks: RefCell<Vec<Chunk>>,
-    /// The chunk that was made last, for a debugger to begin with.
+    /// The chunk that was allocated last, from which a debugger begins.
     newest: Cell<*const Header>,
+    /// The free list, used as a stack.
     free: RefCell<VecDeque<*const Tcb>>,
 }
 
@@ -123,7 +129,7 @@ impl TcbTable {
         TcbTable { chunks: RefCell::default(), newest: Cell::new(null()), free: RefCell::default() }
     }
 
-    /// A free TCB, the one freed last first.
+    /// Takes a TCB from the free list: the one freed last, whose memory is most likely in the cache.
     #[inline]
     pub(crate) fn take(&self) -> *const Tcb {
         if let Some(tcb) = self.free.borrow_mut().pop_back() {
@@ -142,14 +148,14 @@ impl TcbTable {
         free.pop_back().expect("a chunk has slots")
     }
 
-    /// Makes a TCB free again.
+    /// Returns a TCB to the free list.
     ///
     /// # Safety
     ///
-    /// It is of this table, was taken, and nobody refers to it: its task has ended and been left, and its handle is gone.
+    /// `tcb` was taken from this table, its task has ended, and no counted reference to it is left.
     #[inline]
     pub(crate) unsafe fn give_back(&self, tcb: *const Tcb) {
-        // SAFETY: the caller ensures that the TCB is one of this table, which is alive.
+        // SAFETY: the caller ensures that `tcb` is in this table, which keeps it allocated.
         unsafe { &*tcb }.free();
         self.free.borrow_mut().push_back(tcb);
     }
@@ -165,11 +171,12 @@ impl TcbTable {
     pub(crate) fn all(&self) -> Vec<&Tcb> {
         let mut all: Vec<*const Tcb> = Vec::new();
         self.for_each(|tcb| all.push(tcb));
-        // SAFETY: the TCBs are in chunks of this table, which are freed with the table; the references borrow the table.
+        // SAFETY: the TCBs are in chunks of this table, which are freed with the table; the references borrow the
+        // table.
         all.into_iter().map(|tcb| unsafe { &*tcb }).collect()
     }
 
-    /// How many TCBs there are room for, so that the run queue can have as much.
+    /// Returns the number of TCBs that the allocated chunks hold. The run queue reserves as many slots.
     pub(crate) fn capacity(&self) -> usize {
         self.chunks.borrow().len() * SLOTS
     }

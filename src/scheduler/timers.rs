@@ -1,7 +1,8 @@
-//! Deadlines: a heap keyed by time and order of arming.
+//! The timers of a run: a binary heap of deadlines, ordered by time and then by the order of arming.
 //!
-//! A wait that ends early leaves its entry behind; the entry knows the wait's wait_seq, so it is recognised as stale when it
-//! comes up. When more than half are stale the heap is rebuilt without them.
+//! Cancellation is lazy: a wait that ends before its deadline leaves its entry in the heap. The entry holds the
+//! sequence number of the wait, so it is recognized as stale when it is popped. When more than half of the entries are
+//! stale, the heap is rebuilt without them.
 #![forbid(unsafe_code)]
 
 use super::tcb::Tcb;
@@ -10,12 +11,14 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
-/// (when, in which order armed, whose wait, which of its waits)
+/// (deadline, order of arming, TCB, sequence number of the wait)
 type Entry = Reverse<(Instant, u64, *const Tcb, u32)>;
 
+/// A heap of deadlines.
 pub(crate) struct Timers {
     heap: RefCell<BinaryHeap<Entry>>,
     sequence: Cell<u64>,
+    /// The number of stale entries in the heap.
     stale: Cell<usize>,
 }
 
@@ -28,17 +31,18 @@ impl Timers {
         self.heap.borrow().is_empty()
     }
 
-    /// How many wait for their time: those whose wait ended early are not counted.
+    /// Returns the number of armed timers. Stale entries do not count.
     pub(crate) fn armed(&self) -> usize {
         self.heap.borrow().len().saturating_sub(self.stale.get())
     }
 
+    /// Arms a timer for the wait `wait_seq` of the task.
     pub(crate) fn arm(&self, deadline: Instant, tcb: *const Tcb, wait_seq: u32) {
         let sequence = self.sequence.replace(self.sequence.get() + 1);
         self.heap.borrow_mut().push(Reverse((deadline, sequence, tcb, wait_seq)));
     }
 
-    /// A wait ended before its deadline.
+    /// Counts an entry whose wait ended before its deadline. Rebuilds the heap if most entries are stale.
     pub(crate) fn disarmed(&self, is_stale: impl Fn(*const Tcb, u32) -> bool) {
         self.stale.set(self.stale.get() + 1);
         let mut heap = self.heap.borrow_mut();
@@ -48,7 +52,7 @@ impl Timers {
         }
     }
 
-    /// The next entry that is due, stale ones included.
+    /// Pops the first entry if its deadline has passed. The entry may be stale.
     pub(crate) fn due(&self, now: Instant) -> Option<(*const Tcb, u32)> {
         let mut heap = self.heap.borrow_mut();
         let Reverse((deadline, ..)) = heap.peek()?;
@@ -59,13 +63,13 @@ impl Timers {
         Some((tcb, wait_seq))
     }
 
-    /// An entry that came up was stale.
+    /// Counts a stale entry that was popped.
     pub(crate) fn was_stale(&self) {
         self.stale.set(self.stale.get().saturating_sub(1));
     }
 
-    /// When the next wait that is still under way is to end. Stale entries before it are thrown away: sleeping for them
-    /// would hide a deadlock.
+    /// Returns the earliest deadline of a wait that is not over. Pops the stale entries before it: a sleep until a
+    /// stale deadline would hide a deadlock.
     pub(crate) fn next(&self, is_stale: impl Fn(*const Tcb, u32) -> bool) -> Option<Instant> {
         let mut heap = self.heap.borrow_mut();
         while let Some(&Reverse((deadline, _, tcb, wait_seq))) = heap.peek() {

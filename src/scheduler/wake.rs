@@ -1,4 +1,8 @@
-//! What everybody who waits leaves behind: what for, in words, and whom to wake, from anywhere.
+//! Wakers: handles that wake a task or a plain thread, from any thread.
+//!
+//! There are no *lost wakeups*: a wake that arrives before the wait makes the next wait return at once. In return a
+//! wait may end by a *spurious wakeup*, meant for an earlier wait of the same task or thread, so every waiter checks
+//! its condition again.
 
 use super::Worker;
 use super::current::worker;
@@ -9,8 +13,8 @@ use super::tcb::Tcb;
 use std::cell::Cell;
 use std::time::Instant;
 
-/// Whom to wake: a task, or a plain thread that waits. Costs nothing to copy, and may be kept for ever: when whoever it names
-/// is gone, it wakes nobody.
+/// A waker: names the task or plain thread to wake. Cheap to copy. It can be kept for any time: it has no effect once
+/// the task or thread has ended.
 #[derive(Clone, Copy)]
 pub(crate) struct WakeHandle {
     queue: &'static RemoteQueue,
@@ -21,9 +25,10 @@ pub(crate) struct WakeHandle {
 }
 
 thread_local! {
-    /// Where a plain thread waits. Made when first asked for.
+    /// The remote queue of a plain thread, created on first use.
     static THREAD: RemoteReceiver = RemoteReceiver::new();
-    /// The same for one that waits in the destructor of another thread-local, when that one is gone. It is never closed.
+    /// A second remote queue, for waits in destructors of other thread-locals after `THREAD` was destroyed. Never
+    /// closed.
     static LATE: Cell<Option<&'static RemoteReceiver>> = const { Cell::new(None) };
 }
 
@@ -41,11 +46,11 @@ impl WakeHandle {
     pub(crate) fn current() -> WakeHandle {
         let mut place = None;
         WakeHandle::put_current(&mut place);
-        place.expect("it was put there")
+        place.expect("put_current always puts a handle")
     }
 
-    /// Puts the one that this code is part of into its place: a task, or the thread if there is no run. Built elsewhere and copied
-    /// it would be read before it has been written, which costs 2 ns.
+    /// Writes the waker of the running task to `place`; outside of a run, that of the thread. A waker that was built
+    /// elsewhere and copied would be read before its stores have completed, which costs 2 ns.
     #[inline(always)]
     pub(crate) fn put_current(place: &mut Option<WakeHandle>) {
         match worker() {
@@ -61,19 +66,21 @@ impl WakeHandle {
         *place = Some(with_thread(|open| WakeHandle { queue: open.queue(), run: open.run(), wake }));
     }
 
-    /// For a task of this run.
+    /// Returns the waker of a task of this run.
     #[inline(always)]
     pub(crate) fn of(worker: &Worker, tcb: &Tcb) -> WakeHandle {
         let wake = RemoteWake { tcb: std::ptr::from_ref(tcb) as usize, task_id: tcb.id() };
         WakeHandle { queue: worker.remote.queue(), run: worker.run(), wake }
     }
 
-    /// Wakes it, or makes its next wait return at once. False if it is gone.
+    /// Wakes the task or thread, or makes its next wait return at once. Returns false if it has ended or was abandoned.
+    /// For a waiter of another run, the caller's thread can only tell whether that run has ended.
     #[inline]
     pub(crate) fn wake(&self) -> bool {
         match worker() {
             Some(worker) if worker.run() == self.run => {
-                // SAFETY: the address came from a TCB of this worker's table, and TCBs stay in place as long as it.
+                // SAFETY: run numbers are unique, so the address is that of a TCB of this worker's table, which lives
+                // as long as the worker and never moves a TCB.
                 let tcb = unsafe { &*(self.wake.tcb as *const Tcb) };
                 let there = is_there(tcb, self.wake.task_id);
                 if there {
@@ -85,12 +92,14 @@ impl WakeHandle {
         }
     }
 
-    /// Makes its current public park return, or else its next one. A key of a task; no effect if that is gone.
+    /// Ends the task's current public park, or lets its next one return at once. For wakers of tasks only. No effect if
+    /// the task has ended.
     #[inline]
     pub(crate) fn unpark(&self) {
         match worker() {
             Some(worker) if worker.run() == self.run => {
-                // SAFETY: as in `wake`.
+                // SAFETY: run numbers are unique, so the address is that of a TCB of this worker's table, which lives
+                // as long as the worker and never moves a TCB.
                 let tcb = unsafe { &*(self.wake.tcb as *const Tcb) };
                 if is_there(tcb, self.wake.task_id) {
                     worker.unpark(tcb);
@@ -107,14 +116,15 @@ impl WakeHandle {
         if self.wake.tcb == 0 { self.queue.notify(self.run) } else { self.queue.push(self.run, self.wake) }
     }
 
-    /// Whether nothing may be granted to it: it is gone for certain (its task has ended or was abandoned, or its run is
-    /// over), or `is_over` says that its wait has ended. `is_over` is asked about tasks of this run only, and only
-    /// about those with an flags bit set: the TCB of any other task belongs to another thread.
+    /// Returns whether nothing may be granted to this waiter: its task has ended or was abandoned, its run is over, or
+    /// `is_over` returns that its wait has ended. Calls `is_over` only for a task of this run that has a flag set. The
+    /// TCB of a task of another run belongs to another thread.
     #[inline(always)]
     pub(crate) fn is_out(&self, is_over: impl FnOnce(&Worker, &Tcb) -> bool) -> bool {
         match worker() {
             Some(worker) if worker.run() == self.run => {
-                // SAFETY: as in `wake`.
+                // SAFETY: run numbers are unique, so the address is that of a TCB of this worker's table, which lives
+                // as long as the worker and never moves a TCB.
                 let tcb = unsafe { &*(self.wake.tcb as *const Tcb) };
                 if tcb.flags() == 0 {
                     tcb.is_finished() || tcb.id() != self.wake.task_id
@@ -126,24 +136,25 @@ impl WakeHandle {
         }
     }
 
-    /// Whether it is of the run that this code is part of. Then no other thread is needed to wake it.
+    /// Returns whether the waiter belongs to the run of the calling code. Then no other thread is needed to wake it.
     pub(crate) fn is_here(&self) -> bool {
         worker().is_some_and(|worker| worker.run() == self.run)
     }
 
-    /// Ends the sleep of its worker or thread, so that it looks again who can still be woken.
+    /// Ends the sleep of the waiter's worker or thread, so that it checks again which tasks can still be woken.
     pub(crate) fn notify(&self) {
-        // When the run is over there is nobody to notify.
+        // If the run is over, no worker sleeps.
         let _ = self.queue.notify(self.run);
     }
 }
 
+/// Returns whether the task `task_id` still owns the TCB, has not ended, and was not abandoned.
 #[inline]
 fn is_there(tcb: &Tcb, task_id: u64) -> bool {
     tcb.id() == task_id && !tcb.is_finished() && !tcb.has_flags(flags::ABANDONED)
 }
 
-/// Blocks a plain thread until it is woken, or until `deadline`. Returns at once if a wake came before.
+/// Blocks a plain thread until it is woken, or until `deadline`. Returns at once if a wake arrived before.
 pub(crate) fn block_thread(deadline: Option<Instant>) {
     with_thread(|open| {
         open.sleep(deadline);
@@ -164,7 +175,7 @@ impl Holder {
         self.set_task_of(worker());
     }
 
-    /// The same for a caller that has looked up this thread's worker already.
+    /// Like `set_current`, for a caller that has looked up this thread's worker already.
     #[inline(always)]
     pub(crate) fn set_task_of(&self, worker: Option<&Worker>) {
         match worker {

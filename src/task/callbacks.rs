@@ -110,7 +110,7 @@ pub(super) fn schedule(worker: &Worker, tcb: &Tcb) {
 /// callbacks take turns with other jobs and with tasks.
 fn queue_call(worker: &Worker, tcb: &Tcb) {
     let call = Call::new(tcb, &worker.table);
-    worker.queue(Box::new(move || call.run()));
+    worker.queue_job(Box::new(move || call.run()));
 }
 
 /// One callback that is on its way. Counts as one reference to the TCB, until it is dropped.

@@ -97,7 +97,7 @@ pub(super) fn unhandled(task: &Task, payload: Payload) {
         Some(worker) => {
             // On the event loop's stack, which has room for whatever the hook does.
             let hook = Rc::clone(&worker.unhandled);
-            worker.queue(Box::new(move || hook(&label, &*payload)));
+            worker.queue_job(Box::new(move || hook(&label, &*payload)));
         }
         None => report_unhandled(&label, &*payload),
     }

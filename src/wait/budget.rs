@@ -1,21 +1,21 @@
-//! The cooperative budget: a task that never has to wait still gives up its turn now and then.
+//! The cooperative budget: makes a task yield whose calls never have to wait, so that it cannot starve other tasks.
 #![forbid(unsafe_code)]
 
 use crate::scheduler::{COOP_BUDGET, Worker, flags, worker};
 use std::thread::panicking;
 
-/// The cooperative budget: counts a call that may wait and did not. Every `COOP_BUDGET`th such call gives up its turn
-/// once: a task that takes what another thread keeps supplying never waits, and would otherwise starve timers, cancels,
-/// deadlines and all other tasks.
+/// Counts a call that completed without waiting. After `COOP_BUDGET` (4,096) such calls yields once, so that a task
+/// draining a channel that another thread fills cannot starve timers, cancels, deadlines and other tasks.
 ///
-/// Callers have done by then what they were called for, so that what needs no wait is done at once, whatever the budget. What
-/// they have in hand is given back by its destructor: the turn may be unwound out of.
+/// Callers complete their operation first, so an operation that needs no wait is done at once, whatever the budget. The
+/// yield may unwind the task, so callers hold the result in a value whose destructor gives it back.
 #[inline(always)]
 pub(crate) fn consume_budget() {
     consume_budget_of(worker());
 }
 
-/// The same for a caller that has found this thread's worker already, or that has waited: with none nothing is counted.
+/// Like [`consume_budget`], for a caller that has looked up this thread's worker already. A caller that has waited
+/// passes `None`, which counts nothing.
 #[inline(always)]
 pub(crate) fn consume_budget_of(worker: Option<&Worker>) {
     if is_budget_spent(worker) {
@@ -23,7 +23,7 @@ pub(crate) fn consume_budget_of(worker: Option<&Worker>) {
     }
 }
 
-/// Counts a call, and tells whether it is one that is to give up its turn: by `yield_for_budget`.
+/// Counts a call. Returns whether the budget is spent: then the caller must call [`yield_for_budget`].
 #[inline(always)]
 pub(crate) fn is_budget_spent(worker: Option<&Worker>) -> bool {
     worker.is_some_and(|worker| {
@@ -33,19 +33,19 @@ pub(crate) fn is_budget_spent(worker: Option<&Worker>) -> bool {
     })
 }
 
-/// Gives up a turn, where that is possible.
+/// Yields and refills the budget. Where the task cannot yield, leaves a budget of one call.
 #[cold]
 #[inline(never)]
 pub(crate) fn yield_for_budget(worker: Option<&Worker>) {
     let Some(worker) = worker else { return };
     let tcb = worker.current();
     if panicking() || tcb.has_flags(flags::NO_SUSPEND) || worker.is_in_job() || worker.is_event_loop(tcb) {
-        // No turn may be given up here: the next call counts again.
+        // The next call tries again.
         worker.budget.set(1);
         return;
     }
     worker.budget.set(COOP_BUDGET);
-    // A turn alone would look at timers and at the wakes of other threads only every 64th time.
+    // A yield alone polls timers and remote wakes only every EVENT_INTERVAL turns.
     worker.poll_soon();
     worker.turn();
 }

@@ -1,16 +1,19 @@
-//! Cancellation as a value: a sticky flag of the task, checked by every wait.
+//! Cancellation as a value: cancelling a task sets a sticky flag, which every wait checks.
 #![forbid(unsafe_code)]
 
 use crate::scheduler::{Mode, flags, worker};
 use std::borrow::Cow;
 use std::fmt;
 
-/// The task was cancelled. Every wait returns this until it ends: clean up and return.
+/// The error of a wait that was interrupted: its task or a scope around it was cancelled, or a deadline around it
+/// passed.
+///
+/// The cancellation of a task is sticky: each later wait of the task returns this error, too. Clean up and return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("the task was cancelled")]
 pub struct Cancelled;
 
-/// Whether this task was cancelled. False outside of a run.
+/// Returns whether this task was cancelled; false outside of a run.
 ///
 /// ```
 /// cede::run(|| assert!(!cede::task::is_cancelled()));
@@ -19,15 +22,15 @@ pub fn is_cancelled() -> bool {
     worker().is_some_and(|worker| worker.current().has_flags(flags::CANCELLED))
 }
 
-/// Why this task was cancelled.
+/// The cancellation of a task, with its reason. Returned by [`cancelled`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cancellation {
     reason: Option<Cow<'static, str>>,
 }
 
 impl Cancellation {
-    /// What was given to [`JoinHandle::cancel_with`](crate::task::JoinHandle::cancel_with), or what the run itself has to say: that
-    /// main has ended, or that everybody waits.
+    /// Returns the reason that was given to [`JoinHandle::cancel_with`](crate::task::JoinHandle::cancel_with), or the
+    /// reason of the run: main has ended, or the run is deadlocked. `None` for a cancel without a reason.
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
     }
@@ -42,8 +45,8 @@ impl fmt::Display for Cancellation {
     }
 }
 
-/// Whether this task was cancelled, and why; `None` if it was not. A deadline or a scope that ended a wait is no cancel of the
-/// task.
+/// Returns the cancellation of this task with its reason; `None` if the task was not cancelled, and outside of a run. A
+/// deadline or a scope that ends a wait does not cancel the task.
 ///
 /// ```
 /// cede::run(|| {

@@ -1,7 +1,8 @@
-//! Limits of waits as data: shields, deadlines and scopes, each from where it was opened to where it is closed.
+//! The limits of waits: shields, deadlines (of `timeout` and `deadline`) and scopes.
 //!
-//! Each task has a list of its open limits, the innermost last. A wait checks them from the inside out, up to the first shield. A body
-//! cannot suspend with a limit open (`suspend_check`), so the task that opens a limit closes it.
+//! Each task has a list of its open limits, the innermost last. A wait checks the list from the inside out, up to the
+//! first shield. A body cannot suspend with a limit open (`suspend_check`), so the task that opens a limit also closes
+//! it.
 #![forbid(unsafe_code)]
 
 use crate::coroutine::chain::Kind;
@@ -13,31 +14,31 @@ use crate::suspend_check::Section;
 use std::rc::Rc;
 use std::time::Instant;
 
-/// What a wait has to heed.
+/// The combined effect of a task's open limits on its waits.
 #[derive(Default)]
 pub(crate) struct View {
-    /// A cancel of the task is not heard.
+    /// A cancel of the task does not end the wait.
     pub(crate) shielded: bool,
-    /// A scope around it was cancelled.
+    /// A scope around the wait was cancelled.
     pub(crate) scope_cancelled: bool,
-    /// The deadline that comes first, and of several at the same moment the outermost.
+    /// The earliest deadline; of several at the same time the outermost, which outlives the inner ones.
     nearest: Option<Rc<DeadlineMark>>,
 }
 
 impl View {
-    /// When the nearest deadline comes.
+    /// Returns the time of the nearest deadline.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.nearest.as_ref().and_then(|mark| mark.at.get())
     }
 
-    /// The wait ended because of the nearest deadline.
+    /// Records that the nearest deadline ended a wait, so that `timeout` returns `Elapsed`.
     pub(crate) fn saw_deadline(&self) {
         if let Some(mark) = &self.nearest {
             mark.seen.set(true);
         }
     }
 
-    /// Whether a wait that begins now is to end at once, apart from what the task itself was told.
+    /// Returns whether the limits end a wait that begins now. Ignores the task's own flags.
     pub(crate) fn is_over(&self, worker: &Worker) -> bool {
         self.scope_cancelled || self.is_late(worker)
     }
@@ -47,7 +48,7 @@ impl View {
     }
 }
 
-/// What the waits of this task have to heed at this moment.
+/// Returns the current effect of the task's open limits.
 pub(crate) fn view(tcb: &Tcb) -> View {
     let mut view = View::default();
     if !tcb.has_flags(flags::HAS_LIMITS) {
@@ -73,12 +74,13 @@ pub(crate) fn view(tcb: &Tcb) -> View {
     view
 }
 
-/// Whether a deadline will end the waits of this task.
+/// Returns whether the waits of this task have a deadline.
 pub(crate) fn has_deadline(tcb: &Tcb) -> bool {
     view(tcb).deadline().is_some()
 }
 
-/// Whether a wait that begins now is to end at once; if it is because of a deadline, that one was seen.
+/// Returns whether a wait that begins now would be interrupted. If a deadline is the reason, records that it ended a
+/// wait.
 pub(crate) fn is_interrupted(worker: &Worker, tcb: &Tcb) -> bool {
     let view = view(tcb);
     let told = tcb.has_flags(flags::DEADLOCKED) || !view.shielded && tcb.has_flags(flags::CANCELLED);
@@ -92,7 +94,7 @@ pub(crate) fn is_interrupted(worker: &Worker, tcb: &Tcb) -> bool {
     late
 }
 
-/// Closes a limit when dropped, on the task that opened it, if that is still there.
+/// An open limit. Dropping it closes the limit of the task that opened it, unless that task's TCB has been freed.
 pub(crate) struct OpenLimit {
     owner: TaskRef,
     number: u64,
@@ -100,6 +102,7 @@ pub(crate) struct OpenLimit {
 }
 
 impl OpenLimit {
+    /// Opens a limit around the waits of the running task.
     #[track_caller]
     pub(crate) fn new(worker: &Worker, section: Kind, limit: LimitKind) -> OpenLimit {
         let tcb = worker.current();
@@ -112,8 +115,8 @@ impl OpenLimit {
         OpenLimit { owner: TaskRef::current(worker), number, _section: Section::open(section) }
     }
 
-    /// It has changed: has the wait that its task is in look at it. A task of another run stays asleep: a worker enters its own
-    /// tasks only.
+    /// Wakes the task that the limit belongs to, after the limit was changed, so that its current wait checks the limit
+    /// again. Does not wake a task of another run, which `worker` cannot enter.
     pub(crate) fn recheck_wait(&self, worker: &Worker) {
         if let Some(owner) = self.owner.get().filter(|owner| self.owner.is_of(worker) && owner.is_parked()) {
             worker.wake(owner);

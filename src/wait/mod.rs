@@ -1,12 +1,14 @@
-//! The waiting layer: every blocking type is made of this module, and of nothing below it.
+//! The waiting layer: all blocking types are built on this module, and use no lower one.
 //!
-//! [`wait`] is the one function through which tasks suspend. It checks the task's flags and limits, parks the task, and says whether the
-//! wait was cancelled. [`wait_anywhere`] also blocks plain threads. Around it: [`cancel`] (cancellation as a value), [`limits`] (shields,
-//! deadlines, scopes), [`queue`] (wait queues with hand-off), [`wake_list`] and [`lock`] (the lock under a blocking type's state), and
-//! [`budget`] (the cooperative budget).
+//! All tasks suspend through [`wait`]. It checks the task's flags and limits, parks the task, and
+//! returns whether the wait was cancelled. [`wait_anywhere`] also blocks plain threads. The other modules are
+//! [`cancel`] (cancellation as a value), [`limits`] (shields, deadlines, scopes), [`queue`] (wait queues with
+//! hand-off), [`lock`] (the lock around a blocking type's state), [`wake_list`] (wakers to wake after that lock is
+//! released) and [`budget`] (the cooperative budget).
 //!
-//! Wakes come in two kinds. An unpark is a permit for the next public park and for nothing else; a wake of the library is a token for the
-//! next wait of any kind. Both are kept if they come before the wait, so no wake is lost, and both may be spurious.
+//! There are two kinds of wakes. An unpark is a permit for the next public park only. A wake by the library is a token
+//! for the next wait of any kind. A wake that arrives before the wait is kept, so there are no lost wakeups. Wakes of
+//! both kinds may be spurious wakeups.
 
 pub(crate) mod budget;
 pub(crate) mod cancel;
@@ -21,4 +23,4 @@ pub(crate) use self::cancel::Cancelled;
 pub(crate) use self::suspend::{is_out, not_running, now, refuse, running, wait, wait_anywhere, wake_if_interrupted};
 pub(crate) use crate::scheduler::event_loop::Held;
 pub(crate) use crate::scheduler::wake::WakeHandle;
-pub(crate) use crate::scheduler::{Holder, WaitSpec, Worker, spread, worker};
+pub(crate) use crate::scheduler::{Holder, WaitSpec, Worker, rng, worker};

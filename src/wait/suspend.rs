@@ -1,4 +1,7 @@
-//! Suspending a task until it is woken: the one function through which every task waits.
+//! Suspending a task until it is woken: all waits of tasks call [`wait`], except those at the end of a scope or a run.
+//!
+//! A wait may end by a *spurious wakeup*, so its caller checks its condition again. A wake that arrives before the task
+//! has parked is kept as a token, so there is no *lost wakeup*.
 #![forbid(unsafe_code)]
 
 use super::cancel::Cancelled;
@@ -10,11 +13,12 @@ use crate::suspend_check;
 use std::thread::panicking;
 use std::time::Instant;
 
-/// The run's time, or the real one.
+/// Returns the current time by the run's clock, or by the real clock outside of a run.
 pub(crate) fn now() -> Instant {
     worker().map_or_else(Instant::now, |worker| worker.clock.now())
 }
 
+/// Returns the worker. Panics outside of a run, where `what` is not possible.
 #[track_caller]
 pub(crate) fn running<'a>(what: &str) -> &'a Worker {
     match worker() {
@@ -23,7 +27,11 @@ pub(crate) fn running<'a>(what: &str) -> &'a Worker {
     }
 }
 
-/// Waits, with everything that a wait has to look at. All of the library's waits come by here.
+/// Suspends the running task until it is woken or `deadline` passes. Returns `Cancelled` if the task was cancelled, or
+/// if a scope or deadline around the wait ended it. Unwinds instead of returning if a forced unwind was requested.
+///
+/// In a panicking thread a wait returns `Cancelled` at once, because a destructor must not be interleaved with other
+/// tasks. Only there an uncancellable wait returns `Cancelled`.
 #[inline(always)]
 #[track_caller]
 pub(crate) fn wait(worker: &Worker, wait: WaitSpec, deadline: Option<Instant>) -> Result<(), Cancelled> {
@@ -43,7 +51,7 @@ pub(crate) fn wait(worker: &Worker, wait: WaitSpec, deadline: Option<Instant>) -
     if !wait.uncancellable && tcb.has_flags(flags::CANCELLED) { Err(Cancelled) } else { Ok(()) }
 }
 
-/// The same for a task that was told something, or that has limits open.
+/// Like [`wait`], for a task with a flag set: it was cancelled, has limits open, or the run is deadlocked.
 #[cold]
 fn wait_slow(worker: &Worker, tcb: &Tcb, wait: WaitSpec, deadline: Option<Instant>) -> Result<(), Cancelled> {
     let view = limits::view(tcb);
@@ -56,33 +64,35 @@ fn wait_slow(worker: &Worker, tcb: &Tcb, wait: WaitSpec, deadline: Option<Instan
         ..wait
     };
     if flags_interrupt(tcb, effective) || !wait.uncancellable && limits::is_interrupted(worker, tcb) {
-        // A task that grants something during the turn sees that this wait is over.
+        // A task that grants something during the turn below must see that this wait is over.
         tcb.set_wait(effective);
-        // A wait that is cut short still gives up its turn, so that a task which ignores its cancel starves nobody.
+        // The wait gives up its turn even though it is over, so that a task that ignores its cancel cannot starve other
+        // tasks.
         worker.turn();
         worker.unwind_if_requested();
         return if wait.uncancellable { Ok(()) } else { Err(Cancelled) };
     }
-    let rang = worker.park(effective, if is_own { deadline } else { limit });
+    let timed_out = worker.park(effective, if is_own { deadline } else { limit });
     worker.unwind_if_requested();
     if wait.uncancellable {
         return Ok(());
     }
-    // What came before the deadline is not taken for late, however late the task got to run; the next wait will be.
+    // Only a wait that its timer ended is late: a wake that arrived before the deadline counts, no matter when the task
+    // ran. The next wait is late in any case.
     let view = limits::view(tcb);
     if flags_interrupt(tcb, effective) || view.scope_cancelled {
         return Err(Cancelled);
     }
-    let is_late = rang && !is_own && view.is_over(worker);
+    let is_late = timed_out && !is_own && view.is_over(worker);
     if is_late {
         view.saw_deadline();
     }
     if is_late { Err(Cancelled) } else { Ok(()) }
 }
 
-/// As [`wait`]; outside of a run it blocks the thread, which nobody can cancel. Ends when a [`WakeHandle`] of whoever
-/// waits is used, and may end without a reason. An uncancellable wait returns `Cancelled` too if it must not be waited again:
-/// after a certain deadlock, when the grace period is over, and while the thread panics.
+/// Like [`wait`], but outside of a run it blocks the thread, which cannot be cancelled. Ends when a [`WakeHandle`] of
+/// the waiter is used, and may end by a spurious wakeup. An uncancellable wait returns `Cancelled`, too, if the caller
+/// must not wait again: after a certain deadlock, after a forced unwind, and while the thread panics.
 #[inline(always)]
 #[track_caller]
 pub(crate) fn wait_anywhere(wait_for: WaitSpec, deadline: Option<Instant>) -> Result<(), Cancelled> {
@@ -100,28 +110,29 @@ pub(crate) fn wait_anywhere(wait_for: WaitSpec, deadline: Option<Instant>) -> Re
     }
 }
 
-/// Whether a wait of this kind does not begin, or ends, for what the task was told.
+/// Returns whether the task's flags end a wait of this kind, or keep it from beginning.
 fn flags_interrupt(tcb: &Tcb, wait: WaitSpec) -> bool {
     let bits = flags::UNWIND_REQUESTED | flags::DEADLOCKED | if wait.uncancellable { 0 } else { flags::CANCELLED };
     tcb.has_flags(bits)
 }
 
-/// Wakes a task whose flags have changed, if that ends the wait that it is in.
+/// Wakes a task whose flags have changed, if they end its current wait.
 pub(crate) fn wake_if_interrupted(worker: &Worker, tcb: &Tcb) {
     if tcb.is_parked() && flags_interrupt(tcb, tcb.wait()) {
         worker.wake(tcb);
     }
 }
 
-/// Whether nothing may be granted to a waiter in a line: its task is gone, or was interrupted and has not run since.
+/// Returns whether nothing may be granted to a waiter in a wait queue: its task is gone, or its wait was interrupted
+/// and the task has not run since.
 #[inline(always)]
 pub(crate) fn is_out(waker: &WakeHandle) -> bool {
     waker.is_out(is_over)
 }
 
-/// Whether the wait of a task of this run is over, though it has not been entered since: the task was cancelled or is to be
-/// unwound, a scope around the wait was cancelled, or a deadline has come, by the run's clock. What the wait itself does not
-/// heed does not count.
+/// Returns whether the wait of a task of this run was interrupted, although the task has not run since: the task was
+/// cancelled or will be unwound, a scope around the wait was cancelled, or a deadline has passed by the run's clock.
+/// Ignores the events that do not end this wait, such as the cancel of a shielded one.
 #[cold]
 #[inline(never)]
 fn is_over(worker: &Worker, tcb: &Tcb) -> bool {
@@ -132,12 +143,13 @@ fn is_over(worker: &Worker, tcb: &Tcb) -> bool {
     let deadline = tcb.deadline();
     // The wait obeys the deadline that it is parked with: its own, or that of a limit.
     let own = deadline.filter(|_| !wait.limit_first);
-    // The cancel of a scope and a moved deadline wake the task, so a task that is still parked has seen neither.
+    // The cancel of a scope and a change of a deadline wake the task, so neither has happened to a task that is still
+    // parked: the limits of a parked task without a deadline need no check.
     let may_be_limited = wait.limited && (deadline.is_some() || !tcb.is_parked());
     own.is_some_and(|own| own <= worker.clock.now()) || may_be_limited && limits::is_interrupted(worker, tcb)
 }
 
-/// Panics where nothing may wait.
+/// Panics where a wait is not allowed: in a callback, and in a `no_suspend` section.
 #[track_caller]
 pub(crate) fn refuse(worker: &Worker) {
     if worker.current().has_flags(flags::NO_SUSPEND) || cfg!(debug_assertions) {
@@ -146,6 +158,7 @@ pub(crate) fn refuse(worker: &Worker) {
     assert!(!worker.is_in_job(), "cannot wait in a callback: spawn a task from it instead");
 }
 
+/// Panics because `what` is not possible outside of a run.
 #[cold]
 #[track_caller]
 pub(crate) fn not_running(what: &str) -> ! {

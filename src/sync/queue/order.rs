@@ -258,17 +258,17 @@ impl<T: Ord> Items for Smallest<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wait::rng;
+    use std::cell::Cell;
 
     /// Random sequences of puts and takes of small numbers, compared with a sorted list.
     #[test]
     fn smallest_any_puts_and_takes_agrees_with_sorting() {
         for seed in 0..2000_u64 {
             let (mut queue, mut model) = (Smallest::default(), Vec::<(u64, usize)>::new());
-            let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+            let state = Cell::new(rng::splitmix64(seed));
             for step in 0..60 {
-                x ^= x << 13;
-                x ^= x >> 7;
-                x ^= x << 17;
+                let x = rng::xorshift64(&state);
                 if !x.is_multiple_of(3) {
                     let item = (x >> 8) % 7;
                     queue.put((item, step));

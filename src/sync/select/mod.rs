@@ -31,7 +31,7 @@ pub use self::cases::{AfterCase, JoinCase, WaitCase, after, at, join, wait};
 use self::sealed::{Internal, Registration};
 use crate::time::now;
 use crate::wait::queue::SelectState;
-use crate::wait::{Cancelled, WaitSpec, consume_budget, spread, wait_anywhere, worker};
+use crate::wait::{Cancelled, WaitSpec, consume_budget, rng, wait_anywhere, worker};
 use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -295,22 +295,12 @@ static THREADS: AtomicU64 = AtomicU64::new(0);
 thread_local! {
     /// The random state of a plain thread. Seeded differently for each thread: otherwise the first selects of all
     /// threads would choose alike.
-    static RANDOM: Cell<u64> = Cell::new(spread(THREADS.fetch_add(1, Ordering::Relaxed)));
+    static RANDOM: Cell<u64> = Cell::new(rng::splitmix64(THREADS.fetch_add(1, Ordering::Relaxed)));
 }
 
 /// Returns a random number below `limit`. In a run the sequence depends only on [`Config::seed`](crate::Config::seed).
-///
-/// The generator is xorshift64*: Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled"
-/// (2016).
 fn random(limit: usize) -> usize {
-    let step = |cell: &Cell<u64>| {
-        let mut x = cell.get();
-        x ^= x >> 12;
-        x ^= x << 25;
-        x ^= x >> 27;
-        cell.set(x);
-        (x.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize
-    };
+    let step = |state: &Cell<u64>| (rng::xorshift64_star(state) >> 33) as usize;
     worker().map_or_else(|| RANDOM.with(step), |worker| step(&worker.random)) % limit
 }
 
