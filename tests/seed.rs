@@ -117,7 +117,7 @@ fn the_seed_of_a_run_that_fails_is_told() {
         assert!(seeded(5).run(|| park("nobody")).is_err());
     });
     let told = |seed: u32| format!("cede: that run was permuted: Config::seed({seed}) repeats it\n");
-    let line = "cede: task #3 panicked, and nobody is left to join it: task\n";
+    let line = "cede: task #3 panicked and was not joined: task\n";
     let expected =
         format!("main panics\n{}nobody joins\n{line}{}deadlock\n{}exit code Some(0)", told(3), told(4), told(5));
     assert_eq!(text, expected);

@@ -77,7 +77,7 @@ fn a40_what_the_body_returned_all_the_same_is_in_the_error_and_is_never_lost() {
     paused(|| {
         let kept = timeout(s(1), || if sleep(s(9)).is_err() { "kept" } else { "slept" });
         let late = kept.unwrap_err();
-        assert_eq!(late.to_string(), "the deadline came before the work was done");
+        assert_eq!(late.to_string(), "the deadline passed before the work was done");
         assert_eq!(format!("{late:?}"), "Elapsed { .. }");
         assert_eq!(late.into_value(), "kept");
         // Late, but no wait saw it: nothing was cut short.
