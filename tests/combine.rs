@@ -268,7 +268,7 @@ fn race_may_be_won_by_a_panic_and_refuses_an_empty_list() {
         let race = race([sleeper(9, 1), bomb(1)]);
         assert_eq!((race.winner, race.result.unwrap_err().to_string().as_str()), (1, "the task panicked: bang"));
         let text = common::panic_text(common::caught(|| cede::race(Vec::<JoinHandle<()>>::new())));
-        assert_eq!(text, "a race of nobody has no winner, and would never end");
+        assert_eq!(text, "there is no task to race: give at least one handle");
     });
 }
 

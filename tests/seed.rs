@@ -117,7 +117,7 @@ fn seed_of_a_failed_run_is_printed() {
         assert!(seeded(5).run(|| park("nothing")).is_err());
     });
     let told = |seed: u32| format!("cede: this run was shuffled: Config::seed({seed}) repeats its order\n");
-    let line = "cede: task #3 panicked, and nobody is left to join it: task\n";
+    let line = "cede: task #3 panicked and was not joined: task\n";
     let expected =
         format!("main panics\n{}no task joins\n{line}{}deadlock\n{}exit code Some(0)", told(3), told(4), told(5));
     assert_eq!(text, expected);

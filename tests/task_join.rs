@@ -44,7 +44,7 @@ fn a10_a_panic_comes_out_of_join_with_its_payload_once() {
         assert_eq!(error.to_string(), "the task panicked: for a reason");
         assert_eq!(format!("{error:?}"), "Panicked(\"for a reason\")");
         let text = panic_text(caught(|| handle.join().is_ok()));
-        assert_eq!(text, "the result of task 'loud' was taken before");
+        assert_eq!(text, "the result of task 'loud' was already taken: join and try_join return it once");
     });
 }
 

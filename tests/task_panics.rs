@@ -75,8 +75,8 @@ fn a74_without_a_hook_a_line_goes_to_stderr() {
     assert_eq!(
         text.split_once("cede: ").map(|(_, told)| told),
         Some(
-            "task 'lost' panicked, and nobody is left to join it: three words here\n\
-             cede: task 'odd' panicked, and nobody is left to join it: (not a text)\nexit code Some(0)"
+            "task 'lost' panicked and was not joined: three words here\n\
+             cede: task 'odd' panicked and was not joined: (not a string)\nexit code Some(0)"
         ),
         "{text}"
     );

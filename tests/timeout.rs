@@ -81,7 +81,7 @@ fn a40_timeout_error_holds_the_value_of_the_closure() {
     paused(|| {
         let kept = timeout(s(1), || if sleep(s(9)).is_err() { "kept" } else { "slept" });
         let late = kept.unwrap_err();
-        assert_eq!(late.to_string(), "the deadline came before the work was done");
+        assert_eq!(late.to_string(), "the deadline passed before the work was done");
         assert_eq!(format!("{late:?}"), "Elapsed { .. }");
         assert_eq!(late.into_value(), "kept");
         // Late, but no wait was ended by the deadline.

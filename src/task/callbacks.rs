@@ -1,4 +1,4 @@
-//! Callbacks of tasks that have ended, and the room for what few tasks have.
+//! The callbacks of `JoinHandle::on_done`: functions that the event loop calls after a task has ended.
 
 use super::handle::JoinHandle;
 use super::join_error::JoinError;
@@ -11,25 +11,26 @@ use crate::scheduler::{Task, Worker};
 use std::fmt;
 use std::rc::Rc;
 
-/// Names a callback, so that it can be removed.
+/// The identity of a callback, for [`JoinHandle::remove_done`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallbackId(u64);
 
-/// A task that has ended, as its callbacks see it.
+/// A task that has ended, as its callbacks see it: the argument of the callbacks of [`JoinHandle::on_done`].
 pub struct Done<'a, T> {
     tcb: &'a Tcb,
     _result: std::marker::PhantomData<T>,
 }
 
 impl<T: 'static> Done<'_, T> {
-    /// Who it was.
+    /// Returns the number and the name of the task.
     pub fn task(&self) -> Task {
         Task::of(self.tcb)
     }
 
-    /// What it came to; `None` if `join` has taken it by now.
+    /// Returns the result of the task; `None` if it was already taken, by [`JoinHandle::join`] for example.
     pub fn result(&self) -> Option<&Result<T, JoinError>> {
-        // SAFETY: this is made by `JoinHandle<T>::on_done` for the handle's own task.
+        // SAFETY: every `Done<T>` is made by `JoinHandle<T>::on_done` for the task of that handle, which returns a `T`.
+        // While the callback runs, `result_borrowed` is set, so no code takes the result.
         unsafe { peek(self.tcb) }
     }
 }
@@ -41,12 +42,17 @@ impl<T> fmt::Debug for Done<'_, T> {
 }
 
 impl<T: 'static> JoinHandle<T> {
-    /// Calls `f` once the task has ended: never at once, but in a turn of the scheduler's own, in the order in which
-    /// callbacks were added, also if the task has ended already. A callback that panics keeps no other from running.
+    /// Adds a callback: the event loop calls `f` after the task has ended. Returns an id for
+    /// [`remove_done`](Self::remove_done).
     ///
-    /// `f` may spawn tasks, wake them and add callbacks; it may not wait. When main has returned, callbacks still run as
-    /// long as there are any: those that callbacks add for the whole grace period, and after it for 1,000 rounds more. What is
-    /// left then, or is added after the run, is dropped without being called.
+    /// `f` is never called before this call returns, even if the task has already ended. The callbacks of a task are
+    /// called in the order in which they were added. If a callback panics, the rest are still called.
+    ///
+    /// `f` may spawn tasks, wake tasks and add callbacks. It must not wait: a wait in a callback panics.
+    ///
+    /// After main has returned, callbacks still run. Callbacks that are added by callbacks run as well: without a limit
+    /// in the grace period, and for 1,000 generations after it. Callbacks that remain after that, and callbacks that are
+    /// added after the run, are dropped without being called.
     ///
     /// ```
     /// cede::run(|| {
@@ -62,12 +68,12 @@ impl<T: 'static> JoinHandle<T> {
             ext.last_callback
         });
         let Some(worker) = self.own_worker().filter(|worker| worker.runs_callbacks()) else {
-            // The run is over. Kept, `f` would keep alive what it owns, which may be this very handle.
+            // The run is over, and no callback is called any more. Storing `f` could leak it: `f` may own this handle.
             return CallbackId(id);
         };
         let address = std::ptr::from_ref(tcb);
         let call: Callback = Box::new(move || {
-            // SAFETY: `Call::run` calls this for the TCB that holds it, with a reference counted, so the TCB is allocated.
+            // SAFETY: `Call::run` calls this closure while `Call` holds a reference to the TCB, so the TCB is allocated.
             f(&Done { tcb: unsafe { &*address }, _result: std::marker::PhantomData });
         });
         tcb.ext(|ext| ext.callbacks.push_back((id, call)));
@@ -77,7 +83,7 @@ impl<T: 'static> JoinHandle<T> {
         CallbackId(id)
     }
 
-    /// Removes a callback that has not been called. True if it was there.
+    /// Removes a callback. Returns true if the callback was still waiting to be called.
     ///
     /// ```
     /// cede::run(|| {
@@ -89,7 +95,7 @@ impl<T: 'static> JoinHandle<T> {
     /// });
     /// ```
     pub fn remove_done(&self, id: CallbackId) -> bool {
-        // Dropped outside of any borrow: what it owns may be code of anybody's.
+        // Dropped outside of the borrow, because the callback's destructor is user code.
         let removed = self.tcb().ext(|ext| {
             let at = ext.callbacks.binary_search_by_key(&id.0, |(number, _)| *number).ok()?;
             ext.callbacks.remove(at)
@@ -98,7 +104,7 @@ impl<T: 'static> JoinHandle<T> {
     }
 }
 
-/// The task has ended: has the event loop run its callbacks, one by one.
+/// Queues the callbacks of a task that has just ended, as jobs of the event loop.
 pub(super) fn schedule(worker: &Worker, tcb: &Tcb) {
     let count = tcb.ext_if_any(|ext| ext.callbacks.len());
     for _ in 0..count.unwrap_or(0) {
@@ -106,17 +112,17 @@ pub(super) fn schedule(worker: &Worker, tcb: &Tcb) {
     }
 }
 
-/// Has the event loop run one callback of a task that has ended. There is one such job for each callback, so that
-/// callbacks take turns with other jobs and with tasks.
+/// Queues one callback of a task that has ended. Each callback is a job of its own, so that the callbacks of several
+/// tasks run in the order in which they were queued, and a callback that a callback adds runs after the ready tasks.
 fn queue_call(worker: &Worker, tcb: &Tcb) {
     let call = Call::new(tcb, &worker.table);
     worker.queue_job(Box::new(move || call.run()));
 }
 
-/// One callback that is on its way. Counts as one reference to the TCB, until it is dropped.
+/// A queued callback. Holds one reference to the TCB until it is dropped.
 ///
-/// Dropped without having run (the run is over), it drops its callback: what that owns may be a handle to the very task, and
-/// the TCB could never be freed.
+/// If the run ends before the callback is called, the drop of `Call` also drops the callback. A callback that stayed in
+/// the TCB could own a handle to the same task, and the TCB would never be freed.
 struct Call {
     tcb: *const Tcb,
     table: Rc<TcbTable>,
@@ -130,12 +136,12 @@ impl Call {
     }
 
     fn tcb(&self) -> &Tcb {
-        // SAFETY: `table` keeps the TCB in place, and the reference that `new` counted keeps it from being freed, until the
-        // drop.
+        // SAFETY: `table` keeps the TCB in place, and the reference that `new` added keeps it allocated until `self` is
+        // dropped.
         unsafe { &*self.tcb }
     }
 
-    /// Takes the callback only now, so that it can be removed until now. The first is the one that was added first.
+    /// Takes the oldest callback of the task. Called as late as possible: until then `remove_done` can remove it.
     fn take(&self) -> Option<Callback> {
         self.tcb().ext(|ext| ext.callbacks.pop_front()).map(|(_, callback)| callback)
     }
@@ -153,7 +159,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         self.tcb().set_result_borrowed(false);
         if !self.has_run {
-            // A panic of what it owns has been reported by the hook, and keeps no other from being dropped.
+            // The panic hook has already printed a panic of this destructor. The remaining callbacks are still dropped.
             std::mem::forget(drop_catching(self.take()));
         }
         release(&self.table, self.tcb());

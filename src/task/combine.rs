@@ -1,4 +1,4 @@
-//! Waiting for several tasks: all of them, the first, or one after the other.
+//! Combinators that wait for several tasks: `join_all`, `try_join_all`, `race`, `wait` and `as_completed`.
 
 use super::group::sealed::Internal;
 use super::group::{Group, Joinable, cancel_and_settle, settle};
@@ -8,12 +8,20 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Waits for all tasks and returns their results in the order of the handles. One task's error does not end the wait for the rest.
+/// Waits for all tasks and returns their results in the order of the handles. An error of one task does not end the wait
+/// for the rest.
 ///
 /// `gather` is a second name of this function, for readers who know asyncio.
 ///
-/// If the waiting task is cancelled, or a deadline around this call passes, all tasks are cancelled and still awaited: the
-/// results are complete, and the next wait returns [`Cancelled`].
+/// Cancel safety: no result is lost. If the waiting task is cancelled, or a deadline around this call passes, all tasks
+/// are cancelled and still awaited: the results are complete, and the next wait returns [`Cancelled`]. If no wait is
+/// possible (the thread is panicking, or the run is deadlocked), the result of a task that has not ended is
+/// [`JoinError::Interrupted`], and the task is detached.
+///
+/// # Panics
+///
+/// Panics if the result of a task was already taken, and if it would have to wait in a callback or inside
+/// [`no_suspend`](crate::no_suspend).
 ///
 /// ```
 /// cede::run(|| {
@@ -32,43 +40,44 @@ pub fn join_all<H: Joinable>(handles: impl IntoIterator<Item = H>) -> Vec<Result
     let mut handles: Vec<H> = handles.into_iter().collect();
     let mut results = nothing_yet(handles.len());
     settle(&mut handles, &mut results);
-    results.into_iter().map(|result| result.expect("settled")).collect()
+    results.into_iter().map(|result| result.expect("every task is settled")).collect()
 }
 
+/// Returns `count` empty places for results.
 fn nothing_yet<T>(count: usize) -> Vec<Option<T>> {
     (0..count).map(|_| None).collect()
 }
 
-/// The result of a task that has ended, or was abandoned.
+/// Takes the result of a task that has ended or was abandoned.
 #[track_caller]
 fn take<H: Joinable>(handle: &mut H) -> Result<H::Value, JoinError> {
     handle.handle(Internal).join()
 }
 
-/// Why a task of [`try_join_all`] gave no value.
+/// The error of one task of [`try_join_all`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TaskError<E> {
-    /// It returned this error.
+    /// The task returned this error.
     #[error("{0}")]
     Returned(E),
-    /// It panicked, or was cancelled.
+    /// The task panicked or was cancelled.
     #[error(transparent)]
     Task(#[from] JoinError),
 }
 
-/// What the tasks of [`try_join_all`] came to when one of them failed. Nothing is left out.
+/// The error of [`try_join_all`]: the failures and the values of all tasks, each with the index of the task's handle.
 pub struct TryJoinError<T, E> {
-    /// Those that failed, by their places among the handles, the first failure first. That others were cancelled for it is no
-    /// failure, unless they returned an error for it.
+    /// The tasks that failed: the first failure first, the rest in the order of the handles. A task that was cancelled
+    /// because of the first failure is not listed, unless it returned an error or panicked.
     pub failures: Vec<(usize, TaskError<E>)>,
-    /// The values of those that did not fail, by their places.
+    /// The values of the tasks that succeeded.
     pub values: Vec<(usize, T)>,
-    /// The one who waited was cancelled.
+    /// Set if the wait was interrupted: the waiting task was cancelled, or a deadline or scope around the call ended it.
     pub interrupted: Option<Cancelled>,
 }
 
-// By hand, so that T need not be Debug.
+// Implemented by hand, so that `T` need not implement `Debug`.
 impl<T, E: fmt::Debug> fmt::Debug for TryJoinError<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TryJoinError")
@@ -93,12 +102,21 @@ impl<T, E: fmt::Display> fmt::Display for TryJoinError<T, E> {
 
 impl<T, E: fmt::Debug + fmt::Display> std::error::Error for TryJoinError<T, E> {}
 
-/// Waits for all tasks, and returns their values in the order of the handles. When one returns an error or panics, the others
-/// are cancelled and awaited.
+/// Waits for all tasks and returns their values in the order of the handles. At the first failure, cancels the remaining
+/// tasks and waits for them.
+///
+/// A task fails if it returns `Err`, panics, or is cancelled.
+///
+/// Cancel safety: no result is lost. If the waiting task is cancelled, or a deadline around this call passes, all tasks
+/// are cancelled and still awaited, and the error contains their results.
 ///
 /// # Errors
 ///
-/// [`TryJoinError`] with every error and every value there was.
+/// [`TryJoinError`] if a task failed or the wait was interrupted. It contains every failure and every value.
+///
+/// # Panics
+///
+/// The panics of [`join_all`].
 ///
 /// ```
 /// cede::run(|| {
@@ -116,14 +134,14 @@ where
     let mut handles: Vec<H> = handles.into_iter().collect();
     let mut results = nothing_yet(handles.len());
     let group = Group::watch(&mut handles);
-    // In the order in which they ended, up to the first failure.
+    // The indices of the tasks that have ended, in the order of their ends, up to the first failure.
     let mut order = Vec::new();
     let mut interrupted = None;
     let mut failed = false;
     while !failed && interrupted.is_none() && order.len() < handles.len() {
         match group.next(None) {
             Ok(place) => {
-                let place = place.expect("there is no deadline");
+                let place = place.expect("a wait without a deadline returns a task");
                 let result = take(&mut handles[place]);
                 failed = !matches!(result, Ok(Ok(_)));
                 results[place] = Some(result);
@@ -135,19 +153,20 @@ where
     if !failed && interrupted.is_none() {
         let value = |result| match result {
             Some(Ok(Ok(value))) => value,
-            _ => unreachable!("none has failed"),
+            _ => unreachable!("no task has failed"),
         };
         return Ok(results.into_iter().map(value).collect());
     }
+    // The rest of `order` is cancelled here. Its first `ended_before` tasks ended by themselves.
     order.extend((0..handles.len()).filter(|place| results[*place].is_none()));
     let ended_before = order.len() - results.iter().filter(|result| result.is_none()).count();
     cancel_and_settle(&mut handles, &mut results);
     let mut error = TryJoinError { failures: Vec::new(), values: Vec::new(), interrupted };
     for (at, place) in order.into_iter().enumerate() {
-        match results[place].take().expect("settled") {
+        match results[place].take().expect("every task is settled") {
             Ok(Ok(value)) => error.values.push((place, value)),
             Ok(Err(failure)) => error.failures.push((place, TaskError::Returned(failure))),
-            // That is what it was told.
+            // Cancelled because of the first failure or the interruption: no failure of its own.
             Err(JoinError::Cancelled) if at >= ended_before => {}
             Err(failure) => error.failures.push((place, TaskError::Task(failure))),
         }
@@ -155,24 +174,28 @@ where
     Err(error)
 }
 
-/// How a [`race`] went.
+/// The outcome of a [`race`].
 #[derive(Debug)]
 pub struct Race<T> {
-    /// The place of the winner among the handles.
+    /// The index of the winner's handle.
     pub winner: usize,
-    /// What the winner came to.
+    /// The result of the winner.
     pub result: Result<T, JoinError>,
-    /// What the others came to, by their places: they were cancelled, but may have had a value all the same.
+    /// The results of the remaining tasks, each with the index of its handle. These tasks were cancelled, but may have
+    /// returned a value nevertheless.
     pub losers: Vec<(usize, Result<T, JoinError>)>,
 }
 
-/// Waits for the first task that ends, in whatever way; cancels the others, awaits them, and returns what all came to.
+/// Waits until one task has ended, in any way. Then cancels the remaining tasks, waits for them, and returns all results.
 ///
-/// If the one who waits is cancelled, all tasks are, and the winner is the first that ends then.
+/// A task that panics first also wins.
+///
+/// Cancel safety: no result is lost. If the waiting task is cancelled, or a deadline around this call passes, all tasks
+/// are cancelled and still awaited. The winner is then the first task to end.
 ///
 /// # Panics
 ///
-/// Without any task: nobody would ever win.
+/// Panics if there are no handles. Otherwise the panics of [`join_all`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -187,7 +210,7 @@ pub struct Race<T> {
 #[track_caller]
 pub fn race<H: Joinable>(handles: impl IntoIterator<Item = H>) -> Race<H::Value> {
     let mut handles: Vec<H> = handles.into_iter().collect();
-    assert!(!handles.is_empty(), "a race of nobody has no winner, and would never end");
+    assert!(!handles.is_empty(), "there is no task to race: give at least one handle");
     let mut results = nothing_yet(handles.len());
     let group = Group::watch(&mut handles);
     let first = group.next(None).ok().flatten();
@@ -195,41 +218,42 @@ pub fn race<H: Joinable>(handles: impl IntoIterator<Item = H>) -> Race<H::Value>
         results[place] = Some(take(&mut handles[place]));
     }
     cancel_and_settle(&mut handles, &mut results);
-    // Where nothing could wait, nobody has ended, and the first handle stands for all.
+    // If no wait was possible and no task has ended, all results are interruptions: the first handle is the winner.
     let winner = first.or_else(|| group.try_next()).unwrap_or(0);
-    let mut results = results.into_iter().map(|result| result.expect("settled")).enumerate().collect::<Vec<_>>();
+    let mut results =
+        results.into_iter().map(|result| result.expect("every task is settled")).enumerate().collect::<Vec<_>>();
     let (winner, result) = results.remove(winner);
     Race { winner, result, losers: results }
 }
 
-/// When [`wait`] returns.
+/// The condition under which [`wait`] returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// When a task has ended, in whatever way.
+    /// A task has ended, in any way.
     First,
-    /// When a task has panicked, or all have ended. A task that was cancelled has not panicked.
+    /// A task has panicked, or all tasks have ended. A cancelled task does not count as panicked.
     FirstError,
-    /// When all have ended.
+    /// All tasks have ended.
     All,
 }
 
-/// Who has ended and who has not when [`wait`] returns.
+/// The outcome of [`wait`]: the indices of the handles whose tasks have ended, and of the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waited {
-    /// The places of those that have ended, the one that ended first first.
+    /// The tasks that have ended, in the order of their ends.
     pub done: Vec<usize>,
-    /// The places of the others, in order.
+    /// The tasks that have not ended, in the order of the handles.
     pub pending: Vec<usize>,
 }
 
-/// Why [`wait`] told nothing.
+/// The error of [`wait`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {
-    /// There is no task to wait for.
+    /// No handle was given.
     #[error("there is no task to wait for: give at least one handle")]
     NoTasks,
-    /// The one who waits was cancelled. The tasks go on.
+    /// The waiting task was cancelled, or a deadline or scope around the call ended the wait. The tasks continue.
     #[error("the task was cancelled")]
     Cancelled,
 }
@@ -240,19 +264,28 @@ impl From<Cancelled> for WaitError {
     }
 }
 
-/// Waits until some or all of the tasks have ended, but not longer than `timeout`, and tells which have. Takes no result, and
-/// cancels nobody.
+/// Waits until one or all of the tasks have ended, at most for `timeout`, and returns which tasks have ended. Takes no
+/// results and cancels no tasks. `None` waits without a timeout.
+///
+/// A timeout that passes is not an error: the tasks that have not ended are in [`Waited::pending`].
+///
+/// Cancel safety: a cancelled `wait` has no effect on the tasks.
 ///
 /// # Errors
 ///
-/// [`WaitError::NoTasks`] without a handle, [`WaitError::Cancelled`] if the one who waits was cancelled. That the time is up is no
-/// error.
+/// [`WaitError::NoTasks`] if there are no handles. [`WaitError::Cancelled`] if the waiting task was cancelled, or a
+/// deadline or scope around the call ended the wait.
+///
+/// # Panics
+///
+/// Panics if it would have to wait in a callback or inside [`no_suspend`](crate::no_suspend), and if called with a
+/// timeout outside a run.
 ///
 /// ```
 /// use cede::task::{When, wait};
 /// use std::time::Duration;
 /// cede::run(|| {
-///     let mut tasks = [cede::spawn(|| cede::task::park("for ever").is_err()), cede::spawn(|| true)];
+///     let mut tasks = [cede::spawn(|| cede::task::park("a message").is_err()), cede::spawn(|| true)];
 ///     let waited = wait(&mut tasks, When::First, None).unwrap();
 ///     assert_eq!((waited.done, waited.pending), (vec![1], vec![0]));
 ///     let waited = wait(&mut tasks, When::All, Some(Duration::from_millis(1))).unwrap();
@@ -271,7 +304,7 @@ pub fn wait<H: Joinable>(handles: &mut [H], when: When, timeout: Option<Duration
     let mut is_pending = vec![true; handles.len()];
     let mut enough = false;
     while done.len() < handles.len() {
-        // Those that have ended by now are told of, however many were asked for.
+        // After the condition holds, list every further task that has ended by now, without waiting.
         let next = if enough { group.try_next() } else { group.next(deadline)? };
         let Some(place) = next else { break };
         done.push(place);
@@ -286,16 +319,16 @@ pub fn wait<H: Joinable>(handles: &mut [H], when: When, timeout: Option<Duration
     Ok(Waited { done, pending })
 }
 
-/// A task of [`as_completed`] that has ended.
+/// An item of [`AsCompleted`]: a task that has ended or, in the last item, a task for which the wait was interrupted.
 #[derive(Debug)]
 pub struct Completed<T> {
-    /// Its place among the handles.
+    /// The index of the task's handle.
     pub place: usize,
-    /// What it came to.
+    /// The result of the task.
     pub result: Result<T, JoinError>,
 }
 
-/// The tasks as they end: see [`as_completed`].
+/// An iterator over tasks in the order in which they end; see [`as_completed`].
 pub struct AsCompleted<H> {
     handles: Vec<Option<H>>,
     group: Rc<Group>,
@@ -304,7 +337,7 @@ pub struct AsCompleted<H> {
 }
 
 impl<H> AsCompleted<H> {
-    /// The handles of those that have not come yet, with their places.
+    /// Returns the handles of the tasks that the iterator has not returned, each with its index.
     pub fn into_pending(self) -> Vec<(usize, H)> {
         self.handles.into_iter().enumerate().filter_map(|(place, handle)| Some((place, handle?))).collect()
     }
@@ -316,11 +349,18 @@ impl<H> fmt::Debug for AsCompleted<H> {
     }
 }
 
-/// Gives the tasks in the order in which they end. Each `next` waits for the one that ends next.
+/// Returns an iterator over tasks in the order in which they end. Each `next` waits until the next task has ended.
 ///
-/// If the one who waits is cancelled, or a deadline around this comes, the last item is [`JoinError::Interrupted`], with the place
-/// of a task that has not ended; the tasks go on. Dropping the iterator detaches those that have not come;
-/// [`into_pending`](AsCompleted::into_pending) gives their handles back.
+/// Dropping the iterator detaches the tasks that it has not returned. [`into_pending`](AsCompleted::into_pending) returns
+/// their handles instead.
+///
+/// Cancel safety: no result is lost. If the waiting task is cancelled, or a deadline around `next` passes, the last item
+/// is [`JoinError::Interrupted`] with the index of a task that has not ended. The tasks continue.
+///
+/// # Panics
+///
+/// `next` panics if the result of the task was already taken, and if it would have to wait in a callback or inside
+/// [`no_suspend`](crate::no_suspend).
 ///
 /// ```
 /// use std::time::Duration;
@@ -346,15 +386,15 @@ impl<H: Joinable> Iterator for AsCompleted<H> {
         }
         match self.group.next(None) {
             Ok(place) => {
-                let place = place.expect("there is no deadline");
+                let place = place.expect("a wait without a deadline returns a task");
                 self.left -= 1;
-                let result = take(self.handles[place].as_mut().expect("each ends once"));
+                let result = take(self.handles[place].as_mut().expect("each task ends once"));
                 self.handles[place] = None;
                 Some(Completed { place, result })
             }
             Err(Cancelled) => {
                 self.interrupted = true;
-                let place = self.handles.iter().position(Option::is_some).expect("one is left");
+                let place = self.handles.iter().position(Option::is_some).expect("a task is pending");
                 Some(Completed { place, result: Err(JoinError::Interrupted) })
             }
         }

@@ -1,4 +1,4 @@
-//! Waiting for several tasks at once: which of them has ended, in the order in which they did.
+//! Groups: one task waits for several tasks, and sees them in the order in which they end.
 
 use super::handle::{CancelOnDrop, JoinHandle};
 use super::join_error::JoinError;
@@ -14,9 +14,9 @@ use std::ptr::null;
 use std::rc::Rc;
 use std::time::Instant;
 
-/// A handle that the combinators take: [`JoinHandle`], [`ScopedJoinHandle`] and [`CancelOnDrop`].
+/// A handle that the combinators accept: [`JoinHandle`], [`ScopedJoinHandle`] or [`CancelOnDrop`].
 pub trait Joinable: sealed::Handle<Self::Value> {
-    /// What the task returns.
+    /// The type of the task's value.
     type Value;
 }
 
@@ -30,7 +30,7 @@ pub(super) mod sealed {
     #[derive(Debug)]
     pub struct Internal;
 
-    /// Lends out the handle itself.
+    /// Access to the `JoinHandle` in a handle.
     pub trait Handle<T> {
         #[doc(hidden)]
         fn handle(&mut self, _: Internal) -> &mut JoinHandle<T>;
@@ -67,11 +67,11 @@ impl<T> sealed::Handle<T> for CancelOnDrop<T> {
     }
 }
 
-/// Several tasks that are waited for together.
+/// Tasks that one task waits for together.
 pub(super) struct Group {
-    /// The places of those that have ended and were not asked for yet, the one that ended first first.
+    /// The indices of the tasks that have ended and were not returned yet, in the order of their ends.
     ended: RefCell<VecDeque<u32>>,
-    /// Who waits for them, parked.
+    /// The task that is parked in `next`, or null.
     waiter: Cell<*const Tcb>,
 }
 
@@ -83,9 +83,11 @@ impl EndListener for Group {
 }
 
 impl Group {
-    /// Watches all of them; those that have ended already come first, in the order in which they did, and before them those
-    /// that were abandoned by a run that is over. They are not watched by anybody else: the handles are borrowed mutably,
-    /// and each task has one.
+    /// Creates a group that is notified when a task of `handles` ends. Tasks that have already ended come first, in the
+    /// order of their ends. A task that its run has abandoned counts as ended.
+    ///
+    /// A task can be in one group only. No task is in a second group here: a task has one handle, and the combinator
+    /// borrows or owns that handle.
     pub(super) fn watch<H: Joinable>(handles: &mut [H]) -> Rc<Group> {
         let group = Rc::new(Group { ended: RefCell::default(), waiter: Cell::new(null()) });
         let mut ended = Vec::new();
@@ -103,12 +105,12 @@ impl Group {
         group
     }
 
-    /// The place of the one that has ended next, if one has.
+    /// Returns the index of the next task that has ended, if there is one. Never waits.
     pub(super) fn try_next(&self) -> Option<usize> {
         self.ended.borrow_mut().pop_front().map(|place| place as usize)
     }
 
-    /// Waits for the one that ends next, or until `deadline`: then `None`.
+    /// Waits until the next task has ended, and returns its index; `None` if `deadline` passes first.
     #[track_caller]
     pub(super) fn next(&self, deadline: Option<Instant>) -> Result<Option<usize>, Cancelled> {
         wait::consume_budget();
@@ -118,7 +120,8 @@ impl Group {
             }
             let worker = running("wait for tasks");
             if deadline.is_some_and(|deadline| deadline <= worker.clock.now()) {
-                // Whoever asks again and again, without time to wait, starves nobody and hears its cancel.
+                // Yield and check for a cancel here too: a caller that polls with a passed deadline must neither starve
+                // other tasks nor miss its cancel.
                 yield_now();
                 let next = self.try_next();
                 if next.is_none() {
@@ -137,7 +140,7 @@ impl Group {
     }
 }
 
-/// Nobody waits any more, also if the wait unwinds.
+/// Clears the waiter when dropped, also when the wait unwinds.
 struct Reset<'a>(&'a Cell<*const Tcb>);
 
 impl Drop for Reset<'_> {
@@ -146,7 +149,7 @@ impl Drop for Reset<'_> {
     }
 }
 
-/// Joins all that have no result yet; if the one who waits is cancelled meanwhile, cancels them and awaits them nevertheless.
+/// Joins each task that has no result yet. If that is interrupted, cancels the remaining tasks and still waits for them.
 #[track_caller]
 pub(super) fn settle<H: Joinable>(handles: &mut [H], results: &mut [Option<Result<H::Value, JoinError>>]) {
     let mut cut = false;
@@ -164,7 +167,7 @@ pub(super) fn settle<H: Joinable>(handles: &mut [H], results: &mut [Option<Resul
     }
 }
 
-/// Cancels all that have no result yet, and awaits them, whatever becomes of the one who waits.
+/// Cancels each task that has no result yet, and waits for all of them, even if the waiting task is cancelled.
 #[track_caller]
 pub(super) fn cancel_and_settle<H: Joinable>(handles: &mut [H], results: &mut [Option<Result<H::Value, JoinError>>]) {
     let mut open: Vec<_> = handles.iter_mut().zip(results).filter(|(_, result)| result.is_none()).collect();
@@ -173,7 +176,7 @@ pub(super) fn cancel_and_settle<H: Joinable>(handles: &mut [H], results: &mut [O
     }
     shield(|| {
         for (handle, result) in open {
-            // Where nothing can wait (the thread panics, the run is deadlocked) this is an interruption, and stays one.
+            // If no wait is possible (the thread is panicking, or the run is deadlocked), the result is `Interrupted`.
             *result = Some(handle.handle(sealed::Internal).join());
         }
     });

@@ -1,4 +1,4 @@
-//! Handles to tasks.
+//! `JoinHandle`: joins, cancels and observes one task. Dropping the handle detaches the task.
 
 use super::info::{TaskState, state_of};
 use super::join_error::JoinError;
@@ -13,10 +13,13 @@ use std::marker::PhantomData;
 use std::ptr::null;
 use std::rc::Rc;
 
-/// A handle to a task that returns a `T`.
+/// A handle to a task that returns a `T`: waits for the task, cancels it, and reports its state.
 ///
-/// Dropping it detaches the task, which goes on. Like the task it stays on its thread. After the run it still gives the
-/// result of a task that has ended.
+/// Dropping the handle detaches the task: the task continues to run, and its result is dropped when it ends. If a detached
+/// task panics, the hook of [`Config::on_unhandled_panic`](crate::Config::on_unhandled_panic) receives the panic. The
+/// default hook prints it on stderr.
+///
+/// The handle stays on the thread of its task. After the run it still returns the result of a task that has ended.
 pub struct JoinHandle<T> {
     table: Rc<TcbTable>,
     tcb: *const Tcb,
@@ -24,26 +27,30 @@ pub struct JoinHandle<T> {
 }
 
 impl<T> JoinHandle<T> {
-    /// # Panics
-    ///
-    /// Never; the TCB is one that counts a handle among those who have to do with it.
+    /// Creates the handle of a task. `tcb` is a TCB of `table`, and its reference count includes the handle.
     #[inline]
     pub(super) fn new(table: &Rc<TcbTable>, tcb: *const Tcb) -> Self {
         JoinHandle { table: Rc::clone(table), tcb, _result: PhantomData }
     }
 
-    /// Waits until the task has ended, and returns its value.
+    /// Waits until the task has ended, and returns its value. A task that was cancelled but returned a value gives that
+    /// value.
+    ///
+    /// Cancel safety: an interrupted `join` takes nothing. The task continues, and `join` can be called again.
     ///
     /// # Errors
     ///
-    /// [`JoinError::Panicked`] with the payload; [`JoinError::Cancelled`] if the task never ran or had to be unwound;
-    /// [`JoinError::Interrupted`] if the one that waits was cancelled (the task goes on, and this can be called again);
-    /// [`JoinError::Deadlock`] if the task waits for the one that joins it, and no deadline ends that, or is that one. A task
-    /// that was cancelled and returned a value all the same gives that value.
+    /// * [`JoinError::Panicked`] if the task panicked, with the payload.
+    /// * [`JoinError::Cancelled`] if the task was cancelled before its first turn, was unwound, or was abandoned.
+    /// * [`JoinError::Interrupted`] if the waiting task was cancelled, if a deadline or scope around this call ended the
+    ///   wait, or if the task has not ended and the thread is panicking.
+    /// * [`JoinError::Deadlock`] if the task waits, directly or through further tasks, for the calling task, and no
+    ///   deadline ends one of these waits. A task that joins itself always gets this error.
     ///
     /// # Panics
     ///
-    /// If the result was taken before, and in a callback of [`on_done`](Self::on_done).
+    /// Panics if the result was already taken, in a callback of this task ([`on_done`](Self::on_done)), and if it would
+    /// have to wait in another callback or inside [`no_suspend`](crate::no_suspend).
     ///
     /// ```
     /// cede::run(|| {
@@ -61,7 +68,7 @@ impl<T> JoinHandle<T> {
                 return result;
             }
             let Some(worker) = own else {
-                // Its run is over and it has not ended: it was abandoned.
+                // The task has not ended, and its run is over: the task was abandoned.
                 return Err(JoinError::Cancelled);
             };
             self.wait(worker)?;
@@ -71,7 +78,8 @@ impl<T> JoinHandle<T> {
     #[track_caller]
     fn wait(&self, worker: &Worker) -> Result<(), JoinError> {
         let (me, tcb) = (worker.current(), self.tcb());
-        // Those who wait for each other form a chain; if it leads here, and no deadline breaks it, it would be closed.
+        // Follow the chain of joins: `tcb` joins the next task, which joins the next, and so on. If the chain leads back
+        // to the caller, this join would close a cycle, and only a deadline of one of the waits could end it.
         let mut waits: *const Tcb = tcb;
         while let Some(next) = nonnull(waits) {
             if std::ptr::eq(next, me) {
@@ -93,8 +101,8 @@ impl<T> JoinHandle<T> {
         }
     }
 
-    /// Has the end of the task wake the one that this is called in, which waits for other things too. False if there is
-    /// nothing to wait for: it has ended, or was abandoned by its run.
+    /// Registers the current task to be woken when this task ends, for a wait that waits for other events as well
+    /// (select). Returns false if there is nothing to wait for: the task has ended, or its run has abandoned it.
     pub(crate) fn listen(&self) -> bool {
         match self.own_worker() {
             Some(worker) if !self.is_finished() => {
@@ -105,12 +113,12 @@ impl<T> JoinHandle<T> {
         }
     }
 
-    /// Takes `listen` back.
+    /// Undoes [`listen`](Self::listen).
     pub(crate) fn stop_listening(&self) {
         self.tcb().set_joiner(null());
     }
 
-    /// The result, if the task has ended; `Cancelled` if it never will, since its run has abandoned it.
+    /// Returns the result if the task has ended, and `Cancelled` if it never will because its run has abandoned it.
     pub(crate) fn join_now(&mut self) -> Option<Result<T, JoinError>> {
         match self.try_join() {
             None if self.own_worker().is_none() => Some(Err(JoinError::Cancelled)),
@@ -118,15 +126,15 @@ impl<T> JoinHandle<T> {
         }
     }
 
-    /// The result, if the task has ended; waits for nothing.
+    /// Returns the result if the task has ended, and `None` otherwise. Never waits.
     ///
     /// # Errors
     ///
-    /// Those of [`join`](Self::join) that come from the task.
+    /// [`JoinError::Panicked`] and [`JoinError::Cancelled`], as in [`join`](Self::join).
     ///
     /// # Panics
     ///
-    /// If the result was taken before.
+    /// Panics if the result was already taken, and in a callback of this task ([`on_done`](Self::on_done)).
     ///
     /// ```
     /// cede::run(|| {
@@ -141,33 +149,38 @@ impl<T> JoinHandle<T> {
         if !self.is_finished() {
             return None;
         }
-        assert!(self.tcb().has_result(), "the result of task {} was taken before", self.task());
         assert!(
-            !self.tcb().is_result_borrowed(),
-            "cannot take the result of task {} in a callback of its own: look at it by Done::result",
+            self.tcb().has_result(),
+            "the result of task {} was already taken: join and try_join return it once",
             self.task()
         );
-        // SAFETY: the task returned a T and has ended, and the result is there; no callback looks at it.
+        assert!(
+            !self.tcb().is_result_borrowed(),
+            "cannot take the result of task {} in one of its own callbacks: read it with Done::result",
+            self.task()
+        );
+        // SAFETY: the task of a `JoinHandle<T>` returns a `T`. It has ended, and the asserts ensure that the result is
+        // present and that no callback holds a reference to it.
         Some(unsafe { take_result(self.tcb()) })
     }
 
-    /// Whether the task has ended, however it did.
+    /// Returns whether the task has ended: it returned, panicked, was unwound, or was cancelled before its first turn.
     pub fn is_finished(&self) -> bool {
         self.tcb().is_finished()
     }
 
-    /// Where the task stands.
+    /// Returns the state of the task.
     pub fn state(&self) -> TaskState {
         state_of(self.own_worker(), self.tcb())
     }
 
-    /// Where the task stands, if it is suspended: a backtrace of its own stack, taken from outside, that goes from the wait
-    /// that it is in down to its first function. `None` if it runs or has ended, and on targets without a hand-written
+    /// Returns a backtrace of the task's stack, from its current wait out to its first function, if the task is suspended.
+    /// `None` if the task is running or has ended, if its run is over, and on targets without a hand-written context
     /// switch.
     ///
     /// ```
     /// cede::run(|| {
-    ///     let task = cede::spawn(|| cede::task::park("for ever").is_err());
+    ///     let task = cede::spawn(|| cede::task::park("a message").is_err());
     ///     cede::yield_now();
     ///     println!("{:?}", task.backtrace());
     ///     task.cancel();
@@ -177,19 +190,21 @@ impl<T> JoinHandle<T> {
         backtrace::of(self.own_worker()?, self.tcb())
     }
 
-    /// Who the task is.
+    /// Returns the number and the name of the task.
     pub fn task(&self) -> Task {
         Task::of(self.tcb())
     }
 
-    /// Asks the task to end. True if it had not ended yet.
+    /// Cancels the task: sets its cancelled flag. Returns true if the task had not ended.
     ///
-    /// If it has not run yet it never will. If it waits, the wait returns [`Cancelled`](crate::task::Cancelled), and so does every later one, until
-    /// the task ends; what it makes of that is its own matter. Nothing is unwound.
+    /// A task that has not started never runs. If the task waits, the wait returns
+    /// [`Cancelled`](crate::task::Cancelled); so does every later wait, until the task ends. Code that runs is not
+    /// interrupted, and nothing is aborted or unwound: the task reacts to the error, and may still return a value.
+    /// A [`shield`](crate::shield) delays the effect.
     ///
     /// ```
     /// cede::run(|| {
-    ///     let mut waiting = cede::spawn(|| cede::task::park("for ever").is_err());
+    ///     let mut waiting = cede::spawn(|| cede::task::park("a message").is_err());
     ///     cede::yield_now();
     ///     assert!(waiting.cancel());
     ///     assert_eq!(waiting.join().unwrap(), true);
@@ -209,13 +224,13 @@ impl<T> JoinHandle<T> {
         true
     }
 
-    /// As [`cancel`](Self::cancel), and tells the task why: see [`cancelled`](crate::task::cancelled). Of several reasons
-    /// the first counts.
+    /// Like [`cancel`](Self::cancel), but with a reason, which [`cancelled`](crate::task::cancelled) returns in the task.
+    /// If several cancels give a reason, the first reason is kept.
     ///
     /// ```
     /// cede::run(|| {
     ///     let mut waiting = cede::spawn(|| {
-    ///         let _ = cede::task::park("for ever");
+    ///         let _ = cede::task::park("a message");
     ///         cede::task::cancelled().unwrap().reason().map(str::to_string)
     ///     });
     ///     cede::yield_now();
@@ -226,7 +241,7 @@ impl<T> JoinHandle<T> {
     pub fn cancel_with(&self, reason: impl Into<Cow<'static, str>>) -> bool {
         if !self.is_finished() {
             let reason = reason.into();
-            // The one that does not count is dropped outside of the borrow.
+            // The reason that is not stored is dropped outside of the borrow.
             let _rest = self.tcb().ext(|ext| match ext.cancel_reason {
                 None => ext.cancel_reason.replace(reason),
                 Some(_) => Some(reason),
@@ -235,7 +250,7 @@ impl<T> JoinHandle<T> {
         self.cancel()
     }
 
-    /// A wrapper that cancels the task when it is dropped, for a task that is of no use without its owner.
+    /// Converts the handle into one that cancels the task when it is dropped, for a task that is useless without its owner.
     ///
     /// ```
     /// cede::run(|| {
@@ -249,13 +264,13 @@ impl<T> JoinHandle<T> {
         CancelOnDrop { handle: Some(self) }
     }
 
-    /// Whether the task has panicked, and nobody has taken that yet.
+    /// Returns whether the task has panicked and the panic was not taken yet.
     pub(super) fn has_panicked(&self) -> bool {
-        // SAFETY: the handle is one to a task that returns T.
+        // SAFETY: the task of a `JoinHandle<T>` returns a `T`. No code takes the result during this call.
         matches!(unsafe { peek::<T>(self.tcb()) }, Some(Err(JoinError::Panicked(_))))
     }
 
-    /// Takes the result if it is a panic.
+    /// Takes the result if it is a panic and no callback borrows it.
     pub(super) fn take_panic(&mut self) -> Option<JoinError> {
         if !self.has_panicked() || self.tcb().is_result_borrowed() {
             return None;
@@ -264,27 +279,26 @@ impl<T> JoinHandle<T> {
     }
 
     pub(super) fn tcb(&self) -> &Tcb {
-        // SAFETY: the table is kept alive by this handle, and the TCB is not given back while the handle counts.
+        // SAFETY: this handle keeps the table alive and holds a reference, so the TCB stays allocated as long as `self`.
         unsafe { &*self.tcb }
     }
 
-    /// The worker of the task's run, if this is still part of that run.
+    /// Returns the worker of the task's run, if the caller is part of that run.
     pub(super) fn own_worker(&self) -> Option<&Worker> {
         worker().filter(|worker| Rc::ptr_eq(&worker.table, &self.table))
     }
 }
 
-/// A handle that cancels its task when it is dropped: see [`JoinHandle::cancel_on_drop`]. It can be used as the handle that it
-/// was made from.
+/// A handle that cancels its task when dropped; see [`JoinHandle::cancel_on_drop`]. Dereferences to the [`JoinHandle`].
 pub struct CancelOnDrop<T> {
-    /// There until it is dropped or taken out.
+    /// `None` only after `into_inner` has taken the handle.
     handle: Option<JoinHandle<T>>,
 }
 
 impl<T> CancelOnDrop<T> {
-    /// The handle itself, which when dropped only detaches.
+    /// Returns the plain handle, which only detaches the task when dropped.
     pub fn into_inner(mut self) -> JoinHandle<T> {
-        self.handle.take().expect("it is there until now")
+        self.handle.take().expect("the handle is present until into_inner")
     }
 }
 
@@ -292,13 +306,13 @@ impl<T> std::ops::Deref for CancelOnDrop<T> {
     type Target = JoinHandle<T>;
 
     fn deref(&self) -> &JoinHandle<T> {
-        self.handle.as_ref().expect("it is there until the drop")
+        self.handle.as_ref().expect("the handle is present until into_inner")
     }
 }
 
 impl<T> std::ops::DerefMut for CancelOnDrop<T> {
     fn deref_mut(&mut self) -> &mut JoinHandle<T> {
-        self.handle.as_mut().expect("it is there until the drop")
+        self.handle.as_mut().expect("the handle is present until into_inner")
     }
 }
 
@@ -317,21 +331,22 @@ impl<T> fmt::Debug for CancelOnDrop<T> {
 }
 
 fn nonnull<'a>(tcb: *const Tcb) -> Option<&'a Tcb> {
-    // SAFETY: what a parked task waits for is kept by the handle that it waits with.
+    // SAFETY: null, or the TCB of a task that a waiting task joins. The waiting task borrows its `JoinHandle`, which holds
+    // a reference to that TCB until the wait is over.
     unsafe { tcb.as_ref() }
 }
 
 impl<T> Drop for JoinHandle<T> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: this handle counted until now.
+        // SAFETY: this handle has held a reference until now, so the TCB is allocated.
         release(&self.table, unsafe { &*self.tcb });
     }
 }
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // SAFETY: this handle counts.
+        // SAFETY: this handle holds a reference, so the TCB stays allocated as long as `self`.
         let tcb = unsafe { &*self.tcb };
         let task = Task::of(tcb);
         f.debug_struct("JoinHandle")

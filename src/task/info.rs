@@ -1,4 +1,4 @@
-//! The state of tasks, seen from outside.
+//! The state of tasks: of one task, of the current task, and of all tasks of a run.
 #![forbid(unsafe_code)]
 
 use super::park::Reason;
@@ -6,18 +6,18 @@ use crate::scheduler::tcb::Tcb;
 use crate::scheduler::{Phase, Task, Worker, worker};
 use std::fmt;
 
-/// Where a task stands.
+/// The state of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskState {
-    /// It waits for its turn: its first, or its next.
+    /// The task is in the run queue and waits for its first or its next turn.
     Pending,
-    /// It runs: whoever asks is that task, or code that it called.
+    /// The task runs: it is the current task.
     Running,
-    /// It waits for something, named by the reason.
+    /// The task waits, for this reason.
     Waiting(Reason),
-    /// It has returned or panicked.
+    /// The task has returned or panicked.
     Done,
-    /// It was cancelled before its first turn, or had to be unwound.
+    /// The task was cancelled before its first turn, or was unwound.
     Cancelled,
 }
 
@@ -33,7 +33,7 @@ impl fmt::Display for TaskState {
     }
 }
 
-/// The task that this code is part of; `None` outside of a run.
+/// Returns the current task; `None` outside a run.
 ///
 /// ```
 /// cede::run(|| assert_eq!(cede::task::current().unwrap().name(), Some("main")));
@@ -43,7 +43,8 @@ pub fn current() -> Option<Task> {
     worker().map(|worker| Task::of(worker.current()))
 }
 
-/// All tasks of this run that have not ended, main included, with their states, in no particular order.
+/// Returns all tasks of this run that have not ended, main included, with their states, in no particular order. Outside a
+/// run there are none.
 ///
 /// ```
 /// cede::run(|| {

@@ -1,4 +1,4 @@
-//! The errors of joining a task.
+//! `JoinError`: the error of joining a task.
 #![forbid(unsafe_code)]
 
 use crate::coroutine::raw::Payload;
@@ -6,21 +6,22 @@ use crate::wait::Cancelled;
 use std::any::Any;
 use std::fmt;
 
-/// Why a task gave no value.
+/// The error of joining a task: the task gave no value, or the wait for it did not complete.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {
-    /// It panicked, with this payload.
+    /// The task panicked, with this payload.
     #[error("the task panicked{}", text_of(.0))]
     Panicked(Payload),
-    /// It was cancelled before it ever ran, or did not end when it was told to and had to be unwound or left behind.
+    /// The task was cancelled before its first turn, or it did not end when it was cancelled and was unwound or abandoned.
     #[error("the task was cancelled")]
     Cancelled,
-    /// Whoever waits was cancelled. The task goes on, and can be joined again.
+    /// The wait was interrupted: the waiting task was cancelled, or a deadline or scope around the wait ended it. The task
+    /// continues, and can be joined again.
     #[error("the wait for the task was interrupted: the task that waits was cancelled")]
     Interrupted,
-    /// The task waits, perhaps through others, for the one that joins it: this would never end.
-    #[error("cannot join: the task waits for the one that joins it, so neither would ever end")]
+    /// The task waits, directly or through further tasks, for the task that joins it: the join would never end.
+    #[error("cannot join: the task waits for the task that joins it, so neither would ever end")]
     Deadlock,
 }
 
@@ -30,7 +31,7 @@ impl From<Cancelled> for JoinError {
     }
 }
 
-/// The text that most payloads are.
+/// Returns the text of a payload, if it is a string, as the payload of `panic!` is.
 pub(super) fn text_in(payload: &(dyn Any + Send)) -> Option<&str> {
     payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str))
 }
@@ -40,7 +41,7 @@ fn text_of(payload: &Payload) -> String {
 }
 
 impl JoinError {
-    /// The payload of a panic, for [`resume_unwind`](std::panic::resume_unwind).
+    /// Returns the payload of a panic, for [`resume_unwind`](std::panic::resume_unwind); `None` for any other error.
     ///
     /// ```
     /// let error = cede::run(|| cede::spawn(|| panic!("no")).join()).unwrap_err();

@@ -1,4 +1,4 @@
-//! `join!`: several tasks of different types at once.
+//! `join!`: waits for several tasks of different types.
 #![forbid(unsafe_code)]
 
 use super::group::sealed::Internal;
@@ -6,9 +6,15 @@ use super::group::{Joinable, settle};
 use super::join_error::JoinError;
 use super::timeout::shield;
 
-/// Waits for several tasks, whose types may differ, and returns a tuple of what each came to, in the order of the handles.
+/// Waits for several tasks, whose types may differ, and returns a tuple of their results in the order of the handles.
+/// Accepts one to eight handles.
 ///
-/// If the one who waits is cancelled, all of them are, and are awaited nevertheless, as by [`join_all`](crate::join_all).
+/// Cancel safety: no result is lost. If the waiting task is cancelled, all tasks are cancelled and still awaited, as in
+/// [`join_all`](crate::join_all).
+///
+/// # Panics
+///
+/// The panics of [`join_all`](crate::join_all).
 ///
 /// ```
 /// cede::run(|| {
@@ -23,16 +29,16 @@ macro_rules! join {
     };
 }
 
-/// Tuples of up to eight handles, for [`join!`](crate::join).
+/// A tuple of one to eight handles, for [`join!`](crate::join).
 pub trait JoinTuple {
-    /// What the tasks came to.
+    /// The tuple of the results.
     type Results;
 
-    /// Waits for all of them.
+    /// Waits for all tasks and returns their results.
     fn join(self) -> Self::Results;
 }
 
-/// Joins one, unless somebody was interrupted already.
+/// Joins one task, unless an earlier join was interrupted (`cut`). Sets `cut` if this join is interrupted.
 #[track_caller]
 fn first_try<H: Joinable>(handle: &mut H, cut: &mut bool) -> Option<Result<H::Value, JoinError>> {
     if *cut {
@@ -61,7 +67,7 @@ macro_rules! tuples {
                     $(if $result[0].is_none() { $handle.handle(Internal).cancel(); })+
                     shield(|| { $(settle(std::slice::from_mut(&mut $handle), &mut $result);)+ });
                 }
-                ($({ let [result] = $result; result.expect("settled") },)+)
+                ($({ let [result] = $result; result.expect("every task is settled") },)+)
             }
         }
     };

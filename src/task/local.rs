@@ -1,4 +1,4 @@
-//! Task-locals: values that each task has for itself.
+//! Task-local storage: static variables that have a separate value in each task.
 
 use crate::scheduler::tcb::Tcb;
 use crate::scheduler::tcb_ext::Locals;
@@ -8,10 +8,13 @@ use std::any::Any;
 use std::fmt;
 use std::rc::Rc;
 
-/// A value that each task has for itself; declared by [`task_local!`](crate::task_local).
+/// A task-local variable: a static that has a separate value in each task. Declared by
+/// [`task_local!`](crate::task_local).
 ///
-/// A task starts with the initial value, or, if it was built with [`Builder::inherit_locals`](crate::Builder::inherit_locals),
-/// with those that its spawner had at that moment. What it sets is its own: nobody else sees it.
+/// A task starts with the initial value. A task built with
+/// [`Builder::inherit_locals`](crate::Builder::inherit_locals) starts with the values that its spawner had at that moment;
+/// an inherited value is shared until one of the two tasks replaces it. [`set`](Self::set) changes the value of the
+/// current task only.
 #[doc(alias = "contextvar")]
 #[doc(alias = "ContextVar")]
 pub struct LocalKey<T: 'static> {
@@ -23,7 +26,7 @@ pub const fn new_key<T>(initial: fn() -> T) -> LocalKey<T> {
     LocalKey { initial }
 }
 
-/// Declares task-locals.
+/// Declares task-local variables, each with its initial value.
 ///
 /// ```
 /// cede::task_local! {
@@ -50,30 +53,30 @@ macro_rules! task_local {
 }
 
 impl<T: 'static> LocalKey<T> {
-    /// Calls `f` with the task's value, making it first if need be. `f` may wait.
+    /// Calls `f` with the current task's value. The first use in a task creates the value. `f` may wait.
     ///
     /// # Panics
     ///
-    /// Outside of a run.
+    /// Panics if called outside a run.
     pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
         let value = self.value();
         f(&value)
     }
 
-    /// Replaces the task's value. Those who are in [`with`](Self::with) keep the one that they have.
+    /// Replaces the current task's value. A call of [`with`](Self::with) that is in progress keeps the old value.
     ///
     /// # Panics
     ///
-    /// Outside of a run.
+    /// Panics if called outside a run.
     pub fn set(&'static self, value: T) {
         self.put(Rc::new(value));
     }
 
-    /// A copy of the task's value.
+    /// Returns a clone of the current task's value.
     ///
     /// # Panics
     ///
-    /// Outside of a run.
+    /// Panics if called outside a run.
     pub fn get(&'static self) -> T
     where
         T: Clone,
@@ -99,7 +102,7 @@ impl<T: 'static> LocalKey<T> {
         match found.map(Rc::downcast) {
             Some(Ok(value)) => value,
             _ => {
-                // Made outside of any borrow: it may be code of anybody's.
+                // Created outside of the borrow, because the initializer is user code.
                 let value = Rc::new((self.initial)());
                 self.put(Rc::clone(&value) as Rc<dyn Any>);
                 value
@@ -116,7 +119,7 @@ impl<T: 'static> LocalKey<T> {
                 None
             }
         });
-        // Its destructor may be anybody's code too.
+        // Dropped outside of the borrow, because the destructor is user code.
         drop(old);
     }
 }
@@ -127,11 +130,12 @@ impl<T> fmt::Debug for LocalKey<T> {
     }
 }
 
-/// What a new task gets from its spawner.
+/// Returns a copy of the spawner's locals for a new task; `None` if the spawner has none.
 pub(super) fn inherited(spawner: &Tcb) -> Option<Locals> {
     Some(spawner.ext(|ext| ext.locals.clone())).filter(|locals| !locals.is_empty())
 }
 
+/// Gives inherited locals to a new task.
 pub(super) fn give(tcb: &Tcb, locals: Option<Locals>) {
     if let Some(locals) = locals {
         tcb.ext(|ext| ext.locals = locals);

@@ -1,7 +1,29 @@
-//! Tasks: functions that take turns on one thread, each on a stack of its own.
+//! Tasks: functions that run concurrently on one thread, each on a stack of its own.
 //!
-//! A task runs until it waits, yields or ends; nothing interrupts it. It starts on the worker of the run that spawned it and
-//! never leaves that thread, so what it owns need not be `Send`.
+//! A task runs until it waits, yields or ends; no other task preempts it. It starts on the worker of the run that spawned
+//! it and never leaves that thread, so its values need not be `Send`.
+//!
+//! | Purpose | Items |
+//! |---|---|
+//! | Spawning | [`spawn`]; [`Builder::spawn`](crate::Builder::spawn) with a name and a stack size; [`spawn_each`] for a generator; [`yield_now`] |
+//! | Joining one task | [`JoinHandle`]: join, detach (drop), cancel; a callback at the end with [`on_done`](JoinHandle::on_done) |
+//! | Joining several tasks | [`join_all`], [`try_join_all`], [`join!`](crate::join), [`race`], [`wait`], [`as_completed`] |
+//! | Waiting | [`park`] until an [`Unparker`] is used; [`sync`](crate::sync) has locks and channels, [`time`](crate::time) has sleeps |
+//! | Cancelling | [`JoinHandle::cancel`]; in the task, [`check`], [`is_cancelled`] and [`cancelled`] |
+//! | Limits of waits | [`timeout`], [`deadline`], [`shield`], [`no_suspend`] |
+//! | Structured concurrency | [`scope`] (a nursery): tasks that may borrow, and that end before the scope returns |
+//! | Task-locals | [`task_local!`](crate::task_local) and [`LocalKey`] |
+//! | Observing | [`current`], [`all`], [`TaskState`], [`JoinHandle::backtrace`] |
+//!
+//! # Cancel safety
+//!
+//! A cancel interrupts no running code. It sets a flag, and each wait of the task returns [`Cancelled`], or an error made
+//! from it, until the task ends. A wait is ended in the same way by the deadline of a [`timeout`] around it, by a cancelled
+//! [`scope`] around it, and by a deadlock of the run. In a thread that is panicking, every wait fails at once.
+//!
+//! A cancelled wait loses no result of a task: [`JoinHandle::join`], [`wait`] and [`as_completed`] leave the result with
+//! the handle, and the task continues. [`join_all`], [`try_join_all`], [`join!`](crate::join), [`race`] and [`scope`] do not
+//! return early: they cancel their tasks and wait until the tasks have ended.
 
 mod callbacks;
 mod combine;

@@ -1,20 +1,20 @@
-//! Sections in which nothing may suspend.
+//! `no_suspend`: sections of code in which nothing may suspend, so that no other task interleaves.
 #![forbid(unsafe_code)]
 
 use crate::scheduler::task_ref::TaskRef;
 use crate::scheduler::{flags, worker};
 use crate::suspend_check::Section;
 
-/// Runs `f`, in which nothing may suspend, and returns what it returns.
+/// Runs `f` without letting its task or body suspend, and returns the value of `f`.
 ///
-/// For code that must not interleave with anything: a callback that holds a lock, a `RefCell` borrow, or a value that a
-/// scoped thread-local lends out. A generator or coroutine that was made and is resumed inside `f` may suspend to it; what
-/// may not happen is that the body that called `no_suspend` suspends before `f` has returned.
+/// For code that must not interleave with other tasks: a callback that holds a lock, a `RefCell` borrow, or a value that a
+/// scoped thread-local lends out. A generator or coroutine that is created and resumed inside `f` may suspend to `f`. The
+/// body that called `no_suspend` must not suspend before `f` has returned.
 ///
 /// # Panics
 ///
-/// A task that waits or yields inside `f` panics there, naming both places, and so does a coroutine, generator or sink that
-/// suspends inside `f`.
+/// A wait or a yield of the task inside `f` panics, and so does a suspension of the coroutine, generator or sink that
+/// called `no_suspend`. The panic names the place of the section and of the wait. Propagates a panic of `f`.
 ///
 /// ```
 /// let sum = cede::no_suspend(|| 1 + 1);
@@ -38,14 +38,14 @@ pub fn no_suspend<T>(f: impl FnOnce() -> T) -> T {
     let quiet =
         NoSuspendGuard { owner: TaskRef::current(worker), was_set: worker.current().has_flags(flags::NO_SUSPEND) };
     worker.current().add_flags(flags::NO_SUSPEND);
-    // A turn looks at nothing else.
+    // The fast path of a turn does not check the flag, but a poll does: make the next turn poll.
     worker.poll_soon();
     let value = f();
     drop(quiet);
     value
 }
 
-/// Keeps a task from waiting, until it is dropped.
+/// Clears the flag when dropped, unless an outer section had set it.
 struct NoSuspendGuard {
     owner: TaskRef,
     was_set: bool,

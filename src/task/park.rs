@@ -1,8 +1,8 @@
 //! Parking: the public wait that an `Unparker` ends.
 //!
-//! [`park`] suspends the task until an [`Unparker`] of the task is used. An unpark that comes before the park is kept as a permit for the
-//! next public park, so no wake is lost between checking a condition and parking. A wake may also be spurious, so the caller checks its
-//! condition again. Every park has a reason, which reports of deadlocks and dumps show.
+//! [`park`] suspends the task until an [`Unparker`] of the task is used. An unpark that comes before the park is kept as a
+//! permit for the next public park, so no wake-up is lost between checking a condition and parking. A wake-up may also be
+//! spurious, so the caller checks its condition again. Every park has a [`Reason`], which deadlock reports and dumps show.
 #![forbid(unsafe_code)]
 
 use crate::scheduler::wake::WakeHandle;
@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Why a task waits, for people to read.
+/// The reason of a wait in words, for deadlock reports and dumps.
 ///
 /// ```
 /// let reason: cede::task::Reason = "the printer is busy".into();
@@ -22,7 +22,7 @@ use std::time::Instant;
 pub struct Reason(&'static str);
 
 impl Reason {
-    /// A reason in words, best as what is waited for: "a free connection".
+    /// Creates a reason. It reads best if it names what the task waits for: "a free connection".
     pub const fn new(why: &'static str) -> Reason {
         Reason(why)
     }
@@ -40,18 +40,22 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Suspends the task until its [`Unparker`] is used. Returns at once if it was used since the last park, also if the task has
-/// waited for something else in between: an unpark is kept until a park takes it, and several before a park count as one. May
-/// return without a reason: check the condition again.
+/// Waits until an [`Unparker`] of the task is used. Returns at once if an unparker was used since the last park: an unpark
+/// is kept until a park takes it, even if the task waits for something else in between. Several unparks before a park count
+/// as one.
+///
+/// A wake-up may be spurious: check the condition again after the call.
+///
+/// Cancel safety: a call that is cancelled while it waits may consume an unpark. Check the condition then too.
 ///
 /// # Errors
 ///
-/// [`Cancelled`] if the task is cancelled, before or meanwhile; also at once while the thread panics, since a destructor
-/// must not be interleaved with other tasks.
+/// [`Cancelled`] if the task is cancelled before or during the wait, if a deadline or scope around the call ends the wait,
+/// or if the thread is panicking: a destructor must not be interleaved with other tasks.
 ///
 /// # Panics
 ///
-/// Outside of a run, in a callback, and inside [`no_suspend`](crate::no_suspend).
+/// Panics if called outside a run, in a callback, or inside [`no_suspend`](crate::no_suspend).
 ///
 /// ```
 /// cede::run(|| {
@@ -68,14 +72,16 @@ pub fn park(reason: impl Into<Reason>) -> Result<(), Cancelled> {
     public_park(running("park"), what, None)
 }
 
-/// As [`park`], but not beyond `deadline`, by the clock of [`time::now`](crate::time::now): then it returns `Ok` too, and the
-/// clock tells which.
+/// Like [`park`], but gives up at `deadline`, by the clock of [`time::now`](crate::time::now). Returns `Ok` then as well:
+/// compare the clock with the deadline to tell the two apart.
 ///
 /// # Errors
 ///
+/// The errors of [`park`].
+///
 /// # Panics
 ///
-/// As [`park`].
+/// The panics of [`park`].
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -92,12 +98,14 @@ pub fn park_until(reason: impl Into<Reason>, deadline: Instant) -> Result<(), Ca
     public_park(running("park"), what, Some(deadline))
 }
 
-/// As [`park`], but no cancel cuts it short: for a wait that must not be left half-way. Keep it brief: whoever cancels the
-/// task waits as long. A certain deadlock and the end of the grace period do end it.
+/// Like [`park`], but no cancel, deadline or scope ends the wait: for a wait that must not be left half-way.
+///
+/// Keep the wait brief, because a cancel of the task takes effect only after it. A deadlock of the run and the forced
+/// unwind at the end of the grace period do end the wait. If the thread is panicking, returns at once.
 ///
 /// # Panics
 ///
-/// As [`park`].
+/// The panics of [`park`].
 ///
 /// ```
 /// cede::run(|| {
@@ -109,42 +117,42 @@ pub fn park_until(reason: impl Into<Reason>, deadline: Instant) -> Result<(), Ca
 #[track_caller]
 pub fn park_shielded(reason: impl Into<Reason>) {
     let wait_for = WaitSpec { uncancellable: true, ..waiting(reason) };
-    // An uncancellable wait does not return Cancelled, except in a panicking thread, where it cannot wait.
+    // An uncancellable wait returns `Cancelled` only if the thread is panicking, where it cannot wait.
     let _ = public_park(running("park"), wait_for, None);
 }
 
 #[track_caller]
 fn public_park(worker: &Worker, wait_for: WaitSpec, deadline: Option<Instant>) -> Result<(), Cancelled> {
     if worker.current().has_permit() {
-        // It will not wait.
+        // The park will not wait: count it in the cooperative budget.
         consume_budget();
     }
     wait(worker, wait_for, deadline)
 }
 
-/// To be called before the worker is looked up: `into` may be anybody's code, and a generator that suspends in it may go on in
-/// another run.
+/// Returns the specification of a public park. Must be called before the worker is looked up: `into` is user code, and a
+/// generator that suspends in it may continue in another run.
 fn waiting(reason: impl Into<Reason>) -> WaitSpec {
     WaitSpec { reason: reason.into().0, public: true, ..WaitSpec::DEFAULT }
 }
 
-/// Wakes one task, from anywhere: from a task, a callback, or another thread.
+/// A handle that wakes one task from its [`park`]. It can be used in a task, in a callback, or on another thread.
 ///
-/// Clones wake the same task. When the task has ended it does nothing. As long as one exists, a task that is parked might
-/// still be woken, so the run is not reported as deadlocked for certain.
+/// Clones wake the same task. After the task has ended, an unparker has no effect. A parked task with an unparker may still
+/// be woken, so its run can be stalled but is not reported as deadlocked.
 #[derive(Clone)]
 pub struct Unparker {
     waker: WakeHandle,
-    /// Shared with the TCB and the other unparkers of the task. Present until the drop.
+    /// Shared with the TCB and the task's other unparkers. `None` only during the drop.
     task: Option<Arc<Task>>,
 }
 
 impl Unparker {
-    /// One for the task that this code is part of.
+    /// Creates an unparker of the current task.
     ///
     /// # Panics
     ///
-    /// Outside of a run.
+    /// Panics if called outside a run.
     ///
     /// ```
     /// cede::run(|| {
@@ -161,15 +169,15 @@ impl Unparker {
         Unparker { waker: WakeHandle::of(worker, tcb), task: Some(task) }
     }
 
-    /// Makes the task's current park return, or else its next one. A sleep, a join, a lock, a channel or any other wait neither
-    /// ends by it nor takes it.
+    /// Wakes the task from its current [`park`], or makes its next park return at once. Other waits (a sleep, a join, a
+    /// lock, a channel) neither end nor consume the unpark.
     ///
     /// ```
     /// use cede::task::{Unparker, park};
     /// cede::run(|| {
     ///     Unparker::current().unpark();
     ///     cede::time::sleep(std::time::Duration::from_millis(1))?;
-    ///     park("the unpark of before") // returns at once
+    ///     park("the earlier unpark") // returns at once
     /// })?;
     /// # Ok::<(), cede::task::Cancelled>(())
     /// ```
@@ -177,9 +185,9 @@ impl Unparker {
         self.waker.unpark();
     }
 
-    /// Whom it wakes.
+    /// Returns the task that the unparker wakes.
     pub fn task(&self) -> &Task {
-        self.task.as_ref().expect("it is present until the drop")
+        self.task.as_ref().expect("the task is present until the drop")
     }
 }
 
@@ -188,7 +196,8 @@ impl Drop for Unparker {
         let Some(task) = self.task.take() else { return };
         let left = Arc::downgrade(&task);
         drop(task);
-        // Only the TCB's own reference is left, so the task can no longer be unparked, and its worker may sleep for that.
+        // Only the TCB's own reference is left, so no thread can unpark the task any more. Its worker may be asleep and
+        // wait for an unpark: wake it, so that it checks for a deadlock.
         if left.strong_count() <= 1 && !self.waker.is_here() {
             self.waker.notify();
         }

@@ -1,4 +1,11 @@
-//! What a task came to, from its end until somebody asks.
+//! The result of a task: stored in its TCB when the task ends, until `join` takes it or the last reference drops it.
+//!
+//! # Where a panic is reported
+//!
+//! `join` returns the panic of a task to its caller. A panic that is still in the TCB when the last reference is released is
+//! an *unjoined panic*. `unhandled` passes it to the hook of `Config::on_unhandled_panic`; the default hook prints it on
+//! stderr (`report_unhandled`). If a task of a scope panics and has no handle, the scope receives the panic
+//! (`start::give_to_scope`), and `scope` returns it.
 
 use super::join_error::{JoinError, text_in};
 use crate::coroutine::raw::{Payload, drop_catching};
@@ -8,17 +15,21 @@ use crate::scheduler::tcb_table::TcbTable;
 use crate::scheduler::{Task, worker};
 use std::rc::Rc;
 
+/// Returns whether a result fits into the TCB. If not, it is boxed.
 const fn fits<T>() -> bool {
     size_of::<Result<T, JoinError>>() <= RESULT_WORDS * size_of::<usize>()
         && align_of::<Result<T, JoinError>>() <= align_of::<usize>()
 }
 
+/// Stores the result of a task in its TCB.
+///
 /// # Safety
 ///
-/// The TCB is of a task that returns T and holds no result.
+/// `tcb` belongs to a task that returns a `T`, and contains no result.
 pub(super) unsafe fn put_result<T>(tcb: &Tcb, result: Result<T, JoinError>) {
     let place = tcb.result_place();
-    // SAFETY: the place is large enough for the result, or for the box, whichever `fits` says.
+    // SAFETY: the place is empty (the caller ensures that) and valid for writes as long as the TCB. It has the size and
+    // alignment of a box, and those of the result if `fits` is true.
     unsafe {
         if const { fits::<T>() } {
             place.cast::<Result<T, JoinError>>().write(result);
@@ -29,12 +40,14 @@ pub(super) unsafe fn put_result<T>(tcb: &Tcb, result: Result<T, JoinError>) {
     tcb.set_result(drop_result::<T>);
 }
 
+/// Returns the result of a task.
+///
 /// # Safety
 ///
-/// The TCB is of a task that returns T and holds a result.
+/// `tcb` belongs to a task that returns a `T`, and contains a result, which no code takes while the reference is alive.
 pub(super) unsafe fn result_ref<T>(tcb: &Tcb) -> &Result<T, JoinError> {
     let place = tcb.result_place();
-    // SAFETY: as `put_result` left it.
+    // SAFETY: the caller ensures that `put_result::<T>` stored a result, and `fits` selects the same form as there.
     unsafe {
         if const { fits::<T>() } {
             &*place.cast::<Result<T, JoinError>>()
@@ -44,13 +57,16 @@ pub(super) unsafe fn result_ref<T>(tcb: &Tcb) -> &Result<T, JoinError> {
     }
 }
 
+/// Takes the result of a task out of its TCB.
+///
 /// # Safety
 ///
-/// As `result_ref`; the result is gone afterwards.
+/// `tcb` belongs to a task that returns a `T`, and contains a result, to which no reference exists.
 pub(super) unsafe fn take_result<T>(tcb: &Tcb) -> Result<T, JoinError> {
     let place = tcb.result_place();
     tcb.take_result();
-    // SAFETY: as `put_result` left it, and nobody takes it again.
+    // SAFETY: the caller ensures that `put_result::<T>` stored a result, and `fits` selects the same form as there.
+    // `Tcb::take_result` has marked the place as empty, so the result is read once.
     unsafe {
         if const { fits::<T>() } {
             place.cast::<Result<T, JoinError>>().read()
@@ -60,42 +76,43 @@ pub(super) unsafe fn take_result<T>(tcb: &Tcb) -> Result<T, JoinError> {
     }
 }
 
-/// Nobody asked for the result: a panic is reported, anything else dropped.
+/// Drops a result that no code has taken, and reports it if it is a panic.
 ///
 /// # Safety
 ///
-/// As `take_result`.
+/// The contract of [`take_result`].
 unsafe fn drop_result<T>(tcb: &Tcb) {
-    // SAFETY: the caller's.
+    // SAFETY: the caller keeps the contract of `take_result`, which is that of this function.
     let result = unsafe { take_result::<T>(tcb) };
     match result {
         Err(JoinError::Panicked(payload)) => unhandled(&Task::of(tcb), payload),
-        // A panic of the value's destructor has printed its text.
+        // A panic of the value's destructor has been printed by the panic hook.
         result => std::mem::forget(drop_catching(result)),
     }
 }
 
-/// The panic that the TCB holds a copy of is told of elsewhere.
+/// Makes the drop of the result report nothing: the result is a copy of a panic that the scope reports.
 ///
 /// # Safety
 ///
-/// As `put_result`, after it.
+/// `tcb` belongs to a task that returns a `T`, and contains a result.
 #[cold]
 pub(super) unsafe fn suppress_report<T>(tcb: &Tcb) {
     unsafe fn drop_without_report<T>(tcb: &Tcb) {
-        // SAFETY: as in `drop_result`.
+        // SAFETY: `drop_result` of a TCB is called under the contract of `take_result`, and the caller of
+        // `suppress_report` ensures that the type is `T`.
         std::mem::forget(drop_catching(unsafe { take_result::<T>(tcb) }));
     }
     tcb.set_result(drop_without_report::<T>);
 }
 
-/// A task panicked and nobody is left to join it.
+/// Passes the unjoined panic of a task to the hook of `Config::on_unhandled_panic`.
 #[cold]
 pub(super) fn unhandled(task: &Task, payload: Payload) {
     let label = task.to_string();
     match worker() {
         Some(worker) => {
-            // On the event loop's stack, which has room for whatever the hook does.
+            // As a job of the event loop: its stack has room for any hook.
             let hook = Rc::clone(&worker.unhandled);
             worker.queue_job(Box::new(move || hook(&label, &*payload)));
         }
@@ -103,25 +120,25 @@ pub(super) fn unhandled(task: &Task, payload: Payload) {
     }
 }
 
-/// What is told when no hook was set.
+/// Prints an unjoined panic on stderr: the default hook.
 pub(crate) fn report_unhandled(label: &str, payload: &(dyn std::any::Any + Send)) {
-    let text = text_in(payload).unwrap_or("(not a text)");
-    report!("task {label} panicked, and nobody is left to join it: {text}");
+    let text = text_in(payload).unwrap_or("(not a string)");
+    report!("task {label} panicked and was not joined: {text}");
 }
 
-/// The result of a task, as its callbacks see it.
+/// Returns the result of a task, if its TCB contains one.
 ///
 /// # Safety
 ///
-/// The TCB is of a task that returns T.
+/// `tcb` belongs to a task that returns a `T`, and no code takes the result while the reference is alive.
 pub(super) unsafe fn peek<T>(tcb: &Tcb) -> Option<&Result<T, JoinError>> {
     tcb.has_result().then(|| {
-        // SAFETY: the TCB holds a result, and the caller ensures that its type is T.
+        // SAFETY: the TCB contains a result. The caller ensures that its type is `T` and that it stays in place.
         unsafe { result_ref(tcb) }
     })
 }
 
-/// One less has to do with the TCB; the last one drops the result and frees it.
+/// Releases one reference to a TCB. The last one drops the result and frees the TCB.
 #[inline]
 pub(super) fn release(table: &Rc<TcbTable>, tcb: &Tcb) {
     if tcb.remove_reference() {
@@ -130,21 +147,23 @@ pub(super) fn release(table: &Rc<TcbTable>, tcb: &Tcb) {
     }
 }
 
-/// Nobody has to do with the TCB any more, and nothing is left in it.
+/// Frees a TCB that has no references, no result and no cold part.
 #[inline]
 pub(super) fn free(table: &Rc<TcbTable>, tcb: &Tcb) {
-    // SAFETY: the caller removed the last reference, and the TCB holds no result and no cold part.
+    // SAFETY: the TCB is one of `table`. The caller removed the last reference, and `drop_what_is_left` dropped the result
+    // and the cold part.
     unsafe { table.give_back(tcb) };
 }
 
-/// The result, and what few tasks have. Code of anybody's runs here.
+/// Drops the result and the cold part of a TCB. Runs user code: their destructors.
 #[inline]
 pub(super) fn drop_what_is_left(tcb: &Tcb) {
     if let Some(drop_result) = tcb.take_result() {
-        // SAFETY: it was set together with the result, which is still there.
+        // SAFETY: `set_result` set this function together with the result, so it drops a result of its own type. The
+        // result is still present, and no reference to it exists.
         unsafe { drop_result(tcb) };
     }
-    // What a task-local's destructor sets is the ended task's too, not the next one's.
+    // A destructor may set task-locals again. They belong to the ended task, so they are dropped before the TCB is reused.
     while let Some(ext) = tcb.take_ext() {
         std::mem::forget(drop_catching(ext));
     }

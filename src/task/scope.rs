@@ -1,16 +1,24 @@
-//! Scopes: tasks that may borrow, because whoever opened the scope waits for them in its own frame.
+//! Scopes: structured concurrency. The tasks of a scope (a nursery, a task group) may borrow, because [`scope`] waits for
+//! them in the frame that they borrow from.
 //!
 //! # Why this is sound
 //!
-//! 1. [`scope`] does not return, and does not unwind, while one of its tasks is there: the body runs under `catch_unwind`, and
-//!    the wait after it is ended by nothing else. It does not even unwind when the whole run is told to.
-//! 2. The frame that is borrowed from cannot be freed behind its back: a body does not suspend while a scope is open in it
-//!    (`section`), so only a task is ever suspended in that frame, and a stack that is forgotten is never used again.
-//! 3. A task that will not end cannot be abandoned at the end of a run, as others are: the process stops
-//!    (`inspect::abandon`).
-//! 4. A task counts itself out after the last use of what it borrows: its closure and its result are gone by then, or the
-//!    result lies in the TCB and belongs to the handle, which does not outlive `'scope`.
+//! 1. [`scope`] neither returns nor unwinds while a task of the scope exists. Its body runs under `catch_unwind`. The wait
+//!    after the body ends only when all tasks have ended: no cancel and no deadline ends it, nor the forced unwind at the
+//!    end of the run.
+//! 2. No other code frees the borrowed frame while the scope is open. A body does not suspend while a scope is open in it
+//!    (`suspend_check`), so only a task can be suspended in that frame, and the stack of an abandoned task is never reused.
+//! 3. A task of a scope is not abandoned at the end of a run, as other tasks are (next section).
+//! 4. A task leaves the scope after the last use of what it borrows. Its closure is dropped then, and so is its result,
+//!    unless the result is in the TCB and belongs to the handle, which does not outlive `'scope`.
 //! 5. `'scope` is invariant, and `Scope` and its handles are neither `Send` nor `Sync`.
+//!
+//! # Why a scoped task aborts the process
+//!
+//! At the end of a run, a task that does not end when it is cancelled and unwound is abandoned. A task of a scope borrows
+//! from a frame that other code owns, and `scope` must not leave that frame before the task has ended (point 1). If the
+//! task never ends, `scope` can neither return nor unwind. So the run aborts the process with a message that names the
+//! task: `runtime::shutdown::abort_for_borrowers`.
 
 use super::handle::JoinHandle;
 use super::join_error::JoinError;
@@ -35,30 +43,31 @@ use std::ptr::null;
 use std::rc::Rc;
 use std::thread::panicking;
 
-/// A task that failed, and how.
+/// The panic of one task of a scope, in [`ScopeError::Failed`].
 #[derive(Debug)]
 pub struct Failure {
-    /// Who.
+    /// The task that panicked.
     pub task: Task,
-    /// How: a panic with its payload.
+    /// The panic with its payload: [`JoinError::Panicked`].
     pub error: JoinError,
 }
 
-/// Why a [`scope`] gave no plain value.
+/// The error of [`scope`].
 #[non_exhaustive]
 pub enum ScopeError<T> {
-    /// Tasks of the scope panicked, and nobody joined them. All of them are there, in the order in which they ended.
+    /// Tasks of the scope panicked and were not joined.
     Failed {
-        /// What the body returned.
+        /// The value that the scope's closure returned.
         value: T,
-        /// Who panicked.
+        /// The panics, in the order in which they reached the scope: at the end of the task if it had no handle, else
+        /// when the handle was dropped.
         failures: Vec<Failure>,
     },
-    /// The thread is panicking, where nothing can wait for the scope's tasks. The body was not called.
+    /// The thread is panicking, so nothing can wait for tasks. The closure was not called.
     Panicking,
 }
 
-// By hand, so that T need not be Debug.
+// Implemented by hand, so that `T` need not implement `Debug`.
 impl<T> fmt::Debug for ScopeError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -85,17 +94,17 @@ impl<T> fmt::Display for ScopeError<T> {
 
 impl<T> std::error::Error for ScopeError<T> {}
 
-/// The tasks of a scope.
+/// The state of a scope: its tasks, their panics, and the task that waits for them.
 struct ScopeState {
-    /// Those that have not ended. Each knows its place.
+    /// The tasks that have not ended. Each TCB stores the index of its task.
     children: RefCell<Vec<*const Tcb>>,
-    /// Who waits for them to end, parked.
+    /// The task that is parked in `wait`, or null.
     waiter: Cell<*const Tcb>,
-    /// Nobody else is to begin, and everybody was told to end. The body's waits look at it.
+    /// The scope was cancelled: its tasks were cancelled, and a later task never runs. The limit `body` shares this flag.
     cancelled: Rc<Cell<bool>>,
-    /// The panics of those that nobody holds a handle to.
+    /// The panics of tasks that have no handle.
     failures: RefCell<Vec<Failure>>,
-    /// Closed when the body has returned.
+    /// The limit that ends the waits of the scope's closure when the scope is cancelled. Closed when all tasks have ended.
     body: RefCell<Option<OpenLimit>>,
 }
 
@@ -104,13 +113,15 @@ impl ScopeState {
         self.children.borrow().is_empty()
     }
 
+    /// Cancels the tasks and ends the waits of the scope's closure. Has an effect once.
     fn cancel(&self, worker: Option<&Worker>) {
         if self.cancelled.replace(true) {
             return;
         }
         let Some(worker) = worker else { return };
         for &child in self.children.borrow().iter() {
-            // SAFETY: it has not ended, so its TCB is its own.
+            // SAFETY: `child` has not ended. `start::finish` frees a TCB and removes the task from `children` without
+            // running other code in between, so the TCB is allocated.
             let child = unsafe { &*child };
             child.add_flags(flags::CANCELLED);
             wait::wake_if_interrupted(worker, child);
@@ -120,14 +131,17 @@ impl ScopeState {
         }
     }
 
-    /// Waits until all have ended. A cancel or a deadline is passed on to them, and then nothing cuts this short.
+    /// Waits until all tasks have ended. Passes a cancel or a deadline on to the tasks. After that, only the ends of the
+    /// tasks end the wait.
     fn wait(&self) {
         while !self.is_empty() {
             let Some(worker) = worker().filter(|worker| !panicking() && !worker.is_in_job()) else {
+                // A task still borrows from this frame, so `scope` can neither wait, return nor unwind.
                 abort_naming(Kind::Task, None, "cannot wait for its scope's tasks here, and they borrow from it");
             };
             let tcb = worker.current();
             if !self.cancelled.get() && limits::is_interrupted(worker, tcb) {
+                // From the next pass on, the wait is uncancellable.
                 self.cancel(Some(worker));
                 continue;
             }
@@ -140,6 +154,7 @@ impl ScopeState {
                 ..WaitSpec::DEFAULT
             };
             self.waiter.set(tcb);
+            // Parks directly and not by `wait::wait`, because the forced unwind must not leave this frame.
             worker.park(wait, view.deadline().filter(|_| !told));
             self.waiter.set(null());
         }
@@ -151,7 +166,7 @@ impl EndListener for ScopeState {
         let mut children = self.children.borrow_mut();
         children.swap_remove(index as usize);
         if let Some(&moved) = children.get(index as usize) {
-            // SAFETY: it has not ended, so its TCB is its own.
+            // SAFETY: as in `cancel`: `moved` has not ended, so its TCB is allocated.
             let moved = unsafe { &*moved };
             moved.move_in_scope(index);
         }
@@ -171,30 +186,41 @@ impl ScopeLink for ScopeState {
     }
 }
 
-/// A scope that is open: see [`scope`]. Its tasks may hold it, and spawn others.
+/// A scope in which tasks that borrow are spawned; see [`scope`]. Its tasks may borrow the scope and spawn more tasks.
 pub struct Scope<'scope, 'env: 'scope> {
     state: Rc<ScopeState>,
     _scope: PhantomData<&'scope mut &'scope ()>,
     _env: PhantomData<&'env mut &'env ()>,
 }
 
-/// Calls `f` with a scope, in which tasks can be spawned that borrow from around it, and returns when `f` and all of them have
-/// ended. It is [`std::thread::scope`] with tasks.
+/// Calls `f` with a scope, in which it can spawn tasks that borrow local variables. Returns the value of `f` after `f` and
+/// all tasks of the scope have ended.
 ///
-/// If a task of the scope panics, the others are cancelled, and the waits of `f` itself return
-/// [`Cancelled`](crate::task::Cancelled); [`Scope::cancel`] does the same. If `f` panics, the tasks are cancelled and awaited,
-/// and then the panic goes on. If the one that waits here is cancelled, or a deadline around it comes, its tasks are cancelled,
-/// and it waits for them nevertheless. A task that never ends keeps this from returning; if that is so even at the end of the
-/// run, when it was cancelled and unwound, the process stops and names it, since it borrows.
+/// Scopes provide structured concurrency, like a nursery or a task group. The counterpart for threads is
+/// [`std::thread::scope`].
+///
+/// * If a task of the scope panics, the remaining tasks are cancelled, and the waits of `f` return
+///   [`Cancelled`](crate::task::Cancelled). [`Scope::cancel`] has the same effect.
+/// * If `f` panics, the tasks are cancelled and awaited, and then the panic is propagated. Panics of tasks are reported as
+///   unjoined panics in this case.
+/// * If the calling task is cancelled, or a deadline around the scope passes, the waits of `f` return `Cancelled`. When `f`
+///   has returned, the remaining tasks are cancelled and still awaited.
+///
+/// Cancel safety: a cancelled `scope` neither returns early nor loses a value. The next wait of the task returns
+/// `Cancelled`.
+///
+/// A task that does not end keeps `scope` from returning. If it does not end when the run cancels and unwinds it, the
+/// process is aborted and the message names the task: a task that borrows cannot be abandoned.
 ///
 /// # Errors
 ///
-/// [`ScopeError::Failed`] if tasks panicked that nobody joined: with all panics, and with what `f` returned.
-/// [`ScopeError::Panicking`] without calling `f` in a destructor that runs because of a panic.
+/// [`ScopeError::Failed`] if tasks panicked and were not joined: with these panics and the value of `f`.
+/// [`ScopeError::Panicking`] if the thread is panicking, that is, in a destructor that runs because of a panic. `f` is not
+/// called then.
 ///
 /// # Panics
 ///
-/// Outside of a run, in a callback, inside [`no_suspend`](crate::no_suspend), and with the panic of `f`.
+/// Panics if called outside a run, in a callback, or inside [`no_suspend`](crate::no_suspend). Propagates a panic of `f`.
 ///
 /// ```
 /// let mut numbers = [1, 2, 3, 4];
@@ -219,7 +245,7 @@ pub fn scope<'env, T>(f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) ->
         return Err(ScopeError::Panicking);
     }
     wait::refuse(worker);
-    // Here and not at the end, which has to wait for the tasks and must not be unwound.
+    // The budget is spent here and not at the end: the turn that it gives up may unwind, which the end must not.
     wait::consume_budget();
     let cancelled: Rc<Cell<bool>> = Rc::default();
     let open = OpenLimit::new(worker, SectionKind::Scope, LimitKind::Scope(Rc::clone(&cancelled)));
@@ -236,6 +262,7 @@ pub fn scope<'env, T>(f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) ->
     if outcome.is_err() {
         state.cancel(self::worker());
     }
+    // The tasks may borrow from this frame, so it is left only after this wait, whatever `outcome` is.
     state.wait();
     drop(state.body.take());
     let failures = state.failures.take();
@@ -252,14 +279,14 @@ pub fn scope<'env, T>(f: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) ->
 }
 
 impl<'scope> Scope<'scope, '_> {
-    /// Starts `f` as a task of this run and of this scope: see [`cede::spawn`](crate::spawn). In a scope that is cancelled it
-    /// never runs.
+    /// Spawns `f` as a task of this run and of this scope, like [`cede::spawn`](crate::spawn). In a cancelled scope the
+    /// task never runs.
     ///
-    /// Dropping the handle detaches the task from it, but not from the scope.
+    /// Dropping the handle detaches the task from the handle, but not from the scope.
     ///
     /// # Panics
     ///
-    /// As [`cede::spawn`](crate::spawn).
+    /// The panics of [`cede::spawn`](crate::spawn).
     #[track_caller]
     pub fn spawn<T: 'scope>(&'scope self, f: impl FnOnce() -> T + 'scope) -> ScopedJoinHandle<'scope, T> {
         let worker = running("spawn a task");
@@ -271,13 +298,14 @@ impl<'scope> Scope<'scope, '_> {
         }
     }
 
-    /// Tells all tasks of the scope to end, those to come included, and ends the waits of the scope's body: they return
-    /// [`Cancelled`](crate::task::Cancelled) until the body has returned.
+    /// Cancels all tasks of the scope, tasks spawned later included. The waits of the scope's closure return
+    /// [`Cancelled`](crate::task::Cancelled) until it returns.
     pub fn cancel(&self) {
         self.state.cancel(worker());
     }
 
-    /// Whether the scope was cancelled, by [`cancel`](Self::cancel) or because a task of it panicked.
+    /// Returns whether the scope was cancelled: by [`cancel`](Self::cancel), by a panic in the scope, or by a cancel or
+    /// deadline that its final wait passed on.
     pub fn is_cancelled(&self) -> bool {
         self.state.cancelled.get()
     }
@@ -292,7 +320,7 @@ impl<'scope> Scope<'scope, '_> {
     ) -> Result<ScopedJoinHandle<'scope, T>, SpawnError> {
         let adopt = |tcb: &Tcb| {
             let mut children = self.state.children.borrow_mut();
-            let index = u32::try_from(children.len()).expect("there are not that many tasks");
+            let index = u32::try_from(children.len()).expect("a scope has fewer than 2^32 tasks");
             children.push(tcb);
             tcb.join_scope(Rc::clone(&self.state) as Rc<dyn ScopeLink>, index);
             if self.state.cancelled.get() {
@@ -301,8 +329,8 @@ impl<'scope> Scope<'scope, '_> {
             drop(children);
             prepare(tcb);
         };
-        // SAFETY: what `f` and its result borrow outlives 'scope. The task ends before `scope` returns (see the head of this
-        // file), and the handle does not outlive 'scope.
+        // SAFETY: what `f` and its result borrow outlives `'scope`. The task ends before `scope` returns (points 1 to 4 in
+        // the head of this file), and the handle does not outlive `'scope`.
         let tcb = unsafe { start_borrowing(worker, options, adopt, f) }?;
         Ok(ScopedJoinHandle {
             handle: JoinHandle::new(&worker.table, tcb),
@@ -322,11 +350,15 @@ impl fmt::Debug for Scope<'_, '_> {
 }
 
 impl Builder {
-    /// Starts `f` as a task of a scope: see [`Scope::spawn`].
+    /// Spawns `f` as a task of a scope, like [`Scope::spawn`], with the name and the options of this builder.
     ///
     /// # Errors
     ///
-    /// As [`spawn`](Self::spawn); `f` is dropped.
+    /// The errors of [`spawn`](Self::spawn); `f` is dropped.
+    ///
+    /// # Panics
+    ///
+    /// The panics of [`spawn`](Self::spawn).
     ///
     /// ```
     /// let text = String::from("borrowed");
@@ -353,7 +385,10 @@ impl Builder {
     }
 }
 
-/// A handle to a task of a scope. It can be used as a [`JoinHandle`] wherever that is only looked at.
+/// A handle to a task of a scope. Dereferences to a shared [`JoinHandle`].
+///
+/// Dropping the handle detaches the task from the handle, but not from the scope. If the task has panicked and was not
+/// joined, the panic is a failure of the scope.
 pub struct ScopedJoinHandle<'scope, T> {
     handle: JoinHandle<T>,
     state: Rc<ScopeState>,
@@ -365,26 +400,32 @@ impl<T> ScopedJoinHandle<'_, T> {
         &mut self.handle
     }
 
-    /// Waits until the task has ended, and returns its value: see [`JoinHandle::join`].
+    /// Waits until the task has ended, and returns its value; see [`JoinHandle::join`].
+    ///
+    /// A panic that this call returns is not a failure of the scope any more. Nevertheless, it has cancelled the remaining
+    /// tasks of the scope.
     ///
     /// # Errors
     ///
+    /// The errors of [`JoinHandle::join`].
+    ///
     /// # Panics
     ///
-    /// As [`JoinHandle::join`]. A panic that was returned here is no failure of the scope any more, though its other tasks have
-    /// been cancelled.
+    /// The panics of [`JoinHandle::join`].
     #[track_caller]
     pub fn join(&mut self) -> Result<T, JoinError> {
         self.handle.join()
     }
 
-    /// The result, if the task has ended; waits for nothing: see [`JoinHandle::try_join`].
+    /// Returns the result if the task has ended, and `None` otherwise; see [`JoinHandle::try_join`]. Never waits.
     ///
     /// # Errors
     ///
+    /// The errors of [`JoinHandle::try_join`].
+    ///
     /// # Panics
     ///
-    /// As [`JoinHandle::try_join`].
+    /// The panics of [`JoinHandle::try_join`].
     #[track_caller]
     pub fn try_join(&mut self) -> Option<Result<T, JoinError>> {
         self.handle.try_join()

@@ -1,4 +1,4 @@
-//! Spawning tasks, and yielding.
+//! Spawning tasks (`spawn`, `spawn_each`, `Builder::spawn`), and yielding (`yield_now`).
 
 use super::handle::JoinHandle;
 use super::local;
@@ -10,14 +10,15 @@ use crate::stack::StackError;
 use crate::wait::not_running;
 use std::thread::panicking;
 
-/// Lets every other task that is ready have a turn first. Waits for nothing, and cannot fail.
+/// Yields: moves the current task to the end of the run queue, so that every other ready task has a turn first.
 ///
-/// Turns are strictly round robin. While the thread panics it returns at once, since a destructor must not be interleaved
-/// with other tasks; outside of a run it yields the thread.
+/// Ready tasks take turns in FIFO order (round robin), unless [`Config::seed`](crate::Config::seed) shuffles them. A
+/// cancelled task yields like any other task. If the thread is panicking, returns at once, because a destructor must not be
+/// interleaved with other tasks. Outside a run, yields the thread.
 ///
 /// # Panics
 ///
-/// In a callback of [`JoinHandle::on_done`], and inside [`no_suspend`].
+/// Panics if called in a callback of [`JoinHandle::on_done`] or inside [`no_suspend`](crate::no_suspend).
 ///
 /// ```
 /// use std::{cell::RefCell, rc::Rc};
@@ -48,14 +49,17 @@ pub fn yield_now() {
     }
 }
 
-/// Starts `f` as a task of this run, and returns a handle to it. It runs when its turn comes: not before the task that
-/// spawns it yields, waits or ends, and after those that are ready now.
+/// Spawns `f` as a task of the current run, and returns its handle.
 ///
-/// Dropping the handle detaches the task. When main returns, tasks that are left are cancelled and awaited.
+/// The task goes to the end of the run queue. It starts after the current task yields, waits or ends, and after the tasks
+/// that are ready now.
+///
+/// Dropping the handle detaches the task. When main returns, the remaining tasks are cancelled and awaited. A task that is
+/// spawned after that never runs.
 ///
 /// # Panics
 ///
-/// Outside of a run, and if there is no stack to be had: see [`Builder::spawn`].
+/// Panics if called outside a run, and if no stack can be allocated. [`Builder::spawn`] returns these as errors.
 ///
 /// ```
 /// let sum = cede::run(|| {
@@ -77,12 +81,12 @@ pub fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
     }
 }
 
-/// Runs a generator as a task: `each` is called with every item, and after each item the other tasks have a turn. The
-/// handle's result is what the generator returned.
+/// Spawns a task that runs a generator: calls `each` with every item, and yields after each call. The value of the task is
+/// the return value of the generator.
 ///
 /// # Panics
 ///
-/// As [`spawn`].
+/// The panics of [`spawn`]. The task panics if the generator had already finished.
 ///
 /// ```
 /// use cede::{Generator, Yielder};
@@ -111,11 +115,15 @@ pub fn spawn_each<Y: 'static, R: 'static>(
 }
 
 impl Builder {
-    /// Starts `f` as a task of this run: see [`spawn`].
+    /// Spawns `f` as a task of the current run, like [`spawn`], with the name and the options of this builder.
     ///
     /// # Errors
     ///
-    /// [`SpawnError`] outside of a run, when a size is out of bounds, or when there is no stack to be had; `f` is dropped.
+    /// [`SpawnError`] if called outside a run, if a size is out of bounds, or if no stack can be allocated; `f` is dropped.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the task is [eager](Self::eager) and the call is inside [`no_suspend`](crate::no_suspend).
     ///
     /// ```
     /// cede::run(|| {
@@ -131,7 +139,7 @@ impl Builder {
         let worker = worker().ok_or(SpawnError::NotRunning)?;
         let locals = self.inherits_locals().then(|| local::inherited(worker.current())).flatten();
         let options = self.spawn_options(worker)?;
-        // SAFETY: what is 'static outlives everything.
+        // SAFETY: `f` and its result are `'static`: they borrow nothing that ends before the task or the handle.
         let tcb = unsafe { start_borrowing(worker, options, |tcb| local::give(tcb, locals), f) }?;
         Ok(JoinHandle::new(&worker.table, tcb))
     }
@@ -144,14 +152,14 @@ impl Builder {
     }
 }
 
-/// Why a task could not be started.
+/// The error of spawning a task.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpawnError {
-    /// There is no run that it could be part of.
+    /// The call was made outside a run.
     #[error("cannot spawn a task outside of a run: call cede::run(|| ...) and do it in there")]
     NotRunning,
-    /// There is no stack for it.
+    /// A size is out of bounds, or no stack could be allocated.
     #[error(transparent)]
     Stack(#[from] StackError),
 }

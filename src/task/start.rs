@@ -1,4 +1,4 @@
-//! How a task begins and ends.
+//! The start and the end of a task: `start_borrowing` creates it, `entry` runs its closure, `finish` wakes its waiters.
 
 use super::callbacks;
 use super::join_error::{JoinError, text_in};
@@ -16,17 +16,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::panicking;
 
-/// How a task is to be.
+/// The options of a new task.
 pub(super) struct SpawnOptions {
     pub(super) shape: Shape,
     pub(super) name: Option<Cow<'static, str>>,
-    /// Clears the stack afterwards.
+    /// Clear the stack after the task has ended.
     pub(super) clear: bool,
-    /// Its first turn is now.
+    /// Give the task its first turn before the spawn returns.
     pub(super) eager: bool,
 }
 
-/// Makes a task of `f`.
+/// Creates a task that runs `f`.
 #[inline]
 #[track_caller]
 pub(super) fn start<F, T>(worker: &Worker, options: SpawnOptions, f: F) -> Result<*const Tcb, StackError>
@@ -34,16 +34,16 @@ where
     F: FnOnce() -> T + 'static,
     T: 'static,
 {
-    // SAFETY: nothing that is 'static ends before the task.
+    // SAFETY: `f` and its result are `'static`: they borrow nothing that ends before the task or the handle.
     unsafe { start_borrowing(worker, options, |_| {}, f) }
 }
 
-/// Makes a task of `f`: a TCB, which is first shown to `prepare`, a stack with `f` at its top, and a place at the end of the
-/// run queue.
+/// Creates a task that runs `f`: allocates a stack and a TCB, moves `f` to the top of the stack, and puts the task at the
+/// end of the run queue. Calls `prepare` with the TCB before the task is in the run queue.
 ///
 /// # Safety
 ///
-/// What `f` and its result borrow outlives the task and the handle to it.
+/// What `f` and its result borrow outlives the task and its handle.
 #[inline]
 #[track_caller]
 pub(super) unsafe fn start_borrowing<F, T>(
@@ -56,7 +56,8 @@ where
     F: FnOnce() -> T,
 {
     if const { size_of::<F>() > 1024 || align_of::<F>() > 64 } {
-        // SAFETY: the caller's.
+        // A large closure is boxed, so that it does not use up the stack.
+        // SAFETY: the caller keeps the contract of this function, and the box borrows the same as `f`.
         return unsafe { start_borrowing(worker, options, prepare, Box::new(f) as Box<dyn FnOnce() -> T + '_>) };
     }
     let SpawnOptions { shape, name, clear, eager } = options;
@@ -65,8 +66,8 @@ where
         wait::refuse(worker);
     }
     let name: Option<Arc<str>> = name.map(Into::into);
-    // SAFETY: the TCB keeps the name until the last code that may be anybody's has run on the stack; after that nobody asks
-    // for the label.
+    // SAFETY: the TCB keeps the name allocated until the last user code has run on the stack. After that no code reads the
+    // label of the stack.
     let tag = name.as_ref().map(|name| unsafe { std::mem::transmute::<&str, &'static str>(name) }).map(Cow::Borrowed);
     let stack = Stack::acquire(shape, Kind::Task, tag, clear)?;
     let top = (stack.top() - size_of::<F>()) & !(align_of::<F>().max(16) - 1);
@@ -75,10 +76,12 @@ where
         tcb.set_name(name);
     }
     if worker.mode.get() != Mode::Running {
+        // The run is shutting down and has cancelled its tasks already, so this one is cancelled here.
         tcb.add_flags(flags::CANCELLED);
     }
     prepare(tcb);
-    // SAFETY: `top` and above is inside the stack, which is larger than 1 KiB, and aligned for F; the entry reads it once.
+    // SAFETY: `top` is aligned for `F`, and `F` fits between it and the stack's top. `F` has at most 1 KiB, and the stack
+    // is larger. `tcb` is new. `entry` reads the closure once and ends by `Worker::end`.
     unsafe {
         (top as *mut F).write(f);
         worker.start(tcb, stack, top, entry::<F, T>, top);
@@ -89,18 +92,18 @@ where
     Ok(tcb)
 }
 
-/// The first function on a task's stack.
+/// The first function on a task's stack: runs the closure, stores its result, and returns the context to switch to.
 ///
 /// # Safety
 ///
-/// `f` is the address of an F that nobody else reads, and this is entered by the scheduler.
+/// `f` is the address of an `F` that no other code reads. Only the scheduler enters this function, as a task's first turn.
 unsafe extern "C" fn entry<F, T>(f: usize) -> *const Context
 where
     F: FnOnce() -> T,
 {
-    let worker = worker().expect("tasks run inside of a run");
+    let worker = worker().expect("a task runs inside a run");
     let tcb = worker.current();
-    // SAFETY: the caller's.
+    // SAFETY: the caller ensures that `f` is the address of an `F`, which is read only here.
     let f = unsafe { (f as *const F).read() };
     let outcome = if tcb.has_flags(flags::CANCELLED) {
         drop_catching(f).map_err(failure).and(Err(JoinError::Cancelled))
@@ -108,12 +111,12 @@ where
         tcb.begin();
         catch_unwind(AssertUnwindSafe(f)).map_err(failure)
     };
-    // SAFETY: the TCB is ours until `finish`, and holds no result yet.
+    // SAFETY: the TCB belongs to this task until `finish`. The task returns a `T`, and no result is stored yet.
     let (phase, panicked) = unsafe {
         match outcome {
             Err(error) => put_error::<T>(tcb, error),
             Ok(_) => {
-                // Whole: unoptimised code would copy a value once more, and it may be large.
+                // `outcome` is moved as a whole: unoptimised code would copy the value once more, and it may be large.
                 put_result(tcb, outcome);
                 (Phase::Ended, false)
             }
@@ -128,17 +131,19 @@ fn failure(payload: Payload) -> JoinError {
     if payload.is::<TaskUnwound>() { JoinError::Cancelled } else { JoinError::Panicked(payload) }
 }
 
-/// Puts an error where the value would be. Apart from `entry`, so that there a value goes from registers straight into
-/// the TCB (through memory it waits for itself: 4 ns). Returns how the task stands, and whether it panicked.
+/// Stores an error as the result of a task. Returns the final phase of the task and whether it panicked.
+///
+/// Separate from `entry`, so that `entry` moves a value from registers directly into the TCB. A detour through memory would
+/// cost 4 ns.
 ///
 /// # Safety
 ///
-/// As `put_result`.
+/// The contract of [`put_result`].
 #[cold]
 unsafe fn put_error<T>(tcb: &Tcb, mut error: JoinError) -> (Phase, bool) {
     let given = give_to_scope(tcb, &mut error);
     let panicked = matches!(error, JoinError::Panicked(_));
-    // SAFETY: the caller's.
+    // SAFETY: the caller keeps the contract of `put_result`, and after it the TCB contains a result.
     unsafe {
         put_result::<T>(tcb, Err(error));
         if given {
@@ -148,24 +153,25 @@ unsafe fn put_error<T>(tcb: &Tcb, mut error: JoinError) -> (Phase, bool) {
     (if panicked { Phase::Ended } else { Phase::Cancelled }, panicked)
 }
 
-/// The panic of a scope's child that nobody holds a handle to is the scope's. What callbacks see is a copy of its text. Returns
-/// whether it was.
+/// Gives the panic of a scope's task to the scope if the task has no handle, and keeps a copy of its text for callbacks.
+/// Returns whether the scope has the panic.
 fn give_to_scope(tcb: &Tcb, error: &mut JoinError) -> bool {
     let JoinError::Panicked(payload) = error else { return false };
     if !tcb.has_one_reference() {
         return false;
     }
     let Some(scope) = tcb.scope() else { return false };
-    let copy = text_in(&**payload).unwrap_or("(not a text, and told of by the scope)").to_owned();
+    let copy = text_in(&**payload).unwrap_or("(not a string; the scope returns it)").to_owned();
     scope.failed(tcb, std::mem::replace(payload, Box::new(copy)));
     true
 }
 
-/// The task has its result: tells those who wait for it.
+/// Ends the current task, whose result is stored: wakes its waiters, queues its callbacks, and drops the result if no
+/// reference is left.
 fn finish(worker: &Worker, tcb: &Tcb, phase: Phase, panicked: bool) {
     tcb.finish(phase, worker.count_end());
     let wake = |waiter: *const Tcb| {
-        // SAFETY: null, or a task that waits for this one. It is parked until this wake, so its TCB is in use.
+        // SAFETY: null, or a task that waits for this one. It waits until this wake, so its TCB is allocated.
         if let Some(waiter) = unsafe { waiter.as_ref() } {
             worker.wake(waiter);
         }
@@ -177,20 +183,20 @@ fn finish(worker: &Worker, tcb: &Tcb, phase: Phase, panicked: bool) {
     callbacks::schedule(worker, tcb);
     let is_last = tcb.has_one_reference();
     if is_last {
-        // No handle and no callback will read the result. Its destructor is the task's own code.
+        // No handle and no callback will read the result. Its destructor is user code, which runs as part of the task.
         tcb.resume_for_destructors();
         drop_what_is_left(tcb);
     }
     let stack = tcb.take_stack();
     let scope = tcb.take_scope();
-    // From here on the TCB may belong to another task. The stack is still this task's until `end`.
+    // From here on the TCB may belong to another task. The stack is still in use until `Worker::end` switches away.
     if is_last {
         free(&worker.table, tcb);
     } else {
         tcb.remove_reference();
     }
     if let Some((scope, index)) = scope {
-        // Last: what the task borrowed may be freed from here on.
+        // The last step: when the scope has no tasks left, what this task borrowed may be freed.
         wake(scope.ended(index, panicked));
     }
     worker.retire_stack(stack);

@@ -1,4 +1,4 @@
-//! Limits of waits: shields, timeouts and deadlines.
+//! The limits of waits: `shield`, `timeout` and `deadline`; and `check`, for code that does not wait.
 #![forbid(unsafe_code)]
 
 use crate::coroutine::chain::Kind;
@@ -11,17 +11,18 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// Runs `f`, in which no cancel is heard that comes from outside: for clean-up that has to wait. Returns what `f` returns.
+/// Runs `f` protected from cancels that come from outside, and returns its value: for clean-up that has to wait.
 ///
-/// A cancel of the task, and deadlines and scopes around the shield, wait until it is over; the first wait after it returns
-/// [`Cancelled`]. Deadlines and scopes that `f` opens count in there as ever. A certain deadlock, and the end of the grace period
-/// after main has returned, do end its waits. Outside of a run this only calls `f`.
+/// A cancel of the task, and the deadlines and scopes around the shield, do not end the waits of `f`. They take effect
+/// after `f` has returned: the next wait returns [`Cancelled`]. Deadlines and scopes inside `f` work as usual. A deadlock
+/// of the run, and the forced unwind at the end of the grace period, do end the waits of `f`. Outside a run, only calls
+/// `f`.
 ///
 /// ```
 /// cede::run(|| {
 ///     let mut saver = cede::spawn(|| {
-///         let work = cede::task::park("work"); // cut short
-///         let saved = cede::shield(|| cede::time::sleep(std::time::Duration::from_millis(1))); // is not
+///         let work = cede::task::park("work"); // returns `Cancelled`
+///         let saved = cede::shield(|| cede::time::sleep(std::time::Duration::from_millis(1))); // completes
 ///         (work.is_err(), saved.is_ok())
 ///     });
 ///     cede::yield_now();
@@ -36,20 +37,20 @@ pub fn shield<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
-/// What [`timeout`] and [`deadline`] return when a wait inside was ended by their deadline: what `f` came to all the same.
+/// The error of [`timeout`] and [`deadline`]: the deadline passed. Holds the value that the closure returned.
 pub struct Elapsed<T> {
-    /// What `f` returned.
+    /// The value that the closure returned.
     pub value: T,
 }
 
 impl<T> Elapsed<T> {
-    /// What `f` returned.
+    /// Returns the value that the closure returned.
     pub fn into_value(self) -> T {
         self.value
     }
 }
 
-// By hand, so that T need not be Debug.
+// Implemented by hand, so that `T` need not implement `Debug`.
 impl<T> fmt::Debug for Elapsed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Elapsed").finish_non_exhaustive()
@@ -58,30 +59,33 @@ impl<T> fmt::Debug for Elapsed<T> {
 
 impl<T> fmt::Display for Elapsed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the deadline came before the work was done")
+        f.write_str("the deadline passed before the work was done")
     }
 }
 
 impl<T> std::error::Error for Elapsed<T> {}
 
-/// Runs `f` on this stack, but ends its waits after `duration`: from then on they return [`Cancelled`], until `f` returns.
+/// Runs `f`, and ends its waits when `duration` has passed: from that time on they return [`Cancelled`], until `f` returns.
 ///
-/// `f` may borrow, and is not interrupted while it computes. Timeouts nest, and each wait heeds the one that comes first. A
-/// duration too long for the clock never comes; after no time at all only what need not wait succeeds.
+/// `f` runs on the current stack, may borrow, and is not interrupted while it computes. Timeouts nest: each wait obeys the
+/// earliest deadline around it. A duration too long for `Instant`, such as `Duration::MAX`, never passes. With
+/// `Duration::ZERO`, only calls that need not wait succeed.
+///
+/// Cancel safety: `timeout` always returns the value of `f`, in `Ok` or in [`Elapsed`], so nothing is lost.
 ///
 /// # Errors
 ///
-/// [`Elapsed`] exactly if a wait inside was ended by this deadline, and not by another or by a cancel. It carries what `f`
-/// returned, so that nothing is lost.
+/// [`Elapsed`] if and only if this deadline ended a wait or a [`check`] in `f`. A wait that ended because of another
+/// deadline or a cancel does not count.
 ///
 /// # Panics
 ///
-/// Outside of a run, and with the panic of `f`.
+/// Panics if called outside a run. Propagates a panic of `f`.
 ///
 /// ```
 /// use std::time::Duration;
 /// cede::run(|| {
-///     let mut never = cede::spawn(|| cede::task::park("nobody").is_err());
+///     let mut never = cede::spawn(|| cede::task::park("a message").is_err());
 ///     let outcome = cede::timeout(Duration::from_millis(1), || never.join());
 ///     assert!(outcome.is_err());
 ///     assert_eq!(cede::timeout(Duration::from_secs(1), || 6 * 7).unwrap(), 42);
@@ -94,21 +98,23 @@ pub fn timeout<T>(duration: Duration, f: impl FnOnce() -> T) -> Result<T, Elapse
     within(worker, worker.clock.now().checked_add(duration), Kind::Timeout, |_| f())
 }
 
-/// As [`timeout`], until a moment by the clock of [`time::now`](crate::time::now); `f` is given the deadline, to look at it
-/// and to move it.
+/// Like [`timeout`], but with a deadline by the clock of [`time::now`](crate::time::now). `f` receives the [`Deadline`],
+/// which it can read and move.
 ///
 /// # Errors
 ///
+/// The errors of [`timeout`].
+///
 /// # Panics
 ///
-/// As [`timeout`].
+/// The panics of [`timeout`].
 ///
 /// ```
 /// use std::time::Duration;
 /// cede::run(|| {
 ///     let soon = cede::time::now() + Duration::from_millis(1);
 ///     let outcome = cede::task::deadline(soon, |deadline| {
-///         deadline.reschedule(None); // takes its time after all
+///         deadline.reschedule(None); // no deadline from here on
 ///         cede::time::sleep(Duration::from_millis(3))
 ///     });
 ///     assert!(outcome.unwrap().is_ok());
@@ -133,19 +139,20 @@ fn within<T>(
     if deadline.mark.seen.get() { Err(Elapsed { value }) } else { Ok(value) }
 }
 
-/// A deadline that is set: see [`deadline`].
+/// The deadline of an open [`deadline`] section.
 pub struct Deadline {
     mark: Rc<DeadlineMark>,
     open: OpenLimit,
 }
 
 impl Deadline {
-    /// When it comes; `None` for never.
+    /// Returns the deadline; `None` if there is none.
     pub fn when(&self) -> Option<Instant> {
         self.mark.at.get()
     }
 
-    /// Moves it; `None` for never. A wait that is under way heeds the new one. What a wait has seen stays seen.
+    /// Moves the deadline; `None` removes it. A wait that is in progress obeys the new deadline. If the old deadline has
+    /// already ended a wait, the section still returns [`Elapsed`].
     pub fn reschedule(&self, at: Option<Instant>) {
         self.mark.at.set(at);
         if let Some(worker) = worker() {
@@ -153,7 +160,7 @@ impl Deadline {
         }
     }
 
-    /// Whether it has come, and whether or not a wait has seen it.
+    /// Returns whether the deadline has passed, even if it has not ended a wait.
     pub fn expired(&self) -> bool {
         self.when().is_some_and(|at| at <= now())
     }
@@ -165,12 +172,13 @@ impl fmt::Debug for Deadline {
     }
 }
 
-/// An error if a wait would return [`Cancelled`] now, for long computations that wait for nothing: if the task was cancelled,
-/// or a deadline or a scope around this was, and no shield keeps that off. Outside of a run never.
+/// Returns an error if a wait would return [`Cancelled`] now: for long computations that do not wait. Outside a run, always
+/// returns `Ok`. Never waits or yields.
 ///
 /// # Errors
 ///
-/// [`Cancelled`], then and from then on.
+/// [`Cancelled`] if the task was cancelled, if a deadline around this call has passed, or if a scope around this call was
+/// cancelled, unless a [`shield`] is in between. Also if the run is deadlocked, with or without a shield.
 ///
 /// ```
 /// cede::run(|| {

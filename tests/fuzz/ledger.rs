@@ -149,7 +149,7 @@ const TEXTS: [&str; 21] = [
     "deadlock: ",
     "an unnamed generator raised: ",
     "an unnamed generator ended without a value",
-    "(not a text, and told of by the scope)",
+    "(not a string; the scope returns it)",
     "generator had finished before it was run as a task",
     "cannot suspend",
     "cannot use a task-local",
