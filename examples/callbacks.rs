@@ -9,10 +9,10 @@ fn main() {
     cede::run(|| {
         let mut good = Builder::new().name("good").spawn(|| 6 * 7).unwrap();
         let mut never = Builder::new().name("never").spawn(|| 0).unwrap();
-        good.on_done(|done| println!("first: {} came to {:?}", done.task(), done.result()));
+        good.on_done(|done| println!("first: {} ended with {:?}", done.task(), done.result()));
         let removed = good.on_done(|_| println!("never printed"));
         good.on_done(|_| println!("second: callbacks may spawn, but not wait"));
-        never.on_done(|done| println!("{} came to {:?}", done.task(), done.result()));
+        never.on_done(|done| println!("{} ended with {:?}", done.task(), done.result()));
         println!("removed: {}", good.remove_done(removed));
         never.cancel();
 

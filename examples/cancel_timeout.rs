@@ -35,7 +35,7 @@ fn main() {
         });
         sleep(Duration::from_millis(2500)).expect("main is not cancelled");
         rocket.cancel_with("a boat is in the way");
-        println!("  it came to {:?}", rocket.join().expect("it returns"));
+        println!("  it ended with {:?}", rocket.join().expect("it returns"));
 
         println!("timeout:");
         let limit = Duration::from_millis(2500);

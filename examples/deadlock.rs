@@ -26,7 +26,7 @@ fn main() {
     match result {
         Err(RunError::Deadlock { report, outcome }) => {
             println!("{report}");
-            println!("main was told: {:?}", outcome.unwrap().unwrap_err());
+            println!("the join returned: {:?}", outcome.unwrap().unwrap_err());
         }
         other => println!("no deadlock: {}", other.is_ok()),
     }

@@ -32,7 +32,7 @@ fn main() {
         show("after another", &tasks);
         tasks[1].cancel();
         for task in &mut tasks {
-            println!("{} came to {:?}", task.task(), task.join());
+            println!("{} ended with {:?}", task.task(), task.join());
         }
         show("joined", &tasks);
     });

@@ -1,3 +1,6 @@
+// The first definition of a link counts: here the glossary is a module, in the README a file.
+//! [glossary]: mod@glossary
+//!
 #![doc = include_str!("../README.md")]
 
 #[cfg(not(all(unix, target_pointer_width = "64")))]
@@ -21,6 +24,7 @@ pub mod sync;
 pub mod observe;
 mod runtime;
 pub mod prelude;
+pub mod glossary;
 
 pub use coroutine::{Builder, Coroutine, CoroutineState, Scoped, State, Suspender, scoped};
 pub use generator::{CloseError, Generator, Interrupt, SendError, ThrowError, Yielder};

@@ -1,20 +1,36 @@
 //! The language of the library's text: banned words and idioms, openings of docs, lengths of test names.
 //!
-//! Each category has a ceiling, the number found when the ceiling was set. A ceiling may only be lowered.
+//! None of them is allowed. When you catch a new idiom, add it to the list.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Pronouns without a subject (the subject is the waiter, the sender, the task), as sequences of words.
-const PRONOUNS: &[&str] =
-    &["whoever", "whomever", "nobody", "somebody", "anybody", "everybody", "those who", "the one that", "others"];
+const PRONOUNS: &[&str] = &[
+    "whoever",
+    "whomever",
+    "nobody",
+    "somebody",
+    "anybody",
+    "everybody",
+    "no one",
+    "someone",
+    "anyone",
+    "everyone",
+    "those who",
+    "those that",
+    "one who",
+    "the one that",
+    "others",
+];
 
 /// Idioms, with their inflections.
 #[rustfmt::skip]
 const IDIOMS: &[&str] = &[
     "lie", "lies", "lay", "lying", "stand", "stands", "stood", "standing", "go down", "goes down", "going down", "went down",
     "come by", "comes by", "coming by", "came by", "get on", "gets on", "getting on", "got on", "for ever", "all the same",
-    "in vain", "under the feet",
+    "in vain", "under the feet", "came to", "comes to", "is told", "are told", "was told", "was handed", "is to be", "are to be",
+    "to be had", "from then on", "as it were", "has to do with", "have to do with", "now and then", "for good",
 ];
 
 /// Words that no doc opens with: a first sentence is a verb in the third person or a noun phrase.
@@ -23,16 +39,6 @@ const OPENINGS: &[&str] =
 
 /// The longest name of a test.
 const NAME: usize = 60;
-
-/// How many of each there may be.
-struct Ceilings {
-    pronouns: usize,
-    idioms: usize,
-    openings: usize,
-    long_names: usize,
-}
-
-const CEILINGS: Ceilings = Ceilings { pronouns: 575, idioms: 207, openings: 415, long_names: 158 };
 
 /// A place in a file, with what was found there.
 #[derive(Debug, PartialEq)]
@@ -209,7 +215,7 @@ fn sources(dirs: &[&str]) -> Vec<(String, String)> {
 fn library() -> Vec<(String, Words)> {
     let mut all: Vec<_> =
         sources(&["src", "arch", "examples"]).iter().map(|(path, code)| (path.clone(), prose(code))).collect();
-    for path in ["README.md", "ARCHITECTURE.md"] {
+    for path in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/glossary.md"] {
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
         let mut words = Words::new();
         add_words(&mut words, 1, &text);
@@ -228,39 +234,38 @@ fn library() -> Vec<(String, Words)> {
 }
 
 #[track_caller]
-fn check(category: &str, hits: &[Hit], ceiling: usize) {
+fn check(category: &str, hits: &[Hit]) {
     let list: Vec<_> = hits.iter().map(|hit| format!("\n  {hit}")).collect();
-    println!("{category}: {}, and {ceiling} are allowed{}", hits.len(), list.concat());
-    assert!(hits.len() <= ceiling, "{category}: {} are more than {ceiling}{}", hits.len(), list.concat());
+    assert!(hits.is_empty(), "{category}: {}{}", hits.len(), list.concat());
 }
 
 #[test]
-fn pronouns_without_a_subject_become_fewer() {
+fn text_has_no_pronoun_without_a_subject() {
     let hits: Vec<_> = library().iter().flat_map(|(path, words)| phrases(path, words, PRONOUNS)).collect();
-    check("pronouns", &hits, CEILINGS.pronouns);
+    check("pronouns", &hits);
 }
 
 #[test]
-fn idioms_become_fewer() {
+fn text_has_no_idiom() {
     let hits: Vec<_> = library().iter().flat_map(|(path, words)| phrases(path, words, IDIOMS)).collect();
-    check("idioms", &hits, CEILINGS.idioms);
+    check("idioms", &hits);
 }
 
 #[test]
-fn docs_that_open_with_a_question_word_become_fewer() {
+fn no_doc_opens_with_a_question_word() {
     let files = sources(&["src", "arch", "examples"]);
     let hits: Vec<_> = files.iter().flat_map(|(path, code)| openings(path, code)).collect();
-    check("openings of docs", &hits, CEILINGS.openings);
+    check("openings of docs", &hits);
 }
 
 #[test]
-fn long_test_names_become_fewer() {
+fn no_test_name_is_long() {
     let mut hits = Vec::new();
     for (path, code) in sources(&["src", "arch", "tests", "models/src", "benches", "peers"]) {
         let long = test_names(&code).into_iter().filter(|(_, name)| name.len() > NAME);
         hits.extend(long.map(|(line, what)| Hit { path: path.clone(), line, what }));
     }
-    check("long names of tests", &hits, CEILINGS.long_names);
+    check("long names of tests", &hits);
 }
 
 /// Every kind of violation is found where it is planted, and nothing else is.

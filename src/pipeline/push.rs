@@ -3,7 +3,7 @@
 use crate::SendError;
 use std::io::{self, BufRead};
 
-/// A receiver of items: a [`Sink`], or a stage in front of one.
+/// A receiver of items: a [`Sink`](crate::Sink), or a stage in front of one.
 ///
 /// To write a stage of your own, either write a sink whose body sends to the next target, or implement this trait.
 pub trait Push<T> {

@@ -125,12 +125,12 @@ fn flag_all(worker: &Worker, bits: u8) {
     }
 }
 
-/// Which tasks of scopes [`abort_for_borrowers`] looks for.
+/// The tasks of scopes that [`abort_for_borrowers`] looks for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Borrowers {
     /// The tasks that were unwound and have not ended.
     Unwound,
-    /// All tasks that have not ended, also those that wait for others.
+    /// All tasks that have not ended. Some may only wait for another task.
     All,
 }
 

@@ -10,7 +10,7 @@ use std::io::{self, Read};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StackError {
-    /// The requested size is less than [`min_size`].
+    /// The requested size is less than [`min_size`](super::min_size).
     #[error("a stack of {requested} bytes is too small: ask for at least {minimum} bytes")]
     TooSmall {
         /// The requested size, in bytes.
@@ -18,7 +18,7 @@ pub enum StackError {
         /// The smallest size that can be requested on this machine, in bytes.
         minimum: usize,
     },
-    /// The requested size of the stack or the guard is more than [`MAX_SIZE`].
+    /// The requested size of the stack or the guard is more than [`MAX_SIZE`](super::MAX_SIZE).
     #[error("a stack or guard of {requested} bytes is too large: ask for at most {maximum} bytes")]
     TooLarge {
         /// The requested size, in bytes.

@@ -60,7 +60,7 @@ struct State {
 pub struct TooManyPermits {
     /// The number of permits to add.
     pub added: usize,
-    /// The number of permits that exist, including those that are held.
+    /// The number of permits that exist, held permits included.
     pub total: usize,
     /// The maximum number of permits.
     pub bound: usize,

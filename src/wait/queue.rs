@@ -42,7 +42,7 @@
 //!
 //! A cancel, a forced unwind, the cancel of a scope and a deadline end a wait, but the waiter leaves its queue only
 //! when its task runs again. Until then `grant` and `close` skip the waiter: `task::wait::is_out` reads the waiter's
-//! TCB. A skipped waiter is out of its queue for good (`Skipped`; a select is also claimed for no queue,
+//! TCB. A skipped waiter is out of its queue permanently (`Skipped`; a select is also claimed for no queue,
 //! `SelectState::OVER`), and its wait returns `Cancelled` or `TimedOut`. Within one run, a wait that was interrupted
 //! therefore returns a value only if the grant came first.
 //!
@@ -166,7 +166,7 @@ thread_local! {
 }
 
 impl SelectState {
-    /// The claim of a granter that skips the select for good: its wait was interrupted, and its task has not run since.
+    /// The claim of a granter that skips the select permanently: its wait was interrupted, and its task has not run since.
     pub(crate) const OVER: usize = usize::MAX - 1;
 
     /// Returns an unclaimed state, reused if possible.
@@ -338,7 +338,7 @@ impl<V> WaitQueue<V> {
         None
     }
 
-    /// Skips the waiter for good if nothing may be granted to it any more. Returns whether it did.
+    /// Skips the waiter permanently if nothing may be granted to it any more. Returns whether it did.
     #[inline(always)]
     fn skip_if_out(&mut self, waiter: u32) -> bool {
         let is_out = self.nodes[waiter as usize].waker.is_some_and(|waker| is_out(&waker));
@@ -461,7 +461,7 @@ pub(crate) trait Line {
     fn regrant(state: &mut Self::State, value: Self::Value) -> Vec<WakeHandle>;
 
     /// Reacts to a waiter that left without a grant. `was_queued` is `false` if it was skipped or closed before.
-    /// Returns the waiters to wake: those that waited only because this waiter was before them.
+    /// Returns the waiters to wake: all waiters that waited only because this one was before them.
     fn left(state: &mut Self::State, was_queued: bool) -> Vec<WakeHandle> {
         let _ = (state, was_queued);
         Vec::new()

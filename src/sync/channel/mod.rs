@@ -21,7 +21,7 @@
 //! A cancelled `recv` takes no message, and a cancelled `send` sends none and returns its message; the same holds for
 //! timeouts and deadlines. A call that need not wait succeeds also in a cancelled task.
 //!
-//! If a task is unwound while it waits in `recv`, a message that it was handed goes to the next receiver, or back to
+//! If a task is unwound while it waits in `recv`, a granted message goes to the next receiver, or back to
 //! the front of the channel. If a task is unwound while it waits in `send`, its message was either sent or is dropped.
 //!
 //! # Memory
