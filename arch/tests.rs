@@ -113,7 +113,7 @@ impl<'a> Ring<'a> {
     }
 
     /// Extends the lifetime, for bodies that must be 'static, such as a generator's.
-    fn for_ever(&self) -> &'static Ring<'static> {
+    fn forever(&self) -> &'static Ring<'static> {
         // SAFETY: only tasks of this ring use the reference, and the ring outlives its tasks.
         unsafe { &*(self as *const Ring<'a>).cast() }
     }
@@ -251,7 +251,7 @@ unsafe extern "C" fn note_stack_pointer(arg: usize) -> *const Context {
 }
 
 #[test]
-fn stack_pointer_at_the_entry_is_aligned_for_every_top() {
+fn stack_pointer_at_the_entry_is_aligned_forevery_top() {
     let (stack, context, here) = (stack(), Context::new(), Context::new());
     for offset in 0..64 {
         let mut note = Probe(0, &raw const here);
@@ -434,7 +434,7 @@ fn a_task_may_switch_away_from_inside_of_coroutines() {
         for task in 0..6 {
             let log = Rc::clone(&log);
             ring.spawn(move |ring| {
-                let ring = ring.for_ever();
+                let ring = ring.forever();
                 let note: Note = Rc::new(move |n| log.borrow_mut().push((n, task)));
                 let outcome = catch_unwind(AssertUnwindSafe(|| take_turns(ring, task % 3, panics, note)));
                 assert_eq!(outcome.err().map(|thrown| *thrown.downcast::<&str>().unwrap()), panics.then_some("inside"));
@@ -453,7 +453,7 @@ fn a_generator_can_be_resumed_and_dropped_by_any_task() {
     let (slot, seen, dropped) = (&Cell::new(None), &RefCell::new(Vec::new()), Rc::new(Cell::new(0)));
     let (ring, flag) = (Ring::new(), Rc::clone(&dropped));
     ring.spawn(move |ring| {
-        let ring = ring.for_ever();
+        let ring = ring.forever();
         slot.set(Some(Generator::new(move |y: &Yielder<u32>| {
             let _guard = OnDrop(|| flag.set(flag.get() + 1));
             for n in 0.. {
@@ -556,7 +556,7 @@ fn a_backtrace_in_a_task_ends_at_its_root() {
     let ring = Ring::new();
     let first = ring.spawn(|ring| looks_back(ring, traces));
     ring.spawn(|ring| ring.yield_now());
-    ring.spawn(|ring| looks_back_in_a_generator(ring.for_ever(), traces));
+    ring.spawn(|ring| looks_back_in_a_generator(ring.forever(), traces));
     beyond_the_root(&ring);
     ring.wake(&first);
     beyond_the_root(&ring);
@@ -613,7 +613,7 @@ fn a_suspended_context_can_be_unwound() {
     let ring = Ring::new();
     let deep = ring.spawn(|ring| assert_eq!(recurse_and_park(ring, 10), 10));
     let nested = ring.spawn(|ring| {
-        resumes_a_generator(ring.for_ever());
+        resumes_a_generator(ring.forever());
         black_box(());
     });
     ring.run();

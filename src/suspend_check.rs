@@ -15,14 +15,14 @@ use std::panic::Location;
 thread_local! {
     /// The place where the innermost `no_suspend` section was opened. While it is set no task is switched, so one cell
     /// serves all tasks of the thread.
-    static QUIET: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
+    static NO_SUSPEND_AT: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
 }
 
 /// An open section. Dropping it closes the section, and must happen on the stack that opened it.
 pub(crate) struct Section {
     marked: Marked,
-    /// The previous value of `QUIET`, for sections that change it.
-    quiet: Option<Option<&'static Location<'static>>>,
+    /// The previous value of `NO_SUSPEND_AT`, for sections that change it.
+    outer: Option<Option<&'static Location<'static>>>,
 }
 
 impl Section {
@@ -30,22 +30,22 @@ impl Section {
     #[inline]
     #[track_caller]
     pub(crate) fn open(kind: Kind) -> Section {
-        Section { marked: chain::mark(Opened { kind, place: Location::caller() }), quiet: None }
+        Section { marked: chain::mark(Opened { kind, place: Location::caller() }), outer: None }
     }
 
     /// Opens a `no_suspend` section: nothing may wait inside of it.
     #[track_caller]
-    pub(crate) fn quiet() -> Section {
+    pub(crate) fn no_suspend() -> Section {
         let place = Location::caller();
         let marked = chain::mark(Opened { kind: Kind::NoSuspend, place });
-        Section { marked, quiet: Some(QUIET.replace(Some(place))) }
+        Section { marked, outer: Some(NO_SUSPEND_AT.replace(Some(place))) }
     }
 
     /// Opens the section of a run that was started at `place`. Its tasks may wait even inside of `no_suspend`: their
     /// waits do not suspend the caller that opened the `no_suspend` section.
     pub(crate) fn run(place: &'static Location<'static>) -> Section {
         let marked = chain::mark(Opened { kind: Kind::Run, place });
-        Section { marked, quiet: Some(QUIET.replace(None)) }
+        Section { marked, outer: Some(NO_SUSPEND_AT.replace(None)) }
     }
 }
 
@@ -53,8 +53,8 @@ impl Drop for Section {
     #[inline]
     fn drop(&mut self) {
         chain::unmark(&self.marked);
-        if let Some(quiet) = self.quiet {
-            QUIET.set(quiet);
+        if let Some(outer) = self.outer {
+            NO_SUSPEND_AT.set(outer);
         }
     }
 }
@@ -62,7 +62,7 @@ impl Drop for Section {
 /// Panics if a `no_suspend` section is open. The message names the place where it was opened.
 #[track_caller]
 pub(crate) fn refuse_to_wait() {
-    if let Some(place) = QUIET.get() {
+    if let Some(place) = NO_SUSPEND_AT.get() {
         panic!("cannot wait or yield inside a no_suspend section (opened at {place}): close it first");
     }
 }
@@ -75,9 +75,9 @@ mod tests {
     #[cfg_attr(panic = "abort", ignore = "it unwinds")]
     fn no_suspend_sections_nest_and_close_on_panic() {
         let waits = || std::panic::catch_unwind(refuse_to_wait).is_ok();
-        let outer = Section::quiet();
+        let outer = Section::no_suspend();
         let inner = std::panic::catch_unwind(|| {
-            let _inner = Section::quiet();
+            let _inner = Section::no_suspend();
             let _run = Section::run(Location::caller());
             assert!(waits());
             panic!("inside");

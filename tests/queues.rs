@@ -83,7 +83,7 @@ fn a56_deadlines_and_cancels_give_the_item_back() {
     let text = PushError::Cancelled(()).to_string() + ", " + &PopError::Closed.to_string();
     assert_eq!(
         text,
-        "cannot wait for room in the queue: the task was cancelled, nothing to pop: the queue was closed, and is empty"
+        "the wait for room in the queue was cancelled, nothing to pop: the queue was closed, and is empty"
     );
 }
 
@@ -517,5 +517,5 @@ fn deadlock_over_a_queue_is_reported() {
     });
     let Err(cede::RunError::Deadlock { report, .. }) = outcome else { panic!("no deadlock") };
     assert!(report.to_string().contains("waits for an item in a queue"), "{report}");
-    assert_eq!(Cancelled.to_string(), "the task was cancelled");
+    assert_eq!(Cancelled.to_string(), "the wait was cancelled");
 }

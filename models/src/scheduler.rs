@@ -89,7 +89,7 @@ pub mod wake {
     pub struct Holder;
 
     impl Holder {
-        pub fn nobody() -> Holder {
+        pub fn none() -> Holder {
             Holder
         }
 

@@ -194,8 +194,8 @@ impl Iterator for Walk {
     #[inline]
     fn next(&mut self) -> Option<Running> {
         let slot = slot_around(self.0)?;
-        let control = slot.last_word()?;
-        // SAFETY: only `RawYielder::ask_for_last_word` stores this address, and it stores that of a head's first field.
+        let control = slot.exit_byte()?;
+        // SAFETY: only `RawYielder::register_exit_byte` stores this address, and it stores that of a head's first field.
         // The head lives until the body ends, which clears the tag. The body has not ended, because the walk reached
         // its stack through its running frames. No `Running` outlives the walk.
         let head: &'static Head = unsafe { control.cast::<Head>().as_ref() };

@@ -186,7 +186,7 @@ impl<H: Handle, R> RawCoroutine<H, R> {
         unsafe {
             let handle = NonNull::new_unchecked(base as *mut H);
             handle.write(H::new(RawYielder::new(slot)));
-            handle.as_ref().raw_yielder().ask_for_last_word();
+            handle.as_ref().raw_yielder().register_exit_byte();
             let view = StackView { base: StackPointer::new_unchecked(base), stack };
             let first = First { handle, body };
             let inner = Inner::with_stack_unchecked(view, move |yielder, _| Last(run(first, yielder)));

@@ -103,12 +103,12 @@ impl<I, Y> RawYielder<I, Y> {
     /// # Safety
     ///
     /// The raw yielder must be stored in the stack of its slot.
-    pub(super) unsafe fn ask_for_last_word(&self) {
+    pub(super) unsafe fn register_exit_byte(&self) {
         // `Walk` finds the head by this address too.
         const { assert!(std::mem::offset_of!(Head, control) == 0) };
         // SAFETY: the control byte is one byte, and `ThreadEnded` is one of its values. It lives in the stack of the
         // slot (contract of this function) until the stack's tag is cleared.
-        unsafe { self.slot.tell_at_thread_end(self.head.control.as_ptr().cast()) };
+        unsafe { self.slot.write_at_thread_end(self.head.control.as_ptr().cast()) };
     }
 
     /// Panics if a section is open in the body, or if the caller is a task that only borrows the handle (see

@@ -122,7 +122,7 @@ impl<Y, S> Chain<Y, S> {
         message: Message<Y, S>,
         closing: bool,
     ) -> Stop<Y, S, R> {
-        let ran = self.tell_innermost(root, message);
+        let ran = self.deliver_to_innermost(root, message);
         self.follow(root, ran, closing)
     }
 
@@ -160,13 +160,17 @@ impl<Y, S> Chain<Y, S> {
                 Ran::Inner(Stop::Yielded(value)) => return Stop::Yielded(value),
                 Ran::Inner(stop) => {
                     self.frames.pop();
-                    self.tell_innermost(root, stop.into_message(closing))
+                    self.deliver_to_innermost(root, stop.into_message(closing))
                 }
             };
         }
     }
 
-    fn tell_innermost<R>(&mut self, root: &mut RawCoroutine<Yielder<Y, S>, R>, message: Message<Y, S>) -> Ran<Y, S, R> {
+    fn deliver_to_innermost<R>(
+        &mut self,
+        root: &mut RawCoroutine<Yielder<Y, S>, R>,
+        message: Message<Y, S>,
+    ) -> Ran<Y, S, R> {
         match self.frames.last_mut() {
             Some(innermost) => Ran::Inner(innermost.deliver(message)),
             None => Ran::Root(deliver(root, message)),

@@ -106,7 +106,7 @@ struct StackSnapshot {
 }
 
 /// No sample is requested.
-const NOBODY: u32 = 0;
+const IDLE: u32 = 0;
 /// The watchdog has requested a sample.
 const ASKED: u32 = 1;
 /// The handler is copying.
@@ -176,7 +176,7 @@ impl Sampler {
         };
         let here = 0_u8;
         Sampler {
-            state: AtomicU32::new(NOBODY),
+            state: AtomicU32::new(IDLE),
             // SAFETY: `pthread_self` has no preconditions.
             thread: unsafe { libc::pthread_self() },
             bounds: thread_bounds(),
@@ -211,12 +211,12 @@ impl Sampler {
         let asked = Instant::now();
         while self.state.load(Ordering::Acquire) != COPIED {
             let late = asked.elapsed() > Duration::from_secs(1);
-            if late && self.state.compare_exchange(ASKED, NOBODY, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            if late && self.state.compare_exchange(ASKED, IDLE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
                 return SampleResult::Deaf;
             }
             std::thread::sleep(Duration::from_micros(50));
         }
-        self.state.store(NOBODY, Ordering::Relaxed);
+        self.state.store(IDLE, Ordering::Relaxed);
         // SAFETY: the handler has set `COPIED` and does not touch the cell again, so the watchdog owns it.
         let snapshot = unsafe { &mut *self.snapshot.get() };
         let seen = if moment.is_none() || snapshot.moment == moment {

@@ -213,12 +213,12 @@ struct Watch {
     /// The moment seen by the last check, and the time of the first check that saw it.
     seen: Option<(Moment, Instant)>,
     /// The report of the current turn, if it was reported.
-    told: Option<SlowTurn>,
+    reported: Option<SlowTurn>,
 }
 
 impl Watch {
     fn new(allowed: Duration) -> Watch {
-        Watch { allowed, seen: None, told: None }
+        Watch { allowed, seen: None, reported: None }
     }
 
     /// Checks the progress of the worker. Returns a report if the turn has become slow, or if a reported turn has ended.
@@ -228,11 +228,11 @@ impl Watch {
             Some((seen, since)) if seen == moment => since,
             before => {
                 self.seen = Some((moment, now));
-                return self.told.take().zip(before).map(|(told, (_, since))| told.ended(now - since));
+                return self.reported.take().zip(before).map(|(slow, (_, since))| slow.ended(now - since));
             }
         };
         let lasted = now - since;
-        if moment.is_asleep() || self.told.is_some() || lasted < self.allowed {
+        if moment.is_asleep() || self.reported.is_some() || lasted < self.allowed {
             return None;
         }
         let slow = match worker.sampler.look(Some(moment)) {
@@ -240,7 +240,7 @@ impl Watch {
             SampleResult::Deaf => SlowTurn::new(None, lasted),
             SampleResult::Taken(seen) => SlowTurn::new(Some(seen), lasted),
         };
-        self.told = Some(slow.ended(lasted));
+        self.reported = Some(slow.ended(lasted));
         Some(slow)
     }
 }

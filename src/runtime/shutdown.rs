@@ -98,6 +98,7 @@ fn wait_for_tasks(worker: &Worker, deadline: Option<Instant>) {
     {
         if worker.live.get() > 0 {
             worker.park(
+                worker.main(),
                 WaitSpec {
                     reason: "the end of its tasks",
                     only_this_run: true,

@@ -135,7 +135,7 @@ mod imp {
         ASKED.store(request, Ordering::SeqCst);
         // False if the run has ended: the loop below checks that.
         let _ = owner.queue.notify(run);
-        let (began, mut handled, mut told) = (Instant::now(), None, 1);
+        let (began, mut handled, mut interval) = (Instant::now(), None, 1);
         while ANSWERED.load(Ordering::Acquire) < request && find(run).is_some() {
             if began.elapsed() < PATIENCE / 10 {
                 std::thread::yield_now();
@@ -148,8 +148,8 @@ mod imp {
                     break; // the thread has ended, so its stores are visible
                 }
             }
-            if began.elapsed() >= told * Duration::from_secs(1) {
-                told *= 2;
+            if began.elapsed() >= interval * Duration::from_secs(1) {
+                interval *= 2;
                 insist(asked_thread);
             }
             std::thread::sleep(Duration::from_micros(50));

@@ -14,7 +14,7 @@ pub(crate) struct Holder {
 
 impl Holder {
     /// Creates a record without a holder.
-    pub(crate) const fn nobody() -> Holder {
+    pub(crate) const fn none() -> Holder {
         Holder { run: AtomicU64::new(0), id: AtomicU64::new(0) }
     }
 

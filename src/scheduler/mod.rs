@@ -321,11 +321,11 @@ impl Worker {
     }
 
     /// Suspends the running task until it is woken. Returns whether the deadline ended the wait. Returns false at once
-    /// if a wake arrived before the call: no wakeup is lost.
+    /// if a wake arrived before the call: no wakeup is lost. `tcb` is the running task's: every caller has found it already.
     #[inline(always)]
-    pub(crate) fn park(&self, wait: WaitSpec, deadline: Option<Instant>) -> bool {
+    pub(crate) fn park(&self, tcb: &Tcb, wait: WaitSpec, deadline: Option<Instant>) -> bool {
+        debug_assert!(std::ptr::eq(tcb, self.current()), "only the running task can park");
         self.parks.set(self.parks.get() + 1);
-        let tcb = self.current();
         if tcb.take_early_wake(wait) {
             return false;
         }

@@ -233,6 +233,7 @@ impl Tcb {
         self.flags.set(0);
         self.wake_token.set(false);
         self.permit.set(false);
+        self.end_order.set(0);
         // Timers of the old task's waits become stale.
         self.end_wait(self.wait_seq.get());
     }

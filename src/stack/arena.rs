@@ -57,7 +57,7 @@ struct Tag {
     /// The thread that took the stack, identified by an address that is unique among live threads. 0 for none.
     owner: AtomicUsize,
     /// The byte to write when the thread of the user ends. Null if the user has not registered one.
-    last_word: AtomicPtr<u8>,
+    exit_byte: AtomicPtr<u8>,
 }
 
 /// The tag has a name, which must be removed.
@@ -107,7 +107,7 @@ impl Slab {
             kind: AtomicU8::new(0),
             duties: AtomicU8::new(0),
             owner: AtomicUsize::new(0),
-            last_word: AtomicPtr::new(null_mut()),
+            exit_byte: AtomicPtr::new(null_mut()),
         });
         let slab = Box::leak(Box::new(Slab {
             start: map.as_ptr() as usize,
@@ -206,7 +206,7 @@ impl Slot {
     /// Removes the description of a user that has ended. Returns true if the memory must be cleared for the next user.
     #[inline]
     pub(crate) fn clear_tag(&self) -> bool {
-        self.tag().last_word.store(null_mut(), Ordering::Relaxed);
+        self.tag().exit_byte.store(null_mut(), Ordering::Relaxed);
         self.tag().duties.load(Ordering::Relaxed) != 0 && self.do_duties()
     }
 
@@ -277,33 +277,33 @@ impl Slot {
 }
 
 impl Slot {
-    /// Registers a byte that [`tell_thread_end`] writes when the thread that took this stack ends.
+    /// Registers a byte that [`write_thread_end`] writes when the thread that took this stack ends.
     ///
     /// # Safety
     ///
     /// The thread that took the stack may write `word` until the tag is cleared.
     #[inline]
-    pub(crate) unsafe fn tell_at_thread_end(&self, word: *mut u8) {
-        self.tag().last_word.store(word, Ordering::Relaxed);
+    pub(crate) unsafe fn write_at_thread_end(&self, word: *mut u8) {
+        self.tag().exit_byte.store(word, Ordering::Relaxed);
     }
 
     /// Returns the byte that the user of the stack registered, if any.
-    pub(crate) fn last_word(self) -> Option<NonNull<u8>> {
-        NonNull::new(self.tag().last_word.load(Ordering::Relaxed))
+    pub(crate) fn exit_byte(self) -> Option<NonNull<u8>> {
+        NonNull::new(self.tag().exit_byte.load(Ordering::Relaxed))
     }
 }
 
 /// Writes `value` to the registered byte of every stack that the thread `owner` took. That thread calls this function
 /// when it ends.
-pub(crate) fn tell_thread_end(owner: usize, value: u8) {
+pub(crate) fn write_thread_end(owner: usize, value: u8) {
     let mut slab = SLABS.load(Ordering::Acquire);
     // SAFETY: slabs are initialised before they are published, and are never freed.
     while let Some(this) = unsafe { slab.as_ref() } {
         for tag in this.tags.iter().filter(|tag| tag.owner.load(Ordering::Relaxed) == owner) {
-            let word = tag.last_word.load(Ordering::Relaxed);
+            let word = tag.exit_byte.load(Ordering::Relaxed);
             if !word.is_null() {
                 // SAFETY: this thread took the stack, and the tag is not cleared, so the thread may write the byte
-                // (condition of `tell_at_thread_end`).
+                // (condition of `write_at_thread_end`).
                 unsafe { word.write(value) };
             }
         }

@@ -194,7 +194,7 @@ pub(crate) const THREAD_ENDED: u8 = 0xed;
 impl Drop for Local {
     fn drop(&mut self) {
         if self.in_use.get() > 0 {
-            arena::tell_thread_end(self.identity(), THREAD_ENDED);
+            arena::write_thread_end(self.identity(), THREAD_ENDED);
         }
         store(&mut self.empty());
         if let Some(member) = self.idle.take() {
@@ -392,16 +392,16 @@ mod tests {
     #[test]
     fn thread_end_is_not_written_for_the_previous_user() {
         let words: &'static [AtomicU8; 2] = Box::leak(Box::default());
-        let told = |user: &Stack, word: &'static AtomicU8| {
+        let register = |user: &Stack, word: &'static AtomicU8| {
             // SAFETY: the word is never freed, and this thread took the stack.
-            unsafe { user.slot().tell_at_thread_end(word.as_ptr()) };
+            unsafe { user.slot().write_at_thread_end(word.as_ptr()) };
         };
         let users = std::thread::spawn(move || {
             let take = |kind| Stack::acquire(Shape::default_shape(), kind, None, false).unwrap();
             let suspended = take(Kind::Generator);
-            told(&suspended, &words[0]);
+            register(&suspended, &words[0]);
             let ended = take(Kind::Generator);
-            told(&ended, &words[1]);
+            register(&ended, &words[1]);
             let place = ended.limit();
             drop(ended);
             let next = take(Kind::Task);

@@ -77,7 +77,7 @@ pub enum BarrierError {
     #[error("the deadline passed before all parties arrived at the barrier")]
     Timeout,
     /// The task was cancelled while it waited, or could not wait because the thread panics.
-    #[error("the task was cancelled")]
+    #[error("the wait was cancelled")]
     Cancelled,
 }
 

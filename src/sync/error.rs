@@ -11,7 +11,7 @@ pub enum WaitTimeoutError {
     #[error("the wait timed out: its deadline passed")]
     Timeout,
     /// The task was cancelled before its wait ended, or would have to wait while its thread panics.
-    #[error("the task was cancelled")]
+    #[error("the wait was cancelled")]
     Cancelled,
 }
 

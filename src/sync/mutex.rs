@@ -107,7 +107,7 @@ enum OnCancel {
 
 impl Turn {
     const fn new() -> Turn {
-        Turn { state: BiasedLock::new(State { locked: false, waiters: WaitQueue::new() }), holder: Holder::nobody() }
+        Turn { state: BiasedLock::new(State { locked: false, waiters: WaitQueue::new() }), holder: Holder::none() }
     }
 
     #[inline]

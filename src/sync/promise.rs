@@ -79,7 +79,7 @@ pub enum PromiseError {
     #[error("the promise was not set before the deadline")]
     Timeout,
     /// The task was cancelled before its wait ended, or would have to wait while its thread panics.
-    #[error("cannot wait for the promise: the task was cancelled")]
+    #[error("the wait for the promise was cancelled")]
     Cancelled,
 }
 

@@ -143,7 +143,7 @@ impl<T> RwLock<T> {
     /// ```
     pub const fn new(value: T) -> RwLock<T> {
         let state = State { active: Active::Readers(0), waiters: WaitQueue::new(), named: 0 };
-        RwLock { state: BiasedLock::new(state), holder: Holder::nobody(), value: UnsafeCell::new(value) }
+        RwLock { state: BiasedLock::new(state), holder: Holder::none(), value: UnsafeCell::new(value) }
     }
 
     /// Consumes the lock and returns the value. Does not lock: an owned `RwLock` has no guards.

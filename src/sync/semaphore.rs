@@ -139,7 +139,7 @@ impl Semaphore {
 
     const fn with_bound(permits: usize, bound: usize) -> Semaphore {
         let state = State { available: permits, total: permits, waiters: WaitQueue::new(), named: 0 };
-        Semaphore { state: BiasedLock::new(state), holder: Holder::nobody(), bound }
+        Semaphore { state: BiasedLock::new(state), holder: Holder::none(), bound }
     }
 
     /// Records the caller, which has just acquired permits, as the holder. Returns the number of its [`Permit`].

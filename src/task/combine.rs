@@ -254,7 +254,7 @@ pub enum WaitError {
     #[error("there is no task to wait for: give at least one handle")]
     NoTasks,
     /// The waiting task was cancelled, or a deadline or scope around the call ended the wait. The tasks continue.
-    #[error("the task was cancelled")]
+    #[error("the wait was cancelled")]
     Cancelled,
 }
 

@@ -18,7 +18,7 @@ pub enum JoinError {
     Cancelled,
     /// The wait was interrupted: the waiting task was cancelled, or a deadline or scope around the wait ended it. The task
     /// continues, and can be joined again.
-    #[error("the wait for the task was interrupted: the task that waits was cancelled")]
+    #[error("the wait for the task was cancelled")]
     Interrupted,
     /// The task waits, directly or through further tasks, for the task that joins it: the join would never end.
     #[error("cannot join: the task waits for the task that joins it, so neither would ever end")]

@@ -33,15 +33,15 @@ use crate::suspend_check::Section;
 /// ```
 #[track_caller]
 pub fn no_suspend<T>(f: impl FnOnce() -> T) -> T {
-    let _section = Section::quiet();
+    let _section = Section::no_suspend();
     let Some(worker) = worker() else { return f() };
-    let quiet =
+    let flag =
         NoSuspendGuard { owner: TaskRef::current(worker), was_set: worker.current().has_flags(flags::NO_SUSPEND) };
     worker.current().add_flags(flags::NO_SUSPEND);
     // The fast path of a turn does not check the flag, but a poll does: make the next turn poll.
     worker.poll_soon();
     let value = f();
-    drop(quiet);
+    drop(flag);
     value
 }
 

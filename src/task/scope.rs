@@ -145,17 +145,17 @@ impl ScopeState {
                 self.cancel(Some(worker));
                 continue;
             }
-            let told = self.cancelled.get();
+            let is_cancelled = self.cancelled.get();
             let view = limits::view(tcb);
             let wait = WaitSpec {
                 reason: "the tasks of its scope",
                 only_this_run: true,
-                uncancellable: told || view.shielded,
+                uncancellable: is_cancelled || view.shielded,
                 ..WaitSpec::DEFAULT
             };
             self.waiter.set(tcb);
             // Parks directly and not by `wait::wait`, because the forced unwind must not leave this frame.
-            worker.park(wait, view.deadline().filter(|_| !told));
+            worker.park(tcb, wait, view.deadline().filter(|_| !is_cancelled));
             self.waiter.set(null());
         }
     }

@@ -10,7 +10,7 @@ use std::fmt;
 ///
 /// The cancellation of a task is sticky: each later wait of the task returns this error, too. Clean up and return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[error("the task was cancelled")]
+#[error("the wait was cancelled")]
 pub struct Cancelled;
 
 /// Returns whether this task was cancelled; false outside of a run.

@@ -83,8 +83,8 @@ pub(crate) fn has_deadline(tcb: &Tcb) -> bool {
 /// wait.
 pub(crate) fn is_interrupted(worker: &Worker, tcb: &Tcb) -> bool {
     let view = view(tcb);
-    let told = tcb.has_flags(flags::DEADLOCKED) || !view.shielded && tcb.has_flags(flags::CANCELLED);
-    if told || view.scope_cancelled {
+    let is_cancelled = tcb.has_flags(flags::DEADLOCKED) || !view.shielded && tcb.has_flags(flags::CANCELLED);
+    if is_cancelled || view.scope_cancelled {
         return true;
     }
     let late = view.is_late(worker);

@@ -39,7 +39,7 @@ use std::thread::{sleep, yield_now};
 use std::time::Duration;
 
 /// The bias of a lock that no run has locked.
-const NOBODY: u64 = 0;
+const UNOWNED: u64 = 0;
 /// The bias of a lock after its revocation: all threads lock `shared`.
 const SHARED: u64 = u64::MAX;
 
@@ -61,7 +61,7 @@ unsafe impl<T: Send> Sync for BiasedLock<T> {}
 impl<T> BiasedLock<T> {
     pub(crate) const fn new(value: T) -> BiasedLock<T> {
         BiasedLock {
-            bias: AtomicU64::new(NOBODY),
+            bias: AtomicU64::new(UNOWNED),
             inside: AtomicBool::new(false),
             shared: Mutex::new(()),
             value: UnsafeCell::new(value),
@@ -115,7 +115,7 @@ impl<T> BiasedLock<T> {
         // `bias` changes only while `shared` is locked.
         match self.bias.load(Ordering::Relaxed) {
             SHARED => {}
-            NOBODY => {
+            UNOWNED => {
                 if let Some(worker) = worker().filter(|_| membarrier::is_available()) {
                     handshake::register(worker);
                     // No other thread holds the lock: it would hold `shared`.

@@ -4,7 +4,7 @@
 // Runs are a higher layer than `wait`; tests may use them nevertheless.
 extern crate self as cede;
 
-use super::{BiasedLock, NOBODY, SHARED};
+use super::{BiasedLock, SHARED, UNOWNED};
 use crate::sys::membarrier;
 use std::hint::{black_box, spin_loop};
 use std::sync::Arc;
@@ -75,7 +75,7 @@ fn revoke_many(membarrier: Membarrier) {
         for (round, lock) in locks.iter().enumerate() {
             step(lock);
             assert!(
-                !membarrier::is_available() || !matches!(lock.bias.load(Relaxed), NOBODY | SHARED),
+                !membarrier::is_available() || !matches!(lock.bias.load(Relaxed), UNOWNED | SHARED),
                 "this run owns the lock"
             );
             at.store(round + 1, Release);

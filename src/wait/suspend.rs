@@ -38,12 +38,15 @@ pub(crate) fn wait(worker: &Worker, wait: WaitSpec, deadline: Option<Instant>) -
     if panicking() {
         return Err(Cancelled);
     }
-    refuse(worker);
+    if cfg!(debug_assertions) {
+        suspend_check::refuse_to_wait();
+    }
     let tcb = worker.current();
-    if tcb.flags() != 0 {
+    // A `no_suspend` section sets a flag, so one comparison checks that, too.
+    if tcb.flags() != 0 || worker.is_in_job() {
         return wait_slow(worker, tcb, wait, deadline);
     }
-    worker.park(wait, deadline);
+    worker.park(tcb, wait, deadline);
     if tcb.flags() == 0 {
         return Ok(());
     }
@@ -51,9 +54,12 @@ pub(crate) fn wait(worker: &Worker, wait: WaitSpec, deadline: Option<Instant>) -
     if !wait.uncancellable && tcb.has_flags(flags::CANCELLED) { Err(Cancelled) } else { Ok(()) }
 }
 
-/// Like [`wait`], for a task with a flag set: it was cancelled, has limits open, or the run is deadlocked.
+/// Like [`wait`], for a task with a flag set (it was cancelled, has limits open, or the run is deadlocked), and for a call where
+/// no wait is allowed, which panics.
 #[cold]
+#[track_caller]
 fn wait_slow(worker: &Worker, tcb: &Tcb, wait: WaitSpec, deadline: Option<Instant>) -> Result<(), Cancelled> {
+    refuse(worker);
     let view = limits::view(tcb);
     let limit = view.deadline().filter(|_| !wait.uncancellable);
     let is_own = limit.is_none_or(|limit| deadline.is_some_and(|deadline| deadline <= limit));
@@ -72,7 +78,7 @@ fn wait_slow(worker: &Worker, tcb: &Tcb, wait: WaitSpec, deadline: Option<Instan
         worker.unwind_if_requested();
         return if wait.uncancellable { Ok(()) } else { Err(Cancelled) };
     }
-    let timed_out = worker.park(effective, if is_own { deadline } else { limit });
+    let timed_out = worker.park(tcb, effective, if is_own { deadline } else { limit });
     worker.unwind_if_requested();
     if wait.uncancellable {
         return Ok(());

@@ -6,7 +6,7 @@ use super::core::{Channel, Receiving, Sending};
 use super::error::{RecvError, SendError, TryRecvError, TrySendError};
 use super::{Receiver, Sender};
 use crate::sync::select::Case;
-use crate::sync::select::sealed::{Internal, Operation, Registration};
+use crate::sync::select::sealed::{Granted, Internal, Operation, Registration};
 use crate::wait::queue::{Line, WaiterId, wake, wake_all};
 use std::fmt;
 
@@ -149,13 +149,13 @@ impl<T> Operation for RecvCase<'_, T> {
         self.channel.state.lock().can_recv(registration.select_state)
     }
 
-    fn leave(&mut self, keep: bool, _: Internal) {
+    fn leave(&mut self, use_of_granted: Granted, _: Internal) {
         let Some(waiter) = self.waiter.take() else { return };
         let mut state = self.channel.state.lock();
         let (message, granted) = state.receiving.remove(waiter);
         match message {
             // The select is unwound, and cannot return the message.
-            Some(message) if granted && !keep => {
+            Some(message) if granted && use_of_granted == Granted::PassOn => {
                 let wakers = Receiving::regrant(&mut state, Some(message));
                 drop(state);
                 wake_all(wakers);
@@ -202,7 +202,7 @@ impl<T> Operation for SendCase<'_, T> {
         self.channel.state.lock().can_send(registration.select_state)
     }
 
-    fn leave(&mut self, _keep: bool, _: Internal) {
+    fn leave(&mut self, _: Granted, _: Internal) {
         let Some(waiter) = self.waiter.take() else { return };
         let mut state = self.channel.state.lock();
         let (message, sent) = Sending::waiters(&mut state).remove(waiter);

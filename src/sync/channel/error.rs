@@ -9,7 +9,7 @@ pub enum SendError<T> {
     #[error("cannot send: the channel was closed, or its last receiver dropped")]
     Disconnected(T),
     /// The task was cancelled before its wait ended, or would have to wait while its thread panics.
-    #[error("cannot wait to send: the task was cancelled")]
+    #[error("the wait to send was cancelled")]
     Cancelled(T),
 }
 
@@ -35,7 +35,7 @@ pub enum SendTimeoutError<T> {
     #[error("cannot send: the channel was closed, or its last receiver dropped")]
     Disconnected(T),
     /// Like [`SendError::Cancelled`].
-    #[error("cannot wait to send: the task was cancelled")]
+    #[error("the wait to send was cancelled")]
     Cancelled(T),
 }
 
@@ -46,7 +46,7 @@ pub enum RecvError {
     #[error("nothing to receive: the channel is empty, and was closed or lost its last sender")]
     Disconnected,
     /// The task was cancelled before its wait ended, or would have to wait while its thread panics.
-    #[error("cannot wait to receive: the task was cancelled")]
+    #[error("the wait to receive was cancelled")]
     Cancelled,
 }
 
@@ -72,7 +72,7 @@ pub enum RecvTimeoutError {
     #[error("nothing to receive: the channel is empty, and was closed or lost its last sender")]
     Disconnected,
     /// Like [`RecvError::Cancelled`].
-    #[error("cannot wait to receive: the task was cancelled")]
+    #[error("the wait to receive was cancelled")]
     Cancelled,
 }
 

@@ -9,7 +9,7 @@ pub enum PushError<T> {
     #[error("cannot push: the queue was closed")]
     Closed(T),
     /// The task was cancelled while it waited, or could not wait because the thread panics.
-    #[error("cannot wait for room in the queue: the task was cancelled")]
+    #[error("the wait for room in the queue was cancelled")]
     Cancelled(T),
 }
 
@@ -34,7 +34,7 @@ pub enum PushTimeoutError<T> {
     #[error("cannot push: the queue was closed")]
     Closed(T),
     /// The task was cancelled while it waited, or could not wait because the thread panics.
-    #[error("cannot wait for room in the queue: the task was cancelled")]
+    #[error("the wait for room in the queue was cancelled")]
     Cancelled(T),
 }
 
@@ -45,7 +45,7 @@ pub enum PopError {
     #[error("nothing to pop: the queue was closed, and is empty")]
     Closed,
     /// The task was cancelled while it waited, or could not wait because the thread panics.
-    #[error("cannot wait for an item: the task was cancelled")]
+    #[error("the wait for an item was cancelled")]
     Cancelled,
 }
 
@@ -70,7 +70,7 @@ pub enum PopTimeoutError {
     #[error("nothing to pop: the queue was closed, and is empty")]
     Closed,
     /// The task was cancelled while it waited, or could not wait because the thread panics.
-    #[error("cannot wait for an item: the task was cancelled")]
+    #[error("the wait for an item was cancelled")]
     Cancelled,
 }
 

@@ -1,7 +1,7 @@
 //! The cases of a select that are not channel operations: a time, the end of a task, a promise.
 
 use super::Case;
-use super::sealed::{Internal, Operation, Registration};
+use super::sealed::{Granted, Internal, Operation, Registration};
 use crate::sync::promise::{Completion, PromiseError};
 use crate::task::{JoinError, JoinHandle};
 use crate::time::now;
@@ -56,7 +56,7 @@ impl Operation for AfterCase {
         false // the select waits with the earliest deadline of its cases
     }
 
-    fn leave(&mut self, _: bool, _: Internal) {}
+    fn leave(&mut self, _: Granted, _: Internal) {}
 
     fn deadline(&self, _: Internal) -> Option<Instant> {
         self.deadline
@@ -126,7 +126,7 @@ impl<T> Operation for JoinCase<'_, T> {
         self.handle.is_finished()
     }
 
-    fn leave(&mut self, _: bool, _: Internal) {
+    fn leave(&mut self, _: Granted, _: Internal) {
         if std::mem::take(&mut self.listens) {
             self.handle.stop_listening();
         }
@@ -192,7 +192,7 @@ impl<T> Operation for WaitCase<'_, T> {
         self.completion.get().is_some()
     }
 
-    fn leave(&mut self, _: bool, _: Internal) {
+    fn leave(&mut self, _: Granted, _: Internal) {
         if let Some(waiter) = self.waiter.take() {
             self.completion.remove(waiter);
         }

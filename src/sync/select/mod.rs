@@ -28,7 +28,7 @@ pub mod mistakes;
 mod tests;
 
 pub use self::cases::{AfterCase, JoinCase, WaitCase, after, at, join, wait};
-use self::sealed::{Internal, Registration};
+use self::sealed::{Granted, Internal, Registration};
 use crate::time::now;
 use crate::wait::queue::SelectState;
 use crate::wait::{Cancelled, WaitSpec, consume_budget, rng, wait_anywhere, worker};
@@ -58,6 +58,15 @@ pub(crate) mod sealed {
     #[derive(Clone, Copy, Debug)]
     pub struct Internal;
 
+    /// The use of a granted value by a case that leaves its queue.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Granted {
+        /// The value becomes the result of the case.
+        Keep,
+        /// The value goes to the next waiter, or back to the type.
+        PassOn,
+    }
+
     /// The data that a case enqueues itself with: what a granter claims the select with.
     #[derive(Clone, Copy, Debug)]
     pub struct Registration {
@@ -77,9 +86,9 @@ pub(crate) mod sealed {
         /// Returns whether `try_complete` would succeed. Called while the case is enqueued.
         fn is_ready(&self, registration: Registration, _: Internal) -> bool;
 
-        /// Removes the case from its wait queue, if it is enqueued. Keeps a granted value as the result if `keep` is
-        /// set, and otherwise passes it on.
-        fn leave(&mut self, keep: bool, _: Internal);
+        /// Removes the case from its wait queue, if it is enqueued. A granted value becomes the
+        /// result, or is passed on, as `granted` says.
+        fn leave(&mut self, granted: Granted, _: Internal);
 
         /// Returns the time at which the case becomes ready by itself, if any.
         fn deadline(&self, _: Internal) -> Option<Instant> {
@@ -232,7 +241,7 @@ pub fn among(cases: &mut [&mut dyn Case], mode: WaitMode) -> Result<Option<usize
         let mut enqueued = Enqueued { cases, select_state: SelectState::take() };
         // No wait if a case has become ready while the select enqueued itself: the next pass performs it.
         let outcome = if enqueued.enqueue(&order) { enqueued.wait(until) } else { Ok(()) };
-        let chosen = enqueued.leave(true);
+        let chosen = enqueued.leave(Granted::Keep);
         std::mem::forget(enqueued);
         // A grant that came first wins over a cancel: the next wait reports the cancel.
         if chosen.is_some() {
@@ -352,14 +361,14 @@ impl Enqueued<'_, '_> {
         }
     }
 
-    /// Leaves all queues, and returns the case that was granted something. With `keep` that case keeps the value as its
-    /// result.
-    fn leave(&mut self, keep: bool) -> Option<usize> {
+    /// Leaves all queues, and returns the case that was granted something. `granted` says what that case does with
+    /// the value.
+    fn leave(&mut self, granted: Granted) -> Option<usize> {
         // Fails if a granter has claimed the select, which `claimed` then returns.
         let _ = self.select_state.claim(LEAVING);
         let chosen =
             Some(self.select_state.claimed()).filter(|index| *index < SelectState::OVER).map(|index| index - 1);
-        self.cases.iter_mut().for_each(|case| case.leave(keep, Internal));
+        self.cases.iter_mut().for_each(|case| case.leave(granted, Internal));
         self.select_state.give_back();
         chosen
     }
@@ -367,6 +376,6 @@ impl Enqueued<'_, '_> {
 
 impl Drop for Enqueued<'_, '_> {
     fn drop(&mut self) {
-        self.leave(false);
+        self.leave(Granted::PassOn);
     }
 }
