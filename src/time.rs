@@ -67,7 +67,7 @@ fn until(deadline: Option<Instant>) -> Result<(), Cancelled> {
         crate::yield_now();
         return crate::task::check();
     }
-    // Only the deadline or a cancel ends a sleep. After a spurious wake-up, the task waits again.
+    // Only the deadline or a cancel ends a sleep. After a spurious wakeup, the task waits again.
     while deadline.is_none_or(|deadline| worker.clock.now() < deadline) {
         wait(worker, WaitSpec { reason: "the end of its sleep", only_this_run: true, ..WaitSpec::DEFAULT }, deadline)?;
     }

@@ -121,7 +121,7 @@ fn a19_a_cancel_is_no_panic_and_an_error_of_its_own_type() {
         });
         yield_now();
         task.cancel();
-        assert_eq!(task.join().unwrap(), "the task was cancelled");
+        assert_eq!(task.join().unwrap(), "the wait was cancelled");
     });
 }
 

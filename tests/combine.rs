@@ -241,7 +241,7 @@ fn try_join_all_does_not_list_tasks_that_it_cancelled_unrun() {
         let gone = spawn(|| Ok::<u8, &str>(1));
         gone.cancel();
         let error = try_join_all([gone, spawn(|| Ok(2))]).unwrap_err();
-        assert_eq!((error.to_string().as_str(), error.values.len()), ("task 0 failed: the wait was cancelled", 1));
+        assert_eq!((error.to_string().as_str(), error.values.len()), ("task 0 failed: the task was cancelled", 1));
     });
 }
 

@@ -139,7 +139,7 @@ fn closing_wakes_a_select() {
 }
 
 #[test]
-fn of_several_that_are_ready_each_is_chosen_now_and_then() {
+fn each_of_several_ready_cases_is_chosen_sometimes() {
     in_all_worlds(|_| {
         let channels: Vec<_> = (0..5).map(|_| unbounded()).collect();
         channels.iter().for_each(|(sender, _)| (0..1000).for_each(|n| sender.send(n).unwrap()));

@@ -9,7 +9,7 @@ use std::backtrace::Backtrace;
 use std::fmt;
 use std::time::Duration;
 
-/// A task in a [`Dump`].
+/// The dump of a task, in a [`Dump`] of all tasks.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct TaskDump {

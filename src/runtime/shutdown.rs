@@ -19,7 +19,7 @@ use crate::wait::wake_if_interrupted;
 use std::time::{Duration, Instant};
 
 /// The time that tasks have to end after the forced unwind.
-const LAST_GRACE: Duration = Duration::from_millis(500);
+const AFTER_UNWIND: Duration = Duration::from_millis(500);
 
 /// The number of generations of callbacks that run after the grace period. A callback that a callback of one generation adds
 /// belongs to the next generation. Bounded, because a callback may always add another one.
@@ -37,7 +37,7 @@ pub(super) fn shut_down(worker: &Worker, grace: Duration) {
     wait_for_tasks(worker, worker.clock.now().checked_add(grace));
     if worker.live.get() > 0 && cfg!(panic = "unwind") {
         unwind(worker);
-        wait_for_tasks(worker, Some(after_last_grace(worker)));
+        wait_for_tasks(worker, Some(after_unwind(worker)));
     }
     run_callbacks(worker);
     if worker.drop_jobs() {
@@ -82,13 +82,13 @@ pub(super) fn on_shutdown_overdue(worker: &Worker) {
     } else {
         worker.mode.set(Mode::Unwinding);
     }
-    worker.force_unwind_at.set(Some(after_last_grace(worker)));
+    worker.force_unwind_at.set(Some(after_unwind(worker)));
 }
 
 /// Returns the end of the 500 ms after a forced unwind, or the current time if `Instant` cannot represent it.
-fn after_last_grace(worker: &Worker) -> Instant {
+fn after_unwind(worker: &Worker) -> Instant {
     let now = worker.clock.now();
-    now.checked_add(LAST_GRACE).unwrap_or(now)
+    now.checked_add(AFTER_UNWIND).unwrap_or(now)
 }
 
 /// Waits until all tasks have ended and all callbacks have run, or until `deadline`. `None` waits without a limit.

@@ -9,8 +9,8 @@ use std::panic::resume_unwind;
 use std::thread::panicking;
 use std::time::{Duration, Instant};
 
-/// The lowest and the highest number of turns between two polls. In between, a poll comes once a round: after as many
-/// turns as there are entries in the run queue.
+/// The lowest and the highest number of turns between two polls of timers and remote wakes. In between, a poll comes once a
+/// round: after as many turns as there are entries in the run queue.
 const EVENT_INTERVAL: (usize, usize) = (64, 1024);
 
 impl Worker {

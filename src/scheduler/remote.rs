@@ -1,7 +1,7 @@
 //! The remote queue: remote wakes, sent to a worker from other threads, and the sleep of a worker until one arrives.
 //!
 //! The remote queue is the only part of a run that other threads access; only the worker's own thread accesses tasks. A plain
-//! thread that waits has a remote queue too. A lost wake-up is impossible: `sleep` checks for entries under the lock that `push`
+//! thread that waits has a remote queue too. A lost wakeup is impossible: `sleep` checks for entries under the lock that `push`
 //! takes.
 //!
 //! Remote queues are never freed but reused. So a wake handle may keep the address of a queue permanently, without a reference
@@ -173,7 +173,7 @@ impl RemoteQueue {
     }
 
     /// Sleeps until an entry or a notification arrives, or until `deadline`. Returns at once if there is one already. Absorbs
-    /// spurious wake-ups of the standard `Condvar`.
+    /// spurious wakeups of the standard `Condvar`.
     pub(crate) fn sleep(&self, deadline: Option<Instant>) {
         let mut pending = self.pending();
         while pending.wakes.is_empty() && pending.jobs.is_empty() && !pending.notified {

@@ -20,7 +20,7 @@ use std::time::Instant;
 /// The largest result, in machine words, that is stored in the TCB itself instead of a box.
 pub(crate) const RESULT_WORDS: usize = 4;
 
-/// The specification of a wait: its reason, and the events that end it. A new kind of wait needs only a new `reason`
+/// The specification of a wait: the wait reason, and the events that end it. A new wait reason needs only a new `reason`
 /// text. A new kind of event needs a field here and a check in `wait`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WaitSpec {
@@ -307,7 +307,7 @@ impl Tcb {
         self.wait.set(wait);
     }
 
-    /// Consumes a wake that arrived before the wait `wait`. Returns true if there was one: then the task must not park.
+    /// Takes a wake that came before the wait `wait`, if there is one: then the task must not park. So no wakeup is lost.
     #[inline(always)]
     pub(super) fn take_early_wake(&self, wait: WaitSpec) -> bool {
         self.wake_token.replace(false) || wait.public && self.permit.replace(false)

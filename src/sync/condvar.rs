@@ -1,6 +1,6 @@
-//! A condition variable without spurious wake-ups: FIFO notification, used with the fair mutex.
+//! A condition variable without spurious wakeups: FIFO notification, used with the fair mutex.
 //!
-//! A wait ends only by a notification, its deadline or a cancel: `wait_in` absorbs all other (spurious) wake-ups. A task that
+//! A wait ends only by a notification, its deadline or a cancel: `wait_in` absorbs all other (spurious) wakeups. A task that
 //! was notified and is unwound before it returns passes the notification on to the next waiter.
 #![forbid(unsafe_code)]
 
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// changed.
 ///
 /// A wait releases the mutex, and reacquires it before returning, even when cancelled. Waiters are notified in FIFO order.
-/// There are no spurious wake-ups. However, another task may lock the mutex between the notification and the return of the
+/// There are no spurious wakeups. However, another task may lock the mutex between the notification and the return of the
 /// wait, and change the value again: [`wait_while`](Self::wait_while) rechecks the condition.
 ///
 /// ```

@@ -7,7 +7,7 @@
 //!
 //! Every type keeps its waiters in a FIFO wait queue. A lock, permit or message goes directly to the first waiter
 //! (hand-off), so waiters are served in arrival order, and a later caller never overtakes an earlier one (no barging).
-//! No wake-up is lost, and a spurious wake-up never ends a wait.
+//! No wakeup is lost, and a spurious wakeup never ends a wait.
 //!
 //! # Cancel safety
 //!

@@ -183,7 +183,7 @@ impl<T> Shared<T> {
     fn wait(&self, deadline: Option<Instant>) -> Result<&T, PromiseError> {
         let worker = worker();
         // The check and the enqueue are under one hold of the lock, and `complete` closes the queue after it has set
-        // the outcome: no wake-up is lost.
+        // the outcome: no wakeup is lost.
         let mut state = self.state.lock_for(worker);
         if self.outcome.get().is_none() {
             let waiter = state.waiting.enqueue(());

@@ -1,4 +1,4 @@
-//! A fair counting semaphore: FIFO, also between requests of different sizes.
+//! A fair counting semaphore: FIFO, also between requests of different sizes (`State::take_in_turn`, `State::give_back`).
 //!
 //! A release grants permits directly to the first waiters. A request for many permits blocks the later, smaller ones until it
 //! is met, so it does not starve.

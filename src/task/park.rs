@@ -1,7 +1,7 @@
 //! Parking: the public wait that an `Unparker` ends.
 //!
 //! [`park`] suspends the task until an [`Unparker`] of the task is used. An unpark that comes before the park is kept as a
-//! permit for the next public park, so no wake-up is lost between checking a condition and parking. A wake-up may also be
+//! permit for the next public park, so no wakeup is lost between checking a condition and parking. A wakeup may also be
 //! spurious, so the caller checks its condition again. Every park has a [`Reason`], which deadlock reports and dumps show.
 #![forbid(unsafe_code)]
 
@@ -44,7 +44,7 @@ impl fmt::Display for Reason {
 /// is kept until a park takes it, even if the task waits for something else in between. Several unparks before a park count
 /// as one.
 ///
-/// A wake-up may be spurious: check the condition again after the call.
+/// A wakeup may be spurious: check the condition again after the call.
 ///
 /// Cancel safety: a call that is cancelled while it waits may consume an unpark. Check the condition then too.
 ///

@@ -1,6 +1,6 @@
 //! The result of a task: stored in its TCB when the task ends, until `join` takes it or the last reference drops it.
 //!
-//! # Where a panic is reported
+//! # Where a panic that no task joins is reported
 //!
 //! `join` returns the panic of a task to its caller. A panic that is still in the TCB when the last reference is released is
 //! an *unjoined panic*. `unhandled` passes it to the hook of `Config::on_unhandled_panic`; the default hook prints it on

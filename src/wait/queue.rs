@@ -1,4 +1,4 @@
-//! The wait queue of all blocking types: FIFO, with direct hand-off, no lost wake-ups, and cancel safety.
+//! The wait queue of all blocking types: FIFO, with direct hand-off, no lost wakeups, and cancel safety.
 //!
 //! A blocking type keeps its state, with one or more wait queues in it, under a [`BiasedLock`]. A caller that must wait
 //! enqueues itself and releases the lock. A caller that later has something to give (a lock, a permit, a message)
@@ -23,10 +23,10 @@
 //!   caller can take it in between (no barging), and the waiter never has to compete for it.
 //! * **FIFO**: `grant` takes the first waiter that can still take a value. The types complete a call without waiting
 //!   only if no queued waiter has a claim to the same value, so a later caller never overtakes an earlier one.
-//! * **No lost wake-up**: a caller checks the state and enqueues itself under one hold of the lock. A granter therefore
+//! * **No lost wakeup**: a caller checks the state and enqueues itself under one hold of the lock. A granter therefore
 //!   either runs before the check, which then finds the value, or after the enqueue, and then finds the waiter. A wake
 //!   between the release of the lock and the suspension is not lost either: it makes the next wait return at once.
-//! * **Spurious wake-ups** end no wait: `wait_in` waits again while its node is still queued.
+//! * **Spurious wakeups** end no wait: `wait_in` waits again while its node is still queued.
 //! * **Cancel safety**: a wait ends either granted or not granted, and the lock decides which. If the grant came first,
 //!   the wait returns the value, and the next wait reports the cancel. If the cancel or the deadline came first, the
 //!   wait takes nothing, and returns the value that it brought (a message to send).
@@ -41,7 +41,7 @@
 //! # Waiters interrupted before the grant
 //!
 //! A cancel, a forced unwind, the cancel of a scope and a deadline end a wait, but the waiter leaves its queue only
-//! when its task runs again. Until then `grant` and `close` skip the waiter: `task::wait::is_out` reads the waiter's
+//! when its task runs again. Until then `grant` and `close` skip the waiter: `wait::suspend::is_out` reads the waiter's
 //! TCB. A skipped waiter is out of its queue permanently (`Skipped`; a select is also claimed for no queue,
 //! `SelectState::OVER`), and its wait returns `Cancelled` or `TimedOut`. Within one run, a wait that was interrupted
 //! therefore returns a value only if the grant came first.
@@ -532,7 +532,7 @@ pub(crate) fn wait_in<L: Line>(
             // A granter skipped this waiter because the deadline of a section had passed. Moving that deadline
             // afterwards does not undo the skip.
             Status::Skipped => Ended::Cancelled,
-            // A spurious wake-up.
+            // A spurious wakeup.
             _ => continue,
         };
         // From here on this function removes the waiter itself.

@@ -87,7 +87,7 @@ pub(crate) fn task<T: Tasks>(wakers: &Wakers<T::Waker>) {
             REGISTERS => park_with(registers::<T>()),
             STACK => park_with(stack::<T>()),
             ENDED => return,
-            // A spurious wake-up.
+            // A spurious wakeup.
             _ => {}
         }
     }

@@ -15,7 +15,7 @@
 //! leave all queues ----> the claimed case is chosen; if none is claimed: attempt again, or return `Cancelled`
 //! ```
 //!
-//! No wake-up is lost: a case enqueues itself only if its operation is not ready, both under one hold of the queue's
+//! No wakeup is lost: a case enqueues itself only if its operation is not ready, both under one hold of the queue's
 //! lock. The claim is explained in `wait::queue`.
 #![forbid(unsafe_code)]
 
@@ -357,7 +357,7 @@ impl Enqueued<'_, '_> {
             {
                 return Ok(());
             }
-            // A spurious wake-up: keep the place in every queue, and wait again.
+            // A spurious wakeup: keep the place in every queue, and wait again.
         }
     }
 
