@@ -16,11 +16,17 @@ pub mod coroutine;
 mod suspend_check;
 pub mod generator;
 pub mod pipeline;
+#[cfg(all(feature = "io", target_os = "linux"))]
+mod reactor;
 mod scheduler;
 mod wait;
 pub mod task;
 pub mod time;
 pub mod sync;
+#[cfg(all(feature = "io", target_os = "linux"))]
+pub mod io;
+#[cfg(all(feature = "io", target_os = "linux"))]
+pub mod net;
 pub mod observe;
 mod runtime;
 pub mod prelude;

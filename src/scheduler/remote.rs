@@ -8,7 +8,9 @@
 //! count. Each use of a queue has a run number of its own, and a push for an earlier use is refused.
 #![forbid(unsafe_code)]
 
+use crate::sys::ring;
 use std::ops::Deref;
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -26,6 +28,14 @@ struct Pending {
     notified: bool,
     /// The number of the run that uses this queue; 0 while the queue is unused.
     run: u64,
+    /// The eventfd to ring at the next entry: set while the worker sleeps in its poller. Open as long as it is set.
+    bell: Option<RawFd>,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.wakes.is_empty() && self.jobs.is_empty() && !self.notified
+    }
 }
 
 /// An order to the event loop: to run or to drop a job that the worker holds, given by its number. Both end the job.
@@ -146,6 +156,10 @@ impl RemoteQueue {
         }
         what(&mut pending);
         self.flag.store(true, Ordering::Release);
+        if let Some(bell) = pending.bell.take() {
+            // Under the lock, so the worker cannot close the descriptor meanwhile. At most once per sleep.
+            ring(bell);
+        }
         // The woken thread locks `pending` at once, so it is unlocked first.
         drop(pending);
         self.arrived.notify_one();
@@ -176,7 +190,7 @@ impl RemoteQueue {
     /// spurious wakeups of the standard `Condvar`.
     pub(crate) fn sleep(&self, deadline: Option<Instant>) {
         let mut pending = self.pending();
-        while pending.wakes.is_empty() && pending.jobs.is_empty() && !pending.notified {
+        while pending.is_empty() {
             pending = match deadline {
                 None => self.arrived.wait(pending).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
@@ -188,6 +202,20 @@ impl RemoteQueue {
                 }
             };
         }
+    }
+
+    /// Announces a sleep in a poller: until [`end_sleep`](Self::end_sleep) the next entry rings the eventfd `bell`. Returns false, and
+    /// announces nothing, if there is an entry already.
+    pub(crate) fn begin_sleep(&self, bell: RawFd) -> bool {
+        let mut pending = self.pending();
+        let may_sleep = pending.is_empty();
+        pending.bell = may_sleep.then_some(bell);
+        may_sleep
+    }
+
+    /// Ends the sleep that `begin_sleep` announced.
+    pub(crate) fn end_sleep(&self) {
+        self.pending().bell = None;
     }
 
     /// Closes the queue: drops its contents, and refuses all later pushes for the run that used it.

@@ -1,7 +1,15 @@
 //! Operating-system services: signal handlers and the self-pipe. This module does not depend on tasks or workers.
 
+#[cfg(all(feature = "io", target_os = "linux"))]
+pub(crate) mod eventfd;
 pub(crate) mod membarrier;
 mod page;
 pub(crate) mod signals;
 
+#[cfg(all(feature = "io", target_os = "linux"))]
+pub(crate) use self::eventfd::ring;
 pub(crate) use self::page::page_size;
+
+/// Without a reactor no queue has a bell.
+#[cfg(not(all(feature = "io", target_os = "linux")))]
+pub(crate) fn ring(_: std::os::fd::RawFd) {}

@@ -1,0 +1,126 @@
+//! The poller of Linux: epoll(7), edge-triggered.
+
+use super::readiness;
+use crate::sys::eventfd::EventFd;
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+/// The largest number of events that one call takes. More are taken by the next call.
+const BATCH: usize = 1024;
+
+/// The token of the bell. No slot has it: the index would be 2^32 - 1.
+const BELL: u64 = u64::MAX;
+
+/// An epoll instance with its bell.
+pub(super) struct Epoll {
+    fd: OwnedFd,
+    bell: EventFd,
+    events: RefCell<Vec<libc::epoll_event>>,
+}
+
+impl Epoll {
+    pub(super) fn new() -> io::Result<Epoll> {
+        // SAFETY: epoll_create1 takes a number.
+        let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor is new, so nothing else owns it.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let epoll = Epoll { fd, bell: EventFd::new()?, events: RefCell::new(Vec::with_capacity(BATCH)) };
+        // Edge-triggered, so each ring is one event, and the counter is never read.
+        epoll.control(libc::EPOLL_CTL_ADD, epoll.bell.as_raw_fd(), libc::EPOLLIN | libc::EPOLLET, BELL)?;
+        Ok(epoll)
+    }
+
+    pub(super) fn bell(&self) -> RawFd {
+        self.bell.as_raw_fd()
+    }
+
+    fn control(&self, operation: libc::c_int, fd: RawFd, events: libc::c_int, token: u64) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: events as u32, u64: token };
+        // SAFETY: `event` is valid for the call; the kernel checks both descriptors.
+        match unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), operation, fd, &raw mut event) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// Registers a descriptor for both directions. The first wait reports its present readiness.
+    pub(super) fn add(&self, fd: RawFd, token: u64) -> io::Result<()> {
+        let events = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
+        match self.control(libc::EPOLL_CTL_ADD, fd, events, token) {
+            // The descriptor has an earlier registration, which the new token replaces.
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
+                self.control(libc::EPOLL_CTL_MOD, fd, events, token)
+            }
+            result => result,
+        }
+    }
+
+    /// Ends the registration of a descriptor. Without effect if it has none.
+    pub(super) fn remove(&self, fd: RawFd) {
+        let _ = self.control(libc::EPOLL_CTL_DEL, fd, 0, 0);
+    }
+
+    /// Waits for at most `timeout`, and calls `f` with the token and the readiness bits of each event.
+    pub(super) fn wait(&self, timeout: Option<Duration>, mut f: impl FnMut(u64, u8)) {
+        let mut events = self.events.borrow_mut();
+        let count = self.wait_into(&mut events, timeout);
+        // SAFETY: the kernel has written `count` events, at most `BATCH`, which is the capacity.
+        unsafe { events.set_len(count) };
+        for event in events.iter() {
+            let (bits, token) = (event.events as libc::c_int, event.u64);
+            if token != BELL {
+                f(token, readiness_of(bits));
+            }
+        }
+    }
+
+    /// Returns the number of events; 0 for none, and if a signal interrupted the wait.
+    fn wait_into(&self, events: &mut Vec<libc::epoll_event>, timeout: Option<Duration>) -> usize {
+        events.clear();
+        let (fd, place) = (self.fd.as_raw_fd(), events.as_mut_ptr());
+        let count = match timeout {
+            // SAFETY: `place` has room for `BATCH` events.
+            None => unsafe { libc::epoll_wait(fd, place, BATCH as libc::c_int, -1) },
+            // SAFETY: as above.
+            Some(Duration::ZERO) => unsafe { libc::epoll_wait(fd, place, BATCH as libc::c_int, 0) },
+            Some(timeout) => wait_precisely(fd, place, timeout),
+        };
+        if count < 0 {
+            let error = io::Error::last_os_error();
+            // Any other error is a defect of this file: the descriptor and the buffer are ours.
+            assert!(error.kind() == io::ErrorKind::Interrupted, "epoll_wait failed: {error}");
+        }
+        usize::try_from(count).unwrap_or(0)
+    }
+}
+
+/// Waits with a timeout in nanoseconds, by epoll_pwait2(2). Kernels before 5.11 have only milliseconds, which are rounded up.
+fn wait_precisely(fd: RawFd, place: *mut libc::epoll_event, timeout: Duration) -> libc::c_int {
+    let time = libc::timespec {
+        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: timeout.subsec_nanos() as _,
+    };
+    let no_mask: *const libc::sigset_t = std::ptr::null();
+    // SAFETY: `place` has room for `BATCH` events, `time` is valid for the call, and there is no mask.
+    let count = unsafe { libc::syscall(libc::SYS_epoll_pwait2, fd, place, BATCH as libc::c_int, &raw const time, no_mask, 8_usize) };
+    if count < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS) {
+        let millis = timeout.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(libc::c_int::MAX);
+        // SAFETY: `place` has room for `BATCH` events.
+        return unsafe { libc::epoll_wait(fd, place, BATCH as libc::c_int, millis) };
+    }
+    count as libc::c_int
+}
+
+fn readiness_of(bits: libc::c_int) -> u8 {
+    let if_any = |events: libc::c_int, bit: u8| if bits & events != 0 { bit } else { 0 };
+    if_any(libc::EPOLLIN | libc::EPOLLPRI, readiness::READ)
+        | if_any(libc::EPOLLOUT, readiness::WRITE)
+        | if_any(libc::EPOLLRDHUP, readiness::READ | readiness::READ_END)
+        // An error or a hang-up ends waits in both directions: the call reports it.
+        | if_any(libc::EPOLLHUP | libc::EPOLLERR, readiness::READ | readiness::WRITE | readiness::READ_END | readiness::WRITE_END)
+}

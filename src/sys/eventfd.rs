@@ -1,0 +1,32 @@
+//! eventfd(2): the descriptor through which another thread ends the sleep of a worker in its poller.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// An eventfd. Each [`ring`] makes it readable, which an edge-triggered poller reports once.
+pub(crate) struct EventFd(OwnedFd);
+
+impl EventFd {
+    pub(crate) fn new() -> io::Result<EventFd> {
+        // SAFETY: eventfd takes two numbers.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor is new, so nothing else owns it.
+        Ok(EventFd(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    pub(crate) fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// Makes the eventfd `fd` readable. The caller ensures that `fd` is still open: it rings under
+/// the lock that the owner takes before it closes the descriptor.
+pub(crate) fn ring(fd: RawFd) {
+    let one = 1_u64.to_ne_bytes();
+    // A full counter fails with EAGAIN: then the descriptor is readable already.
+    // SAFETY: `one` is eight readable bytes.
+    let _ = unsafe { libc::write(fd, one.as_ptr().cast(), one.len()) };
+}
