@@ -1,6 +1,7 @@
 //! Generators: bodies that yield values, with the whole protocol of Python's generators.
 //!
-//! The rules are Python's, row by row (`tests/generator.rs` has a test for each); exceptions become values:
+//! The rules are those of Python. Where Python raises an exception, a method returns a value or an error. Each row of
+//! this table has a test in `tests/generator.rs`:
 //!
 //! | Python | here |
 //! |---|---|
@@ -12,9 +13,9 @@
 //! | `return v`, `StopIteration.value` | [`CoroutineState::Complete`], [`Generator::into_return`] |
 //! | `inspect.getgeneratorstate(g)` | [`Generator::state`] |
 //!
-//! `yield_` returns only the sent value, so a body suspended in `yield_` is unwound, once, when the generator is closed
-//! or an error is thrown at it. A body that must clean up or continue calls `try_yield`, which returns the interrupt as
-//! a value.
+//! `yield_` can return nothing but a sent value. So a body suspended in `yield_` is unwound when the generator is
+//! closed or an error is thrown at it. A body that must clean up or continue calls `try_yield`, which returns the
+//! interrupt as a value.
 #![forbid(unsafe_code)]
 
 mod delegate;
@@ -38,24 +39,25 @@ use std::panic::resume_unwind;
 pub use self::error::{CloseError, Interrupt, SendError, ThrowError};
 pub use self::yielder::Yielder;
 
-/// A body that yields values of type `Y`, receives values of type `S`, and returns an `R`.
+/// A coroutine whose body yields values of type `Y`, receives values of type `S`, and returns an `R`.
 ///
 /// A generator that receives nothing (`S = ()`) is an iterator. The body runs on a stack of its own, so it can yield
 /// from any depth of ordinary calls; for a recursion, pass the [`Yielder`] down.
 ///
-/// Dropping a generator closes it, as [`close`](Self::close) does. A generator stays on the thread that created it.
+/// Dropping a generator [closes](Self::close) it. A body that yields again is then leaked, and an error of the body is
+/// printed on stderr. A generator stays on the thread that created it.
 ///
 /// ```
 /// use cede::{Generator, Yielder};
 ///
-/// fn in_order(tree: &[u32], y: &Yielder<u32>) {
-///     if let [left @ .., middle] = tree {
-///         in_order(left, y);
-///         y.yield_(*middle);
+/// fn digits(number: u32, y: &Yielder<u32>) {
+///     if number >= 10 {
+///         digits(number / 10, y);
 ///     }
+///     y.yield_(number % 10);
 /// }
-/// let numbers = Generator::new(|y| in_order(&[1, 2, 3], y));
-/// assert_eq!(numbers.collect::<Vec<_>>(), [1, 2, 3]);
+/// let generator = Generator::new(|y| digits(2048, y));
+/// assert_eq!(generator.collect::<Vec<_>>(), [2, 0, 4, 8]);
 /// ```
 pub struct Generator<Y: 'static, S: 'static = (), R: 'static = ()> {
     raw: RawCoroutine<Yielder<Y, S>, R>,
@@ -66,7 +68,8 @@ pub struct Generator<Y: 'static, S: 'static = (), R: 'static = ()> {
 }
 
 impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
-    /// Creates a generator with a stack of the default size. The first request for a value starts the body.
+    /// Creates a generator with a stack of the default size. The first call of [`next`](Iterator::next) or
+    /// [`start`](Self::start) starts the body.
     ///
     /// # Panics
     ///
@@ -118,8 +121,8 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     ///
     /// # Panics
     ///
-    /// Panics if the body has started: a started body waits for a value, see [`send`](Self::send). Also panics if the
-    /// body calls [`rethrow`](Yielder::rethrow) during this call. Propagates a panic of the body; the generator is then
+    /// Panics if the body has already started: [`send`](Self::send) resumes a started body. Also panics if the body
+    /// calls [`rethrow`](Yielder::rethrow) during this call. Propagates a panic of the body; the generator is then
     /// finished.
     ///
     /// ```
@@ -145,8 +148,8 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         }
     }
 
-    /// Sends `value` to the body as the result of its current `yield`, and runs it to the next `yield` or to its end.
-    /// Returns [`CoroutineState::Yielded`] with the yielded value, or [`CoroutineState::Complete`] with the return
+    /// Sends `value` to the body as the result of its current `yield`, and runs the body to the next `yield` or to its
+    /// end. Returns [`CoroutineState::Yielded`] with the yielded value, or [`CoroutineState::Complete`] with the return
     /// value.
     ///
     /// # Errors
@@ -228,15 +231,15 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     /// ```
     /// use cede::{Generator, Yielder};
     /// let mut g = Generator::new(|y: &Yielder<u32>| {
-    ///     let mut sent = 0;
-    ///     while y.try_yield(sent).is_ok() {
-    ///         sent += 1;
+    ///     let mut n = 0;
+    ///     while y.try_yield(n).is_ok() {
+    ///         n += 1;
     ///     }
-    ///     format!("{sent} taken")
+    ///     format!("closed at {n}")
     /// });
     /// g.next();
     /// g.next();
-    /// assert_eq!(g.close()?, Some("1 taken".to_string()));
+    /// assert_eq!(g.close()?, Some("closed at 1".to_string()));
     /// # Ok::<(), cede::CloseError<u32>>(())
     /// ```
     #[track_caller]
@@ -254,8 +257,8 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         }
     }
 
-    /// Returns the body's return value after iteration reached the end. Returns `None` if the body has not ended, or if
-    /// `send` or `close` already returned the value.
+    /// Returns the body's return value after iteration reached the end. Returns `None` if the body has not returned, or
+    /// if another method (`start`, `send`, `throw` or `close`) has returned the value.
     ///
     /// ```
     /// let mut g = cede::Generator::new(|y| { y.yield_('a'); 42 });

@@ -80,10 +80,10 @@ impl Config {
         self
     }
 
-    /// Sets the grace period of the shutdown: the time that tasks have to end after main returned and they were cancelled.
-    /// Then the remaining tasks are unwound, and 500 ms later the rest is abandoned.
+    /// Sets the grace period: the time within which the cancelled tasks can end after main has returned. Tasks that do not end
+    /// in it are unwound. Tasks that have not ended 500 ms later are abandoned.
     ///
-    /// After a deadlock, main has the same time to return before its tasks are unwound.
+    /// After a deadlock, main has the same time to return. Then the tasks of the run are unwound.
     #[doc(alias = "grace")]
     pub fn shutdown_grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
@@ -91,7 +91,7 @@ impl Config {
     }
 
     /// Sets how long a stall lasts before it is reported on stderr, once in a run. In a stall no task is ready and no timer is
-    /// armed, but another thread may still wake a task. The run continues after the report.
+    /// armed. The run continues after the report, because another thread may still wake a task.
     #[doc(alias = "stall_report")]
     pub fn report_stall(mut self, after: Duration) -> Self {
         self.stall = after;
@@ -105,8 +105,8 @@ impl Config {
         self
     }
 
-    /// Sets the hook for unhandled panics (unjoined panics): the panic of a task whose handle was dropped without a join.
-    /// Without a hook, the panic is reported on stderr.
+    /// Sets the hook for unhandled panics. The panic of a task is unhandled (*unjoined*) if its handle was dropped without a
+    /// join. Without a hook, the panic is reported on stderr. [`scope`](crate::scope) returns the panics of its own tasks.
     ///
     /// `f` receives the label of the task (its name or its number) and the payload. It runs on the stack of the event loop
     /// (256 KiB) and must not wait.
@@ -115,9 +115,9 @@ impl Config {
         self
     }
 
-    /// Pauses the clock of the run, for tests that sleep: they take no time, and their order is always the same.
+    /// Pauses the clock of the run, for tests that sleep. The sleeps then take no time, and end in the same order in every run.
     ///
-    /// A paused clock does not advance while a task is ready. When no task is ready, it jumps to the next deadline. Do not
+    /// A paused clock does not advance while a task is ready. When no task is ready, it jumps to the next timer. Do not
     /// combine it with wakes from other threads: the clock jumps without waiting for them.
     ///
     /// ```
@@ -138,9 +138,9 @@ impl Config {
     /// Schedules ready tasks in a pseudo-random order derived from `seed`, to expose order-dependent bugs. Selects choose
     /// among ready cases in the same way.
     ///
-    /// A test tries several seeds. With a [paused clock](Self::paused_clock) and without wakes from other threads, a seed
-    /// always repeats the same run. A run that fails prints its seed on stderr: main panics, a task panics and is not joined,
-    /// or the run is deadlocked. Each turn takes a few nanoseconds longer.
+    /// Try several seeds in a test. With a [paused clock](Self::paused_clock) and without wakes from other threads, a seed
+    /// always repeats the same run. A run prints its seed on stderr if main panics, if a task panics and is not joined, or if
+    /// the run is deadlocked. Each turn takes a few nanoseconds longer.
     ///
     /// ```
     /// use std::{cell::RefCell, rc::Rc};
@@ -161,7 +161,7 @@ impl Config {
 
     /// Prints a [`dump`](crate::dump()) of the run on stderr whenever `signal` arrives, for example `libc::SIGUSR1`.
     ///
-    /// The worker makes the dump at its next poll, at the latest after 1,024 turns, and immediately if it sleeps. The watchdog
+    /// The worker makes the dump between two turns: at once if it sleeps, and otherwise after at most 1,024 turns. The watchdog
     /// thread of the run looks up the names of the functions and prints them. If one turn delays the dump for more than a
     /// second, the watchdog first reports the running task with its stack; the dump follows after that turn. Each run that
     /// asked for the signal prints its own dump.
@@ -179,14 +179,15 @@ impl Config {
         self
     }
 
-    /// Reports turns that last longer than `allowed`: a task that computes or blocks without yielding. Each slow turn is
+    /// Reports each turn that lasts longer than `allowed`: its task computes or blocks without yielding. A slow turn is
     /// reported on stderr twice: while it lasts, with the name and the backtrace of the task, and after its end, with its
     /// total duration.
     ///
-    /// The reports come from the watchdog, a thread beside the run, which checks the progress of the worker four times in
-    /// `allowed`. Turns are not slower for it. The watchdog interrupts the worker only to copy the stack of a slow task, by
-    /// SIGURG. A handler that the program had installed for SIGURG before is called only for signals that are not the
-    /// watchdog's, so the program must not rely on receiving each one. A worker that sleeps is not slow.
+    /// The reports come from the watchdog, a thread beside the run, which checks the progress of the worker at intervals of a
+    /// quarter of `allowed`. The checks do not slow the turns down. The watchdog interrupts the worker only to copy the stack
+    /// of a slow task, by SIGURG. It does not pass its own signals to a handler that the program had installed for SIGURG
+    /// before. If a signal of the program arrives together with one of the watchdog, the handler may miss it. A worker that
+    /// sleeps is not slow.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -203,7 +204,7 @@ impl Config {
         self
     }
 
-    /// Sets the hook for slow turns: `f` is called instead of a report on stderr. Without
+    /// Sets the hook for slow turns: `f` is called instead of each report on stderr, so twice for a slow turn. Without
     /// [`report_slow_turns`](Self::report_slow_turns) it is never called.
     ///
     /// `f` runs on the thread of the watchdog, so it may wake a task of the run. Therefore that thread counts as another
@@ -229,13 +230,13 @@ impl Config {
     ///
     /// [`RunError::Deadlock`] if the run was deadlocked, with the report and with the value or the panic of main.
     ///
-    /// Main is not called on the other errors: [`RunError::AlreadyRunning`] inside another run, [`RunError::Stack`] if the stack
-    /// size is invalid or the stack of the scheduler cannot be allocated, and [`RunError::Io`] if the operating system refuses
-    /// the watchdog.
+    /// With the other errors, main was not called: [`RunError::AlreadyRunning`] inside another run, [`RunError::Stack`] if the
+    /// stack size is invalid or the stack of the event loop cannot be allocated, and [`RunError::Io`] if the operating system
+    /// refuses the watchdog.
     ///
     /// # Panics
     ///
-    /// If `main` panics and the run was not deadlocked, with the payload of `main`.
+    /// Panics with the payload of `main` if `main` panics and the run was not deadlocked.
     #[track_caller]
     pub fn run<T>(self, main: impl FnOnce() -> T) -> Result<T, RunError<T>> {
         let place = Location::caller();

@@ -33,24 +33,24 @@ impl<T> JoinHandle<T> {
         JoinHandle { table: Rc::clone(table), tcb, _result: PhantomData }
     }
 
-    /// Waits until the task has ended, and returns its value. A task that was cancelled but returned a value gives that
-    /// value.
+    /// Waits until the task has ended, and returns its value. If the task was cancelled but
+    /// still returned a value, the call returns that value.
     ///
-    /// Cancel safety: an interrupted `join` takes nothing. The task continues, and `join` can be called again.
+    /// Cancel safety: an interrupted `join` does not take the result. The task continues, and `join` can be called again.
     ///
     /// # Errors
     ///
     /// * [`JoinError::Panicked`] if the task panicked, with the payload.
     /// * [`JoinError::Cancelled`] if the task was cancelled before its first turn, was unwound, or was abandoned.
-    /// * [`JoinError::Interrupted`] if the waiting task was cancelled, if a deadline or scope around this call ended the
-    ///   wait, or if the task has not ended and the thread is panicking.
+    /// * [`JoinError::Interrupted`] if the calling task was cancelled, if a deadline or scope around this call ended the
+    ///   wait, or if the call would have to wait while the thread is panicking.
     /// * [`JoinError::Deadlock`] if the task waits, directly or through further tasks, for the calling task, and no
     ///   deadline ends one of these waits. A task that joins itself always gets this error.
     ///
     /// # Panics
     ///
-    /// Panics if the result was already taken, in a callback of this task ([`on_done`](Self::on_done)), and if it would
-    /// have to wait in another callback or inside [`no_suspend`](crate::no_suspend).
+    /// Panics if the result was already taken, or if called in a callback of this task ([`on_done`](Self::on_done)). Also
+    /// panics if the call would have to wait in another callback or inside [`no_suspend`](crate::no_suspend).
     ///
     /// ```
     /// cede::run(|| {
@@ -134,7 +134,7 @@ impl<T> JoinHandle<T> {
     ///
     /// # Panics
     ///
-    /// Panics if the result was already taken, and in a callback of this task ([`on_done`](Self::on_done)).
+    /// Panics if the result was already taken, or if called in a callback of this task ([`on_done`](Self::on_done)).
     ///
     /// ```
     /// cede::run(|| {
@@ -175,8 +175,8 @@ impl<T> JoinHandle<T> {
     }
 
     /// Returns a backtrace of the task's stack, from its current wait out to its first function, if the task is suspended.
-    /// `None` if the task is running or has ended, if its run is over, and on targets without a hand-written context
-    /// switch.
+    /// Returns `None` if the task is running or has ended, if its run is over, or if cede has no context switch of its own
+    /// for the target.
     ///
     /// ```
     /// cede::run(|| {
@@ -197,7 +197,7 @@ impl<T> JoinHandle<T> {
 
     /// Cancels the task: sets its cancelled flag. Returns true if the task had not ended.
     ///
-    /// A task that has not started never runs. If the task waits, the wait returns
+    /// If the task has not started, it never runs. If the task waits, the wait returns
     /// [`Cancelled`](crate::task::Cancelled); so does every later wait, until the task ends. Code that runs is not
     /// interrupted, and nothing is aborted or unwound: the task reacts to the error, and may still return a value.
     /// A [`shield`](crate::shield) delays the effect.
@@ -224,7 +224,9 @@ impl<T> JoinHandle<T> {
         true
     }
 
-    /// Like [`cancel`](Self::cancel), but with a reason, which [`cancelled`](crate::task::cancelled) returns in the task.
+    /// Cancels the task like [`cancel`](Self::cancel), with a reason, which the task can read by
+    /// [`cancelled`](crate::task::cancelled). Returns true if the task had not ended.
+    ///
     /// If several cancels give a reason, the first reason is kept.
     ///
     /// ```
@@ -250,14 +252,15 @@ impl<T> JoinHandle<T> {
         self.cancel()
     }
 
-    /// Converts the handle into one that cancels the task when it is dropped, for a task that is useless without its owner.
+    /// Converts the handle into a [`CancelOnDrop`], which cancels the task when dropped. Use it for a task that must not
+    /// outlive the code that needs its result.
     ///
     /// ```
     /// cede::run(|| {
     ///     let helper = cede::spawn(|| cede::task::park("work").is_err()).cancel_on_drop();
     ///     cede::yield_now();
     ///     assert_eq!(helper.state().to_string(), "waiting: work");
-    ///     drop(helper); // its wait returns `Cancelled`
+    ///     drop(helper); // the task is cancelled, so its `park` returns `Cancelled`
     /// });
     /// ```
     pub fn cancel_on_drop(self) -> CancelOnDrop<T> {

@@ -1,16 +1,16 @@
-//! Scopes: structured concurrency. The tasks of a scope (a nursery, a task group) may borrow, because [`scope`] waits for
-//! them in the frame that they borrow from.
+//! Scopes (nurseries, task groups): structured concurrency. The tasks of a scope may borrow from the caller of [`scope`],
+//! because [`scope`] waits for them before it returns.
 //!
 //! # Why this is sound
 //!
-//! 1. [`scope`] neither returns nor unwinds while a task of the scope exists. Its body runs under `catch_unwind`. The wait
-//!    after the body ends only when all tasks have ended: no cancel and no deadline ends it, nor the forced unwind at the
-//!    end of the run.
+//! 1. [`scope`] neither returns nor unwinds while a task of the scope exists. Its closure runs under `catch_unwind`.
+//!    Afterwards `scope` waits until all tasks have ended. No cancel, no deadline and no forced unwind at the end of the
+//!    run ends this wait.
 //! 2. No other code frees the borrowed frame while the scope is open. A body does not suspend while a scope is open in it
 //!    (`suspend_check`), so only a task can be suspended in that frame, and the stack of an abandoned task is never reused.
-//! 3. A task of a scope is not abandoned at the end of a run, as other tasks are (next section).
-//! 4. A task leaves the scope after the last use of what it borrows. Its closure is dropped then, and so is its result,
-//!    unless the result is in the TCB and belongs to the handle, which does not outlive `'scope`.
+//! 3. Unlike other tasks, a task of a scope is never abandoned at the end of a run (see below).
+//! 4. A task leaves the scope after the last use of what it borrows. Before that, its closure is dropped, and so is its
+//!    result, unless a handle still owns the result in the TCB. That handle does not outlive `'scope`.
 //! 5. `'scope` is invariant, and `Scope` and its handles are neither `Send` nor `Sync`.
 //!
 //! # Why a scoped task aborts the process
@@ -59,8 +59,8 @@ pub enum ScopeError<T> {
     Failed {
         /// The value that the scope's closure returned.
         value: T,
-        /// The panics, in the order in which they reached the scope: at the end of the task if it had no handle, else
-        /// when the handle was dropped.
+        /// The panics, in the order in which they reached the scope. The panic of a task reaches the scope when the task
+        /// has ended and its handle was dropped.
         failures: Vec<Failure>,
     },
     /// The thread is panicking, so nothing can wait for tasks. The closure was not called.
@@ -186,7 +186,7 @@ impl ScopeLink for ScopeState {
     }
 }
 
-/// A scope in which tasks that borrow are spawned; see [`scope`]. Its tasks may borrow the scope and spawn more tasks.
+/// A scope, which spawns tasks that may borrow; see [`scope`]. The tasks may also borrow the scope and spawn more tasks.
 pub struct Scope<'scope, 'env: 'scope> {
     state: Rc<ScopeState>,
     _scope: PhantomData<&'scope mut &'scope ()>,
@@ -201,8 +201,8 @@ pub struct Scope<'scope, 'env: 'scope> {
 ///
 /// * If a task of the scope panics, the remaining tasks are cancelled, and the waits of `f` return
 ///   [`Cancelled`](crate::task::Cancelled). [`Scope::cancel`] has the same effect.
-/// * If `f` panics, the tasks are cancelled and awaited, and then the panic is propagated. Panics of tasks are reported as
-///   unjoined panics in this case.
+/// * If `f` panics, the tasks are cancelled and awaited, and then the panic is propagated. In this case the hook of
+///   [`Config::on_unhandled_panic`](crate::Config::on_unhandled_panic) receives the panics of the tasks.
 /// * If the calling task is cancelled, or a deadline around the scope passes, the waits of `f` return `Cancelled`. When `f`
 ///   has returned, the remaining tasks are cancelled and still awaited.
 ///
@@ -214,9 +214,9 @@ pub struct Scope<'scope, 'env: 'scope> {
 ///
 /// # Errors
 ///
-/// [`ScopeError::Failed`] if tasks panicked and were not joined: with these panics and the value of `f`.
-/// [`ScopeError::Panicking`] if the thread is panicking, that is, in a destructor that runs because of a panic. `f` is not
-/// called then.
+/// [`ScopeError::Failed`] if tasks panicked and were not joined. It holds these panics and the value of `f`.
+/// [`ScopeError::Panicking`] if the thread is panicking, that is, if a destructor that runs because of a panic calls
+/// `scope`. `f` is not called then.
 ///
 /// # Panics
 ///
@@ -282,7 +282,7 @@ impl<'scope> Scope<'scope, '_> {
     /// Spawns `f` as a task of this run and of this scope, like [`cede::spawn`](crate::spawn). In a cancelled scope the
     /// task never runs.
     ///
-    /// Dropping the handle detaches the task from the handle, but not from the scope.
+    /// If the handle is dropped, the task continues to run, and the scope still waits for it.
     ///
     /// # Panics
     ///
@@ -305,7 +305,7 @@ impl<'scope> Scope<'scope, '_> {
     }
 
     /// Returns whether the scope was cancelled: by [`cancel`](Self::cancel), by a panic in the scope, or by a cancel or
-    /// deadline that its final wait passed on.
+    /// deadline that [`scope`] passed on to the tasks after the closure had returned.
     pub fn is_cancelled(&self) -> bool {
         self.state.cancelled.get()
     }
@@ -385,10 +385,10 @@ impl Builder {
     }
 }
 
-/// A handle to a task of a scope. Dereferences to a shared [`JoinHandle`].
+/// A handle to a task of a scope. Dereferences to [`JoinHandle`], by shared reference only.
 ///
-/// Dropping the handle detaches the task from the handle, but not from the scope. If the task has panicked and was not
-/// joined, the panic is a failure of the scope.
+/// If the handle is dropped, the task continues to run, and the scope still waits for it. If the task has panicked and was
+/// not joined, the panic is a failure of the scope.
 pub struct ScopedJoinHandle<'scope, T> {
     handle: JoinHandle<T>,
     state: Rc<ScopeState>,

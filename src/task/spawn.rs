@@ -13,8 +13,8 @@ use std::thread::panicking;
 /// Yields: moves the current task to the end of the run queue, so that every other ready task has a turn first.
 ///
 /// Ready tasks take turns in FIFO order (round robin), unless [`Config::seed`](crate::Config::seed) shuffles them. A
-/// cancelled task yields like any other task. If the thread is panicking, returns at once, because a destructor must not be
-/// interleaved with other tasks. Outside a run, yields the thread.
+/// cancelled task yields like any other task. If the thread is panicking, the call returns at once, because a destructor
+/// must not be interleaved with other tasks. Outside a run, the call yields the thread.
 ///
 /// # Panics
 ///
@@ -54,12 +54,12 @@ pub fn yield_now() {
 /// The task goes to the end of the run queue. It starts after the current task yields, waits or ends, and after the tasks
 /// that are ready now.
 ///
-/// Dropping the handle detaches the task. When main returns, the remaining tasks are cancelled and awaited. A task that is
-/// spawned after that never runs.
+/// Dropping the handle detaches the task: the task continues to run. When main returns, the remaining tasks are cancelled
+/// and have the grace period to end. A task that is spawned after main has returned never runs.
 ///
 /// # Panics
 ///
-/// Panics if called outside a run, and if no stack can be allocated. [`Builder::spawn`] returns these as errors.
+/// Panics if called outside a run, or if no stack can be allocated. [`Builder::spawn`] returns these as errors.
 ///
 /// ```
 /// let sum = cede::run(|| {

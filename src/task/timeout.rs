@@ -11,12 +11,12 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// Runs `f` protected from cancels that come from outside, and returns its value: for clean-up that has to wait.
+/// Runs `f`, keeps cancels from ending its waits, and returns its value. Use it for clean-up that must wait.
 ///
 /// A cancel of the task, and the deadlines and scopes around the shield, do not end the waits of `f`. They take effect
 /// after `f` has returned: the next wait returns [`Cancelled`]. Deadlines and scopes inside `f` work as usual. A deadlock
-/// of the run, and the forced unwind at the end of the grace period, do end the waits of `f`. Outside a run, only calls
-/// `f`.
+/// of the run, and the forced unwind at the end of the grace period, do end the waits of `f`. Outside a run,
+/// `shield` calls `f` and does nothing else.
 ///
 /// ```
 /// cede::run(|| {
@@ -37,7 +37,8 @@ pub fn shield<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
-/// The error of [`timeout`] and [`deadline`]: the deadline passed. Holds the value that the closure returned.
+/// The error of [`timeout`] and [`deadline`]: the deadline ended a wait of the closure. Holds the value that the closure
+/// returned.
 pub struct Elapsed<T> {
     /// The value that the closure returned.
     pub value: T,
@@ -98,8 +99,8 @@ pub fn timeout<T>(duration: Duration, f: impl FnOnce() -> T) -> Result<T, Elapse
     within(worker, worker.clock.now().checked_add(duration), Kind::Timeout, |_| f())
 }
 
-/// Like [`timeout`], but with a deadline by the clock of [`time::now`](crate::time::now). `f` receives the [`Deadline`],
-/// which it can read and move.
+/// Runs `f` like [`timeout`], but ends its waits at the instant `at` of the clock of [`time::now`](crate::time::now). `f`
+/// receives the [`Deadline`], which it can read and move.
 ///
 /// # Errors
 ///
@@ -172,22 +173,27 @@ impl fmt::Debug for Deadline {
     }
 }
 
-/// Returns an error if a wait would return [`Cancelled`] now: for long computations that do not wait. Outside a run, always
-/// returns `Ok`. Never waits or yields.
+/// Returns [`Cancelled`] if a wait at this place would return it. Use it in a long computation that does not wait. Outside
+/// a run, `check` always returns `Ok`. It neither waits nor yields.
 ///
 /// # Errors
 ///
-/// [`Cancelled`] if the task was cancelled, if a deadline around this call has passed, or if a scope around this call was
-/// cancelled, unless a [`shield`] is in between. Also if the run is deadlocked, with or without a shield.
+/// [`Cancelled`] if the task was cancelled, if a deadline around this call has passed, if a scope around this call was
+/// cancelled, or if the run is deadlocked. Inside a [`shield`], only a deadlock and the deadlines and scopes inside the
+/// shield count.
 ///
 /// ```
 /// cede::run(|| {
-///     for _ in 0..3 {
-///         cede::task::check()?;
-///     }
-///     Ok::<(), cede::task::Cancelled>(())
-/// })?;
-/// # Ok::<(), cede::task::Cancelled>(())
+///     let mut endless = cede::spawn(|| -> Result<(), cede::task::Cancelled> {
+///         loop {
+///             cede::task::check()?; // returns the error after the cancel
+///             cede::yield_now();
+///         }
+///     });
+///     cede::yield_now();
+///     endless.cancel();
+///     assert_eq!(endless.join().unwrap(), Err(cede::task::Cancelled));
+/// });
 /// ```
 pub fn check() -> Result<(), Cancelled> {
     let Some(worker) = worker() else { return Ok(()) };
