@@ -1,6 +1,6 @@
 //! The poller of Linux: epoll(7), edge-triggered.
 
-use super::readiness;
+use super::interest::readiness;
 use crate::sys::eventfd::EventFd;
 use std::cell::RefCell;
 use std::io;

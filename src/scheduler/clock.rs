@@ -18,6 +18,10 @@ impl Clock {
     }
 
     /// Creates a clock that does not run. When no task is ready, the event loop advances it to the next deadline.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.is_some() && self.running.get().is_none()
+    }
+
     pub(crate) fn paused() -> Clock {
         Clock { paused: Some(Cell::new(Instant::now())), running: Cell::new(None) }
     }

@@ -11,7 +11,7 @@ use super::remote::{Order, RemoteQueue};
 use super::{StallAction, Worker, worker};
 use crate::arch::Context;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The entry function of the event loop's context. Returns main's context when the run is over.
 ///
@@ -182,11 +182,20 @@ impl Worker {
         // SAFETY: `arm` is called with TCBs of `self.table` only, which lives as long as the worker.
         let timer = self.timers.next(|tcb, wait_seq| unsafe { !(*tcb).is_waiting(wait_seq) });
         if let Some(next) = timer {
+            // A paused clock does not jump past an event that is there already.
+            if self.clock.is_paused() && self.poll_io(Some(Duration::ZERO)) {
+                return;
+            }
             if !self.clock.jump(next) {
                 self.sleep_until(Some(
                     self.force_unwind_at.get().map_or(next, |force_unwind_at| force_unwind_at.min(next)),
                 ));
             }
+            return;
+        }
+        if self.waits_for_io() {
+            // The kernel will wake a task: no stall.
+            self.sleep_until(self.force_unwind_at.get());
             return;
         }
         if let StallAction::Sleep(until) = (self.on_stall)(self) {
@@ -197,7 +206,9 @@ impl Worker {
     /// Sleeps until a remote wake arrives, or until `deadline`.
     fn sleep_until(&self, deadline: Option<Instant>) {
         self.sleep.begin();
-        self.remote.sleep(deadline);
+        if !self.sleep_in_poller(deadline) {
+            self.remote.sleep(deadline);
+        }
         self.sleep.end();
     }
 }

@@ -36,6 +36,11 @@ mod debugger;
 pub(crate) mod handshake;
 pub(crate) mod event_loop;
 mod holder;
+#[cfg(all(feature = "io", target_os = "linux"))]
+mod io;
+#[cfg(not(all(feature = "io", target_os = "linux")))]
+#[path = "no_io.rs"]
+mod io;
 pub(crate) mod remote;
 mod attach;
 pub(crate) mod backtrace;
@@ -176,6 +181,8 @@ pub(crate) struct Worker {
     coarse_now: Cell<u64>,
     /// The start of the run, by its clock.
     began: Instant,
+    /// The reactor, made by the first wait for I/O.
+    io: io::Io,
 }
 
 impl Worker {
@@ -228,6 +235,7 @@ impl Worker {
             next_held: Cell::new(0),
             coarse_now: Cell::new(0),
             began,
+            io: io::Io::default(),
         }
     }
 

@@ -73,6 +73,7 @@ impl Worker {
         self.coarse_now.set(0);
         self.run_queue.consider_fetching();
         self.read_remote_wakes();
+        self.glance_at_io();
         self.fire_timers();
         if self.force_unwind_at.get().is_some_and(|force_unwind_at| force_unwind_at <= self.clock.now()) {
             self.force_unwind_at.set(None);

@@ -34,6 +34,8 @@ pub(crate) struct WaitSpec {
     pub(crate) only_this_run: bool,
     /// Another thread may end the wait without an `Unparker`: the awaited object can be shared between threads.
     pub(crate) external: bool,
+    /// The descriptor that the wait is about, for reports; -1 for none. The kernel ends such a wait.
+    pub(crate) fd: i32,
     /// A cancel does not end the wait.
     pub(crate) uncancellable: bool,
     /// A deadline ends the wait. Set when the task parks.
@@ -53,6 +55,7 @@ impl WaitSpec {
         holder: null(),
         only_this_run: false,
         external: false,
+        fd: -1,
         uncancellable: false,
         has_deadline: false,
         public: false,

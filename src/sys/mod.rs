@@ -4,10 +4,14 @@
 pub(crate) mod eventfd;
 pub(crate) mod membarrier;
 mod page;
+#[cfg(all(feature = "io", target_os = "linux"))]
+mod poll;
 pub(crate) mod signals;
 
 #[cfg(all(feature = "io", target_os = "linux"))]
 pub(crate) use self::eventfd::ring;
+#[cfg(all(feature = "io", target_os = "linux"))]
+pub(crate) use self::poll::poll_fd;
 pub(crate) use self::page::page_size;
 
 /// Without a reactor no queue has a bell.

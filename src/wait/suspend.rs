@@ -170,3 +170,20 @@ pub(crate) fn refuse(worker: &Worker) {
 pub(crate) fn not_running(what: &str) -> ! {
     panic!("cannot {what} outside of a run: call cede::run(|| ...) and do it in there")
 }
+
+/// What ended a wait that returned [`Cancelled`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// A cancel of the task or of a scope around the wait, a deadlock, or a panic of the thread.
+    Cancel,
+    /// A deadline around the wait.
+    Deadline,
+}
+
+/// Returns what ended the wait that the running task has just returned from with [`Cancelled`].
+pub(crate) fn cause(worker: &Worker) -> Cause {
+    let tcb = worker.current();
+    let view = limits::view(tcb);
+    let is_cancelled = tcb.has_flags(flags::DEADLOCKED | flags::UNWOUND) || !view.shielded && tcb.has_flags(flags::CANCELLED);
+    if !is_cancelled && !view.scope_cancelled && view.is_over(worker) { Cause::Deadline } else { Cause::Cancel }
+}

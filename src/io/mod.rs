@@ -1,0 +1,25 @@
+//! Waiting for descriptors: sockets, pipes, and anything else that epoll(7) can watch.
+//!
+//! In a task a wait suspends the task, and the worker runs the other tasks. In a plain thread the same calls block the thread, by
+//! poll(2). The types in [`net`](crate::net) are made of this module; [`Async`] makes a descriptor of your own wait in the same way, and
+//! [`wait`] waits once.
+//!
+//! # Errors of a wait
+//!
+//! A wait that ends by a cancel returns an [`io::Error`](std::io::Error) whose source is [`Cancelled`](crate::task::Cancelled): see
+//! [`is_cancelled`]. A wait that a deadline or a timeout ends returns an error of the kind
+//! [`TimedOut`](std::io::ErrorKind::TimedOut). No wait returns `Interrupted`, on which `std` would try again, or `WouldBlock`.
+//!
+//! Cancel safety: a wait takes no data. A call that ended by a cancel has read or written nothing, and can be repeated, except where its
+//! docs say that it makes several system calls, as `write_all` does.
+#![forbid(unsafe_code)]
+
+mod async_fd;
+mod copy;
+mod error;
+pub(crate) mod source;
+
+pub use self::async_fd::{Async, wait};
+pub use self::copy::{copy, copy_both};
+pub use self::error::is_cancelled;
+pub use crate::reactor::Interest;

@@ -1,0 +1,24 @@
+//! The stand-in for `io.rs` where there is no reactor.
+#![forbid(unsafe_code)]
+
+use super::Worker;
+use std::time::{Duration, Instant};
+
+#[derive(Default)]
+pub(super) struct Io;
+
+impl Worker {
+    pub(super) fn waits_for_io(&self) -> bool {
+        false
+    }
+
+    pub(super) fn glance_at_io(&self) {}
+
+    pub(super) fn poll_io(&self, _timeout: Option<Duration>) -> bool {
+        false
+    }
+
+    pub(super) fn sleep_in_poller(&self, _deadline: Option<Instant>) -> bool {
+        false
+    }
+}
