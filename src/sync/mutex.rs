@@ -28,8 +28,9 @@ use std::time::{Duration, Instant};
 ///
 /// The mutex is never poisoned: a holder that panics, or that is cancelled, releases it when its guard is dropped.
 ///
-/// The mutex is not reentrant: a task that locks it twice waits for itself, and the report of that deadlock names the task
-/// as the holder. A guard that is leaked, as by [`mem::forget`](std::mem::forget), keeps the mutex locked permanently.
+/// The mutex is not reentrant: a task that locks it twice waits for itself, and the report of the deadlock or stall
+/// names the task as the holder. A guard that is leaked, as by [`mem::forget`](std::mem::forget), keeps the mutex
+/// locked permanently.
 ///
 /// ```
 /// use cede::sync::Mutex;
@@ -52,6 +53,7 @@ use std::time::{Duration, Instant};
 ///     }
 ///     Ok::<(), cede::task::Cancelled>(())
 /// })?;
+/// assert_eq!(*stock.lock()?, 0); // five tasks took three items, and none went below zero
 /// # Ok::<(), cede::task::Cancelled>(())
 /// ```
 pub struct Mutex<T: ?Sized> {
@@ -148,8 +150,8 @@ impl Turn {
         Ok(None)
     }
 
-    /// Reacquires the lock after the wait for a condition, even if the task was cancelled. Returns false if the wait for the
-    /// lock was ended by a certain deadlock or by the end of the grace period.
+    /// Reacquires the lock after the wait for a condition, even if the task was cancelled. Returns false if a
+    /// deadlock or the end of the grace period ended the wait for the lock.
     #[track_caller]
     pub(super) fn take_again(&self) -> bool {
         self.take(None, OnCancel::KeepWaiting).is_ok()
@@ -196,8 +198,8 @@ impl<T> Mutex<T> {
 }
 
 impl<T: ?Sized> Mutex<T> {
-    /// Waits until the mutex is free and all earlier waiters have held it, then returns a guard. The mutex is locked until
-    /// the guard is dropped. Waiters are served in FIFO order.
+    /// Locks the mutex, and returns a guard that keeps it locked until the guard is dropped. Waits while the mutex is
+    /// locked. Waiters are served in FIFO order.
     ///
     /// Cancel safety: a call that returns [`Cancelled`] has left the wait queue and holds nothing. If the mutex was granted
     /// before the cancel, the call returns the guard, and the task's next wait returns `Cancelled`.
