@@ -57,16 +57,16 @@ use std::time::{Duration, Instant};
 /// # Ok::<(), cede::task::Cancelled>(())
 /// ```
 pub struct Mutex<T: ?Sized> {
-    pub(super) turn: Turn,
+    pub(super) raw: RawMutex,
     value: UnsafeCell<T>,
 }
 
 // SAFETY: only the owner of the single guard accesses the value (invariant 1), so `T: Send` is enough. Each release happens
-// before the next acquisition, since both lock `turn.state`.
+// before the next acquisition, since both lock `raw.state`.
 unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
 
 /// The mutex without its value: lock state, wait queue and current holder.
-pub(super) struct Turn {
+pub(super) struct RawMutex {
     state: BiasedLock<State>,
     holder: Holder,
 }
@@ -74,7 +74,7 @@ pub(super) struct Turn {
 #[derive(Default)]
 struct State {
     locked: bool,
-    /// A waiter's value is true if the waiter must record itself in `Turn::holder` after the grant: `Line::regrant` has no
+    /// A waiter's value is true if the waiter must record itself in `RawMutex::holder` after the grant: `Line::regrant` has no
     /// access to the holder.
     waiters: WaitQueue<bool>,
 }
@@ -107,9 +107,9 @@ enum OnCancel {
     KeepWaiting,
 }
 
-impl Turn {
-    const fn new() -> Turn {
-        Turn { state: BiasedLock::new(State { locked: false, waiters: WaitQueue::new() }), holder: Holder::none() }
+impl RawMutex {
+    const fn new() -> RawMutex {
+        RawMutex { state: BiasedLock::new(State { locked: false, waiters: WaitQueue::new() }), holder: Holder::none() }
     }
 
     #[inline]
@@ -184,7 +184,7 @@ impl<T> Mutex<T> {
     /// # Ok::<(), cede::task::Cancelled>(())
     /// ```
     pub const fn new(value: T) -> Mutex<T> {
-        Mutex { turn: Turn::new(), value: UnsafeCell::new(value) }
+        Mutex { raw: RawMutex::new(), value: UnsafeCell::new(value) }
     }
 
     /// Consumes the mutex and returns the value. Takes no lock: an owned mutex has no guards.
@@ -222,7 +222,7 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     #[track_caller]
     pub fn lock(&self) -> Result<MutexGuard<'_, T>, Cancelled> {
-        match self.turn.take(None, OnCancel::GiveUp) {
+        match self.raw.take(None, OnCancel::GiveUp) {
             Ok(worker) => Ok(self.taken(worker)),
             Err(error) => Err(error.without_deadline()),
         }
@@ -239,7 +239,7 @@ impl<T: ?Sized> Mutex<T> {
     /// ```
     #[inline]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.turn.try_take().then(|| self.guard())
+        self.raw.try_take().then(|| self.guard())
     }
 
     /// Like [`lock`](Self::lock), but gives up at `deadline`, by the clock of [`time::now`](crate::time::now).
@@ -264,7 +264,7 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     #[track_caller]
     pub fn lock_deadline(&self, deadline: Instant) -> Result<MutexGuard<'_, T>, WaitTimeoutError> {
-        Ok(self.taken(self.turn.take(Some(deadline), OnCancel::GiveUp)?))
+        Ok(self.taken(self.raw.take(Some(deadline), OnCancel::GiveUp)?))
     }
 
     /// Like [`lock_deadline`](Self::lock_deadline), with a deadline `timeout` from now. A `timeout` that is too long for an
@@ -286,7 +286,7 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     #[track_caller]
     pub fn lock_timeout(&self, timeout: Duration) -> Result<MutexGuard<'_, T>, WaitTimeoutError> {
-        Ok(self.taken(self.turn.take(now().checked_add(timeout), OnCancel::GiveUp)?))
+        Ok(self.taken(self.raw.take(now().checked_add(timeout), OnCancel::GiveUp)?))
     }
 
     /// Returns a mutable reference to the value. Takes no lock: a mutably borrowed mutex has no other users.
@@ -306,7 +306,7 @@ impl<T: ?Sized> Mutex<T> {
     /// assert!(!cede::sync::Mutex::new(1).is_locked());
     /// ```
     pub fn is_locked(&self) -> bool {
-        self.turn.state.lock().locked
+        self.raw.state.lock().locked
     }
 
     /// Creates the guard after `take`, and counts the call against the cooperative budget of `worker`.
@@ -379,7 +379,7 @@ impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.mutex.turn.give_up();
+        self.mutex.raw.give_up();
     }
 }
 
