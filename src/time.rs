@@ -23,7 +23,8 @@ pub fn now() -> Instant {
 ///
 /// # Errors
 ///
-/// [`Cancelled`] if the task is cancelled before or during the wait.
+/// [`Cancelled`] if the task is cancelled before or during the wait, if a deadline or scope around the call ends the wait,
+/// or if the thread is panicking.
 ///
 /// # Panics
 ///
@@ -83,8 +84,9 @@ pub struct Interval {
 
 /// Creates an interval: a timer that ticks every `period`. The first tick is due at once.
 ///
-/// The due times are multiples of `period` after the start, so ticks do not drift. If the task is late, the missed ticks
-/// return at once, one after the other. [`skip_missed`](Interval::skip_missed) drops them instead.
+/// The due times are multiples of `period` after the start, so ticks do not drift. If the task is late, one
+/// call of [`tick`](Interval::tick) for each missed tick returns without sleeping. [`skip_missed`](Interval::skip_missed)
+/// drops the missed ticks instead.
 ///
 /// # Panics
 ///
@@ -111,7 +113,7 @@ impl Interval {
     ///
     /// # Errors
     ///
-    /// [`Cancelled`] if the task is cancelled before or during the wait. The tick is not lost: the next call waits for it.
+    /// The errors of [`sleep`]. The tick is not lost: the next call waits for it.
     ///
     /// # Panics
     ///

@@ -126,7 +126,7 @@ fn a52_a_sleep_is_cut_short_by_a_cancel_and_by_nothing_else() {
 fn e6_a_duration_too_long_for_the_clock_never_comes() {
     let result = Config::new().paused_clock(true).run(|| sleep(Duration::MAX));
     let Err(RunError::Deadlock { report, outcome }) = result else { panic!("the sleep ended") };
-    assert_eq!(report.tasks[0].reason.to_string(), "its time to come");
+    assert_eq!(report.tasks[0].reason.to_string(), "the end of its sleep");
     assert!(outcome.unwrap().is_err());
     paused(|| {
         let never = after(Duration::MAX, || ());

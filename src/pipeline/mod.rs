@@ -8,18 +8,18 @@
 //! use cede::pipeline::{self, Push};
 //! use cede::{Inbox, Sink};
 //!
-//! let printer = Sink::new(|inbox: &Inbox<String>| inbox.iter().collect::<Vec<_>>());
-//! let mut grep = pipeline::filter(|line: &String| line.contains("python"), pipeline::take(2, printer));
+//! let collector = Sink::new(|inbox: &Inbox<String>| inbox.iter().collect::<Vec<_>>());
+//! let mut grep = pipeline::filter(|line: &String| line.contains("python"), pipeline::take(2, collector));
 //! let end = grep.feed(["no", "a python", "two pythons", "python three"].map(String::from));
-//! assert_eq!(end.unwrap_err().into_inner(), "python three"); // `take` had enough: the item comes back
+//! assert_eq!(end.unwrap_err().into_inner(), "python three"); // `take` refused the third match
 //! assert_eq!(grep.finish(), ["a python", "two pythons"]);
 //! ```
 //!
 //! # No item is lost
 //!
-//! Every stage checks whether its target is [`ready`](Push::ready) before it accepts an item. So an accepted item
-//! passes through all stages, and a refused item comes back in the error. A stage whose target has ended is never
-//! ready, so an early end travels back to the source, which stops.
+//! Every stage checks whether its target is [`ready`](Push::ready) before it accepts an item. So no stage accepts an item
+//! and then finds that its target refuses it. A refused item is returned in the error. A stage whose target has ended is
+//! never ready, so the end of one stage ends all stages before it, and the source stops.
 #![forbid(unsafe_code)]
 
 mod inbox;

@@ -10,8 +10,8 @@ pub trait Push<T> {
     /// The type of the result of [`finish`](Self::finish).
     type Output;
 
-    /// Returns true if the receiver accepts the next item: the next [`send`](Self::send) then takes its item. Runs a
-    /// coroutine that has not started until it waits for its first item.
+    /// Returns true if the receiver accepts the next item: the next [`send`](Self::send) then takes its item. If the
+    /// receiver is a sink that has not started, starts its body, which runs until it waits for its first item.
     fn ready(&mut self) -> bool;
 
     /// Sends an item. Returns when the receiver waits for the next item or has ended.
@@ -39,7 +39,7 @@ pub trait Push<T> {
     ///
     /// # Errors
     ///
-    /// Returns the error of `reader`, also for a line that is not UTF-8. All earlier lines have been sent.
+    /// Returns the error of `reader`. A line that is not UTF-8 is an error too. All earlier lines have been sent.
     ///
     /// ```
     /// use cede::pipeline::{self, Push};
@@ -56,7 +56,7 @@ pub trait Push<T> {
     }
 }
 
-/// Sends the result of an item that was already accepted.
+/// Sends to `target` what a stage made of an item that the stage has already accepted.
 #[track_caller]
 pub(super) fn deliver<T>(target: &mut (impl Push<T> + ?Sized), item: T) {
     if target.send(item).is_err() {

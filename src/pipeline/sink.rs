@@ -17,7 +17,8 @@ use std::thread::panicking;
 /// forgotten. A sink stays on the thread that created it.
 ///
 /// Dropping a sink ends its input and lets the body finish, so that no buffered item is lost. A panic of the body
-/// propagates from the drop. If the thread is panicking, the drop unwinds the body instead.
+/// propagates from the drop. If the thread is panicking, the drop unwinds the body instead. A body that has not started
+/// is dropped and never runs.
 ///
 /// ```
 /// use cede::{Inbox, Sink};
@@ -72,8 +73,8 @@ impl<T: 'static, R: 'static> Sink<T, R> {
         Ok(Sink { raw: RawCoroutine::new_static(options, Kind::Sink, body)?, returned: None })
     }
 
-    /// Sends an item. Returns when the body waits for the next item or has ended. Also returns `Ok` if the body took
-    /// this item and ended; [`is_finished`](Self::is_finished) tells the two cases apart.
+    /// Sends an item. Returns when the body waits for the next item or has ended. Returns `Ok` in both cases if the
+    /// body took the item; [`is_finished`](Self::is_finished) tells the two cases apart.
     ///
     /// # Errors
     ///
@@ -97,6 +98,10 @@ impl<T: 'static, R: 'static> Sink<T, R> {
     }
 
     /// Returns true if the body waits for an item. Starts the body if it has not started.
+    ///
+    /// # Panics
+    ///
+    /// Propagates a panic of the body.
     pub fn ready(&mut self) -> bool {
         if self.raw.state() == State::Created {
             self.run();

@@ -8,7 +8,8 @@ use std::rc::Rc;
 impl Tcb {
     /// Returns the task that this task joins, while it is parked for that.
     pub(crate) fn awaited_task(&self) -> Option<&Tcb> {
-        // SAFETY: a parked task borrows the handle of the task that it joins until its wait ends. The handle keeps that TCB allocated.
+        // SAFETY: a parked task borrows the handle of the task that it joins until its wait ends. The handle keeps that
+        // TCB allocated.
         if self.is_parked() { unsafe { self.wait().on_task.as_ref() } } else { None }
     }
 

@@ -150,7 +150,7 @@ impl Condvar {
         drop(guard);
         let wait = WaitSpec { reason: "a condition", external: true, ..WaitSpec::DEFAULT };
         let ended = wait_in::<Sleepers>(&self.waiters, waiter, wait, deadline);
-        let guard = mutex.turn.take_again().then(|| mutex.guard());
+        let guard = mutex.raw.take_again().then(|| mutex.guard());
         match (ended, guard) {
             (Ended::Granted(()) | Ended::Closed(()), Some(guard)) => Ok((guard, WaitTimeoutResult(false))),
             (Ended::TimedOut(()), Some(guard)) => Ok((guard, WaitTimeoutResult(true))),

@@ -18,7 +18,7 @@
 //!
 //! A wait is cancelled if its task or a scope around it is cancelled, if the deadline of a section around it passes
 //! ([`timeout`](crate::timeout)), or if its run is deadlocked. A task whose thread panics cannot wait: a call that
-//! would have to wait fails as if it were cancelled. A call that need not wait succeeds also in a cancelled task.
+//! would have to wait fails as if it were cancelled. A call that need not wait also succeeds in a cancelled task.
 //!
 //! # Cooperative budget
 //!

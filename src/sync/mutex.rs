@@ -28,8 +28,9 @@ use std::time::{Duration, Instant};
 ///
 /// The mutex is never poisoned: a holder that panics, or that is cancelled, releases it when its guard is dropped.
 ///
-/// The mutex is not reentrant: a task that locks it twice waits for itself, and the report of that deadlock names the task
-/// as the holder. A guard that is leaked, as by [`mem::forget`](std::mem::forget), keeps the mutex locked permanently.
+/// The mutex is not reentrant: a task that locks it twice waits for itself, and the report of the deadlock or stall
+/// names the task as the holder. A guard that is leaked, as by [`mem::forget`](std::mem::forget), keeps the mutex
+/// locked permanently.
 ///
 /// ```
 /// use cede::sync::Mutex;
@@ -52,19 +53,20 @@ use std::time::{Duration, Instant};
 ///     }
 ///     Ok::<(), cede::task::Cancelled>(())
 /// })?;
+/// assert_eq!(*stock.lock()?, 0); // five tasks took three items, and none went below zero
 /// # Ok::<(), cede::task::Cancelled>(())
 /// ```
 pub struct Mutex<T: ?Sized> {
-    pub(super) turn: Turn,
+    pub(super) raw: RawMutex,
     value: UnsafeCell<T>,
 }
 
 // SAFETY: only the owner of the single guard accesses the value (invariant 1), so `T: Send` is enough. Each release happens
-// before the next acquisition, since both lock `turn.state`.
+// before the next acquisition, since both lock `raw.state`.
 unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
 
 /// The mutex without its value: lock state, wait queue and current holder.
-pub(super) struct Turn {
+pub(super) struct RawMutex {
     state: BiasedLock<State>,
     holder: Holder,
 }
@@ -72,7 +74,7 @@ pub(super) struct Turn {
 #[derive(Default)]
 struct State {
     locked: bool,
-    /// A waiter's value is true if the waiter must record itself in `Turn::holder` after the grant: `Line::regrant` has no
+    /// A waiter's value is true if the waiter must record itself in `RawMutex::holder` after the grant: `Line::regrant` has no
     /// access to the holder.
     waiters: WaitQueue<bool>,
 }
@@ -105,9 +107,9 @@ enum OnCancel {
     KeepWaiting,
 }
 
-impl Turn {
-    const fn new() -> Turn {
-        Turn { state: BiasedLock::new(State { locked: false, waiters: WaitQueue::new() }), holder: Holder::none() }
+impl RawMutex {
+    const fn new() -> RawMutex {
+        RawMutex { state: BiasedLock::new(State { locked: false, waiters: WaitQueue::new() }), holder: Holder::none() }
     }
 
     #[inline]
@@ -148,8 +150,8 @@ impl Turn {
         Ok(None)
     }
 
-    /// Reacquires the lock after the wait for a condition, even if the task was cancelled. Returns false if the wait for the
-    /// lock was ended by a certain deadlock or by the end of the grace period.
+    /// Reacquires the lock after the wait for a condition, even if the task was cancelled. Returns false if a
+    /// deadlock or the end of the grace period ended the wait for the lock.
     #[track_caller]
     pub(super) fn take_again(&self) -> bool {
         self.take(None, OnCancel::KeepWaiting).is_ok()
@@ -182,7 +184,7 @@ impl<T> Mutex<T> {
     /// # Ok::<(), cede::task::Cancelled>(())
     /// ```
     pub const fn new(value: T) -> Mutex<T> {
-        Mutex { turn: Turn::new(), value: UnsafeCell::new(value) }
+        Mutex { raw: RawMutex::new(), value: UnsafeCell::new(value) }
     }
 
     /// Consumes the mutex and returns the value. Takes no lock: an owned mutex has no guards.
@@ -196,8 +198,8 @@ impl<T> Mutex<T> {
 }
 
 impl<T: ?Sized> Mutex<T> {
-    /// Waits until the mutex is free and all earlier waiters have held it, then returns a guard. The mutex is locked until
-    /// the guard is dropped. Waiters are served in FIFO order.
+    /// Locks the mutex, and returns a guard that keeps it locked until the guard is dropped. Waits while the mutex is
+    /// locked. Waiters are served in FIFO order.
     ///
     /// Cancel safety: a call that returns [`Cancelled`] has left the wait queue and holds nothing. If the mutex was granted
     /// before the cancel, the call returns the guard, and the task's next wait returns `Cancelled`.
@@ -220,7 +222,7 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     #[track_caller]
     pub fn lock(&self) -> Result<MutexGuard<'_, T>, Cancelled> {
-        match self.turn.take(None, OnCancel::GiveUp) {
+        match self.raw.take(None, OnCancel::GiveUp) {
             Ok(worker) => Ok(self.taken(worker)),
             Err(error) => Err(error.without_deadline()),
         }
@@ -237,7 +239,7 @@ impl<T: ?Sized> Mutex<T> {
     /// ```
     #[inline]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.turn.try_take().then(|| self.guard())
+        self.raw.try_take().then(|| self.guard())
     }
 
     /// Like [`lock`](Self::lock), but gives up at `deadline`, by the clock of [`time::now`](crate::time::now).
@@ -262,7 +264,7 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     #[track_caller]
     pub fn lock_deadline(&self, deadline: Instant) -> Result<MutexGuard<'_, T>, WaitTimeoutError> {
-        Ok(self.taken(self.turn.take(Some(deadline), OnCancel::GiveUp)?))
+        Ok(self.taken(self.raw.take(Some(deadline), OnCancel::GiveUp)?))
     }
 
     /// Like [`lock_deadline`](Self::lock_deadline), with a deadline `timeout` from now. A `timeout` that is too long for an
@@ -284,7 +286,7 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     #[track_caller]
     pub fn lock_timeout(&self, timeout: Duration) -> Result<MutexGuard<'_, T>, WaitTimeoutError> {
-        Ok(self.taken(self.turn.take(now().checked_add(timeout), OnCancel::GiveUp)?))
+        Ok(self.taken(self.raw.take(now().checked_add(timeout), OnCancel::GiveUp)?))
     }
 
     /// Returns a mutable reference to the value. Takes no lock: a mutably borrowed mutex has no other users.
@@ -304,7 +306,7 @@ impl<T: ?Sized> Mutex<T> {
     /// assert!(!cede::sync::Mutex::new(1).is_locked());
     /// ```
     pub fn is_locked(&self) -> bool {
-        self.turn.state.lock().locked
+        self.raw.state.lock().locked
     }
 
     /// Creates the guard after `take`, and counts the call against the cooperative budget of `worker`.
@@ -377,7 +379,7 @@ impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.mutex.turn.give_up();
+        self.mutex.raw.give_up();
     }
 }
 

@@ -50,7 +50,7 @@ struct State {
     total: usize,
     /// A waiter's value is the number of permits it requests.
     waiters: WaitQueue<usize>,
-    /// The number of the newest [`Permit`]: the one whose owner `holder` names.
+    /// The number of the newest [`Permit`]. `Semaphore::holder` is the task or thread that holds it.
     named: u32,
 }
 
@@ -116,7 +116,7 @@ impl State {
 }
 
 impl Semaphore {
-    /// Creates a semaphore with this many permits. Any number may be added later, up to `usize::MAX`.
+    /// Creates a semaphore with this many permits. More may be added later, up to a total of `usize::MAX`.
     ///
     /// ```
     /// static PERMITS: cede::sync::Semaphore = cede::sync::Semaphore::new(3);
@@ -126,7 +126,8 @@ impl Semaphore {
         Semaphore::with_bound(permits, usize::MAX)
     }
 
-    /// Creates a semaphore that never has more than this many permits: adding more is an error.
+    /// Creates a semaphore with this many permits, and with the same number as its bound:
+    /// [`add_permits`](Self::add_permits) fails if the total would exceed it.
     ///
     /// ```
     /// let permits = cede::sync::Semaphore::bounded(1);
@@ -225,8 +226,9 @@ impl Semaphore {
         self.acquire_many(1)
     }
 
-    /// Waits until `count` permits are free and no earlier request waits, then acquires them together. Holds none while
-    /// waiting. Smaller requests that arrive later wait behind this one (FIFO). Cancel safe like [`acquire`](Self::acquire).
+    /// Waits until `count` permits are free and no earlier request waits, then acquires them together. The caller holds
+    /// none of them while it waits. Smaller requests that arrive later wait behind this one (FIFO). Cancel safe like
+    /// [`acquire`](Self::acquire).
     ///
     /// # Errors
     ///
@@ -298,8 +300,8 @@ impl Semaphore {
         Ok(Permit { semaphore: self, count, number: self.take(count, now().checked_add(timeout))? })
     }
 
-    /// Like [`acquire_many`](Self::acquire_many), but returns permits that do not borrow the semaphore, for example to move into
-    /// a spawned task.
+    /// Like [`acquire_many`](Self::acquire_many), but returns permits that do not borrow the semaphore, so that they can move,
+    /// for example, into a spawned task.
     ///
     /// # Errors
     ///

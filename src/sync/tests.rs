@@ -170,7 +170,7 @@ fn deadlock_report_names_holders_and_the_cycle() {
 
 #[test]
 fn wait_that_another_thread_can_end_is_no_deadlock() {
-    // With a second thread in the process, a stall is not a certain deadlock.
+    // With a second thread in the process, a stall is not a deadlock.
     let post = Arc::new(Post::default());
     let later = Arc::clone(&post);
     let thread = std::thread::spawn(move || {

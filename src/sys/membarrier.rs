@@ -14,8 +14,9 @@ pub(crate) fn asymmetric_light() {
     compiler_fence(Ordering::SeqCst);
 }
 
-/// The heavy fence of the rare side, between its write and its read. Returns false if the kernel refuses the call, although it granted it before:
-/// a seccomp filter was installed since. Then [`is_available`] returns false from now on.
+/// The heavy fence of the rare side, between its write and its read. Returns false if the kernel refuses the call,
+/// although it granted it before: a seccomp filter was installed since. Then [`is_available`] returns false from now
+/// on.
 #[cold]
 pub(crate) fn asymmetric_heavy() -> bool {
     // A child process after fork may have lost the registration.

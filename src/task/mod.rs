@@ -1,7 +1,7 @@
 //! Tasks: functions that run concurrently on one thread, each on a stack of its own.
 //!
-//! A task runs until it waits, yields or ends; no other task preempts it. It starts on the worker of the run that spawned
-//! it and never leaves that thread, so its values need not be `Send`.
+//! A task runs until it waits, yields or ends; no other task preempts it. A task stays on
+//! the thread of its run, so its values need not be `Send`.
 //!
 //! | Purpose | Items |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! | Joining several tasks | [`join_all`], [`try_join_all`], [`join!`](crate::join), [`race`], [`wait`], [`as_completed`] |
 //! | Waiting | [`park`] until an [`Unparker`] is used; [`sync`](crate::sync) has locks and channels, [`time`](crate::time) has sleeps |
 //! | Cancelling | [`JoinHandle::cancel`]; in the task, [`check`], [`is_cancelled`] and [`cancelled`] |
-//! | Limits of waits | [`timeout`], [`deadline`], [`shield`], [`no_suspend`] |
+//! | Sections | [`timeout`], [`deadline`] and [`shield`] change what ends a wait; [`no_suspend`] forbids waits |
 //! | Structured concurrency | [`scope`] (a nursery): tasks that may borrow, and that end before the scope returns |
 //! | Task-locals | [`task_local!`](crate::task_local) and [`LocalKey`] |
 //! | Observing | [`current`], [`all`], [`TaskState`], [`JoinHandle::backtrace`] |
@@ -22,8 +22,8 @@
 //! [`scope`] around it, and by a deadlock of the run. In a thread that is panicking, every wait fails at once.
 //!
 //! A cancelled wait loses no result of a task: [`JoinHandle::join`], [`wait`] and [`as_completed`] leave the result with
-//! the handle, and the task continues. [`join_all`], [`try_join_all`], [`join!`](crate::join), [`race`] and [`scope`] do not
-//! return early: they cancel their tasks and wait until the tasks have ended.
+//! the handle, and the task continues. [`join_all`], [`try_join_all`], [`join!`](crate::join), [`race`] and [`scope`]
+//! do not return early when the caller is cancelled: they cancel their tasks and wait until the tasks have ended.
 
 mod callbacks;
 mod combine;

@@ -1,7 +1,7 @@
-//! Parking: the public wait that an `Unparker` ends.
+//! Parking: the wait that an `Unparker` ends.
 //!
-//! [`park`] suspends the task until an [`Unparker`] of the task is used. An unpark that comes before the park is kept as a
-//! permit for the next public park, so no wakeup is lost between checking a condition and parking. A wakeup may also be
+//! [`park`] suspends the task until an [`Unparker`] of the task is used. An unpark that comes before the park is kept
+//! for the next park, so no wakeup is lost between checking a condition and parking. A wakeup may also be
 //! spurious, so the caller checks its condition again. Every park has a [`Reason`], which deadlock reports and dumps show.
 #![forbid(unsafe_code)]
 
@@ -15,8 +15,8 @@ use std::time::Instant;
 /// The reason of a wait in words, for deadlock reports and dumps.
 ///
 /// ```
-/// let reason: cede::task::Reason = "the printer is busy".into();
-/// assert_eq!(reason.to_string(), "the printer is busy");
+/// let reason: cede::task::Reason = "a free printer".into();
+/// assert_eq!(reason.to_string(), "a free printer");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Reason(&'static str);
@@ -72,8 +72,8 @@ pub fn park(reason: impl Into<Reason>) -> Result<(), Cancelled> {
     public_park(running("park"), what, None)
 }
 
-/// Like [`park`], but gives up at `deadline`, by the clock of [`time::now`](crate::time::now). Returns `Ok` then as well:
-/// compare the clock with the deadline to tell the two apart.
+/// Like [`park`], but gives up at `deadline`, by the clock of [`time::now`](crate::time::now). Returns `Ok` both
+/// after an unpark and at the deadline: compare the clock with the deadline to tell the two apart.
 ///
 /// # Errors
 ///
@@ -84,10 +84,10 @@ pub fn park(reason: impl Into<Reason>) -> Result<(), Cancelled> {
 /// The panics of [`park`].
 ///
 /// ```
-/// use std::time::{Duration, Instant};
+/// use cede::time::now;
 /// cede::run(|| {
-///     let deadline = Instant::now() + Duration::from_millis(1);
-///     while Instant::now() < deadline {
+///     let deadline = now() + std::time::Duration::from_millis(1);
+///     while now() < deadline {
 ///         cede::task::park_until("a millisecond", deadline).unwrap();
 ///     }
 /// });
@@ -98,10 +98,10 @@ pub fn park_until(reason: impl Into<Reason>, deadline: Instant) -> Result<(), Ca
     public_park(running("park"), what, Some(deadline))
 }
 
-/// Like [`park`], but no cancel, deadline or scope ends the wait: for a wait that must not be left half-way.
+/// Like [`park`], but no cancel, deadline or scope ends the wait. Use it for a wait that must be completed.
 ///
 /// Keep the wait brief, because a cancel of the task takes effect only after it. A deadlock of the run and the forced
-/// unwind at the end of the grace period do end the wait. If the thread is panicking, returns at once.
+/// unwind at the end of the grace period do end the wait. If the thread is panicking, the call returns at once.
 ///
 /// # Panics
 ///
@@ -139,7 +139,7 @@ fn waiting(reason: impl Into<Reason>) -> WaitSpec {
 /// A handle that wakes one task from its [`park`]. It can be used in a task, in a callback, or on another thread.
 ///
 /// Clones wake the same task. After the task has ended, an unparker has no effect. A parked task with an unparker may still
-/// be woken, so its run can be stalled but is not reported as deadlocked.
+/// be woken. So its run is reported as deadlocked only if it is a closed world, or if the process has no other thread.
 #[derive(Clone)]
 pub struct Unparker {
     waker: WakeHandle,
@@ -169,8 +169,8 @@ impl Unparker {
         Unparker { waker: WakeHandle::of(worker, tcb), task: Some(task) }
     }
 
-    /// Wakes the task from its current [`park`], or makes its next park return at once. Other waits (a sleep, a join, a
-    /// lock, a channel) neither end nor consume the unpark.
+    /// Wakes the task from its current [`park`], or makes its next park return at once. An unpark does not end other
+    /// waits (a sleep, a join, a lock, a channel), and they do not consume it.
     ///
     /// ```
     /// use cede::task::{Unparker, park};

@@ -98,7 +98,7 @@ fn wait_slow(worker: &Worker, tcb: &Tcb, wait: WaitSpec, deadline: Option<Instan
 
 /// Like [`wait`], but outside of a run it blocks the thread, which cannot be cancelled. Ends when a [`WakeHandle`] of
 /// the waiter is used, and may end by a spurious wakeup. An uncancellable wait returns `Cancelled`, too, if the caller
-/// must not wait again: after a certain deadlock, after a forced unwind, and while the thread panics.
+/// must not wait again: after a deadlock, after a forced unwind, and while the thread panics.
 #[inline(always)]
 #[track_caller]
 pub(crate) fn wait_anywhere(wait_for: WaitSpec, deadline: Option<Instant>) -> Result<(), Cancelled> {

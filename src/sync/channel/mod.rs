@@ -1,6 +1,6 @@
 //! Multi-producer, multi-consumer channels: each message is received once, in the order in which messages were sent.
 //!
-//! Names and behaviour are those of crossbeam-channel:
+//! Most names are those of crossbeam-channel. There are three kinds of channels:
 //!
 //! * [`bounded`] holds up to `capacity` messages. Senders wait while it is full (backpressure).
 //! * [`rendezvous`] holds none. A sender waits until a receiver takes its message.
@@ -8,8 +8,8 @@
 //!
 //! # Disconnection
 //!
-//! Receiving fails with `Disconnected` when the channel is empty and its last [`Sender`] was dropped; sending, when its
-//! last [`Receiver`] was dropped. [`close`](Sender::close) disconnects both halves.
+//! A receive fails with `Disconnected` if the channel is empty and its last [`Sender`] was dropped. A send fails with
+//! `Disconnected` if the last [`Receiver`] was dropped. [`close`](Sender::close) has both effects at once.
 //!
 //! # Fairness
 //!
@@ -19,7 +19,7 @@
 //! # Cancel safety
 //!
 //! A cancelled `recv` takes no message, and a cancelled `send` sends none and returns its message; the same holds for
-//! timeouts and deadlines. A call that need not wait succeeds also in a cancelled task.
+//! timeouts and deadlines. A call that need not wait also succeeds in a cancelled task.
 //!
 //! If a task is unwound while it waits in `recv`, a granted message goes to the next receiver, or back to
 //! the front of the channel. If a task is unwound while it waits in `send`, its message was either sent or is dropped.
@@ -108,7 +108,7 @@ pub struct Receiver<T> {
 }
 
 impl<T> Sender<T> {
-    /// Sends a message, and waits while the channel is full; at capacity 0, until a receiver takes the message. Senders
+    /// Sends a message. Waits while the channel is full; at capacity 0, waits until a receiver takes the message. Senders
     /// are served in arrival order.
     ///
     /// Cancel safety: a cancelled `send` sends nothing, and its error returns the message.
@@ -121,7 +121,7 @@ impl<T> Sender<T> {
     ///
     /// # Panics
     ///
-    /// If it would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
+    /// If the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
     ///
     /// ```
     /// use cede::sync::channel::{SendError, bounded};
@@ -208,7 +208,7 @@ impl<T> Receiver<T> {
     ///
     /// # Panics
     ///
-    /// If it would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
+    /// If the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
     ///
     /// ```
     /// use cede::sync::channel::{RecvError, unbounded};
@@ -298,8 +298,8 @@ impl<T> Receiver<T> {
         Iter { receiver: self }
     }
 
-    /// Returns a non-blocking iterator over received messages. Each step is a [`try_recv`](Self::try_recv); the
-    /// iterator ends when the channel is empty, disconnected or not.
+    /// Returns a non-blocking iterator over received messages. Each step is a [`try_recv`](Self::try_recv). The
+    /// iterator ends when the channel is empty, whether or not it is disconnected.
     ///
     /// ```
     /// let (sender, receiver) = cede::sync::channel::unbounded();
@@ -320,7 +320,8 @@ macro_rules! both_ends {
                 self.channel.state.lock().buffer.len()
             }
 
-            /// Returns whether no message is in the channel; at capacity 0 always `true`.
+            /// Returns whether no message is in the channel. At capacity 0 this is `true`, except after a task was unwound
+            /// that had been granted a message.
             pub fn is_empty(&self) -> bool {
                 self.len() == 0
             }
@@ -335,8 +336,8 @@ macro_rules! both_ends {
                 Some(self.channel.capacity).filter(|capacity| *capacity != usize::MAX)
             }
 
-            /// Closes the channel for all its senders and receivers. Waiting calls return `Disconnected`, those of
-            /// senders with their messages. Messages in the channel can still be received.
+            /// Closes the channel for all its senders and receivers. Waiting calls return `Disconnected`, and the
+            /// error of a waiting send holds its message. Messages in the channel can still be received.
             ///
             /// Returns `false`, and does nothing, if the channel was already closed, or has lost all senders or all
             /// receivers.
@@ -354,7 +355,7 @@ macro_rules! both_ends {
                 self.channel.close()
             }
 
-            /// Returns whether both belong to the same channel.
+            /// Returns whether `self` and `other` belong to the same channel.
             pub fn same_channel(&self, other: &Self) -> bool {
                 Arc::ptr_eq(&self.channel, &other.channel)
             }

@@ -21,10 +21,11 @@
 ///
 /// # Choice
 ///
-/// Of several ready operations one is chosen at random, each with the same probability. So is one of several operations
-/// that wait for the same channel. In a run the random numbers depend only on [`Config::seed`](crate::Config::seed), so
-/// a deterministic program always makes the same choices. An operation that is not chosen has no effect. The message of
-/// a `send` that is not chosen is dropped at the end; that of a `send_from` stays in its `Option`.
+/// Of several ready operations, the select chooses one at random, each with the same probability. The same holds for
+/// several operations that wait for the same channel. In a run the random numbers depend only on
+/// [`Config::seed`](crate::Config::seed), so a deterministic program always makes the same choices. An operation that
+/// is not chosen has no effect. A `send` that is not chosen drops its message at the end of the select; a `send_from`
+/// leaves its message in the `Option`.
 ///
 /// # Evaluation
 ///
@@ -33,13 +34,14 @@
 /// such an expression, for example `cell.borrow()`, live until the end of the select, including its arm. Temporaries in
 /// a message or a time are dropped before the wait. At most one arm may be a `default`, at any position.
 ///
-/// The syntax is that of crossbeam-channel's `select!`, with more operations. One difference: crossbeam evaluates a
-/// message only if its `send` is chosen. Here two arms that send the same value, or an arm that uses a value which
-/// another arm sends, need `send_from`.
+/// The syntax is that of crossbeam-channel's `select!`, with more operations. There are two differences. The value of
+/// this macro is a `Result`. And this macro evaluates every message before it waits, where crossbeam evaluates a message
+/// only if its `send` is chosen. So if two arms send the same value, or one arm uses a value that another arm sends, use
+/// `send_from`.
 ///
 /// # Panics
 ///
-/// If it would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
+/// If the select would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
 ///
 /// ```
 /// use cede::{select, sync::channel};

@@ -1,6 +1,6 @@
 //! Select: waits until one of several operations is ready, and performs exactly that one.
 //!
-//! Picks at random among the ready cases, so that no case is starved (`Order`):
+//! A select chooses at random among the ready cases (`Order`), so that no case is starved:
 //!
 //! ```text
 //! attempt all cases, in random order ---- one was ready ----> chosen
@@ -9,14 +9,14 @@
 //! enqueue in every wait queue, in the same order ---- one has become ready ----> leave all queues, attempt again
 //!        |
 //!        v
-//! wait. A granter claims the select for its queue in one atomic step; the other queues then skip it
+//! wait. A caller that grants to the select first claims it, in one atomic step; then the other queues skip the select
 //!        |
 //!        v
 //! leave all queues ----> the claimed case is chosen; if none is claimed: attempt again, or return `Cancelled`
 //! ```
 //!
-//! No wakeup is lost: a case enqueues itself only if its operation is not ready, both under one hold of the queue's
-//! lock. The claim is explained in `wait::queue`.
+//! No wakeup is lost: under one hold of the queue's lock, a case checks that its operation is not ready and enqueues
+//! itself. The claim is explained in `wait::queue`.
 #![forbid(unsafe_code)]
 
 mod cases;
@@ -38,8 +38,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// An operation that a [`Select`] can wait for: [receiving](super::channel::Receiver::case) and
-/// [sending](super::channel::Sender::case) a message, the end of a task ([`join`]), a promise ([`wait`]), and a time
-/// ([`after`], [`at`]).
+/// [sending](super::channel::Sender::case) a message, the end of a task ([`join`]), the completion of a promise
+/// ([`wait`]), or a time ([`after`], [`at`]).
 ///
 /// After the select has chosen a case, the method `take` of the case returns its result. The trait is sealed: only this
 /// crate can implement it and call its methods.
@@ -119,12 +119,12 @@ impl WaitMode {
     }
 }
 
-/// A set of operations, of which exactly one is performed: the first that becomes ready.
+/// A set of operations, of which a wait performs exactly one, as soon as one is ready.
 ///
-/// For sets whose size is known only at run time; otherwise [`select!`](crate::select) is shorter.
+/// Use it if the number of operations is known only at run time. Otherwise [`select!`](crate::select) is shorter.
 ///
-/// Of several ready cases one is chosen at random, each with the same probability. So is one of several cases that wait
-/// for the same channel. In a run the random numbers depend only on [`Config::seed`](crate::Config::seed), so a
+/// Of several ready cases, the select chooses one at random, each with the same probability. The same holds for several
+/// cases that wait for the same channel. In a run the random numbers depend only on [`Config::seed`](crate::Config::seed), so a
 /// deterministic program always makes the same choices. A case that is not chosen has no effect: its message is neither
 /// taken nor sent.
 ///
@@ -167,14 +167,14 @@ impl<'a> Select<'a> {
     ///
     /// # Panics
     ///
-    /// If there are no cases, and if it would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
+    /// If there are no cases, or if the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
     #[track_caller]
     pub fn wait(mut self) -> Result<usize, Cancelled> {
         assert!(!self.cases.is_empty(), "cannot wait in a select without cases: none could ever become ready");
         Ok(among(&mut self.cases, WaitMode::Until(None))?.expect("a select without a deadline ends with a case"))
     }
 
-    /// Like [`wait`](Self::wait), but gives up after `timeout`: then returns `None`, and has performed no case. A
+    /// Like [`wait`](Self::wait), but gives up after `timeout`: the call then returns `Ok(None)` and performs no case. A
     /// timeout too long to be represented never expires. Without cases it waits for `timeout`.
     ///
     /// Cancel safety: a cancelled `wait_timeout` performs no case.
@@ -185,14 +185,14 @@ impl<'a> Select<'a> {
     ///
     /// # Panics
     ///
-    /// If it would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
+    /// If the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
     #[track_caller]
     pub fn wait_timeout(mut self, timeout: Duration) -> Result<Option<usize>, Cancelled> {
         among(&mut self.cases, WaitMode::of(timeout))
     }
 
-    /// Like [`wait`](Self::wait), but gives up at `deadline`, by the clock of [`time::now`](crate::time::now): then
-    /// returns `None`, and has performed no case. Without cases it waits until `deadline`.
+    /// Like [`wait`](Self::wait), but gives up at `deadline`, by the clock of [`time::now`](crate::time::now): the
+    /// call then returns `Ok(None)` and performs no case. Without cases it waits until `deadline`.
     ///
     /// Cancel safety: a cancelled `wait_deadline` performs no case.
     ///
@@ -202,7 +202,7 @@ impl<'a> Select<'a> {
     ///
     /// # Panics
     ///
-    /// If it would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
+    /// If the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
     #[track_caller]
     pub fn wait_deadline(mut self, deadline: Instant) -> Result<Option<usize>, Cancelled> {
         among(&mut self.cases, WaitMode::Until(Some(deadline)))
