@@ -20,6 +20,6 @@ mod error;
 pub(crate) mod source;
 
 pub use self::async_fd::{Async, wait};
-pub use self::copy::{copy, copy_both};
+pub use self::copy::{CopiedBoth, HalfClose, copy, copy_both};
 pub use self::error::is_cancelled;
 pub use crate::reactor::Interest;

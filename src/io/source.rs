@@ -162,11 +162,19 @@ impl Source {
             if wait(worker, spec, *deadline).is_err() {
                 return Err(cancelled(worker));
             }
-            if deadline.is_some_and(|deadline| deadline <= worker.clock.now()) && !reactor.may_be_ready(token, interest) {
+            if deadline.is_some_and(|deadline| deadline <= worker.clock.now()) && !reactor.may_be_ready(token, interest)
+            {
                 return Err(timed_out());
             }
         }
         Ok(())
+    }
+
+    /// Waits until the descriptor is ready, or returns at once if it is.
+    #[track_caller]
+    pub(crate) fn wait_once(&self, fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
+        // A new registration reports the present readiness.
+        self.wait(fd, interest, None, &mut None)
     }
 
     /// Forgets the descriptor, which the caller closes next.

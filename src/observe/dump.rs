@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::deadlock::{holder, tasks_by_id};
+use super::descriptor::Descriptor;
 use crate::scheduler::{backtrace, worker};
 use crate::task::info::state_of;
 use crate::task::{Task, TaskState};
@@ -24,6 +25,8 @@ pub struct TaskDump {
     pub on: Option<Task>,
     /// The task of this run that holds the lock or similar that it waits for, if there is one.
     pub held_by: Option<Task>,
+    /// The descriptor that the task waits for.
+    pub descriptor: Option<Descriptor>,
     /// The stack of the suspended task, down to its first function. `None` for the task that made the dump, and on targets
     /// without a hand-written switch. Displaying it looks up the names of the functions, which is slow.
     pub backtrace: Option<Backtrace>,
@@ -72,6 +75,7 @@ pub fn dump() -> Dump {
                 waited: parked.then(|| now.saturating_duration_since(worker.waits_since(tcb))),
                 on: on.map(Task::of),
                 held_by: holder(worker, &by_id, tcb).map(Task::of),
+                descriptor: Descriptor::of(tcb),
                 backtrace: backtrace::of(worker, tcb),
             });
         });
@@ -96,6 +100,9 @@ impl fmt::Display for TaskDump {
         }
         if let Some(holder) = &self.held_by {
             write!(f, ", held by {holder} (#{})", holder.id())?;
+        }
+        if let Some(descriptor) = &self.descriptor {
+            write!(f, " ({descriptor})")?;
         }
         if let Some(waited) = self.waited {
             write!(f, ", for {waited:.1?}")?;

@@ -24,6 +24,12 @@ pub struct Metrics {
     pub timers: u64,
     /// Ready tasks: those in the run queue, without the running task.
     pub ready: u64,
+    /// Tasks that wait for I/O.
+    pub io_waiting: u64,
+    /// Descriptors that the reactor watches.
+    pub io_descriptors: u64,
+    /// Calls of epoll_wait(2).
+    pub io_polls: u64,
     /// The stacks of the whole process, including those of other runs and of coroutines.
     pub stacks: Stats,
 }
@@ -42,16 +48,31 @@ pub struct Metrics {
 /// });
 /// ```
 pub fn metrics() -> Metrics {
-    worker().map_or_else(|| of([0; 7]), Worker::metrics)
+    worker().map_or_else(|| of([0; 7], [0; 3]), Worker::metrics)
 }
 
-fn of([spawned, live, switches, parks, wakes_from_threads, timers, ready]: [u64; 7]) -> Metrics {
+fn of(counts: [u64; 7], io: [u64; 3]) -> Metrics {
+    let [spawned, live, switches, parks, wakes_from_threads, timers, ready] = counts;
+    let [io_waiting, io_descriptors, io_polls] = io;
     let ended = spawned - live;
-    Metrics { spawned, live, ended, switches, parks, wakes_from_threads, timers, ready, stacks: stack::stats() }
+    Metrics {
+        spawned,
+        live,
+        ended,
+        switches,
+        parks,
+        wakes_from_threads,
+        timers,
+        ready,
+        io_waiting,
+        io_descriptors,
+        io_polls,
+        stacks: stack::stats(),
+    }
 }
 
 impl Worker {
     fn metrics(&self) -> Metrics {
-        of(self.counts())
+        of(self.counts(), self.io_counts())
     }
 }

@@ -2,6 +2,7 @@
 //! layers; only `runtime` uses it.
 
 pub(crate) mod deadlock;
+mod descriptor;
 pub(crate) mod dump;
 pub(crate) mod metrics;
 pub(crate) mod sampler;
@@ -9,6 +10,7 @@ pub(crate) mod slow_turn;
 pub(crate) mod watchdog;
 
 pub use self::deadlock::{DeadlockReport, Stuck};
+pub use self::descriptor::Descriptor;
 pub use self::dump::{Dump, TaskDump};
 pub use self::metrics::Metrics;
 pub use self::slow_turn::SlowTurn;

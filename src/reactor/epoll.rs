@@ -107,7 +107,9 @@ fn wait_precisely(fd: RawFd, place: *mut libc::epoll_event, timeout: Duration) -
     };
     let no_mask: *const libc::sigset_t = std::ptr::null();
     // SAFETY: `place` has room for `BATCH` events, `time` is valid for the call, and there is no mask.
-    let count = unsafe { libc::syscall(libc::SYS_epoll_pwait2, fd, place, BATCH as libc::c_int, &raw const time, no_mask, 8_usize) };
+    let count = unsafe {
+        libc::syscall(libc::SYS_epoll_pwait2, fd, place, BATCH as libc::c_int, &raw const time, no_mask, 8_usize)
+    };
     if count < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS) {
         let millis = timeout.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(libc::c_int::MAX);
         // SAFETY: `place` has room for `BATCH` events.

@@ -20,4 +20,4 @@ mod interest;
 mod registry;
 
 pub use self::interest::Interest;
-pub(crate) use self::registry::{Counts, Reactor, Token, Waiter};
+pub(crate) use self::registry::{Reactor, Token, Waiter};

@@ -89,17 +89,6 @@ impl Slots {
     }
 }
 
-/// Counts of a reactor.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counts {
-    /// Tasks that wait for I/O.
-    pub(crate) waiting: usize,
-    /// Registered descriptors.
-    pub(crate) sources: usize,
-    /// Calls of epoll_wait(2).
-    pub(crate) polls: u64,
-}
-
 /// The reactor of a worker: see the head of the module.
 pub(crate) struct Reactor {
     epoll: Epoll,
@@ -213,8 +202,9 @@ impl Reactor {
         self.waiting.get()
     }
 
-    pub(crate) fn counts(&self) -> Counts {
-        Counts { waiting: self.waiting.get(), sources: self.slots.borrow().by_fd.len(), polls: self.polls.get() }
+    /// Returns the number of tasks that wait for I/O, of registered descriptors, and of calls of epoll_wait(2).
+    pub(crate) fn counts(&self) -> [u64; 3] {
+        [self.waiting.get() as u64, self.slots.borrow().by_fd.len() as u64, self.polls.get()]
     }
 
     /// Waits for events for at most `timeout` (`None`: without a limit), and calls `wake` for each waiter that an event concerns. `wake`
@@ -301,6 +291,6 @@ mod tests {
         reactor.remove_waiter(new, Interest::Readable, WAITER);
         assert_eq!(reactor.waiting(), 0);
         reactor.deregister(2, new);
-        assert_eq!(reactor.counts().sources, 0);
+        assert_eq!(reactor.counts()[1], 0);
     }
 }

@@ -45,6 +45,11 @@ impl Worker {
         self.io.reactor.get().map(|reactor| &**reactor)
     }
 
+    /// Returns the number of tasks that wait for I/O, of watched descriptors, and of polls.
+    pub(crate) fn io_counts(&self) -> [u64; 3] {
+        self.io.reactor.get().map_or([0; 3], |reactor| reactor.counts())
+    }
+
     /// Returns whether a task waits for I/O.
     pub(super) fn waits_for_io(&self) -> bool {
         self.io.reactor.get().is_some_and(|reactor| reactor.waiting() > 0)

@@ -9,7 +9,8 @@ use std::time::Duration;
 pub(crate) fn poll_fd(fd: BorrowedFd<'_>, readable: bool, timeout: Option<Duration>) -> io::Result<bool> {
     let events = if readable { libc::POLLIN | libc::POLLPRI } else { libc::POLLOUT };
     let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
-    let millis = timeout.map_or(-1, |timeout| timeout.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(libc::c_int::MAX));
+    let millis =
+        timeout.map_or(-1, |timeout| timeout.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(libc::c_int::MAX));
     // SAFETY: one entry, which is valid for the call.
     match unsafe { libc::poll(&raw mut poll, 1, millis) } {
         -1 => {

@@ -20,7 +20,9 @@ pub(crate) mod wake_list;
 
 pub(crate) use self::budget::{consume_budget, consume_budget_of, is_budget_spent, yield_for_budget};
 pub(crate) use self::cancel::Cancelled;
-pub(crate) use self::suspend::{Cause, cause, is_out, not_running, now, refuse, running, wait, wait_anywhere, wake_if_interrupted};
+#[cfg(all(feature = "io", target_os = "linux"))]
+pub(crate) use self::suspend::{Cause, cause};
+pub(crate) use self::suspend::{is_out, not_running, now, refuse, running, wait, wait_anywhere, wake_if_interrupted};
 pub(crate) use crate::scheduler::event_loop::Held;
 pub(crate) use crate::scheduler::wake::WakeHandle;
 pub(crate) use crate::scheduler::{Holder, WaitSpec, Worker, rng, worker};

@@ -171,7 +171,8 @@ pub(crate) fn not_running(what: &str) -> ! {
     panic!("cannot {what} outside of a run: call cede::run(|| ...) and do it in there")
 }
 
-/// What ended a wait that returned [`Cancelled`].
+/// The event that ended a wait that returned [`Cancelled`].
+#[cfg(all(feature = "io", target_os = "linux"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
     /// A cancel of the task or of a scope around the wait, a deadlock, or a panic of the thread.
@@ -180,10 +181,12 @@ pub(crate) enum Cause {
     Deadline,
 }
 
-/// Returns what ended the wait that the running task has just returned from with [`Cancelled`].
+#[cfg(all(feature = "io", target_os = "linux"))]
+/// Returns the event that ended the wait from which the running task has just returned with [`Cancelled`].
 pub(crate) fn cause(worker: &Worker) -> Cause {
     let tcb = worker.current();
     let view = limits::view(tcb);
-    let is_cancelled = tcb.has_flags(flags::DEADLOCKED | flags::UNWOUND) || !view.shielded && tcb.has_flags(flags::CANCELLED);
+    let is_cancelled =
+        tcb.has_flags(flags::DEADLOCKED | flags::UNWOUND) || !view.shielded && tcb.has_flags(flags::CANCELLED);
     if !is_cancelled && !view.scope_cancelled && view.is_over(worker) { Cause::Deadline } else { Cause::Cancel }
 }

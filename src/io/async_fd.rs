@@ -1,0 +1,141 @@
+//! Waiting for any descriptor.
+#![forbid(unsafe_code)]
+
+use super::source::Source;
+use crate::reactor::Interest;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// Waits until `fd` is readable or writable, or has an error or a hang-up, which the next call on it reports.
+///
+/// In a task the wait suspends the task; in a plain thread it blocks the thread. The descriptor may be in blocking mode. Readiness is a
+/// hint: another thread or process may take the data first, so call in non-blocking mode, and wait again on `WouldBlock`.
+///
+/// Cancel safety: a wait takes nothing.
+///
+/// # Errors
+///
+/// The errors of a wait (see the [module docs](self)), and those of the poller: epoll refuses regular files and directories with
+/// `PermissionDenied`, because they never block.
+///
+/// # Panics
+///
+/// If the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::os::unix::net::UnixStream;
+/// cede::run(|| {
+///     let (mut here, there) = UnixStream::pair()?;
+///     let mut reader = cede::spawn(move || {
+///         cede::io::wait(&there, cede::io::Interest::Readable)?;
+///         (&there).read(&mut [0; 8])
+///     });
+///     cede::yield_now();
+///     here.write_all(b"ready")?;
+///     assert_eq!(reader.join().unwrap()?, 5);
+///     Ok::<(), std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[track_caller]
+pub fn wait(fd: impl AsFd, interest: Interest) -> io::Result<()> {
+    if crate::wait::worker().is_none() {
+        return Source::new().wait_once(fd.as_fd(), interest);
+    }
+    // A duplicate, so that this wait is independent of any registration that the descriptor has.
+    let duplicate = fd.as_fd().try_clone_to_owned()?;
+    let source = Source::new();
+    let result = source.wait_once(duplicate.as_fd(), interest);
+    source.close();
+    result
+}
+
+/// A descriptor whose calls wait: for sockets and pipes that `std`, `cede` or another crate opened.
+///
+/// The descriptor must be in non-blocking mode, or the calls must not block (`MSG_DONTWAIT`): otherwise a call blocks the whole worker.
+///
+/// ```
+/// use cede::io::Async;
+/// use std::io::{Read, Write};
+/// use std::os::unix::net::UnixStream;
+/// let (mut here, there) = UnixStream::pair()?;
+/// there.set_nonblocking(true)?;
+/// cede::run(move || {
+///     let there = Async::new(there);
+///     let mut reader = cede::spawn(move || there.read_with(|mut stream| stream.read(&mut [0; 8])));
+///     cede::yield_now();
+///     here.write_all(b"data")?;
+///     assert_eq!(reader.join().unwrap()?, 4);
+///     Ok::<(), std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Async<T: AsFd> {
+    source: Source,
+    /// Present until the drop or `into_inner`.
+    inner: Option<T>,
+}
+
+impl<T: AsFd> Async<T> {
+    /// Wraps a descriptor. Makes no system call.
+    pub fn new(inner: T) -> Async<T> {
+        Async { source: Source::new(), inner: Some(inner) }
+    }
+
+    /// Returns the descriptor's owner.
+    pub fn get_ref(&self) -> &T {
+        self.inner.as_ref().expect("present until the drop")
+    }
+
+    /// Ends the registration of the descriptor, and returns its owner.
+    pub fn into_inner(mut self) -> T {
+        self.source.close();
+        self.inner.take().expect("present until the drop")
+    }
+
+    /// Calls `f` until it returns something else than `WouldBlock`, and waits for the descriptor to be readable in between.
+    ///
+    /// # Errors
+    ///
+    /// The other errors of `f`, and those of [`wait`].
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`] does.
+    #[track_caller]
+    pub fn read_with<R>(&self, mut f: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        let inner = self.get_ref();
+        self.source.call(inner.as_fd(), Interest::Readable, None, || f(inner))
+    }
+
+    /// Calls `f` until it returns something else than `WouldBlock`, and waits for the descriptor to be writable in between.
+    ///
+    /// # Errors
+    ///
+    /// The other errors of `f`, and those of [`wait`].
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`] does.
+    #[track_caller]
+    pub fn write_with<R>(&self, mut f: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        let inner = self.get_ref();
+        self.source.call(inner.as_fd(), Interest::Writable, None, || f(inner))
+    }
+}
+
+impl<T: AsFd> AsFd for Async<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.get_ref().as_fd()
+    }
+}
+
+impl<T: AsFd> Drop for Async<T> {
+    fn drop(&mut self) {
+        if self.inner.is_some() {
+            self.source.close();
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! What all sockets share: a descriptor of `std`, its link to the reactor, and the timeouts.
+#![forbid(unsafe_code)]
+
+use super::sys;
+use crate::io::source::Source;
+use crate::reactor::Interest;
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// The value of a timeout that is not set, in nanoseconds. A timeout is at least 1.
+const NONE: u64 = 0;
+
+/// A socket of `std` whose calls wait.
+#[derive(Debug)]
+pub(super) struct Socket<S: AsFd> {
+    source: Source,
+    read_timeout: AtomicU64,
+    write_timeout: AtomicU64,
+    /// Present until the drop or `into_inner`.
+    inner: Option<S>,
+}
+
+impl<S: AsFd> Socket<S> {
+    pub(super) fn new(inner: S) -> Socket<S> {
+        Socket {
+            source: Source::new(),
+            read_timeout: AtomicU64::new(NONE),
+            write_timeout: AtomicU64::new(NONE),
+            inner: Some(inner),
+        }
+    }
+
+    #[inline]
+    pub(super) fn get(&self) -> &S {
+        self.inner.as_ref().expect("present until the drop")
+    }
+
+    #[inline]
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.get().as_fd()
+    }
+
+    pub(super) fn into_inner(mut self) -> S {
+        self.source.close();
+        self.inner.take().expect("present until the drop")
+    }
+
+    fn cell(&self, interest: Interest) -> &AtomicU64 {
+        match interest {
+            Interest::Readable => &self.read_timeout,
+            Interest::Writable => &self.write_timeout,
+        }
+    }
+
+    #[inline]
+    pub(super) fn timeout(&self, interest: Interest) -> Option<Duration> {
+        Some(self.cell(interest).load(Relaxed)).filter(|nanos| *nanos != NONE).map(Duration::from_nanos)
+    }
+
+    /// Like `std`, refuses a timeout of zero.
+    pub(super) fn set_timeout(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
+        if timeout == Some(Duration::ZERO) {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "a timeout of zero is no timeout: use None"));
+        }
+        // Beyond 584 years a timeout is none.
+        let nanos = timeout.and_then(|timeout| u64::try_from(timeout.as_nanos()).ok()).unwrap_or(NONE);
+        self.cell(interest).store(nanos, Relaxed);
+        Ok(())
+    }
+
+    /// Makes a call that transfers no bytes of a stream.
+    #[inline]
+    #[track_caller]
+    pub(super) fn call<T>(&self, interest: Interest, mut f: impl FnMut(&S) -> io::Result<T>) -> io::Result<T> {
+        let inner = self.get();
+        self.source.call(self.fd(), interest, self.timeout(interest), || f(inner))
+    }
+
+    #[inline]
+    #[track_caller]
+    pub(super) fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (fd, len) = (self.fd(), buffer.len());
+        let timeout = self.timeout(Interest::Readable);
+        self.source.transfer(fd, Interest::Readable, timeout, len, || sys::recv(fd, buffer, 0))
+    }
+
+    #[track_caller]
+    pub(super) fn recv_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let (fd, len) = (self.fd(), buffers.iter().map(|buffer| buffer.len()).sum());
+        let timeout = self.timeout(Interest::Readable);
+        self.source.transfer(fd, Interest::Readable, timeout, len, || sys::recv_vectored(fd, buffers))
+    }
+
+    /// Receives without taking the data.
+    #[track_caller]
+    pub(super) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let fd = self.fd();
+        self.call(Interest::Readable, |_| sys::recv(fd, buffer, libc::MSG_PEEK))
+    }
+
+    /// Receives one datagram. What does not fit into the buffer is lost.
+    #[track_caller]
+    pub(super) fn recv_datagram(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let fd = self.fd();
+        self.call(Interest::Readable, |_| sys::recv(fd, buffer, 0))
+    }
+
+    #[inline]
+    #[track_caller]
+    pub(super) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        let fd = self.fd();
+        let timeout = self.timeout(Interest::Writable);
+        self.source.transfer(fd, Interest::Writable, timeout, bytes.len(), || sys::send(fd, bytes))
+    }
+
+    #[track_caller]
+    pub(super) fn send_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        let (fd, len) = (self.fd(), buffers.iter().map(|buffer| buffer.len()).sum());
+        let timeout = self.timeout(Interest::Writable);
+        self.source.transfer(fd, Interest::Writable, timeout, len, || sys::send_vectored(fd, buffers))
+    }
+
+    /// Waits until a connect that was begun has ended, and returns its error.
+    #[track_caller]
+    pub(super) fn finish_connect(&self) -> io::Result<()> {
+        let mut begun = false;
+        // The first attempt only makes the call wait.
+        self.call(Interest::Writable, |_| {
+            if std::mem::replace(&mut begun, true) { Ok(()) } else { Err(ErrorKind::WouldBlock.into()) }
+        })?;
+        match socket2::SockRef::from(self.get()).take_error()? {
+            None => Ok(()),
+            Some(error) => Err(error),
+        }
+    }
+}
+
+impl<S: AsFd> Drop for Socket<S> {
+    fn drop(&mut self) {
+        if self.inner.is_some() {
+            self.source.close();
+        }
+    }
+}
+
+/// Implements `Read` and `Write` for a stream and for a shared reference to it, and what all sockets have.
+macro_rules! stream {
+    ($Stream:ident) => {
+        impl Read for &$Stream {
+            #[inline]
+            #[track_caller]
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.socket.recv(buffer)
+            }
+
+            #[track_caller]
+            fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                self.socket.recv_vectored(buffers)
+            }
+        }
+
+        impl Write for &$Stream {
+            #[inline]
+            #[track_caller]
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.socket.send(bytes)
+            }
+
+            #[track_caller]
+            fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+                self.socket.send_vectored(buffers)
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+
+        impl Read for $Stream {
+            #[inline]
+            #[track_caller]
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                (&*self).read(buffer)
+            }
+
+            #[track_caller]
+            fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                (&*self).read_vectored(buffers)
+            }
+        }
+
+        impl Write for $Stream {
+            #[inline]
+            #[track_caller]
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                (&*self).write(bytes)
+            }
+
+            #[track_caller]
+            fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+                (&*self).write_vectored(buffers)
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+    };
+}
+
+/// Implements the timeouts of a socket, with the meaning of `std`, and the conversions from and to the type of `std`.
+macro_rules! common {
+    ($Socket:ident, $Std:ty, nonblocking: $nonblocking:expr) => {
+        impl $Socket {
+            /// Sets the timeout of each read, receive or accept; `None` for none. A wait that takes longer fails with the kind
+            /// [`TimedOut`](std::io::ErrorKind::TimedOut). For code that is handed a socket; [`timeout`](crate::timeout) limits any
+            /// number of calls.
+            ///
+            /// # Errors
+            ///
+            /// `InvalidInput` if the timeout is zero.
+            pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+                self.socket.set_timeout(Interest::Readable, timeout)
+            }
+
+            /// Sets the timeout of each write or send; `None` for none. Otherwise like [`set_read_timeout`](Self::set_read_timeout).
+            ///
+            /// # Errors
+            ///
+            /// `InvalidInput` if the timeout is zero.
+            pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+                self.socket.set_timeout(Interest::Writable, timeout)
+            }
+
+            /// Returns the timeout of reads.
+            ///
+            /// # Errors
+            ///
+            /// None; the type is that of `std`.
+            pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
+                Ok(self.socket.timeout(Interest::Readable))
+            }
+
+            /// Returns the timeout of writes.
+            ///
+            /// # Errors
+            ///
+            /// None; the type is that of `std`.
+            pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
+                Ok(self.socket.timeout(Interest::Writable))
+            }
+
+            /// Returns the error of the socket, and clears it.
+            ///
+            /// # Errors
+            ///
+            /// The error of getsockopt(2).
+            pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+                self.socket.get().take_error()
+            }
+        }
+
+        impl From<$Std> for $Socket {
+            /// The socket may be in blocking mode.
+            fn from(socket: $Std) -> $Socket {
+                if $nonblocking {
+                    // accept(2) has no flag for one call. It fails only for a descriptor that is none.
+                    let _ = socket.set_nonblocking(true);
+                }
+                $Socket { socket: Socket::new(socket) }
+            }
+        }
+
+        impl From<$Socket> for $Std {
+            /// The socket is in blocking mode.
+            fn from(socket: $Socket) -> $Std {
+                let socket = socket.socket.into_inner();
+                let _ = socket.set_nonblocking(false);
+                socket
+            }
+        }
+
+        impl AsFd for $Socket {
+            fn as_fd(&self) -> BorrowedFd<'_> {
+                self.socket.get().as_fd()
+            }
+        }
+
+        impl AsRawFd for $Socket {
+            fn as_raw_fd(&self) -> RawFd {
+                self.socket.get().as_raw_fd()
+            }
+        }
+
+        impl fmt::Debug for $Socket {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.socket.get().fmt(f)
+            }
+        }
+    };
+}
+
+pub(super) use {common, stream};

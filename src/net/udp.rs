@@ -1,0 +1,125 @@
+//! UDP sockets.
+#![forbid(unsafe_code)]
+
+use super::socket::{Socket, common};
+use crate::reactor::Interest;
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::time::Duration;
+
+/// A UDP socket, as [`std::net::UdpSocket`].
+pub struct UdpSocket {
+    socket: Socket<std::net::UdpSocket>,
+}
+
+common!(UdpSocket, std::net::UdpSocket, nonblocking: true);
+
+impl UdpSocket {
+    /// Binds a socket to an address. Of several addresses the first that can be bound counts.
+    ///
+    /// # Errors
+    ///
+    /// The error of the last address.
+    pub fn bind(address: impl ToSocketAddrs) -> io::Result<UdpSocket> {
+        std::net::UdpSocket::bind(address).map(UdpSocket::from)
+    }
+
+    /// Waits for a datagram, and returns its length and its sender. What does not fit into `buffer` is lost.
+    ///
+    /// Cancel safety: a cancelled receive takes no datagram.
+    ///
+    /// # Errors
+    ///
+    /// The error of recvfrom(2), and the errors of a wait ([`io`](crate::io)).
+    ///
+    /// # Panics
+    ///
+    /// If the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
+    #[track_caller]
+    pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.socket.call(Interest::Readable, |socket| socket.recv_from(buffer))
+    }
+
+    /// Waits until a datagram can be queued, and sends it to `address`. Returns its length.
+    ///
+    /// # Errors
+    ///
+    /// The error of sendto(2), `InvalidInput` without an address, and the errors of a wait ([`io`](crate::io)).
+    ///
+    /// # Panics
+    ///
+    /// As [`recv_from`](Self::recv_from) does.
+    #[track_caller]
+    pub fn send_to(&self, bytes: &[u8], address: impl ToSocketAddrs) -> io::Result<usize> {
+        let address = address.to_socket_addrs()?.next();
+        let address =
+            address.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "there is no address to send to"))?;
+        self.socket.call(Interest::Writable, |socket| socket.send_to(bytes, address))
+    }
+
+    /// Sets the peer of [`send`](Self::send) and [`recv`](Self::recv).
+    ///
+    /// # Errors
+    ///
+    /// The error of connect(2).
+    pub fn connect(&self, address: impl ToSocketAddrs) -> io::Result<()> {
+        self.socket.get().connect(address)
+    }
+
+    /// Waits for a datagram of the peer, and returns its length. Otherwise like [`recv_from`](Self::recv_from).
+    ///
+    /// # Errors
+    ///
+    /// The error of recv(2), for example `ConnectionRefused` after an earlier send, and the errors of a wait ([`io`](crate::io)).
+    ///
+    /// # Panics
+    ///
+    /// As [`recv_from`](Self::recv_from) does.
+    #[track_caller]
+    pub fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.recv_datagram(buffer)
+    }
+
+    /// Sends a datagram to the peer. Otherwise like [`send_to`](Self::send_to).
+    ///
+    /// # Errors
+    ///
+    /// The error of send(2), and the errors of a wait ([`io`](crate::io)).
+    ///
+    /// # Panics
+    ///
+    /// As [`recv_from`](Self::recv_from) does.
+    #[track_caller]
+    pub fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.call(Interest::Writable, |socket| socket.send(bytes))
+    }
+
+    /// Returns the address of this side.
+    ///
+    /// # Errors
+    ///
+    /// The error of getsockname(2).
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.get().local_addr()
+    }
+
+    /// Returns the address of the peer.
+    ///
+    /// # Errors
+    ///
+    /// The error of getpeername(2), `NotConnected` without a peer.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.get().peer_addr()
+    }
+
+    /// Returns a second handle to the same socket, with a descriptor of its own.
+    ///
+    /// # Errors
+    ///
+    /// The error of dup(2).
+    pub fn try_clone(&self) -> io::Result<UdpSocket> {
+        self.socket.get().try_clone().map(UdpSocket::from)
+    }
+}
