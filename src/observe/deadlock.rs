@@ -106,10 +106,13 @@ fn cycle_from<'a>(start: &'a Tcb, holder: impl Fn(&Tcb) -> Option<&'a Tcb>) -> O
 /// Returns whether only tasks of this run can end the waits of all tasks. Then a stall is a deadlock.
 pub(crate) fn is_closed(worker: &Worker) -> bool {
     let mut closed = true;
-    for tcb in parked(worker) {
-        let wait = tcb.wait();
-        closed &= wait.only_this_run || !wait.external && !tcb.can_be_unparked();
-    }
+    // Every idle run without a timer comes here, so no list is made.
+    worker.table.for_each(|tcb| {
+        if tcb.is_parked() {
+            let wait = tcb.wait();
+            closed &= wait.only_this_run || !wait.external && !tcb.can_be_unparked();
+        }
+    });
     closed
 }
 

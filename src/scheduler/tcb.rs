@@ -76,6 +76,7 @@ pub(super) enum Woken {
 /// A task control block: the state of one task beside its context. Only the worker's thread accesses it.
 ///
 /// Each change of state is a method, below or in `tcb_links`, so that its rule is written once.
+#[repr(align(64))]
 pub(crate) struct Tcb {
     /// The saved registers of the task while it is suspended.
     context: Cell<*const Context>,

@@ -48,6 +48,8 @@ struct Header {
 const _: () = assert!(size_of::<Header>() <= size_of::<Context>());
 // `RemoteWake` stores a bit in the address of a TCB.
 const _: () = assert!(align_of::<Tcb>() > 1);
+// `tcb_of`, which every turn and every wait calls, then shifts where it would multiply.
+const _: () = assert!(size_of::<Tcb>().is_power_of_two());
 
 /// Returns the TCB of a context.
 ///
