@@ -74,8 +74,8 @@ const FAULTS: &[Fault] = &[
     Fault {
         name: "sleeps_without_looking",
         file: REMOTE.name,
-        instead_of: "while pending.wakes.is_empty()",
-        what: "let mut looked = false;\nwhile !std::mem::replace(&mut looked, true) || pending.wakes.is_empty()",
+        instead_of: "while pending.is_empty()",
+        what: "let mut looked = false;\nwhile !std::mem::replace(&mut looked, true) || pending.is_empty()",
     },
     Fault {
         name: "enlists_too_late",

@@ -1,6 +1,9 @@
 // Stubs for the rest of the library.
 
 pub mod sys {
+    /// No model sleeps in a poller.
+    pub fn ring(_: std::os::fd::RawFd) {}
+
     pub mod membarrier {
         // membarrier(2) makes every running thread pass a full fence, somewhere. In the model both sides have their own, at the
         // places that matter, since loom knows of no such thing.

@@ -1,4 +1,4 @@
-//! What all sockets share: a descriptor of `std`, its link to the reactor, and the timeouts.
+//! The common part of all sockets: a descriptor of `std`, its link to the reactor, and the timeouts.
 #![forbid(unsafe_code)]
 
 use super::sys;

@@ -10,7 +10,7 @@ pub enum Interest {
     Writable,
 }
 
-/// What is believed of a descriptor, as bits.
+/// The readiness of a descriptor, as bits.
 pub(super) mod readiness {
     pub(in crate::reactor) const READ: u8 = 1;
     pub(in crate::reactor) const WRITE: u8 = 2;

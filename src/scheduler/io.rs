@@ -4,21 +4,12 @@ use super::Worker;
 use super::tcb::Tcb;
 use crate::arch::clock;
 use crate::reactor::{Reactor, Waiter};
-use std::cell::{Cell, OnceCell};
 use std::io;
 use std::time::{Duration, Instant};
 
 /// The least number of ticks of `arch::clock` between two polls of the reactor while tasks are ready: some 30 us. A poll is a system
 /// call, and would cost a ring of two tasks that only yield as much as their turns.
 const GLANCE_INTERVAL: u64 = 100_000;
-
-/// The reactor of a worker, made by the first wait for I/O.
-#[derive(Default)]
-pub(super) struct Io {
-    reactor: OnceCell<Box<Reactor>>,
-    /// The time of the last poll, by `arch::clock`.
-    polled_at: Cell<u64>,
-}
 
 impl Worker {
     /// Returns the reactor, and makes it if this is the first wait for I/O.
@@ -28,7 +19,7 @@ impl Worker {
     /// The error of epoll_create1(2) or eventfd(2), as if no descriptor is left.
     #[inline]
     pub(crate) fn reactor(&self) -> io::Result<&Reactor> {
-        match self.io.reactor.get() {
+        match self.reactor.get() {
             Some(reactor) => Ok(reactor),
             None => self.make_reactor(),
         }
@@ -37,22 +28,22 @@ impl Worker {
     #[cold]
     fn make_reactor(&self) -> io::Result<&Reactor> {
         let reactor = Box::new(Reactor::new()?);
-        Ok(self.io.reactor.get_or_init(|| reactor))
+        Ok(self.reactor.get_or_init(|| reactor))
     }
 
     /// Returns the reactor if there is one.
     pub(crate) fn reactor_if_any(&self) -> Option<&Reactor> {
-        self.io.reactor.get().map(|reactor| &**reactor)
+        self.reactor.get().map(|reactor| &**reactor)
     }
 
     /// Returns the number of tasks that wait for I/O, of watched descriptors, and of polls.
     pub(crate) fn io_counts(&self) -> [u64; 3] {
-        self.io.reactor.get().map_or([0; 3], |reactor| reactor.counts())
+        self.reactor.get().map_or([0; 3], |reactor| reactor.counts())
     }
 
     /// Returns whether a task waits for I/O.
     pub(super) fn waits_for_io(&self) -> bool {
-        self.io.reactor.get().is_some_and(|reactor| reactor.waiting() > 0)
+        self.reactor.get().is_some_and(|reactor| reactor.waiting() > 0)
     }
 
     /// The running task, as the reactor names waiters.
@@ -70,8 +61,8 @@ impl Worker {
         if self.waits_for_io() && !sleeps_next {
             let now = clock();
             // A target without a clock polls each time.
-            if now == 0 || now.wrapping_sub(self.io.polled_at.get()) >= GLANCE_INTERVAL {
-                self.io.polled_at.set(now);
+            if now == 0 || now.wrapping_sub(self.io_polled_at.get()) >= GLANCE_INTERVAL {
+                self.io_polled_at.set(now);
                 self.poll_io(Some(Duration::ZERO));
             }
         }
@@ -79,7 +70,7 @@ impl Worker {
 
     /// Waits for events for at most `timeout`, and makes the tasks ready that they concern. Returns whether there was an event.
     pub(super) fn poll_io(&self, timeout: Option<Duration>) -> bool {
-        let Some(reactor) = self.io.reactor.get() else { return false };
+        let Some(reactor) = self.reactor.get() else { return false };
         reactor.poll(timeout, |waiter| {
             // SAFETY: `io_waiter` took the address from a TCB of this worker's table, and TCBs stay in place as long as the worker.
             let tcb = unsafe { &*(waiter.tcb as *const Tcb) };
@@ -92,11 +83,11 @@ impl Worker {
     /// Sleeps in the reactor until an event or a remote wake arrives, or until `deadline`. Returns false, at once, if there is no
     /// reactor.
     pub(super) fn sleep_in_poller(&self, deadline: Option<Instant>) -> bool {
-        let Some(reactor) = self.io.reactor.get() else { return false };
+        let Some(reactor) = self.reactor.get() else { return false };
         if self.remote.begin_sleep(reactor.bell()) {
             self.poll_io(deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())));
             self.remote.end_sleep();
-            self.io.polled_at.set(clock());
+            self.io_polled_at.set(clock());
         }
         true
     }

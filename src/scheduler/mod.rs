@@ -70,9 +70,13 @@ use self::tcb::{Tcb, Woken};
 use self::tcb_table::{TcbTable, tcb_of};
 use self::timers::Timers;
 use crate::arch::{Context, Entry, switch};
+#[cfg(all(feature = "io", target_os = "linux"))]
+use crate::reactor::Reactor;
 use crate::stack::Shape;
 use crate::stack::pool::Stack;
 use std::any::Any;
+#[cfg(all(feature = "io", target_os = "linux"))]
+use std::cell::OnceCell;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::ptr::null;
@@ -182,7 +186,11 @@ pub(crate) struct Worker {
     /// The start of the run, by its clock.
     began: Instant,
     /// The reactor, made by the first wait for I/O.
-    io: io::Io,
+    #[cfg(all(feature = "io", target_os = "linux"))]
+    reactor: OnceCell<Box<Reactor>>,
+    /// The time of its last poll, by `arch::clock`.
+    #[cfg(all(feature = "io", target_os = "linux"))]
+    io_polled_at: Cell<u64>,
 }
 
 impl Worker {
@@ -235,7 +243,10 @@ impl Worker {
             next_held: Cell::new(0),
             coarse_now: Cell::new(0),
             began,
-            io: io::Io::default(),
+            #[cfg(all(feature = "io", target_os = "linux"))]
+            reactor: OnceCell::new(),
+            #[cfg(all(feature = "io", target_os = "linux"))]
+            io_polled_at: Cell::new(0),
         }
     }
 

@@ -1,11 +1,8 @@
-//! The stand-in for `io.rs` where there is no reactor.
+//! The replacement of `io.rs` for a build without a reactor.
 #![forbid(unsafe_code)]
 
 use super::Worker;
 use std::time::{Duration, Instant};
-
-#[derive(Default)]
-pub(super) struct Io;
 
 impl Worker {
     pub(crate) fn io_counts(&self) -> [u64; 3] {
