@@ -21,6 +21,7 @@ mod wait;
 pub mod task;
 pub mod time;
 pub mod sync;
+pub mod blocking;
 pub mod observe;
 mod runtime;
 pub mod prelude;

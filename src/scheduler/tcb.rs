@@ -34,6 +34,9 @@ pub(crate) struct WaitSpec {
     pub(crate) only_this_run: bool,
     /// Another thread may end the wait without an `Unparker`: the awaited object can be shared between threads.
     pub(crate) external: bool,
+    /// The awaited operation is in progress outside of the run and ends without the run's help: a call on a thread of
+    /// the pool. Such a wait is neither a deadlock nor a stall, and a paused clock does not advance during it.
+    pub(crate) in_progress: bool,
     /// A cancel does not end the wait.
     pub(crate) uncancellable: bool,
     /// A deadline ends the wait. Set when the task parks.
@@ -53,6 +56,7 @@ impl WaitSpec {
         holder: null(),
         only_this_run: false,
         external: false,
+        in_progress: false,
         uncancellable: false,
         has_deadline: false,
         public: false,
