@@ -199,25 +199,48 @@ fn cancelled_scope_waits_for_the_call_of_its_task() {
     });
 }
 
+/// The wake of an earlier wait arrives during the call: the join of a detached call, which a deadline ended.
 #[test]
-fn shield_and_stale_wakes_do_not_end_a_call() {
+fn stale_wake_does_not_end_a_call() {
+    run(|| {
+        let (sender, call) = held_call();
+        let (end_earlier, earlier) = held_call();
+        let mut task = spawn(|| {
+            let mut earlier = unblock_detached(earlier);
+            assert!(timeout(ms(1), || earlier.join()).is_err());
+            let mut value = 0;
+            unblock(|| value = call());
+            (value, earlier.join().unwrap())
+        });
+        while !cede::dump().to_string().contains("waiting: a blocking call") {
+            yield_now();
+        }
+        end_earlier.send(3).unwrap();
+        thread::sleep(ms(20));
+        rounds(200);
+        assert!(!task.is_finished());
+        sender.send(1).unwrap();
+        assert_eq!(task.join().unwrap(), (1, 3));
+    });
+}
+
+/// An unpark is for the next public park, which comes after the call.
+#[test]
+fn unpark_does_not_end_a_call() {
     run(|| {
         let (sender, call) = held_call();
         let unparker = Rc::new(Cell::new(None));
         let given = Rc::clone(&unparker);
         let mut task = spawn(move || {
             given.set(Some(cede::task::Unparker::current()));
-            shield(|| unblock(call))
+            (shield(|| unblock(call)), park("the unpark").is_ok())
         });
         yield_now();
-        let unparker = unparker.take().unwrap();
-        for _ in 0..10 {
-            unparker.unpark();
-            yield_now();
-        }
+        unparker.take().unwrap().unpark();
+        rounds(10);
         assert!(!task.is_finished());
         sender.send(1).unwrap();
-        assert_eq!(task.join().unwrap(), 1);
+        assert_eq!(task.join().unwrap(), (1, true));
     });
 }
 
@@ -410,21 +433,20 @@ fn paused_clock_does_not_advance_during_a_call() {
     });
 }
 
-/// At the end of a run a paused clock goes on, so the grace period passes during a call.
+/// At the end of a run a paused clock goes on, from a time that may be hours ahead. The grace period passes by that clock also
+/// while a call is in progress.
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn grace_period_of_a_paused_clock_passes_during_a_call() {
-    let (started, start) = mpsc::channel();
+    let (sender, call) = held_call();
     let outcome = Config::new().paused_clock(true).shutdown_grace(ms(1)).run(|| {
-        drop(spawn(move || {
-            unblock(|| {
-                started.send(()).unwrap();
-                thread::sleep(ms(50));
-            });
-        }));
         sleep(s(3600)).unwrap();
-        drop(spawn(|| unblock(|| thread::sleep(ms(50)))));
-        yield_now();
-        start.recv().unwrap();
+        drop(spawn(|| unblock(call)));
+        drop(spawn(move || {
+            let _guard = AtEnd(move || sender.send(0).unwrap());
+            let _ = shield(|| park("the forced unwind"));
+        }));
+        rounds(2);
     });
     outcome.unwrap();
 }
@@ -689,7 +711,7 @@ fn value_that_comes_with_the_cancel_is_returned() {
     });
 }
 
-/// The value of a call without a handle is dropped on the pool's thread, also if its destructor panics.
+/// The value of a call without a handle is dropped on the pool's thread, which also survives a panic of the destructor.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn value_without_a_handle_is_dropped() {
@@ -700,15 +722,19 @@ fn value_without_a_handle_is_dropped() {
             std::panic::resume_unwind(Box::new("in the destructor"));
         }
     }
-    let (dropped, drops) = mpsc::channel();
-    let (sender, call) = held_call();
-    drop(unblock_detached(move || {
-        call();
-        Value(dropped)
-    }));
-    sender.send(0).unwrap();
-    assert_ne!(drops.recv().unwrap(), thread::current().id());
-    assert_eq!(unblock_detached(|| 1).join().unwrap(), 1);
+    let text = in_child("value_without_a_handle_is_dropped", || {
+        set_max_threads(1);
+        let (dropped, drops) = mpsc::channel();
+        let (sender, call) = held_call();
+        drop(unblock_detached(move || {
+            call();
+            Value(dropped)
+        }));
+        sender.send(0).unwrap();
+        let thread = drops.recv().unwrap();
+        assert_eq!(unblock_detached(|| thread::current().id()).join().unwrap(), thread);
+    });
+    assert_eq!(text, "exit code Some(0)");
 }
 
 /// The end of a run does not wait for a detached call, not even for a joined one.

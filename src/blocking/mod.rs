@@ -16,10 +16,9 @@
 //!
 //! # The thread pool
 //!
-//! The process has one pool, which all runs and threads share. A call is given to an idle thread (the one that became
-//! idle last), or to a new thread. When [`max_threads`] threads exist, calls wait in a FIFO queue. A thread that has been
-//! idle for 10 seconds ends. The threads are named `cede-blocking`, and have the default stack size of
-//! [`std::thread`].
+//! The process has one pool, which all runs and threads share. A call runs on the thread that became idle last, or on a
+//! new thread if none is idle. When [`max_threads`] threads exist, calls wait in a FIFO queue. A thread that has been
+//! idle for 10 seconds ends. The threads are named `cede-blocking`, and have the default stack size of [`std::thread`].
 //!
 //! The end of the process does not wait for the pool. The end of a run waits for the `unblock` calls of its tasks, and
 //! not for detached calls.
