@@ -27,6 +27,7 @@ pub mod sync;
 pub mod io;
 #[cfg(all(feature = "io", target_os = "linux"))]
 pub mod net;
+pub mod blocking;
 pub mod observe;
 mod runtime;
 pub mod prelude;

@@ -140,6 +140,7 @@ fn unsafe_code_has_known_homes() {
         "coroutine/",
         "scheduler/",
         "task/",
+        "blocking/call.rs",
         "sync/mutex.rs",
         "sync/rwlock.rs",
         "observe/sampler.rs",

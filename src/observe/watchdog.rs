@@ -5,9 +5,11 @@
 //! running task's stack that a signal handler makes (`sampler`).
 //!
 //! This module also knows which threads of the process belong to the library (`is_only_thread`): a watchdog wakes no task,
-//! so it does not count when a stall is checked for a deadlock. It does count if it calls a hook of the user.
+//! so it does not count when a stall is checked for a deadlock. It does count if it calls a hook of the user. The threads of the
+//! pool of [`blocking`] count only while the pool has work.
 #![forbid(unsafe_code)]
 
+use crate::blocking;
 use crate::observe::dump::dump;
 use crate::observe::sampler::{self, SampleResult, Sampler};
 use crate::observe::{Dump, SlowTurn};
@@ -17,14 +19,15 @@ use crate::scheduler::progress::{Moment, Progress};
 use crate::scheduler::{self, Worker};
 use crate::stack::StackError;
 use crate::sys::signals::{self, Handled, SAMPLE, SelfPipe};
+use crate::sys::threads::{InternalThread, internal_threads};
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The user's hook for slow turns.
@@ -245,38 +248,16 @@ impl Watch {
     }
 }
 
-/// The threads of the library (watchdogs), by their system thread ids.
-static INTERNAL_THREADS: Mutex<Vec<OsString>> = Mutex::new(Vec::new());
-
-fn internal_threads() -> MutexGuard<'static, Vec<OsString>> {
-    INTERNAL_THREADS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Registers the calling thread as a thread of the library, until it is dropped.
-struct InternalThread(Option<OsString>);
-
-impl InternalThread {
-    fn register() -> InternalThread {
-        let link = std::fs::read_link("/proc/thread-self").ok();
-        let number = link.and_then(|link| link.file_name().map(OsString::from));
-        internal_threads().extend(number.clone());
-        InternalThread(number)
-    }
-}
-
-impl Drop for InternalThread {
-    fn drop(&mut self) {
-        internal_threads().retain(|number| Some(number) != self.0.as_ref());
-    }
-}
-
-/// Returns whether the calling thread is the only thread of the process, apart from those of the library. False if unknown.
+/// Returns whether the calling thread is the only thread of the process that may wake a task. The threads of the library do not
+/// count, unless the pool of `blocking` runs a call or has one queued. False if unknown.
 pub(crate) fn is_only_thread() -> bool {
     // The lock is held until the end: otherwise an internal thread could end, and a new thread could get its thread id.
     let internal = internal_threads();
     let tasks = "/proc/self/task";
     let (Ok(tasks), Ok(listed)) = (std::fs::metadata(tasks), std::fs::read_dir(tasks)) else { return false };
     is_alone(&internal, tasks.nlink(), listed.map(|thread| Some(thread.ok()?.file_name())))
+        // Asked last: a thread that is not in the list may have queued a call just before it exited.
+        && !blocking::has_work()
 }
 
 /// Compares the list of threads with the link count of its directory, which is the number of threads plus two. The list alone
@@ -293,6 +274,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::hint::black_box;
     use std::rc::Rc;
+    use std::sync::Mutex;
 
     /// Runs code of many kinds: allocation, formatting, system calls, recursion, unwinding, nested stacks, switches.
     fn some_of_everything(n: usize) {

@@ -4,7 +4,8 @@
 //!
 //! 1. All tasks are cancelled. The grace period ([`Config::shutdown_grace`](super::Config::shutdown_grace)) begins.
 //! 2. When the grace period is over, the tasks are unwound (a forced unwind), and have 500 ms to end.
-//! 3. The tasks that remain are abandoned: their stacks are leaked, and their names are written to stderr.
+//! 3. The run waits, without a limit, for tasks whose stack another thread uses (`blocking::unblock`).
+//! 4. The tasks that remain are abandoned: their stacks are leaked, and their names are written to stderr.
 //!
 //! Main itself is never unwound or abandoned, because its stack belongs to the caller of `run`.
 #![forbid(unsafe_code)]
@@ -26,7 +27,7 @@ const AFTER_UNWIND: Duration = Duration::from_millis(500);
 const LAST_GENERATIONS: usize = 1000;
 
 /// Shuts the run down after main returned: cancels all tasks, waits for the grace period, unwinds the remaining tasks, waits
-/// 500 ms, and abandons the tasks that remain.
+/// 500 ms, waits for blocking calls, and abandons the tasks that remain.
 pub(super) fn shut_down(worker: &Worker, grace: Duration) {
     worker.force_unwind_at.set(None);
     worker.mode.set(Mode::Ending);
@@ -39,12 +40,15 @@ pub(super) fn shut_down(worker: &Worker, grace: Duration) {
         unwind(worker);
         wait_for_tasks(worker, Some(after_unwind(worker)));
     }
+    wait_for_lent(worker);
     run_callbacks(worker);
     if worker.drop_jobs() {
         // The dropped jobs may own results of tasks. If such a result is an unjoined panic, a new job reports it.
         run_callbacks(worker);
     }
     if worker.live.get() > 0 {
+        // The callbacks gave tasks turns, in which a task may have begun another call.
+        wait_for_lent(worker);
         abandon(worker);
     }
 }
@@ -91,28 +95,48 @@ fn after_unwind(worker: &Worker) -> Instant {
     now.checked_add(AFTER_UNWIND).unwrap_or(now)
 }
 
+/// The wait of main during the shutdown.
+const WAIT_FOR_TASKS: WaitSpec =
+    WaitSpec { reason: "the end of its tasks", only_this_run: true, uncancellable: true, ..WaitSpec::DEFAULT };
+
 /// Waits until all tasks have ended and all callbacks have run, or until `deadline`. `None` waits without a limit.
 fn wait_for_tasks(worker: &Worker, deadline: Option<Instant>) {
     worker.shutting_down.set(true);
     while (worker.live.get() > 0 || worker.has_jobs()) && deadline.is_none_or(|deadline| worker.clock.now() < deadline)
     {
         if worker.live.get() > 0 {
-            worker.park(
-                worker.main(),
-                WaitSpec {
-                    reason: "the end of its tasks",
-                    only_this_run: true,
-                    uncancellable: true,
-                    ..WaitSpec::DEFAULT
-                },
-                deadline,
-            );
+            worker.park(worker.main(), WAIT_FOR_TASKS, deadline);
         } else {
             // Lets the event loop run callbacks, which may spawn tasks.
             worker.turn();
         }
     }
     worker.shutting_down.set(false);
+}
+
+/// Waits, without a limit, until no other thread uses what a task borrows, and then gives the tasks 500 ms to end.
+///
+/// A task cannot be abandoned during a blocking call. Its stack would stay, but the call may also borrow what the stack
+/// only refers to: a thread-local, which does not outlive the thread.
+fn wait_for_lent(worker: &Worker) {
+    let mut reported = false;
+    while worker.lent.get() > 0 {
+        if !std::mem::replace(&mut reported, true) {
+            let in_call = |tcb: &&Tcb| tcb.is_parked() && tcb.wait().in_progress && tcb.wait().uncancellable;
+            for tcb in worker.table.all().into_iter().filter(in_call) {
+                report!(
+                    "main has returned, but task {} waits for {}, which cannot be cancelled: the run ends after it",
+                    Task::of(tcb),
+                    tcb.wait().reason
+                );
+            }
+        }
+        worker.shutting_down.set(true);
+        while worker.lent.get() > 0 && worker.live.get() > 0 {
+            worker.park(worker.main(), WAIT_FOR_TASKS, None);
+        }
+        wait_for_tasks(worker, Some(after_unwind(worker)));
+    }
 }
 
 /// Sets bits of the flags of every task but main, and ends the waits that they interrupt.

@@ -3,6 +3,8 @@
 //! The stall is a deadlock if no wake can come: the run is a closed world, or every wait can be ended only by a task of this
 //! run, or the process has no other thread. Otherwise another thread may still wake a task, so the worker sleeps. A stall that
 //! lasts is reported on stderr, once in a run.
+//!
+//! While a task waits for an operation in progress (a call of `blocking`), there is no stall.
 #![forbid(unsafe_code)]
 
 use crate::observe::deadlock::{self, DeadlockReport};
@@ -27,6 +29,10 @@ pub(super) fn on_stall(
     let since: Cell<Option<(u64, Instant)>> = Cell::new(None);
     let reported = Cell::new(false);
     Box::new(move |worker| {
+        // An operation in progress will wake its task: neither a deadlock nor a stall.
+        if worker.in_progress.get() > 0 {
+            return StallAction::Sleep(None);
+        }
         if closed_world || deadlock::is_closed(worker) || is_only_thread() {
             // A thread may have queued a wake just before it exited: check the remote queue once more.
             fence(Ordering::Acquire);

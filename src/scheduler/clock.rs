@@ -44,6 +44,16 @@ impl Clock {
         self.paused.is_some()
     }
 
+    /// Returns the real time at which the clock will show `at` if it does not jump. `None` if that is never: the clock
+    /// is paused, or the time cannot be represented.
+    pub(crate) fn real_time_of(&self, at: Instant) -> Option<Instant> {
+        match (&self.paused, self.running.get()) {
+            (None, _) => Some(at),
+            (Some(_), None) => None,
+            (Some(_), Some(_)) => Instant::now().checked_add(at.saturating_duration_since(self.now())),
+        }
+    }
+
     /// Lets a paused clock run, from its current time. Called when a grace period begins: a task that stays ready would
     /// keep the event loop from advancing the clock, and the grace period would never end.
     ///
@@ -92,6 +102,19 @@ mod tests {
         assert!(clock.jump(last));
         std::thread::sleep(Duration::from_millis(1));
         assert_eq!(clock.now(), last);
+    }
+
+    #[test]
+    fn clock_knows_the_real_time_of_a_deadline() {
+        let (hour, now) = (Duration::from_secs(3600), Instant::now());
+        assert_eq!(Clock::real().real_time_of(now), Some(now));
+        let clock = Clock::paused();
+        assert!(clock.jump(clock.now() + hour));
+        let deadline = clock.now() + hour;
+        assert_eq!(clock.real_time_of(deadline), None);
+        clock.go_on();
+        let real = clock.real_time_of(deadline).unwrap();
+        assert!(real <= Instant::now() + hour && real >= now);
     }
 
     #[test]

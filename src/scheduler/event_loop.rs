@@ -178,6 +178,9 @@ impl Worker {
 
     /// Sleeps until the next timer or remote wake. If no timer is armed, asks `on_stall` what to do. Called if no task
     /// is ready.
+    ///
+    /// A paused clock jumps to the next timer instead. While a task waits for an operation in progress it does not
+    /// jump: the operation takes no time by that clock, however long it takes.
     fn idle(&self) {
         // SAFETY: `arm` is called with TCBs of `self.table` only, which lives as long as the worker.
         let timer = self.timers.next(|tcb, wait_seq| unsafe { !(*tcb).is_waiting(wait_seq) });
@@ -186,24 +189,24 @@ impl Worker {
             if self.clock.is_paused() && self.poll_io(Some(Duration::ZERO)) {
                 return;
             }
-            if !self.clock.jump(next) {
-                self.sleep_until(Some(
-                    self.force_unwind_at.get().map_or(next, |force_unwind_at| force_unwind_at.min(next)),
-                ));
+            if self.in_progress.get() > 0 || !self.clock.jump(next) {
+                let next = self.force_unwind_at.get().map_or(next, |force_unwind_at| force_unwind_at.min(next));
+                self.sleep_until(self.clock.real_time_of(next));
             }
             return;
         }
         if self.waits_for_io() {
             // The kernel will wake a task: no stall.
-            self.sleep_until(self.force_unwind_at.get());
+            self.sleep_until(self.force_unwind_at.get().and_then(|at| self.clock.real_time_of(at)));
             return;
         }
         if let StallAction::Sleep(until) = (self.on_stall)(self) {
-            self.sleep_until([until, self.force_unwind_at.get()].into_iter().flatten().min());
+            let force_unwind_at = self.force_unwind_at.get().and_then(|at| self.clock.real_time_of(at));
+            self.sleep_until([until, force_unwind_at].into_iter().flatten().min());
         }
     }
 
-    /// Sleeps until a remote wake arrives, or until `deadline`.
+    /// Sleeps until a remote wake arrives, or until `deadline` by the real clock.
     fn sleep_until(&self, deadline: Option<Instant>) {
         self.sleep.begin();
         if !self.sleep_in_poller(deadline) {

@@ -183,6 +183,11 @@ pub(crate) struct Worker {
     /// The time of the first wait since the last poll, in nanoseconds of the run's clock since `began`, plus one; 0 if
     /// no task has waited since.
     coarse_now: Cell<u64>,
+    /// The number of tasks that are suspended in a wait with `WaitSpec::in_progress`.
+    pub(crate) in_progress: Cell<usize>,
+    /// The number of tasks that must not be abandoned now, because another thread uses what they borrow: see
+    /// `wait::wait_until_done`.
+    pub(crate) lent: Cell<usize>,
     /// The start of the run, by its clock.
     began: Instant,
     /// The reactor, made by the first wait for I/O.
@@ -242,6 +247,8 @@ impl Worker {
             remote_wakes: Cell::new(0),
             next_held: Cell::new(0),
             coarse_now: Cell::new(0),
+            in_progress: Cell::new(0),
+            lent: Cell::new(0),
             began,
             #[cfg(all(feature = "io", target_os = "linux"))]
             reactor: OnceCell::new(),
@@ -352,10 +359,16 @@ impl Worker {
         if let Some(deadline) = deadline {
             self.timers.arm(deadline, tcb, wait_seq);
         }
+        if wait.in_progress {
+            self.in_progress.set(self.in_progress.get() + 1);
+        }
         let next = if self.ticks.count() { self.next() } else { self.next_late() };
         // SAFETY: `next` is the event loop or was in the run queue, so it is suspended (invariant 3). The running TCB
         // is parked: the wake that ends the wait puts it into the run queue once (invariant 2).
         unsafe { self.switch_to(next) };
+        if wait.in_progress {
+            self.in_progress.set(self.in_progress.get() - 1);
+        }
         if deadline.is_some() {
             tcb.remove_flags(flags::HAS_DEADLINE);
         }

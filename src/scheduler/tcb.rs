@@ -36,6 +36,9 @@ pub(crate) struct WaitSpec {
     pub(crate) external: bool,
     /// The descriptor that the wait is about, for reports; -1 for none. The kernel ends such a wait.
     pub(crate) fd: i32,
+    /// The awaited operation is in progress outside of the run and ends without the run's help: a call on a thread of
+    /// the pool. Such a wait is neither a deadlock nor a stall, and a paused clock does not advance during it.
+    pub(crate) in_progress: bool,
     /// A cancel does not end the wait.
     pub(crate) uncancellable: bool,
     /// A deadline ends the wait. Set when the task parks.
@@ -56,6 +59,7 @@ impl WaitSpec {
         only_this_run: false,
         external: false,
         fd: -1,
+        in_progress: false,
         uncancellable: false,
         has_deadline: false,
         public: false,

@@ -1,4 +1,4 @@
-//! Operating-system services: signal handlers and the self-pipe. This module does not depend on tasks or workers.
+//! Operating-system services: signal handlers, the self-pipe, and the list of the library's threads. This module does not depend on tasks or workers.
 
 #[cfg(all(feature = "io", target_os = "linux"))]
 pub(crate) mod eventfd;
@@ -7,6 +7,7 @@ mod page;
 #[cfg(all(feature = "io", target_os = "linux"))]
 mod poll;
 pub(crate) mod signals;
+pub(crate) mod threads;
 
 #[cfg(all(feature = "io", target_os = "linux"))]
 pub(crate) use self::eventfd::ring;

@@ -1,8 +1,8 @@
 //! The cooperative budget: makes a task yield whose calls never have to wait, so that it cannot starve other tasks.
 #![forbid(unsafe_code)]
 
-use crate::scheduler::{COOP_BUDGET, Worker, flags, worker};
-use std::thread::panicking;
+use super::can_suspend;
+use crate::scheduler::{COOP_BUDGET, Worker, worker};
 
 /// Counts a call that completed without waiting. After `COOP_BUDGET` (4,096) such calls yields once, so that a task
 /// draining a channel that another thread fills cannot starve timers, cancels, deadlines and other tasks.
@@ -38,8 +38,7 @@ pub(crate) fn is_budget_spent(worker: Option<&Worker>) -> bool {
 #[inline(never)]
 pub(crate) fn yield_for_budget(worker: Option<&Worker>) {
     let Some(worker) = worker else { return };
-    let tcb = worker.current();
-    if panicking() || tcb.has_flags(flags::NO_SUSPEND) || worker.is_in_job() || worker.is_event_loop(tcb) {
+    if !can_suspend(worker) {
         // The next call tries again.
         worker.budget.set(1);
         return;

@@ -1,7 +1,8 @@
 //! The waiting layer: all blocking types are built on this module, and use no lower one.
 //!
 //! All tasks suspend through [`wait`]. It checks the task's flags and limits, parks the task, and
-//! returns whether the wait was cancelled. [`wait_anywhere`] also blocks plain threads. The other modules are
+//! returns whether the wait was cancelled. [`wait_anywhere`] also blocks plain threads. [`wait_until_done`] is for an
+//! operation on another thread that borrows from the waiting task: nothing ends it early. The other modules are
 //! [`cancel`] (cancellation as a value), [`limits`] (shields, deadlines, scopes), [`queue`] (wait queues with
 //! hand-off), [`lock`] (the lock around a blocking type's state), [`wake_list`] (wakers to wake after that lock is
 //! released) and [`budget`] (the cooperative budget).
@@ -22,7 +23,9 @@ pub(crate) use self::budget::{consume_budget, consume_budget_of, is_budget_spent
 pub(crate) use self::cancel::Cancelled;
 #[cfg(all(feature = "io", target_os = "linux"))]
 pub(crate) use self::suspend::{Cause, cause};
-pub(crate) use self::suspend::{is_out, not_running, now, refuse, running, wait, wait_anywhere, wake_if_interrupted};
+pub(crate) use self::suspend::{
+    can_suspend, is_out, not_running, now, refuse, running, wait, wait_anywhere, wait_until_done, wake_if_interrupted,
+};
 pub(crate) use crate::scheduler::event_loop::Held;
 pub(crate) use crate::scheduler::wake::WakeHandle;
 pub(crate) use crate::scheduler::{Holder, WaitSpec, Worker, rng, worker};

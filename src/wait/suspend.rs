@@ -1,4 +1,5 @@
-//! Suspending a task until it is woken: all waits of tasks call [`wait`], except those at the end of a scope or a run.
+//! Suspending a task until it is woken: all waits of tasks call [`wait`] or [`wait_until_done`], except those at the end
+//! of a scope or a run.
 //!
 //! A wait may end by a *spurious wakeup*, so its caller checks its condition again. A wake that arrives before the task
 //! has parked is kept as a token, so there is no *lost wakeup*.
@@ -9,6 +10,8 @@ use super::limits;
 use crate::scheduler::tcb::Tcb;
 use crate::scheduler::wake::{WakeHandle, block_thread};
 use crate::scheduler::{WaitSpec, Worker, flags, worker};
+use crate::stack::arena::Kind;
+use crate::stack::overflow::abort_naming;
 use crate::suspend_check;
 use std::thread::panicking;
 use std::time::Instant;
@@ -116,6 +119,36 @@ pub(crate) fn wait_anywhere(wait_for: WaitSpec, deadline: Option<Instant>) -> Re
     }
 }
 
+/// Suspends the running task until `done` returns true. The operation that makes it true must then wake the task.
+///
+/// For an operation on another thread that borrows from the task's stack. Nothing ends the wait early: no cancel,
+/// deadline, scope, deadlock or forced unwind, which the task's next wait reports. Nor does this function unwind: where
+/// that would be necessary, the process aborts. The run does not abandon the task during the wait (`Worker::lent`).
+///
+/// The caller must have checked [`can_suspend`].
+pub(crate) fn wait_until_done(worker: &Worker, reason: &'static str, done: impl Fn() -> bool) {
+    /// Aborts the process if the wait unwinds, which the scheduler does only if its invariants are broken.
+    struct AbortOnUnwind<'a>(&'a Worker);
+    impl Drop for AbortOnUnwind<'_> {
+        fn drop(&mut self) {
+            let why = "was unwound while another thread used what it borrows";
+            abort_naming(Kind::Task, self.0.current().name().as_deref(), why);
+        }
+    }
+    let wait = WaitSpec { reason, in_progress: true, uncancellable: true, ..WaitSpec::DEFAULT };
+    let guard = AbortOnUnwind(worker);
+    worker.lent.set(worker.lent.get() + 1);
+    // Other events wake the task too: a forced unwind, or a stale wake of an earlier wait.
+    while !done() {
+        worker.park(worker.current(), wait, None);
+    }
+    worker.lent.set(worker.lent.get() - 1);
+    std::mem::forget(guard);
+    if worker.lent.get() == 0 && worker.shutting_down.get() {
+        worker.wake(worker.main());
+    }
+}
+
 /// Returns whether the task's flags end a wait of this kind, or keep it from beginning.
 fn flags_interrupt(tcb: &Tcb, wait: WaitSpec) -> bool {
     let bits = flags::UNWIND_REQUESTED | flags::DEADLOCKED | if wait.uncancellable { 0 } else { flags::CANCELLED };
@@ -153,6 +186,13 @@ fn is_over(worker: &Worker, tcb: &Tcb) -> bool {
     // parked: the limits of a parked task without a deadline need no check.
     let may_be_limited = wait.limited && (deadline.is_some() || !tcb.is_parked());
     own.is_some_and(|own| own <= worker.clock.now()) || may_be_limited && limits::is_interrupted(worker, tcb)
+}
+
+/// Returns whether the calling code may suspend: not while its thread panics, in a callback, inside `no_suspend`, or on
+/// the event loop.
+pub(crate) fn can_suspend(worker: &Worker) -> bool {
+    let tcb = worker.current();
+    !panicking() && !tcb.has_flags(flags::NO_SUSPEND) && !worker.is_in_job() && !worker.is_event_loop(tcb)
 }
 
 /// Panics where a wait is not allowed: in a callback, and in a `no_suspend` section.
