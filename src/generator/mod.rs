@@ -274,7 +274,8 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         self.raw.state()
     }
 
-    /// Returns true if the body has returned, panicked, been closed or been leaked.
+    /// Returns true if the body will not run again: it returned, panicked, was unwound, was dropped before its start, or
+    /// was leaked.
     pub fn is_finished(&self) -> bool {
         self.raw.is_finished()
     }

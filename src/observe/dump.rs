@@ -18,12 +18,12 @@ pub struct TaskDump {
     pub task: Task,
     /// The state of the task. Only the task that made the dump was running.
     pub state: TaskState,
-    /// The time since its wait began, by the clock of the run. `None` if it did not wait. The clock is not read at every wait,
-    /// only at every poll, so the value can be too long by the duration of up to 1,024 turns.
+    /// The time since its wait began, by the clock of the run. `None` if it did not wait. The run does not read
+    /// the clock at every wait, but once in at most 1,024 turns. So the value can be too long by the duration of these turns.
     pub waited: Option<Duration>,
     /// The task that it waits for, if it joins one.
     pub on: Option<Task>,
-    /// The task of this run that holds the lock or similar that it waits for, if there is one.
+    /// The task that holds what this task waits for, for example a lock. `None` if no task of this run holds it.
     pub held_by: Option<Task>,
     /// The descriptor that the task waits for.
     pub descriptor: Option<Descriptor>,

@@ -113,8 +113,8 @@ impl<T: 'static, R: 'static> Sink<T, R> {
     ///
     /// # Panics
     ///
-    /// Propagates a panic of the body. Also panics if an earlier `send` propagated one, because there is no return
-    /// value.
+    /// Propagates a panic of the body. Also panics if the body panicked in an earlier `send` or `ready`, because
+    /// there is no return value.
     #[track_caller]
     pub fn finish(mut self) -> R {
         self.end();

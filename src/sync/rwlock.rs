@@ -1,12 +1,12 @@
 //! A fair readers-writer lock: FIFO, without writer starvation.
 //!
-//! Readers and writers share one wait queue. A reader that arrives while a writer waits queues behind that writer, so a
-//! stream of readers cannot starve writers.
+//! Readers and writers share one wait queue. If a writer waits, a reader that arrives later goes behind it in the
+//! queue. So a stream of readers cannot starve writers.
 //!
 //! # Invariants
 //!
 //! 1. `active` counts the guards that exist or were granted to a waiter: any number of readers, or one writer.
-//! 2. The wait queue is empty unless its first waiter cannot be admitted. So a later caller never overtakes a writer.
+//! 2. If the wait queue has waiters, the first of them cannot have the lock yet. A later caller queues behind them.
 
 use super::error::{WaitTimeoutError, outcome};
 use crate::time::now;
@@ -244,11 +244,12 @@ impl<T: ?Sized> RwLock<T> {
     /// # Errors
     ///
     /// [`Cancelled`] if the task is cancelled before or during the wait, or if the call would have to wait while the thread
-    /// panics, as in a destructor. A lock that is available is acquired without waiting, and without an error, in both cases.
+    /// panics, as in a destructor. If the call need not wait, it returns the guard, even
+    /// in a cancelled task or while the thread panics.
     ///
     /// # Panics
     ///
-    /// If the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
+    /// Panics if the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
     ///
     /// ```
     /// let names = cede::sync::RwLock::new(vec!["a"]);
@@ -317,7 +318,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Errors
     ///
-    /// [`WaitTimeoutError::Timeout`] if the deadline passes first, [`WaitTimeoutError::Cancelled`] where
+    /// [`WaitTimeoutError::Timeout`] if the deadline passes first. [`WaitTimeoutError::Cancelled`] where
     /// [`read`](Self::read) returns [`Cancelled`].
     ///
     /// # Panics

@@ -20,7 +20,7 @@ use std::time::Duration;
 ///
 /// # Panics
 ///
-/// Panics if the result of a task was already taken, and if it would have to wait in a callback or inside
+/// Panics if the result of a task was already taken, or if the call would have to wait in a callback or inside
 /// [`no_suspend`](crate::no_suspend).
 ///
 /// ```
@@ -195,7 +195,7 @@ pub struct Race<T> {
 ///
 /// # Panics
 ///
-/// Panics if there are no handles. Otherwise the panics of [`join_all`].
+/// Panics if there are no handles, and where [`join_all`] panics.
 ///
 /// ```
 /// use std::time::Duration;
@@ -264,8 +264,8 @@ impl From<Cancelled> for WaitError {
     }
 }
 
-/// Waits until one or all of the tasks have ended, at most for `timeout`, and returns which tasks have ended. Takes no
-/// results and cancels no tasks. `None` waits without a timeout.
+/// Waits until the condition `when` holds, but at most for `timeout`, and returns which tasks have ended. Takes no results
+/// and cancels no tasks. `None` waits without a timeout.
 ///
 /// A timeout that passes is not an error: the tasks that have not ended are in [`Waited::pending`].
 ///
@@ -278,7 +278,7 @@ impl From<Cancelled> for WaitError {
 ///
 /// # Panics
 ///
-/// Panics if it would have to wait in a callback or inside [`no_suspend`](crate::no_suspend), and if called with a
+/// Panics if the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend), or if called with a
 /// timeout outside a run.
 ///
 /// ```
@@ -319,7 +319,8 @@ pub fn wait<H: Joinable>(handles: &mut [H], when: When, timeout: Option<Duration
     Ok(Waited { done, pending })
 }
 
-/// An item of [`AsCompleted`]: a task that has ended or, in the last item, a task for which the wait was interrupted.
+/// An item of [`AsCompleted`]: a task that has ended. If a wait was interrupted, the last item is a task that has not
+/// ended, with [`JoinError::Interrupted`].
 #[derive(Debug)]
 pub struct Completed<T> {
     /// The index of the task's handle.
@@ -359,7 +360,7 @@ impl<H> fmt::Debug for AsCompleted<H> {
 ///
 /// # Panics
 ///
-/// `next` panics if the result of the task was already taken, and if it would have to wait in a callback or inside
+/// `next` panics if the result of the task was already taken, or if `next` would have to wait in a callback or inside
 /// [`no_suspend`](crate::no_suspend).
 ///
 /// ```

@@ -224,7 +224,7 @@ impl<T> JoinHandle<T> {
         true
     }
 
-    /// Cancels the task like [`cancel`](Self::cancel), with a reason, which the task can read by
+    /// Cancels the task like [`cancel`](Self::cancel), with a reason, which the task can read with
     /// [`cancelled`](crate::task::cancelled). Returns true if the task had not ended.
     ///
     /// If several cancels give a reason, the first reason is kept.

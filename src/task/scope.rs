@@ -6,14 +6,15 @@
 //! 1. [`scope`] neither returns nor unwinds while a task of the scope exists. Its closure runs under `catch_unwind`.
 //!    Afterwards `scope` waits until all tasks have ended. No cancel, no deadline and no forced unwind at the end of the
 //!    run ends this wait.
-//! 2. No other code frees the borrowed frame while the scope is open. A body does not suspend while a scope is open in it
-//!    (`suspend_check`), so only a task can be suspended in that frame, and the stack of an abandoned task is never reused.
+//! 2. No other code frees the borrowed frame while the scope is open. If the frame is in a body, the body cannot
+//!    suspend (`suspend_check`), so its owner cannot drop it. If the frame is in a task, the run may abandon the task, but
+//!    the stack of an abandoned task is never reused.
 //! 3. Unlike other tasks, a task of a scope is never abandoned at the end of a run (see below).
-//! 4. A task leaves the scope after the last use of what it borrows. Before that, its closure is dropped, and so is its
-//!    result, unless a handle still owns the result in the TCB. That handle does not outlive `'scope`.
+//! 4. A task leaves the scope only after it has dropped its closure. It has also dropped its result, unless a handle owns
+//!    the result. That handle does not outlive `'scope`. So a task that has left the scope uses no borrowed value.
 //! 5. `'scope` is invariant, and `Scope` and its handles are neither `Send` nor `Sync`.
 //!
-//! # Why a scoped task aborts the process
+//! # Why a scoped task can abort the process
 //!
 //! At the end of a run, a task that does not end when it is cancelled and unwound is abandoned. A task of a scope borrows
 //! from a frame that other code owns, and `scope` must not leave that frame before the task has ended (point 1). If the
@@ -206,8 +207,8 @@ pub struct Scope<'scope, 'env: 'scope> {
 /// * If the calling task is cancelled, or a deadline around the scope passes, the waits of `f` return `Cancelled`. When `f`
 ///   has returned, the remaining tasks are cancelled and still awaited.
 ///
-/// Cancel safety: a cancelled `scope` neither returns early nor loses a value. The next wait of the task returns
-/// `Cancelled`.
+/// Cancel safety: if the calling task is cancelled, `scope` still waits for its tasks and returns the value of `f`. The next
+/// wait of the calling task returns `Cancelled`.
 ///
 /// A task that does not end keeps `scope` from returning. If it does not end when the run cancels and unwinds it, the
 /// process is aborted and the message names the task: a task that borrows cannot be abandoned.

@@ -121,7 +121,7 @@ impl<T> Sender<T> {
     ///
     /// # Panics
     ///
-    /// If the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
+    /// Panics if the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
     ///
     /// ```
     /// use cede::sync::channel::{SendError, bounded};
@@ -208,7 +208,7 @@ impl<T> Receiver<T> {
     ///
     /// # Panics
     ///
-    /// If the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
+    /// Panics if the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
     ///
     /// ```
     /// use cede::sync::channel::{RecvError, unbounded};
@@ -320,8 +320,8 @@ macro_rules! both_ends {
                 self.channel.state.lock().buffer.len()
             }
 
-            /// Returns whether no message is in the channel. At capacity 0 this is `true`, except after a task was unwound
-            /// that had been granted a message.
+            /// Returns whether no message is in the channel. At capacity 0 this is `true`, with one exception: if a
+            /// waiting receiver was given a message and then unwound, the message can be in the channel again.
             pub fn is_empty(&self) -> bool {
                 self.len() == 0
             }
