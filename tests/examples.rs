@@ -46,6 +46,11 @@ transcripts! {
     dump slow_turn
 }
 
+#[cfg(all(feature = "io", target_os = "linux"))]
+transcripts! {
+    echo_server echo_client chat proxy port_scan
+}
+
 #[test]
 fn every_example_is_tested() {
     // These print figures or need arguments, and have tests of their own.

@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 ///
 /// # Errors
 ///
-/// The errors of a wait (see the [module docs](self)), and those of the poller: epoll refuses regular files and directories with
+/// The errors of a wait (see the [module docs](crate::io)), and those of the poller: epoll refuses regular files and directories with
 /// `PermissionDenied`, because they never block.
 ///
 /// # Panics
