@@ -84,9 +84,9 @@ pub struct Interval {
 
 /// Creates an interval: a timer that ticks every `period`. The first tick is due at once.
 ///
-/// The due times are multiples of `period` after the start, so ticks do not drift. If the task is late, one
-/// call of [`tick`](Interval::tick) for each missed tick returns without sleeping. [`skip_missed`](Interval::skip_missed)
-/// drops the missed ticks instead.
+/// The due times are multiples of `period` after the start, so ticks do not drift. If the task is late
+/// and has missed n ticks, the next n calls of [`tick`](Interval::tick) return without sleeping.
+/// [`skip_missed`](Interval::skip_missed) drops the missed ticks instead.
 ///
 /// # Panics
 ///
@@ -187,11 +187,12 @@ impl<T: 'static> TimerHandle<T> {
         self.task.cancel()
     }
 
-    /// Waits for the delayed call, and returns its value, or `None` if it was cancelled before `f` was called.
+    /// Waits for the delayed call, and returns its value, or `None` if the call was cancelled before `f` was called, or if
+    /// its task was unwound or abandoned at the end of the run.
     ///
     /// # Errors
     ///
-    /// The errors of [`JoinHandle::join`], except that of a task that was cancelled before its first turn.
+    /// The errors of [`JoinHandle::join`], except [`JoinError::Cancelled`]: the call returns `Ok(None)` instead.
     #[track_caller]
     pub fn join(mut self) -> Result<Option<T>, JoinError> {
         match self.task.join() {

@@ -128,9 +128,10 @@ impl<I, Y> Handle for Suspender<I, Y> {
 /// stack ([`stack::DEFAULT_SIZE`](crate::stack::DEFAULT_SIZE) bytes of address space, one or two pages of memory) and
 /// stays on the thread that created it.
 ///
-/// Dropping a suspended coroutine unwinds its body once, so that its destructors run. The body is leaked instead, with
-/// its stack and a line on stderr, in three cases: it catches the unwinding and suspends again; panics abort in this
-/// program; or the coroutine is dropped at the end of its thread, after thread-locals were destroyed.
+/// Dropping a suspended coroutine unwinds its body once, so that its destructors run. In three
+/// cases the body and its stack are leaked instead, and a line on stderr says so: the body catches the unwinding and
+/// suspends again; panics abort in this program; or the coroutine is dropped at the end of its thread, after
+/// thread-locals were destroyed.
 ///
 /// ```
 /// use cede::{Coroutine, CoroutineState};
@@ -311,8 +312,9 @@ impl Builder {
     /// Sets the size of the stack in bytes: at least [`stack::min_size`](crate::stack::min_size), rounded up to whole
     /// pages. Up to 2 KiB of the stack is used for staggering.
     ///
-    /// The size is address space; memory is used as the body touches the stack. Below 32 KiB, a panic that prints a
-    /// backtrace (`RUST_BACKTRACE=1`: 21 KiB) may overflow the stack. The overflow report names the body.
+    /// The size is address space; memory is used as the body touches the stack. With `RUST_BACKTRACE=1`, a
+    /// panic needs 21 KiB to print its backtrace, so it may overflow a stack of less than 32 KiB. The overflow report
+    /// names the body.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
         self
@@ -342,8 +344,8 @@ impl Builder {
     }
 
     /// Sets whether a task has its first turn immediately, before `spawn` returns. The spawner continues when the task
-    /// first waits, yields or ends. Has no effect where nothing may wait (in a callback, and while the thread panics),
-    /// nor on a coroutine, generator or sink.
+    /// first waits, yields or ends. Has no effect in a callback, while the thread panics, or on a
+    /// coroutine, generator or sink.
     ///
     /// ```
     /// use std::{cell::Cell, rc::Rc};

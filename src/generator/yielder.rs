@@ -94,10 +94,10 @@ impl<Y, S> Yielder<Y, S> {
     ///
     /// # Errors
     ///
-    /// [`Interrupt::Closed`] if the generator is closed or dropped during the wait, and at once, without waiting, in a
-    /// destructor while the body unwinds. The body then cleans up and returns. If it yields again,
-    /// [`close`](crate::Generator::close) returns [`CloseError::Ignored`](crate::CloseError::Ignored), and a generator
-    /// that is being dropped is leaked.
+    /// [`Interrupt::Closed`] if the generator is closed or dropped during the wait. The body then cleans up and returns.
+    /// If it yields again, [`close`](crate::Generator::close) returns
+    /// [`CloseError::Ignored`](crate::CloseError::Ignored), and a generator that is being dropped is leaked. A destructor
+    /// that calls `try_yield` while the body unwinds also receives `Closed`, at once and without a wait.
     ///
     /// [`Interrupt::Thrown`] if an error is thrown at the generator.
     ///

@@ -5,10 +5,10 @@
 //!
 //! # Invariants
 //!
-//! 1. At most one guard exists, and only the guard's owner accesses the value. `locked` is true from the moment a guard is
-//!    created, or the lock is granted to a waiter, until that guard is dropped.
-//! 2. The wait queue is empty unless the mutex is locked. So a release grants the lock to the first waiter, and `locked` stays
-//!    true.
+//! 1. At most one guard exists, and only the guard's owner accesses the value. `locked` is true while a guard
+//!    exists, and while the lock is granted to a waiter that has not created its guard yet.
+//! 2. The wait queue is empty unless the mutex is locked. A release grants the lock to the first waiter, and `locked`
+//!    stays true; only if no waiter exists does `locked` become false.
 
 use super::error::{WaitTimeoutError, outcome};
 use crate::time::now;
@@ -206,8 +206,9 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Errors
     ///
-    /// [`Cancelled`] if the task is cancelled before or during the wait, or if the call would have to wait while the thread
-    /// panics, as in a destructor. A free mutex is locked without waiting, and without an error, in both cases.
+    /// [`Cancelled`] if the task is cancelled before or during the wait, if a deadline or scope around the call ends the
+    /// wait, or if the call would have to wait while the thread panics, as in a destructor. A free mutex is locked without
+    /// waiting, and without an error, in all these cases.
     ///
     /// # Panics
     ///
@@ -267,8 +268,8 @@ impl<T: ?Sized> Mutex<T> {
         Ok(self.taken(self.raw.take(Some(deadline), OnCancel::GiveUp)?))
     }
 
-    /// Like [`lock_deadline`](Self::lock_deadline), with a deadline `timeout` from now. A `timeout` that is too long for an
-    /// [`Instant`] never elapses.
+    /// Like [`lock_deadline`](Self::lock_deadline), but gives up after the duration `timeout`. A `timeout` that is too long
+    /// for an [`Instant`] never elapses.
     ///
     /// # Errors
     ///

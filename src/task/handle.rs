@@ -42,8 +42,8 @@ impl<T> JoinHandle<T> {
     ///
     /// * [`JoinError::Panicked`] if the task panicked, with the payload.
     /// * [`JoinError::Cancelled`] if the task was cancelled before its first turn, was unwound, or was abandoned.
-    /// * [`JoinError::Interrupted`] if the calling task was cancelled, if a deadline or scope around this call ended the
-    ///   wait, or if the call would have to wait while the thread is panicking.
+    /// * [`JoinError::Interrupted`] if the calling task was cancelled before or during the wait, if a deadline or scope
+    ///   around this call ended the wait, or if the call would have to wait while the thread is panicking.
     /// * [`JoinError::Deadlock`] if the task waits, directly or through further tasks, for the calling task, and no
     ///   deadline ends one of these waits. A task that joins itself always gets this error.
     ///

@@ -18,7 +18,7 @@ use std::thread::panicking;
 ///
 /// # Panics
 ///
-/// Panics if called in a callback of [`JoinHandle::on_done`] or inside [`no_suspend`](crate::no_suspend).
+/// Panics if called in a callback or inside [`no_suspend`](crate::no_suspend).
 ///
 /// ```
 /// use std::{cell::RefCell, rc::Rc};

@@ -37,8 +37,8 @@ pub fn shield<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
-/// The error of [`timeout`] and [`deadline`]: the deadline ended a wait of the closure. Holds the value that the closure
-/// returned.
+/// The error of [`timeout`] and [`deadline`]: the deadline ended a wait or a [`check`] in the closure. Holds the value
+/// that the closure returned.
 pub struct Elapsed<T> {
     /// The value that the closure returned.
     pub value: T,
@@ -99,8 +99,8 @@ pub fn timeout<T>(duration: Duration, f: impl FnOnce() -> T) -> Result<T, Elapse
     within(worker, worker.clock.now().checked_add(duration), Kind::Timeout, |_| f())
 }
 
-/// Runs `f` like [`timeout`], but ends its waits at the instant `at` of the clock of [`time::now`](crate::time::now). `f`
-/// receives the [`Deadline`], which it can read and move.
+/// Runs `f` like [`timeout`], but with a point in time, `at`, instead of a duration. `at` is a time of the clock that
+/// [`time::now`](crate::time::now) reads. `f` receives the [`Deadline`], which it can read and move.
 ///
 /// # Errors
 ///

@@ -3,7 +3,8 @@
 //! The three queues of Python's `queue` module: [`Queue`] (FIFO: first in, first out), [`PriorityQueue`] (the smallest item
 //! first, equal items in FIFO order) and [`LifoQueue`] (last in, first out). A channel passes messages and closes with its
 //! senders. A queue tracks work: [`join`](Queue::join) waits until all of it is done. `pop` returns a [`Job`], and dropping the
-//! job marks it as done. So, unlike Python's `task_done`, the mark can be neither omitted nor set twice.
+//! job marks it as done. So, unlike Python's `task_done`, the mark cannot be set twice, and is omitted
+//! only if the job is leaked.
 //!
 //! A bounded queue exerts backpressure: `push` waits while it is full. Waiting pushers and waiting poppers are served in
 //! FIFO order, and a later caller never overtakes an earlier one.
@@ -57,8 +58,8 @@ pub struct Queue<T> {
 /// A work queue in priority order: the smallest item first, equal items in FIFO order. For the largest item first, wrap the
 /// items in [`Reverse`](std::cmp::Reverse). See [the module](self).
 ///
-/// Items are compared while the queue is locked. So a comparison must neither wait nor use this queue; in a task it panics if it
-/// does.
+/// Items are compared while the queue is locked. So a comparison must neither wait nor use this queue. In a task, a
+/// comparison that does either of these panics.
 ///
 /// A panic of a comparison propagates from the `push` or `pop` that compared. No item is lost: the pushed item is in the queue,
 /// and no item was taken out. If comparing panics every time, [`close_now`](Self::close_now) still returns the items, in no
@@ -237,8 +238,8 @@ macro_rules! queues {
                 self.core.push(item, Some(deadline))
             }
 
-            /// Like [`push_deadline`](Self::push_deadline), with a deadline `timeout` from now. A `timeout` that is too long for
-            /// an [`Instant`] never elapses.
+            /// Like [`push_deadline`](Self::push_deadline), but gives up after the duration `timeout`. A `timeout` that
+            /// is too long for an [`Instant`] never elapses.
             ///
             /// # Errors
             ///
@@ -312,8 +313,8 @@ macro_rules! queues {
                 self.core.pop(Some(deadline)).map(|item| self.popped(item))
             }
 
-            /// Like [`pop_deadline`](Self::pop_deadline), with a deadline `timeout` from now. A `timeout` that is too long for
-            /// an [`Instant`] never elapses.
+            /// Like [`pop_deadline`](Self::pop_deadline), but gives up after the duration `timeout`. A `timeout` that
+            /// is too long for an [`Instant`] never elapses.
             ///
             /// # Errors
             ///
@@ -348,8 +349,8 @@ macro_rules! queues {
             ///
             /// # Errors
             ///
-            /// [`Cancelled`] if the task is cancelled before or during the wait, or if the call would have to wait while the
-            /// thread panics.
+            /// [`Cancelled`] if the task is cancelled before or during the wait, if a deadline or scope around the call
+            /// ends the wait, or if the call would have to wait while the thread panics.
             ///
             /// # Panics
             ///
@@ -380,8 +381,8 @@ macro_rules! queues {
                 self.core.join(Some(deadline))
             }
 
-            /// Like [`join_deadline`](Self::join_deadline), with a deadline `timeout` from now. A `timeout` that is too long for
-            /// an [`Instant`] never elapses.
+            /// Like [`join_deadline`](Self::join_deadline), but gives up after the duration `timeout`. A `timeout` that
+            /// is too long for an [`Instant`] never elapses.
             ///
             /// # Errors
             ///
