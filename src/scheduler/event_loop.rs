@@ -195,7 +195,9 @@ impl Worker {
         }
         if self.waits_for_io() {
             // The kernel will wake a task: no stall.
-            self.sleep_until(self.force_unwind_at.get());
+            // A paused clock that goes on may be ahead of the real one.
+            let left = self.force_unwind_at.get().map(|at| at.saturating_duration_since(self.clock.now()));
+            self.sleep_until(left.and_then(|left| Instant::now().checked_add(left)));
             return;
         }
         if let StallAction::Sleep(until) = (self.on_stall)(self) {
