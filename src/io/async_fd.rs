@@ -44,11 +44,9 @@ pub fn wait(fd: impl AsFd, interest: Interest) -> io::Result<()> {
         return Source::new().wait_once(fd.as_fd(), interest);
     }
     // A duplicate, so that this wait is independent of any registration that the descriptor has.
-    let duplicate = fd.as_fd().try_clone_to_owned()?;
-    let source = Source::new();
-    let result = source.wait_once(duplicate.as_fd(), interest);
-    source.close();
-    result
+    // Its drop ends the registration, also if the wait unwinds.
+    let duplicate = Async::new(fd.as_fd().try_clone_to_owned()?);
+    duplicate.source.wait_once(duplicate.as_fd(), interest)
 }
 
 /// A descriptor whose calls wait: for sockets and pipes that `std`, `cede` or another crate opened.
@@ -91,7 +89,7 @@ impl<T: AsFd> Async<T> {
 
     /// Ends the registration of the descriptor, and returns its owner.
     pub fn into_inner(mut self) -> T {
-        self.source.close();
+        self.source.close(self.get_ref().as_fd());
         self.inner.take().expect("present until the drop")
     }
 
@@ -134,8 +132,8 @@ impl<T: AsFd> AsFd for Async<T> {
 
 impl<T: AsFd> Drop for Async<T> {
     fn drop(&mut self) {
-        if self.inner.is_some() {
-            self.source.close();
+        if let Some(inner) = &self.inner {
+            self.source.close(inner.as_fd());
         }
     }
 }

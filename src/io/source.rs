@@ -2,9 +2,10 @@
 #![forbid(unsafe_code)]
 
 use super::error::{cancelled, timed_out};
-use crate::reactor::{Interest, Reactor, Token};
+use crate::reactor::{Interest, Reactor, Registration, Token};
+use crate::scheduler::flags;
 use crate::sys::poll_fd;
-use crate::wait::{WaitSpec, Worker, consume_budget, wait, worker};
+use crate::wait::{WaitSpec, Worker, consume_budget_of, wait, worker};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -13,13 +14,20 @@ use std::time::{Duration, Instant};
 /// The next number of a source. Numbers are unique in a process; 0 is none.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
+/// The token of no slot.
+const NO_TOKEN: Token = Token::from_bits(u64::MAX);
+
+/// The cost of a system call for the cooperative budget.
+const CALL_COST: u32 = 64;
+
 /// The link of one descriptor to reactors. Each owner of a descriptor has one. Any thread may use it: it caches the slot in the reactor of
 /// the run that used it last, and any other run finds its own slot by the source's number.
 #[derive(Debug)]
 pub(crate) struct Source {
     number: u64,
-    /// The run whose reactor has the slot `token`; 0 for none. The two are read together only by the thread of that run, and a mixture
-    /// of two runs' values names a slot of another source, which the reactor refuses.
+    /// The run whose reactor has the slot `token`; 0 for none. If two threads use the source at once, a thread may read the number of
+    /// its run with the token of the other one. Such a token may name a slot of another source, so each use of a token names the
+    /// source, too.
     run: AtomicU64,
     token: AtomicU64,
 }
@@ -35,13 +43,14 @@ impl Source {
         (self.run.load(Relaxed) == worker.run()).then(|| Token::from_bits(self.token.load(Relaxed)))
     }
 
-    fn register(&self, worker: &Worker, reactor: &Reactor, fd: BorrowedFd<'_>) -> io::Result<Token> {
+    fn register(&self, worker: &Worker, reactor: &Reactor, fd: BorrowedFd<'_>) -> io::Result<Registration> {
         // Without a cached token the reactor looks the source up by its number.
-        let cached = self.cached(worker).unwrap_or(Token::from_bits(u64::MAX));
-        let token = reactor.register(self.number, fd.as_raw_fd(), cached)?;
-        self.token.store(token.to_bits(), Relaxed);
+        let cached = self.cached(worker).unwrap_or(NO_TOKEN);
+        let registration =
+            reactor.register(self.number, fd.as_raw_fd(), cached, |waiter| worker.wake_io_waiter(waiter))?;
+        self.token.store(registration.token.to_bits(), Relaxed);
         self.run.store(worker.run(), Relaxed);
-        Ok(token)
+        Ok(registration)
     }
 
     /// Calls `f` until it does not fail with `WouldBlock`, and waits in between. The call completes without a wait if it can.
@@ -52,50 +61,9 @@ impl Source {
         fd: BorrowedFd<'_>,
         interest: Interest,
         timeout: Option<Duration>,
-        f: impl FnMut() -> io::Result<T>,
-    ) -> io::Result<T> {
-        self.call_from(None, fd, interest, timeout, f)
-    }
-
-    /// Like [`call`](Self::call), for a read or write of up to `len` bytes. A short one has taken all there was, so the next call waits
-    /// first, and saves the system call that would fail.
-    #[inline]
-    #[track_caller]
-    pub(crate) fn transfer(
-        &self,
-        fd: BorrowedFd<'_>,
-        interest: Interest,
-        timeout: Option<Duration>,
-        len: usize,
-        mut f: impl FnMut() -> io::Result<usize>,
-    ) -> io::Result<usize> {
-        let mut deadline = None;
-        if let Some(worker) = worker()
-            && let Some(token) = self.cached(worker)
-            && let Some(reactor) = worker.reactor_if_any()
-        {
-            if !reactor.may_be_ready(token, interest) {
-                self.wait_for_event(worker, reactor, token, fd, interest, timeout, &mut deadline)?;
-            }
-            let count = self.call_from(deadline, fd, interest, timeout, &mut f)?;
-            if count > 0 && count < len {
-                reactor.took_all(token, interest);
-            }
-            return Ok(count);
-        }
-        self.call_from(deadline, fd, interest, timeout, f)
-    }
-
-    #[inline]
-    #[track_caller]
-    fn call_from<T>(
-        &self,
-        mut deadline: Option<Instant>,
-        fd: BorrowedFd<'_>,
-        interest: Interest,
-        timeout: Option<Duration>,
         mut f: impl FnMut() -> io::Result<T>,
     ) -> io::Result<T> {
+        let mut deadline = None;
         loop {
             match f() {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -103,8 +71,57 @@ impl Source {
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 result => {
-                    consume_budget();
+                    consume_io_budget(worker());
                     return result;
+                }
+            }
+        }
+    }
+
+    /// Like [`call`](Self::call), for a read or write of bytes. After a call that took all there was, the next one waits first, and saves
+    /// the system call that would fail.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn transfer(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        timeout: Option<Duration>,
+        mut f: impl FnMut() -> io::Result<Moved>,
+    ) -> io::Result<usize> {
+        let mut deadline = None;
+        let worker = worker();
+        let known = worker.and_then(|worker| Some((worker, worker.reactor_if_any()?, self.cached(worker)?)));
+        if let Some((worker, reactor, token)) = known
+            && !reactor.may_be_ready(self.number, token, interest)
+            && may_wait(worker)
+            && let Err(error) = self.wait_for_event(worker, reactor, token, fd, interest, timeout, &mut deadline)
+        {
+            // The event may not have been polled yet: a call that can complete does so, even if the task is cancelled.
+            return match f() {
+                Err(again) if matches!(again.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Err(error),
+                result => result.map(|moved| moved.count),
+            };
+        }
+        loop {
+            match f() {
+                Ok(moved) => {
+                    // Before the task can yield: an event that is polled during the yield is newer than the call.
+                    if moved.took_all
+                        && let Some((_, reactor, token)) = known
+                    {
+                        reactor.took_all(self.number, token, interest);
+                    }
+                    consume_io_budget(worker);
+                    return Ok(moved.count);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.wait(fd, interest, timeout, &mut deadline)?;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    consume_io_budget(worker);
+                    return Err(error);
                 }
             }
         }
@@ -124,11 +141,10 @@ impl Source {
     ) -> io::Result<()> {
         let Some(worker) = worker() else { return block(fd, interest, timeout, deadline) };
         let reactor = worker.reactor()?;
-        let before = self.cached(worker);
-        let token = self.register(worker, reactor, fd)?;
+        let Registration { token, is_new } = self.register(worker, reactor, fd)?;
         // A new registration reports the present readiness, so there is nothing to forget.
-        if before == Some(token) {
-            reactor.was_not_ready(token, interest);
+        if !is_new {
+            reactor.was_not_ready(self.number, token, interest);
         }
         self.wait_for_event(worker, reactor, token, fd, interest, timeout, deadline)
     }
@@ -156,13 +172,14 @@ impl Source {
         };
         let spec = WaitSpec { reason, external: true, fd: fd.as_raw_fd(), ..WaitSpec::DEFAULT };
         let waiter = worker.io_waiter();
-        while !reactor.may_be_ready(token, interest) {
+        while !reactor.may_be_ready(self.number, token, interest) {
             reactor.add_waiter(token, interest, waiter);
             let _waiting = Waiting { reactor, token, interest, waiter };
             if wait(worker, spec, *deadline).is_err() {
                 return Err(cancelled(worker));
             }
-            if deadline.is_some_and(|deadline| deadline <= worker.clock.now()) && !reactor.may_be_ready(token, interest)
+            if deadline.is_some_and(|deadline| deadline <= worker.clock.now())
+                && !reactor.may_be_ready(self.number, token, interest)
             {
                 return Err(timed_out());
             }
@@ -178,15 +195,40 @@ impl Source {
     }
 
     /// Forgets the descriptor, which the caller closes next.
-    pub(crate) fn close(&self) {
-        if let Some(worker) = worker()
-            && let Some(token) = self.cached(worker)
+    pub(crate) fn close(&self, fd: BorrowedFd<'_>) {
+        // A source that no run has registered needs no look-up.
+        if self.run.load(Relaxed) != 0
+            && let Some(worker) = worker()
             && let Some(reactor) = worker.reactor_if_any()
         {
-            reactor.deregister(self.number, token);
+            let cached = self.cached(worker).unwrap_or(NO_TOKEN);
+            reactor.deregister(self.number, fd.as_raw_fd(), cached, |waiter| worker.wake_io_waiter(waiter));
         }
         // Closed elsewhere the descriptor leaves its slot without events, until its number is used again.
     }
+}
+
+/// The outcome of a read or write.
+pub(crate) struct Moved {
+    /// The number of bytes.
+    pub(crate) count: usize,
+    /// A read emptied the socket, or a write filled it: the next call fails with `EAGAIN` unless there is an event before.
+    pub(crate) took_all: bool,
+}
+
+/// Counts a call for the cooperative budget, as `CALL_COST` calls that stay in this process: a system call takes that much longer.
+#[inline]
+fn consume_io_budget(worker: Option<&Worker>) {
+    if let Some(worker) = worker {
+        worker.budget.set(worker.budget.get().saturating_sub(CALL_COST - 1).max(1));
+        consume_budget_of(Some(worker));
+    }
+}
+
+/// Returns whether the running task can suspend. Where it cannot, the system call itself tells whether a wait is needed.
+#[inline]
+fn may_wait(worker: &Worker) -> bool {
+    !worker.is_in_job() && !worker.current().has_flags(flags::NO_SUSPEND) && !std::thread::panicking()
 }
 
 /// A waiter in a slot, removed when the wait ends in any way.

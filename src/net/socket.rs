@@ -43,7 +43,7 @@ impl<S: AsFd> Socket<S> {
     }
 
     pub(super) fn into_inner(mut self) -> S {
-        self.source.close();
+        self.source.close(self.fd());
         self.inner.take().expect("present until the drop")
     }
 
@@ -81,30 +81,37 @@ impl<S: AsFd> Socket<S> {
     #[inline]
     #[track_caller]
     pub(super) fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let (fd, len) = (self.fd(), buffer.len());
+        let fd = self.fd();
         let timeout = self.timeout(Interest::Readable);
-        self.source.transfer(fd, Interest::Readable, timeout, len, || sys::recv(fd, buffer, 0))
+        self.source.transfer(fd, Interest::Readable, timeout, || sys::recv(fd, buffer, 0))
+    }
+
+    /// Like [`recv`](Self::recv), for a socket whose peer may send descriptors between the bytes.
+    #[inline]
+    #[track_caller]
+    pub(super) fn recv_unix(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.recv_vectored(&mut [IoSliceMut::new(buffer)])
     }
 
     #[track_caller]
     pub(super) fn recv_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let (fd, len) = (self.fd(), buffers.iter().map(|buffer| buffer.len()).sum());
+        let fd = self.fd();
         let timeout = self.timeout(Interest::Readable);
-        self.source.transfer(fd, Interest::Readable, timeout, len, || sys::recv_vectored(fd, buffers))
+        self.source.transfer(fd, Interest::Readable, timeout, || sys::recv_vectored(fd, buffers))
     }
 
     /// Receives without taking the data.
     #[track_caller]
     pub(super) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let fd = self.fd();
-        self.call(Interest::Readable, |_| sys::recv(fd, buffer, libc::MSG_PEEK))
+        self.call(Interest::Readable, |_| sys::recv(fd, buffer, libc::MSG_PEEK).map(|moved| moved.count))
     }
 
     /// Receives one datagram. What does not fit into the buffer is lost.
     #[track_caller]
     pub(super) fn recv_datagram(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let fd = self.fd();
-        self.call(Interest::Readable, |_| sys::recv(fd, buffer, 0))
+        self.call(Interest::Readable, |_| sys::recv(fd, buffer, 0).map(|moved| moved.count))
     }
 
     #[inline]
@@ -112,14 +119,14 @@ impl<S: AsFd> Socket<S> {
     pub(super) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         let fd = self.fd();
         let timeout = self.timeout(Interest::Writable);
-        self.source.transfer(fd, Interest::Writable, timeout, bytes.len(), || sys::send(fd, bytes))
+        self.source.transfer(fd, Interest::Writable, timeout, || sys::send(fd, bytes))
     }
 
     #[track_caller]
     pub(super) fn send_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        let (fd, len) = (self.fd(), buffers.iter().map(|buffer| buffer.len()).sum());
+        let fd = self.fd();
         let timeout = self.timeout(Interest::Writable);
-        self.source.transfer(fd, Interest::Writable, timeout, len, || sys::send_vectored(fd, buffers))
+        self.source.transfer(fd, Interest::Writable, timeout, || sys::send_vectored(fd, buffers))
     }
 
     /// Waits until a connect that was begun has ended, and returns its error.
@@ -139,20 +146,20 @@ impl<S: AsFd> Socket<S> {
 
 impl<S: AsFd> Drop for Socket<S> {
     fn drop(&mut self) {
-        if self.inner.is_some() {
-            self.source.close();
+        if let Some(inner) = &self.inner {
+            self.source.close(inner.as_fd());
         }
     }
 }
 
 /// Implements `Read` and `Write` for a stream and for a shared reference to it, and what all sockets have.
 macro_rules! stream {
-    ($Stream:ident) => {
+    ($Stream:ident, $recv:ident) => {
         impl Read for &$Stream {
             #[inline]
             #[track_caller]
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-                self.socket.recv(buffer)
+                self.socket.$recv(buffer)
             }
 
             #[track_caller]

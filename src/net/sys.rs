@@ -1,6 +1,7 @@
 //! The system calls on sockets that `std` makes only in blocking mode: each has `MSG_DONTWAIT`, so the mode of the descriptor, which
 //! other processes may share, stays as it is.
 
+use crate::io::source::Moved;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -8,19 +9,28 @@ fn checked(count: isize) -> io::Result<usize> {
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
+/// Returns the outcome of a call for up to `len` bytes. A short one has taken all there was: see epoll(7), question 9. No byte is the
+/// end of the stream.
+fn moved(count: isize, len: usize) -> io::Result<Moved> {
+    checked(count).map(|count| Moved { count, took_all: 0 < count && count < len })
+}
+
 /// recv(2). `flags` is added to `MSG_DONTWAIT`.
 #[inline]
-pub(super) fn recv(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
+pub(super) fn recv(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: libc::c_int) -> io::Result<Moved> {
+    let flags = libc::MSG_DONTWAIT | flags;
     // SAFETY: the kernel writes at most `buffer.len()` bytes into `buffer`, which is borrowed for the call.
-    checked(unsafe { libc::recv(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT | flags) })
+    let count = unsafe { libc::recv(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), flags) };
+    moved(count, buffer.len())
 }
 
 /// send(2), without SIGPIPE.
 #[inline]
-pub(super) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+pub(super) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<Moved> {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: the kernel reads at most `bytes.len()` bytes of `bytes`, which is borrowed for the call.
-    checked(unsafe { libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) })
+    let count = unsafe { libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) };
+    moved(count, bytes.len())
 }
 
 fn message() -> libc::msghdr {
@@ -28,26 +38,38 @@ fn message() -> libc::msghdr {
     unsafe { std::mem::zeroed() }
 }
 
-/// The largest number of buffers that a call takes (IOV_MAX).
+/// The largest number of buffers that a call takes (IOV_MAX). Further buffers are left to the next call.
 const MAX_BUFFERS: usize = 1024;
 
+/// Returns the number of bytes of the buffers that a call takes.
+fn len_of(lens: impl Iterator<Item = usize>) -> usize {
+    lens.take(MAX_BUFFERS).fold(0, usize::saturating_add)
+}
+
 /// recvmsg(2) into several buffers.
-pub(super) fn recv_vectored(fd: BorrowedFd<'_>, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+#[inline]
+pub(super) fn recv_vectored(fd: BorrowedFd<'_>, buffers: &mut [IoSliceMut<'_>]) -> io::Result<Moved> {
+    let len = len_of(buffers.iter().map(|buffer| buffer.len()));
     let mut message = message();
     // `IoSliceMut` has the layout of `iovec` on Unix.
     message.msg_iov = buffers.as_mut_ptr().cast();
     message.msg_iovlen = buffers.len().min(MAX_BUFFERS) as _;
     // SAFETY: `message` names `buffers`, which are borrowed mutably for the call.
-    checked(unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) })
+    let count = unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
+    let mut moved = moved(count, len)?;
+    // A read from a Unix socket stops behind descriptors or credentials, which are dropped here. There may be more data.
+    moved.took_all &= message.msg_flags & (libc::MSG_CTRUNC | libc::MSG_OOB) == 0;
+    Ok(moved)
 }
 
 /// sendmsg(2) from several buffers, without SIGPIPE.
-pub(super) fn send_vectored(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+pub(super) fn send_vectored(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<Moved> {
+    let len = len_of(buffers.iter().map(|buffer| buffer.len()));
     let mut message = message();
     // `IoSlice` has the layout of `iovec` on Unix. The kernel only reads.
     message.msg_iov = buffers.as_ptr().cast_mut().cast();
     message.msg_iovlen = buffers.len().min(MAX_BUFFERS) as _;
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: `message` names `buffers`, which are borrowed for the call.
-    checked(unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, flags) })
+    moved(unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, flags) }, len)
 }

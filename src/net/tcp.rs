@@ -16,7 +16,7 @@ pub struct TcpStream {
     socket: Socket<std::net::TcpStream>,
 }
 
-stream!(TcpStream);
+stream!(TcpStream, recv);
 common!(TcpStream, std::net::TcpStream, nonblocking: false);
 
 impl TcpStream {

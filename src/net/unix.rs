@@ -18,7 +18,7 @@ pub struct UnixStream {
     socket: Socket<std::os::unix::net::UnixStream>,
 }
 
-stream!(UnixStream);
+stream!(UnixStream, recv_unix);
 common!(UnixStream, std::os::unix::net::UnixStream, nonblocking: false);
 
 impl UnixStream {

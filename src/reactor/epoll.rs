@@ -13,6 +13,9 @@ const BATCH: usize = 1024;
 /// The token of the bell. No slot has it: the index would be 2^32 - 1.
 const BELL: u64 = u64::MAX;
 
+/// The events of a registration: both directions, edge-triggered.
+const EVENTS: libc::c_int = libc::EPOLLIN | libc::EPOLLPRI | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
+
 /// An epoll instance with its bell.
 pub(super) struct Epoll {
     fd: OwnedFd,
@@ -50,14 +53,19 @@ impl Epoll {
 
     /// Registers a descriptor for both directions. The first wait reports its present readiness.
     pub(super) fn add(&self, fd: RawFd, token: u64) -> io::Result<()> {
-        let events = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
-        match self.control(libc::EPOLL_CTL_ADD, fd, events, token) {
+        match self.control(libc::EPOLL_CTL_ADD, fd, EVENTS, token) {
             // The descriptor has an earlier registration, which the new token replaces.
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
-                self.control(libc::EPOLL_CTL_MOD, fd, events, token)
+                self.control(libc::EPOLL_CTL_MOD, fd, EVENTS, token)
             }
             result => result,
         }
+    }
+
+    /// Returns whether the file that `fd` names now is registered under this number. If so, gives the registration `token`, and the
+    /// next wait reports the present readiness again.
+    pub(super) fn take_over(&self, fd: RawFd, token: u64) -> bool {
+        self.control(libc::EPOLL_CTL_MOD, fd, EVENTS, token).is_ok()
     }
 
     /// Ends the registration of a descriptor. Without effect if it has none.
@@ -110,7 +118,8 @@ fn wait_precisely(fd: RawFd, place: *mut libc::epoll_event, timeout: Duration) -
     let count = unsafe {
         libc::syscall(libc::SYS_epoll_pwait2, fd, place, BATCH as libc::c_int, &raw const time, no_mask, 8_usize)
     };
-    if count < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS) {
+    // Sandboxes that do not know the call refuse it with EPERM, which epoll_wait(2) never returns.
+    if count < 0 && matches!(io::Error::last_os_error().raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) {
         let millis = timeout.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(libc::c_int::MAX);
         // SAFETY: `place` has room for `BATCH` events.
         return unsafe { libc::epoll_wait(fd, place, BATCH as libc::c_int, millis) };
@@ -120,7 +129,9 @@ fn wait_precisely(fd: RawFd, place: *mut libc::epoll_event, timeout: Duration) -
 
 fn readiness_of(bits: libc::c_int) -> u8 {
     let if_any = |events: libc::c_int, bit: u8| if bits & events != 0 { bit } else { 0 };
-    if_any(libc::EPOLLIN | libc::EPOLLPRI, readiness::READ)
+    if_any(libc::EPOLLIN, readiness::READ)
+        // A read stops at the mark of urgent data, so a short one does not prove that it took all.
+        | if_any(libc::EPOLLPRI, readiness::READ | readiness::READ_END)
         | if_any(libc::EPOLLOUT, readiness::WRITE)
         | if_any(libc::EPOLLRDHUP, readiness::READ | readiness::READ_END)
         // An error or a hang-up ends waits in both directions: the call reports it.

@@ -14,7 +14,8 @@ pub enum Interest {
 pub(super) mod readiness {
     pub(in crate::reactor) const READ: u8 = 1;
     pub(in crate::reactor) const WRITE: u8 = 2;
-    /// The peer has closed its side: a read finds the end, after the data that is left.
+    /// A short read may leave data. The peer has closed its side, and a read finds the end after the data that is left; or there is
+    /// urgent data. Until a read fails with `EAGAIN`, reads are tried.
     pub(in crate::reactor) const READ_END: u8 = 4;
     /// The descriptor hung up or has an error: a write reports it.
     pub(in crate::reactor) const WRITE_END: u8 = 8;

@@ -10,7 +10,8 @@
 //!
 //! 1. Only the worker's thread uses the reactor. Events are read by [`Reactor::poll`] alone, to the end of a batch, before any task runs:
 //!    no event is read between a system call that failed with `EAGAIN` and the [`Reactor::was_not_ready`] after it.
-//! 2. A slot belongs to one source, named by a number that no other source of the process has. A token carries the generation of its
+//! 2. A slot belongs to one source, named by a number that no other source of the process has: of several sources of one descriptor to
+//!    that which registered last. A token carries the generation of its
 //!    slot, so an event for an earlier source of the slot, or for a descriptor that was closed elsewhere, is ignored.
 //! 3. A descriptor of a source that was closed on another thread leaves a slot without events. The slot is reused when the number of the
 //!    descriptor is registered again.
@@ -20,4 +21,4 @@ mod interest;
 mod registry;
 
 pub use self::interest::Interest;
-pub(crate) use self::registry::{Reactor, Token, Waiter};
+pub(crate) use self::registry::{Reactor, Registration, Token, Waiter};

@@ -37,7 +37,7 @@ impl Token {
         self.0
     }
 
-    pub(crate) fn from_bits(bits: u64) -> Token {
+    pub(crate) const fn from_bits(bits: u64) -> Token {
         Token(bits)
     }
 }
@@ -74,19 +74,33 @@ struct Slots {
 }
 
 impl Slots {
+    /// Returns the slot of a token that is not stale.
     fn get(&mut self, token: Token) -> Option<&mut Slot> {
         self.slots.get_mut(token.index()).filter(|slot| slot.source != 0 && slot.generation == token.generation())
     }
 
-    fn release(&mut self, index: usize) {
+    /// Returns the slot of a token if `source` owns it. The token may come from another run's reactor: see `io::source`.
+    fn get_own(&mut self, source: u64, token: Token) -> Option<&mut Slot> {
+        self.get(token).filter(|slot| slot.source == source)
+    }
+
+    /// Frees a slot, and returns the waiters of both directions.
+    fn release(&mut self, index: usize) -> Vec<Waiter> {
         let slot = &mut self.slots[index];
         self.by_fd.remove(&slot.fd);
         slot.source = 0;
         slot.generation = slot.generation.wrapping_add(1);
-        slot.readers.clear();
-        slot.writers.clear();
+        let waiters = slot.readers.drain(..).chain(slot.writers.drain(..)).collect();
         self.free.push(index);
+        waiters
     }
+}
+
+/// The slot of a source, as [`Reactor::register`] found or made it.
+pub(crate) struct Registration {
+    pub(crate) token: Token,
+    /// The slot is new: the next poll reports the present readiness.
+    pub(crate) is_new: bool,
 }
 
 /// The reactor of a worker: see the head of the module.
@@ -108,23 +122,40 @@ impl Reactor {
     }
 
     /// Returns the slot of `source`, and registers its descriptor if it has none. `cached` is a token that an earlier call returned.
+    /// `wake` only makes a task ready. It is called for the waiters of a descriptor that was closed while they waited.
     #[inline]
-    pub(crate) fn register(&self, source: u64, fd: RawFd, cached: Token) -> io::Result<Token> {
+    pub(crate) fn register(
+        &self,
+        source: u64,
+        fd: RawFd,
+        cached: Token,
+        wake: impl FnMut(Waiter),
+    ) -> io::Result<Registration> {
         let mut slots = self.slots.borrow_mut();
-        if slots.get(cached).is_some_and(|slot| slot.source == source) {
-            return Ok(cached);
+        if slots.get_own(source, cached).is_some_and(|slot| slot.fd == fd) {
+            return Ok(Registration { token: cached, is_new: false });
         }
-        self.register_slow(&mut slots, source, fd)
+        self.register_slow(&mut slots, source, fd, wake)
     }
 
     #[cold]
-    fn register_slow(&self, slots: &mut Slots, source: u64, fd: RawFd) -> io::Result<Token> {
+    fn register_slow(
+        &self,
+        slots: &mut Slots,
+        source: u64,
+        fd: RawFd,
+        wake: impl FnMut(Waiter),
+    ) -> io::Result<Registration> {
         if let Some(&index) = slots.by_fd.get(&fd) {
-            if slots.slots[index].source == source {
-                return Ok(Token::new(index, slots.slots[index].generation));
+            let token = Token::new(index, slots.slots[index].generation);
+            // Two sources may share a descriptor, as two `Async<&T>` do. The slot goes to the source that registers last, and
+            // keeps its waiters: an event wakes the waiters of both.
+            if slots.slots[index].source == source || self.epoll.take_over(fd, token.to_bits()) {
+                slots.slots[index].source = source;
+                return Ok(Registration { token, is_new: false });
             }
             // The descriptor's earlier source was closed on another thread, or in a run that has ended.
-            slots.release(index);
+            self.release(slots, index, wake);
         }
         let index = slots.free.pop().unwrap_or_else(|| {
             slots.slots.push(Slot::default());
@@ -138,30 +169,43 @@ impl Reactor {
         let slot = &mut slots.slots[index];
         (slot.source, slot.fd, slot.readiness) = (source, fd, 0);
         slots.by_fd.insert(fd, index);
-        Ok(token)
+        Ok(Registration { token, is_new: true })
     }
 
-    /// Forgets a source whose descriptor is closed next.
-    pub(crate) fn deregister(&self, source: u64, cached: Token) {
+    /// Frees a slot, and wakes its waiters, which then try their calls again.
+    fn release(&self, slots: &mut Slots, index: usize, wake: impl FnMut(Waiter)) {
+        let waiters = slots.release(index);
+        self.waiting.set(self.waiting.get() - waiters.len());
+        waiters.into_iter().for_each(wake);
+    }
+
+    /// Forgets a source whose descriptor is closed next. Waiters of another source that shares the descriptor wake, and register it
+    /// again.
+    pub(crate) fn deregister(&self, source: u64, fd: RawFd, cached: Token, wake: impl FnMut(Waiter)) {
         let mut slots = self.slots.borrow_mut();
-        if let Some(slot) = slots.get(cached).filter(|slot| slot.source == source) {
+        let index = match slots.get_own(source, cached) {
+            Some(_) => Some(cached.index()),
+            // Another run has used the source since, and has replaced the cached token.
+            None => slots.by_fd.get(&fd).copied().filter(|index| slots.slots[*index].source == source),
+        };
+        if let Some(index) = index {
             // A duplicate of the descriptor would keep the registration alive.
-            self.epoll.remove(slot.fd);
-            slots.release(cached.index());
+            self.epoll.remove(slots.slots[index].fd);
+            self.release(&mut slots, index, wake);
         }
     }
 
-    /// Whether a call in this direction may succeed now. True for an unknown token: then the call itself tells.
+    /// Whether a call in this direction may succeed now. True if the token is not that of the source: then the call itself tells.
     #[inline]
-    pub(crate) fn may_be_ready(&self, token: Token, interest: Interest) -> bool {
+    pub(crate) fn may_be_ready(&self, source: u64, token: Token, interest: Interest) -> bool {
         let mut slots = self.slots.borrow_mut();
-        slots.get(token).is_none_or(|slot| slot.readiness & interest.bits() != 0)
+        slots.get_own(source, token).is_none_or(|slot| slot.readiness & interest.bits() != 0)
     }
 
     /// A call in this direction took all there was: the next one waits for an event, unless the end has been seen.
     #[inline]
-    pub(crate) fn took_all(&self, token: Token, interest: Interest) {
-        if let Some(slot) = self.slots.borrow_mut().get(token) {
+    pub(crate) fn took_all(&self, source: u64, token: Token, interest: Interest) {
+        if let Some(slot) = self.slots.borrow_mut().get_own(source, token) {
             slot.readiness &= !interest.bit();
         }
     }
@@ -169,13 +213,13 @@ impl Reactor {
     /// A call in this direction failed with `EAGAIN`: the next one waits for an event, whatever was seen. (An error of a datagram socket
     /// is reported once, so even an end may be over.)
     #[inline]
-    pub(crate) fn was_not_ready(&self, token: Token, interest: Interest) {
-        if let Some(slot) = self.slots.borrow_mut().get(token) {
+    pub(crate) fn was_not_ready(&self, source: u64, token: Token, interest: Interest) {
+        if let Some(slot) = self.slots.borrow_mut().get_own(source, token) {
             slot.readiness &= !interest.bits();
         }
     }
 
-    /// Adds a waiter, which the next event in this direction wakes.
+    /// Adds a waiter, which the next event in this direction wakes. `may_be_ready` has just returned false for the token.
     #[inline]
     pub(crate) fn add_waiter(&self, token: Token, interest: Interest, waiter: Waiter) {
         if let Some(slot) = self.slots.borrow_mut().get(token) {
@@ -184,7 +228,7 @@ impl Reactor {
         }
     }
 
-    /// Removes a waiter that is still there, because its wait ended without an event.
+    /// Removes a waiter that is still there, because its wait ended without an event. Another source may own the slot by then.
     #[inline]
     pub(crate) fn remove_waiter(&self, token: Token, interest: Interest, waiter: Waiter) {
         if let Some(slot) = self.slots.borrow_mut().get(token) {
@@ -246,28 +290,34 @@ mod tests {
         woken
     }
 
+    fn register(reactor: &Reactor, source: u64, fd: RawFd, cached: Token) -> Token {
+        reactor.register(source, fd, cached, |waiter| panic!("{waiter:?} lost its descriptor")).unwrap().token
+    }
+
     #[test]
     fn event_wakes_waiters_of_its_direction_in_order() {
         let reactor = Reactor::new().unwrap();
         let (mut here, there) = UnixStream::pair().unwrap();
-        let token = reactor.register(7, there.as_raw_fd(), NO_TOKEN).unwrap();
-        assert_eq!(reactor.register(7, there.as_raw_fd(), token).unwrap(), token);
+        let token = register(&reactor, 7, there.as_raw_fd(), NO_TOKEN);
+        assert_eq!(register(&reactor, 7, there.as_raw_fd(), token), token);
         let second = Waiter { task_id: 4, ..WAITER };
         reactor.add_waiter(token, Interest::Readable, WAITER);
         reactor.add_waiter(token, Interest::Readable, second);
         assert_eq!((woken(&reactor), reactor.waiting()), (vec![], 2), "it is writable, and nothing waits for that");
-        assert!(!reactor.may_be_ready(token, Interest::Readable) && reactor.may_be_ready(token, Interest::Writable));
+        assert!(
+            !reactor.may_be_ready(7, token, Interest::Readable) && reactor.may_be_ready(7, token, Interest::Writable)
+        );
         here.write_all(b"x").unwrap();
         assert_eq!((woken(&reactor), reactor.waiting()), (vec![WAITER, second], 0));
-        assert!(reactor.may_be_ready(token, Interest::Readable));
+        assert!(reactor.may_be_ready(7, token, Interest::Readable));
         // An edge comes once.
-        reactor.was_not_ready(token, Interest::Readable);
+        reactor.was_not_ready(7, token, Interest::Readable);
         assert_eq!(woken(&reactor), []);
-        assert!(!reactor.may_be_ready(token, Interest::Readable));
+        assert!(!reactor.may_be_ready(7, token, Interest::Readable));
         drop(here);
         let _ = woken(&reactor);
-        reactor.took_all(token, Interest::Readable);
-        assert!(reactor.may_be_ready(token, Interest::Readable), "the peer has closed: a read never waits");
+        reactor.took_all(7, token, Interest::Readable);
+        assert!(reactor.may_be_ready(7, token, Interest::Readable), "the peer has closed: a read never waits");
     }
 
     #[test]
@@ -277,12 +327,12 @@ mod tests {
         // A duplicate keeps the registration alive when the descriptor is closed.
         let duplicate = there.try_clone().unwrap();
         let fd = there.as_raw_fd();
-        let old = reactor.register(1, fd, NO_TOKEN).unwrap();
+        let old = register(&reactor, 1, fd, NO_TOKEN);
         let _ = woken(&reactor);
         drop(there);
         let (_other, again) = UnixStream::pair().unwrap();
         let again = if again.as_raw_fd() == fd { again } else { _other };
-        let new = reactor.register(2, again.as_raw_fd(), old).unwrap();
+        let new = register(&reactor, 2, again.as_raw_fd(), old);
         assert_ne!(new, old);
         reactor.add_waiter(new, Interest::Readable, WAITER);
         here.write_all(b"for the old one").unwrap();
@@ -290,7 +340,41 @@ mod tests {
         (&duplicate).read_exact(&mut [0; 15]).unwrap();
         reactor.remove_waiter(new, Interest::Readable, WAITER);
         assert_eq!(reactor.waiting(), 0);
-        reactor.deregister(2, new);
+        reactor.deregister(2, fd, new, |_| {});
         assert_eq!(reactor.counts()[1], 0);
+    }
+
+    #[test]
+    fn sources_that_share_a_descriptor_keep_each_others_waiters() {
+        let reactor = Reactor::new().unwrap();
+        let (mut here, there) = UnixStream::pair().unwrap();
+        let fd = there.as_raw_fd();
+        let first = register(&reactor, 1, fd, NO_TOKEN);
+        let _ = woken(&reactor);
+        reactor.add_waiter(first, Interest::Readable, WAITER);
+        let second = register(&reactor, 2, fd, NO_TOKEN);
+        here.write_all(b"x").unwrap();
+        assert_eq!(woken(&reactor), [WAITER]);
+        // The end of one source wakes the waiters of the other one.
+        reactor.was_not_ready(2, second, Interest::Readable);
+        reactor.add_waiter(second, Interest::Readable, WAITER);
+        let third = register(&reactor, 3, fd, NO_TOKEN);
+        let mut orphans = Vec::new();
+        reactor.deregister(3, fd, third, |waiter| orphans.push(waiter));
+        assert_eq!((orphans, reactor.waiting(), reactor.counts()[1]), (vec![WAITER], 0, 0));
+        reactor.remove_waiter(second, Interest::Readable, WAITER);
+        assert_eq!(reactor.waiting(), 0);
+    }
+
+    #[test]
+    fn token_of_another_reactor_changes_no_foreign_slot() {
+        let reactor = Reactor::new().unwrap();
+        let (_here, there) = UnixStream::pair().unwrap();
+        let token = register(&reactor, 1, there.as_raw_fd(), NO_TOKEN);
+        let _ = woken(&reactor);
+        reactor.took_all(2, token, Interest::Writable);
+        reactor.was_not_ready(2, token, Interest::Writable);
+        assert!(reactor.may_be_ready(1, token, Interest::Writable));
+        assert!(reactor.may_be_ready(2, token, Interest::Readable));
     }
 }

@@ -71,13 +71,16 @@ impl Worker {
     /// Waits for events for at most `timeout`, and makes the tasks ready that they concern. Returns whether there was an event.
     pub(super) fn poll_io(&self, timeout: Option<Duration>) -> bool {
         let Some(reactor) = self.reactor.get() else { return false };
-        reactor.poll(timeout, |waiter| {
-            // SAFETY: `io_waiter` took the address from a TCB of this worker's table, and TCBs stay in place as long as the worker.
-            let tcb = unsafe { &*(waiter.tcb as *const Tcb) };
-            if tcb.id() == waiter.task_id {
-                self.wake(tcb);
-            }
-        })
+        reactor.poll(timeout, |waiter| self.wake_io_waiter(waiter))
+    }
+
+    /// Makes a task of this worker ready. Without effect if it has ended and its TCB belongs to another task.
+    pub(crate) fn wake_io_waiter(&self, waiter: Waiter) {
+        // SAFETY: `io_waiter` took the address from a TCB of this worker's table, and TCBs stay in place as long as the worker.
+        let tcb = unsafe { &*(waiter.tcb as *const Tcb) };
+        if tcb.id() == waiter.task_id {
+            self.wake(tcb);
+        }
     }
 
     /// Sleeps in the reactor until an event or a remote wake arrives, or until `deadline`. Returns false, at once, if there is no
