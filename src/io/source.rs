@@ -3,9 +3,8 @@
 
 use super::error::{cancelled, timed_out};
 use crate::reactor::{Interest, Reactor, Registration, Token};
-use crate::scheduler::flags;
 use crate::sys::poll_fd;
-use crate::wait::{WaitSpec, Worker, consume_budget_of, wait, worker};
+use crate::wait::{WaitSpec, Worker, can_suspend, consume_budget_of, wait, worker};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -94,7 +93,7 @@ impl Source {
         let known = worker.and_then(|worker| Some((worker, worker.reactor_if_any()?, self.cached(worker)?)));
         if let Some((worker, reactor, token)) = known
             && !reactor.may_be_ready(self.number, token, interest)
-            && may_wait(worker)
+            && can_suspend(worker)
             && let Err(error) = self.wait_for_event(worker, reactor, token, fd, interest, timeout, &mut deadline)
         {
             // The event may not have been polled yet: a call that can complete does so, even if the task is cancelled.
@@ -223,12 +222,6 @@ fn consume_io_budget(worker: Option<&Worker>) {
         worker.budget.set(worker.budget.get().saturating_sub(CALL_COST - 1).max(1));
         consume_budget_of(Some(worker));
     }
-}
-
-/// Returns whether the running task can suspend. Where it cannot, the system call itself tells whether a wait is needed.
-#[inline]
-fn may_wait(worker: &Worker) -> bool {
-    !worker.is_in_job() && !worker.current().has_flags(flags::NO_SUSPEND) && !std::thread::panicking()
 }
 
 /// A waiter in a slot, removed when the wait ends in any way.

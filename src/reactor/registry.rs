@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_that_share_a_descriptor_keep_each_others_waiters() {
+    fn sources_of_one_descriptor_keep_all_their_waiters() {
         let reactor = Reactor::new().unwrap();
         let (mut here, there) = UnixStream::pair().unwrap();
         let fd = there.as_raw_fd();
