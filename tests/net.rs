@@ -323,6 +323,29 @@ fn udp_and_unix_sockets_wait() {
     std::fs::remove_dir_all(&dir).unwrap();
 }
 
+/// No event tells when a full backlog has room, so the connect tries again and again.
+#[test]
+fn connect_to_a_full_unix_backlog_times_out() {
+    let dir = std::env::temp_dir().join(format!("cede-backlog-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let path = dir.join("socket");
+    let listener = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    listener.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
+    listener.listen(0).unwrap();
+    run(|| {
+        let mut connected = Vec::new();
+        let error = loop {
+            match timeout(20 * MS, || UnixStream::connect(&path)) {
+                Ok(stream) => connected.push(stream.unwrap()),
+                Err(late) => break late.value.unwrap_err(),
+            }
+            assert!(connected.len() < 100, "the backlog has a limit");
+        };
+        assert_eq!((error.kind(), cede::io::is_cancelled(&error)), (ErrorKind::TimedOut, true));
+    });
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
 #[test]
 fn conversions_keep_the_connection_and_restore_the_mode() {
     let (here, there) = pair();

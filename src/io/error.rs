@@ -1,7 +1,7 @@
 //! The errors of waits for I/O.
 #![forbid(unsafe_code)]
 
-use crate::wait::{Cancelled, Cause, Worker, cause};
+use crate::wait::{Cancelled, Cause, Worker, cause, worker};
 use std::fmt;
 use std::io::{Error, ErrorKind};
 
@@ -28,6 +28,12 @@ pub(super) fn cancelled(worker: &Worker) -> Error {
         Cause::Cancel => Error::other(Cancelled),
         Cause::Deadline => timed_out(),
     }
+}
+
+/// Returns the error of a wait of the calling task, which has just returned `Cancelled`.
+#[cold]
+pub(crate) fn interrupted(reason: Cancelled) -> Error {
+    worker().map_or_else(|| Error::other(reason), cancelled)
 }
 
 /// Returns the error of a wait whose time is up.

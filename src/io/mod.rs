@@ -16,7 +16,7 @@
 
 mod async_fd;
 mod copy;
-mod error;
+pub(crate) mod error;
 pub(crate) mod source;
 
 pub use self::async_fd::{Async, wait};

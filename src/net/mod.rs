@@ -4,6 +4,9 @@
 //! two tasks can use both directions of one stream. Of several tasks that wait for one direction, all wake, in arrival order, and the
 //! first that runs takes the data.
 //!
+//! Copies of a descriptor share its mode: see the conversions from and to the types of `std`. After fork(2) a child must not use or
+//! drop sockets that the parent's run has waited for: both would share the registrations.
+//!
 //! The [module docs of `io`](crate::io) describe the errors of a wait that was cancelled or timed out, and cancel safety.
 //!
 //! ```

@@ -270,7 +270,8 @@ macro_rules! common {
         }
 
         impl From<$Std> for $Socket {
-            /// The socket may be in blocking mode.
+            /// The socket may be in blocking mode. A listener and a datagram socket are set to non-blocking mode, and with them each
+            /// copy of the descriptor.
             fn from(socket: $Std) -> $Socket {
                 if $nonblocking {
                     // accept(2) has no flag for one call. It fails only for a descriptor that is none.
@@ -281,7 +282,7 @@ macro_rules! common {
         }
 
         impl From<$Socket> for $Std {
-            /// The socket is in blocking mode.
+            /// The socket is in blocking mode, and so is each copy of the descriptor.
             fn from(socket: $Socket) -> $Std {
                 let socket = socket.socket.into_inner();
                 let _ = socket.set_nonblocking(false);

@@ -3,6 +3,7 @@
 
 use super::socket::{Socket, common, stream};
 use crate::io::HalfClose;
+use crate::io::error::interrupted;
 use crate::reactor::Interest;
 use socket2::{Domain, SockAddr, Type};
 use std::fmt;
@@ -104,7 +105,7 @@ impl HalfClose for UnixStream {
 fn pause() -> io::Result<()> {
     let millisecond = Duration::from_millis(1);
     if crate::task::current().is_some() {
-        crate::time::sleep(millisecond).map_err(io::Error::other)
+        crate::time::sleep(millisecond).map_err(interrupted)
     } else {
         std::thread::sleep(millisecond);
         Ok(())

@@ -17,11 +17,12 @@ impl Clock {
         Clock { paused: None, running: Cell::new(None) }
     }
 
-    /// Creates a clock that does not run. When no task is ready, the event loop advances it to the next deadline.
+    /// Returns whether the clock does not run, except by jumps.
     pub(super) fn is_paused(&self) -> bool {
         self.paused.is_some() && self.running.get().is_none()
     }
 
+    /// Creates a clock that does not run. When no task is ready, the event loop advances it to the next timer.
     pub(crate) fn paused() -> Clock {
         Clock { paused: Some(Cell::new(Instant::now())), running: Cell::new(None) }
     }
