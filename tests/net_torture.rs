@@ -825,16 +825,22 @@ fn thousand_connections_are_served_at_once() {
 fn data_that_is_there_is_read_where_no_wait_is_allowed() {
     run(|| {
         let (mut here, mut there) = small_pair();
+        let reads = std::rc::Rc::new(Cell::new(0));
+        let counted = std::rc::Rc::clone(&reads);
         let mut reader = spawn(move || {
             // A short read: from here on the stream is believed to be empty.
-            assert!(here.read(&mut [0; 8]).unwrap() > 0);
-            assert!(here.read(&mut [0; 8]).unwrap() > 0);
+            for _ in 0..2 {
+                assert_eq!(here.read(&mut [0; 8]).unwrap(), 1);
+                counted.set(counted.get() + 1);
+            }
             here
         });
-        for _ in 0..2 {
+        for round in 1..=2 {
             yield_now();
             there.write_all(b"x").unwrap();
-            sleep(MS).unwrap();
+            while reads.get() < round {
+                yield_now();
+            }
         }
         let mut here = reader.join().unwrap();
         there.write_all(b"abc").unwrap();
