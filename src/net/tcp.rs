@@ -171,8 +171,7 @@ impl TcpStream {
         self.socket.get().ttl()
     }
 
-    /// Splits the stream into a half that reads and a half that writes, for code that takes an owner of each. A shared reference does
-    /// both, too.
+    /// Returns two references to the stream, one to read from and one to write to. Each can do both.
     pub fn split(&self) -> (&TcpStream, &TcpStream) {
         (self, self)
     }
