@@ -1,14 +1,15 @@
 //! Waiting for descriptors: sockets, pipes, and anything else that epoll(7) can watch.
 //!
-//! In a task a wait suspends the task, and the worker runs the other tasks. In a plain thread the same calls block the thread, by
-//! poll(2). The types in [`net`](crate::net) are made of this module; [`Async`] makes a descriptor of your own wait in the same way, and
-//! [`wait`] waits once.
+//! In a task a wait suspends the task, and the run continues with the other tasks. In a plain thread the same calls
+//! block the thread, by poll(2). The types in [`net`](crate::net) are made of this module; [`Async`] makes a descriptor
+//! of your own wait in the same way, and [`wait`] waits once.
 //!
 //! # Errors of a wait
 //!
-//! A wait that ends by a cancel returns an [`io::Error`](std::io::Error) whose source is [`Cancelled`](crate::task::Cancelled): see
-//! [`is_cancelled`]. A wait that a deadline or a timeout ends returns an error of the kind
-//! [`TimedOut`](std::io::ErrorKind::TimedOut). No wait returns `Interrupted`, on which `std` would try again, or `WouldBlock`.
+//! A wait that a cancel, a deadline or a timeout ends returns an [`io::Error`](std::io::Error) whose source is
+//! [`Cancelled`](crate::task::Cancelled), and for which [`is_cancelled`] is true. After a deadline or a timeout its
+//! kind is [`TimedOut`](std::io::ErrorKind::TimedOut). No wait returns `WouldBlock` or `Interrupted`. (On
+//! `Interrupted`, functions of `std` such as `read_exact` would try again.)
 //!
 //! Cancel safety: a wait takes no data. A call that ended by a cancel has read or written nothing, and can be repeated, except where its
 //! docs say that it makes several system calls, as `write_all` does.

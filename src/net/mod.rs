@@ -1,12 +1,14 @@
 //! Sockets with the names and most methods of [`std::net`] and [`std::os::unix::net`], whose calls suspend the task
 //! instead of the thread.
 //!
-//! In a plain thread the same calls block the thread. A socket may move between runs and threads; a shared reference
-//! reads and writes, so two tasks can use both directions of one stream. Of several tasks that wait for one direction,
-//! all wake, in arrival order, and the first that runs takes the data.
+//! In a plain thread the same calls block the thread. A socket may move between runs and threads. `Read` and `Write`
+//! are implemented for `&TcpStream` and `&UnixStream`, so one task can read from a stream while another task writes to
+//! it. Of several tasks that wait for one direction, all wake, in arrival order, and the first that runs takes the
+//! data.
 //!
-//! Copies of a descriptor share its mode: see the conversions from and to the types of `std`. After fork(2) a child
-//! must not use or drop sockets that the parent's run has waited for: both would share the registrations.
+//! Duplicates of a descriptor share its blocking or non-blocking mode. A conversion from or to a type of `std` may
+//! change the mode for all of them: see the `From` implementations. After fork(2) a child must not use or drop sockets
+//! that the parent's run has waited for: both would share the registrations.
 //!
 //! The [module docs of `io`](crate::io) describe the errors of a wait that was cancelled or timed out, and cancel safety.
 //!

@@ -221,9 +221,9 @@ macro_rules! stream {
 macro_rules! common {
     ($Socket:ident, $Std:ty, nonblocking: $nonblocking:expr) => {
         impl $Socket {
-            /// Sets the timeout of each read, receive or accept; `None` for none. A wait that takes longer fails with the kind
-            /// [`TimedOut`](std::io::ErrorKind::TimedOut). For code that is handed a socket; [`timeout`](crate::timeout) limits any
-            /// number of calls.
+            /// Sets the timeout of each read, receive or accept; `None` for none. A wait that takes longer fails with
+            /// the kind [`TimedOut`](std::io::ErrorKind::TimedOut). Meant for code that cannot pass a deadline on;
+            /// [`timeout`](crate::timeout) limits any number of calls together.
             ///
             /// # Errors
             ///
@@ -245,7 +245,7 @@ macro_rules! common {
             ///
             /// # Errors
             ///
-            /// None; the type is that of `std`.
+            /// Never fails. The `io::Result` is that of the method of `std`.
             pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
                 Ok(self.socket.timeout(Interest::Readable))
             }
@@ -254,7 +254,7 @@ macro_rules! common {
             ///
             /// # Errors
             ///
-            /// None; the type is that of `std`.
+            /// Never fails. The `io::Result` is that of the method of `std`.
             pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
                 Ok(self.socket.timeout(Interest::Writable))
             }
@@ -270,8 +270,8 @@ macro_rules! common {
         }
 
         impl From<$Std> for $Socket {
-            /// The socket may be in blocking mode. A listener and a datagram socket are set to non-blocking mode, and with them each
-            /// copy of the descriptor.
+            /// Wraps a socket in blocking or non-blocking mode. A stream keeps its mode. A listener or datagram socket
+            /// is set to non-blocking mode, and with it each duplicate of its descriptor.
             fn from(socket: $Std) -> $Socket {
                 if $nonblocking {
                     // accept(2) has no flag for one call. It fails only for a descriptor that is none.
@@ -282,7 +282,7 @@ macro_rules! common {
         }
 
         impl From<$Socket> for $Std {
-            /// The socket is in blocking mode, and so is each copy of the descriptor.
+            /// Returns the socket in blocking mode, which also holds for each duplicate of its descriptor.
             fn from(socket: $Socket) -> $Std {
                 let socket = socket.socket.into_inner();
                 let _ = socket.set_nonblocking(false);

@@ -20,7 +20,8 @@ stream!(TcpStream, recv);
 common!(TcpStream, std::net::TcpStream, nonblocking: false);
 
 impl TcpStream {
-    /// Connects to an address, and waits until the peer has accepted. Of several addresses each is tried in turn.
+    /// Connects to an address, and waits until the connection is established. Of several addresses each is tried in
+    /// turn.
     ///
     /// A name is resolved on the calling thread, which blocks the worker meanwhile.
     ///
@@ -94,7 +95,8 @@ impl TcpStream {
         self.socket.get().local_addr()
     }
 
-    /// Ends reads, writes or both. Waits in the ended direction return: a read the end of the stream, a write an error.
+    /// Ends reads, writes or both. Calls that wait in that direction return: a read returns 0 (the end of the stream),
+    /// a write returns an error.
     ///
     /// # Errors
     ///
@@ -144,7 +146,8 @@ impl TcpStream {
         self.socket.get().nodelay()
     }
 
-    /// Sets the time for which a close waits for unsent data; `None` for the system's default. A linger of zero resets the connection.
+    /// Sets the time for which a close waits for unsent data; `None` for the system's default. With a linger of zero,
+    /// the close resets the connection.
     ///
     /// # Errors
     ///
