@@ -22,8 +22,8 @@ impl EventFd {
     }
 }
 
-/// Makes the eventfd `fd` readable. The caller ensures that `fd` is still open: it rings under
-/// the lock that the owner takes before it closes the descriptor.
+/// Makes the eventfd `fd` readable. The caller ensures that `fd` is open during the call:
+/// `RemoteQueue::close` waits for threads that ring.
 pub(crate) fn ring(fd: RawFd) {
     let one = 1_u64.to_ne_bytes();
     // A full counter fails with EAGAIN: then the descriptor is readable already.
