@@ -12,7 +12,7 @@ use std::thread;
 /// A handle to a call of [`unblock_detached`], which returns its value.
 ///
 /// Dropping the handle detaches the call: it goes on, and its value is dropped on the pool's thread. The handle can be
-/// sent to other tasks' runs and to plain threads.
+/// sent to tasks of other runs and to plain threads.
 pub struct Detached<T> {
     shared: Arc<Mutex<State<T>>>,
 }

@@ -270,8 +270,8 @@ macro_rules! common {
         }
 
         impl From<$Std> for $Socket {
-            /// Wraps a socket in blocking or non-blocking mode. A stream keeps its mode. A listener or datagram socket
-            /// is set to non-blocking mode, and with it each duplicate of its descriptor.
+            /// Wraps a socket, whichever mode it is in: blocking or non-blocking. A stream keeps its mode. A listener
+            /// or datagram socket is set to non-blocking mode, and with it each duplicate of its descriptor.
             fn from(socket: $Std) -> $Socket {
                 if $nonblocking {
                     // accept(2) has no flag for one call. It fails only for a descriptor that is none.

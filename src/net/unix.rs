@@ -76,7 +76,8 @@ impl UnixStream {
         self.socket.get().local_addr()
     }
 
-    /// Ends reads, writes or both. Waits in the ended direction return: a read the end of the stream, a write an error.
+    /// Ends reads, writes or both. Calls that wait in that direction return: a read returns 0 (the end of the stream),
+    /// a write returns an error.
     ///
     /// # Errors
     ///
