@@ -1,7 +1,7 @@
 //! Generators: bodies that yield values, with the whole protocol of Python's generators.
 //!
-//! The rules are those of Python. Where Python raises an exception, a method returns a value or an error. Each row of
-//! this table has a test in `tests/generator.rs`:
+//! The rules are those of Python. Where Python raises an exception, a method returns a value or an error, or panics
+//! where its docs say so. Each row of this table has a test in `tests/generator.rs`:
 //!
 //! | Python | here |
 //! |---|---|

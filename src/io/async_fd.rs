@@ -98,7 +98,8 @@ impl<T: AsFd> Async<T> {
         self.inner.take().expect("present until the drop")
     }
 
-    /// Calls `f` until it returns something else than `WouldBlock`, and waits for the descriptor to be readable in between.
+    /// Calls `f` until it returns neither `WouldBlock` nor `Interrupted`. After `WouldBlock`, first waits until the descriptor is
+    /// readable.
     ///
     /// # Errors
     ///
@@ -113,7 +114,8 @@ impl<T: AsFd> Async<T> {
         self.source.call(inner.as_fd(), Interest::Readable, None, || f(inner))
     }
 
-    /// Calls `f` until it returns something else than `WouldBlock`, and waits for the descriptor to be writable in between.
+    /// Calls `f` until it returns neither `WouldBlock` nor `Interrupted`. After `WouldBlock`, first waits until the descriptor is
+    /// writable.
     ///
     /// # Errors
     ///

@@ -61,8 +61,9 @@ pub struct CopiedBoth {
     pub back_error: Option<io::Error>,
 }
 
-/// Copies between two streams in both directions at once, until both have ended: a proxy. The end of one direction is passed on as the
-/// end of the other stream's input, and the other direction continues. If a direction fails, the other one ends, too.
+/// Copies between two streams in both directions at once, until both have ended: a proxy. When one stream ends, the
+/// writing side of the other stream is closed ([`HalfClose::close_write`]), so that its peer reads the end. The other
+/// direction continues. If a direction fails, the other one ends, too.
 ///
 /// Cancel safety: a cancel ends both directions, and the counts are returned.
 ///

@@ -6,7 +6,7 @@
 //!
 //! # Errors of a wait
 //!
-//! A wait that a cancel, a deadline or a timeout ends returns an [`io::Error`](std::io::Error) whose source is
+//! If a cancel, a deadline or a timeout ends a wait, the wait returns an [`io::Error`](std::io::Error) whose source is
 //! [`Cancelled`](crate::task::Cancelled), and for which [`is_cancelled`] is true. After a deadline or a timeout its
 //! kind is [`TimedOut`](std::io::ErrorKind::TimedOut). No wait returns `WouldBlock` or `Interrupted`. (On
 //! `Interrupted`, functions of `std` such as `read_exact` would try again.)

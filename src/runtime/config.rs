@@ -80,10 +80,12 @@ impl Config {
         self
     }
 
-    /// Sets the grace period: the time within which the cancelled tasks can end after main has returned. Tasks that do not end
-    /// in it are unwound. Tasks that have not ended 500 ms later are abandoned.
+    /// Sets the grace period: the time within which the cancelled tasks can end after main has returned. Tasks that do
+    /// not end in it are unwound. Tasks that have not ended 500 ms later are abandoned, with the exceptions that
+    /// [`run`](crate::run()) lists.
     ///
-    /// After a deadlock, main has the same time to return. Then the tasks of the run are unwound.
+    /// After a deadlock, main is cancelled and has the same time to return. If it has not returned by its end, the
+    /// other tasks are unwound; main itself never is.
     #[doc(alias = "grace")]
     pub fn shutdown_grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
@@ -211,8 +213,8 @@ impl Config {
     /// Sets the hook for slow turns: `f` is called instead of each report on stderr, so twice for a slow turn. Without
     /// [`report_slow_turns`](Self::report_slow_turns) it is never called.
     ///
-    /// `f` runs on the thread of the watchdog, and may wake a task of the run. So with this hook a stall in a process
-    /// without other threads is not taken for a deadlock: it is reported, and the run continues.
+    /// `f` runs on the thread of the watchdog, and may wake a task of the run. So with this hook, the absence of other
+    /// threads in the process is not taken as the proof of a deadlock.
     ///
     /// ```
     /// use std::time::Duration;

@@ -126,11 +126,12 @@ impl<T> JoinHandle<T> {
         }
     }
 
-    /// Returns the result if the task has ended, and `None` otherwise. Never waits.
+    /// Returns the result if the task has ended, and `None` otherwise: also if the run has abandoned the task. Never
+    /// waits.
     ///
     /// # Errors
     ///
-    /// [`JoinError::Panicked`] and [`JoinError::Cancelled`], as in [`join`](Self::join).
+    /// [`JoinError::Panicked`] and [`JoinError::Cancelled`], as in [`join`](Self::join), except for an abandoned task.
     ///
     /// # Panics
     ///

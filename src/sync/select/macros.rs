@@ -14,18 +14,18 @@
 /// ```
 ///
 /// The value of the macro is a `Result<_, Cancelled>`: `Ok` with the value of the arm, or
-/// [`Cancelled`](crate::task::Cancelled) if the task was cancelled before its wait ended, or would have to wait while
-/// its thread panics.
+/// [`Cancelled`](crate::task::Cancelled) if the task was cancelled before its wait ended, if a deadline or scope around
+/// the select ended the wait, or if the task would have to wait while its thread panics.
 ///
 /// Cancel safety: a cancelled `select!` performs no operation.
 ///
 /// # Choice
 ///
-/// Of several ready operations, the select chooses one at random, each with the same probability. The same holds for
-/// several operations that wait for the same channel. In a run the random numbers depend only on
-/// [`Config::seed`](crate::Config::seed), so a deterministic program always makes the same choices. An operation that
-/// is not chosen has no effect. A `send` that is not chosen drops its message at the end of the select; a `send_from`
-/// leaves its message in the `Option`.
+/// Of several ready operations, the select chooses one at random, each with the same probability. If several operations
+/// of this select wait for the same channel, a random one of them gets the message or the free slot. In a run the
+/// random numbers depend only on [`Config::seed`](crate::Config::seed), so a deterministic program always makes the
+/// same choices. An operation that is not chosen has no effect. A `send` that is not chosen drops its message at the
+/// end of the select; a `send_from` leaves its message in the `Option`.
 ///
 /// # Evaluation
 ///

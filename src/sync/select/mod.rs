@@ -123,10 +123,10 @@ impl WaitMode {
 ///
 /// Use it if the number of operations is known only at run time. Otherwise [`select!`](crate::select) is shorter.
 ///
-/// Of several ready cases, the select chooses one at random, each with the same probability. The same holds for several
-/// cases that wait for the same channel. In a run the random numbers depend only on [`Config::seed`](crate::Config::seed), so a
-/// deterministic program always makes the same choices. A case that is not chosen has no effect: its message is neither
-/// taken nor sent.
+/// Of several ready cases, the select chooses one at random, each with the same probability. If several cases of this
+/// select wait for the same channel, a random one of them gets the message or the free slot. In a run the random
+/// numbers depend only on [`Config::seed`](crate::Config::seed), so a deterministic program always makes the same
+/// choices. A case that is not chosen has no effect: its message is neither taken nor sent.
 ///
 /// Cancel safety: a cancelled select performs no operation.
 ///
@@ -163,7 +163,8 @@ impl<'a> Select<'a> {
     ///
     /// # Errors
     ///
-    /// [`Cancelled`] if the task is cancelled before its wait ends, or would have to wait while its thread panics.
+    /// [`Cancelled`] if the task is cancelled before its wait ends, if a deadline or scope around this call ends the
+    /// wait, or if the task would have to wait while its thread panics.
     ///
     /// # Panics
     ///
