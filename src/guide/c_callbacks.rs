@@ -113,9 +113,9 @@
 //!
 //! # Callbacks on other threads
 //!
-//! A library may call back on a thread of its own. That thread is in no run: [`spawn`](crate::spawn) and [`timeout`](crate::timeout)
-//! panic there, and a wait blocks that thread. Send what arrived to a task, by a channel, a [`Promise`](crate::sync::Promise) or an
-//! [`Unparker`](crate::task::Unparker):
+//! A library may call back on a thread of its own. That thread is in no run: [`spawn`](crate::spawn), [`timeout`](crate::timeout) and
+//! [`time::sleep`](crate::time::sleep) panic there, and the waits of [`sync`](crate::sync) and of sockets block that thread. Send what
+//! arrived to a task, by a channel, a [`Promise`](crate::sync::Promise) or an [`Unparker`](crate::task::Unparker):
 //!
 //! ```
 //! use cede::sync::channel;
