@@ -78,6 +78,7 @@ unsafe extern "C" fn compare_in_shield(a: *const c_void, b: *const c_void) -> c_
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn forced_unwind_in_a_callback_aborts() {
     let text = in_child("forced_unwind_in_a_callback_aborts", || {
         let _ = cede::Config::new().shutdown_grace(Duration::from_millis(10)).run(|| {
@@ -140,6 +141,7 @@ fn generator_closed_in_a_callback_ends_its_sort() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn generator_dropped_in_a_callback_aborts() {
     let text = in_child("generator_dropped_in_a_callback_aborts", || {
         let mut sorting = generator(compare_and_give);
@@ -152,6 +154,7 @@ fn generator_dropped_in_a_callback_aborts() {
 
 /// The library's thread is in no run: there a `spawn` and a `sleep` panic, and a receive blocks the thread.
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn callback_on_another_thread_is_in_no_run() {
     let (requests, receiver) = channel::unbounded();
     let (replies, answers) = channel::unbounded();
