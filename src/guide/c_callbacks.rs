@@ -40,11 +40,12 @@
 //! * *The C function is reentrant.* Otherwise another task must not call the library during the wait: hold a
 //!   [`sync::Mutex`](crate::sync::Mutex) around the outer call.
 //! * *It holds no lock, and lends no thread-local.* A lock of C that is held during the wait can deadlock the run, as
-//!   [a lock of std](super::blocking_calls#locks-of-std) does. `dl_iterate_phdr` calls its callback under such a lock.
+//!   [a lock of std](super::blocking_calls#locks-of-std) does. `dl_iterate_phdr` calls its callback under a lock: during the wait no
+//!   thread can load a library.
 //! * *It keeps nothing in thread-locals across the callback.* All tasks of a run share the thread-locals of C. `errno` is one: read it
 //!   before the next wait, because a system call of another task overwrites it.
 //!
-//! A task never changes threads, so the C code sees one thread id and the same thread-locals before and after a wait.
+//! A started task never changes threads, so the C code runs on the same thread before and after a wait.
 //!
 //! # Panics and cancels
 //!

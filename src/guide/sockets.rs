@@ -163,8 +163,17 @@
 //! httparse, and has adapters for redis and ureq, which open their own sockets. All of them fit into the default stack of 64 KiB in an
 //! optimized build. Without optimization, give the tasks that call ureq 256 KiB ([`Config::stack_size`]).
 //!
-//! [`is_cancelled`] takes an `io::Error`. An error of such a crate holds it in a variant or in its chain of
-//! [sources](std::error::Error::source).
+//! [`is_cancelled`] takes an `io::Error`, which such a crate wraps into an error of its own:
+//!
+//! | crate | where the `io::Error` is |
+//! |---|---|
+//! | rustls, through `Stream` and `StreamOwned` | the error itself |
+//! | tungstenite | `Error::Io`; in a handshake inside `HandshakeError::Failure`, which has no [source](std::error::Error::source) |
+//! | ureq | `Error::Io`, which has no source |
+//! | redis | the source, an `Arc<dyn Error + Send + Sync>` |
+//!
+//! Search a chain of sources for an `io::Error`, and not for [`Cancelled`](crate::task::Cancelled): `io::Error::source` skips the error
+//! that it holds.
 //!
 //! # Limits
 //!
