@@ -76,10 +76,11 @@ impl Connection<'_> {
         };
         let mut body = Body::new(self, &head);
         let outcome = routes::respond(&head, &mut body, service);
-        let continues = head.keep_alive && body.is_at_end() && !service.is_stopping();
+        let continues = head.keep_alive && body.is_at_end();
         match outcome {
             Ok(response) => {
                 service.count(response.status);
+                let continues = continues && !service.is_stopping();
                 self.write(&response.to_bytes(head.method == "HEAD", continues, head.is_old))?;
                 if !continues {
                     self.linger();
