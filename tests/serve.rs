@@ -15,7 +15,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const MS: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_secs(60);
@@ -37,9 +37,12 @@ fn echo(stream: &TcpStream) -> bool {
     cede::io::copy(&mut &*stream, &mut &*stream).is_err_and(|error| cede::io::is_cancelled(&error))
 }
 
-/// Yields until the condition holds. The time limit is that of the test run.
+/// Yields until the condition holds, for a minute at most.
+#[track_caller]
 fn until(condition: impl Fn() -> bool) {
+    let begun = Instant::now();
     while !condition() {
+        assert!(begun.elapsed() < LONG, "the condition does not come true");
         yield_now();
     }
 }

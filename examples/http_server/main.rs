@@ -49,6 +49,8 @@ fn serve(options: &args::Options) -> std::io::Result<()> {
     use cede::scope;
 
     let listener = TcpListener::bind(options.address)?;
+    // The backlog of `bind`, 128 as in `std`, is too short for a burst of clients: each one too many waits a second or more.
+    socket2::SockRef::from(&listener).listen(4096)?;
     let address = listener.local_addr()?;
     let service = &service::Service::new(options.limits, options.requests);
     let served = scope(|s| {
