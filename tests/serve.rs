@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 const MS: Duration = Duration::from_millis(1);
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(30);
 
 fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -35,6 +35,12 @@ fn echoes(mut stream: &TcpStream) -> bool {
 /// Echoes until the peer closes. Returns whether a cancel ended it.
 fn echo(stream: &TcpStream) -> bool {
     cede::io::copy(&mut &*stream, &mut &*stream).is_err_and(|error| cede::io::is_cancelled(&error))
+}
+
+/// Calls `f`, which must end in time: a server that does not end fails its test.
+#[track_caller]
+fn in_time<T>(f: impl FnOnce() -> T) -> T {
+    timeout(LONG, f).ok().expect("the server ends")
 }
 
 /// Yields until the condition holds, for a minute at most.
@@ -64,7 +70,7 @@ fn handlers_borrow_and_cancel_ends_them() {
             let streams: Vec<_> = (0..5).map(|_| TcpStream::connect(address).unwrap()).collect();
             assert!(streams.iter().all(echoes));
             server.cancel();
-            let error = server.join().unwrap().unwrap_err();
+            let error = in_time(|| server.join()).unwrap().unwrap_err();
             assert_eq!((error.kind(), cede::io::is_cancelled(&error)), (ErrorKind::Other, true));
             assert_eq!(cancelled.get(), 5, "the handlers ended before `serve` returned");
             let addresses: Vec<_> = streams.iter().map(|stream| stream.local_addr().unwrap()).collect();
@@ -152,7 +158,7 @@ fn shutdown_waits_for_handlers_and_cancels_the_rest() {
             until(|| TcpStream::connect(address).is_err());
             assert!(echoes(&short) && echoes(&long), "the connections continue");
             drop(short);
-            let served = server.join().unwrap().unwrap();
+            let served = in_time(|| server.join()).unwrap().unwrap();
             assert_eq!((served.accepted, served.cancelled), (2, 1));
             assert_eq!((finished.get(), cut.get()), (1, 1));
         })
@@ -175,7 +181,7 @@ fn shutdown_ends_when_the_last_handler_returns() {
             rounds(20);
             assert!(!server.is_finished() && echoes(&stream));
             drop(stream);
-            let served = server.join().unwrap().unwrap();
+            let served = in_time(|| server.join()).unwrap().unwrap();
             assert_eq!((served.accepted, served.cancelled), (1, 0));
         })
         .unwrap();
@@ -196,7 +202,7 @@ fn cancel_ends_the_grace_period() {
             stop.set();
             rounds(20);
             server.cancel();
-            assert!(cede::io::is_cancelled(&server.join().unwrap().unwrap_err()));
+            assert!(cede::io::is_cancelled(&in_time(|| server.join()).unwrap().unwrap_err()));
             assert!(was_cut.get());
         })
         .unwrap();
@@ -210,7 +216,7 @@ fn another_thread_stops_a_server() {
         std::thread::sleep(20 * MS);
         STOP.set();
     });
-    let served = run(|| Server::new(10).shutdown(&STOP, LONG).serve(listener().0, |_, _| ())).unwrap();
+    let served = run(|| in_time(|| Server::new(10).shutdown(&STOP, LONG).serve(listener().0, |_, _| ()))).unwrap();
     assert_eq!((served.accepted, served.cancelled), (0, 0));
     // A server that is stopped before it starts accepts nothing.
     let (listener, address) = listener();
@@ -221,6 +227,7 @@ fn another_thread_stops_a_server() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn panic_ends_one_connection() {
     let panics: Rc<RefCell<Vec<String>>> = Rc::default();
     let seen = Rc::clone(&panics);
@@ -254,14 +261,16 @@ fn panic_ends_one_connection() {
 #[test]
 fn shut_down_listener_ends_the_server() {
     run(|| {
-        let was_cut = Cell::new(false);
+        let (stop, was_cut) = (Event::new(), Cell::new(false));
         let (listener, address) = listener();
         scope(|s| {
-            let mut server = s.spawn(|| serve(&listener, 10, |stream, _| was_cut.set(echo(&stream))));
+            // The stop event is never set.
+            let server = Server::new(10).shutdown(&stop, LONG);
+            let mut server = s.spawn(|| server.serve(&listener, |stream, _| was_cut.set(echo(&stream))));
             let stream = TcpStream::connect(address).unwrap();
             assert!(echoes(&stream));
             socket2::SockRef::from(&listener).shutdown(std::net::Shutdown::Both).unwrap();
-            assert_eq!(server.join().unwrap().unwrap_err().kind(), ErrorKind::InvalidInput);
+            assert_eq!(in_time(|| server.join()).unwrap().unwrap_err().kind(), ErrorKind::InvalidInput);
             assert!(was_cut.get());
         })
         .unwrap();
@@ -313,7 +322,7 @@ fn many_connections_are_served_at_once() {
             drop(streams);
             until(|| running.get() == 0);
             server.cancel();
-            assert!(server.join().unwrap().is_err());
+            assert!(in_time(|| server.join()).unwrap().is_err());
         })
         .unwrap();
     });
@@ -445,4 +454,33 @@ fn run_that_ends_ends_its_server() {
         assert!(echoes(&TcpStream::connect(address).unwrap()));
     });
     assert!(ended.get());
+}
+
+/// A handler that ignores its cancel is unwound after the grace period of the run. The forced unwind is no panic.
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn forced_unwind_of_a_handler_is_no_panic() {
+    let panics = Rc::new(Cell::new(0));
+    let seen = Rc::clone(&panics);
+    let ended = Rc::new(Cell::new(false));
+    let at_end = common::witness::AtEnd({
+        let ended = Rc::clone(&ended);
+        move || ended.set(true)
+    });
+    let main = move || {
+        let (listener, address) = listener();
+        spawn(move || {
+            let _ = serve(listener, 10, |_, _| {
+                let _at_end = &at_end;
+                loop {
+                    let _ = park("a handler that ignores cancels");
+                }
+            });
+        });
+        let _stream = TcpStream::connect(address).unwrap();
+        rounds(20);
+    };
+    let config = Config::new().shutdown_grace(10 * MS).on_unhandled_panic(move |_, _| seen.set(seen.get() + 1));
+    config.run(main).unwrap();
+    assert_eq!((panics.get(), ended.get()), (0, true));
 }
