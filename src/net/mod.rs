@@ -34,12 +34,14 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod serve;
 mod socket;
 mod sys;
 mod tcp;
 mod udp;
 mod unix;
 
+pub use self::serve::{Listener, Served, Server, serve};
 pub use self::tcp::{Incoming, TcpListener, TcpStream};
 pub use self::udp::UdpSocket;
 pub use self::unix::{UnixDatagram, UnixListener, UnixStream};
