@@ -23,11 +23,11 @@ mod wait;
 pub mod task;
 pub mod time;
 pub mod sync;
+pub mod blocking;
 #[cfg(all(feature = "io", target_os = "linux"))]
 pub mod io;
 #[cfg(all(feature = "io", target_os = "linux"))]
 pub mod net;
-pub mod blocking;
 pub mod observe;
 mod runtime;
 pub mod prelude;

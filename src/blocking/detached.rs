@@ -50,9 +50,40 @@ enum State<T> {
 #[doc(alias = "spawn_blocking")]
 #[track_caller]
 pub fn unblock_detached<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Detached<T> {
+    let (handle, call) = detach(f);
+    if let Err(refused) = pool::submit(Job::Owned(Box::new(move || call.run()))) {
+        panic!("cannot start a thread for a blocking call: {}", refused.error);
+    }
+    handle
+}
+
+/// A call that owns what it uses, with the place of its result. Must be run once, or dropped if it is abandoned.
+pub(super) struct OwnedCall {
+    run: Box<dyn FnOnce() -> Option<WakeHandle> + Send>,
+    /// Returns whether the handle was dropped.
+    is_abandoned: Box<dyn Fn() -> bool + Send>,
+}
+
+impl OwnedCall {
+    /// Runs the closure and stores its result. Returns the waiter, if one waits. Does not unwind.
+    pub(super) fn run(self) -> Option<WakeHandle> {
+        // First, so that the call has the only further reference to the result.
+        drop(self.is_abandoned);
+        (self.run)()
+    }
+
+    /// Returns whether the handle was dropped, so that nothing can take the result.
+    pub(super) fn is_abandoned(&self) -> bool {
+        (self.is_abandoned)()
+    }
+}
+
+/// Makes a call of `f`, and the handle that takes its result.
+pub(super) fn detach<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> (Detached<T>, OwnedCall) {
     let shared = Arc::new(Mutex::new(State::Running(None)));
     let handle = Detached { shared: Arc::clone(&shared) };
-    let call = move || {
+    let waits_for = Arc::downgrade(&shared);
+    let run = move || {
         let result = catch_unwind(AssertUnwindSafe(f));
         let running = std::mem::replace(&mut *lock(&shared), State::Ended(result));
         // If the handle is gone, the result is dropped here. A panic of its destructor must not end the thread.
@@ -64,10 +95,8 @@ pub fn unblock_detached<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'stati
             State::Ended(_) | State::Taken => None,
         }
     };
-    if let Err(refused) = pool::submit(Job::Owned(Box::new(call))) {
-        panic!("cannot start a thread for a blocking call: {}", refused.error);
-    }
-    handle
+    // The call has one of two references.
+    (handle, OwnedCall { run: Box::new(run), is_abandoned: Box::new(move || waits_for.strong_count() == 1) })
 }
 
 fn lock<T>(shared: &Mutex<State<T>>) -> MutexGuard<'_, State<T>> {
@@ -96,6 +125,12 @@ impl<T> Detached<T> {
     /// ```
     #[track_caller]
     pub fn join(&mut self) -> Result<T, JoinError> {
+        self.join_for("a detached blocking call")
+    }
+
+    /// Like [`join`](Self::join), with the text that reports show for the wait.
+    #[track_caller]
+    pub(crate) fn join_for(&mut self, reason: &'static str) -> Result<T, JoinError> {
         loop {
             if let Some(result) = self.try_join() {
                 return result;
@@ -105,7 +140,7 @@ impl<T> Detached<T> {
             } else {
                 continue;
             }
-            let wait = WaitSpec { reason: "a detached blocking call", in_progress: true, ..WaitSpec::DEFAULT };
+            let wait = WaitSpec { reason, in_progress: true, ..WaitSpec::DEFAULT };
             // The end of the call wins over a cancel.
             if wait_anywhere(wait, None).is_err() && !self.is_finished() {
                 return Err(JoinError::Interrupted);

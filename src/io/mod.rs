@@ -14,6 +14,7 @@
 //! docs say that it makes several system calls, as `write_all` does.
 #![forbid(unsafe_code)]
 
+pub(crate) mod any;
 mod async_fd;
 mod copy;
 pub(crate) mod error;

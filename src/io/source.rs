@@ -52,6 +52,23 @@ impl Source {
         Ok(registration)
     }
 
+    /// Registers the descriptor, which a system call has just found not ready. Returns the token of a slot that the next event in this
+    /// direction changes.
+    pub(super) fn expect_event(
+        &self,
+        worker: &Worker,
+        reactor: &Reactor,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+    ) -> io::Result<Token> {
+        let Registration { token, is_new } = self.register(worker, reactor, fd)?;
+        // A new registration reports the present readiness, so there is nothing to forget.
+        if !is_new {
+            reactor.was_not_ready(self.number, token, interest);
+        }
+        Ok(token)
+    }
+
     /// Calls `f` until it does not fail with `WouldBlock`, and waits in between. The call completes without a wait if it can.
     #[inline]
     #[track_caller]
@@ -140,11 +157,7 @@ impl Source {
     ) -> io::Result<()> {
         let Some(worker) = worker() else { return block(fd, interest, timeout, deadline) };
         let reactor = worker.reactor()?;
-        let Registration { token, is_new } = self.register(worker, reactor, fd)?;
-        // A new registration reports the present readiness, so there is nothing to forget.
-        if !is_new {
-            reactor.was_not_ready(self.number, token, interest);
-        }
+        let token = self.expect_event(worker, reactor, fd, interest)?;
         self.wait_for_event(worker, reactor, token, fd, interest, timeout, deadline)
     }
 
@@ -225,11 +238,11 @@ fn consume_io_budget(worker: Option<&Worker>) {
 }
 
 /// A waiter in a slot, removed when the wait ends in any way.
-struct Waiting<'a> {
-    reactor: &'a Reactor,
-    token: Token,
-    interest: Interest,
-    waiter: crate::reactor::Waiter,
+pub(super) struct Waiting<'a> {
+    pub(super) reactor: &'a Reactor,
+    pub(super) token: Token,
+    pub(super) interest: Interest,
+    pub(super) waiter: crate::reactor::Waiter,
 }
 
 impl Drop for Waiting<'_> {

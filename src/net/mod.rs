@@ -32,13 +32,20 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod addresses;
+mod connect;
+mod resolve;
 mod socket;
 mod sys;
 mod tcp;
 mod udp;
 mod unix;
 
+pub use self::addresses::{Addresses, ToSocketAddrs};
+pub use self::resolve::lookup_host;
+#[doc(hidden)]
+pub use self::resolve::{set_resolver, system_resolver};
 pub use self::tcp::{Incoming, TcpListener, TcpStream};
 pub use self::udp::UdpSocket;
 pub use self::unix::{UnixDatagram, UnixListener, UnixStream};
-pub use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+pub use std::net::{Shutdown, SocketAddr};

@@ -129,6 +129,11 @@ impl<S: AsFd> Socket<S> {
         self.source.transfer(fd, Interest::Writable, timeout, || sys::send_vectored(fd, buffers))
     }
 
+    /// The link to the reactor, and the descriptor.
+    pub(super) fn source(&self) -> (&Source, BorrowedFd<'_>) {
+        (&self.source, self.fd())
+    }
+
     /// Waits until a connect that was begun has ended, and returns its error.
     #[track_caller]
     pub(super) fn finish_connect(&self) -> io::Result<()> {
@@ -137,6 +142,11 @@ impl<S: AsFd> Socket<S> {
         self.call(Interest::Writable, |_| {
             if std::mem::replace(&mut begun, true) { Ok(()) } else { Err(ErrorKind::WouldBlock.into()) }
         })?;
+        self.connect_outcome()
+    }
+
+    /// Returns the error of a connect that has ended.
+    pub(super) fn connect_outcome(&self) -> io::Result<()> {
         match socket2::SockRef::from(self.get()).take_error()? {
             None => Ok(()),
             Some(error) => Err(error),
