@@ -4,6 +4,7 @@
 
 use super::detached::{Detached, OwnedCall, detach};
 use super::pool::{self, Job};
+use crate::sys::fork::Generation;
 use crate::wait::WakeHandle;
 use std::collections::VecDeque;
 use std::io;
@@ -16,6 +17,8 @@ pub(crate) struct Lane {
 }
 
 struct State {
+    /// The process in which the calls run.
+    made_in: Generation,
     running: usize,
     queue: VecDeque<OwnedCall>,
 }
@@ -23,11 +26,17 @@ struct State {
 impl Lane {
     /// Makes a lane in which `max` calls run at once.
     pub(crate) const fn new(max: usize) -> Lane {
-        Lane { max, state: Mutex::new(State { running: 0, queue: VecDeque::new() }) }
+        Lane { max, state: Mutex::new(State { made_in: Generation::FIRST, running: 0, queue: VecDeque::new() }) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.made_in.is_over() {
+            // In a child process no call of the parent runs. See `pool::state`.
+            std::mem::forget(std::mem::take(&mut state.queue));
+            (state.made_in, state.running) = (Generation::current(), 0);
+        }
+        state
     }
 
     /// Runs `f` on a thread of the pool as soon as the lane has room, and returns a handle at once. A call whose handle is dropped before

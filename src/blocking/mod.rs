@@ -34,7 +34,8 @@
 //!
 //! # Fork
 //!
-//! A child process that `fork` made has no pool threads. Calls in it are not supported: they may wait permanently.
+//! In a child process that `fork` made, the pool begins again without threads. A call that had begun before the fork, or waited in the
+//! queue, ends in the parent only: a task of the child that waits for it waits permanently.
 
 mod call;
 mod detached;

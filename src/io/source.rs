@@ -190,6 +190,8 @@ impl Source {
             if wait(worker, spec, *deadline).is_err() {
                 return Err(cancelled(worker));
             }
+            // The task forked during the wait, or another one did: this is the child.
+            worker.reactor()?;
             if deadline.is_some_and(|deadline| deadline <= worker.clock.now())
                 && !reactor.may_be_ready(self.number, token, interest)
             {

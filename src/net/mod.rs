@@ -5,8 +5,12 @@
 //! reads and writes, so two tasks can use both directions of one stream. Of several tasks that wait for one direction,
 //! all wake, in arrival order, and the first that runs takes the data.
 //!
-//! Copies of a descriptor share its mode: see the conversions from and to the types of `std`. After fork(2) a child
-//! must not use or drop sockets that the parent's run has waited for: both would share the registrations.
+//! Copies of a descriptor share its mode: see the conversions from and to the types of `std`.
+//!
+//! After fork(2) the tasks of the parent exist in the child, too. If the run has waited for I/O before, the child shares its epoll
+//! instance. Waits for I/O in the child's copy of the run, also those that had begun, then return an error whose text begins with
+//! "forked", and the parent's registrations stay as they are. A plain thread of the child waits as usual, and a new run on such a thread
+//! has an epoll instance of its own. A child that clone(2) made without a call of fork(2) is not detected.
 //!
 //! The [module docs of `io`](crate::io) describe the errors of a wait that was cancelled or timed out, and cancel safety.
 //!

@@ -3,6 +3,7 @@
 
 use super::epoll::Epoll;
 use super::interest::Interest;
+use crate::sys::fork::{self, Generation};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -105,6 +106,7 @@ pub(crate) struct Registration {
 
 /// The reactor of a worker: see the head of the module.
 pub(crate) struct Reactor {
+    made_in: Generation,
     epoll: Epoll,
     slots: RefCell<Slots>,
     waiting: Cell<usize>,
@@ -113,7 +115,29 @@ pub(crate) struct Reactor {
 
 impl Reactor {
     pub(crate) fn new() -> io::Result<Reactor> {
-        Ok(Reactor { epoll: Epoll::new()?, slots: RefCell::default(), waiting: Cell::new(0), polls: Cell::new(0) })
+        fork::watch()?;
+        Ok(Reactor {
+            made_in: Generation::current(),
+            epoll: Epoll::new()?,
+            slots: RefCell::default(),
+            waiting: Cell::new(0),
+            polls: Cell::new(0),
+        })
+    }
+
+    /// Returns whether this process is a child of the reactor's process: see invariant 4 of the module.
+    #[inline]
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.made_in.is_over()
+    }
+
+    /// Removes all waiters, and wakes them: in a child process, in which no event comes.
+    #[cold]
+    pub(crate) fn dismiss_all(&self, mut wake: impl FnMut(Waiter)) {
+        self.waiting.set(0);
+        for slot in &mut self.slots.borrow_mut().slots {
+            slot.readers.drain(..).chain(slot.writers.drain(..)).for_each(&mut wake);
+        }
     }
 
     /// The eventfd that ends a sleep in [`poll`](Self::poll).

@@ -2,6 +2,7 @@
 
 #[cfg(all(feature = "io", target_os = "linux"))]
 pub(crate) mod eventfd;
+pub(crate) mod fork;
 pub(crate) mod membarrier;
 mod page;
 #[cfg(all(feature = "io", target_os = "linux"))]
