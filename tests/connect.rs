@@ -321,6 +321,22 @@ fn silent_address_delays_by_a_quarter_second() {
     in_time(began);
 }
 
+/// The silent attempt is pending while the next ones fail.
+#[test]
+fn failure_ends_the_delay() {
+    let (hole, (listener, address)) = (blackhole(), listener());
+    let (_port, refused) = refused();
+    answer("mixed.test", None, Ok([vec![hole.address], vec![refused; 8], vec![address]].concat()));
+    // A paused clock advances only by the delays between attempts.
+    let main = || {
+        let began = now();
+        let stream = TcpStream::connect("mixed.test:80").unwrap();
+        assert!((250 * MS..2000 * MS).contains(&(now() - began)), "{:?}", now() - began);
+        is_connected(&stream, &listener);
+    };
+    Config::new().paused_clock(true).run(main).unwrap();
+}
+
 /// The first attempt has lost its head start, but not the race.
 #[test]
 fn first_attempt_may_win_late() {

@@ -170,6 +170,8 @@ fn run_without_a_poller_waits_in_both() {
 #[test]
 fn plain_thread_of_a_child_waits() {
     let body = || {
+        // The pool of the child has its own thread, although that of the parent has reached the limit.
+        cede::blocking::set_max_threads(1);
         let listener = TcpListener::bind("localhost:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         fresh_run();
