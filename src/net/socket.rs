@@ -78,6 +78,13 @@ impl<S: AsFd> Socket<S> {
         self.source.call(self.fd(), interest, self.timeout(interest), || f(inner))
     }
 
+    /// Makes a send to a peer whose queue may be full: see `Source::call_with_pauses`.
+    #[track_caller]
+    pub(super) fn call_with_pauses<T>(&self, mut f: impl FnMut(&S) -> io::Result<T>) -> io::Result<T> {
+        let inner = self.get();
+        self.source.call_with_pauses(self.fd(), self.timeout(Interest::Writable), || f(inner))
+    }
+
     #[inline]
     #[track_caller]
     pub(super) fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {

@@ -244,6 +244,9 @@ impl UnixDatagram {
 
     /// Waits until the socket at `path` has room, and sends a datagram to it.
     ///
+    /// If other senders have filled the queue of the peer, no event tells when it has room. The call then tries again after a pause,
+    /// first of 1 ms, then longer, up to 16 ms. A socket with the peer of [`connect`](Self::connect) needs no pauses.
+    ///
     /// # Errors
     ///
     /// The error of sendto(2), and the errors of a wait ([`io`](crate::io)).
@@ -253,7 +256,7 @@ impl UnixDatagram {
     /// As [`UnixStream::connect`] does.
     #[track_caller]
     pub fn send_to(&self, bytes: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
-        self.socket.call(Interest::Writable, |socket| socket.send_to(bytes, path.as_ref()))
+        self.socket.call_with_pauses(|socket| socket.send_to(bytes, path.as_ref()))
     }
 
     /// Returns the address of this side.
