@@ -16,7 +16,7 @@ pub mod coroutine;
 mod suspend_check;
 pub mod generator;
 pub mod pipeline;
-#[cfg(all(feature = "io", target_os = "linux"))]
+#[cfg(feature = "io")]
 mod reactor;
 mod scheduler;
 mod wait;
@@ -24,9 +24,9 @@ pub mod task;
 pub mod time;
 pub mod sync;
 pub mod blocking;
-#[cfg(all(feature = "io", target_os = "linux"))]
+#[cfg(feature = "io")]
 pub mod io;
-#[cfg(all(feature = "io", target_os = "linux"))]
+#[cfg(feature = "io")]
 pub mod net;
 pub mod observe;
 mod runtime;

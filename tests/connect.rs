@@ -99,7 +99,7 @@ fn blackhole() -> Blackhole {
         let full = socket.connect_timeout(&address.into(), 300 * MS).is_err();
         sockets.push(socket);
         if full {
-            return Blackhole { address, sockets: sockets };
+            return Blackhole { address, sockets };
         }
         assert!(sockets.len() < 20, "a backlog of 0 has a limit");
     }
@@ -164,9 +164,10 @@ impl ToSocketAddrs for Service {
 fn all_kinds_of_addresses_connect() {
     let (listener, address) = listener();
     run(move || {
+        let service = Service(address);
         for stream in [
-            TcpStream::connect(Service(address)),
-            TcpStream::connect(&Service(address)),
+            TcpStream::connect(&service),
+            TcpStream::connect(service),
             TcpStream::connect(&[address][..]),
             TcpStream::connect(address.to_string()),
             TcpStream::connect(("localhost".to_string(), address.port())),

@@ -220,13 +220,13 @@ fn late_timer_is_counted_once() {
         let _sleeper = spawn(|| cede::time::sleep(Duration::from_secs(3600)));
         let event = Rc::new(Event::new());
         let waited = Rc::clone(&event);
-        let mut late = spawn(move || drop(waited.wait_timeout(Duration::from_millis(50))));
+        let mut late = spawn(move || waited.wait_timeout(Duration::from_millis(50)));
         while metrics().timers < 2 && !late.is_finished() {
             yield_now();
         }
         event.set();
         std::thread::sleep(Duration::from_millis(100));
-        late.join().unwrap();
+        let _ = late.join().unwrap();
         assert_eq!(metrics().timers, 1);
     };
     Config::new().seed(1).run(main).unwrap();

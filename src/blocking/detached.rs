@@ -51,39 +51,20 @@ enum State<T> {
 #[track_caller]
 pub fn unblock_detached<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Detached<T> {
     let (handle, call) = detach(f);
-    if let Err(refused) = pool::submit(Job::Owned(Box::new(move || call.run()))) {
+    if let Err(refused) = pool::submit(Job::Owned(call)) {
         panic!("cannot start a thread for a blocking call: {}", refused.error);
     }
     handle
 }
 
-/// A call that owns what it uses, with the place of its result. Must be run once, or dropped if it is abandoned.
-pub(super) struct OwnedCall {
-    run: Box<dyn FnOnce() -> Option<WakeHandle> + Send>,
-    /// Returns whether the handle was dropped.
-    is_abandoned: Box<dyn Fn() -> bool + Send>,
-}
-
-impl OwnedCall {
-    /// Runs the closure and stores its result. Returns the waiter, if one waits. Does not unwind.
-    pub(super) fn run(self) -> Option<WakeHandle> {
-        // First, so that the call has the only further reference to the result.
-        drop(self.is_abandoned);
-        (self.run)()
-    }
-
-    /// Returns whether the handle was dropped, so that nothing can take the result.
-    pub(super) fn is_abandoned(&self) -> bool {
-        (self.is_abandoned)()
-    }
-}
+/// A call that owns what it uses, and stores its own result. Returns the waiter, if one waits. Does not unwind.
+pub(super) type OwnedCall = Box<dyn FnOnce() -> Option<WakeHandle> + Send>;
 
 /// Makes a call of `f`, and the handle that takes its result.
 pub(super) fn detach<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> (Detached<T>, OwnedCall) {
     let shared = Arc::new(Mutex::new(State::Running(None)));
     let handle = Detached { shared: Arc::clone(&shared) };
-    let waits_for = Arc::downgrade(&shared);
-    let run = move || {
+    let call = move || {
         let result = catch_unwind(AssertUnwindSafe(f));
         let running = std::mem::replace(&mut *lock(&shared), State::Ended(result));
         // If the handle is gone, the result is dropped here. A panic of its destructor must not end the thread.
@@ -95,8 +76,7 @@ pub(super) fn detach<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) 
             State::Ended(_) | State::Taken => None,
         }
     };
-    // The call has one of two references.
-    (handle, OwnedCall { run: Box::new(run), is_abandoned: Box::new(move || waits_for.strong_count() == 1) })
+    (handle, Box::new(call))
 }
 
 fn lock<T>(shared: &Mutex<State<T>>) -> MutexGuard<'_, State<T>> {
@@ -171,6 +151,17 @@ impl<T> Detached<T> {
                 None
             }
         }
+    }
+
+    /// Returns a closure that returns whether this handle was dropped before the call began.
+    #[cfg(feature = "io")]
+    pub(super) fn watch_drop(&self) -> impl Fn() -> bool + Send + 'static
+    where
+        T: Send + 'static,
+    {
+        let shared = Arc::downgrade(&self.shared);
+        // The call has the other reference.
+        move || shared.strong_count() == 1
     }
 
     /// Returns whether the call has ended.

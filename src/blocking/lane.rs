@@ -20,8 +20,11 @@ struct State {
     /// The process in which the calls run.
     made_in: Generation,
     running: usize,
-    queue: VecDeque<OwnedCall>,
+    /// The calls, each with the question whether its handle was dropped.
+    queue: VecDeque<(OwnedCall, IsDropped)>,
 }
+
+type IsDropped = Box<dyn Fn() -> bool + Send>;
 
 impl Lane {
     /// Makes a lane in which `max` calls run at once.
@@ -52,7 +55,7 @@ impl Lane {
         let (handle, call) = detach(f);
         let mut state = self.state();
         if state.running == self.max {
-            state.queue.push_back(call);
+            state.queue.push_back((call, Box::new(handle.watch_drop())));
             return Ok(handle);
         }
         state.running += 1;
@@ -70,17 +73,17 @@ impl Lane {
 
     /// Runs a call and starts the next one. Returns the waiter of the call.
     fn serve(&'static self, call: OwnedCall) -> Option<WakeHandle> {
-        let waiter = call.run();
+        let waiter = call();
         let mut state = self.state();
         let next = loop {
             match state.queue.pop_front() {
-                Some(call) if call.is_abandoned() => drop(call),
+                Some((call, is_dropped)) if is_dropped() => drop(call),
                 next => break next,
             }
         };
         match next {
             // The place of this call goes to the next one. The pool accepts it, because it has this thread.
-            Some(next) => {
+            Some((next, _)) => {
                 drop(state);
                 drop(self.start(next));
             }

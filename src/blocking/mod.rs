@@ -39,13 +39,13 @@
 
 mod call;
 mod detached;
-#[cfg(all(feature = "io", target_os = "linux"))]
+#[cfg(feature = "io")]
 mod lane;
 mod pool;
 mod unblock;
 
 pub use self::detached::{Detached, unblock_detached};
-#[cfg(all(feature = "io", target_os = "linux"))]
+#[cfg(feature = "io")]
 pub(crate) use self::lane::Lane;
 pub(crate) use self::pool::has_work;
 pub use self::pool::{max_threads, set_max_threads};

@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 /// # Errors
 ///
 /// The errors of a wait (see the [module docs](crate::io)), and those of the poller: epoll refuses regular files and directories with
-/// `PermissionDenied`, because they never block.
+/// `PermissionDenied`, because they never block. poll(2), on other systems than Linux, reports them as ready.
 ///
 /// # Panics
 ///

@@ -45,7 +45,6 @@ pub(super) fn timed_out() -> Error {
 /// Returns whether an I/O error came from a wait that was cancelled, or that a deadline ended.
 ///
 /// ```
-/// # #[cfg(target_os = "linux")] {
 /// use cede::net::UdpSocket;
 /// cede::run(|| {
 ///     let mut receiver = cede::spawn(|| {
@@ -57,7 +56,6 @@ pub(super) fn timed_out() -> Error {
 ///     let error = receiver.join().unwrap().unwrap_err();
 ///     assert!(cede::io::is_cancelled(&error));
 /// });
-/// # }
 /// ```
 pub fn is_cancelled(error: &Error) -> bool {
     error.get_ref().is_some_and(|source| source.is::<Cancelled>() || source.is::<DeadlinePassed>())

@@ -64,9 +64,8 @@ impl Source {
         fd: BorrowedFd<'_>,
         interest: Interest,
     ) -> io::Result<Token> {
-        let Registration { token, is_new } = self.register(worker, reactor, fd)?;
-        // A new registration reports the present readiness, so there is nothing to forget.
-        if !is_new {
+        let Registration { token, reports_readiness } = self.register(worker, reactor, fd)?;
+        if !reports_readiness {
             reactor.was_not_ready(self.number, token, interest);
         }
         Ok(token)

@@ -4,6 +4,7 @@
 use super::addresses::{Addresses, ToSocketAddrs};
 use super::resolve::{no_address, resolve};
 use super::socket::Socket;
+use super::sys::nonblocking_socket;
 use crate::io::any::wait_for_any;
 use crate::reactor::Interest;
 use crate::wait::now;
@@ -20,7 +21,7 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Begins to connect. Returns the socket, and whether it is connected already.
 fn begin(address: SocketAddr) -> io::Result<(Socket<TcpStream>, bool)> {
-    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), None)?;
+    let socket = nonblocking_socket(Domain::for_address(address), Type::STREAM)?;
     let begun = socket.connect(&SockAddr::from(address));
     let socket = Socket::new(socket.into());
     match begun {

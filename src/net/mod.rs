@@ -8,7 +8,7 @@
 //! Copies of a descriptor share its mode: see the conversions from and to the types of `std`.
 //!
 //! After fork(2) the tasks of the parent exist in the child, too. If the run has waited for I/O before, the child shares its epoll
-//! instance. Waits for I/O in the child's copy of the run, also those that had begun, then return an error whose text begins with
+//! instance. Waits for I/O in the child's copy of the run, also waits that had begun, then return an error whose text begins with
 //! "forked", and the parent's registrations stay as they are. A plain thread of the child waits as usual, and a new run on such a thread
 //! has an epoll instance of its own. A child that clone(2) made without a call of fork(2) is not detected.
 //!

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::socket::{Socket, common, stream};
+use super::sys::nonblocking_socket;
 use crate::io::HalfClose;
 use crate::io::error::interrupted;
 use crate::reactor::Interest;
@@ -34,7 +35,7 @@ impl UnixStream {
     /// If the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
     #[track_caller]
     pub fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
-        let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+        let socket = nonblocking_socket(Domain::UNIX, Type::STREAM)?;
         let address = SockAddr::unix(path)?;
         loop {
             match socket.connect(&address) {

@@ -19,8 +19,11 @@
 //!    instance: it would take events of the parent, and would end registrations of the parent. The worker ensures that: its accessors
 //!    return no reactor for which [`Reactor::is_foreign`] returns true.
 
+#[cfg(all(target_os = "linux", not(cede_poll_driver)))]
 mod epoll;
 mod interest;
+#[cfg(any(cede_poll_driver, not(target_os = "linux")))]
+mod poll;
 mod registry;
 
 pub use self::interest::Interest;

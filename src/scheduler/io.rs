@@ -26,7 +26,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// The error of epoll_create1(2) or eventfd(2), as if no descriptor is left. An error whose text begins with "forked" in a child
+    /// The error of epoll_create1(2), eventfd(2) or pipe(2), as if no descriptor is left. An error whose text begins with "forked" in a child
     /// process that shares the reactor with its parent.
     #[inline]
     pub(crate) fn reactor(&self) -> io::Result<&Reactor> {
@@ -80,8 +80,9 @@ impl Worker {
         let sleeps_next = self.is_event_loop(self.current()) && self.run_queue.len() == 0;
         if self.waits_for_io() && !sleeps_next {
             let now = clock();
+            let interval = GLANCE_INTERVAL * self.reactor_if_any().map_or(1, Reactor::cost_of_poll);
             // A target without a clock polls each time.
-            if now == 0 || now.wrapping_sub(self.io_polled_at.get()) >= GLANCE_INTERVAL {
+            if now == 0 || now.wrapping_sub(self.io_polled_at.get()) >= interval {
                 self.io_polled_at.set(now);
                 self.poll_io(Some(Duration::ZERO));
             }

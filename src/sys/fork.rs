@@ -8,7 +8,7 @@ use std::io;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-/// The number of forks between this process and the one that first called `watch`.
+/// The number of forks between the process that first called `watch` and this one.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
 /// The generation of the process in which an object was made.

@@ -1,4 +1,4 @@
-//! poll(2), for plain threads.
+//! poll(2), for plain threads and for the reactor of systems without epoll(7).
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -24,7 +24,7 @@ fn entry(fd: RawFd, readable: bool) -> libc::pollfd {
 }
 
 /// Returns the number of ready descriptors; 0 if the time was up, and if a signal interrupted the wait.
-fn poll_all(polls: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize> {
+pub(crate) fn poll_all(polls: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize> {
     let millis =
         timeout.map_or(-1, |timeout| timeout.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(libc::c_int::MAX));
     // SAFETY: `polls` is borrowed mutably for the call, and its length is given.
