@@ -19,18 +19,18 @@ pub mod coroutine;
 mod suspend_check;
 pub mod generator;
 pub mod pipeline;
-#[cfg(all(feature = "io", target_os = "linux"))]
+#[cfg(feature = "io")]
 mod reactor;
 mod scheduler;
 mod wait;
 pub mod task;
 pub mod time;
 pub mod sync;
-#[cfg(all(feature = "io", target_os = "linux"))]
-pub mod io;
-#[cfg(all(feature = "io", target_os = "linux"))]
-pub mod net;
 pub mod blocking;
+#[cfg(feature = "io")]
+pub mod io;
+#[cfg(feature = "io")]
+pub mod net;
 pub mod observe;
 mod runtime;
 pub mod prelude;

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::call::{self, Call};
+use crate::sys::fork::{self, Generation};
 use crate::sys::threads::InternalThread;
 use crate::wait::WakeHandle;
 use std::collections::VecDeque;
@@ -29,6 +30,8 @@ enum Ended {
 }
 
 struct State {
+    /// The process that has the threads.
+    made_in: Generation,
     queue: VecDeque<Job>,
     /// The parked threads. The last became idle last, and is unparked first.
     idle: Vec<Thread>,
@@ -42,6 +45,7 @@ struct State {
 }
 
 static POOL: Mutex<State> = Mutex::new(State {
+    made_in: Generation::FIRST,
     queue: VecDeque::new(),
     idle: Vec::new(),
     threads: 0,
@@ -51,7 +55,15 @@ static POOL: Mutex<State> = Mutex::new(State {
 });
 
 fn state() -> MutexGuard<'static, State> {
-    POOL.lock().unwrap_or_else(PoisonError::into_inner)
+    let mut state = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+    if state.made_in.is_over() {
+        // In a child process the threads are gone. Its copies of the queued calls are neither run nor dropped: the parent runs them.
+        state.made_in = Generation::current();
+        std::mem::forget(std::mem::take(&mut state.queue));
+        state.idle.clear();
+        (state.threads, state.running) = (0, 0);
+    }
+    state
 }
 
 impl State {
@@ -60,6 +72,7 @@ impl State {
         if self.threads >= self.max_threads {
             return Ok(false);
         }
+        fork::watch()?;
         thread::Builder::new().name("cede-blocking".into()).spawn(serve)?;
         self.threads += 1;
         Ok(true)

@@ -19,7 +19,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 /// # Errors
 ///
 /// The errors of a wait (see the [module docs](crate::io)), and those of the poller: epoll refuses regular files and
-/// directories with `PermissionDenied`, because the kernel takes them as always ready.
+/// directories with `PermissionDenied`, because the kernel takes them as always ready. poll(2), on other systems than
+/// Linux, reports them as ready.
 ///
 /// # Panics
 ///

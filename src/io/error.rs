@@ -58,7 +58,6 @@ pub(super) fn timed_out() -> Error {
 /// Returns whether an I/O error came from a wait that a cancel, a deadline or a timeout ended.
 ///
 /// ```
-/// # #[cfg(target_os = "linux")] {
 /// use cede::net::UdpSocket;
 /// use std::error::Error;
 /// cede::run(|| {
@@ -72,7 +71,6 @@ pub(super) fn timed_out() -> Error {
 ///     assert!(cede::io::is_cancelled(&error));
 ///     assert!(error.source().unwrap().is::<cede::task::Cancelled>());
 /// });
-/// # }
 /// ```
 pub fn is_cancelled(error: &Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<WaitEnded>())

@@ -1,4 +1,4 @@
-//! Waiting for descriptors: sockets, pipes, and anything else that epoll(7) can watch.
+//! Waiting for descriptors: sockets, pipes, and anything else that epoll(7) can watch, on other systems poll(2).
 //!
 //! In a task a wait suspends the task, and the run continues with the other tasks. In a plain thread the same calls
 //! block the thread, by poll(2). The types in [`net`](crate::net) are made of this module; [`Async`] makes a descriptor
@@ -15,6 +15,7 @@
 //! docs say that it makes several system calls, as `write_all` does.
 #![forbid(unsafe_code)]
 
+pub(crate) mod any;
 mod async_fd;
 mod copy;
 pub(crate) mod error;

@@ -4,7 +4,7 @@
 use super::error::{cancelled, timed_out};
 use crate::reactor::{Interest, Reactor, Registration, Token};
 use crate::sys::poll_fd;
-use crate::wait::{WaitSpec, Worker, can_suspend, consume_budget_of, wait, worker};
+use crate::wait::{WaitSpec, Worker, can_suspend, consume_budget_of, now, wait, worker};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -15,6 +15,9 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// The token of no slot.
 const NO_TOKEN: Token = Token::from_bits(u64::MAX);
+
+/// The first and the longest pause of [`Source::call_with_pauses`].
+const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(16));
 
 /// The cost of a system call for the cooperative budget.
 const CALL_COST: u32 = 64;
@@ -50,6 +53,22 @@ impl Source {
         self.token.store(registration.token.to_bits(), Relaxed);
         self.run.store(worker.run(), Relaxed);
         Ok(registration)
+    }
+
+    /// Registers the descriptor, which a system call has just found not ready. Returns the token of a slot that the next event in this
+    /// direction changes.
+    pub(super) fn expect_event(
+        &self,
+        worker: &Worker,
+        reactor: &Reactor,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+    ) -> io::Result<Token> {
+        let Registration { token, reports_readiness } = self.register(worker, reactor, fd)?;
+        if !reports_readiness {
+            reactor.was_not_ready(self.number, token, interest);
+        }
+        Ok(token)
     }
 
     /// Calls `f` until it does not fail with `WouldBlock`, and waits in between. The call completes without a wait if it can.
@@ -126,6 +145,52 @@ impl Source {
         }
     }
 
+    /// Like [`call`](Self::call), for a send that may fail with `WouldBlock` although the descriptor is writable. An event may never come,
+    /// so the call is also repeated after pauses.
+    #[track_caller]
+    pub(crate) fn call_with_pauses<T>(
+        &self,
+        fd: BorrowedFd<'_>,
+        timeout: Option<Duration>,
+        mut f: impl FnMut() -> io::Result<T>,
+    ) -> io::Result<T> {
+        let deadline = timeout.and_then(|timeout| now().checked_add(timeout));
+        let mut pause = PAUSES.0;
+        loop {
+            match f() {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                result => {
+                    consume_io_budget(worker());
+                    return result;
+                }
+            }
+            let now = now();
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return Err(timed_out());
+            }
+            // A time that cannot be represented is none.
+            let end = now.checked_add(pause).unwrap_or(now);
+            self.wait_or_pause(fd, deadline.map_or(end, |deadline| deadline.min(end)))?;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    /// Waits until `fd` becomes writable, but at most until `end`. A plain thread sleeps until `end`: for it the descriptor is writable all
+    /// the time.
+    #[track_caller]
+    fn wait_or_pause(&self, fd: BorrowedFd<'_>, end: Instant) -> io::Result<()> {
+        if worker().is_none() {
+            std::thread::sleep(end.saturating_duration_since(now()));
+            return Ok(());
+        }
+        match self.wait(fd, Interest::Writable, None, &mut Some(end)) {
+            // If a deadline around the wait has passed, too, the next wait returns its error.
+            Err(error) if error.kind() == ErrorKind::TimedOut && end <= now() => Ok(()),
+            outcome => outcome,
+        }
+    }
+
     /// Waits until a call in this direction may succeed, after one has failed with `WouldBlock`. `deadline` is that of `timeout`, once it
     /// is known.
     #[cold]
@@ -140,11 +205,7 @@ impl Source {
     ) -> io::Result<()> {
         let Some(worker) = worker() else { return block(fd, interest, timeout, deadline) };
         let reactor = worker.reactor()?;
-        let Registration { token, is_new } = self.register(worker, reactor, fd)?;
-        // A new registration reports the present readiness, so there is nothing to forget.
-        if !is_new {
-            reactor.was_not_ready(self.number, token, interest);
-        }
+        let token = self.expect_event(worker, reactor, fd, interest)?;
         self.wait_for_event(worker, reactor, token, fd, interest, timeout, deadline)
     }
 
@@ -177,6 +238,8 @@ impl Source {
             if wait(worker, spec, *deadline).is_err() {
                 return Err(cancelled(worker));
             }
+            // The task forked during the wait, or another one did: this is the child.
+            worker.reactor()?;
             if deadline.is_some_and(|deadline| deadline <= worker.clock.now())
                 && !reactor.may_be_ready(self.number, token, interest)
             {
@@ -225,11 +288,11 @@ fn consume_io_budget(worker: Option<&Worker>) {
 }
 
 /// A waiter in a slot, removed when the wait ends in any way.
-struct Waiting<'a> {
-    reactor: &'a Reactor,
-    token: Token,
-    interest: Interest,
-    waiter: crate::reactor::Waiter,
+pub(super) struct Waiting<'a> {
+    pub(super) reactor: &'a Reactor,
+    pub(super) token: Token,
+    pub(super) interest: Interest,
+    pub(super) waiter: crate::reactor::Waiter,
 }
 
 impl Drop for Waiting<'_> {

@@ -7,8 +7,13 @@
 //! data.
 //!
 //! Duplicates of a descriptor share its blocking or non-blocking mode. A conversion from or to a type of `std` may
-//! change the mode for all of them: see the `From` implementations. After fork(2) a child must not use or drop sockets
-//! that the parent's run has waited for: both would share the registrations.
+//! change the mode for all of them: see the `From` implementations.
+//!
+//! After fork(2) the tasks of the parent exist in the child, too. If the run has waited for I/O before, the child shares
+//! its epoll instance. Therefore waits for I/O in the child's copy of the run return an error whose text begins with
+//! "forked", also waits that had begun, and the parent's registrations stay as they are. A plain thread of the child
+//! waits as usual, and a new run on such a thread has an epoll instance of its own. A child that clone(2) made without a
+//! call of fork(2) is not detected.
 //!
 //! The [module docs of `io`](crate::io) describe the errors of a wait that was cancelled or timed out, and cancel safety.
 //!
@@ -34,6 +39,9 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod addresses;
+mod connect;
+mod resolve;
 mod serve;
 mod socket;
 mod sys;
@@ -41,8 +49,12 @@ mod tcp;
 mod udp;
 mod unix;
 
+pub use self::addresses::{Addresses, ToSocketAddrs};
+pub use self::resolve::lookup_host;
+#[doc(hidden)]
+pub use self::resolve::{set_resolver, system_resolver};
 pub use self::serve::{Listener, Served, Server, serve};
 pub use self::tcp::{Incoming, TcpListener, TcpStream};
 pub use self::udp::UdpSocket;
 pub use self::unix::{UnixDatagram, UnixListener, UnixStream};
-pub use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+pub use std::net::{Shutdown, SocketAddr};

@@ -78,6 +78,13 @@ impl<S: AsFd> Socket<S> {
         self.source.call(self.fd(), interest, self.timeout(interest), || f(inner))
     }
 
+    /// Makes a send to a peer whose queue may be full: see `Source::call_with_pauses`.
+    #[track_caller]
+    pub(super) fn call_with_pauses<T>(&self, mut f: impl FnMut(&S) -> io::Result<T>) -> io::Result<T> {
+        let inner = self.get();
+        self.source.call_with_pauses(self.fd(), self.timeout(Interest::Writable), || f(inner))
+    }
+
     #[inline]
     #[track_caller]
     pub(super) fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -129,6 +136,11 @@ impl<S: AsFd> Socket<S> {
         self.source.transfer(fd, Interest::Writable, timeout, || sys::send_vectored(fd, buffers))
     }
 
+    /// The link to the reactor, and the descriptor.
+    pub(super) fn source(&self) -> (&Source, BorrowedFd<'_>) {
+        (&self.source, self.fd())
+    }
+
     /// Waits until a connect that was begun has ended, and returns its error.
     #[track_caller]
     pub(super) fn finish_connect(&self) -> io::Result<()> {
@@ -137,6 +149,11 @@ impl<S: AsFd> Socket<S> {
         self.call(Interest::Writable, |_| {
             if std::mem::replace(&mut begun, true) { Ok(()) } else { Err(ErrorKind::WouldBlock.into()) }
         })?;
+        self.connect_outcome()
+    }
+
+    /// Returns the error of a connect that has ended.
+    pub(super) fn connect_outcome(&self) -> io::Result<()> {
         match socket2::SockRef::from(self.get()).take_error()? {
             None => Ok(()),
             Some(error) => Err(error),

@@ -2,8 +2,16 @@
 //! other processes may share, stays as it is.
 
 use crate::io::source::Moved;
+use socket2::{Domain, Type};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// The flag that keeps a send from raising SIGPIPE. Apple's systems have an option of the socket instead, which std and socket2 set, and
+/// programs in Rust ignore the signal.
+#[cfg(target_vendor = "apple")]
+const NO_SIGNAL: libc::c_int = 0;
+#[cfg(not(target_vendor = "apple"))]
+const NO_SIGNAL: libc::c_int = libc::MSG_NOSIGNAL;
 
 fn checked(count: isize) -> io::Result<usize> {
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
@@ -13,6 +21,20 @@ fn checked(count: isize) -> io::Result<usize> {
 /// end of the stream.
 fn moved(count: isize, len: usize) -> io::Result<Moved> {
     checked(count).map(|count| Moved { count, took_all: 0 < count && count < len })
+}
+
+/// Makes a socket in non-blocking mode.
+pub(super) fn nonblocking_socket(domain: Domain, kind: Type) -> io::Result<socket2::Socket> {
+    // Apple's systems have no flag of socket(2) for that.
+    #[cfg(target_vendor = "apple")]
+    let socket = {
+        let socket = socket2::Socket::new(domain, kind, None)?;
+        socket.set_nonblocking(true)?;
+        socket
+    };
+    #[cfg(not(target_vendor = "apple"))]
+    let socket = socket2::Socket::new(domain, kind.nonblocking().cloexec(), None)?;
+    Ok(socket)
 }
 
 /// recv(2). `flags` is added to `MSG_DONTWAIT`.
@@ -27,7 +49,7 @@ pub(super) fn recv(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: libc::c_int) ->
 /// send(2), without SIGPIPE.
 #[inline]
 pub(super) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<Moved> {
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    let flags = libc::MSG_DONTWAIT | NO_SIGNAL;
     // SAFETY: the kernel reads at most `bytes.len()` bytes of `bytes`, which is borrowed for the call.
     let count = unsafe { libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) };
     moved(count, bytes.len())
@@ -69,7 +91,7 @@ pub(super) fn send_vectored(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::
     // `IoSlice` has the layout of `iovec` on Unix. The kernel only reads.
     message.msg_iov = buffers.as_ptr().cast_mut().cast();
     message.msg_iovlen = buffers.len().min(MAX_BUFFERS) as _;
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    let flags = libc::MSG_DONTWAIT | NO_SIGNAL;
     // SAFETY: `message` names `buffers`, which are borrowed for the call.
     moved(unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, flags) }, len)
 }

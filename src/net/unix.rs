@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::socket::{Socket, common, stream};
+use super::sys::nonblocking_socket;
 use crate::io::HalfClose;
 use crate::io::error::interrupted;
 use crate::reactor::Interest;
@@ -34,7 +35,7 @@ impl UnixStream {
     /// If the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
     #[track_caller]
     pub fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
-        let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+        let socket = nonblocking_socket(Domain::UNIX, Type::STREAM)?;
         let address = SockAddr::unix(path)?;
         loop {
             match socket.connect(&address) {
@@ -245,6 +246,9 @@ impl UnixDatagram {
 
     /// Waits until the socket at `path` has room, and sends a datagram to it.
     ///
+    /// If other senders have filled the queue of the peer, no event tells when it has room. The call then tries again after a pause,
+    /// first of 1 ms, then longer, up to 16 ms. A socket with the peer of [`connect`](Self::connect) needs no pauses.
+    ///
     /// # Errors
     ///
     /// The error of sendto(2), and the errors of a wait ([`io`](crate::io)).
@@ -254,7 +258,7 @@ impl UnixDatagram {
     /// As [`UnixStream::connect`] does.
     #[track_caller]
     pub fn send_to(&self, bytes: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
-        self.socket.call(Interest::Writable, |socket| socket.send_to(bytes, path.as_ref()))
+        self.socket.call_with_pauses(|socket| socket.send_to(bytes, path.as_ref()))
     }
 
     /// Returns the address of this side.

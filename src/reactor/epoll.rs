@@ -1,6 +1,6 @@
 //! The poller of Linux: epoll(7), edge-triggered.
 
-use super::interest::readiness;
+use super::interest::{Interest, readiness};
 use crate::sys::eventfd::EventFd;
 use std::cell::RefCell;
 use std::io;
@@ -24,6 +24,14 @@ pub(super) struct Epoll {
 }
 
 impl Epoll {
+    /// The first wait after a registration reports the readiness that the descriptor has then.
+    pub(super) const REPORTS_NEW: bool = true;
+
+    /// The cost of a wait for `_waiting` tasks, in that of a wait for a few.
+    pub(super) fn cost(_waiting: usize) -> u64 {
+        1
+    }
+
     pub(super) fn new() -> io::Result<Epoll> {
         // SAFETY: epoll_create1 takes a number.
         let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
@@ -73,8 +81,14 @@ impl Epoll {
         let _ = self.control(libc::EPOLL_CTL_DEL, fd, 0, 0);
     }
 
-    /// Waits for at most `timeout`, and calls `f` with the token and the readiness bits of each event.
-    pub(super) fn wait(&self, timeout: Option<Duration>, mut f: impl FnMut(u64, u8)) {
+    /// Waits for at most `timeout`, and calls `f` with the token and the readiness bits of each event. The registrations tell the kernel what
+    /// is wanted.
+    pub(super) fn wait(
+        &self,
+        timeout: Option<Duration>,
+        _wanted: impl FnOnce(&mut dyn FnMut(RawFd, u64, &[Interest])),
+        mut f: impl FnMut(u64, u8),
+    ) {
         let mut events = self.events.borrow_mut();
         let count = self.wait_into(&mut events, timeout);
         // SAFETY: the kernel has written `count` events, at most `BATCH`, which is the capacity.

@@ -1,8 +1,13 @@
 //! The registered descriptors of a worker, their readiness, and their waiters.
 #![forbid(unsafe_code)]
 
-use super::epoll::Epoll;
+// The system's poller. Both have the same methods.
+#[cfg(all(target_os = "linux", not(cede_poll_driver)))]
+use super::epoll::Epoll as Poller;
 use super::interest::Interest;
+#[cfg(any(cede_poll_driver, not(target_os = "linux")))]
+use super::poll::Poll as Poller;
+use crate::sys::fork::{self, Generation};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -99,13 +104,14 @@ impl Slots {
 /// The slot of a source, as [`Reactor::register`] found or made it.
 pub(crate) struct Registration {
     pub(crate) token: Token,
-    /// The slot is new: the next poll reports the present readiness.
-    pub(crate) is_new: bool,
+    /// The slot is new, and the next poll reports the present readiness. There is none to forget.
+    pub(crate) reports_readiness: bool,
 }
 
 /// The reactor of a worker: see the head of the module.
 pub(crate) struct Reactor {
-    epoll: Epoll,
+    made_in: Generation,
+    poller: Poller,
     slots: RefCell<Slots>,
     waiting: Cell<usize>,
     polls: Cell<u64>,
@@ -113,12 +119,34 @@ pub(crate) struct Reactor {
 
 impl Reactor {
     pub(crate) fn new() -> io::Result<Reactor> {
-        Ok(Reactor { epoll: Epoll::new()?, slots: RefCell::default(), waiting: Cell::new(0), polls: Cell::new(0) })
+        fork::watch()?;
+        Ok(Reactor {
+            made_in: Generation::current(),
+            poller: Poller::new()?,
+            slots: RefCell::default(),
+            waiting: Cell::new(0),
+            polls: Cell::new(0),
+        })
+    }
+
+    /// Returns whether this process is a child of the reactor's process: see invariant 4 of the module.
+    #[inline]
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.made_in.is_over()
+    }
+
+    /// Removes all waiters, and wakes them: in a child process, in which no event comes.
+    #[cold]
+    pub(crate) fn dismiss_all(&self, mut wake: impl FnMut(Waiter)) {
+        self.waiting.set(0);
+        for slot in &mut self.slots.borrow_mut().slots {
+            slot.readers.drain(..).chain(slot.writers.drain(..)).for_each(&mut wake);
+        }
     }
 
     /// The eventfd that ends a sleep in [`poll`](Self::poll).
     pub(crate) fn bell(&self) -> RawFd {
-        self.epoll.bell()
+        self.poller.bell()
     }
 
     /// Returns the slot of `source`, and registers its descriptor if it has none. `cached` is a token that an earlier call returned.
@@ -133,7 +161,7 @@ impl Reactor {
     ) -> io::Result<Registration> {
         let mut slots = self.slots.borrow_mut();
         if slots.get_own(source, cached).is_some_and(|slot| slot.fd == fd) {
-            return Ok(Registration { token: cached, is_new: false });
+            return Ok(Registration { token: cached, reports_readiness: false });
         }
         self.register_slow(&mut slots, source, fd, wake)
     }
@@ -150,9 +178,9 @@ impl Reactor {
             let token = Token::new(index, slots.slots[index].generation);
             // Two sources may share a descriptor, as two `Async<&T>` do. The slot goes to the source that registers last, and
             // keeps its waiters: an event wakes the waiters of both.
-            if slots.slots[index].source == source || self.epoll.take_over(fd, token.to_bits()) {
+            if slots.slots[index].source == source || self.poller.take_over(fd, token.to_bits()) {
                 slots.slots[index].source = source;
-                return Ok(Registration { token, is_new: false });
+                return Ok(Registration { token, reports_readiness: false });
             }
             // The descriptor's earlier source was closed on another thread, or in a run that has ended.
             self.release(slots, index, wake);
@@ -162,14 +190,16 @@ impl Reactor {
             slots.slots.len() - 1
         });
         let token = Token::new(index, slots.slots[index].generation);
-        if let Err(error) = self.epoll.add(fd, token.to_bits()) {
+        if let Err(error) = self.poller.add(fd, token.to_bits()) {
             slots.free.push(index);
             return Err(error);
         }
         let slot = &mut slots.slots[index];
-        (slot.source, slot.fd, slot.readiness) = (source, fd, 0);
+        // Without a report of the present readiness, calls are tried until they fail.
+        let readiness = if Poller::REPORTS_NEW { 0 } else { Interest::Readable.bit() | Interest::Writable.bit() };
+        (slot.source, slot.fd, slot.readiness) = (source, fd, readiness);
         slots.by_fd.insert(fd, index);
-        Ok(Registration { token, is_new: true })
+        Ok(Registration { token, reports_readiness: Poller::REPORTS_NEW })
     }
 
     /// Frees a slot, and wakes its waiters, which then try their calls again.
@@ -190,7 +220,7 @@ impl Reactor {
         };
         if let Some(index) = index {
             // A duplicate of the descriptor would keep the registration alive.
-            self.epoll.remove(slots.slots[index].fd);
+            self.poller.remove(slots.slots[index].fd);
             self.release(&mut slots, index, wake);
         }
     }
@@ -246,7 +276,13 @@ impl Reactor {
         self.waiting.get()
     }
 
-    /// Returns the number of tasks that wait for I/O, of registered descriptors, and of calls of epoll_wait(2).
+    /// The cost of a poll now, in that of a poll with few waiters.
+    #[inline]
+    pub(crate) fn cost_of_poll(&self) -> u64 {
+        Poller::cost(self.waiting.get())
+    }
+
+    /// Returns the number of tasks that wait for I/O, of registered descriptors, and of polls.
     pub(crate) fn counts(&self) -> [u64; 3] {
         [self.waiting.get() as u64, self.slots.borrow().by_fd.len() as u64, self.polls.get()]
     }
@@ -256,7 +292,19 @@ impl Reactor {
     pub(crate) fn poll(&self, timeout: Option<Duration>, mut wake: impl FnMut(Waiter)) -> bool {
         self.polls.set(self.polls.get() + 1);
         let mut any = false;
-        self.epoll.wait(timeout, |token, event| {
+        // The kernel knows what epoll watches; poll(2) is given the directions that have waiters.
+        let wanted = |ask: &mut dyn FnMut(RawFd, u64, &[Interest])| {
+            for (index, slot) in self.slots.borrow().slots.iter().enumerate() {
+                let token = || Token::new(index, slot.generation).to_bits();
+                match (slot.readers.is_empty(), slot.writers.is_empty()) {
+                    (true, true) => {}
+                    (false, true) => ask(slot.fd, token(), &[Interest::Readable]),
+                    (true, false) => ask(slot.fd, token(), &[Interest::Writable]),
+                    (false, false) => ask(slot.fd, token(), &[Interest::Readable, Interest::Writable]),
+                }
+            }
+        };
+        self.poller.wait(timeout, wanted, |token, event| {
             any = true;
             let mut slots = self.slots.borrow_mut();
             let Some(slot) = slots.get(Token::from_bits(token)) else { return };
@@ -277,7 +325,9 @@ impl Reactor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Read, Write};
+    #[cfg(all(target_os = "linux", not(cede_poll_driver)))]
+    use std::io::Read;
+    use std::io::Write;
     use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
 
@@ -294,6 +344,8 @@ mod tests {
         reactor.register(source, fd, cached, |waiter| panic!("{waiter:?} lost its descriptor")).unwrap().token
     }
 
+    /// An edge-triggered poller.
+    #[cfg(all(target_os = "linux", not(cede_poll_driver)))]
     #[test]
     fn event_wakes_waiters_of_its_direction_in_order() {
         let reactor = Reactor::new().unwrap();
@@ -320,6 +372,8 @@ mod tests {
         assert!(reactor.may_be_ready(7, token, Interest::Readable), "the peer has closed: a read never waits");
     }
 
+    /// epoll(7) watches files, and poll(2) numbers of descriptors.
+    #[cfg(all(target_os = "linux", not(cede_poll_driver)))]
     #[test]
     fn event_of_an_earlier_source_is_ignored() {
         let reactor = Reactor::new().unwrap();

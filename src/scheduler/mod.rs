@@ -36,9 +36,9 @@ mod debugger;
 pub(crate) mod handshake;
 pub(crate) mod event_loop;
 mod holder;
-#[cfg(all(feature = "io", target_os = "linux"))]
+#[cfg(feature = "io")]
 mod io;
-#[cfg(not(all(feature = "io", target_os = "linux")))]
+#[cfg(not(feature = "io"))]
 #[path = "no_io.rs"]
 mod io;
 pub(crate) mod remote;
@@ -70,12 +70,12 @@ use self::tcb::{Tcb, Woken};
 use self::tcb_table::{TcbTable, tcb_of};
 use self::timers::Timers;
 use crate::arch::{Context, Entry, switch};
-#[cfg(all(feature = "io", target_os = "linux"))]
+#[cfg(feature = "io")]
 use crate::reactor::Reactor;
 use crate::stack::Shape;
 use crate::stack::pool::Stack;
 use std::any::Any;
-#[cfg(all(feature = "io", target_os = "linux"))]
+#[cfg(feature = "io")]
 use std::cell::OnceCell;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -191,10 +191,10 @@ pub(crate) struct Worker {
     /// The start of the run, by its clock.
     began: Instant,
     /// The reactor, made by the first wait for I/O.
-    #[cfg(all(feature = "io", target_os = "linux"))]
+    #[cfg(feature = "io")]
     reactor: OnceCell<Box<Reactor>>,
     /// The time of its last poll, by `arch::clock`.
-    #[cfg(all(feature = "io", target_os = "linux"))]
+    #[cfg(feature = "io")]
     io_polled_at: Cell<u64>,
 }
 
@@ -250,9 +250,9 @@ impl Worker {
             in_progress: Cell::new(0),
             lent: Cell::new(0),
             began,
-            #[cfg(all(feature = "io", target_os = "linux"))]
+            #[cfg(feature = "io")]
             reactor: OnceCell::new(),
-            #[cfg(all(feature = "io", target_os = "linux"))]
+            #[cfg(feature = "io")]
             io_polled_at: Cell::new(0),
         }
     }

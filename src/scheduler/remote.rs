@@ -215,7 +215,7 @@ impl RemoteQueue {
         }
     }
 
-    #[cfg(all(feature = "io", target_os = "linux"))]
+    #[cfg(feature = "io")]
     /// Announces a sleep in a poller: until [`end_sleep`](Self::end_sleep) the next entry rings the eventfd `bell`. Returns false, and
     /// announces nothing, if there is an entry already.
     pub(crate) fn begin_sleep(&self, bell: RawFd) -> bool {
@@ -225,7 +225,7 @@ impl RemoteQueue {
         may_sleep
     }
 
-    #[cfg(all(feature = "io", target_os = "linux"))]
+    #[cfg(feature = "io")]
     /// Ends the sleep that `begin_sleep` announced.
     pub(crate) fn end_sleep(&self) {
         self.pending().bell = None;

@@ -212,7 +212,7 @@ pub(crate) fn not_running(what: &str) -> ! {
 }
 
 /// The event that ended a wait that returned [`Cancelled`].
-#[cfg(all(feature = "io", target_os = "linux"))]
+#[cfg(feature = "io")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
     /// A cancel of the task or of a scope around the wait, a deadlock, or a panic of the thread.
@@ -221,7 +221,7 @@ pub(crate) enum Cause {
     Deadline,
 }
 
-#[cfg(all(feature = "io", target_os = "linux"))]
+#[cfg(feature = "io")]
 /// Returns the event that ended the wait from which the running task has just returned with [`Cancelled`].
 pub(crate) fn cause(worker: &Worker) -> Cause {
     let tcb = worker.current();
