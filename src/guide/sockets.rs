@@ -45,7 +45,8 @@
 //!
 //! # Deadlines
 //!
-//! [`timeout`] limits any number of calls together. Every wait after the deadline fails with the kind `TimedOut`.
+//! [`timeout`] limits any number of calls together. Every wait after the deadline fails with the kind `TimedOut`. The error of `timeout`
+//! holds what the closure returned, which is a success if the data arrived together with the deadline.
 //!
 //! ```
 //! use cede::net::{TcpListener, TcpStream};
