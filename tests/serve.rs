@@ -40,7 +40,7 @@ fn echo(stream: &TcpStream) -> bool {
 /// Calls `f`, which must end in time: a server that does not end fails its test.
 #[track_caller]
 fn in_time<T>(f: impl FnOnce() -> T) -> T {
-    timeout(LONG, f).ok().expect("the server ends")
+    timeout(LONG, f).expect("the server ends")
 }
 
 /// Yields until the condition holds, for a minute at most.

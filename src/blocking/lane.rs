@@ -4,7 +4,7 @@
 
 use super::detached::{Detached, OwnedCall, detach};
 use super::pool::{self, Job};
-use crate::sys::fork::Generation;
+use crate::sys::fork::PerProcess;
 use crate::wait::WakeHandle;
 use std::collections::VecDeque;
 use std::io;
@@ -13,12 +13,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// A limit of calls that run at once, and a FIFO queue of the calls that wait for their turn.
 pub(crate) struct Lane {
     max: usize,
-    state: Mutex<State>,
+    state: PerProcess<Mutex<State>>,
 }
 
+#[derive(Default)]
 struct State {
-    /// The process in which the calls run.
-    made_in: Generation,
     running: usize,
     /// The calls, each with the question whether its handle was dropped.
     queue: VecDeque<(OwnedCall, IsDropped)>,
@@ -29,17 +28,11 @@ type IsDropped = Box<dyn Fn() -> bool + Send>;
 impl Lane {
     /// Makes a lane in which `max` calls run at once.
     pub(crate) const fn new(max: usize) -> Lane {
-        Lane { max, state: Mutex::new(State { made_in: Generation::FIRST, running: 0, queue: VecDeque::new() }) }
+        Lane { max, state: PerProcess::new(Mutex::default) }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.made_in.is_over() {
-            // In a child process no call of the parent runs. See `pool::state`.
-            std::mem::forget(std::mem::take(&mut state.queue));
-            (state.made_in, state.running) = (Generation::current(), 0);
-        }
-        state
+    fn state(&'static self) -> MutexGuard<'static, State> {
+        self.state.get().lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `f` on a thread of the pool as soon as the lane has room, and returns a handle at once. A call whose handle is dropped before

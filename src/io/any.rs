@@ -2,10 +2,10 @@
 #![forbid(unsafe_code)]
 
 use super::error::cancelled;
-use super::source::{Source, Waiting};
+use super::source::Source;
 use crate::reactor::Interest;
-use crate::sys::poll_fds;
-use crate::wait::{WaitSpec, wait, worker};
+use crate::sys::{poll_fds, pollfd};
+use crate::wait::{WaitSpec, Worker, now, wait, worker};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -18,42 +18,55 @@ pub(crate) fn wait_for_any(
     interest: Interest,
     deadline: Option<Instant>,
 ) -> io::Result<Option<usize>> {
-    let fds: Vec<_> = sources.iter().map(|(_, fd)| *fd).collect();
-    let readable = interest == Interest::Readable;
-    let Some(worker) = worker() else { return block(&fds, readable, deadline) };
+    let mut polls: Vec<_> = sources.iter().map(|(_, fd)| pollfd(*fd, interest == Interest::Readable)).collect();
+    let worker = worker();
     loop {
-        if let Some(index) = poll_fds(&fds, readable, Some(Duration::ZERO))? {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(now()));
+        // A plain thread waits here.
+        let ready = poll_fds(&mut polls, if worker.is_some() { Some(Duration::ZERO) } else { left })?;
+        // After an interrupted poll no entry is set.
+        if ready && let Some(index) = polls.iter().position(|poll| poll.revents != 0) {
             return Ok(Some(index));
         }
-        if deadline.is_some_and(|deadline| deadline <= worker.clock.now()) {
+        if left == Some(Duration::ZERO) {
             return Ok(None);
         }
-        let reactor = worker.reactor()?;
-        let waiter = worker.io_waiter();
-        let mut waiting = Vec::with_capacity(sources.len());
-        for (source, fd) in sources {
-            let token = source.expect_event(worker, reactor, *fd, interest)?;
-            reactor.add_waiter(token, interest, waiter);
-            waiting.push(Waiting { reactor, token, interest, waiter });
-        }
-        // Reports show the attempt that began last.
-        let fd = fds.last().map_or(-1, AsRawFd::as_raw_fd);
-        let spec = WaitSpec { reason: "one of several descriptors", external: true, fd, ..WaitSpec::DEFAULT };
-        let outcome = wait(worker, spec, deadline);
-        drop(waiting);
-        if outcome.is_err() {
-            return Err(cancelled(worker));
+        if let Some(worker) = worker {
+            suspend(worker, sources, interest, deadline)?;
         }
     }
 }
 
-/// Blocks a plain thread.
-fn block(fds: &[BorrowedFd<'_>], readable: bool, deadline: Option<Instant>) -> io::Result<Option<usize>> {
-    loop {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let ready = poll_fds(fds, readable, left)?;
-        if ready.is_some() || left == Some(Duration::ZERO) {
-            return Ok(ready);
+/// Suspends the running task until one of the descriptors has an event, until `deadline`, or spuriously. None was ready just now.
+#[track_caller]
+fn suspend(
+    worker: &Worker,
+    sources: &[(&Source, BorrowedFd<'_>)],
+    interest: Interest,
+    deadline: Option<Instant>,
+) -> io::Result<()> {
+    let mut waiting = Waiting { sources, interest, count: 0 };
+    for (source, fd) in sources {
+        if !source.begin_wait(*fd, interest)? {
+            return Ok(());
         }
+        waiting.count += 1;
+    }
+    // Reports show the descriptor that came last.
+    let fd = sources.last().map_or(-1, |(_, fd)| fd.as_raw_fd());
+    let spec = WaitSpec { reason: "one of several descriptors", external: true, fd, ..WaitSpec::DEFAULT };
+    wait(worker, spec, deadline).map_err(|_| cancelled(worker))
+}
+
+/// The first `count` sources, among whose waiters the running task is. Removes it when the wait ends in any way.
+struct Waiting<'a> {
+    sources: &'a [(&'a Source, BorrowedFd<'a>)],
+    interest: Interest,
+    count: usize,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.sources[..self.count].iter().for_each(|(source, _)| source.end_wait(self.interest));
     }
 }

@@ -55,22 +55,6 @@ impl Source {
         Ok(registration)
     }
 
-    /// Registers the descriptor, which a system call has just found not ready. Returns the token of a slot that the next event in this
-    /// direction changes.
-    pub(super) fn expect_event(
-        &self,
-        worker: &Worker,
-        reactor: &Reactor,
-        fd: BorrowedFd<'_>,
-        interest: Interest,
-    ) -> io::Result<Token> {
-        let Registration { token, reports_readiness } = self.register(worker, reactor, fd)?;
-        if !reports_readiness {
-            reactor.was_not_ready(self.number, token, interest);
-        }
-        Ok(token)
-    }
-
     /// Calls `f` until it does not fail with `WouldBlock`, and waits in between. The call completes without a wait if it can.
     #[inline]
     #[track_caller]
@@ -205,7 +189,11 @@ impl Source {
     ) -> io::Result<()> {
         let Some(worker) = worker() else { return block(fd, interest, timeout, deadline) };
         let reactor = worker.reactor()?;
-        let token = self.expect_event(worker, reactor, fd, interest)?;
+        let Registration { token, is_new } = self.register(worker, reactor, fd)?;
+        // A new registration reports the present readiness, so there is nothing to forget.
+        if !is_new {
+            reactor.was_not_ready(self.number, token, interest);
+        }
         self.wait_for_event(worker, reactor, token, fd, interest, timeout, deadline)
     }
 
@@ -249,6 +237,32 @@ impl Source {
         Ok(())
     }
 
+    /// Adds the running task to the waiters of a descriptor that was not ready just now. Returns whether it did: if not, an event has
+    /// been seen since. For a task that waits for several things; [`end_wait`](Self::end_wait) ends the wait.
+    pub(super) fn begin_wait(&self, fd: BorrowedFd<'_>, interest: Interest) -> io::Result<bool> {
+        let Some(worker) = worker() else { return Ok(false) };
+        let reactor = worker.reactor()?;
+        let Registration { token, is_new } = self.register(worker, reactor, fd)?;
+        if !is_new {
+            reactor.was_not_ready(self.number, token, interest);
+        }
+        let waits = !reactor.may_be_ready(self.number, token, interest);
+        if waits {
+            reactor.add_waiter(token, interest, worker.io_waiter());
+        }
+        Ok(waits)
+    }
+
+    /// Removes the running task from the waiters.
+    pub(super) fn end_wait(&self, interest: Interest) {
+        if let Some(worker) = worker()
+            && let Some(reactor) = worker.reactor_if_any()
+            && let Some(token) = self.cached(worker)
+        {
+            reactor.remove_waiter(token, interest, worker.io_waiter());
+        }
+    }
+
     /// Waits until the descriptor is ready, or returns at once if it is.
     #[track_caller]
     pub(crate) fn wait_once(&self, fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
@@ -288,11 +302,11 @@ fn consume_io_budget(worker: Option<&Worker>) {
 }
 
 /// A waiter in a slot, removed when the wait ends in any way.
-pub(super) struct Waiting<'a> {
-    pub(super) reactor: &'a Reactor,
-    pub(super) token: Token,
-    pub(super) interest: Interest,
-    pub(super) waiter: crate::reactor::Waiter,
+struct Waiting<'a> {
+    reactor: &'a Reactor,
+    token: Token,
+    interest: Interest,
+    waiter: crate::reactor::Waiter,
 }
 
 impl Drop for Waiting<'_> {

@@ -105,7 +105,7 @@ impl Slots {
 pub(crate) struct Registration {
     pub(crate) token: Token,
     /// The slot is new, and the next poll reports the present readiness. There is none to forget.
-    pub(crate) reports_readiness: bool,
+    pub(crate) is_new: bool,
 }
 
 /// The reactor of a worker: see the head of the module.
@@ -161,7 +161,7 @@ impl Reactor {
     ) -> io::Result<Registration> {
         let mut slots = self.slots.borrow_mut();
         if slots.get_own(source, cached).is_some_and(|slot| slot.fd == fd) {
-            return Ok(Registration { token: cached, reports_readiness: false });
+            return Ok(Registration { token: cached, is_new: false });
         }
         self.register_slow(&mut slots, source, fd, wake)
     }
@@ -180,7 +180,7 @@ impl Reactor {
             // keeps its waiters: an event wakes the waiters of both.
             if slots.slots[index].source == source || self.poller.take_over(fd, token.to_bits()) {
                 slots.slots[index].source = source;
-                return Ok(Registration { token, reports_readiness: false });
+                return Ok(Registration { token, is_new: false });
             }
             // The descriptor's earlier source was closed on another thread, or in a run that has ended.
             self.release(slots, index, wake);
@@ -199,7 +199,7 @@ impl Reactor {
         let readiness = if Poller::REPORTS_NEW { 0 } else { Interest::Readable.bit() | Interest::Writable.bit() };
         (slot.source, slot.fd, slot.readiness) = (source, fd, readiness);
         slots.by_fd.insert(fd, index);
-        Ok(Registration { token, reports_readiness: Poller::REPORTS_NEW })
+        Ok(Registration { token, is_new: Poller::REPORTS_NEW })
     }
 
     /// Frees a slot, and wakes its waiters, which then try their calls again.

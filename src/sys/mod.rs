@@ -17,10 +17,8 @@ pub(crate) use self::eventfd::ring;
 pub(crate) use self::page::page_size;
 #[cfg(all(feature = "io", any(cede_poll_driver, not(target_os = "linux"))))]
 pub(crate) use self::pipe::ring;
-#[cfg(all(feature = "io", any(cede_poll_driver, not(target_os = "linux"))))]
-pub(crate) use self::poll::poll_all;
 #[cfg(feature = "io")]
-pub(crate) use self::poll::{poll_fd, poll_fds};
+pub(crate) use self::poll::{poll_fd, poll_fds, pollfd};
 
 /// Without a reactor no queue has a bell.
 #[cfg(not(feature = "io"))]
