@@ -9,6 +9,7 @@
 mod area;
 mod chart;
 mod child;
+mod echo;
 mod foreign;
 mod machine;
 mod page;
@@ -21,6 +22,7 @@ mod stats;
 mod table;
 
 use area::Area;
+use echo::load::Load;
 use lexopt::prelude::*;
 use record::Record;
 use run::{Run, Scale};
@@ -44,6 +46,8 @@ enum Order {
     Measure { areas: Vec<Area>, scale: Scale, json: Option<PathBuf>, svg: Option<PathBuf>, page: Option<PathBuf> },
     Page,
     Child { rival: String, area: Area, n: u64 },
+    Load(Load),
+    Turns(u64),
     Help,
 }
 
@@ -77,6 +81,8 @@ fn order(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Order, St
             let n = n.parse().map_err(|_| format!("{n:?} is no number"))?;
             Ok(Order::Child { rival: rival.into(), area: area.parse()?, n })
         }
+        ["load", kind, port, connections, size] => Ok(Order::Load(Load::parse([kind, port, connections, size])?)),
+        ["turns", n] => Ok(Order::Turns(n.parse().map_err(|_| format!("{n:?} is no number"))?)),
         ["record"] => {
             let (json, svg, page) = (Some(kept("last.json")), Some(kept("")), Some(kept("README.md")));
             Ok(Order::Measure { areas: Area::ALL.into(), scale, json, svg, page })
@@ -127,6 +133,8 @@ fn obey(order: Order) -> Result<(), String> {
                 serve::say(&format!("error {why}"));
             }
         }
+        Order::Load(load) => echo::load::run(&load),
+        Order::Turns(n) => echo::turns::serve(n),
         Order::Page => {
             let record = Record::read(&kept("last.json"))?;
             keep(&record, None, Some(&kept("")), Some(&kept("README.md")))?;

@@ -7,6 +7,7 @@ mod boost;
 mod cede;
 mod corosensei;
 mod cpython;
+mod echo;
 mod floor;
 mod channels;
 mod futures;
@@ -24,6 +25,9 @@ mod tokio;
 use crate::area::Area;
 use crate::foreign::{Found, Tools};
 
+/// The name of the echo server to which all echo servers are compared.
+pub(crate) const RAW_EPOLL: &str = "raw epoll";
+
 /// The role of a case in a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -33,6 +37,8 @@ pub(crate) enum Role {
     Variant,
     /// A lower bound: does less than the measured work, so no case can be faster.
     Floor,
+    /// The bare system calls, in C and without tasks.
+    Raw,
     /// A rival.
     Rival,
     /// Threads of the operating system.
@@ -81,7 +87,7 @@ impl Rival {
 
 /// Returns all cases, cede first.
 pub(crate) fn all() -> Vec<&'static Rival> {
-    let files: [&'static [Rival]; 16] = [
+    let files: [&'static [Rival]; 17] = [
         &cede::RIVALS,
         &floor::RIVALS,
         &corosensei::RIVALS,
@@ -98,6 +104,7 @@ pub(crate) fn all() -> Vec<&'static Rival> {
         &go::RIVALS,
         &boost::RIVALS,
         &java::RIVALS,
+        &echo::RIVALS,
     ];
     files.into_iter().flatten().collect()
 }
