@@ -18,10 +18,13 @@ pub(crate) enum Area {
     Channel,
     /// Bytes sent to a TCP server and returned.
     Echo,
+    /// Requests of an HTTP server.
+    Http,
 }
 
 impl Area {
-    pub(crate) const ALL: [Area; 6] = [Area::Switch, Area::Yield, Area::Spawn, Area::Memory, Area::Channel, Area::Echo];
+    pub(crate) const ALL: [Area; 7] =
+        [Area::Switch, Area::Yield, Area::Spawn, Area::Memory, Area::Channel, Area::Echo, Area::Http];
 
     pub(crate) fn word(self) -> &'static str {
         match self {
@@ -31,6 +34,7 @@ impl Area {
             Area::Memory => "memory",
             Area::Channel => "channel",
             Area::Echo => "echo",
+            Area::Http => "http",
         }
     }
 
@@ -43,6 +47,7 @@ impl Area {
             Area::Memory => "resident memory and page tables of one suspended task",
             Area::Channel => "one message",
             Area::Echo => "a request of a TCP echo server",
+            Area::Http => "a request of an HTTP server",
         }
     }
 

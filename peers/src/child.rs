@@ -75,9 +75,7 @@ impl Child {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A backtrace takes memory. A child that panics because it has no memory left would hang in it.
         command.env("RUST_BACKTRACE", "0");
-        // SAFETY: `prepare` makes only system calls that are allowed between fork and exec. It does not allocate.
-        unsafe { command.pre_exec(move || prepare(core)) };
-        let mut process = command.spawn().map_err(|error| format!("it cannot be started: {error}"))?;
+        let mut process = pin(&mut command, core).spawn().map_err(|error| format!("it cannot be started: {error}"))?;
         let (input, output, errors) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
         let (sender, lines) = channel();
         let output = BufReader::new(output.expect("piped"));
@@ -95,10 +93,11 @@ impl Child {
         }
     }
 
-    /// Returns the port of a server.
+    /// Returns the port of a server, from a line of the protocol, or of an example of cede.
     pub(crate) fn port(&mut self) -> Result<u16, String> {
         let line = self.line()?;
-        let port = line.strip_prefix("port ").and_then(|port| port.trim().parse().ok());
+        let port = line.strip_prefix("port ").or(line.strip_prefix("listening on 127.0.0.1:"));
+        let port = port.and_then(|port| port.trim().parse().ok());
         port.ok_or(format!("it answered {line:?} instead of its port"))
     }
 
@@ -107,7 +106,10 @@ impl Child {
     }
 
     /// Returns the CPU time of all threads of the child, those that have ended included.
-    pub(crate) fn cpu_time(&self) -> Result<Duration, String> {
+    pub(crate) fn cpu_time(&mut self) -> Result<Duration, String> {
+        if let Ok(Some(_)) = self.process.try_wait() {
+            return Err(self.cause_of_death());
+        }
         cpu_time(self.process.id()).ok_or(format!("the kernel has no CPU clock of process {}", self.process.id()))
     }
 
@@ -192,6 +194,12 @@ impl Drop for Child {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Pins a command to a core, and prepares it like every child.
+pub(crate) fn pin(command: &mut Command, core: Option<usize>) -> &mut Command {
+    // SAFETY: `prepare` makes only system calls that are allowed between fork and exec. It does not allocate.
+    unsafe { command.pre_exec(move || prepare(core)) }
 }
 
 /// Pins the child to a core, allows it as many descriptors as it may have, and makes it die with its parent. Runs in the child
@@ -371,6 +379,8 @@ mod tests {
     fn server_tells_its_port() {
         let mut child = Child::start(&shell("echo ready; echo port 8080; read a"), Area::Echo, 1, None).unwrap();
         assert_eq!(child.port(), Ok(8080));
+        let words = ["sh", "-c", "echo listening on 127.0.0.1:8081; read a"].map(OsString::from);
+        assert_eq!(Child::launch(&words, None).unwrap().port(), Ok(8081));
         let mut child = Child::start(&shell("echo ready; echo 8080; read a"), Area::Echo, 1, None).unwrap();
         assert_eq!(child.port(), Err("it answered \"8080\" instead of its port".into()));
     }

@@ -1,6 +1,6 @@
 //! Benchmarks of cede and its rivals, interleaved in one run.
 //!
-//! cargo run --release -p peers -- [switch|yield|spawn|memory|channel|echo|all] [--json FILE] [--svg FILE] [--quick]
+//! cargo run --release -p peers -- [switch|yield|spawn|memory|channel|echo|http|all] [--json FILE] [--svg FILE] [--quick]
 //! cargo run --release -p peers -- record        # measures all, into docs/benchmarks/
 //! cargo run --release -p peers -- page          # only rewrites docs/benchmarks/ from its JSON
 //!
@@ -11,6 +11,7 @@ mod chart;
 mod child;
 mod echo;
 mod foreign;
+mod http;
 mod machine;
 mod page;
 mod promise;
@@ -30,14 +31,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-const USAGE: &str = "usage: peers [switch|yield|spawn|memory|channel|echo|all] [--json FILE] [--svg FILE] [--quick|--smoke]
+const USAGE: &str = "usage: peers [switch|yield|spawn|memory|channel|echo|http|all] [--json FILE] [--svg FILE] [--quick|--smoke]
        peers record    all areas, and docs/benchmarks/ from them
        peers page      docs/benchmarks/ anew, from its JSON
 
 --json FILE   a line about the machine and one for each case
 --svg FILE    a picture: FILE if it ends in .svg and there is one area, FILE with the area in its name if there are more,
               and a directory of one picture for each area if it does not end in .svg
---quick       fewer tasks and rounds: less than a minute
+--quick       fewer tasks and rounds: about a minute
 --smoke       next to nothing, rivals in Rust only: whether it works";
 
 /// A parsed command line.

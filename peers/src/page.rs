@@ -37,7 +37,9 @@ fn figures(record: &Record) -> String {
     text.push_str("\n## Figures\n");
     for area in record.areas() {
         let _ = write!(text, "\n### {}: {}\n", area.word(), area.operation());
-        let _ = write!(text, "\n![{} in a picture]({}.svg)\n", area.word(), area.word());
+        if record.has_figures(area) {
+            let _ = write!(text, "\n![{} in a picture]({}.svg)\n", area.word(), area.word());
+        }
         text.push_str(&match area {
             Area::Yield => turns(record),
             _ => record.groups(area).into_iter().map(|(n, body)| group(record, area, n, body)).collect(),
@@ -89,10 +91,14 @@ fn group(record: &Record, area: Area, n: u64, body: Body) -> String {
     let (measured, failed) = sorted(record, area, n, body);
     let mut text = format!("\n{}:\n\n", title(area, n, body));
     let weighed = measured.iter().any(|line| line.resident.is_some());
-    let of_servers = measured.iter().any(|line| line.rate.is_some());
-    text.push_str(match (weighed, of_servers) {
+    let rated = measured.iter().find(|line| line.rate.is_some());
+    text.push_str(match (weighed, rated) {
         (true, _) => "| | in all | resident | page tables | mappings | times cede |\n|---|---|---|---|---|---|\n",
-        (_, true) => {
+        (_, Some(line)) if line.tail.is_some() => {
+            "| | median | fastest round | requests a second | rounds | 99 % of the responses within | times cede |\n\
+             |---|---|---|---|---|---|---|\n"
+        }
+        (_, Some(_)) => {
             "| | median | fastest round | requests a second | rounds | times raw epoll | times cede |\n\
              |---|---|---|---|---|---|---|\n"
         }
@@ -116,7 +122,7 @@ fn group(record: &Record, area: Area, n: u64, body: Body) -> String {
                 "| {case} | {median} | {} | {} | {rounds} | {} | {ratio} |",
                 show(line.min),
                 thousands(rate as u64),
-                line.raw.map_or(String::new(), digits)
+                line.tail.map(|tail| amount(tail, "ns")).or(line.raw.map(digits)).unwrap_or_default()
             ),
             _ => writeln!(text, "| {case} | {median} | {} | {rounds} | {ratio} |", show(line.min)),
         };

@@ -48,6 +48,9 @@ pub(crate) struct Line {
     /// The median of the requests a second, for servers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rate: Option<f64>,
+    /// The median of the time within which 99 of 100 responses come, in nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tail: Option<f64>,
     /// The body, in areas with several bodies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) body: Option<String>,
@@ -153,6 +156,11 @@ impl Record {
         Area::ALL.into_iter().filter(|area| self.lines.iter().any(|line| line.area == area.word())).collect()
     }
 
+    /// Returns whether a case of the area has figures.
+    pub(crate) fn has_figures(&self, area: Area) -> bool {
+        self.lines.iter().any(|line| line.area == area.word() && line.median.is_some())
+    }
+
     /// Returns the groups of an area. The cases of a group were measured interleaved.
     pub(crate) fn groups(&self, area: Area) -> Vec<(u64, Body)> {
         let mut groups: Vec<(u64, Body)> = Vec::new();
@@ -215,6 +223,7 @@ mod tests {
     fn groups_are_what_was_interleaved() {
         let record = record();
         assert_eq!(record.areas(), [Area::Switch, Area::Yield, Area::Memory]);
+        assert!(record.has_figures(Area::Switch) && !record.has_figures(Area::Echo));
         assert_eq!(record.groups(Area::Yield), [(2, Body::Stack)]);
         assert_eq!(record.group(Area::Switch, 1, Body::Plain).count(), 2);
         assert!(record.find(Area::Switch, "Lua", 1, Body::Plain).unwrap().error.is_some());

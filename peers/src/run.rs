@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 /// The scale of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scale {
-    /// Everything, in less than ten minutes.
+    /// Everything, in a quarter of an hour.
     Full,
-    /// Fewer tasks and rounds, in less than a minute.
+    /// Fewer tasks and rounds, in about a minute.
     Quick,
     /// A minimum, with rivals in Rust only: tests whether the program works.
     Smoke,
@@ -98,7 +98,7 @@ impl Scale {
             Area::Memory if self == Scale::Quick => vec![plain(10_000)],
             Area::Memory => vec![plain(10_000), plain(100_000), plain(1_000_000)],
             Area::Channel => vec![plain(2), plain(100)],
-            Area::Echo => Vec::new(),
+            Area::Echo | Area::Http => Vec::new(),
         };
         groups.into_iter().filter(|(n, _)| area != Area::Yield || *n <= most).collect()
     }
@@ -136,8 +136,10 @@ impl Run {
                 _ => self.measure(area, n, &bodies),
             }
         }
-        if area == Area::Echo {
-            self.echo();
+        match area {
+            Area::Echo => self.echo(),
+            Area::Http => self.http(),
+            _ => {}
         }
         progress("");
     }
@@ -146,7 +148,8 @@ impl Run {
         let found =
             self.found.into_iter().filter_map(|((name, _), found)| Some((name.to_string(), found.ok()?.version)));
         let tools = found.filter(|(_, version)| !version.is_empty()).collect();
-        let measures_servers = self.lines.iter().any(|line| line.area == Area::Echo.word());
+        let measures_servers =
+            self.lines.iter().any(|line| [Area::Echo, Area::Http].map(Area::word).contains(&&*line.area));
         let Cores { server, load } = Cores::find();
         let servers = server.zip(load).filter(|_| measures_servers);
         Record { machine: machine::look(command, self.core, servers, tools), lines: self.lines }

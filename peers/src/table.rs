@@ -29,6 +29,7 @@ pub(crate) fn title(area: Area, n: u64, body: Body) -> String {
         (Area::Spawn, 1) => "spawn + join, one after another".into(),
         (Area::Spawn, _) => format!("spawn + join, {many} outstanding"),
         (Area::Memory, _) => format!("memory of one of {many} suspended tasks"),
+        (Area::Http, _) => format!("CPU time of the server for a request, {many} connections"),
         (Area::Channel, 2) => "a message between two tasks, to and fro, a channel of one each way".into(),
         (Area::Channel, _) => format!("a message from one of {many} producers to one consumer, a channel of 1,024"),
     }
@@ -67,8 +68,11 @@ pub(crate) fn table(area: Area, n: u64, body: Body, lines: &[&Line]) -> String {
     let weighed = measured.iter().any(|line| line.resident.is_some());
     let [first, second] = if weighed { ["resident", "in all"] } else { ["min", "median"] };
     text.push_str(&format!("  {:34} {first:>10} {second:>10} {:>8} {:>7}", "", "cede x", "rounds"));
-    let of_servers = measured.iter().any(|line| line.rate.is_some());
-    text.push_str(if of_servers { "    raw x  a second\n" } else { "\n" });
+    text.push_str(match measured.iter().find(|line| line.rate.is_some()) {
+        None => "\n",
+        Some(line) if line.tail.is_some() => "      99 %  a second\n",
+        Some(_) => "     raw x  a second\n",
+    });
     for line in measured {
         let show = |value: Option<f64>| value.map_or(String::new(), |value| amount(value, &line.unit));
         let first = if weighed { line.resident } else { line.min };
@@ -80,8 +84,9 @@ pub(crate) fn table(area: Area, n: u64, body: Body, lines: &[&Line]) -> String {
         let (first, median) = (show(first), show(line.median));
         text.push_str(&format!("  {:34} {first:>10} {median:>10} {ratio:>8} {rest:>7}", line.case));
         if let Some(rate) = line.rate {
-            let raw = line.raw.map_or(String::new(), digits);
-            text.push_str(&format!(" {raw:>8} {:>9}", thousands(rate as u64)));
+            let tail = line.tail.map(|tail| amount(tail, "ns"));
+            let beside = tail.or(line.raw.map(digits)).unwrap_or_default();
+            text.push_str(&format!(" {beside:>9} {:>9}", thousands(rate as u64)));
         }
         text.push('\n');
     }

@@ -34,12 +34,15 @@ fn every_area_has_its_lines_and_its_picture() {
         let picture = std::fs::read_to_string(place.join(format!("{area}.svg"))).unwrap_or_default();
         assert!(picture.contains("cede"), "{area}");
     }
+    // In a short run hyper is alone: cede's server is not part of this program.
+    let of_http: Vec<&Value> = lines[1..].iter().filter(|line| line["area"] == "http").collect();
+    assert!(matches!(of_http[..], [hyper] if hyper["case"] == "hyper, tokio current_thread"), "{of_http:?}");
     for line in &lines[1..] {
         let figures = ["min", "median", "rounds"].map(|key| line[key].as_f64().is_some());
         assert_eq!(figures, [line["error"].is_null(); 3], "either figures or an error: {line}");
         // Only lines with a known reason fail here.
-        let failed = line["error"].as_str().filter(|_| line["area"] != "echo");
-        assert!(failed.is_none_or(|why| why.starts_with("one stack can be used again")), "{line}");
+        let known = ["one stack can be used again", "wrk cannot be run"];
+        assert!(line["error"].as_str().is_none_or(|why| known.iter().any(|known| why.starts_with(known))), "{line}");
     }
 }
 

@@ -44,7 +44,7 @@ fn role(case: &str) -> Role {
 /// Draws the pictures of all measured areas. If `path` ends in `.svg`, it is a file, and with several areas the name of each area
 /// is added to it. Otherwise it is a directory.
 pub(crate) fn draw(record: &Record, path: &Path) -> Result<Vec<PathBuf>, String> {
-    let areas = record.areas();
+    let areas: Vec<Area> = record.areas().into_iter().filter(|area| record.has_figures(*area)).collect();
     let mut drawn = Vec::new();
     for &area in &areas {
         let file = file(path, area, areas.len());

@@ -29,7 +29,7 @@ fn series(record: &Record, area: Area) -> Vec<Series> {
     let name = |n: u64, body: Body| match (area, n) {
         (Area::Echo, n) => {
             let size = if body == Body::Small { "64 B" } else { "16 KiB" };
-            format!("{} × {size}", if n == 1000 { "1k".into() } else { n.to_string() })
+            format!("{}×{size}", if n == 1000 { "1k".into() } else { n.to_string() })
         }
         (Area::Spawn, 1) => "one by one".to_string(),
         (Area::Channel, 2) => "to and fro".to_string(),
@@ -82,7 +82,7 @@ pub(super) fn draw(record: &Record, area: Area, text: &mut String) -> Outcome {
     }
     let below = match area {
         Area::Memory => "further left is less; × failed before it held so many",
-        Area::Echo => {
+        Area::Echo | Area::Http => {
             "CPU time of the server; medians of interleaved rounds; further left is less, from line to line ten times"
         }
         _ => "medians of one interleaved run; further left is faster, from line to line ten times",

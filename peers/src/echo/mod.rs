@@ -94,7 +94,8 @@ impl Pair {
     fn round(&mut self, time: Duration) -> Result<Figures, String> {
         let before = self.server.cpu_time()?;
         let (elapsed, requests) = self.load.ask(Body::Plain, time.as_millis() as u64)?;
-        let used = self.server.cpu_time()?.saturating_sub(before);
+        let after = self.server.cpu_time()?;
+        let used = after.saturating_sub(before);
         Ok(Figures { cost: used.as_nanos() as f64 / requests, time: elapsed / requests, requests })
     }
 }
@@ -129,7 +130,9 @@ impl Entry {
         match figures {
             Ok(figures) => {
                 // With one connection, server and load wait for each other: the time of the clock is the round trip.
-                self.samples.push(Some(if n == 1 { figures.time } else { figures.cost }));
+                let sample = if n == 1 { figures.time } else { figures.cost };
+                // A clock that did not advance while the server answered is no figure.
+                self.samples.push(Some(sample).filter(|sample| *sample > 0.0));
                 self.rates.push(Some(1e9 / figures.time));
             }
             Err(why) => self.found = Err(why),

@@ -5,7 +5,7 @@ use crate::area::{Area, Body};
 use crate::promise::Verdict;
 use crate::record::{Line, Record};
 use crate::rivals::RAW_EPOLL;
-use crate::table::{amount, digits};
+use crate::table::{amount, digits, thousands};
 
 /// cede with a buffer for each connection, and with the buffer of the worker.
 const OWN: &str = "cede";
@@ -35,7 +35,7 @@ pub(crate) fn verdicts(record: &Record) -> Vec<Verdict> {
         let ratio = find(record, BESIDE, (n, Body::Listener)).and_then(|line| line.ratio);
         verdicts.push(Verdict {
             promise: format!("echo: a turn of {n} tasks beside an idle listener takes at most 1.03 times as long"),
-            measured: ratio.map_or("not measured".into(), |ratio| format!("{} times", digits(ratio))),
+            measured: ratio.map_or("not measured".into(), |ratio| format!("{ratio:.3} times")),
             met: ratio.map(|ratio| ratio <= 1.03),
         });
     }
@@ -49,10 +49,10 @@ fn find<'a>(record: &'a Record, case: &str, (n, body): (u64, Body)) -> Option<&'
 /// Describes a group briefly.
 fn brief((n, body): (u64, Body)) -> String {
     match body {
-        Body::Large => format!("{n} x 16 KiB"),
+        Body::Large => format!("{} x 16 KiB", thousands(n)),
         Body::Accept => format!("{n} connections at once"),
         _ if n == 1 => "the round trip of one connection".into(),
-        _ => format!("{n} x 64 B"),
+        _ => format!("{} x 64 B", thousands(n)),
     }
 }
 
@@ -69,7 +69,7 @@ fn at_most(
     let ratio = line.and_then(ratio);
     let fastest = line.and_then(|line| Some(line.min? / find(record, rival, group)?.min?));
     let measured = match (ratio, fastest) {
-        (Some(ratio), Some(fastest)) => format!("{} times (fastest rounds {})", digits(ratio), digits(fastest)),
+        (Some(ratio), Some(fastest)) => format!("{ratio:.3} times (fastest rounds {fastest:.3})"),
         _ => "not measured".into(),
     };
     let promise = format!("echo, {}: {case} takes at most {} times as long as {rival}", brief(group), digits(bar));
@@ -111,10 +111,10 @@ mod tests {
             ]
         };
         let raw = verdict(lines(1.02), "50 x 64 B: cede takes at most 1.03 times as long as raw epoll");
-        assert_eq!((raw.measured.as_str(), raw.met), ("1.02 times (fastest rounds 1.03)", Some(true)));
+        assert_eq!((raw.measured.as_str(), raw.met), ("1.020 times (fastest rounds 1.030)", Some(true)));
         assert_eq!(verdict(lines(1.04), "as long as raw epoll").met, Some(false));
         let may = verdict(lines(1.02), "50 x 64 B: cede takes at most 0.85 times as long as may");
-        assert_eq!((may.measured.as_str(), may.met), ("0.80 times (fastest rounds 0.86)", Some(true)));
+        assert_eq!((may.measured.as_str(), may.met), ("0.800 times (fastest rounds 0.858)", Some(true)));
         assert_eq!(verdict(lines(1.02), "as long as Go").met, None);
     }
 

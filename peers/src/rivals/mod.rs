@@ -14,6 +14,7 @@ mod futures;
 mod genawaiter;
 mod generator;
 mod go;
+mod http;
 mod java;
 mod lua;
 mod may;
@@ -87,7 +88,7 @@ impl Rival {
 
 /// Returns all cases, cede first.
 pub(crate) fn all() -> Vec<&'static Rival> {
-    let files: [&'static [Rival]; 17] = [
+    let files: [&'static [Rival]; 18] = [
         &cede::RIVALS,
         &floor::RIVALS,
         &corosensei::RIVALS,
@@ -105,6 +106,7 @@ pub(crate) fn all() -> Vec<&'static Rival> {
         &boost::RIVALS,
         &java::RIVALS,
         &echo::RIVALS,
+        &http::RIVALS,
     ];
     files.into_iter().flatten().collect()
 }

@@ -24,7 +24,8 @@ fn accept(echo: fn(TcpStream)) {
     let main = || {
         let listener = TcpListener::bind(ADDRESS).expect("there is a free port");
         listening(listener.local_addr().expect("it is bound"));
-        while let Ok((stream, _)) = listener.accept() {
+        loop {
+            let (stream, _) = listener.accept().expect("connections can be accepted");
             // Without the option, the connection only answers later.
             let _ = stream.set_nodelay(true);
             spawn(move || echo(stream));
