@@ -101,6 +101,8 @@ fn order(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Order, St
 }
 
 fn print(record: &Record) {
+    let machine = &record.machine;
+    println!("{}, {} cores, Linux {}, load {}\n", machine.cpu, machine.cores, machine.kernel, machine.load);
     for area in record.areas() {
         for (n, body) in record.groups(area) {
             let lines: Vec<_> = record.group(area, n, body).collect();

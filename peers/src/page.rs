@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_have_their_ratio_to_the_bare_calls() {
+    fn ratio_to_the_bare_calls() {
         let text = r#"{"machine":{"cpu":"c","cores":2,"kernel":"6","rustc":"r","versions":{},"date":"d","command":"x","load":0.1,"pinned":1,"servers":[0,1]}}
 {"area":"echo","case":"cede","n":50,"unit":"ns","min":5000,"median":5100,"rounds":9,"ratio":1.0,"raw":1.02,"rate":181000,"body":"64-B"}
 {"area":"echo","case":"cede","n":1000,"unit":"bytes","min":4300,"median":4300,"rounds":1,"ratio":1.0,"body":"idle","resident":4200,"page_tables":100,"mappings":2}

@@ -29,6 +29,7 @@ pub(crate) fn title(area: Area, n: u64, body: Body) -> String {
         (Area::Spawn, 1) => "spawn + join, one after another".into(),
         (Area::Spawn, _) => format!("spawn + join, {many} outstanding"),
         (Area::Memory, _) => format!("memory of one of {many} suspended tasks"),
+        (Area::Http, 1) => "CPU time of the server for a request, one connection".into(),
         (Area::Http, _) => format!("CPU time of the server for a request, {many} connections"),
         (Area::Channel, 2) => "a message between two tasks, to and fro, a channel of one each way".into(),
         (Area::Channel, _) => format!("a message from one of {many} producers to one consumer, a channel of 1,024"),
@@ -118,7 +119,10 @@ mod tests {
             |rate| Line { case: "x".into(), unit: "ns".into(), median: Some(5e3), rate, raw: rate, ..Line::default() };
         let text = table(Area::Echo, 50, Body::Small, &[&line(Some(181_000.0))]);
         assert!(text.contains("raw x  a second\n") && text.contains(" 181,000\n"), "{text}");
-        assert!(!table(Area::Echo, 50, Body::Listener, &[&line(None)]).contains("a second"));
+        let line = Line { tail: Some(1.2e6), ..line(Some(59_000.0)) };
+        let text = table(Area::Http, 50, Body::Plain, &[&line]);
+        assert!(text.contains(" 99 %  a second\n") && text.contains(" 1.20 ms    59,000\n"), "{text}");
+        assert!(!table(Area::Echo, 50, Body::Listener, &[&Line { rate: None, ..line }]).contains("a second"));
     }
 
     #[test]

@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_lead_back_to_the_load() {
+    fn arguments_are_parsed_back() {
         let load = Load { kind: Kind::Hold, port: 8080, connections: 1000, size: 64 };
         let words = load.arguments();
         let words: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();

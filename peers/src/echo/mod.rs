@@ -94,8 +94,7 @@ impl Pair {
     fn round(&mut self, time: Duration) -> Result<Figures, String> {
         let before = self.server.cpu_time()?;
         let (elapsed, requests) = self.load.ask(Body::Plain, time.as_millis() as u64)?;
-        let after = self.server.cpu_time()?;
-        let used = after.saturating_sub(before);
+        let used = self.server.cpu_time()?.saturating_sub(before);
         Ok(Figures { cost: used.as_nanos() as f64 / requests, time: elapsed / requests, requests })
     }
 }
@@ -262,11 +261,11 @@ impl Run {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn small_scales_measure_every_kind() {
-        let kinds =
-            |scale| groups(scale).iter().map(|(_, body)| body.word()).collect::<std::collections::BTreeSet<_>>();
+        let kinds = |scale| groups(scale).iter().map(|(_, body)| body.word()).collect::<BTreeSet<_>>();
         let mut full = kinds(Scale::Full);
         // strace is no tool that every machine has.
         full.remove(Body::Calls.word());
@@ -275,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn loads_have_the_sizes_of_their_groups() {
+    fn loads_match_their_groups() {
         assert_eq!(load(50, Body::Small, 1), Load { kind: Kind::Echo, port: 1, connections: 50, size: 64 });
         assert_eq!(load(50, Body::Large, 1).size, 16_384);
         assert_eq!(load(64, Body::Accept, 1).kind, Kind::Burst);

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_without_rivals_have_bars_too() {
+    fn figures_without_rivals() {
         let lines = vec![
             line(OWN, 50, Body::Calls, 2.2, 1.0, 1.0),
             line(LEND, IDLE, Body::Idle, 4500.0, 1.0, 1.0),

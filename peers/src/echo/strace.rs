@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn total_is_in_the_column_of_calls() {
+    fn total_of_the_calls_column() {
         let summary = "strace: Process 7 detached\n\
             % time     seconds  usecs/call     calls    errors syscall\n\
             ------ ----------- ----------- --------- --------- ----------------\n \
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn process_that_is_gone_is_an_error() {
+    fn missing_process_is_an_error() {
         // Whether strace is missing or fails, its words are in the error.
         assert!(Strace::attach(5_000_000).unwrap_err().contains("strace"));
     }

@@ -9,7 +9,7 @@ use ::compio::net::{TcpListener, TcpStream};
 use ::compio::runtime::{Runtime, spawn};
 
 pub(super) fn echo(_: Area, _: u64) {
-    Runtime::new().expect("a runtime").block_on(accept());
+    Runtime::new().expect("the kernel has io_uring").block_on(accept());
 }
 
 async fn accept() {
