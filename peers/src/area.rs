@@ -16,12 +16,15 @@ pub(crate) enum Area {
     Memory,
     /// Messages between tasks.
     Channel,
-    /// 64 bytes sent and returned over connections.
+    /// Bytes sent to a TCP server and returned.
     Echo,
+    /// Requests of an HTTP server.
+    Http,
 }
 
 impl Area {
-    pub(crate) const ALL: [Area; 6] = [Area::Switch, Area::Yield, Area::Spawn, Area::Memory, Area::Channel, Area::Echo];
+    pub(crate) const ALL: [Area; 7] =
+        [Area::Switch, Area::Yield, Area::Spawn, Area::Memory, Area::Channel, Area::Echo, Area::Http];
 
     pub(crate) fn word(self) -> &'static str {
         match self {
@@ -31,6 +34,7 @@ impl Area {
             Area::Memory => "memory",
             Area::Channel => "channel",
             Area::Echo => "echo",
+            Area::Http => "http",
         }
     }
 
@@ -42,12 +46,17 @@ impl Area {
             Area::Spawn => "spawn + run + join",
             Area::Memory => "resident memory and page tables of one suspended task",
             Area::Channel => "one message",
-            Area::Echo => "64 bytes there and back",
+            Area::Echo => "a request of a TCP echo server",
+            Area::Http => "a request of an HTTP server",
         }
     }
 
-    pub(crate) fn unit(self) -> &'static str {
-        if self == Area::Memory { "bytes" } else { "ns" }
+    pub(crate) fn unit(self, body: Body) -> &'static str {
+        match (self, body) {
+            (Area::Memory, _) | (_, Body::Idle) => "bytes",
+            (_, Body::Calls) => "calls",
+            _ => "ns",
+        }
     }
 }
 
@@ -69,7 +78,7 @@ impl FromStr for Area {
     }
 }
 
-/// The work of a task in its turn.
+/// The work of a task in its turn, or of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Body {
     /// The only body of an area.
@@ -81,10 +90,35 @@ pub(crate) enum Body {
     Stack,
     /// Like `Stack`, with the run queue in random order.
     Shuffled,
+    /// Returns requests of 64 bytes.
+    Small,
+    /// Returns requests of 16 KiB.
+    Large,
+    /// Accepts n connections at once, and returns a byte on each.
+    Accept,
+    /// Keeps n connections open, each after a request of 16 KiB. Measured is the memory.
+    Idle,
+    /// Returns requests of 64 bytes. Measured are the system calls.
+    Calls,
+    /// Like `Registers`, beside a task that waits for a connection.
+    Listener,
 }
 
 impl Body {
-    pub(crate) const ALL: [Body; 4] = [Body::Plain, Body::Registers, Body::Stack, Body::Shuffled];
+    pub(crate) const ALL: [Body; 10] = [
+        Body::Plain,
+        Body::Registers,
+        Body::Stack,
+        Body::Shuffled,
+        Body::Small,
+        Body::Large,
+        Body::Accept,
+        Body::Idle,
+        Body::Calls,
+        Body::Listener,
+    ];
+    /// The bodies of tasks that yield.
+    pub(crate) const OF_TURNS: [Body; 3] = [Body::Registers, Body::Stack, Body::Shuffled];
 
     pub(crate) fn word(self) -> &'static str {
         match self {
@@ -92,6 +126,12 @@ impl Body {
             Body::Registers => "registers",
             Body::Stack => "stack",
             Body::Shuffled => "shuffled",
+            Body::Small => "64-B",
+            Body::Large => "16-KiB",
+            Body::Accept => "accept",
+            Body::Idle => "idle",
+            Body::Calls => "calls",
+            Body::Listener => "listener",
         }
     }
 }

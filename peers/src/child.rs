@@ -47,35 +47,70 @@ pub(crate) fn find(rival: &Rival, tools: &Tools) -> Result<Found, String> {
     match rival.start {
         Start::Foreign(find) => find(tools),
         Start::Own(_) => {
-            let own = std::env::current_exe().map_err(|error| format!("this program cannot find itself: {error}"))?;
-            let command = vec![own.into_os_string(), OsString::from("child"), rival.name.into()];
+            let command = own_command(&["child".to_string(), rival.name.to_string()])?;
             Ok(Found { command, version: String::new() })
         }
     }
 }
 
+/// Returns the command that starts this program with these arguments.
+pub(crate) fn own_command(arguments: &[String]) -> Result<Vec<OsString>, String> {
+    let own = std::env::current_exe().map_err(|error| format!("this program cannot find itself: {error}"))?;
+    Ok([own.into_os_string()].into_iter().chain(arguments.iter().map(OsString::from)).collect())
+}
+
 impl Child {
     /// Starts a rival and waits until it is ready.
     pub(crate) fn start(found: &Found, area: Area, n: u64, core: Option<usize>) -> Result<Self, String> {
-        let mut command = Command::new(&found.command[0]);
-        command.args(&found.command[1..]).args([area.word(), &n.to_string()]);
+        let arguments = [area.word().into(), n.to_string().into()];
+        let mut child = Child::launch(&[&found.command[..], &arguments].concat(), core)?;
+        child.ready()?;
+        Ok(child)
+    }
+
+    /// Starts a program, and does not wait for it.
+    pub(crate) fn launch(words: &[OsString], core: Option<usize>) -> Result<Self, String> {
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A backtrace takes memory. A child that panics because it has no memory left would hang in it.
         command.env("RUST_BACKTRACE", "0");
-        // SAFETY: `prepare` makes only two system calls, which are allowed between fork and exec. It does not allocate.
-        unsafe { command.pre_exec(move || prepare(core)) };
-        let mut process = command.spawn().map_err(|error| format!("it cannot be started: {error}"))?;
+        let mut process = pin(&mut command, core).spawn().map_err(|error| format!("it cannot be started: {error}"))?;
         let (input, output, errors) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
         let (sender, lines) = channel();
         let output = BufReader::new(output.expect("piped"));
         thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let mut errors = errors.expect("piped");
         let words = thread::spawn(move || last_words(&mut errors));
-        let mut child = Child { process, input, lines, words: Some(words) };
-        match child.line()?.as_str() {
-            "ready" => Ok(child),
+        Ok(Child { process, input, lines, words: Some(words) })
+    }
+
+    /// Waits until the child is ready.
+    pub(crate) fn ready(&mut self) -> Result<(), String> {
+        match self.line()?.as_str() {
+            "ready" => Ok(()),
             line => Err(line.strip_prefix("error ").unwrap_or(line).to_string()),
         }
+    }
+
+    /// Returns the port of a server, from a line of the protocol, or of an example of cede.
+    pub(crate) fn port(&mut self) -> Result<u16, String> {
+        let line = self.line()?;
+        let port = line.strip_prefix("port ").or(line.strip_prefix("listening on 127.0.0.1:"));
+        let port = port.and_then(|port| port.trim().parse().ok());
+        port.ok_or(format!("it answered {line:?} instead of its port"))
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Returns the CPU time of all threads of the child, those that have ended included.
+    pub(crate) fn cpu_time(&mut self) -> Result<Duration, String> {
+        if let Ok(Some(_)) = self.process.try_wait() {
+            return Err(self.cause_of_death());
+        }
+        cpu_time(self.process.id()).ok_or(format!("the kernel has no CPU clock of process {}", self.process.id()))
     }
 
     /// Asks for `count` operations per task. Returns their total time in nanoseconds and their number.
@@ -106,7 +141,7 @@ impl Child {
         }
     }
 
-    fn memory(&self) -> Memory {
+    pub(crate) fn memory(&self) -> Memory {
         let about = |name| std::fs::read_to_string(format!("/proc/{}/{name}", self.process.id())).unwrap_or_default();
         memory(&about("status"), &about("maps"))
     }
@@ -161,11 +196,23 @@ impl Drop for Child {
     }
 }
 
-/// Pins the child to a core and makes it die with its parent. Runs in the child between fork and exec.
+/// Pins a command to a core, and prepares it like every child.
+pub(crate) fn pin(command: &mut Command, core: Option<usize>) -> &mut Command {
+    // SAFETY: `prepare` makes only system calls that are allowed between fork and exec. It does not allocate.
+    unsafe { command.pre_exec(move || prepare(core)) }
+}
+
+/// Pins the child to a core, allows it as many descriptors as it may have, and makes it die with its parent. Runs in the child
+/// between fork and exec.
 fn prepare(core: Option<usize>) -> std::io::Result<()> {
-    // SAFETY: `set` is a local variable, which outlives the system calls.
+    // SAFETY: `set` and `limit` are local variables, which outlive the system calls.
     unsafe {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
         if let Some(core) = core {
             let mut set: libc::cpu_set_t = std::mem::zeroed();
             libc::CPU_SET(core, &mut set);
@@ -176,15 +223,39 @@ fn prepare(core: Option<usize>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Returns the core to which children are pinned: the last core that this process may use.
-pub(crate) fn core_to_pin() -> Option<usize> {
+/// Returns the cores that this process may use, or none if the system does not tell.
+pub(crate) fn cores() -> Vec<usize> {
     // SAFETY: all zeros are a valid `cpu_set_t`, and the call fills the local set.
     let allowed = unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
-        (libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) == 0).then_some(set)
-    }?;
+        if libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) != 0 {
+            return Vec::new();
+        }
+        set
+    };
     // SAFETY: `core` is less than `CPU_SETSIZE`.
-    (0..libc::CPU_SETSIZE as usize).rev().find(|&core| unsafe { libc::CPU_ISSET(core, &allowed) })
+    (0..libc::CPU_SETSIZE as usize).filter(|&core| unsafe { libc::CPU_ISSET(core, &allowed) }).collect()
+}
+
+/// Returns the core to which children are pinned: the last core that this process may use.
+pub(crate) fn core_to_pin() -> Option<usize> {
+    cores().pop()
+}
+
+/// Returns the CPU time of a process.
+fn cpu_time(pid: u32) -> Option<Duration> {
+    let pid = libc::pid_t::try_from(pid).ok()?;
+    let mut clock: libc::clockid_t = 0;
+    // SAFETY: `clock` is a local variable, which outlives the call.
+    let known = unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) } == 0;
+    read_clock(clock).filter(|_| known)
+}
+
+fn read_clock(clock: libc::clockid_t) -> Option<Duration> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a local variable, which outlives the call.
+    let known = unsafe { libc::clock_gettime(clock, &raw mut time) } == 0;
+    known.then(|| Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
 }
 
 /// Reads the errors of the child to their end. Returns the most informative line: the message of a panic, or the last line.
@@ -220,7 +291,7 @@ fn memory(status: &str, maps: &str) -> Memory {
 }
 
 impl Memory {
-    fn beyond(self, before: Memory) -> Memory {
+    pub(crate) fn beyond(self, before: Memory) -> Memory {
         Memory {
             resident: self.resident.saturating_sub(before.resident),
             page_tables: self.page_tables.saturating_sub(before.page_tables),
@@ -292,6 +363,26 @@ mod tests {
         let pid = child.process.id();
         drop(child);
         assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+    }
+
+    #[test]
+    fn cpu_time_counts_ended_threads() {
+        const BUSY: Duration = Duration::from_millis(20);
+        let before = cpu_time(std::process::id()).unwrap();
+        thread::spawn(|| while read_clock(libc::CLOCK_THREAD_CPUTIME_ID).unwrap() < BUSY {}).join().unwrap();
+        assert!(cpu_time(std::process::id()).unwrap() - before >= BUSY);
+        // Linux has no process with a number that high.
+        assert_eq!(cpu_time(5_000_000), None);
+    }
+
+    #[test]
+    fn server_tells_its_port() {
+        let mut child = Child::start(&shell("echo ready; echo port 8080; read a"), Area::Echo, 1, None).unwrap();
+        assert_eq!(child.port(), Ok(8080));
+        let words = ["sh", "-c", "echo listening on 127.0.0.1:8081; read a"].map(OsString::from);
+        assert_eq!(Child::launch(&words, None).unwrap().port(), Ok(8081));
+        let mut child = Child::start(&shell("echo ready; echo 8080; read a"), Area::Echo, 1, None).unwrap();
+        assert_eq!(child.port(), Err("it answered \"8080\" instead of its port".into()));
     }
 
     #[test]

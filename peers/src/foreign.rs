@@ -30,6 +30,11 @@ impl Tools {
         Tools { sources, builds, built: RefCell::default() }
     }
 
+    /// Returns the folder in which cargo built this program, for what cargo builds for it.
+    pub(crate) fn target(&self) -> PathBuf {
+        self.builds.ancestors().nth(2).unwrap_or(&self.builds).to_path_buf()
+    }
+
     pub(crate) fn source(&self, name: &str) -> PathBuf {
         self.sources.join(name)
     }
@@ -82,10 +87,15 @@ impl Tools {
         if output.status.success() {
             return Ok(target.to_path_buf());
         }
-        let text = String::from_utf8_lossy(&output.stderr);
-        let line = text.lines().find(|line| line.contains("error")).or(text.lines().next()).unwrap_or("no word why");
-        Err(format!("{tool} fails: {}", line.trim()))
+        Err(format!("{tool} fails: {}", first_error(&output.stderr)))
     }
+}
+
+/// Returns the first line with an error, or the first line.
+pub(crate) fn first_error(output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    let line = text.lines().find(|line| line.contains("error")).or(text.lines().next()).unwrap_or("no word why");
+    line.trim().to_string()
 }
 
 /// Returns the major version in a line: of `openjdk version "21.0.8"`, 21.

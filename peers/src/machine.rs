@@ -7,12 +7,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The lock file, with the versions of the crates with which this program was built.
 const LOCK: &str = include_str!("../../Cargo.lock");
-const BUILT_WITH: [&str; 12] = [
+const BUILT_WITH: [&str; 15] = [
     "cede",
     "corosensei",
     "generator",
     "genawaiter",
     "may",
+    "monoio",
+    "compio",
+    "hyper",
     "tokio",
     "smol",
     "async-executor",
@@ -22,13 +25,18 @@ const BUILT_WITH: [&str; 12] = [
     "crossbeam-channel",
 ];
 
-pub(crate) fn look(command: String, pinned: Option<usize>, tools: BTreeMap<String, String>) -> Machine {
+pub(crate) fn look(
+    command: String,
+    pinned: Option<usize>,
+    servers: Option<(usize, usize)>,
+    tools: BTreeMap<String, String>,
+) -> Machine {
     let mut versions = tools;
     for name in BUILT_WITH {
         versions.insert(name.into(), locked(LOCK, name));
     }
     Machine {
-        cpu: file("/proc/cpuinfo").lines().find_map(|line| after_colon(line, "model name")).unwrap_or_default(),
+        cpu: cpu(&file("/proc/cpuinfo")),
         cores: std::thread::available_parallelism().map_or(0, |cores| cores.get()),
         kernel: file("/proc/sys/kernel/osrelease").trim().to_string(),
         rustc: said(Command::new("rustc").arg("--version")),
@@ -37,6 +45,7 @@ pub(crate) fn look(command: String, pinned: Option<usize>, tools: BTreeMap<Strin
         command,
         load: file("/proc/loadavg").split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0),
         pinned,
+        servers,
     }
 }
 
@@ -48,8 +57,19 @@ fn said(command: &mut Command) -> String {
     command.output().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_string()).unwrap_or_default()
 }
 
+/// Returns the name of the processor, with its family and model: different processors have the same name in virtual machines.
+fn cpu(info: &str) -> String {
+    let find = |name| info.lines().find_map(|line| after_colon(line, name));
+    let name = find("model name").unwrap_or_default();
+    match (find("cpu family"), find("model")) {
+        (Some(family), Some(model)) => format!("{name} (family {family}, model {model})"),
+        _ => name,
+    }
+}
+
 fn after_colon(line: &str, name: &str) -> Option<String> {
-    Some(line.strip_prefix(name)?.split_once(':')?.1.trim().to_string())
+    let (before, after) = line.split_once(':')?;
+    (before.trim_end() == name).then(|| after.trim().to_string())
 }
 
 fn locked(lock: &str, name: &str) -> String {
@@ -82,6 +102,14 @@ mod tests {
         assert_eq!(date(951_782_400), "2000-02-29");
         assert_eq!(date(1_767_225_599), "2025-12-31");
         assert_eq!(date(1_767_225_600), "2026-01-01");
+    }
+
+    #[test]
+    fn processor_has_family_and_model() {
+        let info = "processor\t: 0\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\nstepping\t: 1\n";
+        assert_eq!(cpu(info), "AMD EPYC (family 25, model 17)");
+        assert_eq!(cpu("model name\t: x\n"), "x");
+        assert_eq!(cpu("CPU part\t: 0xd0c\n"), "");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Benchmarks of cede and its rivals, interleaved in one run.
 //!
-//! cargo run --release -p peers -- [switch|yield|spawn|memory|channel|echo|all] [--json FILE] [--svg FILE] [--quick]
+//! cargo run --release -p peers -- [switch|yield|spawn|memory|channel|echo|http|all] [--json FILE] [--svg FILE] [--quick]
 //! cargo run --release -p peers -- record        # measures all, into docs/benchmarks/
 //! cargo run --release -p peers -- page          # only rewrites docs/benchmarks/ from its JSON
 //!
@@ -9,7 +9,9 @@
 mod area;
 mod chart;
 mod child;
+mod echo;
 mod foreign;
+mod http;
 mod machine;
 mod page;
 mod promise;
@@ -21,6 +23,7 @@ mod stats;
 mod table;
 
 use area::Area;
+use echo::load::Load;
 use lexopt::prelude::*;
 use record::Record;
 use run::{Run, Scale};
@@ -28,14 +31,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-const USAGE: &str = "usage: peers [switch|yield|spawn|memory|channel|echo|all] [--json FILE] [--svg FILE] [--quick|--smoke]
+const USAGE: &str = "usage: peers [switch|yield|spawn|memory|channel|echo|http|all] [--json FILE] [--svg FILE] [--quick|--smoke]
        peers record    all areas, and docs/benchmarks/ from them
        peers page      docs/benchmarks/ anew, from its JSON
 
 --json FILE   a line about the machine and one for each case
 --svg FILE    a picture: FILE if it ends in .svg and there is one area, FILE with the area in its name if there are more,
               and a directory of one picture for each area if it does not end in .svg
---quick       fewer tasks and rounds: less than a minute
+--quick       fewer tasks and rounds: about a minute
 --smoke       next to nothing, rivals in Rust only: whether it works";
 
 /// A parsed command line.
@@ -44,6 +47,8 @@ enum Order {
     Measure { areas: Vec<Area>, scale: Scale, json: Option<PathBuf>, svg: Option<PathBuf>, page: Option<PathBuf> },
     Page,
     Child { rival: String, area: Area, n: u64 },
+    Load(Load),
+    Turns(u64),
     Help,
 }
 
@@ -77,6 +82,8 @@ fn order(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Order, St
             let n = n.parse().map_err(|_| format!("{n:?} is no number"))?;
             Ok(Order::Child { rival: rival.into(), area: area.parse()?, n })
         }
+        ["load", kind, port, connections, size] => Ok(Order::Load(Load::parse([kind, port, connections, size])?)),
+        ["turns", n] => Ok(Order::Turns(n.parse().map_err(|_| format!("{n:?} is no number"))?)),
         ["record"] => {
             let (json, svg, page) = (Some(kept("last.json")), Some(kept("")), Some(kept("README.md")));
             Ok(Order::Measure { areas: Area::ALL.into(), scale, json, svg, page })
@@ -94,6 +101,8 @@ fn order(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Order, St
 }
 
 fn print(record: &Record) {
+    let machine = &record.machine;
+    println!("{}, {} cores, Linux {}, load {}\n", machine.cpu, machine.cores, machine.kernel, machine.load);
     for area in record.areas() {
         for (n, body) in record.groups(area) {
             let lines: Vec<_> = record.group(area, n, body).collect();
@@ -127,6 +136,8 @@ fn obey(order: Order) -> Result<(), String> {
                 serve::say(&format!("error {why}"));
             }
         }
+        Order::Load(load) => echo::load::run(&load),
+        Order::Turns(n) => echo::turns::serve(n),
         Order::Page => {
             let record = Record::read(&kept("last.json"))?;
             keep(&record, None, Some(&kept("")), Some(&kept("README.md")))?;

@@ -37,7 +37,7 @@ fn figures(record: &Record) -> String {
     text.push_str("\n## Figures\n");
     for area in record.areas() {
         let _ = write!(text, "\n### {}: {}\n", area.word(), area.operation());
-        if area != Area::Echo {
+        if record.has_figures(area) {
             let _ = write!(text, "\n![{} in a picture]({}.svg)\n", area.word(), area.word());
         }
         text.push_str(&match area {
@@ -50,7 +50,14 @@ fn figures(record: &Record) -> String {
 
 fn machine(record: &Record) -> String {
     let machine = &record.machine;
-    let pinned = machine.pinned.map_or("not pinned".into(), |core| format!("pinned to core {core}"));
+    let mut pinned = machine.pinned.map_or("not pinned".into(), |core| format!("pinned to core {core}"));
+    match machine.servers {
+        Some((server, load)) if server == load => pinned.push_str(" (servers share it with their load)"),
+        Some((server, load)) => {
+            let _ = write!(pinned, " (servers to core {server}, their load to core {load})");
+        }
+        None => {}
+    }
     let versions = machine.versions.iter().map(|(name, version)| format!("{name} {version}")).collect::<Vec<_>>();
     format!(
         "`{}` on {}: {}, {} cores, Linux {}, {}, {pinned}, load {} before the run.\n\nVersions: {}.\n",
@@ -83,23 +90,41 @@ fn bold(case: &str) -> String {
 fn group(record: &Record, area: Area, n: u64, body: Body) -> String {
     let (measured, failed) = sorted(record, area, n, body);
     let mut text = format!("\n{}:\n\n", title(area, n, body));
-    text.push_str(match area {
-        Area::Memory => "| | in all | resident | page tables | mappings | times cede |\n|---|---|---|---|---|---|\n",
+    let weighed = measured.iter().any(|line| line.resident.is_some());
+    let rated = measured.iter().find(|line| line.rate.is_some());
+    text.push_str(match (weighed, rated) {
+        (true, _) => "| | in all | resident | page tables | mappings | times cede |\n|---|---|---|---|---|---|\n",
+        (_, Some(line)) if line.tail.is_some() => {
+            "| | median | fastest round | requests a second | rounds | 99 % of the responses within | times cede |\n\
+             |---|---|---|---|---|---|---|\n"
+        }
+        (_, Some(_)) => {
+            "| | median | fastest round | requests a second | rounds | times raw epoll | times cede |\n\
+             |---|---|---|---|---|---|---|\n"
+        }
         _ => "| | median | fastest round | rounds | times cede |\n|---|---|---|---|---|\n",
     });
     for line in measured {
         let show = |value: Option<f64>| value.map_or(String::new(), |value| amount(value, &line.unit));
         let ratio = line.ratio.map_or(String::new(), digits);
         let (case, median) = (bold(&line.case), show(line.median));
-        let _ = match area {
-            Area::Memory => writeln!(
+        let rounds = line.rounds.unwrap_or(0);
+        let _ = match (weighed, line.rate) {
+            (true, _) => writeln!(
                 text,
                 "| {case} | {median} | {} | {} | {} | {ratio} |",
                 show(line.resident),
                 show(line.page_tables),
                 thousands(line.mappings.unwrap_or(0))
             ),
-            _ => writeln!(text, "| {case} | {median} | {} | {} | {ratio} |", show(line.min), line.rounds.unwrap_or(0)),
+            (_, Some(rate)) => writeln!(
+                text,
+                "| {case} | {median} | {} | {} | {rounds} | {} | {ratio} |",
+                show(line.min),
+                thousands(rate as u64),
+                line.tail.map(|tail| amount(tail, "ns")).or(line.raw.map(digits)).unwrap_or_default()
+            ),
+            _ => writeln!(text, "| {case} | {median} | {} | {rounds} | {ratio} |", show(line.min)),
         };
     }
     text + &failures(&failed)
@@ -154,6 +179,18 @@ mod tests {
         assert_eq!(once, format!("words\n{BEGIN}\n\nnew\n\n{END}\nmore words\n"));
         assert_eq!(between_marks(&once, "new\n"), Some(once.clone()));
         assert_eq!(between_marks("no marks", "new"), None);
+    }
+
+    #[test]
+    fn ratio_to_the_bare_calls() {
+        let text = r#"{"machine":{"cpu":"c","cores":2,"kernel":"6","rustc":"r","versions":{},"date":"d","command":"x","load":0.1,"pinned":1,"servers":[0,1]}}
+{"area":"echo","case":"cede","n":50,"unit":"ns","min":5000,"median":5100,"rounds":9,"ratio":1.0,"raw":1.02,"rate":181000,"body":"64-B"}
+{"area":"echo","case":"cede","n":1000,"unit":"bytes","min":4300,"median":4300,"rounds":1,"ratio":1.0,"body":"idle","resident":4200,"page_tables":100,"mappings":2}
+"#;
+        let figures = figures(&Record::from_json_lines(text).unwrap());
+        assert!(figures.contains("| **cede** | 5.10 µs | 5.00 µs | 181,000 | 9 | 1.02 | 1.00 |"), "{figures}");
+        assert!(figures.contains("| **cede** | 4.20 KiB | 4.10 KiB | 100 B | 2 | 1.00 |"), "{figures}");
+        assert!(figures.contains("pinned to core 1 (servers to core 0, their load to core 1)"), "{figures}");
     }
 
     #[test]

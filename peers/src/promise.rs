@@ -26,7 +26,8 @@ pub(crate) fn verdicts(record: &Record) -> Vec<Verdict> {
                 verdicts.push(ahead(record, area, 2, Body::Plain, 2.0, "channel, to and fro"));
                 verdicts.push(ahead(record, area, 100, Body::Plain, 1.5, "channel, many to one"));
             }
-            Area::Echo => {}
+            Area::Http => {}
+            Area::Echo => verdicts.extend(crate::echo::promises::verdicts(record)),
         }
     }
     verdicts

@@ -21,6 +21,9 @@ pub(crate) struct Machine {
     pub(crate) load: f64,
     /// The core to which all cases were pinned.
     pub(crate) pinned: Option<usize>,
+    /// The cores of the servers and of the load, if servers were measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) servers: Option<(usize, usize)>,
 }
 
 /// The figures of a case, or its error.
@@ -39,6 +42,15 @@ pub(crate) struct Line {
     /// The median of the ratio to cede in the same round.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ratio: Option<f64>,
+    /// The median of the ratio to the loop of bare system calls in the same round, for servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) raw: Option<f64>,
+    /// The median of the requests a second, for servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rate: Option<f64>,
+    /// The median of the time within which 99 of 100 responses come, in nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tail: Option<f64>,
     /// The body, in areas with several bodies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) body: Option<String>,
@@ -69,8 +81,9 @@ struct MachineLine {
 
 impl Line {
     fn new(area: Area, case: &str, n: u64, body: Body) -> Self {
+        let unit = area.unit(body);
         let body = (body != Body::Plain).then(|| body.word().to_string());
-        Line { area: area.word().into(), case: case.into(), n, unit: area.unit().into(), body, ..Line::default() }
+        Line { area: area.word().into(), case: case.into(), n, unit: unit.into(), body, ..Line::default() }
     }
 
     pub(crate) fn failed(area: Area, case: &str, n: u64, body: Body, why: &str) -> Self {
@@ -87,10 +100,10 @@ impl Line {
         }
     }
 
-    /// Creates a line with the bytes of each task, which were measured once and without a clock.
-    pub(crate) fn weighed(case: &str, n: u64, each: f64) -> Self {
-        let (each, rounds) = (Some(each.round()), Some(1));
-        Line { min: each, median: each, rounds, ..Line::new(Area::Memory, case, n, Body::Plain) }
+    /// Creates a line with a figure that was counted once, without a clock.
+    pub(crate) fn counted(area: Area, case: &str, n: u64, body: Body, each: f64) -> Self {
+        let (each, rounds) = (Some(round(each)), Some(1));
+        Line { min: each, median: each, rounds, ..Line::new(area, case, n, body) }
     }
 
     pub(crate) fn is(&self, area: Area, n: u64, body: Body) -> bool {
@@ -143,6 +156,11 @@ impl Record {
         Area::ALL.into_iter().filter(|area| self.lines.iter().any(|line| line.area == area.word())).collect()
     }
 
+    /// Returns whether a case of the area has figures.
+    pub(crate) fn has_figures(&self, area: Area) -> bool {
+        self.lines.iter().any(|line| line.area == area.word() && line.median.is_some())
+    }
+
     /// Returns the groups of an area. The cases of a group were measured interleaved.
     pub(crate) fn groups(&self, area: Area) -> Vec<(u64, Body)> {
         let mut groups: Vec<(u64, Body)> = Vec::new();
@@ -175,7 +193,7 @@ mod tests {
             Line::measured(Area::Yield, "cede", 2, Body::Stack, &samples, Some(&samples)),
             Line::measured(Area::Switch, "cede", 1, Body::Plain, &samples, None),
             Line::failed(Area::Switch, "Lua", 1, Body::Plain, "lua5.4 cannot be run"),
-            Line { mappings: Some(3), ..Line::weighed("cede", 10_000, 4301.4) },
+            Line { mappings: Some(3), ..Line::counted(Area::Memory, "cede", 10_000, Body::Plain, 4301.4) },
         ];
         Record { machine: Machine { cpu: "a \"quoted\" one".into(), cores: 2, ..Machine::default() }, lines }
     }
@@ -205,6 +223,7 @@ mod tests {
     fn groups_are_what_was_interleaved() {
         let record = record();
         assert_eq!(record.areas(), [Area::Switch, Area::Yield, Area::Memory]);
+        assert!(record.has_figures(Area::Switch) && !record.has_figures(Area::Echo));
         assert_eq!(record.groups(Area::Yield), [(2, Body::Stack)]);
         assert_eq!(record.group(Area::Switch, 1, Body::Plain).count(), 2);
         assert!(record.find(Area::Switch, "Lua", 1, Body::Plain).unwrap().error.is_some());

@@ -2,6 +2,7 @@
 
 use crate::area::{Area, Body};
 use crate::child::{Child, Memory, core_to_pin, find};
+use crate::echo::Cores;
 use crate::foreign::{Found, Tools};
 use crate::machine;
 use crate::record::{Line, Record};
@@ -14,16 +15,16 @@ use std::time::{Duration, Instant};
 /// The scale of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scale {
-    /// Everything, in less than ten minutes.
+    /// Everything, in a quarter of an hour.
     Full,
-    /// Fewer tasks and rounds, in less than a minute.
+    /// Fewer tasks and rounds, in about a minute.
     Quick,
     /// A minimum, with rivals in Rust only: tests whether the program works.
     Smoke,
 }
 
 impl Scale {
-    fn rounds(self, n: u64) -> usize {
+    pub(crate) fn rounds(self, n: u64) -> usize {
         match (self, n) {
             (Scale::Smoke, _) => 1,
             (Scale::Quick, _) => 3,
@@ -31,6 +32,24 @@ impl Scale {
             (_, 100_000..) => 7,
             _ => 15,
         }
+    }
+
+    /// The rounds of servers.
+    pub(crate) fn rounds_of_servers(self) -> usize {
+        match self {
+            Scale::Smoke => 1,
+            Scale::Quick => 3,
+            Scale::Full => 9,
+        }
+    }
+
+    /// The duration of the load on a server in one round.
+    pub(crate) fn window(self) -> Duration {
+        Duration::from_millis(match self {
+            Scale::Smoke => 5,
+            Scale::Quick => 50,
+            Scale::Full => 250,
+        })
     }
 
     /// The duration of a case in one round: many times the cost of a cold cache or of a timer interrupt.
@@ -54,7 +73,7 @@ impl Scale {
 
     /// The time limit of the whole run. After it, the run skips all it can, so that it ends in time on a busy machine too.
     fn most(self) -> Duration {
-        Duration::from_secs(if self == Scale::Full { 480 } else { 45 })
+        Duration::from_secs(if self == Scale::Full { 900 } else { 60 })
     }
 
     /// The longest duration of a single operation. A slower case is skipped in all rounds after the first three.
@@ -72,22 +91,21 @@ impl Scale {
         let groups = match area {
             Area::Switch => vec![plain(1)],
             Area::Yield => [2, 100, 10_000, 100_000, 1_000_000]
-                .map(|n| (n, if n == 2 { vec![Body::Registers, Body::Stack] } else { Body::ALL[1..].to_vec() }))
+                .map(|n| (n, if n == 2 { Body::OF_TURNS[..2].to_vec() } else { Body::OF_TURNS.to_vec() }))
                 .into(),
             Area::Spawn => vec![plain(1), plain(if self == Scale::Smoke { 100 } else { 100_000 })],
             Area::Memory if self == Scale::Smoke => vec![plain(100)],
             Area::Memory if self == Scale::Quick => vec![plain(10_000)],
             Area::Memory => vec![plain(10_000), plain(100_000), plain(1_000_000)],
             Area::Channel => vec![plain(2), plain(100)],
-            Area::Echo => Vec::new(),
+            Area::Echo | Area::Http => Vec::new(),
         };
         groups.into_iter().filter(|(n, _)| area != Area::Yield || *n <= most).collect()
     }
 }
 
-/// A rival in a group, or the reason why it is not measured.
-struct Seat {
-    rival: &'static Rival,
+/// A child in a group, or the reason why it is not measured.
+pub(crate) struct Seat {
     child: Result<Child, String>,
     count: u64,
     slow: bool,
@@ -96,12 +114,12 @@ struct Seat {
 
 /// The state of a run.
 pub(crate) struct Run {
-    scale: Scale,
+    pub(crate) scale: Scale,
     tools: Tools,
-    core: Option<usize>,
-    found: BTreeMap<&'static str, Result<Found, String>>,
-    lines: Vec<Line>,
-    deadline: Instant,
+    pub(crate) core: Option<usize>,
+    found: BTreeMap<(&'static str, &'static [Area]), Result<Found, String>>,
+    pub(crate) lines: Vec<Line>,
+    pub(crate) deadline: Instant,
 }
 
 impl Run {
@@ -118,27 +136,33 @@ impl Run {
                 _ => self.measure(area, n, &bodies),
             }
         }
-        if area == Area::Echo {
-            let why = "there is nothing to measure yet: cede has no sockets before the module net";
-            self.lines.push(Line::failed(area, "cede", 50, Body::Plain, why));
+        match area {
+            Area::Echo => self.echo(),
+            Area::Http => self.http(),
+            _ => {}
         }
         progress("");
     }
 
     pub(crate) fn finish(self, command: String) -> Record {
-        let found = self.found.into_iter().filter_map(|(name, found)| Some((name.to_string(), found.ok()?.version)));
+        let found =
+            self.found.into_iter().filter_map(|((name, _), found)| Some((name.to_string(), found.ok()?.version)));
         let tools = found.filter(|(_, version)| !version.is_empty()).collect();
-        Record { machine: machine::look(command, self.core, tools), lines: self.lines }
+        let measures_servers =
+            self.lines.iter().any(|line| [Area::Echo, Area::Http].map(Area::word).contains(&&*line.area));
+        let Cores { server, load } = Cores::find();
+        let servers = server.zip(load).filter(|_| measures_servers);
+        Record { machine: machine::look(command, self.core, servers, tools), lines: self.lines }
     }
 
     /// Returns the rivals that are measured in this area, with the commands that start them.
-    fn rivals(&mut self, area: Area, n: u64) -> Vec<(&'static Rival, Result<Found, String>)> {
+    pub(crate) fn rivals(&mut self, area: Area, n: u64) -> Vec<(&'static Rival, Result<Found, String>)> {
         let smoke = self.scale == Scale::Smoke;
         let wanted =
             |rival: &&Rival| rival.areas.contains(&area) && !(smoke && matches!(rival.start, Start::Foreign(_)));
         let rivals: Vec<_> = rivals::all().into_iter().filter(wanted).collect();
         let with_command = rivals.into_iter().map(|rival| {
-            let found = self.found.entry(rival.name).or_insert_with(|| {
+            let found = self.found.entry((rival.name, rival.areas)).or_insert_with(|| {
                 progress(&format!("looking for {}", rival.name));
                 find(rival, &self.tools)
             });
@@ -157,25 +181,24 @@ impl Run {
         let seat = |(rival, found): (&'static Rival, Result<Found, String>)| {
             progress(&format!("{area}, {n}: setting up {}", rival.name));
             let core = if rival.all_cores { None } else { core };
-            let child = found.and_then(|found| Child::start(&found, area, n, core));
-            Seat { rival, child, count: 1, slow: false, samples: Samples::default() }
+            (rival, Seat::new(found.and_then(|found| Child::start(&found, area, n, core))))
         };
-        let mut seats: Vec<Seat> = self.rivals(area, n).into_iter().map(seat).collect();
+        let mut seats: Vec<(&'static Rival, Seat)> = self.rivals(area, n).into_iter().map(seat).collect();
         for (&body, part) in bodies.iter().zip(1..) {
             let until = start + self.scale.budget(n) * part / bodies.len() as u32;
             let rounds = self.scale.rounds(n);
             progress(&format!("{area}, {n}, {}: how many are a round", body.word()));
-            seats.iter_mut().for_each(|seat| seat.calibrate(body, self.scale));
+            seats.iter_mut().for_each(|(_, seat)| seat.calibrate(body, self.scale));
             for round in 0..rounds {
                 let now = Instant::now();
                 if (round >= 3 && now > until) || (round >= 1 && now > self.deadline) {
                     break;
                 }
                 progress(&format!("{area}, {n}, {}: round {} of {rounds}", body.word(), round + 1));
-                seats.iter_mut().for_each(|seat| seat.take(body, round));
+                seats.iter_mut().for_each(|(_, seat)| seat.take(body, round));
             }
-            let cede = seats.iter().find(|seat| seat.rival.role == Role::Cede).map(|seat| seat.samples.clone());
-            self.lines.extend(seats.iter().map(|seat| seat.line(area, n, body, cede.as_ref())));
+            let cede = seats.iter().find(|(rival, _)| rival.role == Role::Cede).map(|(_, seat)| seat.samples.clone());
+            self.lines.extend(seats.iter().map(|(rival, seat)| seat.line(area, rival.name, n, body, cede.as_ref())));
         }
     }
 
@@ -185,38 +208,61 @@ impl Run {
             progress(&format!("memory, {n}: {}", rival.name));
             let child = found.and_then(|found| Child::start(&found, Area::Memory, n, self.core));
             let line = match child.and_then(|mut child| child.hold(n)) {
-                Ok((memory, held, why)) => weighed(rival.name, n, memory, held, why),
+                Ok((memory, held, why)) => weighed(Area::Memory, rival.name, n, Body::Plain, memory, held, why),
                 Err(why) => Line::failed(Area::Memory, rival.name, n, Body::Plain, &why),
             };
             self.lines.push(line);
         }
-        let cede = self.lines.iter().rev().find(|line| line.is(Area::Memory, n, Body::Plain) && line.case == "cede");
+        self.add_ratios(Area::Memory, n, Body::Plain);
+    }
+
+    /// Adds the ratios to cede to figures that were taken once.
+    pub(crate) fn add_ratios(&mut self, area: Area, n: u64, body: Body) {
+        let cede = self.lines.iter().rev().find(|line| line.is(area, n, body) && line.case == "cede");
         let cede = cede.and_then(|line| line.median);
-        for line in self.lines.iter_mut().filter(|line| line.is(Area::Memory, n, Body::Plain)) {
+        for line in self.lines.iter_mut().filter(|line| line.is(area, n, body)) {
             line.ratio = line.median.zip(cede).map(|(own, cede)| crate::record::round(own / cede));
         }
     }
 }
 
-fn weighed(case: &str, n: u64, memory: Memory, held: u64, why: Option<String>) -> Line {
+/// Creates a line with the memory of each of the `held` things, n of which were asked for.
+pub(crate) fn weighed(
+    area: Area,
+    case: &str,
+    n: u64,
+    body: Body,
+    memory: Memory,
+    held: u64,
+    why: Option<String>,
+) -> Line {
     let each = |bytes: u64| bytes as f64 / held.max(1) as f64;
     let all = each(memory.resident + memory.page_tables);
     if let Some(why) = why {
         let kib = all / 1024.0;
         let why = format!("stopped at {held} ({kib:.1} KiB each, {} mappings): {why}", memory.mappings);
-        return Line::failed(Area::Memory, case, n, Body::Plain, &why);
+        return Line::failed(area, case, n, body, &why);
     }
     Line {
         resident: Some(each(memory.resident).round()),
         page_tables: Some(each(memory.page_tables).round()),
         mappings: Some(memory.mappings),
-        ..Line::weighed(case, n, all)
+        ..Line::counted(area, case, n, body, all)
     }
 }
 
 impl Seat {
+    pub(crate) fn new(child: Result<Child, String>) -> Self {
+        Seat { child, count: 1, slow: false, samples: Samples::default() }
+    }
+
+    /// Returns the reason why the child is not measured, if it is not.
+    pub(crate) fn error(&self) -> Option<&str> {
+        self.child.as_ref().err().map(String::as_str)
+    }
+
     /// Asks for a round. A child that fails is not asked again.
-    fn ask(&mut self, body: Body) -> Option<(f64, f64)> {
+    pub(crate) fn ask(&mut self, body: Body) -> Option<(f64, f64)> {
         let answer = self.child.as_mut().ok()?.ask(body, self.count);
         match answer {
             Ok(answer) => Some(answer),
@@ -228,7 +274,7 @@ impl Seat {
     }
 
     /// Finds the number of operations that takes one slice. The search also warms up the child.
-    fn calibrate(&mut self, body: Body, scale: Scale) {
+    pub(crate) fn calibrate(&mut self, body: Body, scale: Scale) {
         let slice = scale.slice().as_nanos() as f64;
         (self.count, self.samples) = (1, Samples::default());
         while let Some((nanos, _)) = self.ask(body) {
@@ -246,16 +292,16 @@ impl Seat {
         self.samples.push(sample.map(|(nanos, operations)| nanos / operations));
     }
 
-    fn line(&self, area: Area, n: u64, body: Body, cede: Option<&Samples>) -> Line {
+    fn line(&self, area: Area, case: &str, n: u64, body: Body, cede: Option<&Samples>) -> Line {
         match &self.child {
-            Ok(_) => Line::measured(area, self.rival.name, n, body, &self.samples, cede),
-            Err(why) => Line::failed(area, self.rival.name, n, body, why),
+            Ok(_) => Line::measured(area, case, n, body, &self.samples, cede),
+            Err(why) => Line::failed(area, case, n, body, why),
         }
     }
 }
 
 /// Reports the progress on stderr: on a terminal by overwriting the last report, elsewhere by a line now and then.
-fn progress(text: &str) {
+pub(crate) fn progress(text: &str) {
     if stderr().is_terminal() {
         eprint!("\r\x1b[K{text}");
         let _ = stderr().flush();
@@ -271,10 +317,10 @@ mod tests {
     #[test]
     fn fewer_than_asked_is_a_failure_with_its_figures() {
         let memory = Memory { resident: 4096 * 90, page_tables: 1024 * 90, mappings: 180 };
-        let line = weighed("x", 100, memory, 90, Some("no memory".into()));
+        let line = weighed(Area::Memory, "x", 100, Body::Plain, memory, 90, Some("no memory".into()));
         assert_eq!(line.error.as_deref(), Some("stopped at 90 (5.0 KiB each, 180 mappings): no memory"));
         assert_eq!((line.median, line.mappings), (None, None));
-        let line = weighed("x", 90, memory, 90, None);
+        let line = weighed(Area::Memory, "x", 90, Body::Plain, memory, 90, None);
         let figures = (line.median, line.resident, line.page_tables, line.mappings);
         assert_eq!(figures, (Some(5120.0), Some(4096.0), Some(1024.0), Some(180)));
     }

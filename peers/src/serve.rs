@@ -7,11 +7,14 @@
 //!         error <why>                    sent instead of either; then the child ends
 //! ```
 //!
+//! In the area `echo` the child is a server. After `ready` it sends `port <port>`, and then it only answers connections.
+//!
 //! In the area `memory` the parent sends `hold` once. The child sends `at <k>` from time to time, and finally `held <k>`, or
 //! `held <k> <why not more>`. The end of input ends the child. Rivals in other languages (`foreign/`) use the same protocol.
 
 use crate::area::Body;
 use std::io::{BufRead, Write, stdin, stdout};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// A request of the parent: `count` operations for each of the n.
@@ -54,6 +57,12 @@ pub(crate) fn say(line: &str) {
     let mut out = stdout().lock();
     // The write fails only if the parent is gone, and then no process needs the line.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Tells the parent that the server accepts connections at this address.
+pub(crate) fn listening(address: SocketAddr) {
+    say("ready");
+    say(&format!("port {}", address.port()));
 }
 
 /// Answers all requests by calling `run(count)`, which performs only `n` operations, `count` times.

@@ -28,18 +28,21 @@ fn every_area_has_its_lines_and_its_picture() {
         let cede: Vec<&&Value> = of_area.iter().filter(|line| line["case"] == "cede").collect();
         assert!(!cede.is_empty(), "{area}: {text}");
         for line in cede {
-            assert!(area == "echo" || line["median"].as_f64().is_some_and(|median| median > 0.0), "{line}");
+            assert!(line["median"].as_f64().is_some_and(|median| median > 0.0), "{line}");
         }
-        assert!(area == "echo" || of_area.len() > 8, "{area} has rivals: {of_area:?}");
+        assert!(of_area.len() > 8, "{area} has rivals: {of_area:?}");
         let picture = std::fs::read_to_string(place.join(format!("{area}.svg"))).unwrap_or_default();
-        assert_eq!(picture.contains("cede"), area != "echo", "{area}");
+        assert!(picture.contains("cede"), "{area}");
     }
+    // In a short run hyper is alone: cede's server is not part of this program.
+    let of_http: Vec<&Value> = lines[1..].iter().filter(|line| line["area"] == "http").collect();
+    assert!(matches!(of_http[..], [hyper] if hyper["case"] == "hyper, tokio current_thread"), "{of_http:?}");
     for line in &lines[1..] {
         let figures = ["min", "median", "rounds"].map(|key| line[key].as_f64().is_some());
         assert_eq!(figures, [line["error"].is_null(); 3], "either figures or an error: {line}");
         // Only lines with a known reason fail here.
-        let failed = line["error"].as_str().filter(|_| line["area"] != "echo");
-        assert!(failed.is_none_or(|why| why.starts_with("one stack can be used again")), "{line}");
+        let known = ["one stack can be used again", "wrk cannot be run", "the kernel has io_uring"];
+        assert!(line["error"].as_str().is_none_or(|why| known.iter().any(|known| why.contains(known))), "{line}");
     }
 }
 

@@ -77,7 +77,7 @@ pub(super) fn draw(record: &Record, text: &mut String) -> Outcome {
 fn style(role: Role) -> (RGBColor, u32) {
     match role {
         Role::Cede | Role::Variant => (CEDE.0, 5),
-        Role::Floor => (FLOOR.0, 2),
+        Role::Floor | Role::Raw => (FLOOR.0, 2),
         Role::Rival => (RIVAL.0, 2),
         Role::Threads => (THREADS.0, 2),
     }

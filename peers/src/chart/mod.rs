@@ -31,7 +31,7 @@ const FLOOR: (RGBColor, &str) = (RGBColor(26, 127, 55), "#3fb950");
 fn colour(role: Role) -> RGBColor {
     match role {
         Role::Cede | Role::Variant => CEDE.0,
-        Role::Floor => FLOOR.0,
+        Role::Floor | Role::Raw => FLOOR.0,
         Role::Rival => RIVAL.0,
         Role::Threads => THREADS.0,
     }
@@ -44,7 +44,7 @@ fn role(case: &str) -> Role {
 /// Draws the pictures of all measured areas. If `path` ends in `.svg`, it is a file, and with several areas the name of each area
 /// is added to it. Otherwise it is a directory.
 pub(crate) fn draw(record: &Record, path: &Path) -> Result<Vec<PathBuf>, String> {
-    let areas: Vec<Area> = record.areas().into_iter().filter(|area| *area != Area::Echo).collect();
+    let areas: Vec<Area> = record.areas().into_iter().filter(|area| record.has_figures(*area)).collect();
     let mut drawn = Vec::new();
     for &area in &areas {
         let file = file(path, area, areas.len());

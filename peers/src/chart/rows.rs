@@ -21,19 +21,30 @@ struct Row {
     figures: Vec<Option<Result<f64, String>>>,
 }
 
-/// Returns the drawn groups of an area, with the names of their columns.
-fn series(record: &Record, area: Area) -> Vec<(u64, String)> {
-    let name = |n: u64| match (area, n) {
+/// A drawn group of an area, with the name of its column.
+type Series = ((u64, Body), String);
+
+/// Returns the drawn groups. Of servers, those are the requests on several connections.
+fn series(record: &Record, area: Area) -> Vec<Series> {
+    let name = |n: u64, body: Body| match (area, n) {
+        (Area::Echo, n) => {
+            let size = if body == Body::Small { "64 B" } else { "16 KiB" };
+            format!("{}×{size}", if n == 1000 { "1k".into() } else { n.to_string() })
+        }
         (Area::Spawn, 1) => "one by one".to_string(),
         (Area::Channel, 2) => "to and fro".to_string(),
         (Area::Channel, n) => format!("{n} to one"),
         (Area::Switch, _) => "median".to_string(),
         (_, n) => format!("{} tasks", thousands(n)).replace(",000,000 tasks", "M").replace(",000 tasks", "k"),
     };
-    record.groups(area).into_iter().map(|(n, _)| (n, name(n))).collect()
+    let drawn = |&(n, body): &(u64, Body)| match area {
+        Area::Echo => n > 1 && matches!(body, Body::Small | Body::Large),
+        _ => body == Body::Plain,
+    };
+    record.groups(area).into_iter().filter(drawn).map(|(n, body)| ((n, body), name(n, body))).collect()
 }
 
-fn rows(record: &Record, area: Area, series: &[(u64, String)]) -> Vec<Row> {
+fn rows(record: &Record, area: Area, series: &[Series]) -> Vec<Row> {
     let mut cases: Vec<&str> = Vec::new();
     for line in record.lines.iter().filter(|line| line.area == area.word()) {
         if !cases.contains(&line.case.as_str()) {
@@ -41,8 +52,8 @@ fn rows(record: &Record, area: Area, series: &[(u64, String)]) -> Vec<Row> {
         }
     }
     let row = |case: &str| {
-        let figure = |(n, _): &(u64, String)| {
-            let line = record.find(area, case, *n, Body::Plain)?;
+        let figure = |((n, body), _): &Series| {
+            let line = record.find(area, case, *n, *body)?;
             Some(line.median.ok_or_else(|| line.error.clone().unwrap_or_default()))
         };
         Row { case: case.into(), role: role(case), figures: series.iter().map(figure).collect() }
@@ -71,6 +82,9 @@ pub(super) fn draw(record: &Record, area: Area, text: &mut String) -> Outcome {
     }
     let below = match area {
         Area::Memory => "further left is less; × failed before it held so many",
+        Area::Echo | Area::Http => {
+            "CPU time of the server; medians of interleaved rounds; further left is less, from line to line ten times"
+        }
         _ => "medians of one interleaved run; further left is faster, from line to line ten times",
     };
     let height = TOP + ROW * rows.len() as i32 + 16;
@@ -79,7 +93,7 @@ pub(super) fn draw(record: &Record, area: Area, text: &mut String) -> Outcome {
     let columns = WIDTH - 8 - COLUMN * series.len() as i32;
     let all = rows.iter().flat_map(|row| row.measured());
     let scale = Scale::around(all.collect::<Vec<_>>().into_iter(), (NAMES + 12, columns - 8));
-    let unit = area.unit();
+    let unit = area.unit(Body::Plain);
     for decade in decades(&scale, unit) {
         let x = scale.at(decade);
         line(&plane, (x, TOP - 8), (x, height - 14), GRID.0, 1)?;
@@ -141,7 +155,7 @@ fn draw_row(plane: &Plane<'_>, row: &Row, y: i32, scale: &Scale, columns: i32, u
     Ok(())
 }
 
-/// Draws the mark of a series: a disc, a ring or a square.
+/// Draws the mark of a series: a disc, a ring, a square or the outline of a square.
 fn mark(plane: &Plane<'_>, at: (i32, i32), series: usize, colour: RGBColor) -> Outcome {
     match series {
         0 => plane.draw(&Circle::new(at, 6, colour.filled())),
@@ -149,6 +163,14 @@ fn mark(plane: &Plane<'_>, at: (i32, i32), series: usize, colour: RGBColor) -> O
             plane.draw(&Circle::new(at, 6, PAGE.0.filled()))?;
             plane.draw(&Circle::new(at, 6, colour.stroke_width(2)))
         }
-        _ => plane.draw(&Rectangle::new([(at.0 - 5, at.1 - 5), (at.0 + 5, at.1 + 5)], colour.filled())),
+        2 => plane.draw(&square(at, colour.filled())),
+        _ => {
+            plane.draw(&square(at, PAGE.0.filled()))?;
+            plane.draw(&square(at, colour.stroke_width(2)))
+        }
     }
+}
+
+fn square((x, y): (i32, i32), style: ShapeStyle) -> Rectangle<(i32, i32)> {
+    Rectangle::new([(x - 5, y - 5), (x + 5, y + 5)], style)
 }

@@ -22,7 +22,7 @@ fn cede(area: Area, n: u64) {
         Area::Yield => turns(n),
         Area::Spawn => spawns(n),
         Area::Memory => memory(n),
-        Area::Channel | Area::Echo => channel(n),
+        _ => channel(n),
     }
 }
 

@@ -7,12 +7,14 @@ mod boost;
 mod cede;
 mod corosensei;
 mod cpython;
+mod echo;
 mod floor;
 mod channels;
 mod futures;
 mod genawaiter;
 mod generator;
 mod go;
+mod http;
 mod java;
 mod lua;
 mod may;
@@ -24,6 +26,9 @@ mod tokio;
 use crate::area::Area;
 use crate::foreign::{Found, Tools};
 
+/// The name of the echo server to which all echo servers are compared.
+pub(crate) const RAW_EPOLL: &str = "raw epoll";
+
 /// The role of a case in a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -33,6 +38,8 @@ pub(crate) enum Role {
     Variant,
     /// A lower bound: does less than the measured work, so no case can be faster.
     Floor,
+    /// The bare system calls, in C and without tasks.
+    Raw,
     /// A rival.
     Rival,
     /// Threads of the operating system.
@@ -81,7 +88,7 @@ impl Rival {
 
 /// Returns all cases, cede first.
 pub(crate) fn all() -> Vec<&'static Rival> {
-    let files: [&'static [Rival]; 16] = [
+    let files: [&'static [Rival]; 18] = [
         &cede::RIVALS,
         &floor::RIVALS,
         &corosensei::RIVALS,
@@ -98,6 +105,8 @@ pub(crate) fn all() -> Vec<&'static Rival> {
         &go::RIVALS,
         &boost::RIVALS,
         &java::RIVALS,
+        &echo::RIVALS,
+        &http::RIVALS,
     ];
     files.into_iter().flatten().collect()
 }
