@@ -15,11 +15,16 @@
 #![forbid(unsafe_code)]
 
 mod async_fd;
+pub(crate) mod buffer;
+mod buffered;
 mod copy;
 pub(crate) mod error;
 pub(crate) mod source;
+pub(crate) mod stream;
 
 pub use self::async_fd::{Async, wait};
+pub use self::buffered::Buffered;
 pub use self::copy::{CopiedBoth, HalfClose, copy, copy_both};
 pub use self::error::is_cancelled;
+pub use self::stream::Stream;
 pub use crate::reactor::Interest;

@@ -2,7 +2,8 @@
 #![forbid(unsafe_code)]
 
 use super::sys;
-use crate::io::source::Source;
+use crate::io::buffer::{Chunk, Lent};
+use crate::io::source::{Moved, Source};
 use crate::reactor::Interest;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -78,19 +79,34 @@ impl<S: AsFd> Socket<S> {
         self.source.call(self.fd(), interest, self.timeout(interest), || f(inner))
     }
 
+    /// Receives bytes of a stream by one of the calls of `sys`.
     #[inline]
     #[track_caller]
-    pub(super) fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn receive_into(&self, call: Call, buffer: &mut [u8]) -> io::Result<usize> {
         let fd = self.fd();
         let timeout = self.timeout(Interest::Readable);
-        self.source.transfer(fd, Interest::Readable, timeout, || sys::recv(fd, buffer, 0))
+        self.source.transfer(fd, Interest::Readable, timeout, || call(fd, buffer))
     }
 
-    /// Like [`recv`](Self::recv), for a socket whose peer may send descriptors between the bytes.
+    /// Like [`receive_into`](Self::receive_into), but returns `None` where the call would wait.
+    pub(super) fn try_receive_into(&self, call: Call, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let fd = self.fd();
+        self.source.try_transfer(Interest::Readable, || call(fd, buffer))
+    }
+
+    /// Receives bytes of a stream into a buffer of the thread's pool, which is taken only for an attempt.
     #[inline]
     #[track_caller]
-    pub(super) fn recv_unix(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.recv_vectored(&mut [IoSliceMut::new(buffer)])
+    pub(super) fn receive(&self, call: Call) -> io::Result<Chunk> {
+        let fd = self.fd();
+        let timeout = self.timeout(Interest::Readable);
+        self.source.transfer(fd, Interest::Readable, timeout, || receive_once(call, fd))
+    }
+
+    /// Like [`receive`](Self::receive), but returns `None` where the call would wait.
+    pub(super) fn try_receive(&self, call: Call) -> io::Result<Option<Chunk>> {
+        let fd = self.fd();
+        self.source.try_transfer(Interest::Readable, || receive_once(call, fd))
     }
 
     #[track_caller]
@@ -104,14 +120,14 @@ impl<S: AsFd> Socket<S> {
     #[track_caller]
     pub(super) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let fd = self.fd();
-        self.call(Interest::Readable, |_| sys::recv(fd, buffer, libc::MSG_PEEK).map(|moved| moved.count))
+        self.call(Interest::Readable, |_| sys::recv(fd, buffer, libc::MSG_PEEK).map(|moved| moved.value))
     }
 
     /// Receives one datagram. What does not fit into the buffer is lost.
     #[track_caller]
     pub(super) fn recv_datagram(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let fd = self.fd();
-        self.call(Interest::Readable, |_| sys::recv(fd, buffer, 0).map(|moved| moved.count))
+        self.call(Interest::Readable, |_| sys::recv(fd, buffer, 0).map(|moved| moved.value))
     }
 
     #[inline]
@@ -144,6 +160,16 @@ impl<S: AsFd> Socket<S> {
     }
 }
 
+/// A call that receives bytes of a stream.
+pub(super) type Call = fn(BorrowedFd<'_>, &mut [u8]) -> io::Result<Moved<usize>>;
+
+#[inline]
+fn receive_once(call: Call, fd: BorrowedFd<'_>) -> io::Result<Moved<Chunk>> {
+    let mut buffer = Lent::take();
+    let Moved { value: len, took_all } = call(fd, &mut buffer[..])?;
+    Ok(Moved { value: Chunk { buffer, len }, took_all })
+}
+
 impl<S: AsFd> Drop for Socket<S> {
     fn drop(&mut self) {
         if let Some(inner) = &self.inner {
@@ -154,12 +180,82 @@ impl<S: AsFd> Drop for Socket<S> {
 
 /// Implements `Read` and `Write` for a stream and for a shared reference to it, and what all sockets have.
 macro_rules! stream {
-    ($Stream:ident, $recv:ident) => {
+    ($Stream:ident, $call:expr) => {
+        impl $Stream {
+            /// Waits for data, reads it into a buffer that the thread lends, and calls `f` with the bytes. At the end of the stream
+            /// there are none. Returns the value of `f`.
+            ///
+            /// A buffer is taken only when there is data, so 10,000 connections that wait hold none; and it needs no clearing. A
+            /// buffer has 16 KiB, and a call gets no more bytes than that. `f` may wait and may lend from other streams: while it
+            /// has the buffer, other calls get other buffers. The thread keeps at most 16 buffers that are not lent.
+            ///
+            /// The bytes are taken from the stream before the call of `f`, so `f` must use all of them.
+            ///
+            /// Cancel safety: a cancelled call takes nothing, and does not call `f`.
+            ///
+            /// # Errors
+            ///
+            /// The error of recv(2), and the errors of a wait ([`io`](crate::io)).
+            ///
+            /// # Panics
+            ///
+            /// If `f` panics, or if the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
+            ///
+            /// ```
+            #[doc = concat!("use cede::net::", stringify!($Stream), ";")]
+            /// use std::io::Write;
+            #[doc = concat!("fn echo(stream: &", stringify!($Stream), ") -> std::io::Result<()> {")]
+            ///     while stream.lend(|bytes| (&*stream).write_all(bytes).map(|()| !bytes.is_empty()))?? {}
+            ///     Ok(())
+            /// }
+            /// ```
+            #[doc(alias = "read")]
+            #[doc(alias = "fill_buf")]
+            #[inline]
+            #[track_caller]
+            pub fn lend<T>(&self, f: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+                let chunk = self.socket.receive($call)?;
+                Ok(f(chunk.bytes()))
+            }
+
+            /// Returns the stream with buffers for input and output, which the thread lends: see [`Buffered`](crate::io::Buffered).
+            #[doc(alias = "BufReader")]
+            #[doc(alias = "BufWriter")]
+            pub fn buffered(&self) -> crate::io::Buffered<&$Stream> {
+                crate::io::Buffered::new(self)
+            }
+        }
+
+        impl crate::io::stream::Transfer for $Stream {
+            #[track_caller]
+            fn receive(&self) -> io::Result<crate::io::buffer::Chunk> {
+                self.socket.receive($call)
+            }
+
+            fn try_receive(&self) -> io::Result<Option<crate::io::buffer::Chunk>> {
+                self.socket.try_receive($call)
+            }
+
+            #[track_caller]
+            fn receive_into(&self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.socket.receive_into($call, buffer)
+            }
+
+            fn try_receive_into(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+                self.socket.try_receive_into($call, buffer)
+            }
+
+            #[track_caller]
+            fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+                self.socket.send(bytes)
+            }
+        }
+
         impl Read for &$Stream {
             #[inline]
             #[track_caller]
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-                self.socket.$recv(buffer)
+                self.socket.receive_into($call, buffer)
             }
 
             #[track_caller]

@@ -5,28 +5,42 @@ use crate::io::source::Moved;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+#[inline]
 fn checked(count: isize) -> io::Result<usize> {
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
 /// Returns the outcome of a call for up to `len` bytes. A short one has taken all there was: see epoll(7), question 9. No byte is the
 /// end of the stream.
-fn moved(count: isize, len: usize) -> io::Result<Moved> {
-    checked(count).map(|count| Moved { count, took_all: 0 < count && count < len })
+#[inline]
+fn moved(count: isize, len: usize) -> io::Result<Moved<usize>> {
+    checked(count).map(|count| Moved { value: count, took_all: 0 < count && count < len })
 }
 
 /// recv(2). `flags` is added to `MSG_DONTWAIT`.
 #[inline]
-pub(super) fn recv(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: libc::c_int) -> io::Result<Moved> {
+pub(super) fn recv(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: libc::c_int) -> io::Result<Moved<usize>> {
     let flags = libc::MSG_DONTWAIT | flags;
     // SAFETY: the kernel writes at most `buffer.len()` bytes into `buffer`, which is borrowed for the call.
     let count = unsafe { libc::recv(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), flags) };
     moved(count, buffer.len())
 }
 
+/// recv(2) of bytes of a stream.
+#[inline]
+pub(super) fn recv_stream(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Moved<usize>> {
+    recv(fd, buffer, 0)
+}
+
+/// Like [`recv_stream`], for a socket whose peer may send descriptors between the bytes.
+#[inline]
+pub(super) fn recv_unix(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Moved<usize>> {
+    recv_vectored(fd, &mut [IoSliceMut::new(buffer)])
+}
+
 /// send(2), without SIGPIPE.
 #[inline]
-pub(super) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<Moved> {
+pub(super) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<Moved<usize>> {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: the kernel reads at most `bytes.len()` bytes of `bytes`, which is borrowed for the call.
     let count = unsafe { libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) };
@@ -48,7 +62,7 @@ fn len_of(lens: impl Iterator<Item = usize>) -> usize {
 
 /// recvmsg(2) into several buffers.
 #[inline]
-pub(super) fn recv_vectored(fd: BorrowedFd<'_>, buffers: &mut [IoSliceMut<'_>]) -> io::Result<Moved> {
+pub(super) fn recv_vectored(fd: BorrowedFd<'_>, buffers: &mut [IoSliceMut<'_>]) -> io::Result<Moved<usize>> {
     let len = len_of(buffers.iter().map(|buffer| buffer.len()));
     let mut message = message();
     // `IoSliceMut` has the layout of `iovec` on Unix.
@@ -63,7 +77,7 @@ pub(super) fn recv_vectored(fd: BorrowedFd<'_>, buffers: &mut [IoSliceMut<'_>]) 
 }
 
 /// sendmsg(2) from several buffers, without SIGPIPE.
-pub(super) fn send_vectored(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<Moved> {
+pub(super) fn send_vectored(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<Moved<usize>> {
     let len = len_of(buffers.iter().map(|buffer| buffer.len()));
     let mut message = message();
     // `IoSlice` has the layout of `iovec` on Unix. The kernel only reads.

@@ -16,7 +16,7 @@ pub struct TcpStream {
     socket: Socket<std::net::TcpStream>,
 }
 
-stream!(TcpStream, recv);
+stream!(TcpStream, super::sys::recv_stream);
 common!(TcpStream, std::net::TcpStream, nonblocking: false);
 
 impl TcpStream {

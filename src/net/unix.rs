@@ -19,7 +19,7 @@ pub struct UnixStream {
     socket: Socket<std::os::unix::net::UnixStream>,
 }
 
-stream!(UnixStream, recv_unix);
+stream!(UnixStream, super::sys::recv_unix);
 common!(UnixStream, std::os::unix::net::UnixStream, nonblocking: false);
 
 impl UnixStream {

@@ -19,6 +19,8 @@
 mod epoll;
 mod interest;
 mod registry;
+mod slots;
 
 pub use self::interest::Interest;
-pub(crate) use self::registry::{Reactor, Registration, Token, Waiter};
+pub(crate) use self::registry::{Reactor, Registration};
+pub(crate) use self::slots::{Token, Waiter};

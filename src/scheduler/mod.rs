@@ -363,6 +363,9 @@ impl Worker {
             self.in_progress.set(self.in_progress.get() + 1);
         }
         let next = if self.ticks.count() { self.next() } else { self.next_late() };
+        if wait.fd >= 0 {
+            self.run_queue.fetch_next();
+        }
         // SAFETY: `next` is the event loop or was in the run queue, so it is suspended (invariant 3). The running TCB
         // is parked: the wake that ends the wait puts it into the run queue once (invariant 2).
         unsafe { self.switch_to(next) };

@@ -19,6 +19,8 @@ pub(crate) mod queue;
 mod suspend;
 pub(crate) mod wake_list;
 
+#[cfg(all(feature = "io", target_os = "linux"))]
+pub(crate) use self::budget::refill_budget;
 pub(crate) use self::budget::{consume_budget, consume_budget_of, is_budget_spent, yield_for_budget};
 pub(crate) use self::cancel::Cancelled;
 #[cfg(all(feature = "io", target_os = "linux"))]
