@@ -60,5 +60,8 @@ pub(super) fn timed_out() -> Error {
 /// # }
 /// ```
 pub fn is_cancelled(error: &Error) -> bool {
-    error.get_ref().is_some_and(|source| source.is::<Cancelled>() || source.is::<DeadlinePassed>())
+    error.get_ref().is_some_and(|source| {
+        let partial = source.downcast_ref::<super::Partial>();
+        source.is::<Cancelled>() || source.is::<DeadlinePassed>() || partial.is_some_and(|cut| is_cancelled(&cut.error))
+    })
 }

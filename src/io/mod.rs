@@ -21,10 +21,12 @@ mod copy;
 pub(crate) mod error;
 pub(crate) mod source;
 pub(crate) mod stream;
+mod write;
 
 pub use self::async_fd::{Async, wait};
 pub use self::buffered::Buffered;
 pub use self::copy::{CopiedBoth, HalfClose, copy, copy_both};
 pub use self::error::is_cancelled;
 pub use self::stream::Stream;
+pub use self::write::{Partial, write_all};
 pub use crate::reactor::Interest;

@@ -2,15 +2,9 @@
 
 use super::Worker;
 use super::tcb::Tcb;
-use crate::arch::clock;
 use crate::reactor::{Reactor, Waiter};
 use std::io;
 use std::time::{Duration, Instant};
-
-/// The least number of ticks of `arch::clock` between two polls of the reactor while tasks are ready: about
-/// 30 us for a counter of 3 GHz, and up to 4 ms for the slowest counters of aarch64 (24 MHz). A poll is a system
-/// call, and would cost a ring of two tasks that only yield as much as their turns.
-const GLANCE_INTERVAL: u64 = 100_000;
 
 impl Worker {
     /// Returns the reactor, and makes it if this is the first wait for I/O.
@@ -59,13 +53,8 @@ impl Worker {
     pub(super) fn glance_at_io(&self) {
         // The event loop sleeps in the reactor next, unless a task is ready.
         let sleeps_next = self.is_event_loop(self.current()) && self.run_queue.len() == 0;
-        if self.waits_for_io() && !sleeps_next {
-            let now = clock();
-            // A target without a clock polls each time.
-            if now == 0 || now.wrapping_sub(self.io_polled_at.get()) >= GLANCE_INTERVAL {
-                self.io_polled_at.set(now);
-                self.poll_io(Some(Duration::ZERO));
-            }
+        if self.waits_for_io() && !sleeps_next && self.io_timer.is_due() {
+            self.poll_io(Some(Duration::ZERO));
         }
     }
 
@@ -91,7 +80,7 @@ impl Worker {
         if self.remote.begin_sleep(reactor.bell()) {
             self.poll_io(deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())));
             self.remote.end_sleep();
-            self.io_polled_at.set(clock());
+            self.io_timer.polled();
         }
         true
     }

@@ -38,6 +38,8 @@ pub(crate) mod event_loop;
 mod holder;
 #[cfg(all(feature = "io", target_os = "linux"))]
 mod io;
+#[cfg(all(feature = "io", target_os = "linux"))]
+mod io_timer;
 #[cfg(not(all(feature = "io", target_os = "linux")))]
 #[path = "no_io.rs"]
 mod io;
@@ -193,9 +195,9 @@ pub(crate) struct Worker {
     /// The reactor, made by the first wait for I/O.
     #[cfg(all(feature = "io", target_os = "linux"))]
     reactor: OnceCell<Box<Reactor>>,
-    /// The time of its last poll, by `arch::clock`.
+    /// The times of its polls.
     #[cfg(all(feature = "io", target_os = "linux"))]
-    io_polled_at: Cell<u64>,
+    io_timer: io_timer::IoTimer,
 }
 
 impl Worker {
@@ -253,7 +255,7 @@ impl Worker {
             #[cfg(all(feature = "io", target_os = "linux"))]
             reactor: OnceCell::new(),
             #[cfg(all(feature = "io", target_os = "linux"))]
-            io_polled_at: Cell::new(0),
+            io_timer: io_timer::IoTimer::new(),
         }
     }
 
