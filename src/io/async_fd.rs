@@ -82,6 +82,10 @@ impl<T: AsFd> Async<T> {
         Async { source: Source::new(), inner: Some(inner) }
     }
 
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
+
     /// Returns the descriptor's owner.
     pub fn get_ref(&self) -> &T {
         self.inner.as_ref().expect("present until the drop")

@@ -232,6 +232,30 @@ impl Source {
         Ok(())
     }
 
+    /// Adds the running task to the waiters of a descriptor that was not ready just now. Returns whether it did: if not, an event has
+    /// been seen since. For a task that waits for several things; [`end_wait`](Self::end_wait) ends the wait.
+    pub(super) fn begin_wait(&self, fd: BorrowedFd<'_>, interest: Interest) -> io::Result<bool> {
+        let Some(worker) = worker() else { return Ok(false) };
+        let reactor = worker.reactor()?;
+        let Registration { token, is_new } = self.register(worker, reactor, fd)?;
+        if !is_new {
+            reactor.was_not_ready(self.number, token, interest);
+        }
+        Ok(reactor.begin_wait(self.number, token, interest, worker.io_waiter()))
+    }
+
+    /// Removes the running task from the waiters.
+    pub(super) fn end_wait(&self, interest: Interest) {
+        if let Some(known) = self.known(worker()) {
+            known.reactor.end_wait(self.number, known.token, interest, known.worker.io_waiter());
+        }
+    }
+
+    /// Returns whether an event has been seen since [`begin_wait`](Self::begin_wait).
+    pub(super) fn may_be_ready(&self, interest: Interest) -> bool {
+        self.known(worker()).is_none_or(|known| known.reactor.may_be_ready(self.number, known.token, interest))
+    }
+
     /// Waits until the descriptor is ready, or returns at once if it is.
     #[track_caller]
     pub(crate) fn wait_once(&self, fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! eventfd(2): the descriptor through which another thread ends the sleep of a worker in its poller.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// An eventfd. Each [`ring`] makes it readable, which an edge-triggered poller reports once.
 pub(crate) struct EventFd(OwnedFd);
@@ -19,6 +19,12 @@ impl EventFd {
 
     pub(crate) fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
+    }
+}
+
+impl AsFd for EventFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) mod threads;
 pub(crate) use self::eventfd::ring;
 pub(crate) use self::page::page_size;
 #[cfg(all(feature = "io", target_os = "linux"))]
-pub(crate) use self::poll::poll_fd;
+pub(crate) use self::poll::{poll_fd, poll_fds, pollfd};
 
 /// Without a reactor no queue has a bell.
 #[cfg(not(all(feature = "io", target_os = "linux")))]
