@@ -41,12 +41,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 #[track_caller]
 pub fn wait(fd: impl AsFd, interest: Interest) -> io::Result<()> {
     if crate::wait::worker().is_none() {
-        return Source::new().wait_once(fd.as_fd(), interest);
+        return Source::new().wait_once(fd.as_fd(), interest, None);
     }
     // A duplicate, so that this wait is independent of any registration that the descriptor has.
     // Its drop ends the registration, also if the wait unwinds.
     let duplicate = Async::new(fd.as_fd().try_clone_to_owned()?);
-    duplicate.source.wait_once(duplicate.as_fd(), interest)
+    duplicate.source.wait_once(duplicate.as_fd(), interest, None)
 }
 
 /// A descriptor whose calls wait: for sockets and pipes that `std`, `cede` or another crate opened.

@@ -12,13 +12,14 @@
 //!
 //! Cancel safety: a wait takes no data. A call that ended by a cancel has read or written nothing, and can be repeated, except where its
 //! docs say that it makes several system calls, as `write_all` does.
-#![forbid(unsafe_code)]
 
 mod async_fd;
 pub(crate) mod buffer;
 mod buffered;
 mod copy;
 pub(crate) mod error;
+mod kernel_copy;
+pub(crate) mod known;
 mod ready;
 pub(crate) mod source;
 pub(crate) mod stream;

@@ -152,7 +152,7 @@ impl Source {
                     if moved.took_all {
                         self.took_all(worker, interest);
                     }
-                    consume_io_budget(worker);
+                    consume_io_budget_of(worker);
                     return Ok(moved.value);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -160,7 +160,7 @@ impl Source {
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
-                    consume_io_budget(worker);
+                    consume_io_budget_of(worker);
                     return Err(error);
                 }
             }
@@ -258,9 +258,14 @@ impl Source {
 
     /// Waits until the descriptor is ready, or returns at once if it is.
     #[track_caller]
-    pub(crate) fn wait_once(&self, fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
+    pub(crate) fn wait_once(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
         // A new registration reports the present readiness.
-        self.wait(fd, interest, None, &mut None)
+        self.wait(fd, interest, timeout, &mut None)
     }
 
     /// Forgets the descriptor, which the caller closes next.
@@ -294,8 +299,12 @@ struct Known<'a> {
 }
 
 /// Counts a call for the cooperative budget, as `CALL_COST` calls that stay in this process: a system call takes that much longer.
+pub(super) fn consume_io_budget() {
+    consume_io_budget_of(worker());
+}
+
 #[inline]
-fn consume_io_budget(worker: Option<&Worker>) {
+fn consume_io_budget_of(worker: Option<&Worker>) {
     if let Some(worker) = worker {
         worker.budget.set(worker.budget.get().saturating_sub(CALL_COST - 1).max(1));
         consume_budget_of(Some(worker));

@@ -3,6 +3,7 @@
 
 use super::sys;
 use crate::io::buffer::{Chunk, Lent};
+use crate::io::known::know_streams;
 use crate::io::source::{Moved, Source};
 use crate::reactor::Interest;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
@@ -25,6 +26,7 @@ pub(super) struct Socket<S: AsFd> {
 
 impl<S: AsFd> Socket<S> {
     pub(super) fn new(inner: S) -> Socket<S> {
+        know_streams(super::stream_types);
         Socket {
             source: Source::new(),
             read_timeout: AtomicU64::new(NONE),
@@ -38,8 +40,12 @@ impl<S: AsFd> Socket<S> {
         self.inner.as_ref().expect("present until the drop")
     }
 
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
+
     #[inline]
-    fn fd(&self) -> BorrowedFd<'_> {
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.get().as_fd()
     }
 
@@ -248,6 +254,20 @@ macro_rules! stream {
             #[track_caller]
             fn send(&self, bytes: &[u8]) -> io::Result<usize> {
                 self.socket.send(bytes)
+            }
+        }
+
+        impl crate::io::known::KnownStream for $Stream {
+            fn fd(&self) -> BorrowedFd<'_> {
+                self.socket.fd()
+            }
+
+            fn source(&self) -> &crate::io::source::Source {
+                self.socket.source()
+            }
+
+            fn timeout(&self, interest: Interest) -> Option<Duration> {
+                self.socket.timeout(interest)
             }
         }
 

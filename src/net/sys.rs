@@ -2,8 +2,9 @@
 //! other processes may share, stays as it is.
 
 use crate::io::source::Moved;
+use socket2::{SockAddr, SockAddrStorage};
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 #[inline]
 fn checked(count: isize) -> io::Result<usize> {
@@ -15,6 +16,22 @@ fn checked(count: isize) -> io::Result<usize> {
 #[inline]
 fn moved(count: isize, len: usize) -> io::Result<Moved<usize>> {
     checked(count).map(|count| Moved { value: count, took_all: 0 < count && count < len })
+}
+
+/// accept4(2): the new socket is in non-blocking mode.
+pub(super) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
+    let accept = |storage: *mut SockAddrStorage, len: *mut libc::socklen_t| {
+        let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        // SAFETY: `storage` has room for `len` bytes, and both are valid for the call.
+        let fd = unsafe { libc::accept4(fd.as_raw_fd(), storage.cast(), len, flags) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor is new, so nothing else owns it.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    };
+    // SAFETY: the call has stored the address and its length.
+    unsafe { SockAddr::try_init(accept) }
 }
 
 /// recv(2). `flags` is added to `MSG_DONTWAIT`.

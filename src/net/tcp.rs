@@ -214,8 +214,9 @@ impl TcpListener {
     /// As [`TcpStream::connect`] does.
     #[track_caller]
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (stream, peer) = self.socket.call(Interest::Readable, std::net::TcpListener::accept)?;
-        Ok((TcpStream::from(stream), peer))
+        let (stream, peer) = self.socket.call(Interest::Readable, |listener| super::sys::accept(listener.as_fd()))?;
+        let peer = peer.as_socket().ok_or_else(|| io::Error::from(ErrorKind::InvalidData))?;
+        Ok((TcpStream { socket: Socket::new(stream.into()) }, peer))
     }
 
     /// Returns an iterator over connections, each of which is waited for. It has no end.

@@ -55,7 +55,8 @@ impl UnixStream {
     ///
     /// The error of socketpair(2).
     pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
-        std::os::unix::net::UnixStream::pair().map(|(a, b)| (a.into(), b.into()))
+        let (a, b) = socket2::Socket::pair(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+        Ok((UnixStream { socket: Socket::new(a.into()) }, UnixStream { socket: Socket::new(b.into()) }))
     }
 
     /// Returns the address of the peer.
@@ -142,8 +143,9 @@ impl UnixListener {
     /// As [`UnixStream::connect`] does.
     #[track_caller]
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        let (stream, peer) = self.socket.call(Interest::Readable, std::os::unix::net::UnixListener::accept)?;
-        Ok((stream.into(), peer))
+        let (stream, peer) = self.socket.call(Interest::Readable, |listener| super::sys::accept(listener.as_fd()))?;
+        let peer = peer.as_unix().ok_or_else(|| io::Error::from(ErrorKind::InvalidData))?;
+        Ok((UnixStream { socket: Socket::new(stream.into()) }, peer))
     }
 
     /// Returns the address of the listener.

@@ -7,6 +7,8 @@ mod page;
 #[cfg(all(feature = "io", target_os = "linux"))]
 mod poll;
 pub(crate) mod signals;
+#[cfg(all(feature = "io", target_os = "linux"))]
+mod splice;
 pub(crate) mod threads;
 
 #[cfg(all(feature = "io", target_os = "linux"))]
@@ -14,6 +16,8 @@ pub(crate) use self::eventfd::ring;
 pub(crate) use self::page::page_size;
 #[cfg(all(feature = "io", target_os = "linux"))]
 pub(crate) use self::poll::{poll_fd, poll_fds, pollfd};
+#[cfg(all(feature = "io", target_os = "linux"))]
+pub(crate) use self::splice::{FileType, file_type, is_nonblocking, sendfile, splice};
 
 /// Without a reactor no queue has a bell.
 #[cfg(not(all(feature = "io", target_os = "linux")))]

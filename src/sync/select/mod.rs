@@ -97,7 +97,7 @@ pub(crate) mod sealed {
             None
         }
 
-        /// Returns the descriptor whose readiness makes the case ready, and whether that is to be readable, if any.
+        /// Returns the descriptor whose readiness makes the case ready, if any: readable (`true`) or writable.
         #[cfg(all(feature = "io", target_os = "linux"))]
         fn descriptor(&self, _: Internal) -> Option<(std::os::fd::BorrowedFd<'_>, bool)> {
             None
