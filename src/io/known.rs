@@ -31,28 +31,30 @@ pub(crate) trait KnownStream: Transfer {
 }
 
 /// A type of stream.
-pub(crate) struct StreamType {
+struct StreamType {
     /// The ids of the type, of a reference to it, and of a mutable reference.
     ids: [TypeId; 3],
     /// Casts a pointer to a stream of this type.
     cast: fn(*const ()) -> *const dyn KnownStream,
 }
 
-impl StreamType {
-    pub(crate) fn of<S: KnownStream + 'static>() -> StreamType {
-        let ids = [TypeId::of::<S>(), TypeId::of::<&'static S>(), TypeId::of::<&'static mut S>()];
-        StreamType { ids, cast: |stream| stream.cast::<S>() }
-    }
+/// The names of the types of streams.
+#[derive(Clone, Copy)]
+pub(crate) enum StreamName {
+    Tcp,
+    Unix,
 }
 
-/// The types of streams, set by `net` before it makes the first stream.
-static STREAMS: OnceLock<Vec<StreamType>> = OnceLock::new();
+/// The types of streams. Each is set by `net` before it makes the first stream of the type.
+static STREAMS: [OnceLock<StreamType>; 2] = [const { OnceLock::new() }; 2];
 
-/// Sets the types of streams.
+/// Sets the type of a stream.
 #[inline]
-pub(crate) fn know_streams(types: fn() -> Vec<StreamType>) {
-    if STREAMS.get().is_none() {
-        STREAMS.get_or_init(types);
+pub(crate) fn know_stream<S: KnownStream + 'static>(name: StreamName) {
+    let known = &STREAMS[name as usize];
+    if known.get().is_none() {
+        let ids = [TypeId::of::<S>(), TypeId::of::<&'static S>(), TypeId::of::<&'static mut S>()];
+        known.get_or_init(|| StreamType { ids, cast: |stream| stream.cast::<S>() });
     }
 }
 
@@ -100,7 +102,7 @@ fn cast<T: ?Sized, U: 'static>(value: &T) -> Option<&U> {
 
 fn stream<T: ?Sized>(value: &T) -> Option<&dyn KnownStream> {
     let (id, place) = (id_of::<T>(), std::ptr::from_ref(value).cast::<()>());
-    for StreamType { ids, cast } in STREAMS.get()? {
+    for StreamType { ids, cast } in STREAMS.iter().filter_map(OnceLock::get) {
         let stream = match ids.iter().position(|stream| id == *stream) {
             Some(0) => place,
             // SAFETY: `T` is a reference, which has the representation of a pointer.

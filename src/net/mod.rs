@@ -42,9 +42,3 @@ pub use self::tcp::{Incoming, TcpListener, TcpStream};
 pub use self::udp::UdpSocket;
 pub use self::unix::{UnixDatagram, UnixListener, UnixStream};
 pub use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
-
-/// The types of streams that `io::copy` knows.
-fn stream_types() -> Vec<crate::io::known::StreamType> {
-    use crate::io::known::StreamType;
-    vec![StreamType::of::<TcpStream>(), StreamType::of::<UnixStream>()]
-}

@@ -3,7 +3,6 @@
 
 use super::sys;
 use crate::io::buffer::{Chunk, Lent};
-use crate::io::known::know_streams;
 use crate::io::source::{Moved, Source};
 use crate::reactor::Interest;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
@@ -14,9 +13,15 @@ use std::time::Duration;
 /// The value of a timeout that is not set, in nanoseconds. A timeout is at least 1.
 const NONE: u64 = 0;
 
+/// A type of socket of `std`.
+pub(super) trait StdSocket: AsFd {
+    /// Makes the type of stream that wraps this socket known to `io::copy`.
+    fn announce() {}
+}
+
 /// A socket of `std` whose calls wait.
 #[derive(Debug)]
-pub(super) struct Socket<S: AsFd> {
+pub(super) struct Socket<S: StdSocket> {
     source: Source,
     read_timeout: AtomicU64,
     write_timeout: AtomicU64,
@@ -24,9 +29,9 @@ pub(super) struct Socket<S: AsFd> {
     inner: Option<S>,
 }
 
-impl<S: AsFd> Socket<S> {
+impl<S: StdSocket> Socket<S> {
     pub(super) fn new(inner: S) -> Socket<S> {
-        know_streams(super::stream_types);
+        S::announce();
         Socket {
             source: Source::new(),
             read_timeout: AtomicU64::new(NONE),
@@ -176,7 +181,7 @@ fn receive_once(call: Call, fd: BorrowedFd<'_>) -> io::Result<Moved<Chunk>> {
     Ok(Moved { value: Chunk { buffer, len }, took_all })
 }
 
-impl<S: AsFd> Drop for Socket<S> {
+impl<S: StdSocket> Drop for Socket<S> {
     fn drop(&mut self) {
         if let Some(inner) = &self.inner {
             self.source.close(inner.as_fd());
@@ -335,7 +340,16 @@ macro_rules! stream {
 
 /// Implements the timeouts of a socket, with the meaning of `std`, and the conversions from and to the type of `std`.
 macro_rules! common {
-    ($Socket:ident, $Std:ty, nonblocking: $nonblocking:expr) => {
+    ($Socket:ident, $Std:ty, nonblocking: $nonblocking:expr $(, stream: $name:ident)?) => {
+        impl super::socket::StdSocket for $Std {
+            $(
+                #[inline]
+                fn announce() {
+                    crate::io::known::know_stream::<$Socket>(crate::io::known::StreamName::$name);
+                }
+            )?
+        }
+
         impl $Socket {
             /// Sets the timeout of each read, receive or accept; `None` for none. A wait that takes longer fails with the kind
             /// [`TimedOut`](std::io::ErrorKind::TimedOut). For code that is handed a socket; [`timeout`](crate::timeout) limits any

@@ -17,7 +17,7 @@ pub struct TcpStream {
 }
 
 stream!(TcpStream, super::sys::recv_stream);
-common!(TcpStream, std::net::TcpStream, nonblocking: false);
+common!(TcpStream, std::net::TcpStream, nonblocking: false, stream: Tcp);
 
 impl TcpStream {
     /// Connects to an address, and waits until the peer has accepted. Of several addresses each is tried in turn.

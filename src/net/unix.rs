@@ -20,7 +20,7 @@ pub struct UnixStream {
 }
 
 stream!(UnixStream, super::sys::recv_unix);
-common!(UnixStream, std::os::unix::net::UnixStream, nonblocking: false);
+common!(UnixStream, std::os::unix::net::UnixStream, nonblocking: false, stream: Unix);
 
 impl UnixStream {
     /// Connects to the socket at `path`, and waits while its backlog is full.
