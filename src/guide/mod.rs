@@ -7,5 +7,5 @@
 
 pub mod blocking_calls;
 pub mod c_callbacks;
-#[cfg(all(feature = "io", target_os = "linux"))]
+#[cfg(feature = "io")]
 pub mod sockets;

@@ -45,12 +45,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 #[track_caller]
 pub fn wait(fd: impl AsFd, interest: Interest) -> io::Result<()> {
     if crate::wait::worker().is_none() {
-        return Source::new().wait_once(fd.as_fd(), interest);
+        return Source::new().wait_once(fd.as_fd(), interest, None);
     }
     // A duplicate, so that this wait is independent of any registration that the descriptor has.
     // Its drop ends the registration, also if the wait unwinds.
     let duplicate = Async::new(fd.as_fd().try_clone_to_owned()?);
-    duplicate.source.wait_once(duplicate.as_fd(), interest)
+    duplicate.source.wait_once(duplicate.as_fd(), interest, None)
 }
 
 /// A wrapper of a descriptor, for example of a socket or a pipe that another crate opened. Calls made through
@@ -86,6 +86,10 @@ impl<T: AsFd> Async<T> {
     /// Wraps a descriptor. Makes no system call.
     pub fn new(inner: T) -> Async<T> {
         Async { source: Source::new(), inner: Some(inner) }
+    }
+
+    pub(super) fn source(&self) -> &Source {
+        &self.source
     }
 
     /// Returns the descriptor's owner.

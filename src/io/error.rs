@@ -73,5 +73,8 @@ pub(super) fn timed_out() -> Error {
 /// });
 /// ```
 pub fn is_cancelled(error: &Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<WaitEnded>())
+    error.get_ref().is_some_and(|inner| {
+        let partial = inner.downcast_ref::<super::Partial>();
+        inner.is::<WaitEnded>() || partial.is_some_and(|cut| is_cancelled(&cut.error))
+    })
 }

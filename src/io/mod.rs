@@ -13,15 +13,25 @@
 //!
 //! Cancel safety: a wait takes no data. A call that ended by a cancel has read or written nothing, and can be repeated, except where its
 //! docs say that it makes several system calls, as `write_all` does.
-#![forbid(unsafe_code)]
 
 pub(crate) mod any;
 mod async_fd;
+pub(crate) mod buffer;
+mod buffered;
 mod copy;
 pub(crate) mod error;
+mod kernel_copy;
+pub(crate) mod known;
+mod ready;
 pub(crate) mod source;
+pub(crate) mod stream;
+mod write;
 
 pub use self::async_fd::{Async, wait};
+pub use self::buffered::Buffered;
 pub use self::copy::{CopiedBoth, HalfClose, copy, copy_both};
 pub use self::error::is_cancelled;
+pub use self::ready::{ReadyCase, readable, writable};
+pub use self::stream::Stream;
+pub use self::write::{Partial, write_all};
 pub use crate::reactor::Interest;

@@ -400,9 +400,10 @@ fn fate(error: &io::Error) -> Fate {
             | libc::ENETUNREACH
             | libc::EHOSTDOWN
             | libc::EHOSTUNREACH
-            | libc::ENONET
             | libc::ETIMEDOUT,
         ) => Fate::Skip,
+        #[cfg(target_os = "linux")]
+        Some(libc::ENONET) => Fate::Skip,
         // Firewall rules forbid a connection, or a seccomp filter forbids all. The delay keeps the latter from spinning.
         Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EPERM) => Fate::Retry,
         // No stack for the task of the connection.

@@ -9,7 +9,7 @@ use crate::io::HalfClose;
 use crate::reactor::Interest;
 use socket2::SockRef;
 use std::fmt;
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
@@ -19,8 +19,8 @@ pub struct TcpStream {
     socket: Socket<std::net::TcpStream>,
 }
 
-stream!(TcpStream, recv);
-common!(TcpStream, std::net::TcpStream, nonblocking: false);
+stream!(TcpStream, super::sys::recv_stream);
+common!(TcpStream, std::net::TcpStream, nonblocking: false, stream: Tcp);
 
 impl TcpStream {
     /// Connects to an address or to a host by its name, and waits until the connection is established.
@@ -206,8 +206,9 @@ impl TcpListener {
     /// As [`TcpStream::connect`] does.
     #[track_caller]
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (stream, peer) = self.socket.call(Interest::Readable, std::net::TcpListener::accept)?;
-        Ok((TcpStream::from(stream), peer))
+        let (stream, peer) = self.socket.call(Interest::Readable, |listener| super::sys::accept(listener.as_fd()))?;
+        let peer = peer.as_socket().ok_or_else(|| io::Error::from(ErrorKind::InvalidData))?;
+        Ok((TcpStream { socket: Socket::new(stream.into()) }, peer))
     }
 
     /// Returns an iterator over connections, each of which is waited for. It has no end.

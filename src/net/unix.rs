@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::socket::{Socket, common, stream};
-use super::sys::nonblocking_socket;
+use super::sys::{nonblocking_pair, nonblocking_socket};
 use crate::io::HalfClose;
 use crate::io::error::interrupted;
 use crate::reactor::Interest;
@@ -20,8 +20,8 @@ pub struct UnixStream {
     socket: Socket<std::os::unix::net::UnixStream>,
 }
 
-stream!(UnixStream, recv_unix);
-common!(UnixStream, std::os::unix::net::UnixStream, nonblocking: false);
+stream!(UnixStream, super::sys::recv_unix);
+common!(UnixStream, std::os::unix::net::UnixStream, nonblocking: false, stream: Unix);
 
 impl UnixStream {
     /// Connects to the socket at `path`, and waits while its backlog is full.
@@ -56,7 +56,8 @@ impl UnixStream {
     ///
     /// The error of socketpair(2).
     pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
-        std::os::unix::net::UnixStream::pair().map(|(a, b)| (a.into(), b.into()))
+        let (a, b) = nonblocking_pair(Domain::UNIX, Type::STREAM)?;
+        Ok((UnixStream { socket: Socket::new(a.into()) }, UnixStream { socket: Socket::new(b.into()) }))
     }
 
     /// Returns the address of the peer.
@@ -144,8 +145,9 @@ impl UnixListener {
     /// As [`UnixStream::connect`] does.
     #[track_caller]
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        let (stream, peer) = self.socket.call(Interest::Readable, std::os::unix::net::UnixListener::accept)?;
-        Ok((stream.into(), peer))
+        let (stream, peer) = self.socket.call(Interest::Readable, |listener| super::sys::accept(listener.as_fd()))?;
+        let peer = peer.as_unix().ok_or_else(|| io::Error::from(ErrorKind::InvalidData))?;
+        Ok((UnixStream { socket: Socket::new(stream.into()) }, peer))
     }
 
     /// Returns the address of the listener.

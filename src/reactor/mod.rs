@@ -25,6 +25,8 @@ mod interest;
 #[cfg(any(cede_poll_driver, not(target_os = "linux")))]
 mod poll;
 mod registry;
+mod slots;
 
 pub use self::interest::Interest;
-pub(crate) use self::registry::{Reactor, Registration, Token, Waiter};
+pub(crate) use self::registry::{Reactor, Registration};
+pub(crate) use self::slots::{Token, Waiter};

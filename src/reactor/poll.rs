@@ -8,16 +8,35 @@
 use super::interest::{Interest, readiness};
 use crate::sys::pipe::PipeBell;
 use crate::sys::poll_fds;
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
+
+/// An event of a descriptor.
+pub(super) struct Event {
+    token: u64,
+    readiness: u8,
+}
+
+impl Event {
+    /// The token of the descriptor.
+    pub(super) fn token(&self) -> u64 {
+        self.token
+    }
+
+    /// The readiness bits.
+    pub(super) fn readiness(&self) -> u8 {
+        self.readiness
+    }
+}
 
 /// A poller with its bell.
 pub(super) struct Poll {
     bell: PipeBell,
     /// The arguments of poll(2), the bell first, and the tokens of the rest. Kept for their memory.
     polls: RefCell<(Vec<libc::pollfd>, Vec<u64>)>,
+    events: RefCell<Vec<Event>>,
 }
 
 impl Poll {
@@ -30,7 +49,7 @@ impl Poll {
     }
 
     pub(super) fn new() -> io::Result<Poll> {
-        Ok(Poll { bell: PipeBell::new()?, polls: RefCell::default() })
+        Ok(Poll { bell: PipeBell::new()?, polls: RefCell::default(), events: RefCell::default() })
     }
 
     pub(super) fn bell(&self) -> RawFd {
@@ -50,14 +69,19 @@ impl Poll {
     /// Ends the registration of a descriptor.
     pub(super) fn remove(&self, _fd: RawFd) {}
 
-    /// Waits for at most `timeout`, and calls `f` with the token and the readiness bits of each event. `wanted` calls its argument with
-    /// each descriptor that has waiters, its token, and the directions.
+    /// Waits for at most `timeout`, and returns the events. `wanted` calls its argument with each descriptor that has waiters, its token,
+    /// and the directions.
     pub(super) fn wait(
         &self,
         timeout: Option<Duration>,
         wanted: impl FnOnce(&mut dyn FnMut(RawFd, u64, &[Interest])),
-        mut f: impl FnMut(u64, u8),
-    ) {
+    ) -> Ref<'_, [Event]> {
+        self.events.borrow_mut().clear();
+        self.wait_into(timeout, wanted);
+        Ref::map(self.events.borrow(), Vec::as_slice)
+    }
+
+    fn wait_into(&self, timeout: Option<Duration>, wanted: impl FnOnce(&mut dyn FnMut(RawFd, u64, &[Interest]))) {
         let mut polls = self.polls.borrow_mut();
         let (polls, tokens) = &mut *polls;
         polls.clear();
@@ -82,9 +106,10 @@ impl Poll {
         if polls[0].revents != 0 {
             self.bell.clear();
         }
+        let mut events = self.events.borrow_mut();
         for (poll, token) in polls[1..].iter().zip(tokens) {
             if poll.revents != 0 {
-                f(*token, readiness_of(poll.revents));
+                events.push(Event { token: *token, readiness: readiness_of(poll.revents) });
             }
         }
     }
@@ -118,9 +143,8 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     fn events(poll: &Poll, fd: RawFd, interests: &[Interest]) -> Vec<(u64, u8)> {
-        let mut events = Vec::new();
-        poll.wait(Some(Duration::ZERO), |ask| ask(fd, 5, interests), |token, bits| events.push((token, bits)));
-        events
+        let events = poll.wait(Some(Duration::ZERO), |ask| ask(fd, 5, interests));
+        events.iter().map(|event| (event.token(), event.readiness())).collect()
     }
 
     #[test]
@@ -146,7 +170,7 @@ mod tests {
         let poll = Poll::new().unwrap();
         (0..100).for_each(|_| ring(poll.bell()));
         // Without a limit: the bell ends the wait.
-        poll.wait(None, |_| (), |token, _| panic!("an event of {token}"));
+        assert!(poll.wait(None, |_| ()).is_empty());
         assert!(!poll_fd(poll.bell.reader(), true, Some(Duration::ZERO)).unwrap());
     }
 }

@@ -2,15 +2,9 @@
 
 use super::Worker;
 use super::tcb::Tcb;
-use crate::arch::clock;
 use crate::reactor::{Reactor, Waiter};
 use std::io;
 use std::time::{Duration, Instant};
-
-/// The least number of ticks of `arch::clock` between two polls of the reactor while tasks are ready: about
-/// 30 us for a counter of 3 GHz, and up to 4 ms for the slowest counters of aarch64 (24 MHz). A poll is a system
-/// call, and would cost a ring of two tasks that only yield as much as their turns.
-const GLANCE_INTERVAL: u64 = 100_000;
 
 /// Returns the error of a wait in a child process whose run began in its parent.
 #[cold]
@@ -78,14 +72,14 @@ impl Worker {
         }
         // The event loop sleeps in the reactor next, unless a task is ready.
         let sleeps_next = self.is_event_loop(self.current()) && self.run_queue.len() == 0;
-        if self.waits_for_io() && !sleeps_next {
-            let now = clock();
-            let interval = GLANCE_INTERVAL * self.reactor_if_any().map_or(1, Reactor::cost_of_poll);
-            // A target without a clock polls each time.
-            if now == 0 || now.wrapping_sub(self.io_polled_at.get()) >= interval {
-                self.io_polled_at.set(now);
-                self.poll_io(Some(Duration::ZERO));
-            }
+        if sleeps_next {
+            return;
+        }
+        if let Some(reactor) = self.reactor_if_any()
+            && reactor.waiting() > 0
+            && self.io_timer.is_due(reactor.cost_of_poll())
+        {
+            self.poll_io(Some(Duration::ZERO));
         }
     }
 
@@ -111,7 +105,7 @@ impl Worker {
         if self.remote.begin_sleep(reactor.bell()) {
             self.poll_io(deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())));
             self.remote.end_sleep();
-            self.io_polled_at.set(clock());
+            self.io_timer.polled();
         }
         true
     }

@@ -38,6 +38,8 @@ pub(crate) mod event_loop;
 mod holder;
 #[cfg(feature = "io")]
 mod io;
+#[cfg(feature = "io")]
+mod io_timer;
 #[cfg(not(feature = "io"))]
 #[path = "no_io.rs"]
 mod io;
@@ -193,9 +195,9 @@ pub(crate) struct Worker {
     /// The reactor, made by the first wait for I/O.
     #[cfg(feature = "io")]
     reactor: OnceCell<Box<Reactor>>,
-    /// The time of its last poll, by `arch::clock`.
+    /// The times of its polls.
     #[cfg(feature = "io")]
-    io_polled_at: Cell<u64>,
+    io_timer: io_timer::IoTimer,
 }
 
 impl Worker {
@@ -253,7 +255,7 @@ impl Worker {
             #[cfg(feature = "io")]
             reactor: OnceCell::new(),
             #[cfg(feature = "io")]
-            io_polled_at: Cell::new(0),
+            io_timer: io_timer::IoTimer::new(),
         }
     }
 
@@ -363,6 +365,9 @@ impl Worker {
             self.in_progress.set(self.in_progress.get() + 1);
         }
         let next = if self.ticks.count() { self.next() } else { self.next_late() };
+        if wait.fd >= 0 {
+            self.run_queue.fetch_next();
+        }
         // SAFETY: `next` is the event loop or was in the run queue, so it is suspended (invariant 3). The running TCB
         // is parked: the wake that ends the wait puts it into the run queue once (invariant 2).
         unsafe { self.switch_to(next) };

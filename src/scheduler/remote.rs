@@ -80,8 +80,8 @@ pub(crate) struct RemoteQueue {
     flag: AtomicBool,
     /// A copy of `Pending::run`, written only while `pending` is locked.
     run: AtomicU64,
-    /// The number of threads that have taken a bell and may still ring it. Increased only while `pending` is locked. `close`
-    /// waits until it is 0, so the worker closes no descriptor that another thread writes to.
+    /// The number of threads that have taken a bell and may still ring it. Increased only while `pending` is locked. `wait_for_ringers`
+    /// waits until it is 0, so the owner of a bell closes no descriptor that another thread writes to.
     ringing: AtomicUsize,
 }
 
@@ -239,7 +239,12 @@ impl RemoteQueue {
         self.run.store(0, Ordering::Relaxed);
         self.flag.store(false, Ordering::Release);
         drop(pending);
-        // A push that took a bell is in a system call that does not block.
+        self.wait_for_ringers();
+    }
+
+    /// Waits until no thread rings a bell that it took before [`end_sleep`](Self::end_sleep) or `close`. It is in a system call that does not
+    /// block.
+    pub(crate) fn wait_for_ringers(&self) {
         while self.ringing.load(Ordering::Acquire) > 0 {
             yield_now();
         }

@@ -42,8 +42,8 @@ fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// Makes the pipe readable whose writing end is `fd`. The caller ensures that `fd` is still open: it rings under the lock that the owner
-/// takes before it closes the descriptor.
+/// Makes the pipe readable whose writing end is `fd`. The caller ensures that `fd` is open during the call: `RemoteQueue::close`
+/// waits for threads that ring.
 pub(crate) fn ring(fd: RawFd) {
     let byte = 1_u8;
     // A full pipe fails with EAGAIN: then it is readable already.

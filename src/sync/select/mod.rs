@@ -31,6 +31,8 @@ pub use self::cases::{AfterCase, JoinCase, WaitCase, after, at, join, wait};
 use self::sealed::{Granted, Internal, Registration};
 use crate::time::now;
 use crate::wait::queue::SelectState;
+#[cfg(feature = "io")]
+use crate::wait::wait_anywhere_in_poll;
 use crate::wait::{Cancelled, WaitSpec, consume_budget, rng, wait_anywhere, worker};
 use std::cell::Cell;
 use std::fmt;
@@ -39,7 +41,7 @@ use std::time::{Duration, Instant};
 
 /// An operation that a [`Select`] can wait for: [receiving](super::channel::Receiver::case) and
 /// [sending](super::channel::Sender::case) a message, the end of a task ([`join`]), the completion of a promise
-/// ([`wait`]), or a time ([`after`], [`at`]).
+/// ([`wait`]), a time ([`after`], [`at`]), or the readiness of a descriptor (`io::readable`, `io::writable`).
 ///
 /// After the select has chosen a case, the method `take` of the case returns its result. The trait is sealed: only this
 /// crate can implement it and call its methods.
@@ -92,6 +94,12 @@ pub(crate) mod sealed {
 
         /// Returns the time at which the case becomes ready by itself, if any.
         fn deadline(&self, _: Internal) -> Option<Instant> {
+            None
+        }
+
+        /// Returns the descriptor whose readiness makes the case ready, if any: readable (`true`) or writable.
+        #[cfg(feature = "io")]
+        fn descriptor(&self, _: Internal) -> Option<(std::os::fd::BorrowedFd<'_>, bool)> {
             None
         }
 
@@ -345,7 +353,7 @@ impl Enqueued<'_, '_> {
         let wait =
             WaitSpec { reason: "one of several things", only_this_run: closed, external: !closed, ..WaitSpec::DEFAULT };
         loop {
-            wait_anywhere(wait, deadline)?;
+            self.suspend(wait, deadline)?;
             let is_late = deadline.is_some_and(|deadline| deadline <= now());
             if self.select_state.claimed() == SelectState::OVER && !is_late {
                 // A granter skipped this select because the deadline of a section had passed. Moving that deadline
@@ -360,6 +368,23 @@ impl Enqueued<'_, '_> {
             }
             // A spurious wakeup: keep the place in every queue, and wait again.
         }
+    }
+
+    #[cfg(feature = "io")]
+    #[track_caller]
+    fn suspend(&self, wait: WaitSpec, deadline: Option<Instant>) -> Result<(), Cancelled> {
+        // Few selects have descriptors, and only plain threads need the list.
+        if worker().is_some() || self.cases.iter().all(|case| case.descriptor(Internal).is_none()) {
+            return wait_anywhere(wait, deadline);
+        }
+        let descriptors: Vec<_> = self.cases.iter().filter_map(|case| case.descriptor(Internal)).collect();
+        wait_anywhere_in_poll(wait, &descriptors, deadline)
+    }
+
+    #[cfg(not(feature = "io"))]
+    #[track_caller]
+    fn suspend(&self, wait: WaitSpec, deadline: Option<Instant>) -> Result<(), Cancelled> {
+        wait_anywhere(wait, deadline)
     }
 
     /// Leaves all queues, and returns the case that was granted something. `granted` says what that case does with
