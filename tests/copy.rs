@@ -175,7 +175,8 @@ fn pipe_of_a_child_blocks_no_other_task() {
 fn cancelled_copy_of_a_file_loses_nothing() {
     let bytes = pattern(8 << 20);
     run(|| {
-        let (here, there) = tcp_pair();
+        // The accepted side sends: it is in non-blocking mode, too.
+        let (there, here) = tcp_pair();
         let mut from = file_of(&bytes);
         let late = timeout(20 * MS, || copy(&mut from, &mut &here)).unwrap_err().value.unwrap_err();
         assert_eq!(late.kind(), ErrorKind::TimedOut);

@@ -38,6 +38,34 @@
 //! })?;
 //! # Ok::<(), std::io::Error>(())
 //! ```
+//!
+//! # Socket options
+//!
+//! The methods are those of `std`. The crate [socket2](https://docs.rs/socket2) has all other options: keep-alive, linger, buffer sizes,
+//! and more. Its `SockRef` takes any of these sockets. For an option that must be set before `bind` or `listen`, such as the reuse of a
+//! port, make the socket with socket2 and convert it to the type of `std` and then to that of this module.
+//!
+//! ```
+//! use cede::net::{TcpListener, TcpStream};
+//! use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+//! use std::net::SocketAddr;
+//! use std::time::Duration;
+//! let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+//! socket.set_reuse_address(true)?;
+//! socket.set_reuse_port(true)?; // several runs, each on a thread, may listen on one port
+//! socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+//! socket.listen(1024)?;
+//! let listener = TcpListener::from(std::net::TcpListener::from(socket));
+//!
+//! let stream = TcpStream::connect(listener.local_addr()?)?;
+//! let options = SockRef::from(&stream);
+//! options.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(60)))?;
+//! options.set_linger(Some(Duration::ZERO))?; // the drop resets the connection
+//! options.set_recv_buffer_size(64 * 1024)?;
+//! assert!(options.keepalive()? && options.recv_buffer_size()? >= 64 * 1024);
+//! assert_eq!(options.linger()?, Some(Duration::ZERO));
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 mod addresses;
 mod connect;

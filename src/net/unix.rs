@@ -145,9 +145,10 @@ impl UnixListener {
     /// As [`UnixStream::connect`] does.
     #[track_caller]
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        let (stream, peer) = self.socket.call(Interest::Readable, |listener| super::sys::accept(listener.as_fd()))?;
-        let peer = peer.as_unix().ok_or_else(|| io::Error::from(ErrorKind::InvalidData))?;
-        Ok((UnixStream { socket: Socket::new(stream.into()) }, peer))
+        // By std: socket2 has no conversion of unnamed addresses, which most clients have.
+        let (stream, peer) = self.socket.call(Interest::Readable, std::os::unix::net::UnixListener::accept)?;
+        stream.set_nonblocking(true)?;
+        Ok((UnixStream { socket: Socket::new(stream) }, peer))
     }
 
     /// Returns the address of the listener.

@@ -98,8 +98,14 @@ impl Slot {
     /// Removes and returns the first waiter of a direction, or `Waiter::NONE`.
     #[inline]
     fn pop(&mut self, interest: Interest) -> Waiter {
+        let next = if self.further.is_some() { self.pop_further(interest) } else { Waiter::NONE };
+        std::mem::replace(self.first(interest), next)
+    }
+
+    #[cold]
+    fn pop_further(&mut self, interest: Interest) -> Waiter {
         let further = self.further.as_mut().and_then(|further| further[interest as usize].pop_front());
-        std::mem::replace(self.first(interest), further.unwrap_or(Waiter::NONE))
+        further.unwrap_or(Waiter::NONE)
     }
 
     /// Removes a waiter. Returns false if it is not there.
@@ -123,14 +129,11 @@ impl Slot {
     #[inline]
     pub(super) fn drain(&mut self, interest: Interest, wake: &mut impl FnMut(Waiter)) -> usize {
         let mut count = 0;
-        loop {
-            let waiter = self.pop(interest);
-            if waiter == Waiter::NONE {
-                return count;
-            }
+        while self.first(interest).task_id != Waiter::NONE.task_id {
+            wake(self.pop(interest));
             count += 1;
-            wake(waiter);
         }
+        count
     }
 }
 
