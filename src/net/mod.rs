@@ -8,6 +8,8 @@
 //! Copies of a descriptor share its mode: see the conversions from and to the types of `std`. After fork(2) a child
 //! must not use or drop sockets that the parent's run has waited for: both would share the registrations.
 //!
+//! [`serve`] is the accept loop of a server, with a task per connection. [`Server`] adds an ordered shutdown.
+//!
 //! The [module docs of `io`](crate::io) describe the errors of a wait that was cancelled or timed out, and cancel safety.
 //!
 //! ```

@@ -9,7 +9,7 @@ use crate::coroutine::Builder;
 use crate::io::error::interrupted;
 use crate::report::report;
 use crate::sync::{Event, Permit, Semaphore, WaitTimeoutError};
-use crate::task::{Cancelled, Scope, ScopeError, SpawnError, report_panic_of, scope};
+use crate::task::{Cancelled, Scope, ScopeError, SpawnError, check, report_panic_of, scope};
 use crate::time::now;
 use crate::wait::running;
 use std::cell::Cell;
@@ -79,14 +79,17 @@ listener!(&UnixListener, UnixStream, std::os::unix::net::SocketAddr);
 /// * *Cancel.* If the calling task is cancelled, or a deadline around the call passes, the tasks of the connections are cancelled.
 ///   When they have ended, `serve` returns the error. A handler that ignores its cancel delays the return.
 ///
+/// The backlog of `bind` holds 128 connections, as in `std`, and a client that finds it full connects a second or more later. For
+/// bursts of clients set a longer one, for example with `socket2::SockRef::from(&listener).listen(4096)`.
+///
 /// Pass the listener by reference to use it again afterwards. A listener that is passed by value is closed when the server stops
 /// accepting, and the connections in its backlog are reset.
 ///
 /// # Errors
 ///
 /// Returns only with an error: that of the wait if the task was cancelled or a deadline passed (see [`io`](crate::io)), or an
-/// error of accept4(2) after which no connection can follow, for example `EINVAL` if the listener was shut down. The connections
-/// are cancelled first.
+/// error of accept4(2) after which no connection can follow, for example `EINVAL` if the listener was shut down. A read timeout of
+/// the listener is the longest time between two connections. The connections are cancelled first.
 ///
 /// # Panics
 ///
@@ -241,8 +244,9 @@ impl<'a> Server<'a> {
     ) -> io::Result<()> {
         let mut backoff = Backoff { delay: FIRST_DELAY, last_error: None };
         while !is_stopped() {
-            // At the maximum, waits until a handler returns.
-            let permit = state.permits.acquire().map_err(interrupted);
+            // The check: while connections arrive without a break, nothing below waits, and no wait would see a cancel.
+            // At the maximum, the acquire waits until a handler returns.
+            let permit = check().and_then(|()| state.permits.acquire()).map_err(interrupted);
             // Before the accept: the end of a connection after the accept has failed must end the delay.
             state.ended.clear();
             let outcome = permit.and_then(|permit| {
