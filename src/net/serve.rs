@@ -152,7 +152,7 @@ pub struct Server<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Served {
-    /// The number of connections whose handler was called.
+    /// The number of connections that got a task.
     pub accepted: u64,
     /// The number of handlers that had not returned after the grace period, and were cancelled.
     pub cancelled: usize,
@@ -181,8 +181,10 @@ impl<'a> Server<'a> {
         Server { shutdown: Some((stop, grace)), ..self }
     }
 
-    /// Sets the hook that receives the error if the system is out of a resource, once per episode (see [`serve`]). It replaces
-    /// the message on stderr, and is called in the task of the server.
+    /// Sets the hook that receives the error if the system is out of a resource (see [`serve`]), instead of the message on stderr.
+    ///
+    /// The hook receives the first error, and a later one only after 10 s without any. It runs in the task of the server, and no
+    /// connection is accepted until it returns.
     pub fn on_error(self, f: impl Fn(&io::Error) + 'a) -> Server<'a> {
         Server { on_error: Some(Box::new(f)), ..self }
     }
@@ -224,11 +226,12 @@ impl<'a> Server<'a> {
     ) -> io::Result<()> {
         let Some((stop, _)) = self.shutdown else { return self.accept_until(|| false, listener, state, start) };
         flatten(scope(|accepting| {
-            accepting.spawn(|| {
+            let wait = || {
                 if stop.wait().is_ok() {
                     accepting.cancel(); // ends the wait of the accept loop
                 }
-            });
+            };
+            Builder::new().spawn_scoped(accepting, wait).map_err(without_stack)?;
             let stopped = self.accept_until(|| stop.is_set(), listener, state, start);
             accepting.cancel(); // ends the wait for the event
             stopped
@@ -289,6 +292,8 @@ impl<'a> Server<'a> {
         Ok(Served { accepted: state.accepted.get(), cancelled })
     }
 
+    /// Reports an error that delays the server. No return value can carry it while the server runs, and a server that stops
+    /// accepting in silence looks like one that hangs. So without a hook the error is printed.
     #[cold]
     fn report(&self, listener: &dyn fmt::Debug, error: &io::Error) {
         match &self.on_error {
@@ -352,13 +357,15 @@ impl State {
             report_panic_of(|| handler(stream, peer));
             drop(slot);
         };
-        match Builder::new().spawn_scoped(connections, task) {
-            Ok(_) => self.accepted.set(self.accepted.get() + 1),
-            Err(SpawnError::Stack(error)) => return Err(io::Error::new(io::ErrorKind::OutOfMemory, error)),
-            Err(error) => return Err(io::Error::other(error)),
-        }
+        Builder::new().spawn_scoped(connections, task).map_err(without_stack)?;
+        self.accepted.set(self.accepted.get() + 1);
         Ok(())
     }
+}
+
+/// Converts the error of a spawn. In a run the only one is that there is no memory for a stack.
+fn without_stack(error: SpawnError) -> io::Error {
+    io::Error::new(io::ErrorKind::OutOfMemory, error)
 }
 
 /// The delays between accepts while the system is out of a resource.
