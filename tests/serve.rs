@@ -504,6 +504,48 @@ fn errors_of_accept_do_not_end_the_server() {
     assert_eq!(text, "exit code Some(0)");
 }
 
+/// Without address space for the stack of a task, the accepted connection is closed, and the server continues.
+#[test]
+fn missing_stack_closes_the_connection() {
+    if emulated() || cfg!(feature = "asan") {
+        return; // the limit would be that of the emulator, or too small for the sanitizer
+    }
+    let text = in_child("missing_stack_closes_the_connection", || {
+        const STACK: usize = 1 << 30;
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
+        let size = size.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024;
+        let limit = libc::rlimit { rlim_cur: size + 10 * STACK as u64, rlim_max: size + 10 * STACK as u64 };
+        // SAFETY: `limit` is valid for the call.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) }, 0);
+        let errors = RefCell::new(Vec::new());
+        let main = || {
+            let (listener, address) = listener();
+            scope(|s| {
+                let server = Server::new(100).on_error(|error| errors.borrow_mut().push(error.kind()));
+                let options = cede::Builder::new().stack_size(STACK);
+                let task = || server.serve(listener, |stream, _| assert!(!echo(&stream)));
+                let server = options.spawn_scoped(s, task).unwrap();
+                let begun = now();
+                let mut good: Vec<_> = (0..15).map(|_| TcpStream::connect(address).unwrap()).collect();
+                good.retain(echoes);
+                assert!((1..10).contains(&good.len()), "{} stacks", good.len());
+                assert!(now() - begun >= 5 * MS + 10 * MS + 20 * MS, "each failure is followed by a longer delay");
+                // The end of a connection frees its stack. The server may accept before it sees the end.
+                good.pop();
+                until(|| echoes(&TcpStream::connect(address).unwrap()));
+                assert!(good.iter().all(echoes));
+                drop(good);
+                server.cancel();
+            })
+            .unwrap();
+        };
+        Config::new().stack_size(STACK).paused_clock(true).run(main).unwrap();
+        assert_eq!(*errors.borrow(), [ErrorKind::OutOfMemory]);
+    });
+    assert_eq!(text, "exit code Some(0)");
+}
+
 #[test]
 fn run_that_ends_ends_its_server() {
     let ended = Rc::new(Cell::new(false));

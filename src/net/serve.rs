@@ -357,7 +357,14 @@ impl State {
             report_panic_of(|| handler(stream, peer));
             drop(slot);
         };
-        Builder::new().spawn_scoped(connections, task).map_err(without_stack)?;
+        let had_ended = self.ended.is_set();
+        if let Err(error) = Builder::new().spawn_scoped(connections, task) {
+            // The drop of `task` has set the event. It gave no stack back, so it must not end the delay.
+            if !had_ended {
+                self.ended.clear();
+            }
+            return Err(without_stack(error));
+        }
         self.accepted.set(self.accepted.get() + 1);
         Ok(())
     }
