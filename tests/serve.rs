@@ -438,6 +438,114 @@ fn freed_descriptor_ends_the_delay() {
     assert_eq!(text, "exit code Some(0)");
 }
 
+/// Makes accept4(2) fail with `error` in this thread, permanently.
+fn break_accept(error: i32) {
+    let statement = |code: u32, k: u32, jt, jf| libc::sock_filter { code: code as u16, jt, jf, k };
+    let mut filter = [
+        // The number of the system call is the first field of the data.
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_accept4 as u32, 0, 1),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | error as u32, 0, 0),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: `program` points to `filter`, which lives as long as the calls.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program), 0);
+    }
+}
+
+/// Each error of a missing resource delays the server, which neither spins nor ends. An error of a connection is skipped.
+#[test]
+fn errors_of_accept_do_not_end_the_server() {
+    if emulated() {
+        return; // qemu installs no filters
+    }
+    let text = in_child("errors_of_accept_do_not_end_the_server", || {
+        let check = |error: i32| {
+            let (listener, address) = listener();
+            break_accept(error);
+            let errors = RefCell::new(Vec::new());
+            let main = || {
+                let _client = TcpStream::connect(address).unwrap();
+                let server = Server::new(10).on_error(|error| errors.borrow_mut().push(error.raw_os_error()));
+                // In an hour by the paused clock, one attempt per second.
+                let parks = || cede::metrics().parks;
+                let before = parks();
+                let outcome = timeout(Duration::from_secs(3600), || server.serve(listener, |_, _| unreachable!()));
+                assert_eq!(outcome.unwrap_err().value.unwrap_err().kind(), ErrorKind::TimedOut);
+                parks() - before
+            };
+            let parks = Config::new().paused_clock(true).run(main).unwrap();
+            assert!((3600..3700).contains(&parks), "{parks} waits");
+            assert_eq!(*errors.borrow(), [Some(error)]);
+        };
+        let skips = |error: i32| {
+            let (listener, address) = listener();
+            break_accept(error);
+            run(|| {
+                let _client = TcpStream::connect(address).unwrap();
+                let mut server = spawn(move || serve(listener, 10, |_, _| unreachable!()));
+                rounds(100);
+                assert!(!server.is_finished(), "the next connection may be good");
+                server.cancel();
+                assert!(cede::io::is_cancelled(&in_time(|| server.join()).unwrap().unwrap_err()));
+            });
+        };
+        for error in [libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EPERM] {
+            // A thread has its own filter.
+            std::thread::scope(|s| s.spawn(|| check(error)).join().unwrap());
+        }
+        for error in [libc::ECONNABORTED, libc::EPROTO, libc::ENETDOWN, libc::ENONET, libc::ETIMEDOUT] {
+            std::thread::scope(|s| s.spawn(|| skips(error)).join().unwrap());
+        }
+    });
+    assert_eq!(text, "exit code Some(0)");
+}
+
+/// Without address space for the stack of a task, the accepted connection is closed, and the server continues.
+#[test]
+fn missing_stack_closes_the_connection() {
+    if emulated() || cfg!(feature = "asan") {
+        return; // the limit would be that of the emulator, or too small for the sanitizer
+    }
+    let text = in_child("missing_stack_closes_the_connection", || {
+        const STACK: usize = 1 << 30;
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
+        let size = size.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024;
+        let limit = libc::rlimit { rlim_cur: size + 10 * STACK as u64, rlim_max: size + 10 * STACK as u64 };
+        // SAFETY: `limit` is valid for the call.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) }, 0);
+        let errors = RefCell::new(Vec::new());
+        let main = || {
+            let (listener, address) = listener();
+            scope(|s| {
+                let server = Server::new(100).on_error(|error| errors.borrow_mut().push(error.kind()));
+                let options = cede::Builder::new().stack_size(STACK);
+                let task = || server.serve(listener, |stream, _| assert!(!echo(&stream)));
+                let server = options.spawn_scoped(s, task).unwrap();
+                let begun = now();
+                let mut good: Vec<_> = (0..15).map(|_| TcpStream::connect(address).unwrap()).collect();
+                good.retain(echoes);
+                assert!((1..10).contains(&good.len()), "{} stacks", good.len());
+                assert!(now() - begun >= 5 * MS + 10 * MS + 20 * MS, "each failure is followed by a longer delay");
+                // The end of a connection frees its stack. The server may accept before it sees the end.
+                good.pop();
+                until(|| echoes(&TcpStream::connect(address).unwrap()));
+                assert!(good.iter().all(echoes));
+                drop(good);
+                server.cancel();
+            })
+            .unwrap();
+        };
+        Config::new().stack_size(STACK).paused_clock(true).run(main).unwrap();
+        assert_eq!(*errors.borrow(), [ErrorKind::OutOfMemory]);
+    });
+    assert_eq!(text, "exit code Some(0)");
+}
+
 #[test]
 fn run_that_ends_ends_its_server() {
     let ended = Rc::new(Cell::new(false));

@@ -15,6 +15,8 @@
 //! waits as usual, and a new run on such a thread has an epoll instance of its own. A child that clone(2) made without a
 //! call of fork(2) is not detected.
 //!
+//! [`serve`] is the accept loop of a server, with a task per connection. [`Server`] adds an ordered shutdown.
+//!
 //! The [module docs of `io`](crate::io) describe the errors of a wait that was cancelled or timed out, and cancel safety.
 //!
 //! ```

@@ -9,7 +9,7 @@ use crate::coroutine::Builder;
 use crate::io::error::interrupted;
 use crate::report::report;
 use crate::sync::{Event, Permit, Semaphore, WaitTimeoutError};
-use crate::task::{Cancelled, Scope, ScopeError, SpawnError, report_panic_of, scope};
+use crate::task::{Cancelled, Scope, ScopeError, SpawnError, check, report_panic_of, scope};
 use crate::time::now;
 use crate::wait::running;
 use std::cell::Cell;
@@ -79,14 +79,17 @@ listener!(&UnixListener, UnixStream, std::os::unix::net::SocketAddr);
 /// * *Cancel.* If the calling task is cancelled, or a deadline around the call passes, the tasks of the connections are cancelled.
 ///   When they have ended, `serve` returns the error. A handler that ignores its cancel delays the return.
 ///
+/// The backlog of `bind` holds 128 connections, as in `std`, and a client that finds it full connects a second or more later. For
+/// bursts of clients set a longer one, for example with `socket2::SockRef::from(&listener).listen(4096)`.
+///
 /// Pass the listener by reference to use it again afterwards. A listener that is passed by value is closed when the server stops
 /// accepting, and the connections in its backlog are reset.
 ///
 /// # Errors
 ///
 /// Returns only with an error: that of the wait if the task was cancelled or a deadline passed (see [`io`](crate::io)), or an
-/// error of accept4(2) after which no connection can follow, for example `EINVAL` if the listener was shut down. The connections
-/// are cancelled first.
+/// error of accept4(2) after which no connection can follow, for example `EINVAL` if the listener was shut down. A read timeout of
+/// the listener is the longest time between two connections. The connections are cancelled first.
 ///
 /// # Panics
 ///
@@ -149,7 +152,7 @@ pub struct Server<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Served {
-    /// The number of connections whose handler was called.
+    /// The number of connections that got a task.
     pub accepted: u64,
     /// The number of handlers that had not returned after the grace period, and were cancelled.
     pub cancelled: usize,
@@ -178,8 +181,10 @@ impl<'a> Server<'a> {
         Server { shutdown: Some((stop, grace)), ..self }
     }
 
-    /// Sets the hook that receives the error if the system is out of a resource, once per episode (see [`serve`]). It replaces
-    /// the message on stderr, and is called in the task of the server.
+    /// Sets the hook that receives the error if the system is out of a resource (see [`serve`]), instead of the message on stderr.
+    ///
+    /// The hook receives the first error, and a later one only after 10 s without any. It runs in the task of the server, and no
+    /// connection is accepted until it returns.
     pub fn on_error(self, f: impl Fn(&io::Error) + 'a) -> Server<'a> {
         Server { on_error: Some(Box::new(f)), ..self }
     }
@@ -221,11 +226,12 @@ impl<'a> Server<'a> {
     ) -> io::Result<()> {
         let Some((stop, _)) = self.shutdown else { return self.accept_until(|| false, listener, state, start) };
         flatten(scope(|accepting| {
-            accepting.spawn(|| {
+            let wait = || {
                 if stop.wait().is_ok() {
                     accepting.cancel(); // ends the wait of the accept loop
                 }
-            });
+            };
+            Builder::new().spawn_scoped(accepting, wait).map_err(without_stack)?;
             let stopped = self.accept_until(|| stop.is_set(), listener, state, start);
             accepting.cancel(); // ends the wait for the event
             stopped
@@ -241,8 +247,9 @@ impl<'a> Server<'a> {
     ) -> io::Result<()> {
         let mut backoff = Backoff { delay: FIRST_DELAY, last_error: None };
         while !is_stopped() {
-            // At the maximum, waits until a handler returns.
-            let permit = state.permits.acquire().map_err(interrupted);
+            // The check: while connections arrive without a break, nothing below waits, and no wait would see a cancel.
+            // At the maximum, the acquire waits until a handler returns.
+            let permit = check().and_then(|()| state.permits.acquire()).map_err(interrupted);
             // Before the accept: the end of a connection after the accept has failed must end the delay.
             state.ended.clear();
             let outcome = permit.and_then(|permit| {
@@ -285,6 +292,8 @@ impl<'a> Server<'a> {
         Ok(Served { accepted: state.accepted.get(), cancelled })
     }
 
+    /// Reports an error that delays the server. No return value can carry it while the server runs, and a server that stops
+    /// accepting in silence looks like one that hangs. So without a hook the error is printed.
     #[cold]
     fn report(&self, listener: &dyn fmt::Debug, error: &io::Error) {
         match &self.on_error {
@@ -348,13 +357,22 @@ impl State {
             report_panic_of(|| handler(stream, peer));
             drop(slot);
         };
-        match Builder::new().spawn_scoped(connections, task) {
-            Ok(_) => self.accepted.set(self.accepted.get() + 1),
-            Err(SpawnError::Stack(error)) => return Err(io::Error::new(io::ErrorKind::OutOfMemory, error)),
-            Err(error) => return Err(io::Error::other(error)),
+        let had_ended = self.ended.is_set();
+        if let Err(error) = Builder::new().spawn_scoped(connections, task) {
+            // The drop of `task` has set the event. It gave no stack back, so it must not end the delay.
+            if !had_ended {
+                self.ended.clear();
+            }
+            return Err(without_stack(error));
         }
+        self.accepted.set(self.accepted.get() + 1);
         Ok(())
     }
+}
+
+/// Converts the error of a spawn. In a run the only one is that there is no memory for a stack.
+fn without_stack(error: SpawnError) -> io::Error {
+    io::Error::new(io::ErrorKind::OutOfMemory, error)
 }
 
 /// The delays between accepts while the system is out of a resource.
