@@ -137,7 +137,7 @@ impl<S: AsFd> Socket<S> {
     }
 
     /// The link to the reactor, and the descriptor.
-    pub(super) fn source(&self) -> (&Source, BorrowedFd<'_>) {
+    pub(super) fn link(&self) -> (&Source, BorrowedFd<'_>) {
         (&self.source, self.fd())
     }
 
