@@ -97,7 +97,7 @@ fn race(mut addresses: VecDeque<SocketAddr>, host: Option<&str>) -> io::Result<S
         if pending.is_empty() {
             return Err(failed.into_error());
         }
-        let sources: Vec<_> = pending.iter().map(|(_, socket)| socket.watched()).collect();
+        let sources: Vec<_> = pending.iter().map(|(_, socket)| socket.link()).collect();
         let deadline = next_at.filter(|_| !addresses.is_empty());
         let Some(ended) = wait_for_any(&sources, Interest::Writable, deadline)? else { continue };
         drop(sources);

@@ -164,7 +164,7 @@ impl<S: StdSocket> Socket<S> {
     }
 
     /// The link to the reactor, and the descriptor.
-    pub(super) fn watched(&self) -> (&Source, BorrowedFd<'_>) {
+    pub(super) fn link(&self) -> (&Source, BorrowedFd<'_>) {
         (&self.source, self.fd())
     }
 
