@@ -74,12 +74,14 @@ fn message_and_time_win_over_a_silent_descriptor() {
             sender.send(7).unwrap();
             sender
         });
+        let began = Instant::now();
         let chosen = select! {
             readable(reader) => 0,
             recv(receiver) -> message => message.unwrap(),
             after(LONG) => 99,
         };
         assert_eq!(chosen, Ok(7));
+        assert!(began.elapsed() < LONG / 2, "the message itself woke the select");
         drop(sending.join().unwrap());
         let began = Instant::now();
         assert_eq!(select! { readable(reader) => "readable", after(20 * MS) => "late" }, Ok("late"));
@@ -158,6 +160,25 @@ fn cancelled_select_leaves_the_descriptor() {
         assert_eq!(cede::metrics().io_waiting, 0);
         writer.write_all(b"x").unwrap();
         assert_eq!(reader.read(&mut [0; 8]).unwrap(), 1);
+    });
+}
+
+/// A case that outlives its select waits for nothing: otherwise the run could not tell that it is deadlocked.
+#[test]
+fn case_after_its_select_waits_for_nothing() {
+    run(|| {
+        let (reader, mut writer) = pipe().unwrap();
+        let mut case = cede_io::readable(&reader);
+        for _ in 0..3 {
+            let mut set = Select::new();
+            set.add(&mut case);
+            assert_eq!(set.wait_timeout(MS), Ok(None));
+            assert_eq!(cede::metrics().io_waiting, 0);
+        }
+        writer.write_all(b"x").unwrap();
+        let mut set = Select::new();
+        set.add(&mut case);
+        assert_eq!(set.wait_timeout(LONG), Ok(Some(0)));
     });
 }
 

@@ -16,6 +16,9 @@ use std::io::{self, Read, Write};
 /// * Everything else is copied through a buffer of 16 KiB that the thread lends. A copy from a stream of [`net`](crate::net) holds it only
 ///   while there is data.
 ///
+/// A file blocks the thread while the disk reads or writes. A copy in the kernel to a stream whose peer has closed it raises SIGPIPE. The
+/// main function of a Rust program ignores that signal.
+///
 /// The types that the kernel can connect are those of [`net`](crate::net), [`File`](std::fs::File) and the pipes of `std`, and references
 /// to them.
 ///

@@ -113,7 +113,8 @@ fn wait(from: &End<'_>, to: &End<'_>) -> io::Result<()> {
     } else if !to.is_ready(Interest::Writable)? {
         to.wait(Interest::Writable)
     } else {
-        // Both are ready by now.
+        // Both are ready by now. If the kernel disagrees again, the other tasks have their turns nevertheless.
+        consume_io_budget();
         Ok(())
     }
 }
