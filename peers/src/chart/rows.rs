@@ -31,6 +31,8 @@ fn series(record: &Record, area: Area) -> Vec<Series> {
             let size = if body == Body::Small { "64 B" } else { "16 KiB" };
             format!("{}×{size}", if n == 1000 { "1k".into() } else { n.to_string() })
         }
+        (Area::Http, n) if n >= 1000 => format!("{}k conn.", n / 1000),
+        (Area::Http, n) => format!("{n} conn."),
         (Area::Spawn, 1) => "one by one".to_string(),
         (Area::Channel, 2) => "to and fro".to_string(),
         (Area::Channel, n) => format!("{n} to one"),
@@ -173,4 +175,25 @@ fn mark(plane: &Plane<'_>, at: (i32, i32), series: usize, colour: RGBColor) -> O
 
 fn square((x, y): (i32, i32), style: ShapeStyle) -> Rectangle<(i32, i32)> {
     Rectangle::new([(x - 5, y - 5), (x + 5, y + 5)], style)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_name_their_groups() {
+        let lines = [(Area::Echo, 1, Some("64-B")), (Area::Echo, 1000, Some("16-KiB")), (Area::Echo, 50, Some("idle"))];
+        let lines = lines.into_iter().chain([(Area::Http, 50, None), (Area::Memory, 10_000, None)]);
+        let line = |(area, n, body): (Area, u64, Option<&str>)| crate::record::Line {
+            area: area.word().into(),
+            n,
+            body: body.map(str::to_string),
+            ..Default::default()
+        };
+        let record = Record { lines: lines.map(line).collect(), ..Record::default() };
+        let names = |area| series(&record, area).into_iter().map(|(_, name)| name).collect::<Vec<_>>();
+        assert_eq!(names(Area::Echo), ["1k×16 KiB"]);
+        assert_eq!((names(Area::Http), names(Area::Memory)), (vec!["50 conn.".to_string()], vec!["10k".to_string()]));
+    }
 }
