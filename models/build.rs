@@ -22,7 +22,7 @@ const REMOTE: File = File {
         ),
         ("use std::thread::yield_now", "use loom::thread::yield_now"),
         // The models sleep in a poller, too.
-        ("#[cfg(all(feature = \"io\", target_os = \"linux\"))]", ""),
+        ("#[cfg(feature = \"io\")]", ""),
         // Statics outlive an execution of a model, which loom's objects must not do.
         ("static UNUSED: Mutex<", "static UNUSED: ::std::sync::Mutex<"),
         ("= Mutex::new(Vec::new())", "= ::std::sync::Mutex::new(Vec::new())"),
