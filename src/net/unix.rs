@@ -10,6 +10,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -144,8 +145,7 @@ impl UnixListener {
     #[track_caller]
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
         let (stream, peer) = self.socket.call(Interest::Readable, |listener| super::sys::accept(listener.as_fd()))?;
-        let peer = peer.as_unix().ok_or_else(|| io::Error::from(ErrorKind::InvalidData))?;
-        Ok((UnixStream { socket: Socket::new(stream.into()) }, peer))
+        Ok((UnixStream { socket: Socket::new(stream.into()) }, address_of(&peer)?))
     }
 
     /// Returns the address of the listener.
@@ -155,6 +155,16 @@ impl UnixListener {
     /// The error of getsockname(2).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.get().local_addr()
+    }
+}
+
+/// Returns an address as the type of `std`.
+fn address_of(address: &SockAddr) -> io::Result<SocketAddr> {
+    match (address.as_unix(), address.as_abstract_namespace()) {
+        (Some(path), _) => Ok(path),
+        (None, Some(name)) => SocketAddr::from_abstract_name(name),
+        // The empty path is that of an unnamed socket.
+        (None, None) => SocketAddr::from_pathname(""),
     }
 }
 
