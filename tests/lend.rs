@@ -4,7 +4,7 @@
 mod common;
 
 use cede::io::{Buffered, is_cancelled};
-use cede::net::{TcpListener, TcpStream, UnixStream};
+use cede::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use cede::{join_all, run, scope, spawn, timeout, yield_now};
 use common::caught;
 use common::random::Random;
@@ -362,4 +362,29 @@ fn buffered_streams_keep_bytes_and_order() {
             echo.join().unwrap();
         });
     }
+}
+
+#[test]
+fn accepted_unix_peers_have_their_addresses() {
+    use socket2::{Domain, SockAddr, Socket, Type};
+    use std::os::linux::net::SocketAddrExt;
+    run(|| {
+        let name = format!("cede-peers-{}", std::process::id());
+        let path = std::env::temp_dir().join(&name);
+        let listener = UnixListener::bind(&path).unwrap();
+        let client = |own: Option<SockAddr>| {
+            let client = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+            own.inspect(|own| client.bind(own).unwrap());
+            client.connect(&SockAddr::unix(&path).unwrap()).unwrap();
+            client
+        };
+        let _unnamed = client(None);
+        assert!(listener.accept().unwrap().1.is_unnamed());
+        let _abstract = client(Some(SockAddr::unix(format!("\0{name}")).unwrap()));
+        assert_eq!(listener.accept().unwrap().1.as_abstract_name(), Some(name.as_bytes()));
+        let own = path.with_extension("peer");
+        let _path = client(Some(SockAddr::unix(&own).unwrap()));
+        assert_eq!(listener.accept().unwrap().1.as_pathname(), Some(&*own));
+        [path.clone(), own].iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    });
 }
