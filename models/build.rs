@@ -20,6 +20,9 @@ const REMOTE: File = File {
             "use std::sync::{Condvar, Mutex, MutexGuard,",
             "use loom::sync::{Condvar, Mutex, MutexGuard};use std::sync::{",
         ),
+        ("use std::thread::yield_now", "use loom::thread::yield_now"),
+        // The models sleep in a poller, too.
+        ("#[cfg(all(feature = \"io\", target_os = \"linux\"))]", ""),
         // Statics outlive an execution of a model, which loom's objects must not do.
         ("static UNUSED: Mutex<", "static UNUSED: ::std::sync::Mutex<"),
         ("= Mutex::new(Vec::new())", "= ::std::sync::Mutex::new(Vec::new())"),
@@ -76,6 +79,18 @@ const FAULTS: &[Fault] = &[
         file: REMOTE.name,
         instead_of: "while pending.is_empty()",
         what: "let mut looked = false;\nwhile !std::mem::replace(&mut looked, true) || pending.is_empty()",
+    },
+    Fault {
+        name: "sleeps_in_the_poller_without_looking",
+        file: REMOTE.name,
+        instead_of: "let may_sleep = pending.is_empty();",
+        what: "let may_sleep = true;",
+    },
+    Fault {
+        name: "closes_a_bell_that_is_rung",
+        file: REMOTE.name,
+        instead_of: "while self.ringing.load(Ordering::Acquire) > 0 {",
+        what: "while false {",
     },
     Fault {
         name: "enlists_too_late",

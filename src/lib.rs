@@ -1,5 +1,8 @@
-// The first definition of a link counts: here the glossary is a module, in the README a file.
+// The first definition of a link counts: here the glossary and the guide are modules, in the README files.
 //! [glossary]: mod@glossary
+//! [sockets]: mod@guide::sockets
+//! [blocking calls]: mod@guide::blocking_calls
+//! [C callbacks]: mod@guide::c_callbacks
 //!
 #![doc = include_str!("../README.md")]
 
@@ -16,22 +19,23 @@ pub mod coroutine;
 mod suspend_check;
 pub mod generator;
 pub mod pipeline;
-#[cfg(all(feature = "io", target_os = "linux"))]
+#[cfg(feature = "io")]
 mod reactor;
 mod scheduler;
 mod wait;
 pub mod task;
 pub mod time;
 pub mod sync;
-#[cfg(all(feature = "io", target_os = "linux"))]
-pub mod io;
-#[cfg(all(feature = "io", target_os = "linux"))]
-pub mod net;
 pub mod blocking;
+#[cfg(feature = "io")]
+pub mod io;
+#[cfg(feature = "io")]
+pub mod net;
 pub mod observe;
 mod runtime;
 pub mod prelude;
 pub mod glossary;
+pub mod guide;
 
 pub use coroutine::{Builder, Coroutine, CoroutineState, Scoped, State, Suspender, scoped};
 pub use generator::{CloseError, Generator, Interrupt, SendError, ThrowError, Yielder};

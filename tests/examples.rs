@@ -48,7 +48,7 @@ transcripts! {
 
 #[cfg(all(feature = "io", target_os = "linux"))]
 transcripts! {
-    echo_server echo_client chat proxy port_scan
+    echo_server echo_client chat proxy port_scan http_server crawler
 }
 
 #[test]

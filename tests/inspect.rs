@@ -2,6 +2,7 @@
 
 mod common;
 
+use cede::sync::Event;
 use cede::task::{Task, Unparker, park, park_until};
 use cede::{Builder, Config, Generator, JoinHandle, RunError, Yielder, dump, metrics, run, spawn, yield_now};
 use common::child::in_child;
@@ -209,6 +210,26 @@ fn the_counts_of_a_known_program_are_exact() {
             assert_eq!((metrics().timers, metrics().live), (2, 2));
         })
         .unwrap();
+}
+
+/// The timer of a task that was woken in time comes due before the task has run.
+#[test]
+fn late_timer_is_counted_once() {
+    // Each turn of a run with a seed begins with a check of the timers.
+    let main = || {
+        let _sleeper = spawn(|| cede::time::sleep(Duration::from_secs(3600)));
+        let event = Rc::new(Event::new());
+        let waited = Rc::clone(&event);
+        let mut late = spawn(move || waited.wait_timeout(Duration::from_millis(50)));
+        while metrics().timers < 2 && !late.is_finished() {
+            yield_now();
+        }
+        event.set();
+        std::thread::sleep(Duration::from_millis(100));
+        let _ = late.join().unwrap();
+        assert_eq!(metrics().timers, 1);
+    };
+    Config::new().seed(1).run(main).unwrap();
 }
 
 #[test]

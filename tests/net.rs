@@ -9,8 +9,10 @@ use cede::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, U
 use cede::task::{TaskState, Unparker, park};
 use cede::time::{now, sleep};
 use cede::{Config, RunError, join_all, run, shield, spawn, timeout, yield_now};
+use std::cell::Cell;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
+use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
@@ -153,6 +155,95 @@ fn paused_clock_does_not_jump_past_data_that_is_there() {
             assert_eq!(now() - before, Duration::from_secs(3600));
         })
         .unwrap();
+}
+
+/// The grace period of the shutdown is such a timer.
+#[test]
+fn paused_shutdown_polls_before_it_jumps() {
+    let got = Rc::new(Cell::new(None));
+    let result = Rc::clone(&got);
+    Config::new()
+        .paused_clock(true)
+        .run(move || {
+            let (mut here, mut there) = pair();
+            spawn(move || {
+                let read = shield(|| timeout(3600 * 1000 * MS, || here.read(&mut [0; 8])));
+                result.set(Some(read.unwrap().unwrap()));
+            });
+            yield_now();
+            there.write_all(b"data").unwrap();
+        })
+        .unwrap();
+    assert_eq!(got.get(), Some(4));
+}
+
+fn directory(name: &str) -> std::path::PathBuf {
+    let directory = std::env::temp_dir().join(format!("cede-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+/// A datagram socket at `path` whose queue is full of datagrams of the returned senders.
+fn full_queue(path: &std::path::Path) -> (UnixDatagram, Vec<std::os::unix::net::UnixDatagram>) {
+    let peer = UnixDatagram::bind(path).unwrap();
+    let mut senders = Vec::new();
+    loop {
+        let sender = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        sender.set_nonblocking(true).unwrap();
+        let mut sent = 0;
+        while sender.send_to(b"filler", path).is_ok() {
+            sent += 1;
+        }
+        senders.push(sender);
+        // A sender may be full before the queue is.
+        if sent == 0 {
+            return (peer, senders);
+        }
+    }
+}
+
+/// No event of the own socket tells that the peer's queue has room.
+#[test]
+fn datagram_waits_for_a_full_peer() {
+    let directory = directory("full-peer");
+    let path = directory.join("socket");
+    let (peer, _senders) = full_queue(&path);
+    run(|| {
+        let sender = UnixDatagram::unbound().unwrap();
+        let late = timeout(20 * MS, || sender.send_to(b"x", &path)).unwrap_err();
+        assert_eq!(late.value.unwrap_err().kind(), ErrorKind::TimedOut);
+        sender.set_write_timeout(Some(20 * MS)).unwrap();
+        assert_eq!(sender.send_to(b"x", &path).unwrap_err().kind(), ErrorKind::TimedOut);
+        sender.set_write_timeout(None).unwrap();
+        let path = path.clone();
+        let mut task = spawn(move || sender.send_to(b"x", &path));
+        sleep(20 * MS).unwrap();
+        assert!(!task.is_finished());
+        peer.recv(&mut [0; 8]).unwrap();
+        assert_eq!(timeout(20_000 * MS, || task.join()).unwrap().unwrap().unwrap(), 1);
+        let mut cancelled = spawn({
+            let (path, sender) = (directory.join("socket"), UnixDatagram::unbound().unwrap());
+            move || sender.send_to(b"x", &path)
+        });
+        yield_now();
+        cancelled.cancel();
+        assert!(cede::io::is_cancelled(&cancelled.join().unwrap().unwrap_err()));
+    });
+    // A plain thread pauses, too, and does not spin.
+    let sender = UnixDatagram::unbound().unwrap();
+    sender.set_write_timeout(Some(300 * MS)).unwrap();
+    let before = cpu_time();
+    assert_eq!(sender.send_to(b"x", &path).unwrap_err().kind(), ErrorKind::TimedOut);
+    assert!(cpu_time() - before < 150 * MS, "{:?}", cpu_time() - before);
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+/// The CPU time of the calling thread.
+fn cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is writable for the call.
+    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) }, 0);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Loom models of the library's concurrency: loom executes the library's own source files in every thread interleaving.
-//! Covered are the remote queue (park and wake), the biased lock, the wait queue, the channel, the mutex and the promise.
+//! Covered are the remote queue (park, poll and wake), the biased lock, the wait queue, the channel, the mutex and the promise.
 //! `.ci/models` runs the models.
 //!
 //! `build.rs` generates the modules. To model another type, add its file and the replacements that loom needs there. The models
@@ -49,6 +49,7 @@ macro_rules! models {
             use crate::modules::$module::sync::channel::{Chan, receive_from_either};
             use crate::modules::$module::sync::mutex::Mutex;
             use crate::modules::$module::sync::promise::Promise;
+            use crate::modules::$module::sys::{close_bell, poll_bell};
             use crate::modules::$module::wait::lock::BiasedLock;
             use loom::cell::Cell;
 
@@ -76,6 +77,37 @@ macro_rules! models {
                             open.sleep(None);
                         }
                     }
+                    posting.into_iter().for_each(|one| one.join().unwrap());
+                });
+            }
+
+            /// A worker finds no remote wake and sleeps in its poller while two threads wake its tasks. Then it ends, and closes
+            /// its bell.
+            pub(crate) fn poll_and_wake() {
+                explore(3, || {
+                    let open = RemoteReceiver::new();
+                    let (queue, run) = (open.queue(), open.run());
+                    let posting: Vec<_> = (1..3)
+                        .map(|key| {
+                            let wake = RemoteWake { tcb: key, task_id: key as u64 };
+                            thread::spawn(move || assert!(queue.push(run, wake)))
+                        })
+                        .collect();
+                    let (mut woken, mut sleeps) = (0, 0);
+                    while woken < 2 {
+                        if open.has_pending() {
+                            woken += open.take().0.len();
+                        } else if open.begin_sleep(3) {
+                            sleeps += 1;
+                            // An event of another descriptor ends the first sleep.
+                            if sleeps > 1 {
+                                poll_bell();
+                            }
+                            open.end_sleep();
+                        }
+                    }
+                    drop(open);
+                    close_bell();
                     posting.into_iter().for_each(|one| one.join().unwrap());
                 });
             }
@@ -262,6 +294,8 @@ mod check {
 
     models!(as_it_is);
     models!(sleeps_without_looking);
+    models!(sleeps_in_the_poller_without_looking);
+    models!(closes_a_bell_that_is_rung);
     models!(enlists_too_late);
     models!(a_cancel_drops_what_was_handed);
     models!(the_next_is_not_woken);
@@ -280,6 +314,11 @@ mod models {
     #[test]
     fn e1_no_wake_is_lost_between_looking_and_sleeping() {
         as_it_is::park_and_wake();
+    }
+
+    #[test]
+    fn polling_and_waking() {
+        as_it_is::poll_and_wake();
     }
 
     #[test]
@@ -343,6 +382,8 @@ mod faults {
     fn planted() {
         match std::env::var("CEDE_FAULT").expect("the parent process sets CEDE_FAULT").as_str() {
             "sleeps_without_looking" => check::sleeps_without_looking::park_and_wake(),
+            "sleeps_in_the_poller_without_looking" => check::sleeps_in_the_poller_without_looking::poll_and_wake(),
+            "closes_a_bell_that_is_rung" => check::closes_a_bell_that_is_rung::poll_and_wake(),
             "enlists_too_late" => check::enlists_too_late::hand_over(1),
             "a_cancel_drops_what_was_handed" => check::a_cancel_drops_what_was_handed::a_cancel_hits_a_hand_over(),
             "the_next_is_not_woken" => check::the_next_is_not_woken::a_mutex_is_handed_over(1),
@@ -372,6 +413,16 @@ mod faults {
     #[test]
     fn a_worker_that_sleeps_without_looking() {
         is_found("sleeps_without_looking", "deadlock");
+    }
+
+    #[test]
+    fn a_worker_that_polls_without_looking() {
+        is_found("sleeps_in_the_poller_without_looking", "deadlock");
+    }
+
+    #[test]
+    fn a_worker_that_closes_a_bell_in_use() {
+        is_found("closes_a_bell_that_is_rung", "a closed bell was rung");
     }
 
     #[test]

@@ -1,8 +1,32 @@
 // Stubs for the rest of the library.
 
 pub mod sys {
-    /// No model sleeps in a poller.
-    pub fn ring(_: std::os::fd::RawFd) {}
+    use loom::sync::{Condvar, Mutex};
+
+    loom::lazy_static! {
+        /// The only bell: whether it was rung, and whether it is open.
+        static ref BELL: (Mutex<(bool, bool)>, Condvar) = (Mutex::new((false, true)), Condvar::new());
+    }
+
+    pub fn ring(_: std::os::fd::RawFd) {
+        let mut bell = BELL.0.lock().unwrap();
+        assert!(bell.1, "a closed bell was rung");
+        bell.0 = true;
+        drop(bell);
+        BELL.1.notify_one();
+    }
+
+    /// Sleeps until the bell is rung, as an edge-triggered poller does.
+    pub fn poll_bell() {
+        let mut bell = BELL.0.lock().unwrap();
+        while !std::mem::take(&mut bell.0) {
+            bell = BELL.1.wait(bell).unwrap();
+        }
+    }
+
+    pub fn close_bell() {
+        BELL.0.lock().unwrap().1 = false;
+    }
 
     pub mod membarrier {
         // membarrier(2) makes every running thread pass a full fence, somewhere. In the model both sides have their own, at the

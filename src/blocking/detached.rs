@@ -12,7 +12,7 @@ use std::thread;
 /// A handle to a call of [`unblock_detached`], which returns its value.
 ///
 /// Dropping the handle detaches the call: it goes on, and its value is dropped on the pool's thread. The handle can be
-/// sent to other tasks' runs and to plain threads.
+/// sent to tasks of other runs and to plain threads.
 pub struct Detached<T> {
     shared: Arc<Mutex<State<T>>>,
 }
@@ -50,6 +50,18 @@ enum State<T> {
 #[doc(alias = "spawn_blocking")]
 #[track_caller]
 pub fn unblock_detached<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Detached<T> {
+    let (handle, call) = detach(f);
+    if let Err(refused) = pool::submit(Job::Owned(call)) {
+        panic!("cannot start a thread for a blocking call: {}", refused.error);
+    }
+    handle
+}
+
+/// A call that owns what it uses, and stores its own result. Returns the waiter, if one waits. Does not unwind.
+pub(super) type OwnedCall = Box<dyn FnOnce() -> Option<WakeHandle> + Send>;
+
+/// Makes a call of `f`, and the handle that takes its result.
+pub(super) fn detach<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> (Detached<T>, OwnedCall) {
     let shared = Arc::new(Mutex::new(State::Running(None)));
     let handle = Detached { shared: Arc::clone(&shared) };
     let call = move || {
@@ -64,10 +76,7 @@ pub fn unblock_detached<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'stati
             State::Ended(_) | State::Taken => None,
         }
     };
-    if let Err(refused) = pool::submit(Job::Owned(Box::new(call))) {
-        panic!("cannot start a thread for a blocking call: {}", refused.error);
-    }
-    handle
+    (handle, Box::new(call))
 }
 
 fn lock<T>(shared: &Mutex<State<T>>) -> MutexGuard<'_, State<T>> {
@@ -96,6 +105,12 @@ impl<T> Detached<T> {
     /// ```
     #[track_caller]
     pub fn join(&mut self) -> Result<T, JoinError> {
+        self.join_for("a detached blocking call")
+    }
+
+    /// Like [`join`](Self::join), with the text that reports show for the wait.
+    #[track_caller]
+    pub(crate) fn join_for(&mut self, reason: &'static str) -> Result<T, JoinError> {
         loop {
             if let Some(result) = self.try_join() {
                 return result;
@@ -105,7 +120,7 @@ impl<T> Detached<T> {
             } else {
                 continue;
             }
-            let wait = WaitSpec { reason: "a detached blocking call", in_progress: true, ..WaitSpec::DEFAULT };
+            let wait = WaitSpec { reason, in_progress: true, ..WaitSpec::DEFAULT };
             // The end of the call wins over a cancel.
             if wait_anywhere(wait, None).is_err() && !self.is_finished() {
                 return Err(JoinError::Interrupted);
@@ -136,6 +151,17 @@ impl<T> Detached<T> {
                 None
             }
         }
+    }
+
+    /// Returns a closure that returns whether this handle was dropped before the call began.
+    #[cfg(feature = "io")]
+    pub(super) fn watch_drop(&self) -> impl Fn() -> bool + Send + 'static
+    where
+        T: Send + 'static,
+    {
+        let shared = Arc::downgrade(&self.shared);
+        // The call has the other reference.
+        move || shared.strong_count() == 1
     }
 
     /// Returns whether the call has ended.

@@ -34,14 +34,19 @@
 //!
 //! # Fork
 //!
-//! A child process that `fork` made has no pool threads. Calls in it are not supported: they may wait permanently.
+//! In a child process that `fork` made, the pool begins again without threads. A call that had begun before the fork, or waited in the
+//! queue, ends in the parent only: a task of the child that waits for it waits permanently.
 
 mod call;
 mod detached;
+#[cfg(feature = "io")]
+mod lane;
 mod pool;
 mod unblock;
 
 pub use self::detached::{Detached, unblock_detached};
+#[cfg(feature = "io")]
+pub(crate) use self::lane::Lane;
 pub(crate) use self::pool::has_work;
 pub use self::pool::{max_threads, set_max_threads};
 #[doc(hidden)]

@@ -6,10 +6,12 @@
 #![forbid(unsafe_code)]
 
 use super::call::{self, Call};
+use crate::sys::fork::{self, PerProcess};
 use crate::sys::threads::InternalThread;
 use crate::wait::WakeHandle;
 use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -41,17 +43,23 @@ struct State {
     keep_alive: Duration,
 }
 
-static POOL: Mutex<State> = Mutex::new(State {
-    queue: VecDeque::new(),
-    idle: Vec::new(),
-    threads: 0,
-    running: 0,
-    max_threads: 512,
-    keep_alive: Duration::from_secs(10),
+/// In a child process the threads of the parent are gone, and the parent runs the queued calls.
+static POOL: PerProcess<Mutex<State>> = PerProcess::new(|| {
+    Mutex::new(State {
+        queue: VecDeque::new(),
+        idle: Vec::new(),
+        threads: 0,
+        running: 0,
+        max_threads: MAX_THREADS.load(Relaxed),
+        keep_alive: Duration::from_secs(10),
+    })
 });
 
+/// The limit of threads, for the pools of child processes.
+static MAX_THREADS: AtomicUsize = AtomicUsize::new(512);
+
 fn state() -> MutexGuard<'static, State> {
-    POOL.lock().unwrap_or_else(PoisonError::into_inner)
+    POOL.get().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl State {
@@ -60,6 +68,7 @@ impl State {
         if self.threads >= self.max_threads {
             return Ok(false);
         }
+        fork::watch()?;
         thread::Builder::new().name("cede-blocking".into()).spawn(serve)?;
         self.threads += 1;
         Ok(true)
@@ -169,6 +178,7 @@ pub fn set_max_threads(threads: usize) {
     assert!(threads > 0, "the pool of blocking calls needs at least one thread");
     let mut state = state();
     state.max_threads = threads;
+    MAX_THREADS.store(threads, Relaxed);
     // A failure is no error here: the threads at work will take the queued calls.
     let mut missing = state.queue.len();
     while missing > 0 && state.grow().unwrap_or(false) {

@@ -21,14 +21,15 @@ use crate::wait::{can_suspend, worker};
 ///
 /// `f` runs in place, on the calling thread, where the caller cannot wait for another thread:
 ///
-/// * outside of a run, also inside another call;
+/// * outside of a run; so also in the `f` of another `unblock` or `unblock_detached`, unless that `f` has started a
+///   run;
 /// * in a callback, and inside [`no_suspend`](crate::no_suspend);
 /// * in a destructor while the thread panics;
 /// * if the pool has no thread and the operating system refuses to create one.
 ///
 /// # Panics
 ///
-/// If `f` panics, with the same payload. The panic hook runs on the pool's thread.
+/// If `f` panics, with the same payload. The panic hook runs on the thread that ran `f`.
 ///
 /// ```
 /// use cede::blocking::unblock;

@@ -1,7 +1,7 @@
 //! Generators: bodies that yield values, with the whole protocol of Python's generators.
 //!
-//! The rules are those of Python. Where Python raises an exception, a method returns a value or an error. Each row of
-//! this table has a test in `tests/generator.rs`:
+//! The rules are those of Python. Where Python raises an exception, a method returns a value or an error, or panics
+//! where its docs say so. Each row of this table has a test in `tests/generator.rs`:
 //!
 //! | Python | here |
 //! |---|---|
@@ -44,8 +44,9 @@ pub use self::yielder::Yielder;
 /// A generator that receives nothing (`S = ()`) is an iterator. The body runs on a stack of its own, so it can yield
 /// from any depth of ordinary calls; for a recursion, pass the [`Yielder`] down.
 ///
-/// Dropping a generator [closes](Self::close) it. A body that yields again is then leaked, and an error of the body is
-/// printed on stderr. A generator stays on the thread that created it.
+/// Dropping a generator [closes](Self::close) it. If the body yields again during this close, it is leaked. If it ends
+/// with an error ([`Yielder::rethrow`]), the error is printed on stderr. A generator stays on the thread that created
+/// it.
 ///
 /// ```
 /// use cede::{Generator, Yielder};

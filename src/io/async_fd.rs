@@ -6,17 +6,21 @@ use crate::reactor::Interest;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// Waits until `fd` is readable or writable, or has an error or a hang-up, which the next call on it reports.
+/// Waits until `fd` is ready for `interest`: readable or writable. An error or a hang-up of `fd` also ends the wait,
+/// and the next call on `fd` reports it.
 ///
-/// In a task the wait suspends the task; in a plain thread it blocks the thread. The descriptor may be in blocking mode. Readiness is a
-/// hint: another thread or process may take the data first, so call in non-blocking mode, and wait again on `WouldBlock`.
+/// In a task the wait suspends the task; in a plain thread it blocks the thread. `fd` itself may be in blocking mode.
+/// But readiness is only a hint: another thread or process may take the data first, and then a blocking read would
+/// block. If that can happen, make the read or write itself non-blocking (`O_NONBLOCK` or `MSG_DONTWAIT`), and wait
+/// again on `WouldBlock`.
 ///
 /// Cancel safety: a wait takes nothing.
 ///
 /// # Errors
 ///
-/// The errors of a wait (see the [module docs](crate::io)), and those of the poller: epoll refuses regular files and directories with
-/// `PermissionDenied`, because they never block.
+/// The errors of a wait (see the [module docs](crate::io)), and those of the poller: epoll refuses regular files and
+/// directories with `PermissionDenied`, because the kernel takes them as always ready. poll(2), on other systems than
+/// Linux, reports them as ready.
 ///
 /// # Panics
 ///
@@ -41,17 +45,19 @@ use std::os::fd::{AsFd, BorrowedFd};
 #[track_caller]
 pub fn wait(fd: impl AsFd, interest: Interest) -> io::Result<()> {
     if crate::wait::worker().is_none() {
-        return Source::new().wait_once(fd.as_fd(), interest);
+        return Source::new().wait_once(fd.as_fd(), interest, None);
     }
     // A duplicate, so that this wait is independent of any registration that the descriptor has.
     // Its drop ends the registration, also if the wait unwinds.
     let duplicate = Async::new(fd.as_fd().try_clone_to_owned()?);
-    duplicate.source.wait_once(duplicate.as_fd(), interest)
+    duplicate.source.wait_once(duplicate.as_fd(), interest, None)
 }
 
-/// A descriptor whose calls wait: for sockets and pipes that `std`, `cede` or another crate opened.
+/// A wrapper of a descriptor, for example of a socket or a pipe that another crate opened. Calls made through
+/// [`read_with`](Self::read_with) and [`write_with`](Self::write_with) wait instead of failing with `WouldBlock`.
 ///
-/// The descriptor must be in non-blocking mode, or the calls must not block (`MSG_DONTWAIT`): otherwise a call blocks the whole worker.
+/// The descriptor must be in non-blocking mode, or the calls must not block (`MSG_DONTWAIT`): otherwise a call blocks
+/// all tasks of the run.
 ///
 /// ```
 /// use cede::io::Async;
@@ -82,6 +88,10 @@ impl<T: AsFd> Async<T> {
         Async { source: Source::new(), inner: Some(inner) }
     }
 
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
+
     /// Returns the descriptor's owner.
     pub fn get_ref(&self) -> &T {
         self.inner.as_ref().expect("present until the drop")
@@ -93,7 +103,8 @@ impl<T: AsFd> Async<T> {
         self.inner.take().expect("present until the drop")
     }
 
-    /// Calls `f` until it returns something else than `WouldBlock`, and waits for the descriptor to be readable in between.
+    /// Calls `f` until it returns neither `WouldBlock` nor `Interrupted`. After `WouldBlock`, first waits until the descriptor is
+    /// readable.
     ///
     /// # Errors
     ///
@@ -108,7 +119,8 @@ impl<T: AsFd> Async<T> {
         self.source.call(inner.as_fd(), Interest::Readable, None, || f(inner))
     }
 
-    /// Calls `f` until it returns something else than `WouldBlock`, and waits for the descriptor to be writable in between.
+    /// Calls `f` until it returns neither `WouldBlock` nor `Interrupted`. After `WouldBlock`, first waits until the descriptor is
+    /// writable.
     ///
     /// # Errors
     ///

@@ -1,18 +1,33 @@
 //! Copying from one stream to another.
 #![forbid(unsafe_code)]
 
+use super::buffer::Lent;
+use super::kernel_copy::{self, Outcome};
+use super::known::{Known, known};
 use std::io::{self, Read, Write};
-
-/// The size of the buffer, in bytes.
-const BUFFER: usize = 16 * 1024;
 
 /// Copies from `reader` to `writer` until the reader ends, and returns the number of bytes. Waits where the two wait.
 ///
-/// Cancel safety: a cancel loses the bytes that were read and not written yet, at most 16 KiB.
+/// As [`std::io::copy`], takes any reader and writer, and lets the kernel copy where both are descriptors that it can connect:
+///
+/// * a file to a stream or a pipe (sendfile(2), splice(2)), a pipe to a stream, a file or a pipe, and a stream to a pipe (splice(2)). The
+///   stream must be in non-blocking mode, as a connected or accepted one is. The pipes of `std`, also those of a child process, may be in
+///   blocking mode: the copy waits for them as it waits for a stream.
+/// * Everything else is copied through a buffer of 16 KiB that the thread lends. A copy from a stream of [`net`](crate::net) holds it only
+///   while there is data.
+///
+/// A file blocks the thread while the disk reads or writes. A copy in the kernel to a stream whose peer has closed it raises SIGPIPE. The
+/// main function of a Rust program ignores that signal.
+///
+/// The types that the kernel can connect are those of [`net`](crate::net), [`File`](std::fs::File) and the pipes of `std`, and references
+/// to them.
+///
+/// Cancel safety: a copy inside the kernel loses nothing. A cancel of another copy loses the bytes that were read and not written yet, at
+/// most 16 KiB.
 ///
 /// # Errors
 ///
-/// The first error of either side.
+/// The first error of either side. The bytes before the error were written.
 ///
 /// ```
 /// cede::run(|| {
@@ -22,20 +37,52 @@ const BUFFER: usize = 16 * 1024;
 /// })?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[doc(alias = "splice")]
+#[doc(alias = "sendfile")]
+#[track_caller]
 pub fn copy(reader: &mut (impl Read + ?Sized), writer: &mut (impl Write + ?Sized)) -> io::Result<u64> {
-    // On the heap: a task's stack is small.
-    let mut buffer = vec![0; BUFFER];
-    let mut total = 0;
-    loop {
-        let count = match reader.read(&mut buffer) {
-            Ok(0) => return Ok(total),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        writer.write_all(&buffer[..count])?;
-        total += count as u64;
+    let mut count = 0;
+    copy_counting(reader, writer, &mut count).map(|()| count)
+}
+
+/// Copies as [`copy`] does. `count` is the number of bytes that were written, also after an error.
+#[track_caller]
+fn copy_counting<R, W>(reader: &mut R, writer: &mut W, count: &mut u64) -> io::Result<()>
+where
+    R: Read + ?Sized,
+    W: Write + ?Sized,
+{
+    let from = known(&*reader);
+    if let (Some(from), Some(to)) = (&from, known(&*writer))
+        && kernel_copy::copy(from, &to, count)? == Outcome::Ended
+    {
+        return Ok(());
     }
+    if let Some(Known::Stream(stream)) = from {
+        loop {
+            let chunk = stream.receive()?;
+            if chunk.bytes().is_empty() {
+                return Ok(());
+            }
+            write_counting(writer, chunk.bytes(), count)?;
+        }
+    }
+    let mut buffer = Lent::take();
+    loop {
+        match reader.read(&mut buffer[..]) {
+            Ok(0) => return Ok(()),
+            Ok(len) => write_counting(writer, &buffer[..len], count)?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[track_caller]
+fn write_counting(writer: &mut (impl Write + ?Sized), bytes: &[u8], count: &mut u64) -> io::Result<()> {
+    let outcome = super::write_all(&mut *writer, bytes);
+    *count += outcome.as_ref().map_or_else(|partial| partial.sent, |()| bytes.len()) as u64;
+    outcome.map_err(|partial| partial.error)
 }
 
 /// A stream whose two directions end apart.
@@ -61,8 +108,9 @@ pub struct CopiedBoth {
     pub back_error: Option<io::Error>,
 }
 
-/// Copies between two streams in both directions at once, until both have ended: a proxy. The end of one direction is passed on as the
-/// end of the other stream's input, and the other direction continues. If a direction fails, the other one ends, too.
+/// Copies between two streams in both directions at once, until both have ended: a proxy. When one stream ends, the
+/// writing side of the other stream is closed ([`HalfClose::close_write`]), so that its peer reads the end. The other
+/// direction continues. If a direction fails, the other one ends, too.
 ///
 /// Cancel safety: a cancel ends both directions, and the counts are returned.
 ///
@@ -97,32 +145,11 @@ where
     for<'x> &'x W: Write,
     W: HalfClose,
 {
-    let mut counted = Counting { inner: writer, count: 0 };
-    let result = copy(&mut { reader }, &mut counted).and_then(|_| writer.close_write());
+    let mut count = 0;
+    let result = copy_counting(&mut { reader }, &mut { writer }, &mut count).and_then(|()| writer.close_write());
     let error = result.err();
     if error.is_some() {
         on_error();
     }
-    (counted.count, error)
-}
-
-/// Counts what was written, also when a later write fails.
-struct Counting<'a, W> {
-    inner: &'a W,
-    count: u64,
-}
-
-impl<W> Write for Counting<'_, W>
-where
-    for<'x> &'x W: Write,
-{
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.inner.write(bytes)?;
-        self.count += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
+    (count, error)
 }

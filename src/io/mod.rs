@@ -1,25 +1,37 @@
-//! Waiting for descriptors: sockets, pipes, and anything else that epoll(7) can watch.
+//! Waiting for descriptors: sockets, pipes, and anything else that epoll(7) can watch, on other systems poll(2).
 //!
-//! In a task a wait suspends the task, and the worker runs the other tasks. In a plain thread the same calls block the thread, by
-//! poll(2). The types in [`net`](crate::net) are made of this module; [`Async`] makes a descriptor of your own wait in the same way, and
-//! [`wait`] waits once.
+//! In a task a wait suspends the task, and the run continues with the other tasks. In a plain thread the same calls
+//! block the thread, by poll(2). The types in [`net`](crate::net) are made of this module; [`Async`] makes a descriptor
+//! of your own wait in the same way, and [`wait`] waits once.
 //!
 //! # Errors of a wait
 //!
-//! A wait that ends by a cancel returns an [`io::Error`](std::io::Error) whose source is [`Cancelled`](crate::task::Cancelled): see
-//! [`is_cancelled`]. A wait that a deadline or a timeout ends returns an error of the kind
-//! [`TimedOut`](std::io::ErrorKind::TimedOut). No wait returns `Interrupted`, on which `std` would try again, or `WouldBlock`.
+//! If a cancel, a deadline or a timeout ends a wait, the wait returns an [`io::Error`](std::io::Error) whose source is
+//! [`Cancelled`](crate::task::Cancelled), and for which [`is_cancelled`] is true. After a deadline or a timeout its
+//! kind is [`TimedOut`](std::io::ErrorKind::TimedOut). No wait returns `WouldBlock` or `Interrupted`. (On
+//! `Interrupted`, functions of `std` such as `read_exact` would try again.)
 //!
 //! Cancel safety: a wait takes no data. A call that ended by a cancel has read or written nothing, and can be repeated, except where its
 //! docs say that it makes several system calls, as `write_all` does.
-#![forbid(unsafe_code)]
 
+pub(crate) mod any;
 mod async_fd;
+pub(crate) mod buffer;
+mod buffered;
 mod copy;
 pub(crate) mod error;
+mod kernel_copy;
+pub(crate) mod known;
+mod ready;
 pub(crate) mod source;
+pub(crate) mod stream;
+mod write;
 
 pub use self::async_fd::{Async, wait};
+pub use self::buffered::Buffered;
 pub use self::copy::{CopiedBoth, HalfClose, copy, copy_both};
 pub use self::error::is_cancelled;
+pub use self::ready::{ReadyCase, readable, writable};
+pub use self::stream::Stream;
+pub use self::write::{Partial, write_all};
 pub use crate::reactor::Interest;

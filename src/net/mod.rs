@@ -1,12 +1,21 @@
 //! Sockets with the names and most methods of [`std::net`] and [`std::os::unix::net`], whose calls suspend the task
 //! instead of the thread.
 //!
-//! In a plain thread the same calls block the thread. A socket may move between runs and threads; a shared reference
-//! reads and writes, so two tasks can use both directions of one stream. Of several tasks that wait for one direction,
-//! all wake, in arrival order, and the first that runs takes the data.
+//! In a plain thread the same calls block the thread. A socket may move between runs and threads. `Read` and `Write`
+//! are implemented for `&TcpStream` and `&UnixStream`, so one task can read from a stream while another task writes to
+//! it. Of several tasks that wait for one direction, all wake, in arrival order, and the first that runs takes the
+//! data.
 //!
-//! Copies of a descriptor share its mode: see the conversions from and to the types of `std`. After fork(2) a child
-//! must not use or drop sockets that the parent's run has waited for: both would share the registrations.
+//! Duplicates of a descriptor share its blocking or non-blocking mode. A conversion from or to a type of `std` may
+//! change the mode for all of them: see the `From` implementations.
+//!
+//! After fork(2) the tasks of the parent exist in the child, too. If the run has waited for I/O before, the child shares
+//! its epoll instance. Therefore waits for I/O in the child's copy of the run return an error whose text begins with
+//! "forked", also waits that had begun, and the parent's registrations stay as they are. A plain thread of the child
+//! waits as usual, and a new run on such a thread has an epoll instance of its own. A child that clone(2) made without a
+//! call of fork(2) is not detected.
+//!
+//! [`serve`] is the accept loop of a server, with a task per connection. [`Server`] adds an ordered shutdown.
 //!
 //! The [module docs of `io`](crate::io) describe the errors of a wait that was cancelled or timed out, and cancel safety.
 //!
@@ -31,14 +40,51 @@
 //! })?;
 //! # Ok::<(), std::io::Error>(())
 //! ```
+//!
+//! # Socket options
+//!
+//! The methods are those of `std`. The crate [socket2](https://docs.rs/socket2) has all other options: keep-alive, linger, buffer sizes,
+//! and more. Its `SockRef` takes any of these sockets. For an option that must be set before `bind` or `listen`, such as the reuse of a
+//! port, make the socket with socket2 and convert it to the type of `std` and then to that of this module.
+//!
+//! ```
+//! use cede::net::{TcpListener, TcpStream};
+//! use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+//! use std::net::SocketAddr;
+//! use std::time::Duration;
+//! let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+//! socket.set_reuse_address(true)?;
+//! socket.set_reuse_port(true)?; // several runs, each on a thread, may listen on one port
+//! socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+//! socket.listen(1024)?;
+//! let listener = TcpListener::from(std::net::TcpListener::from(socket));
+//!
+//! let stream = TcpStream::connect(listener.local_addr()?)?;
+//! let options = SockRef::from(&stream);
+//! options.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(60)))?;
+//! options.set_linger(Some(Duration::ZERO))?; // the drop resets the connection
+//! options.set_recv_buffer_size(64 * 1024)?;
+//! assert!(options.keepalive()? && options.recv_buffer_size()? >= 64 * 1024);
+//! assert_eq!(options.linger()?, Some(Duration::ZERO));
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
+mod addresses;
+mod connect;
+mod resolve;
+mod serve;
 mod socket;
 mod sys;
 mod tcp;
 mod udp;
 mod unix;
 
+pub use self::addresses::{Addresses, ToSocketAddrs};
+pub use self::resolve::lookup_host;
+#[doc(hidden)]
+pub use self::resolve::{set_resolver, system_resolver};
+pub use self::serve::{Listener, Served, Server, serve};
 pub use self::tcp::{Incoming, TcpListener, TcpStream};
 pub use self::udp::UdpSocket;
 pub use self::unix::{UnixDatagram, UnixListener, UnixStream};
-pub use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+pub use std::net::{Shutdown, SocketAddr};

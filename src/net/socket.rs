@@ -2,7 +2,8 @@
 #![forbid(unsafe_code)]
 
 use super::sys;
-use crate::io::source::Source;
+use crate::io::buffer::{Chunk, Lent};
+use crate::io::source::{Moved, Source};
 use crate::reactor::Interest;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,9 +13,15 @@ use std::time::Duration;
 /// The value of a timeout that is not set, in nanoseconds. A timeout is at least 1.
 const NONE: u64 = 0;
 
+/// A type of socket of `std`.
+pub(super) trait StdSocket: AsFd {
+    /// Makes the type of stream that wraps this socket known to `io::copy`.
+    fn announce() {}
+}
+
 /// A socket of `std` whose calls wait.
 #[derive(Debug)]
-pub(super) struct Socket<S: AsFd> {
+pub(super) struct Socket<S: StdSocket> {
     source: Source,
     read_timeout: AtomicU64,
     write_timeout: AtomicU64,
@@ -22,8 +29,9 @@ pub(super) struct Socket<S: AsFd> {
     inner: Option<S>,
 }
 
-impl<S: AsFd> Socket<S> {
+impl<S: StdSocket> Socket<S> {
     pub(super) fn new(inner: S) -> Socket<S> {
+        S::announce();
         Socket {
             source: Source::new(),
             read_timeout: AtomicU64::new(NONE),
@@ -37,8 +45,12 @@ impl<S: AsFd> Socket<S> {
         self.inner.as_ref().expect("present until the drop")
     }
 
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
+
     #[inline]
-    fn fd(&self) -> BorrowedFd<'_> {
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.get().as_fd()
     }
 
@@ -78,19 +90,41 @@ impl<S: AsFd> Socket<S> {
         self.source.call(self.fd(), interest, self.timeout(interest), || f(inner))
     }
 
-    #[inline]
+    /// Makes a send to a peer whose queue may be full: see `Source::call_with_pauses`.
     #[track_caller]
-    pub(super) fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let fd = self.fd();
-        let timeout = self.timeout(Interest::Readable);
-        self.source.transfer(fd, Interest::Readable, timeout, || sys::recv(fd, buffer, 0))
+    pub(super) fn call_with_pauses<T>(&self, mut f: impl FnMut(&S) -> io::Result<T>) -> io::Result<T> {
+        let inner = self.get();
+        self.source.call_with_pauses(self.fd(), self.timeout(Interest::Writable), || f(inner))
     }
 
-    /// Like [`recv`](Self::recv), for a socket whose peer may send descriptors between the bytes.
+    /// Receives bytes of a stream by one of the calls of `sys`.
     #[inline]
     #[track_caller]
-    pub(super) fn recv_unix(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.recv_vectored(&mut [IoSliceMut::new(buffer)])
+    pub(super) fn receive_into(&self, call: Call, buffer: &mut [u8]) -> io::Result<usize> {
+        let fd = self.fd();
+        let timeout = self.timeout(Interest::Readable);
+        self.source.transfer(fd, Interest::Readable, timeout, || call(fd, buffer))
+    }
+
+    /// Like [`receive_into`](Self::receive_into), but returns `None` where the call would wait.
+    pub(super) fn try_receive_into(&self, call: Call, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let fd = self.fd();
+        self.source.try_transfer(Interest::Readable, || call(fd, buffer))
+    }
+
+    /// Receives bytes of a stream into a buffer of the thread's pool, which is taken only for an attempt.
+    #[inline]
+    #[track_caller]
+    pub(super) fn receive(&self, call: Call) -> io::Result<Chunk> {
+        let fd = self.fd();
+        let timeout = self.timeout(Interest::Readable);
+        self.source.transfer(fd, Interest::Readable, timeout, || receive_once(call, fd))
+    }
+
+    /// Like [`receive`](Self::receive), but returns `None` where the call would wait.
+    pub(super) fn try_receive(&self, call: Call) -> io::Result<Option<Chunk>> {
+        let fd = self.fd();
+        self.source.try_transfer(Interest::Readable, || receive_once(call, fd))
     }
 
     #[track_caller]
@@ -104,14 +138,14 @@ impl<S: AsFd> Socket<S> {
     #[track_caller]
     pub(super) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let fd = self.fd();
-        self.call(Interest::Readable, |_| sys::recv(fd, buffer, libc::MSG_PEEK).map(|moved| moved.count))
+        self.call(Interest::Readable, |_| sys::recv(fd, buffer, libc::MSG_PEEK).map(|moved| moved.value))
     }
 
     /// Receives one datagram. What does not fit into the buffer is lost.
     #[track_caller]
     pub(super) fn recv_datagram(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let fd = self.fd();
-        self.call(Interest::Readable, |_| sys::recv(fd, buffer, 0).map(|moved| moved.count))
+        self.call(Interest::Readable, |_| sys::recv(fd, buffer, 0).map(|moved| moved.value))
     }
 
     #[inline]
@@ -129,6 +163,11 @@ impl<S: AsFd> Socket<S> {
         self.source.transfer(fd, Interest::Writable, timeout, || sys::send_vectored(fd, buffers))
     }
 
+    /// The link to the reactor, and the descriptor.
+    pub(super) fn link(&self) -> (&Source, BorrowedFd<'_>) {
+        (&self.source, self.fd())
+    }
+
     /// Waits until a connect that was begun has ended, and returns its error.
     #[track_caller]
     pub(super) fn finish_connect(&self) -> io::Result<()> {
@@ -137,6 +176,11 @@ impl<S: AsFd> Socket<S> {
         self.call(Interest::Writable, |_| {
             if std::mem::replace(&mut begun, true) { Ok(()) } else { Err(ErrorKind::WouldBlock.into()) }
         })?;
+        self.connect_outcome()
+    }
+
+    /// Returns the error of a connect that has ended.
+    pub(super) fn connect_outcome(&self) -> io::Result<()> {
         match socket2::SockRef::from(self.get()).take_error()? {
             None => Ok(()),
             Some(error) => Err(error),
@@ -144,7 +188,17 @@ impl<S: AsFd> Socket<S> {
     }
 }
 
-impl<S: AsFd> Drop for Socket<S> {
+/// A call that receives bytes of a stream.
+pub(super) type Call = fn(BorrowedFd<'_>, &mut [u8]) -> io::Result<Moved<usize>>;
+
+#[inline]
+fn receive_once(call: Call, fd: BorrowedFd<'_>) -> io::Result<Moved<Chunk>> {
+    let mut buffer = Lent::take();
+    let Moved { value: len, took_all } = call(fd, &mut buffer[..])?;
+    Ok(Moved { value: Chunk { buffer, len }, took_all })
+}
+
+impl<S: StdSocket> Drop for Socket<S> {
     fn drop(&mut self) {
         if let Some(inner) = &self.inner {
             self.source.close(inner.as_fd());
@@ -154,12 +208,96 @@ impl<S: AsFd> Drop for Socket<S> {
 
 /// Implements `Read` and `Write` for a stream and for a shared reference to it, and what all sockets have.
 macro_rules! stream {
-    ($Stream:ident, $recv:ident) => {
+    ($Stream:ident, $call:expr) => {
+        impl $Stream {
+            /// Waits for data, reads it into a buffer that the thread lends, and calls `f` with the bytes. At the end of the stream
+            /// there are none. Returns the value of `f`.
+            ///
+            /// A buffer is taken only when there is data, so 10,000 connections that wait hold none; and it needs no clearing. A
+            /// buffer has 16 KiB, and a call gets no more bytes than that. `f` may wait and may lend from other streams: while it
+            /// has the buffer, other calls get other buffers. The thread keeps at most 16 buffers that are not lent.
+            ///
+            /// The bytes are taken from the stream before the call of `f`, so `f` must use all of them.
+            ///
+            /// Cancel safety: a cancelled call takes nothing, and does not call `f`.
+            ///
+            /// # Errors
+            ///
+            /// The error of recv(2), and the errors of a wait ([`io`](crate::io)).
+            ///
+            /// # Panics
+            ///
+            /// If `f` panics, or if the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
+            ///
+            /// ```
+            #[doc = concat!("use cede::net::", stringify!($Stream), ";")]
+            /// use std::io::Write;
+            #[doc = concat!("fn echo(stream: &", stringify!($Stream), ") -> std::io::Result<()> {")]
+            ///     while stream.lend(|bytes| (&*stream).write_all(bytes).map(|()| !bytes.is_empty()))?? {}
+            ///     Ok(())
+            /// }
+            /// ```
+            #[doc(alias = "read")]
+            #[doc(alias = "fill_buf")]
+            #[inline]
+            #[track_caller]
+            pub fn lend<T>(&self, f: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+                let chunk = self.socket.receive($call)?;
+                Ok(f(chunk.bytes()))
+            }
+
+            /// Returns the stream with buffers for input and output, which the thread lends: see [`Buffered`](crate::io::Buffered).
+            #[doc(alias = "BufReader")]
+            #[doc(alias = "BufWriter")]
+            pub fn buffered(&self) -> crate::io::Buffered<&$Stream> {
+                crate::io::Buffered::new(self)
+            }
+        }
+
+        impl crate::io::stream::Transfer for $Stream {
+            #[track_caller]
+            fn receive(&self) -> io::Result<crate::io::buffer::Chunk> {
+                self.socket.receive($call)
+            }
+
+            fn try_receive(&self) -> io::Result<Option<crate::io::buffer::Chunk>> {
+                self.socket.try_receive($call)
+            }
+
+            #[track_caller]
+            fn receive_into(&self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.socket.receive_into($call, buffer)
+            }
+
+            fn try_receive_into(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+                self.socket.try_receive_into($call, buffer)
+            }
+
+            #[track_caller]
+            fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+                self.socket.send(bytes)
+            }
+        }
+
+        impl crate::io::known::KnownStream for $Stream {
+            fn fd(&self) -> BorrowedFd<'_> {
+                self.socket.fd()
+            }
+
+            fn source(&self) -> &crate::io::source::Source {
+                self.socket.source()
+            }
+
+            fn timeout(&self, interest: Interest) -> Option<Duration> {
+                self.socket.timeout(interest)
+            }
+        }
+
         impl Read for &$Stream {
             #[inline]
             #[track_caller]
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-                self.socket.$recv(buffer)
+                self.socket.receive_into($call, buffer)
             }
 
             #[track_caller]
@@ -219,11 +357,20 @@ macro_rules! stream {
 
 /// Implements the timeouts of a socket, with the meaning of `std`, and the conversions from and to the type of `std`.
 macro_rules! common {
-    ($Socket:ident, $Std:ty, nonblocking: $nonblocking:expr) => {
+    ($Socket:ident, $Std:ty, nonblocking: $nonblocking:expr $(, stream: $name:ident)?) => {
+        impl super::socket::StdSocket for $Std {
+            $(
+                #[inline]
+                fn announce() {
+                    crate::io::known::know_stream::<$Socket>(crate::io::known::StreamName::$name);
+                }
+            )?
+        }
+
         impl $Socket {
-            /// Sets the timeout of each read, receive or accept; `None` for none. A wait that takes longer fails with the kind
-            /// [`TimedOut`](std::io::ErrorKind::TimedOut). For code that is handed a socket; [`timeout`](crate::timeout) limits any
-            /// number of calls.
+            /// Sets the timeout of each read, receive or accept; `None` for none. A wait that takes longer fails with
+            /// the kind [`TimedOut`](std::io::ErrorKind::TimedOut). Meant for code that cannot pass a deadline on;
+            /// [`timeout`](crate::timeout) limits any number of calls together.
             ///
             /// # Errors
             ///
@@ -245,7 +392,7 @@ macro_rules! common {
             ///
             /// # Errors
             ///
-            /// None; the type is that of `std`.
+            /// Never fails. The `io::Result` is that of the method of `std`.
             pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
                 Ok(self.socket.timeout(Interest::Readable))
             }
@@ -254,7 +401,7 @@ macro_rules! common {
             ///
             /// # Errors
             ///
-            /// None; the type is that of `std`.
+            /// Never fails. The `io::Result` is that of the method of `std`.
             pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
                 Ok(self.socket.timeout(Interest::Writable))
             }
@@ -270,8 +417,8 @@ macro_rules! common {
         }
 
         impl From<$Std> for $Socket {
-            /// The socket may be in blocking mode. A listener and a datagram socket are set to non-blocking mode, and with them each
-            /// copy of the descriptor.
+            /// Wraps a socket, whichever mode it is in: blocking or non-blocking. A stream keeps its mode. A listener
+            /// or datagram socket is set to non-blocking mode, and with it each duplicate of its descriptor.
             fn from(socket: $Std) -> $Socket {
                 if $nonblocking {
                     // accept(2) has no flag for one call. It fails only for a descriptor that is none.
@@ -282,7 +429,7 @@ macro_rules! common {
         }
 
         impl From<$Socket> for $Std {
-            /// The socket is in blocking mode, and so is each copy of the descriptor.
+            /// Returns the socket in blocking mode, which also holds for each duplicate of its descriptor.
             fn from(socket: $Socket) -> $Std {
                 let socket = socket.socket.into_inner();
                 let _ = socket.set_nonblocking(false);

@@ -1,13 +1,16 @@
 //! TCP streams and listeners.
 #![forbid(unsafe_code)]
 
+use super::addresses::ToSocketAddrs;
+use super::connect::{connect, connect_to};
+use super::resolve::each;
 use super::socket::{Socket, common, stream};
 use crate::io::HalfClose;
 use crate::reactor::Interest;
-use socket2::{Domain, SockAddr, SockRef, Type};
+use socket2::SockRef;
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
-use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
@@ -16,32 +19,32 @@ pub struct TcpStream {
     socket: Socket<std::net::TcpStream>,
 }
 
-stream!(TcpStream, recv);
-common!(TcpStream, std::net::TcpStream, nonblocking: false);
+stream!(TcpStream, super::sys::recv_stream);
+common!(TcpStream, std::net::TcpStream, nonblocking: false, stream: Tcp);
 
 impl TcpStream {
-    /// Connects to an address, and waits until the peer has accepted. Of several addresses each is tried in turn.
+    /// Connects to an address or to a host by its name, and waits until the connection is established.
     ///
-    /// A name is resolved on the calling thread, which blocks the worker meanwhile.
+    /// A name is looked up as [`lookup_host`](super::lookup_host) does, while other tasks run. Its addresses are then tried as in RFC 8305
+    /// ("happy eyeballs"): IPv4 and IPv6 in turn, beginning with the family of the resolver's first address. The next attempt begins when
+    /// the one before has failed, or 250 ms after its beginning. The first connection is returned, and the other attempts are closed. A
+    /// list of addresses is tried in the same way, in its own order.
+    ///
+    /// Cancel safety: a cancelled call closes its attempts.
     ///
     /// # Errors
     ///
-    /// The error of the last address, `InvalidInput` without an address, and the errors of a wait ([`io`](crate::io)).
+    /// The error of connect(2); if several addresses or a name failed, the kind of the last error, with a text that names each address and
+    /// its error. `InvalidInput` without an address. The errors of [`lookup_host`](super::lookup_host), and the errors of a wait
+    /// ([`io`](crate::io)).
     ///
     /// # Panics
     ///
     /// If the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
+    #[doc(alias = "happy eyeballs")]
     #[track_caller]
     pub fn connect(address: impl ToSocketAddrs) -> io::Result<TcpStream> {
-        let mut last = None;
-        for address in address.to_socket_addrs()? {
-            match TcpStream::connect_to(address, None) {
-                Ok(stream) => return Ok(stream),
-                Err(error) if crate::io::is_cancelled(&error) => return Err(error),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| io::Error::new(ErrorKind::InvalidInput, "there is no address to connect to")))
+        connect(address).map(|socket| TcpStream { socket })
     }
 
     /// Connects to an address like [`connect`](Self::connect), but gives up after `timeout`.
@@ -55,25 +58,7 @@ impl TcpStream {
     /// As [`connect`](Self::connect) does.
     #[track_caller]
     pub fn connect_timeout(address: &SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
-        TcpStream::connect_to(*address, Some(timeout))
-    }
-
-    #[track_caller]
-    fn connect_to(address: SocketAddr, timeout: Option<Duration>) -> io::Result<TcpStream> {
-        let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), None)?;
-        let begun = socket.connect(&SockAddr::from(address));
-        let stream = TcpStream { socket: Socket::new(socket.into()) };
-        match begun {
-            Ok(()) => return Ok(stream),
-            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) || error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-        if timeout.is_some() {
-            stream.set_write_timeout(timeout)?;
-        }
-        stream.socket.finish_connect()?;
-        stream.set_write_timeout(None)?;
-        Ok(stream)
+        connect_to(*address, Some(timeout)).map(|socket| TcpStream { socket })
     }
 
     /// Returns the address of the peer.
@@ -94,7 +79,8 @@ impl TcpStream {
         self.socket.get().local_addr()
     }
 
-    /// Ends reads, writes or both. Waits in the ended direction return: a read the end of the stream, a write an error.
+    /// Ends reads, writes or both. Calls that wait in that direction return: a read returns 0 (the end of the stream),
+    /// a write returns an error.
     ///
     /// # Errors
     ///
@@ -144,7 +130,8 @@ impl TcpStream {
         self.socket.get().nodelay()
     }
 
-    /// Sets the time for which a close waits for unsent data; `None` for the system's default. A linger of zero resets the connection.
+    /// Sets the time for which a close waits for unsent data; `None` for the system's default. With a linger of zero,
+    /// the close resets the connection.
     ///
     /// # Errors
     ///
@@ -191,13 +178,18 @@ pub struct TcpListener {
 common!(TcpListener, std::net::TcpListener, nonblocking: true);
 
 impl TcpListener {
-    /// Binds a listener to an address. Of several addresses the first that can be bound counts.
+    /// Binds a listener to an address. Waits only for the lookup of a name. Of several addresses the first that can be bound counts.
     ///
     /// # Errors
     ///
-    /// The error of the last address.
+    /// The error of the last address, `InvalidInput` without an address, and those of [`lookup_host`](super::lookup_host).
+    ///
+    /// # Panics
+    ///
+    /// As [`TcpStream::connect`] does, for a name.
+    #[track_caller]
     pub fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
-        std::net::TcpListener::bind(address).map(TcpListener::from)
+        each(address, std::net::TcpListener::bind).map(TcpListener::from)
     }
 
     /// Waits for a connection, and returns its stream and the peer's address.
@@ -214,8 +206,9 @@ impl TcpListener {
     /// As [`TcpStream::connect`] does.
     #[track_caller]
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (stream, peer) = self.socket.call(Interest::Readable, std::net::TcpListener::accept)?;
-        Ok((TcpStream::from(stream), peer))
+        let (stream, peer) = self.socket.call(Interest::Readable, |listener| super::sys::accept(listener.as_fd()))?;
+        let peer = peer.as_socket().ok_or_else(|| io::Error::from(ErrorKind::InvalidData))?;
+        Ok((TcpStream { socket: Socket::new(stream.into()) }, peer))
     }
 
     /// Returns an iterator over connections, each of which is waited for. It has no end.

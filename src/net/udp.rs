@@ -1,11 +1,13 @@
 //! UDP sockets.
 #![forbid(unsafe_code)]
 
+use super::addresses::ToSocketAddrs;
+use super::resolve::{each, first};
 use super::socket::{Socket, common};
 use crate::reactor::Interest;
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
@@ -17,13 +19,18 @@ pub struct UdpSocket {
 common!(UdpSocket, std::net::UdpSocket, nonblocking: true);
 
 impl UdpSocket {
-    /// Binds a socket to an address. Of several addresses the first that can be bound counts.
+    /// Binds a socket to an address. Waits only for the lookup of a name. Of several addresses the first that can be bound counts.
     ///
     /// # Errors
     ///
-    /// The error of the last address.
+    /// The error of the last address, `InvalidInput` without an address, and those of [`lookup_host`](super::lookup_host).
+    ///
+    /// # Panics
+    ///
+    /// As [`recv_from`](Self::recv_from) does, for a name.
+    #[track_caller]
     pub fn bind(address: impl ToSocketAddrs) -> io::Result<UdpSocket> {
-        std::net::UdpSocket::bind(address).map(UdpSocket::from)
+        each(address, std::net::UdpSocket::bind).map(UdpSocket::from)
     }
 
     /// Waits for a datagram, and returns its length and its sender. What does not fit into `buffer` is lost.
@@ -42,30 +49,37 @@ impl UdpSocket {
         self.socket.call(Interest::Readable, |socket| socket.recv_from(buffer))
     }
 
-    /// Waits until a datagram can be queued, and sends it to `address`. Returns its length.
+    /// Waits until a datagram can be queued, and sends it to `address`, of several to the first. Returns its length. A name is looked up
+    /// for each datagram: see [`lookup_host`](super::lookup_host).
     ///
     /// # Errors
     ///
-    /// The error of sendto(2), `InvalidInput` without an address, and the errors of a wait ([`io`](crate::io)).
+    /// The error of sendto(2), `InvalidInput` without an address, the errors of [`lookup_host`](super::lookup_host), and the errors of a
+    /// wait ([`io`](crate::io)).
     ///
     /// # Panics
     ///
     /// As [`recv_from`](Self::recv_from) does.
     #[track_caller]
     pub fn send_to(&self, bytes: &[u8], address: impl ToSocketAddrs) -> io::Result<usize> {
-        let address = address.to_socket_addrs()?.next();
-        let address =
-            address.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "there is no address to send to"))?;
+        let address = first(address)?;
         self.socket.call(Interest::Writable, |socket| socket.send_to(bytes, address))
     }
 
-    /// Sets the peer of [`send`](Self::send) and [`recv`](Self::recv).
+    /// Sets the peer of [`send`](Self::send) and [`recv`](Self::recv). Waits only for the lookup of a name. Of several addresses the first
+    /// that the system has a route to counts.
     ///
     /// # Errors
     ///
-    /// The error of connect(2).
+    /// The error of connect(2) for the last address, `InvalidInput` without an address, and those of
+    /// [`lookup_host`](super::lookup_host).
+    ///
+    /// # Panics
+    ///
+    /// As [`recv_from`](Self::recv_from) does, for a name.
+    #[track_caller]
     pub fn connect(&self, address: impl ToSocketAddrs) -> io::Result<()> {
-        self.socket.get().connect(address)
+        each(address, |address| self.socket.get().connect(address))
     }
 
     /// Waits for a datagram of the peer, and returns its length. Otherwise like [`recv_from`](Self::recv_from).

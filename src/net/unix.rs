@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::socket::{Socket, common, stream};
+use super::sys::{nonblocking_pair, nonblocking_socket};
 use crate::io::HalfClose;
 use crate::io::error::interrupted;
 use crate::reactor::Interest;
@@ -19,8 +20,8 @@ pub struct UnixStream {
     socket: Socket<std::os::unix::net::UnixStream>,
 }
 
-stream!(UnixStream, recv_unix);
-common!(UnixStream, std::os::unix::net::UnixStream, nonblocking: false);
+stream!(UnixStream, super::sys::recv_unix);
+common!(UnixStream, std::os::unix::net::UnixStream, nonblocking: false, stream: Unix);
 
 impl UnixStream {
     /// Connects to the socket at `path`, and waits while its backlog is full.
@@ -34,7 +35,7 @@ impl UnixStream {
     /// If the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
     #[track_caller]
     pub fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
-        let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+        let socket = nonblocking_socket(Domain::UNIX, Type::STREAM)?;
         let address = SockAddr::unix(path)?;
         loop {
             match socket.connect(&address) {
@@ -55,7 +56,8 @@ impl UnixStream {
     ///
     /// The error of socketpair(2).
     pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
-        std::os::unix::net::UnixStream::pair().map(|(a, b)| (a.into(), b.into()))
+        let (a, b) = nonblocking_pair(Domain::UNIX, Type::STREAM)?;
+        Ok((UnixStream { socket: Socket::new(a.into()) }, UnixStream { socket: Socket::new(b.into()) }))
     }
 
     /// Returns the address of the peer.
@@ -76,7 +78,8 @@ impl UnixStream {
         self.socket.get().local_addr()
     }
 
-    /// Ends reads, writes or both. Waits in the ended direction return: a read the end of the stream, a write an error.
+    /// Ends reads, writes or both. Calls that wait in that direction return: a read returns 0 (the end of the stream),
+    /// a write returns an error.
     ///
     /// # Errors
     ///
@@ -142,8 +145,10 @@ impl UnixListener {
     /// As [`UnixStream::connect`] does.
     #[track_caller]
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
+        // By std: socket2 has no conversion of unnamed addresses, which most clients have.
         let (stream, peer) = self.socket.call(Interest::Readable, std::os::unix::net::UnixListener::accept)?;
-        Ok((stream.into(), peer))
+        stream.set_nonblocking(true)?;
+        Ok((UnixStream { socket: Socket::new(stream) }, peer))
     }
 
     /// Returns the address of the listener.
@@ -244,6 +249,9 @@ impl UnixDatagram {
 
     /// Waits until the socket at `path` has room, and sends a datagram to it.
     ///
+    /// If other senders have filled the queue of the peer, no event tells when it has room. The call then tries again after a pause,
+    /// first of 1 ms, then longer, up to 16 ms. A socket with the peer of [`connect`](Self::connect) needs no pauses.
+    ///
     /// # Errors
     ///
     /// The error of sendto(2), and the errors of a wait ([`io`](crate::io)).
@@ -253,7 +261,7 @@ impl UnixDatagram {
     /// As [`UnixStream::connect`] does.
     #[track_caller]
     pub fn send_to(&self, bytes: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
-        self.socket.call(Interest::Writable, |socket| socket.send_to(bytes, path.as_ref()))
+        self.socket.call_with_pauses(|socket| socket.send_to(bytes, path.as_ref()))
     }
 
     /// Returns the address of this side.

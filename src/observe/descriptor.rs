@@ -27,7 +27,7 @@ impl Descriptor {
     }
 }
 
-#[cfg(all(feature = "io", target_os = "linux"))]
+#[cfg(feature = "io")]
 fn addresses(fd: i32) -> (Option<std::net::SocketAddr>, Option<std::net::SocketAddr>) {
     // SAFETY: the parked task borrows the owner of the descriptor until its wait ends, so the descriptor is open.
     let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
@@ -36,7 +36,7 @@ fn addresses(fd: i32) -> (Option<std::net::SocketAddr>, Option<std::net::SocketA
     (address(socket.local_addr()), address(socket.peer_addr()))
 }
 
-#[cfg(not(all(feature = "io", target_os = "linux")))]
+#[cfg(not(feature = "io"))]
 fn addresses(_: i32) -> (Option<std::net::SocketAddr>, Option<std::net::SocketAddr>) {
     (None, None)
 }

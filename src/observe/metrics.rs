@@ -28,7 +28,7 @@ pub struct Metrics {
     pub io_waiting: u64,
     /// Descriptors that the reactor watches.
     pub io_descriptors: u64,
-    /// Calls of epoll_wait(2).
+    /// Calls of epoll_wait(2), or of poll(2) where there is no epoll.
     pub io_polls: u64,
     /// The stacks of the whole process, including those of other runs and of coroutines.
     pub stacks: Stats,

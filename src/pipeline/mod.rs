@@ -11,7 +11,7 @@
 //! let collector = Sink::new(|inbox: &Inbox<String>| inbox.iter().collect::<Vec<_>>());
 //! let mut grep = pipeline::filter(|line: &String| line.contains("python"), pipeline::take(2, collector));
 //! let end = grep.feed(["no", "a python", "two pythons", "python three"].map(String::from));
-//! assert_eq!(end.unwrap_err().into_inner(), "python three"); // `take` refused the third match
+//! assert_eq!(end.unwrap_err().into_inner(), "python three"); // `take` has ended: `filter` refused it
 //! assert_eq!(grep.finish(), ["a python", "two pythons"]);
 //! ```
 //!

@@ -1,8 +1,8 @@
 //! The poller of Linux: epoll(7), edge-triggered.
 
-use super::interest::readiness;
+use super::interest::{Interest, readiness};
 use crate::sys::eventfd::EventFd;
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
@@ -16,14 +16,40 @@ const BELL: u64 = u64::MAX;
 /// The events of a registration: both directions, edge-triggered.
 const EVENTS: libc::c_int = libc::EPOLLIN | libc::EPOLLPRI | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
 
+/// An event of a registration.
+#[repr(transparent)]
+pub(super) struct Event(libc::epoll_event);
+
+impl Event {
+    /// The token of the registration. That of the bell names no slot.
+    #[inline]
+    pub(super) fn token(&self) -> u64 {
+        self.0.u64
+    }
+
+    /// The readiness bits.
+    #[inline]
+    pub(super) fn readiness(&self) -> u8 {
+        readiness_of(self.0.events as libc::c_int)
+    }
+}
+
 /// An epoll instance with its bell.
 pub(super) struct Epoll {
     fd: OwnedFd,
     bell: EventFd,
-    events: RefCell<Vec<libc::epoll_event>>,
+    events: RefCell<Vec<Event>>,
 }
 
 impl Epoll {
+    /// The first wait after a registration reports the readiness that the descriptor has then.
+    pub(super) const REPORTS_NEW: bool = true;
+
+    /// The cost of a wait for `_waiting` tasks, in that of a wait for a few.
+    pub(super) fn cost(_waiting: usize) -> u64 {
+        1
+    }
+
     pub(super) fn new() -> io::Result<Epoll> {
         // SAFETY: epoll_create1 takes a number.
         let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
@@ -73,24 +99,24 @@ impl Epoll {
         let _ = self.control(libc::EPOLL_CTL_DEL, fd, 0, 0);
     }
 
-    /// Waits for at most `timeout`, and calls `f` with the token and the readiness bits of each event.
-    pub(super) fn wait(&self, timeout: Option<Duration>, mut f: impl FnMut(u64, u8)) {
+    /// Waits for at most `timeout`, and returns the events. The registrations tell the kernel what is wanted.
+    pub(super) fn wait(
+        &self,
+        timeout: Option<Duration>,
+        _wanted: impl FnOnce(&mut dyn FnMut(RawFd, u64, &[Interest])),
+    ) -> Ref<'_, [Event]> {
         let mut events = self.events.borrow_mut();
         let count = self.wait_into(&mut events, timeout);
         // SAFETY: the kernel has written `count` events, at most `BATCH`, which is the capacity.
         unsafe { events.set_len(count) };
-        for event in events.iter() {
-            let (bits, token) = (event.events as libc::c_int, event.u64);
-            if token != BELL {
-                f(token, readiness_of(bits));
-            }
-        }
+        drop(events);
+        Ref::map(self.events.borrow(), Vec::as_slice)
     }
 
     /// Returns the number of events; 0 for none, and if a signal interrupted the wait.
-    fn wait_into(&self, events: &mut Vec<libc::epoll_event>, timeout: Option<Duration>) -> usize {
+    fn wait_into(&self, events: &mut Vec<Event>, timeout: Option<Duration>) -> usize {
         events.clear();
-        let (fd, place) = (self.fd.as_raw_fd(), events.as_mut_ptr());
+        let (fd, place) = (self.fd.as_raw_fd(), events.as_mut_ptr().cast::<libc::epoll_event>());
         let count = match timeout {
             // SAFETY: `place` has room for `BATCH` events.
             None => unsafe { libc::epoll_wait(fd, place, BATCH as libc::c_int, -1) },
@@ -127,6 +153,7 @@ fn wait_precisely(fd: RawFd, place: *mut libc::epoll_event, timeout: Duration) -
     count as libc::c_int
 }
 
+#[inline]
 fn readiness_of(bits: libc::c_int) -> u8 {
     let if_any = |events: libc::c_int, bit: u8| if bits & events != 0 { bit } else { 0 };
     if_any(libc::EPOLLIN, readiness::READ)

@@ -15,10 +15,18 @@
 //!    slot, so an event for an earlier source of the slot, or for a descriptor that was closed elsewhere, is ignored.
 //! 3. A descriptor of a source that was closed on another thread leaves a slot without events. The slot is reused when the number of the
 //!    descriptor is registered again.
+//! 4. A child process that fork(2) made makes no system call on the reactor, and only closes its descriptors. The child shares the epoll
+//!    instance: it would take events of the parent, and would end registrations of the parent. The worker ensures that: its accessors
+//!    return no reactor for which [`Reactor::is_foreign`] returns true.
 
+#[cfg(all(target_os = "linux", not(cede_poll_driver)))]
 mod epoll;
 mod interest;
+#[cfg(any(cede_poll_driver, not(target_os = "linux")))]
+mod poll;
 mod registry;
+mod slots;
 
 pub use self::interest::Interest;
-pub(crate) use self::registry::{Reactor, Registration, Token, Waiter};
+pub(crate) use self::registry::{Reactor, Registration};
+pub(crate) use self::slots::{Token, Waiter};

@@ -1,111 +1,34 @@
 //! The registered descriptors of a worker, their readiness, and their waiters.
 #![forbid(unsafe_code)]
 
-use super::epoll::Epoll;
+// The system's poller. Both have the same methods.
+#[cfg(all(target_os = "linux", not(cede_poll_driver)))]
+use super::epoll::Epoll as Poller;
 use super::interest::Interest;
+#[cfg(any(cede_poll_driver, not(target_os = "linux")))]
+use super::poll::Poll as Poller;
+use super::slots::{Slots, Token, Waiter};
+use crate::sys::fork::{self, Generation};
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-/// A task that waits, as the scheduler names it. The reactor only stores it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Waiter {
-    pub(crate) tcb: usize,
-    pub(crate) task_id: u64,
-}
-
-/// The name of a slot: its index and its generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Token(u64);
-
-impl Token {
-    fn new(index: usize, generation: u32) -> Token {
-        Token((index as u64) << 32 | u64::from(generation))
-    }
-
-    fn index(self) -> usize {
-        (self.0 >> 32) as usize
-    }
-
-    fn generation(self) -> u32 {
-        self.0 as u32
-    }
-
-    pub(crate) fn to_bits(self) -> u64 {
-        self.0
-    }
-
-    pub(crate) const fn from_bits(bits: u64) -> Token {
-        Token(bits)
-    }
-}
-
-#[derive(Default)]
-struct Slot {
-    /// Advances when the slot gets another source. Never that of the bell's token.
-    generation: u32,
-    /// The source that owns the slot; 0 for none.
-    source: u64,
-    fd: RawFd,
-    readiness: u8,
-    readers: VecDeque<Waiter>,
-    writers: VecDeque<Waiter>,
-}
-
-impl Slot {
-    fn waiters(&mut self, interest: Interest) -> &mut VecDeque<Waiter> {
-        match interest {
-            Interest::Readable => &mut self.readers,
-            Interest::Writable => &mut self.writers,
-        }
-    }
-}
-
-/// A slab of slots.
-#[derive(Default)]
-struct Slots {
-    slots: Vec<Slot>,
-    /// The free list.
-    free: Vec<usize>,
-    /// The slot of each registered descriptor.
-    by_fd: HashMap<RawFd, usize>,
-}
-
-impl Slots {
-    /// Returns the slot of a token that is not stale.
-    fn get(&mut self, token: Token) -> Option<&mut Slot> {
-        self.slots.get_mut(token.index()).filter(|slot| slot.source != 0 && slot.generation == token.generation())
-    }
-
-    /// Returns the slot of a token if `source` owns it. The token may come from another run's reactor: see `io::source`.
-    fn get_own(&mut self, source: u64, token: Token) -> Option<&mut Slot> {
-        self.get(token).filter(|slot| slot.source == source)
-    }
-
-    /// Frees a slot, and returns the waiters of both directions.
-    fn release(&mut self, index: usize) -> Vec<Waiter> {
-        let slot = &mut self.slots[index];
-        self.by_fd.remove(&slot.fd);
-        slot.source = 0;
-        slot.generation = slot.generation.wrapping_add(1);
-        let waiters = slot.readers.drain(..).chain(slot.writers.drain(..)).collect();
-        self.free.push(index);
-        waiters
-    }
-}
+/// The number of events by which a slot is prefetched, and by which the TCB of its waiter is.
+const FETCH_SLOT: usize = 8;
+const FETCH_WAITER: usize = 4;
 
 /// The slot of a source, as [`Reactor::register`] found or made it.
 pub(crate) struct Registration {
     pub(crate) token: Token,
-    /// The slot is new: the next poll reports the present readiness.
+    /// The slot is new, and the next poll reports the present readiness. There is none to forget.
     pub(crate) is_new: bool,
 }
 
 /// The reactor of a worker: see the head of the module.
 pub(crate) struct Reactor {
-    epoll: Epoll,
+    made_in: Generation,
+    poller: Poller,
     slots: RefCell<Slots>,
     waiting: Cell<usize>,
     polls: Cell<u64>,
@@ -113,12 +36,35 @@ pub(crate) struct Reactor {
 
 impl Reactor {
     pub(crate) fn new() -> io::Result<Reactor> {
-        Ok(Reactor { epoll: Epoll::new()?, slots: RefCell::default(), waiting: Cell::new(0), polls: Cell::new(0) })
+        fork::watch()?;
+        Ok(Reactor {
+            made_in: Generation::current(),
+            poller: Poller::new()?,
+            slots: RefCell::default(),
+            waiting: Cell::new(0),
+            polls: Cell::new(0),
+        })
+    }
+
+    /// Returns whether this process is a child of the reactor's process: see invariant 4 of the module.
+    #[inline]
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.made_in.is_over()
+    }
+
+    /// Removes all waiters, and wakes them: in a child process, in which no event comes.
+    #[cold]
+    pub(crate) fn dismiss_all(&self, mut wake: impl FnMut(Waiter)) {
+        self.waiting.set(0);
+        for slot in &mut self.slots.borrow_mut().slots {
+            slot.drain(Interest::Readable, &mut wake);
+            slot.drain(Interest::Writable, &mut wake);
+        }
     }
 
     /// The eventfd that ends a sleep in [`poll`](Self::poll).
     pub(crate) fn bell(&self) -> RawFd {
-        self.epoll.bell()
+        self.poller.bell()
     }
 
     /// Returns the slot of `source`, and registers its descriptor if it has none. `cached` is a token that an earlier call returned.
@@ -150,7 +96,7 @@ impl Reactor {
             let token = Token::new(index, slots.slots[index].generation);
             // Two sources may share a descriptor, as two `Async<&T>` do. The slot goes to the source that registers last, and
             // keeps its waiters: an event wakes the waiters of both.
-            if slots.slots[index].source == source || self.epoll.take_over(fd, token.to_bits()) {
+            if slots.slots[index].source == source || self.poller.take_over(fd, token.to_bits()) {
                 slots.slots[index].source = source;
                 return Ok(Registration { token, is_new: false });
             }
@@ -158,25 +104,26 @@ impl Reactor {
             self.release(slots, index, wake);
         }
         let index = slots.free.pop().unwrap_or_else(|| {
-            slots.slots.push(Slot::default());
+            slots.slots.push(Default::default());
             slots.slots.len() - 1
         });
         let token = Token::new(index, slots.slots[index].generation);
-        if let Err(error) = self.epoll.add(fd, token.to_bits()) {
+        if let Err(error) = self.poller.add(fd, token.to_bits()) {
             slots.free.push(index);
             return Err(error);
         }
         let slot = &mut slots.slots[index];
-        (slot.source, slot.fd, slot.readiness) = (source, fd, 0);
+        // Without a report of the present readiness, calls are tried until they fail.
+        let readiness = if Poller::REPORTS_NEW { 0 } else { Interest::Readable.bit() | Interest::Writable.bit() };
+        (slot.source, slot.fd, slot.readiness) = (source, fd, readiness);
         slots.by_fd.insert(fd, index);
-        Ok(Registration { token, is_new: true })
+        Ok(Registration { token, is_new: Poller::REPORTS_NEW })
     }
 
     /// Frees a slot, and wakes its waiters, which then try their calls again.
     fn release(&self, slots: &mut Slots, index: usize, wake: impl FnMut(Waiter)) {
-        let waiters = slots.release(index);
-        self.waiting.set(self.waiting.get() - waiters.len());
-        waiters.into_iter().for_each(wake);
+        let count = slots.release(index, wake);
+        self.waiting.set(self.waiting.get() - count);
     }
 
     /// Forgets a source whose descriptor is closed next. Waiters of another source that shares the descriptor wake, and register it
@@ -190,7 +137,7 @@ impl Reactor {
         };
         if let Some(index) = index {
             // A duplicate of the descriptor would keep the registration alive.
-            self.epoll.remove(slots.slots[index].fd);
+            self.poller.remove(slots.slots[index].fd);
             self.release(&mut slots, index, wake);
         }
     }
@@ -219,25 +166,29 @@ impl Reactor {
         }
     }
 
-    /// Adds a waiter, which the next event in this direction wakes. `may_be_ready` has just returned false for the token.
+    /// Adds a waiter, which the next event in this direction wakes, unless a call may succeed now. Returns whether it did.
     #[inline]
-    pub(crate) fn add_waiter(&self, token: Token, interest: Interest, waiter: Waiter) {
-        if let Some(slot) = self.slots.borrow_mut().get(token) {
-            slot.waiters(interest).push_back(waiter);
+    pub(crate) fn begin_wait(&self, source: u64, token: Token, interest: Interest, waiter: Waiter) -> bool {
+        let mut slots = self.slots.borrow_mut();
+        let Some(slot) = slots.get_own(source, token) else { return false };
+        let waits = slot.readiness & interest.bits() == 0;
+        if waits {
+            slot.push(interest, waiter);
             self.waiting.set(self.waiting.get() + 1);
         }
+        waits
     }
 
     /// Removes a waiter that is still there, because its wait ended without an event. Another source may own the slot by then.
+    /// Returns whether a call in this direction may succeed now.
     #[inline]
-    pub(crate) fn remove_waiter(&self, token: Token, interest: Interest, waiter: Waiter) {
-        if let Some(slot) = self.slots.borrow_mut().get(token) {
-            let waiters = slot.waiters(interest);
-            if let Some(at) = waiters.iter().position(|other| *other == waiter) {
-                waiters.remove(at);
-                self.waiting.set(self.waiting.get() - 1);
-            }
+    pub(crate) fn end_wait(&self, source: u64, token: Token, interest: Interest, waiter: Waiter) -> bool {
+        let mut slots = self.slots.borrow_mut();
+        let Some(slot) = slots.get(token) else { return true };
+        if *slot.first(interest) != Waiter::NONE && slot.remove(interest, waiter) {
+            self.waiting.set(self.waiting.get() - 1);
         }
+        slot.source != source || slot.readiness & interest.bits() != 0
     }
 
     /// The number of tasks that wait for I/O.
@@ -246,7 +197,13 @@ impl Reactor {
         self.waiting.get()
     }
 
-    /// Returns the number of tasks that wait for I/O, of registered descriptors, and of calls of epoll_wait(2).
+    /// The cost of a poll now, in that of a poll with few waiters.
+    #[inline]
+    pub(crate) fn cost_of_poll(&self) -> u64 {
+        Poller::cost(self.waiting.get())
+    }
+
+    /// Returns the number of tasks that wait for I/O, of registered descriptors, and of polls.
     pub(crate) fn counts(&self) -> [u64; 3] {
         [self.waiting.get() as u64, self.slots.borrow().by_fd.len() as u64, self.polls.get()]
     }
@@ -255,34 +212,55 @@ impl Reactor {
     /// only makes the task ready. Returns whether there was an event.
     pub(crate) fn poll(&self, timeout: Option<Duration>, mut wake: impl FnMut(Waiter)) -> bool {
         self.polls.set(self.polls.get() + 1);
-        let mut any = false;
-        self.epoll.wait(timeout, |token, event| {
-            any = true;
-            let mut slots = self.slots.borrow_mut();
-            let Some(slot) = slots.get(Token::from_bits(token)) else { return };
-            slot.readiness |= event;
-            if event & Interest::Readable.bits() != 0 {
-                self.waiting.set(self.waiting.get() - slot.readers.len());
-                slot.readers.drain(..).for_each(&mut wake);
+        // The kernel knows what epoll watches; poll(2) is given the directions that have waiters.
+        let wanted = |ask: &mut dyn FnMut(RawFd, u64, &[Interest])| {
+            for (index, slot) in self.slots.borrow().slots.iter().enumerate() {
+                let token = || Token::new(index, slot.generation).to_bits();
+                match (slot.has_waiters(Interest::Readable), slot.has_waiters(Interest::Writable)) {
+                    (false, false) => {}
+                    (true, false) => ask(slot.fd, token(), &[Interest::Readable]),
+                    (false, true) => ask(slot.fd, token(), &[Interest::Writable]),
+                    (true, true) => ask(slot.fd, token(), &[Interest::Readable, Interest::Writable]),
+                }
             }
-            if event & Interest::Writable.bits() != 0 {
-                self.waiting.set(self.waiting.get() - slot.writers.len());
-                slot.writers.drain(..).for_each(&mut wake);
+        };
+        let events = self.poller.wait(timeout, wanted);
+        let mut slots = self.slots.borrow_mut();
+        let mut woken = 0;
+        for (number, event) in events.iter().enumerate() {
+            // With many connections neither slots nor TCBs are in the cache, and the CPU cannot guess which come next.
+            if let Some(later) = events.get(number + FETCH_SLOT) {
+                slots.fetch(Token::from_bits(later.token()));
             }
-        });
-        any
+            if let Some(later) = events.get(number + FETCH_WAITER) {
+                slots.fetch_waiter(Token::from_bits(later.token()));
+            }
+            let Some(slot) = slots.get(Token::from_bits(event.token())) else { continue };
+            let readiness = event.readiness();
+            slot.readiness |= readiness;
+            if readiness & Interest::Readable.bits() != 0 {
+                woken += slot.drain(Interest::Readable, &mut wake);
+            }
+            if readiness & Interest::Writable.bits() != 0 {
+                woken += slot.drain(Interest::Writable, &mut wake);
+            }
+        }
+        self.waiting.set(self.waiting.get() - woken);
+        !events.is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Read, Write};
+    #[cfg(all(target_os = "linux", not(cede_poll_driver)))]
+    use std::io::Read;
+    use std::io::Write;
     use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
 
     const WAITER: Waiter = Waiter { tcb: 8, task_id: 3 };
-    const NO_TOKEN: Token = Token(0);
+    const NO_TOKEN: Token = Token::from_bits(0);
 
     fn woken(reactor: &Reactor) -> Vec<Waiter> {
         let mut woken = Vec::new();
@@ -294,6 +272,8 @@ mod tests {
         reactor.register(source, fd, cached, |waiter| panic!("{waiter:?} lost its descriptor")).unwrap().token
     }
 
+    /// An edge-triggered poller.
+    #[cfg(all(target_os = "linux", not(cede_poll_driver)))]
     #[test]
     fn event_wakes_waiters_of_its_direction_in_order() {
         let reactor = Reactor::new().unwrap();
@@ -301,8 +281,8 @@ mod tests {
         let token = register(&reactor, 7, there.as_raw_fd(), NO_TOKEN);
         assert_eq!(register(&reactor, 7, there.as_raw_fd(), token), token);
         let second = Waiter { task_id: 4, ..WAITER };
-        reactor.add_waiter(token, Interest::Readable, WAITER);
-        reactor.add_waiter(token, Interest::Readable, second);
+        assert!(reactor.begin_wait(7, token, Interest::Readable, WAITER));
+        assert!(reactor.begin_wait(7, token, Interest::Readable, second));
         assert_eq!((woken(&reactor), reactor.waiting()), (vec![], 2), "it is writable, and nothing waits for that");
         assert!(
             !reactor.may_be_ready(7, token, Interest::Readable) && reactor.may_be_ready(7, token, Interest::Writable)
@@ -320,6 +300,8 @@ mod tests {
         assert!(reactor.may_be_ready(7, token, Interest::Readable), "the peer has closed: a read never waits");
     }
 
+    /// epoll(7) watches files, and poll(2) numbers of descriptors.
+    #[cfg(all(target_os = "linux", not(cede_poll_driver)))]
     #[test]
     fn event_of_an_earlier_source_is_ignored() {
         let reactor = Reactor::new().unwrap();
@@ -334,11 +316,11 @@ mod tests {
         let again = if again.as_raw_fd() == fd { again } else { _other };
         let new = register(&reactor, 2, again.as_raw_fd(), old);
         assert_ne!(new, old);
-        reactor.add_waiter(new, Interest::Readable, WAITER);
+        assert!(reactor.begin_wait(2, new, Interest::Readable, WAITER));
         here.write_all(b"for the old one").unwrap();
         assert_eq!(woken(&reactor), []);
         (&duplicate).read_exact(&mut [0; 15]).unwrap();
-        reactor.remove_waiter(new, Interest::Readable, WAITER);
+        assert!(!reactor.end_wait(2, new, Interest::Readable, WAITER));
         assert_eq!(reactor.waiting(), 0);
         reactor.deregister(2, fd, new, |_| {});
         assert_eq!(reactor.counts()[1], 0);
@@ -351,18 +333,18 @@ mod tests {
         let fd = there.as_raw_fd();
         let first = register(&reactor, 1, fd, NO_TOKEN);
         let _ = woken(&reactor);
-        reactor.add_waiter(first, Interest::Readable, WAITER);
+        assert!(reactor.begin_wait(1, first, Interest::Readable, WAITER));
         let second = register(&reactor, 2, fd, NO_TOKEN);
         here.write_all(b"x").unwrap();
         assert_eq!(woken(&reactor), [WAITER]);
         // The end of one source wakes the waiters of the other one.
         reactor.was_not_ready(2, second, Interest::Readable);
-        reactor.add_waiter(second, Interest::Readable, WAITER);
+        assert!(reactor.begin_wait(2, second, Interest::Readable, WAITER));
         let third = register(&reactor, 3, fd, NO_TOKEN);
         let mut orphans = Vec::new();
         reactor.deregister(3, fd, third, |waiter| orphans.push(waiter));
         assert_eq!((orphans, reactor.waiting(), reactor.counts()[1]), (vec![WAITER], 0, 0));
-        reactor.remove_waiter(second, Interest::Readable, WAITER);
+        assert!(reactor.end_wait(2, second, Interest::Readable, WAITER));
         assert_eq!(reactor.waiting(), 0);
     }
 

@@ -80,18 +80,23 @@ impl Config {
         self
     }
 
-    /// Sets the grace period: the time within which the cancelled tasks can end after main has returned. Tasks that do not end
-    /// in it are unwound. Tasks that have not ended 500 ms later are abandoned.
+    /// Sets the grace period: the time within which the cancelled tasks can end after main has returned. Tasks that do
+    /// not end in it are unwound. Tasks that have not ended 500 ms later are abandoned, with the exceptions that
+    /// [`run`](crate::run()) lists.
     ///
-    /// After a deadlock, main has the same time to return. Then the tasks of the run are unwound.
+    /// After a deadlock, main is cancelled and has the same time to return. If it has not returned by its end, the
+    /// other tasks are unwound; main itself never is.
     #[doc(alias = "grace")]
     pub fn shutdown_grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
-    /// Sets how long a stall lasts before it is reported on stderr, once in a run. In a stall no task is ready and no timer is
-    /// armed. The run continues after the report, because another thread may still wake a task.
+    /// Sets how long a stall lasts before it is reported on stderr, once in a run.
+    ///
+    /// A run stalls if no task is ready, no timer is armed, and no task waits for I/O or for a call of
+    /// [`blocking`](crate::blocking). If no other thread can wake a task, the stall is a deadlock and ends the run.
+    /// Otherwise the run continues after the report.
     #[doc(alias = "stall_report")]
     pub fn report_stall(mut self, after: Duration) -> Self {
         self.stall = after;
@@ -162,10 +167,10 @@ impl Config {
 
     /// Prints a [`dump`](crate::dump()) of the run on stderr whenever `signal` arrives, for example `libc::SIGUSR1`.
     ///
-    /// The worker makes the dump between two turns: at once if it sleeps, and otherwise after at most 1,024 turns. The watchdog
-    /// thread of the run looks up the names of the functions and prints them. If one turn delays the dump for more than a
-    /// second, the watchdog first reports the running task with its stack; the dump follows after that turn. Each run that
-    /// asked for the signal prints its own dump.
+    /// The run makes the dump between two turns: at once if no task is ready, and otherwise after at most 1,024 turns.
+    /// The watchdog thread of the run looks up the names of the functions and prints them. If one turn delays the dump
+    /// for more than a second, the watchdog first reports the running task with its stack; the dump follows after that
+    /// turn. Each run that asked for the signal prints its own dump.
     ///
     /// A handler that the process had installed for the signal before is called too, and is restored at the end of the run.
     /// As with any signal, blocking system calls may fail with `Interrupted`.
@@ -184,11 +189,11 @@ impl Config {
     /// reported on stderr twice: while it lasts, with the name and the backtrace of the task, and after its end, with its
     /// total duration.
     ///
-    /// The reports come from the watchdog, a thread beside the run, which checks the progress of the worker at intervals of a
-    /// quarter of `allowed`. The checks do not slow the turns down. The watchdog interrupts the worker only to copy the stack
-    /// of a slow task, by SIGURG. It does not pass its own signals to a handler that the program had installed for SIGURG
-    /// before. If a signal of the program arrives together with one of the watchdog, the handler may miss it. A worker that
-    /// sleeps is not slow.
+    /// The reports come from the watchdog, a thread beside the run, which checks the progress of the run at intervals
+    /// of a quarter of `allowed`. The checks do not slow the turns down. The watchdog interrupts the thread of the run
+    /// only to copy the stack of a slow task, by SIGURG. A handler for SIGURG that the program installed before still
+    /// gets the program's signals, and not those of the watchdog. If both arrive at once, the handler may miss the
+    /// program's. A run that sleeps because no task is ready is not slow.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -208,8 +213,8 @@ impl Config {
     /// Sets the hook for slow turns: `f` is called instead of each report on stderr, so twice for a slow turn. Without
     /// [`report_slow_turns`](Self::report_slow_turns) it is never called.
     ///
-    /// `f` runs on the thread of the watchdog, so it may wake a task of the run. Therefore that thread counts as another
-    /// thread of the process when the run checks whether a stall is a deadlock.
+    /// `f` runs on the thread of the watchdog, and may wake a task of the run. So with this hook, the absence of other
+    /// threads in the process is not taken as the proof of a deadlock.
     ///
     /// ```
     /// use std::time::Duration;

@@ -14,9 +14,11 @@ pub use self::config::Config;
 
 /// Runs `main` and the tasks that it spawns on this thread, and returns the value of `main`.
 ///
-/// `main` may borrow, and runs on the thread's own stack. When `main` has returned, the run shuts down: the remaining tasks
-/// are cancelled and awaited. Tasks that do not end within the grace period ([`Config::shutdown_grace`]) are unwound. Tasks
-/// that do not end within another 500 ms are abandoned: their stacks are leaked, and their names are written to stderr. No
+/// `main` may borrow, and runs on the thread's own stack. When `main` has returned, the run shuts down: the remaining
+/// tasks are cancelled and awaited. Tasks that do not end within the grace period ([`Config::shutdown_grace`]) are
+/// unwound. Tasks that do not end within another 500 ms are abandoned: their stacks are leaked, and their names are
+/// written to stderr. There are two exceptions: for a task of a [`scope`](crate::scope()) the process aborts, because
+/// the task borrows from the scope, and a task in [`unblock`](crate::blocking::unblock) is awaited without a limit. No
 /// task runs after `run` has returned.
 ///
 /// # Panics
@@ -24,7 +26,7 @@ pub use self::config::Config;
 /// * If `main` panics, with the same payload.
 /// * If the run is deadlocked, with the report as the message.
 /// * If the thread is already inside a run.
-/// * If the stack of the scheduler cannot be allocated.
+/// * If the stack of the event loop cannot be allocated.
 ///
 /// [`Config::run`] returns the last three as errors.
 ///
@@ -61,7 +63,7 @@ pub enum RunError<T> {
     /// The thread is already inside a run. Main was not called.
     #[error("cannot start a run inside of another: spawn a task instead")]
     AlreadyRunning,
-    /// The stack of the scheduler could not be allocated. Main was not called.
+    /// The stack size is invalid, or the stack of the event loop could not be allocated. Main was not called.
     #[error(transparent)]
     Stack(#[from] StackError),
     /// The operating system refused a signal handler, a pipe or the thread of the watchdog. Main was not called.

@@ -17,9 +17,9 @@ impl Clock {
         Clock { paused: None, running: Cell::new(None) }
     }
 
-    /// Returns whether the clock does not run, except by jumps.
-    pub(super) fn is_paused(&self) -> bool {
-        self.paused.is_some() && self.running.get().is_none()
+    /// Returns whether [`jump`](Self::jump) advances the clock, also after `go_on`.
+    pub(super) fn jumps(&self) -> bool {
+        self.paused.is_some()
     }
 
     /// Creates a clock that does not run. When no task is ready, the event loop advances it to the next timer.

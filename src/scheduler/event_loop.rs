@@ -186,7 +186,7 @@ impl Worker {
         let timer = self.timers.next(|tcb, wait_seq| unsafe { !(*tcb).is_waiting(wait_seq) });
         if let Some(next) = timer {
             // A paused clock does not jump past an event that is there already.
-            if self.clock.is_paused() && self.poll_io(Some(Duration::ZERO)) {
+            if self.clock.jumps() && self.poll_io(Some(Duration::ZERO)) {
                 return;
             }
             if self.in_progress.get() > 0 || !self.clock.jump(next) {

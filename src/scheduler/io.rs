@@ -2,25 +2,30 @@
 
 use super::Worker;
 use super::tcb::Tcb;
-use crate::arch::clock;
 use crate::reactor::{Reactor, Waiter};
 use std::io;
 use std::time::{Duration, Instant};
 
-/// The least number of ticks of `arch::clock` between two polls of the reactor while tasks are ready: about
-/// 30 us for a counter of 3 GHz, and up to 4 ms for the slowest counters of aarch64 (24 MHz). A poll is a system
-/// call, and would cost a ring of two tasks that only yield as much as their turns.
-const GLANCE_INTERVAL: u64 = 100_000;
+/// Returns the error of a wait in a child process whose run began in its parent.
+#[cold]
+pub(crate) fn forked() -> io::Error {
+    io::Error::other(
+        "forked: the run began in the parent process, which shares its poller with this one; \
+         start a run of its own on a new thread of the child, or wait in a plain thread",
+    )
+}
 
 impl Worker {
     /// Returns the reactor, and makes it if this is the first wait for I/O.
     ///
     /// # Errors
     ///
-    /// The error of epoll_create1(2) or eventfd(2), as if no descriptor is left.
+    /// The error of epoll_create1(2), eventfd(2) or pipe(2), as if no descriptor is left. An error whose text begins with "forked" in a child
+    /// process that shares the reactor with its parent.
     #[inline]
     pub(crate) fn reactor(&self) -> io::Result<&Reactor> {
         match self.reactor.get() {
+            Some(reactor) if reactor.is_foreign() => Err(forked()),
             Some(reactor) => Ok(reactor),
             None => self.make_reactor(),
         }
@@ -32,19 +37,20 @@ impl Worker {
         Ok(self.reactor.get_or_init(|| reactor))
     }
 
-    /// Returns the reactor if there is one.
+    /// Returns the reactor if there is one, and if it is not that of the parent process.
+    #[inline]
     pub(crate) fn reactor_if_any(&self) -> Option<&Reactor> {
-        self.reactor.get().map(|reactor| &**reactor)
+        self.reactor.get().map(|reactor| &**reactor).filter(|reactor| !reactor.is_foreign())
     }
 
     /// Returns the number of tasks that wait for I/O, of watched descriptors, and of polls.
     pub(crate) fn io_counts(&self) -> [u64; 3] {
-        self.reactor.get().map_or([0; 3], |reactor| reactor.counts())
+        self.reactor_if_any().map_or([0; 3], Reactor::counts)
     }
 
     /// Returns whether a task waits for I/O.
     pub(super) fn waits_for_io(&self) -> bool {
-        self.reactor.get().is_some_and(|reactor| reactor.waiting() > 0)
+        self.reactor_if_any().is_some_and(|reactor| reactor.waiting() > 0)
     }
 
     /// The running task, as the reactor names waiters.
@@ -57,21 +63,29 @@ impl Worker {
     /// Polls the reactor between turns, without waiting and not too often.
     #[inline]
     pub(super) fn glance_at_io(&self) {
+        if let Some(reactor) = self.reactor.get()
+            && reactor.is_foreign()
+            && reactor.waiting() > 0
+        {
+            // This process is a child of the one in which the tasks began to wait. Their waits fail.
+            reactor.dismiss_all(|waiter| self.wake_io_waiter(waiter));
+        }
         // The event loop sleeps in the reactor next, unless a task is ready.
         let sleeps_next = self.is_event_loop(self.current()) && self.run_queue.len() == 0;
-        if self.waits_for_io() && !sleeps_next {
-            let now = clock();
-            // A target without a clock polls each time.
-            if now == 0 || now.wrapping_sub(self.io_polled_at.get()) >= GLANCE_INTERVAL {
-                self.io_polled_at.set(now);
-                self.poll_io(Some(Duration::ZERO));
-            }
+        if sleeps_next {
+            return;
+        }
+        if let Some(reactor) = self.reactor_if_any()
+            && reactor.waiting() > 0
+            && self.io_timer.is_due(reactor.cost_of_poll())
+        {
+            self.poll_io(Some(Duration::ZERO));
         }
     }
 
     /// Waits for events for at most `timeout`, and makes the tasks ready that they concern. Returns whether there was an event.
     pub(super) fn poll_io(&self, timeout: Option<Duration>) -> bool {
-        let Some(reactor) = self.reactor.get() else { return false };
+        let Some(reactor) = self.reactor_if_any() else { return false };
         reactor.poll(timeout, |waiter| self.wake_io_waiter(waiter))
     }
 
@@ -87,11 +101,11 @@ impl Worker {
     /// Sleeps in the reactor until an event or a remote wake arrives, or until `deadline`. Returns false, at once, if there is no
     /// reactor.
     pub(super) fn sleep_in_poller(&self, deadline: Option<Instant>) -> bool {
-        let Some(reactor) = self.reactor.get() else { return false };
+        let Some(reactor) = self.reactor_if_any() else { return false };
         if self.remote.begin_sleep(reactor.bell()) {
             self.poll_io(deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())));
             self.remote.end_sleep();
-            self.io_polled_at.set(clock());
+            self.io_timer.polled();
         }
         true
     }

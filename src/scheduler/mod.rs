@@ -36,9 +36,11 @@ mod debugger;
 pub(crate) mod handshake;
 pub(crate) mod event_loop;
 mod holder;
-#[cfg(all(feature = "io", target_os = "linux"))]
+#[cfg(feature = "io")]
 mod io;
-#[cfg(not(all(feature = "io", target_os = "linux")))]
+#[cfg(feature = "io")]
+mod io_timer;
+#[cfg(not(feature = "io"))]
 #[path = "no_io.rs"]
 mod io;
 pub(crate) mod remote;
@@ -70,12 +72,12 @@ use self::tcb::{Tcb, Woken};
 use self::tcb_table::{TcbTable, tcb_of};
 use self::timers::Timers;
 use crate::arch::{Context, Entry, switch};
-#[cfg(all(feature = "io", target_os = "linux"))]
+#[cfg(feature = "io")]
 use crate::reactor::Reactor;
 use crate::stack::Shape;
 use crate::stack::pool::Stack;
 use std::any::Any;
-#[cfg(all(feature = "io", target_os = "linux"))]
+#[cfg(feature = "io")]
 use std::cell::OnceCell;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -191,11 +193,11 @@ pub(crate) struct Worker {
     /// The start of the run, by its clock.
     began: Instant,
     /// The reactor, made by the first wait for I/O.
-    #[cfg(all(feature = "io", target_os = "linux"))]
+    #[cfg(feature = "io")]
     reactor: OnceCell<Box<Reactor>>,
-    /// The time of its last poll, by `arch::clock`.
-    #[cfg(all(feature = "io", target_os = "linux"))]
-    io_polled_at: Cell<u64>,
+    /// The times of its polls.
+    #[cfg(feature = "io")]
+    io_timer: io_timer::IoTimer,
 }
 
 impl Worker {
@@ -250,10 +252,10 @@ impl Worker {
             in_progress: Cell::new(0),
             lent: Cell::new(0),
             began,
-            #[cfg(all(feature = "io", target_os = "linux"))]
+            #[cfg(feature = "io")]
             reactor: OnceCell::new(),
-            #[cfg(all(feature = "io", target_os = "linux"))]
-            io_polled_at: Cell::new(0),
+            #[cfg(feature = "io")]
+            io_timer: io_timer::IoTimer::new(),
         }
     }
 
@@ -363,6 +365,9 @@ impl Worker {
             self.in_progress.set(self.in_progress.get() + 1);
         }
         let next = if self.ticks.count() { self.next() } else { self.next_late() };
+        if wait.fd >= 0 {
+            self.run_queue.fetch_next();
+        }
         // SAFETY: `next` is the event loop or was in the run queue, so it is suspended (invariant 3). The running TCB
         // is parked: the wake that ends the wait puts it into the run queue once (invariant 2).
         unsafe { self.switch_to(next) };

@@ -11,8 +11,9 @@
 use crate::sys::ring;
 use std::ops::Deref;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::yield_now;
 use std::time::Instant;
 
 /// The number of a task in its run.
@@ -28,7 +29,7 @@ struct Pending {
     notified: bool,
     /// The number of the run that uses this queue; 0 while the queue is unused.
     run: u64,
-    /// The eventfd to ring at the next entry: set while the worker sleeps in its poller. Open as long as it is set.
+    /// The eventfd to ring at the next entry: set while the worker sleeps in its poller. `RemoteQueue::ringing` keeps it open.
     bell: Option<RawFd>,
 }
 
@@ -79,6 +80,9 @@ pub(crate) struct RemoteQueue {
     flag: AtomicBool,
     /// A copy of `Pending::run`, written only while `pending` is locked.
     run: AtomicU64,
+    /// The number of threads that have taken a bell and may still ring it. Increased only while `pending` is locked. `wait_for_ringers`
+    /// waits until it is 0, so the owner of a bell closes no descriptor that another thread writes to.
+    ringing: AtomicUsize,
 }
 
 /// The free list of remote queues.
@@ -156,13 +160,20 @@ impl RemoteQueue {
         }
         what(&mut pending);
         self.flag.store(true, Ordering::Release);
-        if let Some(bell) = pending.bell.take() {
-            // Under the lock, so the worker cannot close the descriptor meanwhile. At most once per sleep.
-            ring(bell);
+        let bell = pending.bell.take();
+        if bell.is_some() {
+            self.ringing.fetch_add(1, Ordering::Relaxed);
         }
         // The woken thread locks `pending` at once, so it is unlocked first.
         drop(pending);
-        self.arrived.notify_one();
+        match bell {
+            // At most once per sleep.
+            Some(bell) => {
+                ring(bell);
+                self.ringing.fetch_sub(1, Ordering::Release);
+            }
+            None => self.arrived.notify_one(),
+        }
         true
     }
 
@@ -204,7 +215,7 @@ impl RemoteQueue {
         }
     }
 
-    #[cfg(all(feature = "io", target_os = "linux"))]
+    #[cfg(feature = "io")]
     /// Announces a sleep in a poller: until [`end_sleep`](Self::end_sleep) the next entry rings the eventfd `bell`. Returns false, and
     /// announces nothing, if there is an entry already.
     pub(crate) fn begin_sleep(&self, bell: RawFd) -> bool {
@@ -214,17 +225,28 @@ impl RemoteQueue {
         may_sleep
     }
 
-    #[cfg(all(feature = "io", target_os = "linux"))]
+    #[cfg(feature = "io")]
     /// Ends the sleep that `begin_sleep` announced.
     pub(crate) fn end_sleep(&self) {
         self.pending().bell = None;
     }
 
-    /// Closes the queue: drops its contents, and refuses all later pushes for the run that used it.
+    /// Closes the queue: drops its contents, and refuses all later pushes for the run that used it. No thread rings the bell
+    /// after the call.
     pub(crate) fn close(&self) {
         let mut pending = self.pending();
         *pending = Pending::default();
         self.run.store(0, Ordering::Relaxed);
         self.flag.store(false, Ordering::Release);
+        drop(pending);
+        self.wait_for_ringers();
+    }
+
+    /// Waits until no thread rings a bell that it took before [`end_sleep`](Self::end_sleep) or `close`. It is in a system call that does not
+    /// block.
+    pub(crate) fn wait_for_ringers(&self) {
+        while self.ringing.load(Ordering::Acquire) > 0 {
+            yield_now();
+        }
     }
 }

@@ -14,6 +14,8 @@ const FETCH_FROM: usize = 4096;
 const FETCH_CONTEXT: usize = 24;
 /// The number of turns by which the stack of a context is prefetched.
 const FETCH_STACK: usize = 16;
+/// The number of lines of a stack, from the stack pointer up, that a task uses between two waits for I/O.
+const FETCH_LINES: usize = 8;
 /// The number of calls of `consider_fetching` after which it starts a new trial.
 const FETCH_TRIAL: u32 = 64;
 
@@ -125,6 +127,27 @@ impl RunQueue {
         // SAFETY: contexts in the run queue are in the worker's table, which lives as long as the worker, and are
         // suspended (invariants 2 and 3), so no code writes to them.
         prefetch(unsafe { (*at(FETCH_STACK)).stack_pointer() });
+    }
+
+    /// Prefetches the stack of the first entry and the context of the second one. Called when a task waits for I/O: a
+    /// poll has made several such tasks ready at once, whose stacks have not been used since their last events.
+    #[inline]
+    pub(crate) fn fetch_next(&self) {
+        if self.len() < 2 {
+            return;
+        }
+        let at = |ahead: usize| {
+            let index = self.head.get().wrapping_add(ahead) & self.mask.get();
+            // SAFETY: `mask` wraps the index to the array, and there are more than `ahead` entries from `head` on.
+            unsafe { self.slots.get().add(index).read() }
+        };
+        prefetch(at(1) as usize);
+        // SAFETY: contexts in the run queue are in the worker's table, which lives as long as the worker, and are
+        // suspended (invariants 2 and 3), so no code writes to them.
+        let stack = unsafe { (*at(0)).stack_pointer() };
+        for line in 0..FETCH_LINES {
+            prefetch(stack + line * 64);
+        }
     }
 
     /// Tries whether prefetching makes the turns of these tasks faster, and keeps the answer for `FETCH_TRIAL` calls.

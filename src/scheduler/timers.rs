@@ -18,8 +18,9 @@ type Entry = Reverse<(Instant, u64, *const Tcb, u32)>;
 pub(crate) struct Timers {
     heap: RefCell<BinaryHeap<Entry>>,
     sequence: Cell<u64>,
-    /// The number of stale entries in the heap.
-    stale: Cell<usize>,
+    /// The number of stale entries in the heap, minus the number of entries that were popped after the wake of their task and before its
+    /// turn: each of them is counted by `disarmed` later.
+    stale: Cell<isize>,
 }
 
 impl Timers {
@@ -31,9 +32,9 @@ impl Timers {
         self.heap.borrow().is_empty()
     }
 
-    /// Returns the number of armed timers. Stale entries do not count.
+    /// Returns the number of armed timers. Stale entries do not count. A timer counts until its task has run.
     pub(crate) fn armed(&self) -> usize {
-        self.heap.borrow().len().saturating_sub(self.stale.get())
+        self.heap.borrow().len().saturating_add_signed(-self.stale.get())
     }
 
     /// Arms a timer for the wait `wait_seq` of the task.
@@ -46,9 +47,10 @@ impl Timers {
     pub(crate) fn disarmed(&self, is_stale: impl Fn(*const Tcb, u32) -> bool) {
         self.stale.set(self.stale.get() + 1);
         let mut heap = self.heap.borrow_mut();
-        if self.stale.get() > 32 && self.stale.get() * 2 > heap.len() {
+        let before = heap.len();
+        if self.stale.get() > 32 && self.stale.get() * 2 > before as isize {
             heap.retain(|Reverse((_, _, tcb, wait_seq))| !is_stale(*tcb, *wait_seq));
-            self.stale.set(0);
+            self.stale.set(self.stale.get() - (before - heap.len()) as isize);
         }
     }
 
@@ -63,9 +65,9 @@ impl Timers {
         Some((tcb, wait_seq))
     }
 
-    /// Counts a stale entry that was popped.
+    /// Counts an entry that was popped without effect: its wait is over, or its task was woken and has not run yet.
     pub(crate) fn was_stale(&self) {
-        self.stale.set(self.stale.get().saturating_sub(1));
+        self.stale.set(self.stale.get() - 1);
     }
 
     /// Returns the earliest deadline of a wait that is not over. Pops the stale entries before it: a sleep until a

@@ -10,7 +10,13 @@ use super::holder::Holder;
 use super::phase::flags;
 use super::remote::{RemoteQueue, RemoteReceiver, RemoteWake};
 use super::tcb::Tcb;
+#[cfg(feature = "io")]
+use crate::sys::{Bell, poll_fds, pollfd};
 use std::cell::Cell;
+#[cfg(feature = "io")]
+use std::os::fd::BorrowedFd;
+#[cfg(feature = "io")]
+use std::time::Duration;
 use std::time::Instant;
 
 /// A waker: names the task or plain thread to wake. Cheap to copy. It can be kept for any time: it has no effect once
@@ -158,6 +164,34 @@ fn is_there(tcb: &Tcb, task_id: u64) -> bool {
 pub(crate) fn block_thread(deadline: Option<Instant>) {
     with_thread(|open| {
         open.sleep(deadline);
+        open.take();
+    });
+}
+
+/// The longest wait in poll(2) without an eventfd, in milliseconds: no descriptor is left for one.
+#[cfg(feature = "io")]
+const WITHOUT_BELL: Duration = Duration::from_millis(10);
+
+/// Like [`block_thread`], but also ends when one of the descriptors is readable (`true`) or writable. May end by a spurious
+/// wakeup.
+#[cfg(feature = "io")]
+pub(crate) fn block_thread_in_poll(fds: &[(BorrowedFd<'_>, bool)], deadline: Option<Instant>) {
+    let bell = Bell::new().ok();
+    with_thread(|open| {
+        let mut entries: Vec<_> = fds.iter().map(|(fd, readable)| pollfd(*fd, *readable)).collect();
+        let mut left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        match &bell {
+            Some(bell) => entries.push(pollfd(bell.reader(), true)),
+            None => left = Some(left.map_or(WITHOUT_BELL, |left| left.min(WITHOUT_BELL))),
+        }
+        // The number of no descriptor rings nothing.
+        if open.begin_sleep(bell.as_ref().map_or(-1, Bell::as_raw_fd)) {
+            // poll(2) fails only without memory, which is like a spurious wakeup.
+            let _ = poll_fds(&mut entries, left);
+            open.end_sleep();
+            // The bell is closed next.
+            open.wait_for_ringers();
+        }
         open.take();
     });
 }

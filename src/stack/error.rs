@@ -105,8 +105,11 @@ impl Limit {
         let pages =
             std::fs::read_to_string("/proc/self/statm").ok().and_then(|text| text.split(' ').next()?.parse().ok());
         let used = pages.unwrap_or(0usize).saturating_mul(page_size()).saturating_add(bytes);
-        if limited && used as u64 >= limit.rlim_cur {
-            return Limit::AddressSpace(limit.rlim_cur);
+        // The type is signed on FreeBSD.
+        #[allow(clippy::unnecessary_cast, reason = "u64 on Linux")]
+        let most = limit.rlim_cur as u64;
+        if limited && used as u64 >= most {
+            return Limit::AddressSpace(most);
         }
         if read_number("/proc/sys/vm/overcommit_memory") == Some(2) {
             return Limit::Overcommit;

@@ -17,9 +17,10 @@ use std::time::{Duration, Instant};
 /// A condition variable: tasks and plain threads wait for a notification that the value of a [`Mutex`](super::Mutex) has
 /// changed.
 ///
-/// A wait releases the mutex, and reacquires it before returning, even when cancelled. Waiters are notified in FIFO order.
-/// There are no spurious wakeups. However, another task may lock the mutex between the notification and the return of the
-/// wait, and change the value again: [`wait_while`](Self::wait_while) rechecks the condition.
+/// A wait releases the mutex, and reacquires it before returning, even when cancelled (with one exception:
+/// [`WaitCancelled::into_guard`]). Waiters are notified in FIFO order. There are no spurious wakeups. However, another
+/// task may lock the mutex between the notification and the return of the wait, and change the value again:
+/// [`wait_while`](Self::wait_while) rechecks the condition.
 ///
 /// ```
 /// use cede::sync::{Condvar, Mutex};
@@ -89,8 +90,8 @@ pub struct WaitCancelled<'a, T: ?Sized> {
 }
 
 impl<'a, T: ?Sized> WaitCancelled<'a, T> {
-    /// Returns the guard of the reacquired mutex, for clean-up. `None` if the wait for the mutex itself was ended, by a certain
-    /// deadlock or by the end of the grace period.
+    /// Returns the guard of the reacquired mutex, for clean-up. `None` if a deadlock of the run or the end of the grace
+    /// period ended the wait for the mutex itself.
     ///
     /// ```
     /// use cede::sync::{Condvar, Mutex};
@@ -166,8 +167,9 @@ impl Condvar {
     ///
     /// # Errors
     ///
-    /// [`WaitCancelled`], with the guard, if the task is cancelled before or during the wait for the notification. While the
-    /// thread of a run panics, the call returns this error at once, without releasing the mutex.
+    /// [`WaitCancelled`], with the guard, if the task is cancelled before or during the wait for the notification, or
+    /// if a deadline or scope around this call ends the wait. While the thread of a run panics, the call returns this
+    /// error at once, without releasing the mutex.
     ///
     /// # Panics
     ///

@@ -243,9 +243,9 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Errors
     ///
-    /// [`Cancelled`] if the task is cancelled before or during the wait, or if the call would have to wait while the thread
-    /// panics, as in a destructor. If the call need not wait, it returns the guard, even
-    /// in a cancelled task or while the thread panics.
+    /// [`Cancelled`] if the task is cancelled before or during the wait, if a deadline or scope around this call ends the
+    /// wait, or if the call would have to wait while the thread panics, as in a destructor. If the call need not wait, it
+    /// returns the guard, even in a cancelled task or while the thread panics.
     ///
     /// # Panics
     ///

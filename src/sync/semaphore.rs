@@ -205,8 +205,9 @@ impl Semaphore {
     ///
     /// # Errors
     ///
-    /// [`Cancelled`] if the task is cancelled before or during the wait, or if the call would have to wait while the thread
-    /// panics, as in a destructor. A free permit is acquired without waiting, and without an error, in both cases.
+    /// [`Cancelled`] if the task is cancelled before or during the wait, if a deadline or scope around this call ends
+    /// the wait, or if the call would have to wait while the thread panics, as in a destructor. A free permit is
+    /// acquired without waiting, and without an error, in both cases.
     ///
     /// # Panics
     ///

@@ -1,7 +1,7 @@
 //! eventfd(2): the descriptor through which another thread ends the sleep of a worker in its poller.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// An eventfd. Each [`ring`] makes it readable, which an edge-triggered poller reports once.
 pub(crate) struct EventFd(OwnedFd);
@@ -17,13 +17,19 @@ impl EventFd {
         Ok(EventFd(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
+    /// The descriptor that `ring` takes.
     pub(crate) fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
+
+    /// The descriptor that becomes readable.
+    pub(crate) fn reader(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
-/// Makes the eventfd `fd` readable. The caller ensures that `fd` is still open: it rings under
-/// the lock that the owner takes before it closes the descriptor.
+/// Makes the eventfd `fd` readable. The caller ensures that `fd` is open during the call:
+/// `RemoteQueue::close` waits for threads that ring.
 pub(crate) fn ring(fd: RawFd) {
     let one = 1_u64.to_ne_bytes();
     // A full counter fails with EAGAIN: then the descriptor is readable already.

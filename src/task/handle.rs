@@ -44,8 +44,8 @@ impl<T> JoinHandle<T> {
     /// * [`JoinError::Cancelled`] if the task was cancelled before its first turn, was unwound, or was abandoned.
     /// * [`JoinError::Interrupted`] if the calling task was cancelled before or during the wait, if a deadline or scope
     ///   around this call ended the wait, or if the call would have to wait while the thread is panicking.
-    /// * [`JoinError::Deadlock`] if the task waits, directly or through further tasks, for the calling task, and no
-    ///   deadline ends one of these waits. A task that joins itself always gets this error.
+    /// * [`JoinError::Deadlock`] if the task joins the calling task, directly or through joins of further tasks, and
+    ///   none of these joins, this one included, has a deadline. A task that joins itself always gets this error.
     ///
     /// # Panics
     ///
@@ -126,11 +126,12 @@ impl<T> JoinHandle<T> {
         }
     }
 
-    /// Returns the result if the task has ended, and `None` otherwise. Never waits.
+    /// Returns the result if the task has ended, and `None` otherwise: also if the run has abandoned the task. Never
+    /// waits.
     ///
     /// # Errors
     ///
-    /// [`JoinError::Panicked`] and [`JoinError::Cancelled`], as in [`join`](Self::join).
+    /// [`JoinError::Panicked`] and [`JoinError::Cancelled`], as in [`join`](Self::join), except for an abandoned task.
     ///
     /// # Panics
     ///
@@ -174,9 +175,9 @@ impl<T> JoinHandle<T> {
         state_of(self.own_worker(), self.tcb())
     }
 
-    /// Returns a backtrace of the task's stack, from its current wait out to its first function, if the task is suspended.
-    /// Returns `None` if the task is running or has ended, if its run is over, or if cede has no context switch of its own
-    /// for the target.
+    /// Returns a backtrace of the task's stack, from its current wait out to its first function, if the task is
+    /// suspended. Returns `None` if the task is running or has ended, if its run is over, on targets other than x86_64
+    /// and little-endian aarch64, and with `--cfg cede_portable_switch`.
     ///
     /// ```
     /// cede::run(|| {

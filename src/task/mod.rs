@@ -59,6 +59,8 @@ pub use self::local::LocalKey;
 pub use self::local::new_key;
 pub use self::no_suspend::no_suspend;
 pub use self::park::{Reason, Unparker, park, park_shielded, park_until};
+#[cfg(feature = "io")]
+pub(crate) use self::result::report_panic_of;
 pub(crate) use self::result::report_unhandled;
 pub use self::scope::{Failure, Scope, ScopeError, ScopedJoinHandle, scope};
 pub use self::spawn::{SpawnError, spawn, spawn_each, yield_now};

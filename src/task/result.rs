@@ -10,9 +10,13 @@
 use super::join_error::{JoinError, text_in};
 use crate::coroutine::raw::{Payload, drop_catching};
 use crate::report::report;
+#[cfg(feature = "io")]
+use crate::scheduler::TaskUnwound;
 use crate::scheduler::tcb::{RESULT_WORDS, Tcb};
 use crate::scheduler::tcb_table::TcbTable;
 use crate::scheduler::{Task, worker};
+#[cfg(feature = "io")]
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 /// Returns whether a result fits into the TCB. If not, it is boxed.
@@ -118,6 +122,19 @@ pub(super) fn unhandled(task: &Task, payload: Payload) {
         }
         None => report_unhandled(&label, &*payload),
     }
+}
+
+/// Calls `f`, and passes its panic to the hook of `Config::on_unhandled_panic`, as the unjoined panic of the running task.
+///
+/// For a task of a scope that must not cancel the scope when it panics. A forced unwind is no panic, and continues.
+#[cfg(feature = "io")]
+pub(crate) fn report_panic_of(f: impl FnOnce()) {
+    let Err(payload) = catch_unwind(AssertUnwindSafe(f)) else { return };
+    if payload.is::<TaskUnwound>() {
+        resume_unwind(payload);
+    }
+    let worker = worker().expect("a task runs inside a run");
+    unhandled(&Task::of(worker.current()), payload);
 }
 
 /// Prints an unjoined panic on stderr: the default hook.

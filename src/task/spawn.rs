@@ -51,8 +51,8 @@ pub fn yield_now() {
 
 /// Spawns `f` as a task of the current run, and returns its handle.
 ///
-/// The task goes to the end of the run queue. It starts after the current task yields, waits or ends, and after the tasks
-/// that are ready now.
+/// The task goes to the end of the run queue. It starts after the current task yields, waits or ends, and after the
+/// tasks that are ready now, unless [`Config::seed`](crate::Config::seed) shuffles them.
 ///
 /// Dropping the handle detaches the task: the task continues to run. When main returns, the remaining tasks are cancelled
 /// and have the grace period to end. A task that is spawned after main has returned never runs.

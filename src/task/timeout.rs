@@ -76,8 +76,8 @@ impl<T> std::error::Error for Elapsed<T> {}
 ///
 /// # Errors
 ///
-/// [`Elapsed`] if and only if this deadline ended a wait or a [`check`] in `f`. A wait that ended because of another
-/// deadline or a cancel does not count.
+/// [`Elapsed`] if and only if this deadline ended a wait or a [`check`] in `f`, or made a scope in `f` cancel its
+/// tasks. A wait that ended because of another deadline or a cancel does not count.
 ///
 /// # Panics
 ///

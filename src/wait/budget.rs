@@ -33,6 +33,13 @@ pub(crate) fn is_budget_spent(worker: Option<&Worker>) -> bool {
     })
 }
 
+/// Refills the budget of a task whose turn has just begun, because it has waited.
+#[cfg(feature = "io")]
+#[inline(always)]
+pub(crate) fn refill_budget(worker: &Worker) {
+    worker.budget.set(COOP_BUDGET);
+}
+
 /// Yields and refills the budget. Where the task cannot yield, leaves a budget of one call.
 #[cold]
 #[inline(never)]

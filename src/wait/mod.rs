@@ -19,10 +19,12 @@ pub(crate) mod queue;
 mod suspend;
 pub(crate) mod wake_list;
 
+#[cfg(feature = "io")]
+pub(crate) use self::budget::refill_budget;
 pub(crate) use self::budget::{consume_budget, consume_budget_of, is_budget_spent, yield_for_budget};
 pub(crate) use self::cancel::Cancelled;
-#[cfg(all(feature = "io", target_os = "linux"))]
-pub(crate) use self::suspend::{Cause, cause};
+#[cfg(feature = "io")]
+pub(crate) use self::suspend::{Cause, cause, wait_anywhere_in_poll};
 pub(crate) use self::suspend::{
     can_suspend, is_out, not_running, now, refuse, running, wait, wait_anywhere, wait_until_done, wake_if_interrupted,
 };

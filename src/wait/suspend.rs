@@ -119,6 +119,22 @@ pub(crate) fn wait_anywhere(wait_for: WaitSpec, deadline: Option<Instant>) -> Re
     }
 }
 
+/// Like [`wait_anywhere`], for a wait that readiness of one of the descriptors ends, too, readable (`true`) or writable. The caller has
+/// registered a task as a waiter for them; a plain thread waits for them here.
+#[cfg(feature = "io")]
+#[track_caller]
+pub(crate) fn wait_anywhere_in_poll(
+    wait_for: WaitSpec,
+    fds: &[(std::os::fd::BorrowedFd<'_>, bool)],
+    deadline: Option<Instant>,
+) -> Result<(), Cancelled> {
+    if fds.is_empty() || worker().is_some() {
+        return wait_anywhere(wait_for, deadline);
+    }
+    crate::scheduler::wake::block_thread_in_poll(fds, deadline);
+    Ok(())
+}
+
 /// Suspends the running task until `done` returns true. The operation that makes it true must then wake the task.
 ///
 /// For an operation on another thread that borrows from the task's stack. Nothing ends the wait early: no cancel,
@@ -212,7 +228,7 @@ pub(crate) fn not_running(what: &str) -> ! {
 }
 
 /// The event that ended a wait that returned [`Cancelled`].
-#[cfg(all(feature = "io", target_os = "linux"))]
+#[cfg(feature = "io")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
     /// A cancel of the task or of a scope around the wait, a deadlock, or a panic of the thread.
@@ -221,7 +237,7 @@ pub(crate) enum Cause {
     Deadline,
 }
 
-#[cfg(all(feature = "io", target_os = "linux"))]
+#[cfg(feature = "io")]
 /// Returns the event that ended the wait from which the running task has just returned with [`Cancelled`].
 pub(crate) fn cause(worker: &Worker) -> Cause {
     let tcb = worker.current();

@@ -13,8 +13,9 @@
 //!
 //! # Fairness
 //!
-//! Senders and receivers wait in FIFO wait queues. A message goes directly to the first waiting receiver (hand-off),
-//! and a freed slot to the message of the first waiting sender, so a later caller never overtakes an earlier one.
+//! Senders and receivers wait in FIFO wait queues. A new message goes directly to the first waiting receiver
+//! (hand-off). When a slot becomes free, the message of the first waiting sender takes it. So a later caller never
+//! overtakes an earlier one.
 //!
 //! # Cancel safety
 //!

@@ -9,23 +9,27 @@
 /// join(handle) -> result => ..            handle: &mut JoinHandle<T>; result: Result<T, JoinError>
 /// wait(completion) -> result => ..        result: Result<&T, PromiseError>
 /// after(duration) => ..   at(instant) => ..
+/// readable(fd) -> result => ..   writable(fd) -> result => ..   a descriptor (`AsFd`) is ready; result: io::Result<()>
 /// default => ..                           runs if no operation is ready
 /// default(duration) => ..                 runs if no operation becomes ready within `duration`
 /// ```
 ///
 /// The value of the macro is a `Result<_, Cancelled>`: `Ok` with the value of the arm, or
-/// [`Cancelled`](crate::task::Cancelled) if the task was cancelled before its wait ended, or would have to wait while
-/// its thread panics.
+/// [`Cancelled`](crate::task::Cancelled) if the task was cancelled before its wait ended, if a deadline or scope around
+/// the select ended the wait, or if the task would have to wait while its thread panics.
 ///
 /// Cancel safety: a cancelled `select!` performs no operation.
 ///
+/// `readable` and `writable` need the feature `io`, on Linux. Their arms run when the descriptor is ready, and read or write themselves;
+/// the result is an error if the descriptor cannot be watched. They work in plain threads, too: see `io::readable`.
+///
 /// # Choice
 ///
-/// Of several ready operations, the select chooses one at random, each with the same probability. The same holds for
-/// several operations that wait for the same channel. In a run the random numbers depend only on
-/// [`Config::seed`](crate::Config::seed), so a deterministic program always makes the same choices. An operation that
-/// is not chosen has no effect. A `send` that is not chosen drops its message at the end of the select; a `send_from`
-/// leaves its message in the `Option`.
+/// Of several ready operations, the select chooses one at random, each with the same probability. If several operations
+/// of this select wait for the same channel, a random one of them gets the message or the free slot. In a run the
+/// random numbers depend only on [`Config::seed`](crate::Config::seed), so a deterministic program always makes the
+/// same choices. An operation that is not chosen has no effect. A `send` that is not chosen drops its message at the
+/// end of the select; a `send_from` leaves its message in the `Option`.
 ///
 /// # Evaluation
 ///
@@ -60,7 +64,7 @@
 #[macro_export]
 macro_rules! select {
     ($($arms:tt)+) => { $crate::__select!(@arms [] [0] [] $($arms)+) };
-    () => { compile_error!("select! needs at least one arm: the operations are recv, send, send_from, join, wait, after, at and default") };
+    () => { compile_error!("select! needs at least one arm: the operations are recv, send, send_from, join, wait, after, at, readable, writable and default") };
 }
 
 // Parses the arms one by one: `@arms [cases so far] [number of the next case] [the default] arms`. `@body` parses the
@@ -183,6 +187,8 @@ macro_rules! __select {
     };
     (@case after $op:tt ($duration:expr $(,)?)) => {{ $crate::sync::select::after($duration) }};
     (@case at $op:tt ($deadline:expr $(,)?)) => {{ $crate::sync::select::at($deadline) }};
+    (@case readable $op:tt ($fd:expr $(,)?)) => { $crate::__select_descriptor!(readable $fd) };
+    (@case writable $op:tt ($fd:expr $(,)?)) => { $crate::__select_descriptor!(writable $fd) };
     (@case $word:tt $op:tt $args:tt) => { $crate::__select!(@refuse $op $op RightArguments) };
     // Borrows any expression that dereferences to `$type`. The `match` evaluates `$value` without an expected type,
     // which would reject `if a { &b } else { &c }`. It binds the arm's first word, so that a type error points there.
@@ -199,11 +205,13 @@ macro_rules! __select {
     (@refuse wait $op:tt $mistake:ident) => { $crate::__select!(@mistake $op $mistake) };
     (@refuse after $op:tt $mistake:ident) => { $crate::__select!(@mistake $op $mistake) };
     (@refuse at $op:tt $mistake:ident) => { $crate::__select!(@mistake $op $mistake) };
+    (@refuse readable $op:tt $mistake:ident) => { $crate::__select!(@mistake $op $mistake) };
+    (@refuse writable $op:tt $mistake:ident) => { $crate::__select!(@mistake $op $mistake) };
     (@refuse default $op:tt $mistake:ident) => { $crate::__select!(@mistake $op $mistake) };
     (@refuse $word:ident $op:tt $mistake:ident) => { $crate::__select!(@mistake $op Operation) };
     (@refuse $word:tt $op:tt $mistake:ident) => {
         compile_error!(concat!(
-            "an arm of select! begins with recv, send, send_from, join, wait, after, at or default, not with `",
+            "an arm of select! begins with recv, send, send_from, join, wait, after, at, readable, writable or default, not with `",
             stringify!($word),
             "`"
         ))
@@ -213,4 +221,14 @@ macro_rules! __select {
         struct $op;
         $crate::sync::select::mistakes::$mistake::refuse($op)
     }};
+}
+
+/// The replacement of the macro of `io` in a build without sockets.
+#[cfg(not(feature = "io"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __select_descriptor {
+    ($which:ident $fd:expr) => {
+        compile_error!("the arms readable and writable of select! need the feature `io` of cede")
+    };
 }

@@ -18,7 +18,7 @@ mistakes! {
     #[diagnostic::on_unimplemented(
         message = "select! has no such operation",
         label = "not an operation of select!",
-        note = "the operations are recv, send, send_from, join, wait, after, at and default"
+        note = "the operations are recv, send, send_from, join, wait, after, at, readable, writable and default"
     )]
     Operation;
 
@@ -26,7 +26,7 @@ mistakes! {
         message = "wrong number of arguments in an arm of select!",
         label = "this operation takes other arguments",
         note = "recv(receiver), send(sender, message), send_from(sender, &mut option), join(&mut handle), wait(completion), \
-                after(duration), at(instant), default, default(duration)"
+                after(duration), at(instant), readable(fd), writable(fd), default, default(duration)"
     )]
     RightArguments;
 

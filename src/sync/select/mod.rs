@@ -31,6 +31,8 @@ pub use self::cases::{AfterCase, JoinCase, WaitCase, after, at, join, wait};
 use self::sealed::{Granted, Internal, Registration};
 use crate::time::now;
 use crate::wait::queue::SelectState;
+#[cfg(feature = "io")]
+use crate::wait::wait_anywhere_in_poll;
 use crate::wait::{Cancelled, WaitSpec, consume_budget, rng, wait_anywhere, worker};
 use std::cell::Cell;
 use std::fmt;
@@ -39,7 +41,7 @@ use std::time::{Duration, Instant};
 
 /// An operation that a [`Select`] can wait for: [receiving](super::channel::Receiver::case) and
 /// [sending](super::channel::Sender::case) a message, the end of a task ([`join`]), the completion of a promise
-/// ([`wait`]), or a time ([`after`], [`at`]).
+/// ([`wait`]), a time ([`after`], [`at`]), or the readiness of a descriptor (`io::readable`, `io::writable`).
 ///
 /// After the select has chosen a case, the method `take` of the case returns its result. The trait is sealed: only this
 /// crate can implement it and call its methods.
@@ -95,6 +97,12 @@ pub(crate) mod sealed {
             None
         }
 
+        /// Returns the descriptor whose readiness makes the case ready, if any: readable (`true`) or writable.
+        #[cfg(feature = "io")]
+        fn descriptor(&self, _: Internal) -> Option<(std::os::fd::BorrowedFd<'_>, bool)> {
+            None
+        }
+
         /// Returns whether only time and tasks of this run can make the case ready.
         fn is_closed(&self, _: Internal) -> bool {
             false
@@ -123,10 +131,10 @@ impl WaitMode {
 ///
 /// Use it if the number of operations is known only at run time. Otherwise [`select!`](crate::select) is shorter.
 ///
-/// Of several ready cases, the select chooses one at random, each with the same probability. The same holds for several
-/// cases that wait for the same channel. In a run the random numbers depend only on [`Config::seed`](crate::Config::seed), so a
-/// deterministic program always makes the same choices. A case that is not chosen has no effect: its message is neither
-/// taken nor sent.
+/// Of several ready cases, the select chooses one at random, each with the same probability. If several cases of this
+/// select wait for the same channel, a random one of them gets the message or the free slot. In a run the random
+/// numbers depend only on [`Config::seed`](crate::Config::seed), so a deterministic program always makes the same
+/// choices. A case that is not chosen has no effect: its message is neither taken nor sent.
 ///
 /// Cancel safety: a cancelled select performs no operation.
 ///
@@ -163,7 +171,8 @@ impl<'a> Select<'a> {
     ///
     /// # Errors
     ///
-    /// [`Cancelled`] if the task is cancelled before its wait ends, or would have to wait while its thread panics.
+    /// [`Cancelled`] if the task is cancelled before its wait ends, if a deadline or scope around this call ends the
+    /// wait, or if the task would have to wait while its thread panics.
     ///
     /// # Panics
     ///
@@ -344,7 +353,7 @@ impl Enqueued<'_, '_> {
         let wait =
             WaitSpec { reason: "one of several things", only_this_run: closed, external: !closed, ..WaitSpec::DEFAULT };
         loop {
-            wait_anywhere(wait, deadline)?;
+            self.suspend(wait, deadline)?;
             let is_late = deadline.is_some_and(|deadline| deadline <= now());
             if self.select_state.claimed() == SelectState::OVER && !is_late {
                 // A granter skipped this select because the deadline of a section had passed. Moving that deadline
@@ -359,6 +368,23 @@ impl Enqueued<'_, '_> {
             }
             // A spurious wakeup: keep the place in every queue, and wait again.
         }
+    }
+
+    #[cfg(feature = "io")]
+    #[track_caller]
+    fn suspend(&self, wait: WaitSpec, deadline: Option<Instant>) -> Result<(), Cancelled> {
+        // Few selects have descriptors, and only plain threads need the list.
+        if worker().is_some() || self.cases.iter().all(|case| case.descriptor(Internal).is_none()) {
+            return wait_anywhere(wait, deadline);
+        }
+        let descriptors: Vec<_> = self.cases.iter().filter_map(|case| case.descriptor(Internal)).collect();
+        wait_anywhere_in_poll(wait, &descriptors, deadline)
+    }
+
+    #[cfg(not(feature = "io"))]
+    #[track_caller]
+    fn suspend(&self, wait: WaitSpec, deadline: Option<Instant>) -> Result<(), Cancelled> {
+        wait_anywhere(wait, deadline)
     }
 
     /// Leaves all queues, and returns the case that was granted something. `granted` says what that case does with

@@ -1,0 +1,85 @@
+//! An HTTP/1.1 server: keep-alive, pipelining, chunked bodies, limits, deadlines for slow clients, and an ordered shutdown.
+//!
+//! cargo run --example http_server                               # serves a few requests of its own, and prints the responses
+//! cargo run --release --example http_server -- 127.0.0.1:8080   # serves until it is killed; see --help
+//!
+//! `connection.rs` is the way of a request through the server. `request.rs` and `body.rs` decide what is a request, `routes.rs`
+//! answers it.
+
+#[cfg(target_os = "linux")]
+mod args;
+#[cfg(target_os = "linux")]
+mod body;
+#[cfg(target_os = "linux")]
+mod connection;
+#[cfg(target_os = "linux")]
+mod demo;
+#[cfg(target_os = "linux")]
+mod request;
+#[cfg(target_os = "linux")]
+mod response;
+#[cfg(target_os = "linux")]
+mod routes;
+#[cfg(target_os = "linux")]
+mod service;
+
+#[cfg(target_os = "linux")]
+fn main() -> std::process::ExitCode {
+    use std::process::ExitCode;
+    let options = match args::parse() {
+        Ok(Some(options)) => options,
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("http_server: {error}; see --help");
+            return ExitCode::from(2);
+        }
+    };
+    match cede::run(|| serve(&options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("http_server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn serve(options: &args::Options) -> std::io::Result<()> {
+    use cede::net::{Server, TcpListener};
+    use cede::scope;
+
+    let listener = TcpListener::bind(options.address)?;
+    // The backlog of `bind`, 128 as in `std`, is too short for a burst of clients: each one too many waits a second or more.
+    socket2::SockRef::from(&listener).listen(4096)?;
+    let address = listener.local_addr()?;
+    let service = &service::Service::new(options.limits, options.requests);
+    let served = scope(|s| {
+        s.spawn(|| service.end_idle_connections());
+        if let Some(seconds) = options.seconds {
+            s.spawn(move || {
+                if cede::time::sleep(seconds).is_ok() {
+                    service.stop.set();
+                }
+            });
+        }
+        if options.is_demo {
+            s.spawn(move || {
+                demo::talk_to(address);
+                service.stop.set();
+            });
+        } else {
+            println!("listening on {address}");
+        }
+        let server = Server::new(options.connections).shutdown(&service.stop, options.grace);
+        let served = server.serve(listener, |stream, _peer| connection::serve(stream, service));
+        s.cancel(); // the tasks above
+        served
+    });
+    let served = served.map_err(|error| std::io::Error::other(error.to_string()))??;
+    println!("{} connections, {} of them cancelled; responses by status:", served.accepted, served.cancelled);
+    print!("{}", service.stats());
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {} // `cede::net` needs Linux

@@ -1,0 +1,207 @@
+//! The head of a request: limits, and the checks that keep this server and a proxy in front of it in agreement about where a
+//! request ends (request smuggling).
+
+use std::borrow::Cow;
+
+/// The largest head of a request, in bytes.
+pub(crate) const HEAD_MAX: usize = 8 * 1024;
+/// The longest request line, in bytes.
+const LINE_MAX: usize = 4 * 1024;
+/// The largest number of header fields.
+pub(crate) const FIELDS_MAX: usize = 64;
+
+/// The refusal of a request: the response that ends the connection.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    pub(crate) reason: Cow<'static, str>,
+}
+
+pub(crate) fn refuse<T>(status: u16, reason: impl Into<Cow<'static, str>>) -> Result<T, Refusal> {
+    Err(Refusal { status, reason: reason.into() })
+}
+
+/// The way in which the end of a body is found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Framing {
+    /// By `Content-Length`, in bytes. A request without a body has the length 0.
+    Length(u64),
+    Chunked,
+}
+
+/// The head of a request.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    /// The client keeps the connection open for another request.
+    pub(crate) keep_alive: bool,
+    /// HTTP/1.0, whose clients must be told that a connection is kept open.
+    pub(crate) is_old: bool,
+    pub(crate) framing: Framing,
+    /// The client waits for `100 Continue` before it sends the body.
+    pub(crate) expects_continue: bool,
+}
+
+/// Finds the end of a head in bytes that arrive in pieces. Each byte is looked at once, so a client that sends single bytes costs
+/// no more than any other.
+#[derive(Default)]
+pub(crate) struct Finder {
+    scanned: usize,
+    /// The length at which a head without an end is parsed next, so that a client that speaks no HTTP is refused early.
+    next_attempt: usize,
+}
+
+impl Finder {
+    /// Returns the head and its length, or `None` if `bytes` is only the begin of a head.
+    pub(crate) fn find(&mut self, bytes: &[u8]) -> Result<Option<(Head, usize)>, Refusal> {
+        let end = self.end(bytes);
+        let len = end.unwrap_or(bytes.len());
+        if len > HEAD_MAX {
+            return if memchr::memchr(b'\n', &bytes[..LINE_MAX]).is_none() { long_line() } else { long_head() };
+        }
+        match end {
+            Some(end) => head(&bytes[..end]).map(|head| Some((head, end))),
+            None if bytes.len() >= self.next_attempt => {
+                self.next_attempt = bytes.len() * 2;
+                parse(bytes, |_, _| Ok(())).map(|_| None)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the end of the first empty line.
+    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        while let Some(at) = memchr::memchr(b'\n', &bytes[self.scanned..]) {
+            let line = self.scanned + at;
+            match &bytes[line + 1..] {
+                [b'\n', ..] => return Some(line + 2),
+                [b'\r', b'\n', ..] => return Some(line + 3),
+                [] | [b'\r'] => {
+                    self.scanned = line; // the next bytes decide
+                    return None;
+                }
+                _ => self.scanned = line + 1,
+            }
+        }
+        self.scanned = bytes.len();
+        None
+    }
+}
+
+fn long_line<T>() -> Result<T, Refusal> {
+    refuse(414, format!("the request line has more than {LINE_MAX} bytes"))
+}
+
+fn long_head<T>() -> Result<T, Refusal> {
+    refuse(431, format!("the head of the request has more than {HEAD_MAX} bytes"))
+}
+
+/// Parses a head, and passes it to `f` if it is complete.
+fn parse<T>(
+    bytes: &[u8],
+    f: impl FnOnce(&httparse::Request<'_, '_>, usize) -> Result<T, Refusal>,
+) -> Result<Option<T>, Refusal> {
+    use httparse::Error;
+    // On the heap: a task's stack is small.
+    let mut fields = vec![httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut request = httparse::Request::new(&mut fields);
+    match request.parse(bytes) {
+        Ok(httparse::Status::Complete(len)) => f(&request, len).map(Some),
+        Ok(httparse::Status::Partial) => Ok(None),
+        Err(Error::TooManyHeaders) => refuse(431, format!("the request has more than {FIELDS_MAX} header fields")),
+        Err(Error::Version) => refuse(505, "the version is neither HTTP/1.1 nor HTTP/1.0"),
+        Err(Error::Token) => refuse(400, "the method or the request line is malformed"),
+        Err(Error::NewLine) => refuse(400, "a line does not end with CR LF"),
+        Err(Error::HeaderName) => refuse(400, "the name of a header field is malformed"),
+        Err(Error::HeaderValue) => refuse(400, "the value of a header field is malformed"),
+        Err(Error::Status) => refuse(400, "the request is a response"),
+    }
+}
+
+/// Parses a complete head.
+fn head(bytes: &[u8]) -> Result<Head, Refusal> {
+    // httparse accepts a LF alone. A proxy may not, and would see other lines.
+    if memchr::memchr_iter(b'\n', bytes).any(|at| at == 0 || bytes[at - 1] != b'\r') {
+        return refuse(400, "a line does not end with CR LF");
+    }
+    if memchr::memchr(b'\n', bytes).is_some_and(|at| at > LINE_MAX) {
+        return long_line();
+    }
+    let head = parse(bytes, |request, len| {
+        // A head of another length would leave bytes that are read as the next request.
+        if len == bytes.len() { from_request(request) } else { refuse(400, "the head of the request is malformed") }
+    })?;
+    head.map_or_else(|| refuse(400, "the head of the request is malformed"), Ok)
+}
+
+fn from_request(request: &httparse::Request<'_, '_>) -> Result<Head, Refusal> {
+    let is_old = request.version == Some(0);
+    let fields = &*request.headers;
+    let (path, query) = target(request.path.unwrap_or_default())?;
+    let hosts = values(fields, "host").count();
+    if hosts > 1 || hosts == 0 && !is_old {
+        return refuse(400, format!("the request has {hosts} Host fields and not one"));
+    }
+    let connection = |token: &str| values(fields, "connection").any(|value| has_token(value, token));
+    let expectation = values(fields, "expect").next();
+    if expectation.is_some_and(|value| !value.eq_ignore_ascii_case(b"100-continue")) {
+        return refuse(417, "the only expectation that this server knows is 100-continue");
+    }
+    Ok(Head {
+        method: request.method.unwrap_or_default().to_string(),
+        path,
+        query,
+        keep_alive: if is_old { connection("keep-alive") } else { !connection("close") },
+        is_old,
+        framing: framing(fields, is_old)?,
+        expects_continue: expectation.is_some() && !is_old,
+    })
+}
+
+/// Splits a target into its path and query. A client of a proxy sends an address with a host.
+fn target(target: &str) -> Result<(String, String), Refusal> {
+    let path = match target.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://")) {
+        Some(_) => target[7..].find('/').map_or("/", |at| &target[7 + at..]),
+        None => target,
+    };
+    if !path.starts_with('/') && path != "*" {
+        return refuse(400, "the target of the request is neither a path nor an http address");
+    }
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    Ok((path.to_string(), query.to_string()))
+}
+
+/// Determines how the body ends, and refuses each request of which two readers could think differently.
+fn framing(fields: &[httparse::Header<'_>], is_old: bool) -> Result<Framing, Refusal> {
+    let (mut encodings, mut lengths) = (values(fields, "transfer-encoding"), values(fields, "content-length"));
+    match (encodings.next(), lengths.next()) {
+        (None, None) => Ok(Framing::Length(0)),
+        (Some(_), Some(_)) => refuse(400, "the request has both Transfer-Encoding and Content-Length"),
+        (Some(_), None) if is_old => refuse(400, "an HTTP/1.0 request has no Transfer-Encoding"),
+        (Some(_), None) if encodings.next().is_some() => {
+            refuse(400, "the request has several Transfer-Encoding fields")
+        }
+        (Some(encoding), None) if encoding.eq_ignore_ascii_case(b"chunked") => Ok(Framing::Chunked),
+        (Some(_), None) => refuse(501, "the only transfer encoding that this server knows is chunked"),
+        (None, Some(_)) if lengths.next().is_some() => refuse(400, "the request has several Content-Length fields"),
+        (None, Some(length)) if length.is_empty() || !length.iter().all(u8::is_ascii_digit) => {
+            refuse(400, "the Content-Length is not a number")
+        }
+        // A number too large for 64 bits is larger than each limit.
+        (None, Some(length)) => {
+            let length = std::str::from_utf8(length).ok().and_then(|length| length.parse().ok());
+            Ok(Framing::Length(length.unwrap_or(u64::MAX)))
+        }
+    }
+}
+
+fn values<'a>(fields: &'a [httparse::Header<'a>], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+}
+
+/// Returns whether a list with commas has an item.
+fn has_token(list: &[u8], token: &str) -> bool {
+    list.split(|&byte| byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+}

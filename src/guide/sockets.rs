@@ -1,0 +1,193 @@
+//! Sockets: servers and clients, deadlines, cancels, half-closes, the types of std, plain threads, limits.
+//!
+//! # A server and a client
+//!
+//! One task accepts, and spawns a task for each connection. A call that must wait suspends its task; the other tasks run.
+//!
+//! ```
+//! use cede::net::{TcpListener, TcpStream};
+//! use cede::{run, spawn};
+//! use std::io::{self, BufRead, BufReader, Write};
+//!
+//! fn answer(stream: TcpStream) -> io::Result<()> {
+//!     for line in BufReader::new(&stream).lines() {
+//!         writeln!(&stream, "you said: {}", line?)?;
+//!     }
+//!     Ok(())
+//! }
+//!
+//! run(|| {
+//!     let listener = TcpListener::bind("127.0.0.1:0")?;
+//!     let address = listener.local_addr()?;
+//!     spawn(move || {
+//!         loop {
+//!             let (stream, _peer) = listener.accept()?; // main's end cancels this task: then `accept` fails
+//!             spawn(move || answer(stream));
+//!         }
+//!         # #[allow(unreachable_code)]
+//!         Ok::<(), io::Error>(())
+//!     });
+//!
+//!     let stream = TcpStream::connect(address)?;
+//!     writeln!(&stream, "hello")?;
+//!     let mut line = String::new();
+//!     BufReader::new(&stream).read_line(&mut line)?;
+//!     assert_eq!(line, "you said: hello\n");
+//!     Ok::<(), io::Error>(())
+//! })?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! A reference to a stream reads and writes, too, so two tasks can share one stream: one reads, one writes.
+//!
+//! `accept` also fails for reasons that pass, such as `EMFILE` when no descriptor is left. A server that must continue sleeps for some
+//! milliseconds and accepts again, unless [`is_cancelled`] is true for the error.
+//!
+//! # Deadlines
+//!
+//! [`timeout`] limits any number of calls together. Every wait after the deadline fails with the kind `TimedOut`. The error of `timeout`
+//! holds what the closure returned, which is a success if the data arrived together with the deadline.
+//!
+//! ```
+//! use cede::net::{TcpListener, TcpStream};
+//! use std::io::{ErrorKind, Read, Write};
+//! use std::time::Duration;
+//! cede::run(|| {
+//!     let silent = TcpListener::bind("127.0.0.1:0")?; // connections wait in its backlog
+//!     let address = silent.local_addr()?;
+//!     let late = cede::timeout(Duration::from_millis(20), || {
+//!         let mut stream = TcpStream::connect(address)?;
+//!         stream.write_all(b"hello?")?;
+//!         stream.read(&mut [0; 8])
+//!     });
+//!     assert_eq!(late.unwrap_err().value.unwrap_err().kind(), ErrorKind::TimedOut);
+//!
+//!     // The timeouts of a socket limit each call, as in std. They also work in a plain thread.
+//!     let mut stream = TcpStream::connect(address)?;
+//!     stream.set_read_timeout(Some(Duration::from_millis(20)))?;
+//!     assert_eq!(stream.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::TimedOut);
+//!     Ok::<(), std::io::Error>(())
+//! })?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # Cancels
+//!
+//! [`JoinHandle::cancel`] ends the wait of a task: the call returns an error for which [`is_cancelled`] is true. Each later wait of the
+//! task fails at once. [`shield`] lets a task say good-bye nevertheless:
+//!
+//! ```
+//! use cede::net::UnixStream;
+//! use cede::{io::is_cancelled, shield, spawn};
+//! use std::io::{Read, Write};
+//! cede::run(|| {
+//!     let (mut client, mut server) = UnixStream::pair()?;
+//!     let mut task = spawn(move || {
+//!         let error = server.read(&mut [0; 8]).unwrap_err(); // waits until the cancel
+//!         assert!(is_cancelled(&error));
+//!         shield(|| server.write_all(b"bye")) // may wait
+//!     });
+//!     cede::yield_now();
+//!     task.cancel();
+//!     let mut last = String::new();
+//!     client.read_to_string(&mut last)?;
+//!     assert_eq!(last, "bye");
+//!     task.join().unwrap()
+//! })?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! A `read`, `write`, `accept` or `recv` that was cancelled has transferred nothing. `read_exact`, `write_all` and `copy` make several
+//! calls: after a cancel, part of the bytes is gone. A `BufReader` keeps the bytes that it has read, so `read_until` continues where a
+//! deadline ended it.
+//!
+//! # The end of one direction
+//!
+//! [`shutdown`](crate::net::TcpStream::shutdown) ends one direction: the peer reads the end of the stream, and can still answer. A
+//! proxy needs this in both directions, and [`copy_both`](crate::io::copy_both) does it.
+//!
+//! ```
+//! use cede::net::{Shutdown, UnixStream};
+//! use std::io::{Read, Write};
+//! cede::run(|| {
+//!     let (mut client, mut server) = UnixStream::pair()?;
+//!     let mut sum = cede::spawn(move || {
+//!         let mut bytes = Vec::new();
+//!         server.read_to_end(&mut bytes)?; // until the client's shutdown
+//!         server.write_all(&[bytes.iter().sum()])
+//!     });
+//!     client.write_all(&[1, 2, 3])?;
+//!     client.shutdown(Shutdown::Write)?;
+//!     let mut answer = Vec::new();
+//!     client.read_to_end(&mut answer)?;
+//!     assert_eq!(answer, [6]);
+//!     sum.join().unwrap()
+//! })?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # Sockets of std
+//!
+//! `From` converts in both directions, so every option that std, socket2 or libc can set is available. A socket of std that comes from
+//! a conversion is in blocking mode.
+//!
+//! ```
+//! use cede::net::TcpListener;
+//! let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+//! listener.set_ttl(5)?;
+//! let listener = TcpListener::from(listener);
+//! assert_eq!(std::net::TcpListener::from(listener).ttl()?, 5);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! [`Async`](crate::io::Async) makes any other descriptor wait: a pipe, a timerfd, an inotify descriptor.
+//!
+//! # Plain threads
+//!
+//! In a plain thread the same calls block the thread. A stream can move between runs and threads:
+//!
+//! ```
+//! use cede::net::UnixStream;
+//! use std::io::{Read, Write};
+//! let (mut near, mut far) = UnixStream::pair()?;
+//! let thread = std::thread::spawn(move || far.write_all(b"from a thread"));
+//! let mut text = String::new();
+//! cede::run(|| near.read_to_string(&mut text))?;
+//! assert_eq!(text, "from a thread");
+//! thread.join().unwrap()?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # Other crates
+//!
+//! Crates that take any `Read + Write` need no adapter. The member crate `crates/` of the repository tests rustls, tungstenite and
+//! httparse, and has adapters for redis and ureq, which open their own sockets. All of them fit into the default stack of 64 KiB in an
+//! optimized build. Without optimization, give the tasks that call ureq 256 KiB ([`Config::stack_size`]).
+//!
+//! [`is_cancelled`] takes an `io::Error`, which such a crate wraps into an error of its own:
+//!
+//! | crate | where the `io::Error` is |
+//! |---|---|
+//! | rustls, through `Stream` and `StreamOwned` | the error itself |
+//! | tungstenite | `Error::Io`; in a handshake inside `HandshakeError::Failure`, which has no [source](std::error::Error::source) |
+//! | ureq | `Error::Io`, which has no source |
+//! | redis | the source, an `Arc<dyn Error + Send + Sync>` |
+//!
+//! Search a chain of sources for an `io::Error`, and not for [`Cancelled`](crate::task::Cancelled): `io::Error::source` skips the error
+//! that it holds.
+//!
+//! # Limits
+//!
+//! * Linux only.
+//! * Cancels and deadlines end waits. A call that needs no wait completes, also in a cancelled task.
+//! * A connection that waits takes a task: 4.4 KiB of memory with the smallest stack ([`stack::min_size`]), of which 4 KiB are the first
+//!   page of the stack. Buffers come on top, so do not declare a large one on the stack of each task.
+//! * Files, and names that std resolves, block the run: see [`blocking_calls`](super::blocking_calls).
+//! * After fork(2), the child must not use or drop a socket that a run of the parent has waited for.
+//!
+//! [`timeout`]: crate::timeout
+//! [`shield`]: crate::shield
+//! [`is_cancelled`]: crate::io::is_cancelled
+//! [`JoinHandle::cancel`]: crate::JoinHandle::cancel
+//! [`Config::stack_size`]: crate::Config::stack_size
+//! [`stack::min_size`]: crate::stack::min_size
