@@ -8,7 +8,7 @@
 use crate::area::Body;
 use crate::serve::{Request, Requests};
 use std::future::{Future, poll_fn};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU8, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
@@ -21,6 +21,8 @@ const ENDED: u8 = 3;
 
 /// The current work of the tasks. A static, because a body that keeps its state in registers has no place for a pointer.
 static MODE: AtomicU8 = AtomicU8::new(PARKED);
+/// The number of the request. A task that is woken without a new one was woken spuriously.
+static ROUND: AtomicU64 = AtomicU64::new(0);
 /// The number of parked tasks.
 static IDLE: AtomicU64 = AtomicU64::new(0);
 /// The turns of all tasks that have parked since the request.
@@ -80,15 +82,23 @@ fn stack<T: Tasks>() -> u64 {
 #[inline(always)]
 pub(crate) fn task<T: Tasks>(wakers: &Wakers<T::Waker>) {
     wakers.lock().expect("nobody panics").push(T::waker());
+    let mut last = ROUND.load(Acquire);
     park_with(0);
     loop {
         T::park();
+        if MODE.load(Relaxed) == ENDED {
+            return;
+        }
+        let round = ROUND.load(Acquire);
+        if round == last {
+            continue;
+        }
+        last = round;
         match MODE.load(Relaxed) {
             REGISTERS => park_with(registers::<T>()),
             STACK => park_with(stack::<T>()),
-            ENDED => return,
-            // A spurious wakeup.
-            _ => {}
+            // The keeper took all its turns before this thread ran. It waits for the thread to park again.
+            _ => park_with(0),
         }
     }
 }
@@ -151,6 +161,7 @@ impl<W> Keeper<W> {
         TURNS.store(0, Relaxed);
         IDLE.store(0, Relaxed);
         MODE.store(if request.body == Body::Registers { REGISTERS } else { STACK }, Relaxed);
+        ROUND.fetch_add(1, Release);
         self.wake_all(wake);
         Some(request)
     }

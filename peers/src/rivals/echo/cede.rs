@@ -19,6 +19,15 @@ pub(super) fn own_buffer(_: Area, _: u64) {
     });
 }
 
+/// Connections share the buffers of the thread: one that waits has none.
+pub(super) fn lend(_: Area, _: u64) {
+    accept(
+        |stream| {
+            while let Ok(true) = stream.lend(|bytes| !bytes.is_empty() && (&stream).write_all(bytes).is_ok()) {}
+        },
+    );
+}
+
 /// Accepts connections, and calls `echo` for each in a task of its own.
 fn accept(echo: fn(TcpStream)) {
     let main = || {

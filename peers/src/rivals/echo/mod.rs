@@ -22,8 +22,9 @@ const ADDRESS: (&str, u16) = ("127.0.0.1", 0);
 
 const ECHO: &[Area] = &[Area::Echo];
 
-pub(super) static RIVALS: [Rival; 11] = [
+pub(super) static RIVALS: [Rival; 12] = [
     Rival::own("cede", Role::Cede, ECHO, cede::own_buffer),
+    Rival::own("cede, lend", Role::Variant, ECHO, cede::lend),
     Rival { role: Role::Raw, ..Rival::foreign(super::RAW_EPOLL, ECHO, foreign::epoll) },
     Rival { role: Role::Raw, ..Rival::foreign("raw io_uring", ECHO, foreign::io_uring) },
     Rival::own("tokio current_thread", Role::Rival, ECHO, tokio::echo),
