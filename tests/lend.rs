@@ -374,7 +374,9 @@ fn accepted_unix_peers_have_their_addresses() {
         let listener = UnixListener::bind(&path).unwrap();
         let client = |own: Option<SockAddr>| {
             let client = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
-            own.inspect(|own| client.bind(own).unwrap());
+            if let Some(own) = own {
+                client.bind(&own).unwrap();
+            }
             client.connect(&SockAddr::unix(&path).unwrap()).unwrap();
             client
         };
@@ -385,6 +387,8 @@ fn accepted_unix_peers_have_their_addresses() {
         let own = path.with_extension("peer");
         let _path = client(Some(SockAddr::unix(&own).unwrap()));
         assert_eq!(listener.accept().unwrap().1.as_pathname(), Some(&*own));
-        [path.clone(), own].iter().for_each(|path| std::fs::remove_file(path).unwrap());
+        for path in [&path, &own] {
+            std::fs::remove_file(path).unwrap();
+        }
     });
 }
