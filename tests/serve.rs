@@ -167,6 +167,29 @@ fn shutdown_waits_for_handlers_and_cancels_the_rest() {
 }
 
 #[test]
+fn cleared_event_still_stops() {
+    run(|| {
+        let stop = Event::new();
+        let (listener, address) = listener();
+        scope(|s| {
+            let server = Server::new(10).shutdown(&stop, LONG);
+            let mut server = s.spawn(|| server.serve(listener, |stream, _| assert!(!echo(&stream))));
+            let stream = TcpStream::connect(address).unwrap();
+            assert!(echoes(&stream));
+            rounds(20);
+            stop.set();
+            stop.clear();
+            until(|| TcpStream::connect(address).is_err());
+            assert!(echoes(&stream), "the connection continues");
+            drop(stream);
+            let served = in_time(|| server.join()).unwrap().unwrap();
+            assert_eq!(served.cancelled, 0);
+        })
+        .unwrap();
+    });
+}
+
+#[test]
 fn shutdown_ends_when_the_last_handler_returns() {
     run(|| {
         let stop = Event::new();

@@ -173,8 +173,8 @@ impl<'a> Server<'a> {
     /// Sets the event that begins an ordered shutdown: the server stops accepting, waits up to `grace` for the running handlers,
     /// cancels the remaining ones, waits until they have ended, and returns [`Served`].
     ///
-    /// The event may be set by a task, by a handler, or by another thread. With a `grace` of [`Duration::MAX`] no handler is
-    /// cancelled.
+    /// The event may be set by a task, by a handler, or by another thread. A later
+    /// [`clear`](Event::clear) of the event does not end the shutdown. With a `grace` of [`Duration::MAX`] no handler is cancelled.
     #[doc(alias = "graceful shutdown")]
     #[doc(alias = "stop")]
     pub fn shutdown(self, stop: &'a Event, grace: Duration) -> Server<'a> {
@@ -225,14 +225,17 @@ impl<'a> Server<'a> {
         start: impl FnMut(Permit<'s>, L::Stream, L::Address) -> io::Result<()>,
     ) -> io::Result<()> {
         let Some((stop, _)) = self.shutdown else { return self.accept_until(|| false, listener, state, start) };
+        // The event may be cleared before the accept loop sees it.
+        let was_stopped = Cell::new(false);
         flatten(scope(|accepting| {
             let wait = || {
                 if stop.wait().is_ok() {
+                    was_stopped.set(true);
                     accepting.cancel(); // ends the wait of the accept loop
                 }
             };
             Builder::new().spawn_scoped(accepting, wait).map_err(without_stack)?;
-            let stopped = self.accept_until(|| stop.is_set(), listener, state, start);
+            let stopped = self.accept_until(|| was_stopped.get() || stop.is_set(), listener, state, start);
             accepting.cancel(); // ends the wait for the event
             stopped
         }))
