@@ -152,9 +152,10 @@ pub struct Server<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Served {
-    /// The number of connections that got a task.
+    /// The number of connections that got a task. The handler of a connection that was cancelled before its task had a turn was
+    /// not called.
     pub accepted: u64,
-    /// The number of handlers that had not returned after the grace period, and were cancelled.
+    /// The number of these connections that had not ended after the grace period, and were cancelled.
     pub cancelled: usize,
 }
 
