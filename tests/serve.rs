@@ -97,6 +97,20 @@ fn deadline_ends_a_server() {
     });
 }
 
+/// The read timeout of a listener also ends its server.
+#[test]
+fn read_timeout_ends_a_server() {
+    run(|| {
+        let (listener, address) = listener();
+        listener.set_read_timeout(Some(20 * MS)).unwrap();
+        let ended = Cell::new(false);
+        let _stream = TcpStream::connect(address).unwrap();
+        let error = in_time(|| serve(&listener, 10, |stream, _| ended.set(echo(&stream)))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert!(ended.get(), "the connection was cancelled");
+    });
+}
+
 #[test]
 fn maximum_leaves_clients_in_the_backlog() {
     let (running, most) = (Cell::new(0), Cell::new(0));

@@ -88,8 +88,11 @@ listener!(&UnixListener, UnixStream, std::os::unix::net::SocketAddr);
 /// # Errors
 ///
 /// Returns only with an error: that of the wait if the task was cancelled or a deadline passed (see [`io`](crate::io)), or an
-/// error of accept4(2) after which no connection can follow, for example `EINVAL` if the listener was shut down. A read timeout of
-/// the listener is the longest time between two connections. The connections are cancelled first.
+/// error of accept4(2) after which no connection can follow, for example `EINVAL` if the listener was shut down. The connections
+/// are cancelled first.
+///
+/// A read timeout of the listener ([`set_read_timeout`](TcpListener::set_read_timeout)) ends the server with an error of the kind
+/// `TimedOut` if no client connects for that time.
 ///
 /// # Panics
 ///
