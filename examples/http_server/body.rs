@@ -36,7 +36,7 @@ impl<'a, 'c> Body<'a, 'c> {
         {
             return Ok(too_large(length)?);
         }
-        let limit = self.connection.limits.body;
+        let limit = self.connection.service.limits.body;
         self.connection.within(limit, "the body did not arrive in time", |connection| {
             // The client may have sent its body without waiting.
             if self.expects_continue && connection.unread().is_empty() && !self.was_read {
