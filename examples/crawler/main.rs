@@ -8,6 +8,8 @@ mod fetch;
 #[cfg(target_os = "linux")]
 mod host;
 #[cfg(target_os = "linux")]
+mod robots;
+#[cfg(target_os = "linux")]
 mod site;
 
 #[cfg(target_os = "linux")]
