@@ -2,7 +2,6 @@
 //!
 //! cargo run --example chat
 
-#[cfg(target_os = "linux")]
 fn main() {
     use cede::net::{TcpListener, TcpStream};
     use cede::sync::channel::{Sender, unbounded};
@@ -54,6 +53,3 @@ fn main() {
     run(session).expect("no task panics");
     println!("{} clients are left", room.borrow().len());
 }
-
-#[cfg(not(target_os = "linux"))]
-fn main() {} // `cede::net` needs Linux

@@ -2,7 +2,6 @@
 //!
 //! cargo run --example echo_client -- [ADDRESS]
 
-#[cfg(target_os = "linux")]
 fn main() -> std::io::Result<()> {
     use cede::net::{TcpListener, TcpStream};
     use cede::{run, timeout};
@@ -46,6 +45,3 @@ fn main() -> std::io::Result<()> {
         None => Ok(()),
     })
 }
-
-#[cfg(not(target_os = "linux"))]
-fn main() {} // `cede::net` needs Linux

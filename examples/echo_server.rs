@@ -2,7 +2,6 @@
 //!
 //! cargo run --example echo_server
 
-#[cfg(target_os = "linux")]
 fn main() -> std::io::Result<()> {
     use cede::net::{TcpListener, TcpStream};
     use cede::{io, join_all, run, scope};
@@ -51,6 +50,3 @@ fn main() -> std::io::Result<()> {
     })
     .inspect(|()| println!("{} connections, {} bytes, all ended", connections.get(), bytes.get()))
 }
-
-#[cfg(not(target_os = "linux"))]
-fn main() {} // `cede::net` needs Linux

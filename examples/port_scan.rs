@@ -2,7 +2,6 @@
 //!
 //! cargo run --example port_scan
 
-#[cfg(target_os = "linux")]
 fn main() -> std::io::Result<()> {
     use cede::net::{TcpListener, TcpStream};
     use cede::sync::Semaphore;
@@ -46,6 +45,3 @@ fn main() -> std::io::Result<()> {
     println!("at most 8 attempts at the same time");
     Ok(())
 }
-
-#[cfg(not(target_os = "linux"))]
-fn main() {} // `cede::net` needs Linux

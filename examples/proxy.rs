@@ -2,7 +2,6 @@
 //!
 //! cargo run --example proxy
 
-#[cfg(target_os = "linux")]
 fn main() -> std::io::Result<()> {
     use cede::net::{TcpListener, TcpStream};
     use cede::{io, run, spawn};
@@ -41,6 +40,3 @@ fn main() -> std::io::Result<()> {
         Ok(())
     })
 }
-
-#[cfg(not(target_os = "linux"))]
-fn main() {} // `cede::net` needs Linux

@@ -1,6 +1,8 @@
 //! Every example runs and prints its transcript.
 
 mod common;
+#[path = "../examples/crawler/robots.rs"]
+mod robots;
 
 use common::{command, example, transcript};
 
@@ -65,6 +67,41 @@ fn every_example_is_tested() {
         );
         let source = path.is_file().then(|| std::fs::read_to_string(&path).unwrap());
         assert!(source.is_none_or(|source| source.starts_with("//! ")), "examples/{name} does not say what it shows");
+    }
+}
+
+#[test]
+fn crawler_reads_robots_txt() {
+    use robots::Rules;
+    use std::time::Duration;
+    let forbidden = |text: &str| Rules::parse(text).forbidden;
+    assert_eq!(forbidden("User-agent: *\nDisallow: /a\ndisallow:/b # not c\r\n"), ["/a", "/b"]);
+    // An empty value allows all pages.
+    let rules = Rules::parse("User-agent: *\nDisallow:\nDisallow: \n");
+    assert_eq!(rules, Rules::default());
+    assert!(!rules.forbid("/a"));
+    // Each group is for its own crawlers.
+    let groups =
+        "Disallow: /0\nUser-agent: x\nDisallow: /x\n\nUser-agent: y\nUser-agent: *\nSitemap: /s\nDisallow: /yz\n";
+    assert_eq!(forbidden(groups), ["/yz"]);
+    assert!(Rules::parse(groups).forbid("/yz/1") && !Rules::parse(groups).forbid("/x"));
+    let own = format!("{groups}USER-AGENT: {}/1.0\nUser-agent: z\nDisallow: /own\n", robots::AGENT.to_uppercase());
+    assert_eq!(forbidden(&own), ["/own"]);
+    assert_eq!(Rules::parse(&format!("{own}User-agent: x\nCrawl-delay: 5\n")).delay, Duration::ZERO);
+
+    let seconds = Duration::from_secs;
+    for (value, delay) in [
+        ("0.25", Duration::from_millis(250)),
+        ("0", Duration::ZERO),
+        ("-1", seconds(1)),
+        ("-inf", seconds(1)),
+        ("soon", seconds(1)),
+        ("", seconds(1)),
+        ("inf", seconds(60)),
+        ("1e30", seconds(60)),
+        ("nan", seconds(60)),
+    ] {
+        assert_eq!(Rules::parse(&format!("User-agent: *\nCrawl-delay: {value}\n")).delay, delay, "{value}");
     }
 }
 

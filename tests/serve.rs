@@ -97,6 +97,20 @@ fn deadline_ends_a_server() {
     });
 }
 
+/// The read timeout of a listener also ends its server.
+#[test]
+fn read_timeout_ends_a_server() {
+    run(|| {
+        let (listener, address) = listener();
+        listener.set_read_timeout(Some(20 * MS)).unwrap();
+        let ended = Cell::new(false);
+        let _stream = TcpStream::connect(address).unwrap();
+        let error = in_time(|| serve(&listener, 10, |stream, _| ended.set(echo(&stream)))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert!(ended.get(), "the connection was cancelled");
+    });
+}
+
 #[test]
 fn maximum_leaves_clients_in_the_backlog() {
     let (running, most) = (Cell::new(0), Cell::new(0));
@@ -161,6 +175,29 @@ fn shutdown_waits_for_handlers_and_cancels_the_rest() {
             let served = in_time(|| server.join()).unwrap().unwrap();
             assert_eq!((served.accepted, served.cancelled), (2, 1));
             assert_eq!((finished.get(), cut.get()), (1, 1));
+        })
+        .unwrap();
+    });
+}
+
+#[test]
+fn cleared_event_still_stops() {
+    run(|| {
+        let stop = Event::new();
+        let (listener, address) = listener();
+        scope(|s| {
+            let server = Server::new(10).shutdown(&stop, LONG);
+            let mut server = s.spawn(|| server.serve(listener, |stream, _| assert!(!echo(&stream))));
+            let stream = TcpStream::connect(address).unwrap();
+            assert!(echoes(&stream));
+            rounds(20);
+            stop.set();
+            stop.clear();
+            until(|| TcpStream::connect(address).is_err());
+            assert!(echoes(&stream), "the connection continues");
+            drop(stream);
+            let served = in_time(|| server.join()).unwrap().unwrap();
+            assert_eq!(served.cancelled, 0);
         })
         .unwrap();
     });

@@ -1,5 +1,6 @@
 //! A request to a server, and the links of the page that it returns.
 
+use crate::robots::AGENT;
 use cede::net::TcpStream;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -18,7 +19,8 @@ pub(crate) struct Page {
 /// Fetches a page over a connection of its own. Returns it with its text.
 pub(crate) fn get(address: SocketAddr, host: &str, path: &str) -> io::Result<(Page, String)> {
     let mut stream = TcpStream::connect(address)?;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes())?;
+    let fields = format!("Host: {host}\r\nUser-Agent: {AGENT}\r\nConnection: close\r\n");
+    stream.write_all(format!("GET {path} HTTP/1.1\r\n{fields}\r\n").as_bytes())?;
     let mut bytes = Vec::new();
     stream.take(RESPONSE_MAX).read_to_end(&mut bytes)?;
 

@@ -1,6 +1,7 @@
 //! The rules for one host: its limits, its robots.txt, and the retries.
 
 use crate::fetch::{Page, get};
+use crate::robots::Rules;
 use cede::sync::{Mutex, Semaphore};
 use cede::time::{now, sleep, sleep_until};
 use std::cell::Cell;
@@ -45,13 +46,6 @@ pub(crate) struct Host<'a> {
     rules: Mutex<Option<Rules>>,
 }
 
-/// The rules of a robots.txt.
-#[derive(Clone, Default)]
-struct Rules {
-    forbidden: Vec<String>,
-    delay: Duration,
-}
-
 /// The outcome of a visit to a page.
 pub(crate) enum Outcome {
     Fetched(Page),
@@ -78,7 +72,7 @@ impl<'a> Host<'a> {
     /// Fetches a page if the rules of the host allow it. `note` receives the reason of each retry.
     pub(crate) fn visit(&self, path: &str, note: impl Fn(String)) -> Outcome {
         let outcome = self.rules(&note).and_then(|rules| {
-            if rules.forbidden.iter().any(|prefix| path.starts_with(prefix)) {
+            if rules.forbid(path) {
                 return Ok(Outcome::Forbidden);
             }
             self.fetch(path, rules.delay, &note).map(|(page, _)| Outcome::Fetched(page))
@@ -93,15 +87,8 @@ impl<'a> Host<'a> {
             return Ok(rules.clone());
         }
         let (page, text) = self.fetch("/robots.txt", Duration::ZERO, note)?;
-        let mut fetched = Rules::default();
         // Without a robots.txt all pages are allowed.
-        for (field, value) in text.lines().filter(|_| page.status == 200).filter_map(|line| line.split_once(": ")) {
-            match field {
-                "Disallow" => fetched.forbidden.push(value.to_string()),
-                "Crawl-delay" => fetched.delay = Duration::from_secs_f64(value.parse().unwrap_or(1.0)),
-                _ => {}
-            }
-        }
+        let fetched = if page.status == 200 { Rules::parse(&text) } else { Rules::default() };
         Ok(rules.insert(fetched).clone())
     }
 

@@ -8,6 +8,8 @@ mod fetch;
 #[cfg(target_os = "linux")]
 mod host;
 #[cfg(target_os = "linux")]
+mod robots;
+#[cfg(target_os = "linux")]
 mod site;
 
 #[cfg(target_os = "linux")]
@@ -91,4 +93,4 @@ mod crawler {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn main() {} // `cede::net` needs Linux
+fn main() {} // the sites need loopback addresses of their own

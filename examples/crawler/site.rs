@@ -89,7 +89,11 @@ fn respond(
         return Ok(());
     }
     let body = match (path, name) {
-        ("/robots.txt", "anna") => "User-agent: *\nDisallow: /private\nCrawl-delay: 0.025\n".to_string(),
+        ("/robots.txt", "anna") => concat!(
+            "User-agent: other-crawler\nDisallow: /\n\n",
+            "User-agent: *\nDisallow: /private\nCrawl-delay: 0.025\n",
+        )
+        .to_string(),
         ("/robots.txt", _) => "User-agent: *\nDisallow: /photos\n".to_string(),
         _ => links.iter().map(|link| format!("<a href=\"http://{link}\">a link</a>\n")).collect(),
     };

@@ -36,7 +36,7 @@ impl<'a, 'c> Body<'a, 'c> {
         {
             return Ok(too_large(length)?);
         }
-        let limit = self.connection.limits.body;
+        let limit = self.connection.service.limits.body;
         self.connection.within(limit, "the body did not arrive in time", |connection| {
             // The client may have sent its body without waiting.
             if self.expects_continue && connection.unread().is_empty() && !self.was_read {
@@ -85,13 +85,17 @@ fn chunk_size(line: &[u8]) -> Result<u64, Refusal> {
         Some(at) => (line[..at].trim_ascii_end(), &line[at..]),
         None => (line, &line[..0]),
     };
-    let is_text = extension.iter().all(|&byte| byte == b'\t' || byte >= b' ' && byte != 0x7f);
     let is_number = (1..=16).contains(&size.len()) && size.iter().all(u8::is_ascii_hexdigit);
     let size = std::str::from_utf8(size).ok().and_then(|size| u64::from_str_radix(size, 16).ok());
-    match size.filter(|_| is_text && is_number) {
+    match size.filter(|_| is_text(extension) && is_number) {
         Some(size) => Ok(size),
         None => refuse(400, "the size of a chunk is malformed"),
     }
+}
+
+/// Returns whether a value has no control characters except tabs.
+fn is_text(value: &[u8]) -> bool {
+    value.iter().all(|&byte| byte == b'\t' || byte >= b' ' && byte != 0x7f)
 }
 
 /// Reads the trailer fields, which this server does not use.
@@ -103,9 +107,12 @@ fn read_trailers(connection: &mut Connection<'_>) -> Result<(), Failure> {
             return Ok(());
         }
         left -= line.len();
-        let name = line.split(|&byte| byte == b':').next().filter(|name| name.len() < line.len());
         let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-        if !name.is_some_and(|name| !name.is_empty() && name.iter().all(is_token)) {
+        let is_field = memchr::memchr(b':', &line).is_some_and(|colon| {
+            let (name, value) = (&line[..colon], &line[colon + 1..]);
+            !name.is_empty() && name.iter().all(is_token) && is_text(value)
+        });
+        if !is_field {
             return Ok(refuse(400, "a trailer field is malformed")?);
         }
     }

@@ -7,7 +7,7 @@ use crate::routes;
 use crate::service::Service;
 use cede::net::TcpStream;
 use cede::timeout;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::Duration;
@@ -54,7 +54,7 @@ impl From<Refusal> for Failure {
 /// A connection with the bytes that have arrived and were not used.
 pub(crate) struct Connection<'c> {
     pub(crate) stream: Rc<TcpStream>,
-    pub(crate) limits: &'c Limits,
+    pub(crate) service: &'c Service,
     buffer: Vec<u8>,
     used: usize,
 }
@@ -62,17 +62,19 @@ pub(crate) struct Connection<'c> {
 /// Serves the requests of a connection until it ends.
 pub(crate) fn serve(stream: TcpStream, service: &Service) {
     let _ = stream.set_nodelay(true); // each response is written at once
-    let mut connection = Connection { stream: Rc::new(stream), limits: &service.limits, buffer: Vec::new(), used: 0 };
-    while let Ok(true) = connection.serve_request(service) {}
+    let mut connection = Connection { stream: Rc::new(stream), service, buffer: Vec::new(), used: 0 };
+    while let Ok(true) = connection.serve_request() {}
 }
 
 impl Connection<'_> {
     /// Serves one request. Returns whether the connection continues.
-    fn serve_request(&mut self, service: &Service) -> io::Result<bool> {
-        let head = match self.head(service) {
+    fn serve_request(&mut self) -> io::Result<bool> {
+        let service = self.service;
+        let head = match self.head() {
             Ok(Some(head)) => head,
             Ok(None) => return Ok(false),
-            Err(failure) => return self.fail(failure, service),
+            // The refused head is still unread.
+            Err(failure) => return self.fail(failure, self.unread().starts_with(b"HEAD ")),
         };
         let mut body = Body::new(self, &head);
         let outcome = routes::respond(&head, &mut body, service);
@@ -87,17 +89,17 @@ impl Connection<'_> {
                 }
                 Ok(continues)
             }
-            Err(failure) => self.fail(failure, service),
+            Err(failure) => self.fail(failure, head.method == "HEAD"),
         }
     }
 
-    /// Answers a refused request, and ends the connection.
-    fn fail(&mut self, failure: Failure, service: &Service) -> io::Result<bool> {
+    /// Answers a refused request, and ends the connection. The response to `HEAD` has no body.
+    fn fail(&mut self, failure: Failure, is_head: bool) -> io::Result<bool> {
         match failure {
             Failure::Refused(Refusal { status, reason }) => {
-                service.count(status);
+                self.service.count(status);
                 let response = Response::text(status, format!("{reason}\n"));
-                self.write(&response.to_bytes(false, false, false))?;
+                self.write(&response.to_bytes(is_head, false, false))?;
                 self.linger();
                 Ok(false)
             }
@@ -106,11 +108,11 @@ impl Connection<'_> {
     }
 
     /// Waits for a request, and reads its head. Returns `None` if the client has closed the connection or sends nothing.
-    fn head(&mut self, service: &Service) -> Result<Option<Head>, Failure> {
-        if self.unread().is_empty() && !self.first_bytes(service)? {
+    fn head(&mut self) -> Result<Option<Head>, Failure> {
+        if self.unread().is_empty() && !self.first_bytes()? {
             return Ok(None);
         }
-        let limit = self.limits.head;
+        let limit = self.service.limits.head;
         self.within(limit, "the head of the request did not arrive in time", |connection| {
             // Empty lines before a request are allowed. They count for the limit of the head.
             let mut empty = 0;
@@ -135,9 +137,7 @@ impl Connection<'_> {
                     connection.used += len;
                     return Ok(Some(head));
                 }
-                if connection.fill()? == 0 {
-                    return Ok(refuse(400, "the connection ended within the head of the request")?);
-                }
+                connection.more("the connection ended within the head of the request")?;
             }
         })
     }
@@ -145,17 +145,15 @@ impl Connection<'_> {
     /// Waits for the first bytes of a request. Returns false if there are none.
     ///
     /// The wait is longer than all else, and most connections are in it: it holds no buffer.
-    #[inline(never)]
-    fn first_bytes(&mut self, service: &Service) -> io::Result<bool> {
+    fn first_bytes(&mut self) -> io::Result<bool> {
         (self.buffer, self.used) = (Vec::new(), 0);
-        let _idle = service.idle(&self.stream);
-        if service.is_stopping() {
+        let _idle = self.service.idle(&self.stream);
+        if self.service.is_stopping() {
             return Ok(false);
         }
-        let mut first = [0; 1024];
-        let count = timeout(self.limits.idle, || (&*self.stream).read(&mut first)).unwrap_or(Ok(0))?;
-        self.buffer.extend_from_slice(&first[..count]);
-        Ok(count > 0)
+        let lend = || self.stream.lend(|bytes| self.buffer.extend_from_slice(bytes));
+        timeout(self.service.limits.idle, lend).unwrap_or_else(|late| late.into_value())?;
+        Ok(!self.buffer.is_empty())
     }
 
     /// Returns the bytes that have arrived.
@@ -173,12 +171,23 @@ impl Connection<'_> {
         outcome
     }
 
+    /// Reads more bytes of a request. Refuses a request that ends early.
+    fn more(&mut self, early: &'static str) -> Result<(), Failure> {
+        match self.fill()? {
+            // The stop of the server has ended the connection, because it was idle until these bytes arrived. No response tells
+            // the client that it may send the request to another server.
+            0 if self.service.is_stopping() => Err(io::Error::from(ErrorKind::UnexpectedEof).into()),
+            0 => Ok(refuse(400, early)?),
+            _ => Ok(()),
+        }
+    }
+
     /// Appends `count` bytes to `body`.
     pub(crate) fn take(&mut self, count: usize, body: &mut Vec<u8>) -> Result<(), Failure> {
         let mut left = count;
         while left > 0 {
-            if self.unread().is_empty() && self.fill()? == 0 {
-                return Ok(refuse(400, "the connection ended within the body")?);
+            if self.unread().is_empty() {
+                self.more("the connection ended within the body")?;
             }
             let part = &self.unread()[..left.min(self.unread().len())];
             body.extend_from_slice(part);
@@ -209,9 +218,7 @@ impl Connection<'_> {
             if scanned > max + 1 {
                 return Ok(refuse(400, reason)?);
             }
-            if self.fill()? == 0 {
-                return Ok(refuse(400, "the connection ended within the body")?);
-            }
+            self.more("the connection ended within the body")?;
         }
     }
 
@@ -233,7 +240,7 @@ impl Connection<'_> {
 
     /// Writes a response. A client that does not read it in time loses the connection.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        timeout(self.limits.write, || (&*self.stream).write_all(bytes)).unwrap_or_else(|late| late.into_value())
+        timeout(self.service.limits.write, || (&*self.stream).write_all(bytes)).unwrap_or_else(|late| late.into_value())
     }
 
     /// Ends the responses, and drops what the client still sends. A close with unread bytes would reset the connection, and the

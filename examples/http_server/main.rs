@@ -6,24 +6,15 @@
 //! `connection.rs` is the way of a request through the server. `request.rs` and `body.rs` decide what is a request, `routes.rs`
 //! answers it.
 
-#[cfg(target_os = "linux")]
 mod args;
-#[cfg(target_os = "linux")]
 mod body;
-#[cfg(target_os = "linux")]
 mod connection;
-#[cfg(target_os = "linux")]
 mod demo;
-#[cfg(target_os = "linux")]
 mod request;
-#[cfg(target_os = "linux")]
 mod response;
-#[cfg(target_os = "linux")]
 mod routes;
-#[cfg(target_os = "linux")]
 mod service;
 
-#[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
     use std::process::ExitCode;
     let options = match args::parse() {
@@ -43,7 +34,6 @@ fn main() -> std::process::ExitCode {
     }
 }
 
-#[cfg(target_os = "linux")]
 fn serve(options: &args::Options) -> std::io::Result<()> {
     use cede::net::{Server, TcpListener};
     use cede::scope;
@@ -80,6 +70,3 @@ fn serve(options: &args::Options) -> std::io::Result<()> {
     print!("{}", service.stats());
     Ok(())
 }
-
-#[cfg(not(target_os = "linux"))]
-fn main() {} // `cede::net` needs Linux

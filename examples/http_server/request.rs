@@ -2,6 +2,7 @@
 //! request ends (request smuggling).
 
 use std::borrow::Cow;
+use std::net::Ipv6Addr;
 
 /// The largest head of a request, in bytes.
 pub(crate) const HEAD_MAX: usize = 8 * 1024;
@@ -144,9 +145,14 @@ fn from_request(request: &httparse::Request<'_, '_>) -> Result<Head, Refusal> {
     if hosts > 1 || hosts == 0 && !is_old {
         return refuse(400, format!("the request has {hosts} Host fields and not one"));
     }
+    // An empty value is that of a client whose address has no host.
+    if values(fields, "host").any(|host| !host.is_empty() && !is_host(host)) {
+        return refuse(400, "the value of the Host field is no host");
+    }
     let connection = |token: &str| values(fields, "connection").any(|value| has_token(value, token));
-    let expectation = values(fields, "expect").next();
-    if expectation.is_some_and(|value| !value.eq_ignore_ascii_case(b"100-continue")) {
+    let expectations = values(fields, "expect").flat_map(items).filter(|item| !item.is_empty());
+    let (known, unknown): (Vec<_>, Vec<_>) = expectations.partition(|item| item.eq_ignore_ascii_case(b"100-continue"));
+    if !unknown.is_empty() {
         return refuse(417, "the only expectation that this server knows is 100-continue");
     }
     Ok(Head {
@@ -156,21 +162,51 @@ fn from_request(request: &httparse::Request<'_, '_>) -> Result<Head, Refusal> {
         keep_alive: if is_old { connection("keep-alive") } else { !connection("close") },
         is_old,
         framing: framing(fields, is_old)?,
-        expects_continue: expectation.is_some() && !is_old,
+        expects_continue: !known.is_empty() && !is_old,
     })
 }
 
 /// Splits a target into its path and query. A client of a proxy sends an address with a host.
 fn target(target: &str) -> Result<(String, String), Refusal> {
-    let path = match target.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://")) {
-        Some(_) => target[7..].find('/').map_or("/", |at| &target[7 + at..]),
-        None => target,
+    let is_address = target.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://"));
+    let (host, rest) = if is_address {
+        let address = &target[7..];
+        // A slash in the query does not end the host.
+        let (host, rest) = address.split_at(address.find(['/', '?', '#']).unwrap_or(address.len()));
+        (Some(host), rest)
+    } else {
+        (None, target)
     };
-    if !path.starts_with('/') && path != "*" {
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let path = if path.is_empty() && is_address { "/" } else { path };
+    let is_path = path.starts_with('/') || path == "*" && !is_address;
+    if !is_path || host.is_some_and(|host| !is_host(host.as_bytes())) {
         return refuse(400, "the target of the request is neither a path nor an http address");
     }
-    let (path, query) = path.split_once('?').unwrap_or((path, ""));
     Ok((path.to_string(), query.to_string()))
+}
+
+/// Returns whether a value is a name or an address, with or without a port (RFC 3986, 3.2.2).
+fn is_host(value: &[u8]) -> bool {
+    let (host, port) = match value.iter().rposition(|&byte| byte == b':' || byte == b']') {
+        Some(at) if value[at] == b':' => (&value[..at], &value[at + 1..]),
+        _ => (value, &value[..0]),
+    };
+    let is_valid = match host {
+        [b'[', address @ .., b']'] => std::str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok()),
+        name => !name.is_empty() && is_name(name),
+    };
+    is_valid && port.iter().all(u8::is_ascii_digit)
+}
+
+/// Returns whether a value has only the characters of a name. A `%` comes before two hexadecimal digits.
+fn is_name(name: &[u8]) -> bool {
+    let mut parts = name.split(|&byte| byte == b'%');
+    let is_plain =
+        |part: &[u8]| part.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(byte));
+    let is_escape =
+        |part: &[u8]| part.len() >= 2 && part[..2].iter().all(u8::is_ascii_hexdigit) && is_plain(&part[2..]);
+    parts.next().is_some_and(is_plain) && parts.all(is_escape)
 }
 
 /// Determines how the body ends, and refuses each request of which two readers could think differently.
@@ -203,5 +239,10 @@ fn values<'a>(fields: &'a [httparse::Header<'a>], name: &'a str) -> impl Iterato
 
 /// Returns whether a list with commas has an item.
 fn has_token(list: &[u8], token: &str) -> bool {
-    list.split(|&byte| byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    items(list).any(|item| item.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// Returns the items of a list with commas.
+fn items(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
 }

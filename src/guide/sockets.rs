@@ -1,4 +1,4 @@
-//! Sockets: servers and clients, deadlines, cancels, half-closes, the types of std, plain threads, limits.
+//! Sockets: servers and clients, names, buffers, deadlines, cancels, half-closes, select, the types of std, plain threads, limits.
 //!
 //! # A server and a client
 //!
@@ -40,8 +40,122 @@
 //!
 //! A reference to a stream reads and writes, too, so two tasks can share one stream: one reads, one writes.
 //!
-//! `accept` also fails for reasons that pass, such as `EMFILE` when no descriptor is left. A server that must continue sleeps for some
-//! milliseconds and accepts again, unless [`is_cancelled`] is true for the error.
+//! `accept` also fails for reasons that pass, such as `EMFILE` when no descriptor is left. [`serve`] handles them.
+//!
+//! # A server with an ordered shutdown
+//!
+//! [`serve`] accepts connections and calls a handler for each in a task of its own, up to a maximum of connections. It waits while no
+//! descriptor is left, and reports panics of handlers. [`Server`] adds an ordered shutdown: after the event it stops accepting, waits
+//! for the running handlers, and cancels them after a grace period.
+//!
+//! ```
+//! use cede::net::{Server, TcpListener, TcpStream};
+//! use cede::sync::Event;
+//! use std::io::{Read, Write};
+//! use std::time::Duration;
+//!
+//! let stop = Event::new(); // another thread may set it, too
+//! cede::run(|| {
+//!     let listener = TcpListener::bind("127.0.0.1:0")?;
+//!     let address = listener.local_addr()?;
+//!     cede::scope(|s| {
+//!         let mut server = s.spawn(|| {
+//!             let server = Server::new(1000).shutdown(&stop, Duration::from_secs(10));
+//!             server.serve(listener, |stream, _peer| {
+//!                 let _ = cede::io::copy(&mut &stream, &mut &stream); // an error ends only this connection
+//!             })
+//!         });
+//!         let mut stream = TcpStream::connect(address)?;
+//!         stream.write_all(b"first")?;
+//!         stream.read_exact(&mut [0; 5])?;
+//!         stop.set();
+//!         stream.write_all(b"last")?; // the handler still runs
+//!         stream.read_exact(&mut [0; 4])?;
+//!         drop(stream);
+//!         let served = server.join().unwrap()?;
+//!         assert_eq!((served.accepted, served.cancelled), (1, 0));
+//!         Ok::<(), std::io::Error>(())
+//!     })
+//!     .unwrap()
+//! })?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # Names
+//!
+//! [`connect`] takes a name, too. The lookup runs on a thread of [`blocking`](crate::blocking), and the other tasks continue. The
+//! addresses of a name are tried as in RFC 8305 ("happy eyeballs"): IPv4 and IPv6 in turn, a new attempt each 250 ms until one
+//! succeeds. [`lookup_host`] only looks up.
+//!
+//! ```
+//! use cede::net::{TcpListener, TcpStream};
+//! cede::run(|| {
+//!     let listener = TcpListener::bind("127.0.0.1:0")?;
+//!     let port = listener.local_addr()?.port();
+//!     let stream = TcpStream::connect(("localhost", port))?;
+//!     assert!(stream.peer_addr()?.ip().is_loopback());
+//!     Ok::<(), std::io::Error>(())
+//! })?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # Buffers
+//!
+//! A connection that waits needs no buffer of its own. [`lend`] waits for data, reads it into a buffer of the thread, and calls a
+//! closure with the bytes. [`buffered`] is a `BufRead` and `Write` over such buffers. It sends its output before a read waits, so a
+//! protocol of questions and answers needs no `flush` between them.
+//!
+//! ```
+//! use cede::net::UnixStream;
+//! use std::io::{BufRead, Write};
+//! cede::run(|| {
+//!     let (client, server) = UnixStream::pair()?;
+//!     let mut task = cede::spawn(move || {
+//!         let mut lines = 0;
+//!         // At the end of the stream there are no bytes.
+//!         while server.lend(|bytes| {
+//!             lines += bytes.iter().filter(|&&byte| byte == b'\n').count();
+//!             !bytes.is_empty()
+//!         })? {
+//!             writeln!(&server, "{lines} lines")?;
+//!         }
+//!         Ok::<(), std::io::Error>(())
+//!     });
+//!     let mut buffered = client.buffered();
+//!     writeln!(buffered, "hello")?;
+//!     let mut answer = String::new();
+//!     buffered.read_line(&mut answer)?; // sends the line
+//!     assert_eq!(answer, "1 lines\n");
+//!     drop(buffered);
+//!     client.shutdown(std::net::Shutdown::Write)?;
+//!     task.join().unwrap()
+//! })?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # Data or a message
+//!
+//! [`select!`](crate::select) waits for descriptors beside channels and times. A `readable` case takes no data: read after the case
+//! is chosen.
+//!
+//! ```
+//! use cede::{net::UnixStream, select, sync::channel};
+//! use std::io::Read;
+//! use std::time::Duration;
+//! cede::run(|| {
+//!     let (mut here, _there) = UnixStream::pair()?;
+//!     let (orders, stop) = channel::unbounded();
+//!     cede::spawn(move || orders.send("stop"));
+//!     let outcome = select! {
+//!         readable(here) => here.read(&mut [0; 8]).map(|_| "data"),
+//!         recv(stop) -> order => Ok(order.unwrap()),
+//!         after(Duration::from_secs(10)) => Ok("nothing"),
+//!     };
+//!     assert_eq!(outcome.unwrap()?, "stop");
+//!     Ok::<(), std::io::Error>(())
+//! })?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
 //!
 //! # Deadlines
 //!
@@ -178,13 +292,21 @@
 //!
 //! # Limits
 //!
-//! * Linux only.
+//! * Linux waits by epoll. The other 64-bit Unix systems wait by poll(2), whose cost grows with the number of waiting tasks, and are
+//!   not tested.
 //! * Cancels and deadlines end waits. A call that needs no wait completes, also in a cancelled task.
 //! * A connection that waits takes a task: 4.4 KiB of memory with the smallest stack ([`stack::min_size`]), of which 4 KiB are the first
-//!   page of the stack. Buffers come on top, so do not declare a large one on the stack of each task.
+//!   page of the stack. Buffers come on top, so do not declare a large one on the stack of each task: see [`lend`].
 //! * Files, and names that std resolves, block the run: see [`blocking_calls`](super::blocking_calls).
-//! * After fork(2), the child must not use or drop a socket that a run of the parent has waited for.
+//! * After fork(2), the run continues in the child, too, but its waits for I/O return an error there if the run has waited for I/O
+//!   before. The parent is not affected, and a new run on another thread of the child works: see [`net`](crate::net).
 //!
+//! [`serve`]: crate::net::serve
+//! [`Server`]: crate::net::Server
+//! [`connect`]: crate::net::TcpStream::connect
+//! [`lookup_host`]: crate::net::lookup_host
+//! [`lend`]: crate::net::TcpStream::lend
+//! [`buffered`]: crate::net::TcpStream::buffered
 //! [`timeout`]: crate::timeout
 //! [`shield`]: crate::shield
 //! [`is_cancelled`]: crate::io::is_cancelled

@@ -88,8 +88,11 @@ listener!(&UnixListener, UnixStream, std::os::unix::net::SocketAddr);
 /// # Errors
 ///
 /// Returns only with an error: that of the wait if the task was cancelled or a deadline passed (see [`io`](crate::io)), or an
-/// error of accept4(2) after which no connection can follow, for example `EINVAL` if the listener was shut down. A read timeout of
-/// the listener is the longest time between two connections. The connections are cancelled first.
+/// error of accept4(2) after which no connection can follow, for example `EINVAL` if the listener was shut down. The connections
+/// are cancelled first.
+///
+/// A read timeout of the listener ([`set_read_timeout`](TcpListener::set_read_timeout)) ends the server with an error of the kind
+/// `TimedOut` if no client connects for that time.
 ///
 /// # Panics
 ///
@@ -152,9 +155,10 @@ pub struct Server<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Served {
-    /// The number of connections that got a task.
+    /// The number of connections that got a task. The handler of a connection that was cancelled before its task had a turn was
+    /// not called.
     pub accepted: u64,
-    /// The number of handlers that had not returned after the grace period, and were cancelled.
+    /// The number of these connections that had not ended after the grace period, and were cancelled.
     pub cancelled: usize,
 }
 
@@ -173,8 +177,8 @@ impl<'a> Server<'a> {
     /// Sets the event that begins an ordered shutdown: the server stops accepting, waits up to `grace` for the running handlers,
     /// cancels the remaining ones, waits until they have ended, and returns [`Served`].
     ///
-    /// The event may be set by a task, by a handler, or by another thread. With a `grace` of [`Duration::MAX`] no handler is
-    /// cancelled.
+    /// The event may be set by a task, by a handler, or by another thread. A later
+    /// [`clear`](Event::clear) of the event does not end the shutdown. With a `grace` of [`Duration::MAX`] no handler is cancelled.
     #[doc(alias = "graceful shutdown")]
     #[doc(alias = "stop")]
     pub fn shutdown(self, stop: &'a Event, grace: Duration) -> Server<'a> {
@@ -225,14 +229,17 @@ impl<'a> Server<'a> {
         start: impl FnMut(Permit<'s>, L::Stream, L::Address) -> io::Result<()>,
     ) -> io::Result<()> {
         let Some((stop, _)) = self.shutdown else { return self.accept_until(|| false, listener, state, start) };
+        // The event may be cleared before the accept loop sees it.
+        let was_stopped = Cell::new(false);
         flatten(scope(|accepting| {
             let wait = || {
                 if stop.wait().is_ok() {
+                    was_stopped.set(true);
                     accepting.cancel(); // ends the wait of the accept loop
                 }
             };
             Builder::new().spawn_scoped(accepting, wait).map_err(without_stack)?;
-            let stopped = self.accept_until(|| stop.is_set(), listener, state, start);
+            let stopped = self.accept_until(|| was_stopped.get() || stop.is_set(), listener, state, start);
             accepting.cancel(); // ends the wait for the event
             stopped
         }))

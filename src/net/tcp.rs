@@ -212,6 +212,31 @@ impl TcpListener {
     }
 
     /// Returns an iterator over connections, each of which is waited for. It has no end.
+    ///
+    /// In a cancelled task, each item is an error, and none is waited for. A loop that skips such errors never ends. Leave it when
+    /// [`is_cancelled`](crate::io::is_cancelled) is true:
+    ///
+    /// ```
+    /// use cede::net::{TcpListener, TcpStream};
+    /// cede::run(|| {
+    ///     let listener = TcpListener::bind("127.0.0.1:0")?;
+    ///     let _client = TcpStream::connect(listener.local_addr()?)?;
+    ///     let mut server = cede::spawn(move || {
+    ///         for stream in listener.incoming() {
+    ///             match stream {
+    ///                 Ok(stream) => println!("a connection from {:?}", stream.peer_addr()),
+    ///                 Err(error) if cede::io::is_cancelled(&error) => break,
+    ///                 Err(error) => eprintln!("{error}"), // the next connection may be good
+    ///             }
+    ///         }
+    ///     });
+    ///     cede::yield_now();
+    ///     server.cancel();
+    ///     server.join().unwrap();
+    ///     Ok::<(), std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn incoming(&self) -> Incoming<'_> {
         Incoming { listener: self }
     }

@@ -37,6 +37,8 @@ fn each_request_gets_its_response() {
         let answer = server.answer(&bytes_of(request));
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(text), "{request:?}: {answer}");
         assert!(answer.contains("Connection: close\r\n"), "{request:?}: {answer}");
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert_eq!(body.is_empty(), request.starts_with("HEAD "), "{request:?}: {answer}");
         assert_eq!(
             answer.lines().filter(|line| line.starts_with("HTTP/1.1 ")).count(),
             1,
@@ -373,6 +375,37 @@ fn server_stops_after_its_last_response() {
     assert_eq!(rest(idle.get_mut()), "");
     let text = server.end();
     assert!(text.contains(", 0 of them cancelled") && text.ends_with("200: 2\n404: 1\n"), "{text}");
+}
+
+/// The stop ends idle connections. A request of which a part arrives at that moment gets no response.
+#[test]
+fn stop_refuses_no_request() {
+    let server = Server::start("--requests 1 --grace 60000");
+    let mut last = BufReader::new(server.connect());
+    let mut idle: Vec<_> = (0..300).map(|_| server.connect()).collect();
+    server_is_idle(&server);
+    last.get_mut().write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    for (number, stream) in idle.iter_mut().enumerate() {
+        let part: &[u8] =
+            if number % 2 == 0 { b"G" } else { b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n" };
+        let _ = stream.write_all(part); // the connection may have ended
+    }
+    assert!(response(&mut last).starts_with("HTTP/1.1 200 OK"));
+    for stream in &mut idle {
+        let _ = stream.shutdown(Shutdown::Write);
+        assert_eq!(rest(stream), "");
+    }
+    drop(last);
+    assert!(server.end().ends_with("\n200: 1\n"));
+}
+
+/// Waits until the server has accepted all connections: its CPU time stays the same.
+fn server_is_idle(server: &Server) {
+    let mut before = u64::MAX;
+    while before != server.cpu_time() {
+        before = server.cpu_time();
+        thread::sleep(100 * MS);
+    }
 }
 
 /// After the grace period the connections are cancelled.
