@@ -18,6 +18,28 @@ pub struct UnixDatagram {
 
 common!(UnixDatagram, std::os::unix::net::UnixDatagram, nonblocking: true);
 
+/// Returns the outcome of a receive, or `end` if the socket's receives have been shut down. Linux then fails with `EAGAIN` in
+/// non-blocking mode, but returns 0 bytes in blocking mode; other systems return 0 bytes in both modes. The price is a poll(2)
+/// before each wait.
+fn or_end<T>(
+    socket: &std::os::unix::net::UnixDatagram,
+    outcome: io::Result<T>,
+    end: impl FnOnce() -> io::Result<T>,
+) -> io::Result<T> {
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    if outcome.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+        let mut poll = crate::sys::pollfd(socket.as_fd(), true);
+        poll.events = libc::POLLRDHUP;
+        crate::sys::poll_fds(std::slice::from_mut(&mut poll), Some(Duration::ZERO))?;
+        if poll.revents & libc::POLLRDHUP != 0 {
+            return end();
+        }
+    }
+    #[cfg(not(any(target_os = "android", target_os = "linux")))]
+    let _ = (socket, end);
+    outcome
+}
+
 impl UnixDatagram {
     /// Binds a socket to `path`, which must not exist.
     ///
@@ -84,7 +106,7 @@ impl UnixDatagram {
     /// As [`recv_from`](Self::recv_from) does.
     #[track_caller]
     pub fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.recv_datagram(buffer)
+        self.socket.call(Interest::Readable, |socket| or_end(socket, socket.recv(buffer), || Ok(0)))
     }
 
     /// Waits for a datagram, and returns its length and its sender. What does not fit into `buffer` is lost.
@@ -98,7 +120,8 @@ impl UnixDatagram {
     /// If the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
     #[track_caller]
     pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.socket.call(Interest::Readable, |socket| socket.recv_from(buffer))
+        let unnamed = || SocketAddr::from_pathname("").map(|address| (0, address));
+        self.socket.call(Interest::Readable, |socket| or_end(socket, socket.recv_from(buffer), unnamed))
     }
 
     /// Waits until the peer has room, and sends a datagram.
