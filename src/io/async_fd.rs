@@ -4,7 +4,7 @@
 use super::source::Source;
 use crate::reactor::Interest;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 
 /// Waits until `fd` is ready for `interest`: readable or writable. An error or a hang-up of `fd` also ends the wait,
 /// and the next call on `fd` reports it.
@@ -139,6 +139,25 @@ impl<T: AsFd> Async<T> {
 impl<T: AsFd> AsFd for Async<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.get_ref().as_fd()
+    }
+}
+
+impl<T: AsFd> AsRawFd for Async<T> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl<T: AsFd + IntoRawFd> IntoRawFd for Async<T> {
+    /// Ends the registration of the descriptor, and returns it. The caller must close it.
+    fn into_raw_fd(self) -> RawFd {
+        self.into_inner().into_raw_fd()
+    }
+}
+
+impl<T: AsFd> AsRef<T> for Async<T> {
+    fn as_ref(&self) -> &T {
+        self.get_ref()
     }
 }
 

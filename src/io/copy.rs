@@ -97,6 +97,7 @@ pub trait HalfClose {
 
 /// The outcome of [`copy_both`]: the bytes of each direction, and the first error of each.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct CopiedBoth {
     /// The number of bytes from the first stream to the second, also if an error ended that direction.
     pub forth: u64,

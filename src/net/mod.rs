@@ -1,4 +1,4 @@
-//! Sockets with the names and most methods of [`std::net`] and [`std::os::unix::net`], whose calls suspend the task
+//! Sockets with the names and methods of [`std::net`] and [`std::os::unix::net`], whose calls suspend the task
 //! instead of the thread.
 //!
 //! In a plain thread the same calls block the thread. A socket may move between runs and threads. `Read` and `Write`
@@ -43,7 +43,11 @@
 //!
 //! # Socket options
 //!
-//! The methods are those of `std`. The crate [socket2](https://docs.rs/socket2) has all other options: keep-alive, linger, buffer sizes,
+//! The methods are the stable ones of `std`, and [`TcpStream::set_linger`] and [`TcpStream::linger`]. Only `set_nonblocking` is left
+//! out, because the library needs no mode: a call that cannot complete at once suspends the task, and never returns `WouldBlock`. To
+//! limit the time of a wait, use [`timeout`](crate::timeout) or a timeout of the socket.
+//!
+//! The crate [socket2](https://docs.rs/socket2) has all other options: keep-alive, linger, buffer sizes,
 //! and more. Its `SockRef` takes any of these sockets. For an option that must be set before `bind` or `listen`, such as the reuse of a
 //! port, make the socket with socket2 and convert it to the type of `std` and then to that of this module.
 //!
@@ -71,6 +75,7 @@
 
 mod addresses;
 mod connect;
+mod raw_fd;
 mod resolve;
 mod serve;
 mod socket;
@@ -78,6 +83,7 @@ mod sys;
 mod tcp;
 mod udp;
 mod unix;
+mod unix_datagram;
 
 pub use self::addresses::{Addresses, ToSocketAddrs};
 pub use self::resolve::lookup_host;
@@ -86,5 +92,6 @@ pub use self::resolve::{set_resolver, system_resolver};
 pub use self::serve::{Listener, Served, Server, serve};
 pub use self::tcp::{Incoming, TcpListener, TcpStream};
 pub use self::udp::UdpSocket;
-pub use self::unix::{UnixDatagram, UnixListener, UnixStream};
+pub use self::unix::{UnixIncoming, UnixListener, UnixStream};
+pub use self::unix_datagram::UnixDatagram;
 pub use std::net::{Shutdown, SocketAddr};

@@ -5,6 +5,7 @@ use super::sys;
 use crate::io::buffer::{Chunk, Lent};
 use crate::io::source::{Moved, Source};
 use crate::reactor::Interest;
+use socket2::SockRef;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -40,6 +41,44 @@ impl<S: StdSocket> Socket<S> {
         }
     }
 
+    /// Wraps a socket, and takes over the timeouts that it has in the kernel.
+    pub(super) fn adopt(inner: S) -> Socket<S> {
+        let options = SockRef::from(&inner);
+        // An error means that the descriptor is no socket. Its first use reports that.
+        let timeouts = [options.read_timeout(), options.write_timeout()].map(|timeout| timeout.ok().flatten());
+        let socket = Socket::new(inner);
+        socket.store_timeouts(timeouts);
+        socket
+    }
+
+    /// Returns the socket of `std`, with the timeouts in the kernel, where its calls use them.
+    pub(super) fn release(self) -> S {
+        // The kernel has microseconds, and takes 0 for no timeout.
+        let [read, write] = self.timeouts().map(|timeout| timeout.map(|timeout| timeout.max(Duration::from_micros(1))));
+        let inner = self.into_inner();
+        let options = SockRef::from(&inner);
+        // An error means that the descriptor is no socket, or on Apple's systems that both sides have ended.
+        let _ = options.set_read_timeout(read);
+        let _ = options.set_write_timeout(write);
+        inner
+    }
+
+    /// Wraps a duplicate of the descriptor. It has the same timeouts, as after a clone by `std`.
+    pub(super) fn duplicate(&self, clone: impl FnOnce(&S) -> io::Result<S>) -> io::Result<Socket<S>> {
+        let duplicate = Socket::new(clone(self.get())?);
+        duplicate.store_timeouts(self.timeouts());
+        Ok(duplicate)
+    }
+
+    fn timeouts(&self) -> [Option<Duration>; 2] {
+        [Interest::Readable, Interest::Writable].map(|interest| self.timeout(interest))
+    }
+
+    fn store_timeouts(&self, [read, write]: [Option<Duration>; 2]) {
+        self.store_timeout(Interest::Readable, read);
+        self.store_timeout(Interest::Writable, write);
+    }
+
     #[inline]
     pub(super) fn get(&self) -> &S {
         self.inner.as_ref().expect("present until the drop")
@@ -54,7 +93,7 @@ impl<S: StdSocket> Socket<S> {
         self.get().as_fd()
     }
 
-    pub(super) fn into_inner(mut self) -> S {
+    fn into_inner(mut self) -> S {
         self.source.close(self.fd());
         self.inner.take().expect("present until the drop")
     }
@@ -76,10 +115,14 @@ impl<S: StdSocket> Socket<S> {
         if timeout == Some(Duration::ZERO) {
             return Err(io::Error::new(ErrorKind::InvalidInput, "a timeout of zero is no timeout: use None"));
         }
+        self.store_timeout(interest, timeout);
+        Ok(())
+    }
+
+    fn store_timeout(&self, interest: Interest, timeout: Option<Duration>) {
         // Beyond 584 years a timeout is none.
         let nanos = timeout.and_then(|timeout| u64::try_from(timeout.as_nanos()).ok()).unwrap_or(NONE);
         self.cell(interest).store(nanos, Relaxed);
-        Ok(())
     }
 
     /// Makes a call that transfers no bytes of a stream.
@@ -181,7 +224,7 @@ impl<S: StdSocket> Socket<S> {
 
     /// Returns the error of a connect that has ended.
     pub(super) fn connect_outcome(&self) -> io::Result<()> {
-        match socket2::SockRef::from(self.get()).take_error()? {
+        match SockRef::from(self.get()).take_error()? {
             None => Ok(()),
             Some(error) => Err(error),
         }
@@ -372,6 +415,10 @@ macro_rules! common {
             /// the kind [`TimedOut`](std::io::ErrorKind::TimedOut). Meant for code that cannot pass a deadline on;
             /// [`timeout`](crate::timeout) limits any number of calls together.
             ///
+            /// The timeout belongs to this value, not to the socket in the kernel: a clone has the timeouts of the moment of
+            /// its `try_clone`, and a later change of one has no effect on the other. The conversions from and to the type of
+            /// `std` read the timeouts from the kernel and set them there.
+            ///
             /// # Errors
             ///
             /// `InvalidInput` if the timeout is zero.
@@ -418,20 +465,22 @@ macro_rules! common {
 
         impl From<$Std> for $Socket {
             /// Wraps a socket, whichever mode it is in: blocking or non-blocking. A stream keeps its mode. A listener
-            /// or datagram socket is set to non-blocking mode, and with it each duplicate of its descriptor.
+            /// or datagram socket is set to non-blocking mode, and with it each duplicate of its descriptor. Takes over
+            /// the timeouts that the socket has in the kernel (`SO_RCVTIMEO`, `SO_SNDTIMEO`).
             fn from(socket: $Std) -> $Socket {
                 if $nonblocking {
                     // accept(2) has no flag for one call. It fails only for a descriptor that is none.
                     let _ = socket.set_nonblocking(true);
                 }
-                $Socket { socket: Socket::new(socket) }
+                $Socket { socket: Socket::adopt(socket) }
             }
         }
 
         impl From<$Socket> for $Std {
-            /// Returns the socket in blocking mode, which also holds for each duplicate of its descriptor.
+            /// Returns the socket in blocking mode, with the timeouts set in the kernel. Both also hold for each duplicate
+            /// of its descriptor.
             fn from(socket: $Socket) -> $Std {
-                let socket = socket.socket.into_inner();
+                let socket = socket.socket.release();
                 let _ = socket.set_nonblocking(false);
                 socket
             }

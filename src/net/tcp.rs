@@ -91,11 +91,13 @@ impl TcpStream {
 
     /// Returns a second stream for the same connection, with a descriptor of its own.
     ///
+    /// The clone has the timeouts that the stream has now. A later change of one has no effect on the other.
+    ///
     /// # Errors
     ///
     /// The error of dup(2).
     pub fn try_clone(&self) -> io::Result<TcpStream> {
-        self.socket.get().try_clone().map(|stream| TcpStream { socket: Socket::new(stream) })
+        self.socket.duplicate(std::net::TcpStream::try_clone).map(|socket| TcpStream { socket })
     }
 
     /// Waits for data, and copies it into `buffer` without taking it. Returns the number of bytes; 0 at the end of the stream.
@@ -131,13 +133,22 @@ impl TcpStream {
     }
 
     /// Sets the time for which a close waits for unsent data; `None` for the system's default. With a linger of zero,
-    /// the close resets the connection.
+    /// the close resets the connection. The system counts in seconds, and a fraction of a second is cut off.
     ///
     /// # Errors
     ///
     /// The error of setsockopt(2).
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
         SockRef::from(self.socket.get()).set_linger(linger)
+    }
+
+    /// Returns the time for which a close waits for unsent data; `None` for the system's default.
+    ///
+    /// # Errors
+    ///
+    /// The error of getsockopt(2).
+    pub fn linger(&self) -> io::Result<Option<Duration>> {
+        SockRef::from(self.socket.get()).linger()
     }
 
     /// Sets the time to live of packets.
@@ -252,11 +263,31 @@ impl TcpListener {
 
     /// Returns a second listener for the same socket, with a descriptor of its own.
     ///
+    /// The clone has the timeouts that the listener has now. A later change of one has no effect on the other.
+    ///
     /// # Errors
     ///
     /// The error of dup(2).
     pub fn try_clone(&self) -> io::Result<TcpListener> {
-        self.socket.get().try_clone().map(TcpListener::from)
+        self.socket.duplicate(std::net::TcpListener::try_clone).map(|socket| TcpListener { socket })
+    }
+
+    /// Sets the time to live of packets. The accepted streams have it, too.
+    ///
+    /// # Errors
+    ///
+    /// The error of setsockopt(2).
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.socket.get().set_ttl(ttl)
+    }
+
+    /// Returns the time to live of packets.
+    ///
+    /// # Errors
+    ///
+    /// The error of getsockopt(2).
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.socket.get().ttl()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Unix domain sockets.
+//! Unix stream sockets and listeners.
 #![forbid(unsafe_code)]
 
 use super::socket::{Socket, common, stream};
@@ -7,10 +7,14 @@ use crate::io::HalfClose;
 use crate::io::error::interrupted;
 use crate::reactor::Interest;
 use socket2::{Domain, SockAddr, Type};
+#[cfg(any(target_os = "android", target_os = "linux"))]
+use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+#[cfg(any(target_os = "android", target_os = "linux"))]
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -35,10 +39,28 @@ impl UnixStream {
     /// If the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
     #[track_caller]
     pub fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
+        Self::connect_to(&SockAddr::unix(path)?)
+    }
+
+    /// Connects to an address like [`connect`](Self::connect). On Linux and Android, the address may be in the abstract namespace.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect`](Self::connect), and `InvalidInput` for an unnamed address.
+    ///
+    /// # Panics
+    ///
+    /// As [`connect`](Self::connect) does.
+    #[track_caller]
+    pub fn connect_addr(address: &SocketAddr) -> io::Result<UnixStream> {
+        Self::connect_to(&named(address)?)
+    }
+
+    #[track_caller]
+    fn connect_to(address: &SockAddr) -> io::Result<UnixStream> {
         let socket = nonblocking_socket(Domain::UNIX, Type::STREAM)?;
-        let address = SockAddr::unix(path)?;
         loop {
-            match socket.connect(&address) {
+            match socket.connect(address) {
                 Ok(()) => return Ok(UnixStream { socket: Socket::new(socket.into()) }),
                 // The backlog is full. Nothing tells when it has room, so other tasks get a turn, and the connect is tried again.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -90,11 +112,13 @@ impl UnixStream {
 
     /// Returns a second stream for the same connection, with a descriptor of its own.
     ///
+    /// The clone has the timeouts that the stream has now. A later change of one has no effect on the other.
+    ///
     /// # Errors
     ///
     /// The error of dup(2).
     pub fn try_clone(&self) -> io::Result<UnixStream> {
-        self.socket.get().try_clone().map(UnixStream::from)
+        self.socket.duplicate(std::os::unix::net::UnixStream::try_clone).map(|socket| UnixStream { socket })
     }
 }
 
@@ -102,6 +126,26 @@ impl HalfClose for UnixStream {
     fn close_write(&self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
     }
+}
+
+/// Returns the address in the form of socket2, which has no conversion.
+fn named(address: &SocketAddr) -> io::Result<SockAddr> {
+    if let Some(path) = address.as_pathname() {
+        return SockAddr::unix(path);
+    }
+    #[cfg(target_os = "android")]
+    use std::os::android::net::SocketAddrExt;
+    #[cfg(target_os = "linux")]
+    use std::os::linux::net::SocketAddrExt;
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    if let Some(name) = address.as_abstract_name() {
+        // A path that begins with a zero byte is an abstract name: unix(7).
+        return SockAddr::unix(OsStr::from_bytes(&[b"\0", name].concat()));
+    }
+    Err(io::Error::new(
+        ErrorKind::InvalidInput,
+        "cannot connect to an unnamed Unix socket: give an address with a name",
+    ))
 }
 
 /// Waits a millisecond.
@@ -132,6 +176,31 @@ impl UnixListener {
         std::os::unix::net::UnixListener::bind(path).map(UnixListener::from)
     }
 
+    /// Binds a listener to an address, which may be in Linux's abstract namespace.
+    ///
+    /// # Errors
+    ///
+    /// The error of bind(2), `AddrInUse` if the address is in use.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use cede::net::{UnixListener, UnixStream};
+    /// use std::os::linux::net::SocketAddrExt;
+    /// use std::os::unix::net::SocketAddr;
+    /// cede::run(|| {
+    ///     let address = SocketAddr::from_abstract_name(format!("cede example {}", std::process::id()))?;
+    ///     let listener = UnixListener::bind_addr(&address)?;
+    ///     let _stream = UnixStream::connect_addr(&address)?;
+    ///     listener.accept()?;
+    ///     Ok::<(), std::io::Error>(())
+    /// })?;
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn bind_addr(address: &SocketAddr) -> io::Result<UnixListener> {
+        std::os::unix::net::UnixListener::bind_addr(address).map(UnixListener::from)
+    }
+
     /// Waits for a connection, and returns its stream and the peer's address.
     ///
     /// Cancel safety: a cancelled `accept` takes no connection.
@@ -159,117 +228,43 @@ impl UnixListener {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.get().local_addr()
     }
+    /// Returns an iterator over connections, each of which is waited for. It has no end.
+    pub fn incoming(&self) -> UnixIncoming<'_> {
+        UnixIncoming { listener: self }
+    }
+
+    /// Returns a second listener for the same socket, with a descriptor of its own.
+    ///
+    /// The clone has the timeouts that the listener has now. A later change of one has no effect on the other.
+    ///
+    /// # Errors
+    ///
+    /// The error of dup(2).
+    pub fn try_clone(&self) -> io::Result<UnixListener> {
+        self.socket.duplicate(std::os::unix::net::UnixListener::try_clone).map(|socket| UnixListener { socket })
+    }
 }
 
-/// A Unix datagram socket, as [`std::os::unix::net::UnixDatagram`].
-pub struct UnixDatagram {
-    socket: Socket<std::os::unix::net::UnixDatagram>,
+impl<'a> IntoIterator for &'a UnixListener {
+    type Item = io::Result<UnixStream>;
+    type IntoIter = UnixIncoming<'a>;
+
+    fn into_iter(self) -> UnixIncoming<'a> {
+        self.incoming()
+    }
 }
 
-common!(UnixDatagram, std::os::unix::net::UnixDatagram, nonblocking: true);
+/// The iterator of [`UnixListener::incoming`], as [`std::os::unix::net::Incoming`].
+#[derive(Debug)]
+pub struct UnixIncoming<'a> {
+    listener: &'a UnixListener,
+}
 
-impl UnixDatagram {
-    /// Binds a socket to `path`, which must not exist.
-    ///
-    /// # Errors
-    ///
-    /// The error of bind(2), `AddrInUse` if the path exists.
-    pub fn bind(path: impl AsRef<Path>) -> io::Result<UnixDatagram> {
-        std::os::unix::net::UnixDatagram::bind(path).map(UnixDatagram::from)
-    }
+impl Iterator for UnixIncoming<'_> {
+    type Item = io::Result<UnixStream>;
 
-    /// Returns a socket without an address.
-    ///
-    /// # Errors
-    ///
-    /// The error of socket(2).
-    pub fn unbound() -> io::Result<UnixDatagram> {
-        std::os::unix::net::UnixDatagram::unbound().map(UnixDatagram::from)
-    }
-
-    /// Returns two connected sockets.
-    ///
-    /// # Errors
-    ///
-    /// The error of socketpair(2).
-    pub fn pair() -> io::Result<(UnixDatagram, UnixDatagram)> {
-        std::os::unix::net::UnixDatagram::pair().map(|(a, b)| (a.into(), b.into()))
-    }
-
-    /// Sets the peer of [`send`](Self::send) and [`recv`](Self::recv).
-    ///
-    /// # Errors
-    ///
-    /// The error of connect(2).
-    pub fn connect(&self, path: impl AsRef<Path>) -> io::Result<()> {
-        self.socket.get().connect(path)
-    }
-
-    /// Waits for a datagram, and returns its length. What does not fit into `buffer` is lost.
-    ///
-    /// # Errors
-    ///
-    /// The error of recv(2), and the errors of a wait ([`io`](crate::io)).
-    ///
-    /// # Panics
-    ///
-    /// As [`UnixStream::connect`] does.
     #[track_caller]
-    pub fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.recv_datagram(buffer)
-    }
-
-    /// Waits for a datagram, and returns its length and its sender. What does not fit into `buffer` is lost.
-    ///
-    /// # Errors
-    ///
-    /// The error of recvfrom(2), and the errors of a wait ([`io`](crate::io)).
-    ///
-    /// # Panics
-    ///
-    /// As [`UnixStream::connect`] does.
-    #[track_caller]
-    pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.socket.call(Interest::Readable, |socket| socket.recv_from(buffer))
-    }
-
-    /// Waits until the peer has room, and sends a datagram.
-    ///
-    /// # Errors
-    ///
-    /// The error of send(2), and the errors of a wait ([`io`](crate::io)).
-    ///
-    /// # Panics
-    ///
-    /// As [`UnixStream::connect`] does.
-    #[track_caller]
-    pub fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket.call(Interest::Writable, |socket| socket.send(bytes))
-    }
-
-    /// Waits until the socket at `path` has room, and sends a datagram to it.
-    ///
-    /// If other senders have filled the queue of the peer, no event tells when it has room. The call then tries again after a pause,
-    /// first of 1 ms, then longer, up to 16 ms. A socket with the peer of [`connect`](Self::connect) needs no pauses.
-    ///
-    /// # Errors
-    ///
-    /// The error of sendto(2), and the errors of a wait ([`io`](crate::io)).
-    ///
-    /// # Panics
-    ///
-    /// As [`UnixStream::connect`] does.
-    #[track_caller]
-    pub fn send_to(&self, bytes: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
-        self.socket.call_with_pauses(|socket| socket.send_to(bytes, path.as_ref()))
-    }
-
-    /// Returns the address of this side.
-    ///
-    /// # Errors
-    ///
-    /// The error of getsockname(2).
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.get().local_addr()
+    fn next(&mut self) -> Option<io::Result<UnixStream>> {
+        Some(self.listener.accept().map(|(stream, _)| stream))
     }
 }

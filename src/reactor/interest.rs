@@ -1,8 +1,9 @@
 //! The directions of I/O, and the readiness of a descriptor as bits.
 #![forbid(unsafe_code)]
 
-/// A direction of I/O.
+/// A direction of I/O. Further kinds of events may follow, such as urgent data (`EPOLLPRI`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Interest {
     /// A read, a receive or an accept.
     Readable,
