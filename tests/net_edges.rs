@@ -5,11 +5,13 @@ mod common;
 
 use common::child::in_child;
 
-use cede::net::{TcpListener, TcpStream, UnixStream};
+use cede::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use cede::time::sleep;
 use cede::{join_all, run, spawn, timeout, yield_now};
+use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
@@ -297,4 +299,39 @@ fn sockets_kept_by_a_child_disturb_no_other() {
         }
     });
     assert_eq!(text, "exit code Some(0)");
+}
+
+/// Fails unless `reader`, which waited before, gets three packets that are in its queue.
+fn assert_reads_packets(mut writer: &UnixStream, mut reader: &UnixStream) {
+    let mut buffer = [0; 100];
+    timeout(MS, || reader.read(&mut buffer)).unwrap_err();
+    for _ in 0..3 {
+        writer.write_all(b"packet").unwrap();
+    }
+    sleep(5 * MS).unwrap();
+    for packet in 0..3 {
+        let outcome = timeout(10_000 * MS, || reader.read(&mut buffer));
+        assert_eq!(outcome.map_err(|_| packet).unwrap().unwrap(), 6);
+    }
+}
+
+#[test]
+fn short_packet_leaves_further_ones() {
+    run(|| {
+        let (a, b) = Socket::pair(Domain::UNIX, Type::SEQPACKET, None).unwrap();
+        let (a, b) = (UnixStream::from(StdUnixStream::from(a)), UnixStream::from(StdUnixStream::from(b)));
+        assert_reads_packets(&a, &b);
+        assert_reads_packets(&b.try_clone().unwrap(), &a.try_clone().unwrap());
+        let path = std::env::temp_dir().join(format!("cede-packets-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let (listener, client) =
+            (Socket::new(Domain::UNIX, Type::SEQPACKET, None), Socket::new(Domain::UNIX, Type::SEQPACKET, None));
+        let (listener, client) = (listener.unwrap(), client.unwrap());
+        listener.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        listener.listen(1).unwrap();
+        client.connect(&SockAddr::unix(&path).unwrap()).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let accepted = UnixListener::from(std::os::unix::net::UnixListener::from(listener)).accept().unwrap().0;
+        assert_reads_packets(&StdUnixStream::from(client).into(), &accepted);
+    });
 }

@@ -28,6 +28,8 @@ const CALL_COST: u32 = 64;
 #[derive(Debug)]
 pub(crate) struct Source {
     number: u64,
+    /// The descriptor transfers messages: a short one does not tell that there is no further one.
+    has_messages: bool,
     /// The run whose reactor has the slot `token`; 0 for none. If two threads use the source at once, a thread may read the number of
     /// its run with the token of the other one. Such a token may name a slot of another source, so each use of a token names the
     /// source, too.
@@ -37,7 +39,17 @@ pub(crate) struct Source {
 
 impl Source {
     pub(crate) fn new() -> Source {
-        Source { number: NEXT.fetch_add(1, Relaxed), run: AtomicU64::new(0), token: AtomicU64::new(0) }
+        Source::with_messages(false)
+    }
+
+    /// Returns the source of a descriptor that transfers bytes, or messages whose limits are kept.
+    pub(crate) fn with_messages(has_messages: bool) -> Source {
+        let number = NEXT.fetch_add(1, Relaxed);
+        Source { number, has_messages, run: AtomicU64::new(0), token: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn has_messages(&self) -> bool {
+        self.has_messages
     }
 
     /// The cached token, if it is one of this run's.
@@ -172,7 +184,9 @@ impl Source {
 
     #[inline]
     fn took_all(&self, worker: Option<&Worker>, interest: Interest) {
-        if let Some(known) = self.known(worker) {
+        if !self.has_messages
+            && let Some(known) = self.known(worker)
+        {
             known.reactor.took_all(self.number, known.token, interest);
         }
     }
@@ -337,7 +351,8 @@ impl Source {
 pub(crate) struct Moved<T> {
     /// The number of bytes, and where they are.
     pub(crate) value: T,
-    /// A read emptied the socket, or a write filled it: the next call fails with `EAGAIN` unless there is an event before.
+    /// A read emptied the socket, or a write filled it: the next call fails with `EAGAIN` unless there is an event before. Without effect
+    /// if the source has messages.
     pub(crate) took_all: bool,
 }
 

@@ -30,14 +30,27 @@ pub(super) struct Socket<S: StdSocket> {
 }
 
 impl<S: StdSocket> Socket<S> {
+    /// Wraps a stream that this library made, with the type `SOCK_STREAM`.
     pub(super) fn new(inner: S) -> Socket<S> {
+        Socket::with_source(inner, Source::new())
+    }
+
+    /// Wraps a socket of any type: the types of `std` also hold sockets of other types, such as `SOCK_SEQPACKET`.
+    pub(super) fn wrap(inner: S) -> Socket<S> {
+        let socket_type = socket2::SockRef::from(&inner).r#type();
+        // Nothing is assumed of a descriptor that is no socket.
+        let is_stream = socket_type.is_ok_and(|socket_type| socket_type == socket2::Type::STREAM);
+        Socket::with_source(inner, Source::with_messages(!is_stream))
+    }
+
+    /// Wraps a socket of the type of this one: a connection that it accepted, or a duplicate.
+    pub(super) fn wrap_alike<T: StdSocket>(&self, inner: T) -> Socket<T> {
+        Socket::with_source(inner, Source::with_messages(self.source.has_messages()))
+    }
+
+    fn with_source(inner: S, source: Source) -> Socket<S> {
         S::announce();
-        Socket {
-            source: Source::new(),
-            read_timeout: AtomicU64::new(NONE),
-            write_timeout: AtomicU64::new(NONE),
-            inner: Some(inner),
-        }
+        Socket { source, read_timeout: AtomicU64::new(NONE), write_timeout: AtomicU64::new(NONE), inner: Some(inner) }
     }
 
     #[inline]
@@ -424,7 +437,7 @@ macro_rules! common {
                     // accept(2) has no flag for one call. It fails only for a descriptor that is none.
                     let _ = socket.set_nonblocking(true);
                 }
-                $Socket { socket: Socket::new(socket) }
+                $Socket { socket: Socket::wrap(socket) }
             }
         }
 

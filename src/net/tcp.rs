@@ -95,7 +95,7 @@ impl TcpStream {
     ///
     /// The error of dup(2).
     pub fn try_clone(&self) -> io::Result<TcpStream> {
-        self.socket.get().try_clone().map(|stream| TcpStream { socket: Socket::new(stream) })
+        self.socket.get().try_clone().map(|stream| TcpStream { socket: self.socket.wrap_alike(stream) })
     }
 
     /// Waits for data, and copies it into `buffer` without taking it. Returns the number of bytes; 0 at the end of the stream.
@@ -208,7 +208,7 @@ impl TcpListener {
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let (stream, peer) = self.socket.call(Interest::Readable, |listener| super::sys::accept(listener.as_fd()))?;
         let peer = peer.as_socket().ok_or_else(|| io::Error::from(ErrorKind::InvalidData))?;
-        Ok((TcpStream { socket: Socket::new(stream.into()) }, peer))
+        Ok((TcpStream { socket: self.socket.wrap_alike(stream.into()) }, peer))
     }
 
     /// Returns an iterator over connections, each of which is waited for. It has no end.
