@@ -5,6 +5,7 @@ mod common;
 
 use common::child::in_child;
 
+use cede::io::Async;
 use cede::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use cede::time::sleep;
 use cede::{join_all, run, spawn, timeout, yield_now};
@@ -12,6 +13,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::rc::Rc;
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
@@ -333,5 +335,65 @@ fn short_packet_leaves_further_ones() {
         std::fs::remove_file(&path).unwrap();
         let accepted = UnixListener::from(std::os::unix::net::UnixListener::from(listener)).accept().unwrap().0;
         assert_reads_packets(&StdUnixStream::from(client).into(), &accepted);
+    });
+}
+
+/// Returns a stream that the reactor of this run watches, and its peer.
+fn watched_pair() -> (Async<StdUnixStream>, StdUnixStream) {
+    let (here, there) = StdUnixStream::pair().unwrap();
+    here.set_nonblocking(true).unwrap();
+    let here = Async::new(here);
+    timeout(MS, || here.read_with(|mut stream| stream.read(&mut [0]))).unwrap_err();
+    (here, there)
+}
+
+#[test]
+fn event_during_a_call_counts() {
+    run(|| {
+        let (here, mut there) = watched_pair();
+        let mut reader = spawn(move || {
+            here.read_with(|mut stream| {
+                let outcome = stream.read(&mut [0; 8]);
+                // The data arrives between the call that fails and the return.
+                if outcome.is_err() {
+                    sleep(20 * MS).unwrap();
+                }
+                outcome
+            })
+        });
+        yield_now();
+        there.write_all(b"data").unwrap();
+        let outcome = timeout(10_000 * MS, || reader.join());
+        assert_eq!(outcome.expect("the data is in the socket").unwrap().unwrap(), 4);
+    });
+}
+
+#[test]
+fn suspended_calls_share_an_event() {
+    run(|| {
+        let (here, mut there) = watched_pair();
+        let here = Rc::new(here);
+        let other = Rc::clone(&here);
+        // Fails before the data arrives, and begins to wait after the other call has seen the event.
+        let mut slow = spawn(move || {
+            here.read_with(|mut stream| {
+                let outcome = stream.read(&mut [0]);
+                if outcome.is_err() {
+                    sleep(20 * MS).unwrap();
+                }
+                outcome
+            })
+        });
+        yield_now();
+        there.write_all(b"ab").unwrap();
+        sleep(5 * MS).unwrap();
+        let read = other.read_with(|mut stream| {
+            let outcome = stream.read(&mut [0]);
+            sleep(100 * MS).unwrap();
+            outcome
+        });
+        assert_eq!(read.unwrap(), 1);
+        let outcome = timeout(10_000 * MS, || slow.join());
+        assert_eq!(outcome.expect("a byte is in the socket").unwrap().unwrap(), 1);
     });
 }

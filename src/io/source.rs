@@ -82,6 +82,46 @@ impl Source {
         self.attempt(worker(), fd, interest, timeout, &mut None, f)
     }
 
+    /// Like [`call`](Self::call), for an `f` that may suspend the task, or may let other code use the reactor. What was seen is forgotten
+    /// before `f`, so that an event during `f` ends the wait.
+    #[track_caller]
+    pub(crate) fn call_suspendable<T>(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        mut f: impl FnMut() -> io::Result<T>,
+    ) -> io::Result<T> {
+        loop {
+            // An unknown slot keeps what was seen. That costs at most one more call of `f`: the wait makes the slot known.
+            let forgotten = self.known(worker()).map(|known| Forgotten {
+                source: self.number,
+                token: known.token,
+                interest,
+                readiness: known.reactor.forget(self.number, known.token, interest),
+            });
+            let result = f();
+            match result {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    std::mem::forget(forgotten);
+                    match worker() {
+                        Some(worker) => {
+                            let reactor = worker.reactor()?;
+                            let token = self.register(worker, reactor, fd)?.token;
+                            self.wait_for_event(Known { worker, reactor, token }, fd, interest, None, &mut None)?;
+                        }
+                        None => block(fd, interest, None, &mut None)?,
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => {
+                    drop(forgotten);
+                    consume_io_budget();
+                    return result;
+                }
+            }
+        }
+    }
+
     /// Like [`call`](Self::call), for a read or write of bytes. After a call that took all there was, the next one waits first, and saves
     /// the system call that would fail.
     #[inline]
@@ -374,6 +414,26 @@ fn consume_io_budget_of(worker: Option<&Worker>) {
     if let Some(worker) = worker {
         worker.budget.set(worker.budget.get().saturating_sub(CALL_COST - 1).max(1));
         consume_budget_of(Some(worker));
+    }
+}
+
+/// The readiness that a slot had before a call. Its drop restores it: what was seen is valid until a call fails with `WouldBlock`.
+struct Forgotten {
+    source: u64,
+    token: Token,
+    interest: Interest,
+    readiness: u8,
+}
+
+impl Drop for Forgotten {
+    fn drop(&mut self) {
+        if self.readiness != 0
+            && let Some(worker) = worker()
+            && let Some(reactor) = worker.reactor_if_any()
+        {
+            let wake = |waiter| worker.wake_io_waiter(waiter);
+            reactor.restore(self.source, self.token, self.interest, self.readiness, wake);
+        }
     }
 }
 
