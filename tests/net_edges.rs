@@ -397,3 +397,41 @@ fn suspended_calls_share_an_event() {
         assert_eq!(outcome.expect("a byte is in the socket").unwrap().unwrap(), 1);
     });
 }
+
+#[cfg(not(cede_poll_driver))]
+#[test]
+fn converted_socket_stops_its_events() {
+    run(|| {
+        let (a, b) = UnixStream::pair().unwrap();
+        timeout(MS, || (&b).read(&mut [0])).unwrap_err();
+        let watched = cede::metrics().io_descriptors;
+        // On another thread, so that the reactor does not learn of it.
+        let mut b = std::thread::spawn(move || StdUnixStream::from(b)).join().unwrap();
+        for _ in 0..200 {
+            (&a).write_all(b"x").unwrap();
+            sleep(Duration::from_micros(10)).unwrap();
+            b.read_exact(&mut [0]).unwrap();
+        }
+        assert_eq!(cede::metrics().io_descriptors, watched - 1);
+    });
+}
+
+#[cfg(not(cede_poll_driver))]
+#[test]
+fn late_reader_is_registered_again() {
+    run(|| {
+        let (a, b) = UnixStream::pair().unwrap();
+        timeout(MS, || (&b).read(&mut [0])).unwrap_err();
+        let watched = cede::metrics().io_descriptors;
+        for _ in 0..100 {
+            (&a).write_all(b"x").unwrap();
+            sleep(Duration::from_micros(10)).unwrap();
+        }
+        assert_eq!(cede::metrics().io_descriptors, watched - 1);
+        let mut reader = spawn(move || (&b).read_exact(&mut [0; 101]));
+        sleep(5 * MS).unwrap();
+        assert_eq!(cede::metrics().io_descriptors, watched);
+        (&a).write_all(b"x").unwrap();
+        timeout(10_000 * MS, || reader.join()).expect("a byte is in the socket").unwrap().unwrap();
+    });
+}

@@ -264,7 +264,13 @@ impl Reactor {
             }
             let Some(slot) = slots.get(Token::from_bits(event.token())) else { continue };
             let readiness = event.readiness();
-            slot.readiness |= readiness;
+            if slot.is_superfluous(readiness) {
+                // Another thread or process uses the file: see invariant 3 of the module.
+                let fd = slot.fd;
+                self.poller.remove(fd);
+                slots.release(Token::from_bits(event.token()).index(), &mut wake);
+                continue;
+            }
             if readiness & Interest::Readable.bits() != 0 {
                 woken += slot.drain(Interest::Readable, &mut wake);
             }
