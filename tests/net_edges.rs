@@ -413,6 +413,20 @@ fn converted_socket_stops_its_events() {
             b.read_exact(&mut [0]).unwrap();
         }
         assert_eq!(cede::metrics().io_descriptors, watched - 1);
+        // Its events wake the poller no more, while a task waits for another descriptor.
+        let writer = std::thread::spawn(move || {
+            for _ in 0..500 {
+                (&a).write_all(b"x").unwrap();
+                std::thread::sleep(Duration::from_micros(50));
+                b.read_exact(&mut [0]).unwrap();
+            }
+        });
+        let (c, _d) = UnixStream::pair().unwrap();
+        let polls = cede::metrics().io_polls;
+        timeout(20 * MS, || (&c).read(&mut [0])).unwrap_err();
+        let polls = cede::metrics().io_polls - polls;
+        writer.join().unwrap();
+        assert!(polls < 50, "{polls} polls");
     });
 }
 

@@ -9,7 +9,8 @@
 //! # Invariants
 //!
 //! 1. Only the worker's thread uses the reactor. Events are read by [`Reactor::poll`] alone, to the end of a batch, before any task runs:
-//!    no event is read between a system call that failed with `EAGAIN` and the [`Reactor::was_not_ready`] after it.
+//!    no event is read between a system call that failed with `EAGAIN` and the [`Reactor::was_not_ready`] after it. Around a closure that
+//!    may suspend, [`Reactor::forget`] comes before the call.
 //! 2. A slot belongs to one source, named by a number that no other source of the process has: of several sources of one descriptor to
 //!    that which registered last. A token carries the generation of its
 //!    slot, so an event for an earlier source of the slot, or for a descriptor that was closed elsewhere, is ignored.

@@ -246,6 +246,7 @@ mod tests {
         // News: the owner has read in between.
         slot.readiness = write;
         assert!(!slot.is_superfluous(read | write));
+        assert!((1..MAX_REPEATED).all(|_| !slot.is_superfluous(read)));
         slot.readiness = write;
         slot.push(Interest::Readable, waiter(1));
         assert!((0..=u8::MAX).all(|_| !slot.is_superfluous(write)), "a task waits");
