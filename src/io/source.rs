@@ -27,7 +27,7 @@ const CALL_COST: u32 = 64;
 /// the run that used it last, and any other run finds its own slot by the source's number.
 #[derive(Debug)]
 pub(crate) struct Source {
-    number: u64,
+    pub(super) number: u64,
     /// The descriptor transfers messages: a short one does not tell that there is no further one.
     has_messages: bool,
     /// The run whose reactor has the slot `token`; 0 for none. If two threads use the source at once, a thread may read the number of
@@ -58,7 +58,7 @@ impl Source {
         (self.run.load(Relaxed) == worker.run()).then(|| Token::from_bits(self.token.load(Relaxed)))
     }
 
-    fn register(&self, worker: &Worker, reactor: &Reactor, fd: BorrowedFd<'_>) -> io::Result<Registration> {
+    pub(super) fn register(&self, worker: &Worker, reactor: &Reactor, fd: BorrowedFd<'_>) -> io::Result<Registration> {
         // Without a cached token the reactor looks the source up by its number.
         let cached = self.cached(worker).unwrap_or(NO_TOKEN);
         let registration =
@@ -80,46 +80,6 @@ impl Source {
     ) -> io::Result<T> {
         let f = || f().map(|value| Moved { value, took_all: false });
         self.attempt(worker(), fd, interest, timeout, &mut None, f)
-    }
-
-    /// Like [`call`](Self::call), for an `f` that may suspend the task, or may let other code use the reactor. What was seen is forgotten
-    /// before `f`, so that an event during `f` ends the wait.
-    #[track_caller]
-    pub(crate) fn call_suspendable<T>(
-        &self,
-        fd: BorrowedFd<'_>,
-        interest: Interest,
-        mut f: impl FnMut() -> io::Result<T>,
-    ) -> io::Result<T> {
-        loop {
-            // An unknown slot keeps what was seen. That costs at most one more call of `f`: the wait makes the slot known.
-            let forgotten = self.known(worker()).map(|known| Forgotten {
-                source: self.number,
-                token: known.token,
-                interest,
-                readiness: known.reactor.forget(self.number, known.token, interest),
-            });
-            let result = f();
-            match result {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    std::mem::forget(forgotten);
-                    match worker() {
-                        Some(worker) => {
-                            let reactor = worker.reactor()?;
-                            let token = self.register(worker, reactor, fd)?.token;
-                            self.wait_for_event(Known { worker, reactor, token }, fd, interest, None, &mut None)?;
-                        }
-                        None => block(fd, interest, None, &mut None)?,
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                result => {
-                    drop(forgotten);
-                    consume_io_budget();
-                    return result;
-                }
-            }
-        }
     }
 
     /// Like [`call`](Self::call), for a read or write of bytes. After a call that took all there was, the next one waits first, and saves
@@ -183,7 +143,7 @@ impl Source {
 
     /// The slot in the reactor of this run, if the source has used it last.
     #[inline]
-    fn known<'w>(&self, worker: Option<&'w Worker>) -> Option<Known<'w>> {
+    pub(super) fn known<'w>(&self, worker: Option<&'w Worker>) -> Option<Known<'w>> {
         let worker = worker?;
         Some(Known { worker, reactor: worker.reactor_if_any()?, token: self.cached(worker)? })
     }
@@ -300,7 +260,7 @@ impl Source {
     }
 
     #[track_caller]
-    fn wait_for_event(
+    pub(super) fn wait_for_event(
         &self,
         Known { worker, reactor, token }: Known<'_>,
         fd: BorrowedFd<'_>,
@@ -398,10 +358,10 @@ pub(crate) struct Moved<T> {
 
 /// The slot of a source in the reactor of the calling task's run.
 #[derive(Clone, Copy)]
-struct Known<'a> {
-    worker: &'a Worker,
-    reactor: &'a Reactor,
-    token: Token,
+pub(super) struct Known<'a> {
+    pub(super) worker: &'a Worker,
+    pub(super) reactor: &'a Reactor,
+    pub(super) token: Token,
 }
 
 /// Counts a call for the cooperative budget, as `CALL_COST` calls that stay in this process: a system call takes that much longer.
@@ -414,26 +374,6 @@ fn consume_io_budget_of(worker: Option<&Worker>) {
     if let Some(worker) = worker {
         worker.budget.set(worker.budget.get().saturating_sub(CALL_COST - 1).max(1));
         consume_budget_of(Some(worker));
-    }
-}
-
-/// The readiness that a slot had before a call. Its drop restores it: what was seen is valid until a call fails with `WouldBlock`.
-struct Forgotten {
-    source: u64,
-    token: Token,
-    interest: Interest,
-    readiness: u8,
-}
-
-impl Drop for Forgotten {
-    fn drop(&mut self) {
-        if self.readiness != 0
-            && let Some(worker) = worker()
-            && let Some(reactor) = worker.reactor_if_any()
-        {
-            let wake = |waiter| worker.wake_io_waiter(waiter);
-            reactor.restore(self.source, self.token, self.interest, self.readiness, wake);
-        }
     }
 }
 
@@ -463,7 +403,7 @@ impl Drop for Waiting<'_> {
 }
 
 /// Blocks a plain thread until the descriptor is ready.
-fn block(
+pub(super) fn block(
     fd: BorrowedFd<'_>,
     interest: Interest,
     timeout: Option<Duration>,
