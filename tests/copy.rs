@@ -3,14 +3,15 @@
 
 mod common;
 
-use cede::io::{copy, copy_both, is_cancelled, write_all};
+use cede::io::{HalfClose, copy, copy_both, is_cancelled, write_all};
 use cede::net::{TcpListener, TcpStream, UnixStream};
 use cede::time::sleep;
-use cede::{run, scope, spawn, timeout};
+use cede::{Config, join_all, run, scope, spawn, timeout, yield_now};
 use common::emulated;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write, pipe};
 use std::net::Shutdown;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -256,6 +257,76 @@ fn counts_of_a_cancelled_proxy_are_exact() {
         assert_eq!(copied.forth, received.len() as u64);
         assert_same(&received, &client.join().unwrap()[..received.len()]);
         assert_eq!(copied.back, 0);
+    });
+}
+
+#[test]
+fn cancelled_proxy_keeps_its_counts() {
+    for seed in 1..if emulated() { 20 } else { 200 } {
+        let proxied = Config::new().seed(seed).run(|| {
+            let (mut client, front) = UnixStream::pair().unwrap();
+            let (back, mut server) = UnixStream::pair().unwrap();
+            let mut proxy = spawn(move || copy_both(&front, &back));
+            // Ready tasks, so that the direction of the data is not the next one to run after the cancel.
+            let others: Vec<_> = (0..5).map(|_| spawn(|| (0..30).for_each(|_| yield_now()))).collect();
+            client.write_all(b"hello").unwrap();
+            server.read_exact(&mut [0; 5]).unwrap();
+            proxy.cancel();
+            let copied = proxy.join().unwrap();
+            join_all(others);
+            copied
+        });
+        let copied = proxied.unwrap();
+        assert_eq!((copied.forth, copied.back), (5, 0), "seed {seed}: {copied:?}");
+        assert!(copied.forth_error.as_ref().is_some_and(is_cancelled), "seed {seed}: {copied:?}");
+        assert!(copied.back_error.as_ref().is_some_and(is_cancelled), "seed {seed}: {copied:?}");
+    }
+}
+
+/// A stream whose reads end as this function does, and whose writes do nothing.
+struct Stub(fn() -> std::io::Result<usize>);
+
+impl Read for &Stub {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        (self.0)()
+    }
+}
+
+impl Write for &Stub {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl HalfClose for Stub {
+    fn close_write(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn direction_that_never_began_is_cancelled() {
+    run(|| {
+        let (here, _there) = UnixStream::pair().unwrap();
+        let copied = copy_both(&here, &Stub(|| Err(ErrorKind::BrokenPipe.into())));
+        assert_eq!((copied.forth, copied.back), (0, 0));
+        assert!(copied.forth_error.as_ref().is_some_and(is_cancelled), "{copied:?}");
+        assert_eq!(copied.back_error.map(|error| error.kind()), Some(ErrorKind::BrokenPipe));
+    });
+}
+
+#[test]
+fn panic_of_a_proxied_read_propagates() {
+    run(|| {
+        let (here, there) = UnixStream::pair().unwrap();
+        drop(there);
+        let payload = catch_unwind(AssertUnwindSafe(|| copy_both(&Stub(|| panic!("read of the first stream")), &here)))
+            .unwrap_err();
+        assert_eq!(payload.downcast_ref(), Some(&"read of the first stream"));
     });
 }
 

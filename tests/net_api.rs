@@ -338,10 +338,8 @@ fn unix_listener_yields_connections() {
         assert_eq!(UnixListener::bind_addr(&address).unwrap_err().kind(), ErrorKind::AddrInUse);
         let clone = listener.try_clone().unwrap();
         let mut server = spawn(move || {
-            for stream in &clone {
-                return stream.unwrap().read(&mut [0; 8]).unwrap();
-            }
-            unreachable!("the iterator has no end");
+            let mut stream = (&clone).into_iter().next().expect("the iterator has no end").unwrap();
+            stream.read(&mut [0; 8]).unwrap()
         });
         yield_now();
         UnixStream::connect_addr(&address).unwrap().write_all(b"four").unwrap();

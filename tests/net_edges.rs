@@ -5,11 +5,15 @@ mod common;
 
 use common::child::in_child;
 
-use cede::net::{TcpListener, TcpStream, UnixStream};
+use cede::io::Async;
+use cede::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use cede::time::sleep;
 use cede::{join_all, run, spawn, timeout, yield_now};
+use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::rc::Rc;
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
@@ -297,4 +301,151 @@ fn sockets_kept_by_a_child_disturb_no_other() {
         }
     });
     assert_eq!(text, "exit code Some(0)");
+}
+
+/// Fails unless `reader`, which waited before, gets three packets that are in its queue.
+fn assert_reads_packets(mut writer: &UnixStream, mut reader: &UnixStream) {
+    let mut buffer = [0; 100];
+    timeout(MS, || reader.read(&mut buffer)).unwrap_err();
+    for _ in 0..3 {
+        writer.write_all(b"packet").unwrap();
+    }
+    sleep(5 * MS).unwrap();
+    for packet in 0..3 {
+        let outcome = timeout(10_000 * MS, || reader.read(&mut buffer));
+        assert_eq!(outcome.map_err(|_| packet).unwrap().unwrap(), 6);
+    }
+}
+
+#[test]
+fn short_packet_leaves_further_ones() {
+    run(|| {
+        let (a, b) = Socket::pair(Domain::UNIX, Type::SEQPACKET, None).unwrap();
+        let (a, b) = (UnixStream::from(StdUnixStream::from(a)), UnixStream::from(StdUnixStream::from(b)));
+        assert_reads_packets(&a, &b);
+        assert_reads_packets(&b.try_clone().unwrap(), &a.try_clone().unwrap());
+        let path = std::env::temp_dir().join(format!("cede-packets-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let (listener, client) =
+            (Socket::new(Domain::UNIX, Type::SEQPACKET, None), Socket::new(Domain::UNIX, Type::SEQPACKET, None));
+        let (listener, client) = (listener.unwrap(), client.unwrap());
+        listener.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        listener.listen(1).unwrap();
+        client.connect(&SockAddr::unix(&path).unwrap()).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let accepted = UnixListener::from(std::os::unix::net::UnixListener::from(listener)).accept().unwrap().0;
+        assert_reads_packets(&StdUnixStream::from(client).into(), &accepted);
+    });
+}
+
+/// Returns a stream that the reactor of this run watches, and its peer.
+fn watched_pair() -> (Async<StdUnixStream>, StdUnixStream) {
+    let (here, there) = StdUnixStream::pair().unwrap();
+    here.set_nonblocking(true).unwrap();
+    let here = Async::new(here);
+    timeout(MS, || here.read_with(|mut stream| stream.read(&mut [0]))).unwrap_err();
+    (here, there)
+}
+
+#[test]
+fn event_during_a_call_counts() {
+    run(|| {
+        let (here, mut there) = watched_pair();
+        let mut reader = spawn(move || {
+            here.read_with(|mut stream| {
+                let outcome = stream.read(&mut [0; 8]);
+                // The data arrives between the call that fails and the return.
+                if outcome.is_err() {
+                    sleep(20 * MS).unwrap();
+                }
+                outcome
+            })
+        });
+        yield_now();
+        there.write_all(b"data").unwrap();
+        let outcome = timeout(10_000 * MS, || reader.join());
+        assert_eq!(outcome.expect("the data is in the socket").unwrap().unwrap(), 4);
+    });
+}
+
+#[test]
+fn suspended_calls_share_an_event() {
+    run(|| {
+        let (here, mut there) = watched_pair();
+        let here = Rc::new(here);
+        let other = Rc::clone(&here);
+        // Fails before the data arrives, and begins to wait after the other call has seen the event.
+        let mut slow = spawn(move || {
+            here.read_with(|mut stream| {
+                let outcome = stream.read(&mut [0]);
+                if outcome.is_err() {
+                    sleep(20 * MS).unwrap();
+                }
+                outcome
+            })
+        });
+        yield_now();
+        there.write_all(b"ab").unwrap();
+        sleep(5 * MS).unwrap();
+        let read = other.read_with(|mut stream| {
+            let outcome = stream.read(&mut [0]);
+            sleep(100 * MS).unwrap();
+            outcome
+        });
+        assert_eq!(read.unwrap(), 1);
+        let outcome = timeout(10_000 * MS, || slow.join());
+        assert_eq!(outcome.expect("a byte is in the socket").unwrap().unwrap(), 1);
+    });
+}
+
+#[cfg(not(cede_poll_driver))]
+#[test]
+fn converted_socket_stops_its_events() {
+    run(|| {
+        let (a, b) = UnixStream::pair().unwrap();
+        timeout(MS, || (&b).read(&mut [0])).unwrap_err();
+        let watched = cede::metrics().io_descriptors;
+        // On another thread, so that the reactor does not learn of it.
+        let mut b = std::thread::spawn(move || StdUnixStream::from(b)).join().unwrap();
+        for _ in 0..200 {
+            (&a).write_all(b"x").unwrap();
+            sleep(Duration::from_micros(10)).unwrap();
+            b.read_exact(&mut [0]).unwrap();
+        }
+        assert_eq!(cede::metrics().io_descriptors, watched - 1);
+        // Its events wake the poller no more, while a task waits for another descriptor.
+        let writer = std::thread::spawn(move || {
+            for _ in 0..500 {
+                (&a).write_all(b"x").unwrap();
+                std::thread::sleep(Duration::from_micros(50));
+                b.read_exact(&mut [0]).unwrap();
+            }
+        });
+        let (c, _d) = UnixStream::pair().unwrap();
+        let polls = cede::metrics().io_polls;
+        timeout(20 * MS, || (&c).read(&mut [0])).unwrap_err();
+        let polls = cede::metrics().io_polls - polls;
+        writer.join().unwrap();
+        assert!(polls < 50, "{polls} polls");
+    });
+}
+
+#[cfg(not(cede_poll_driver))]
+#[test]
+fn late_reader_is_registered_again() {
+    run(|| {
+        let (a, b) = UnixStream::pair().unwrap();
+        timeout(MS, || (&b).read(&mut [0])).unwrap_err();
+        let watched = cede::metrics().io_descriptors;
+        for _ in 0..100 {
+            (&a).write_all(b"x").unwrap();
+            sleep(Duration::from_micros(10)).unwrap();
+        }
+        assert_eq!(cede::metrics().io_descriptors, watched - 1);
+        let mut reader = spawn(move || (&b).read_exact(&mut [0; 101]));
+        sleep(5 * MS).unwrap();
+        assert_eq!(cede::metrics().io_descriptors, watched);
+        (&a).write_all(b"x").unwrap();
+        timeout(10_000 * MS, || reader.join()).expect("a byte is in the socket").unwrap().unwrap();
+    });
 }

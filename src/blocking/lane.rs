@@ -21,6 +21,23 @@ struct State {
     running: usize,
     /// The calls, each with the question whether its handle was dropped.
     queue: VecDeque<(OwnedCall, IsDropped)>,
+    /// The length that the queue had after the calls were removed whose handles were dropped.
+    swept_len: usize,
+}
+
+/// The length below which no call is removed from the middle of a queue.
+const MIN_SWEEP: usize = 64;
+
+impl State {
+    /// Adds a call to the queue. Removes the calls whose handles were dropped, whenever the queue has doubled: a constant time per call.
+    fn enqueue(&mut self, call: OwnedCall, is_dropped: IsDropped) {
+        self.swept_len = self.swept_len.min(self.queue.len());
+        if self.queue.len() >= MIN_SWEEP.max(2 * self.swept_len) {
+            self.queue.retain(|(_, is_dropped)| !is_dropped());
+            self.swept_len = self.queue.len();
+        }
+        self.queue.push_back((call, is_dropped));
+    }
 }
 
 type IsDropped = Box<dyn Fn() -> bool + Send>;
@@ -48,7 +65,7 @@ impl Lane {
         let (handle, call) = detach(f);
         let mut state = self.state();
         if state.running == self.max {
-            state.queue.push_back((call, Box::new(handle.watch_drop())));
+            state.enqueue(call, Box::new(handle.watch_drop()));
             return Ok(handle);
         }
         state.running += 1;
@@ -83,5 +100,31 @@ impl Lane {
             None => state.running -= 1,
         }
         waiter
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn dropped_calls_leave_the_queue() {
+        static LANE: Lane = Lane::new(1);
+        let (open, gate) = channel::<()>();
+        let mut first = LANE.submit(move || gate.recv().is_err()).unwrap();
+        let mut kept = Vec::new();
+        for number in 0..10_000 {
+            let handle = LANE.submit(move || number).unwrap();
+            if number % 1000 == 0 {
+                kept.push((number, handle));
+            }
+        }
+        assert!(LANE.state().queue.len() <= MIN_SWEEP, "{} calls are in the queue", LANE.state().queue.len());
+        drop(open);
+        assert!(first.join().unwrap());
+        for (number, mut handle) in kept {
+            assert_eq!(handle.join().unwrap(), number);
+        }
     }
 }

@@ -116,7 +116,7 @@ impl<T: AsFd> Async<T> {
     #[track_caller]
     pub fn read_with<R>(&self, mut f: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
         let inner = self.get_ref();
-        self.source.call(inner.as_fd(), Interest::Readable, None, || f(inner))
+        self.source.call_suspendable(inner.as_fd(), Interest::Readable, || f(inner))
     }
 
     /// Calls `f` until it returns neither `WouldBlock` nor `Interrupted`. After `WouldBlock`, first waits until the descriptor is
@@ -132,7 +132,7 @@ impl<T: AsFd> Async<T> {
     #[track_caller]
     pub fn write_with<R>(&self, mut f: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
         let inner = self.get_ref();
-        self.source.call(inner.as_fd(), Interest::Writable, None, || f(inner))
+        self.source.call_suspendable(inner.as_fd(), Interest::Writable, || f(inner))
     }
 }
 

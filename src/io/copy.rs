@@ -2,9 +2,14 @@
 #![forbid(unsafe_code)]
 
 use super::buffer::Lent;
+use super::error::interrupted;
 use super::kernel_copy::{self, Outcome};
 use super::known::{Known, known};
+use crate::task::JoinError;
+use crate::wait::Cancelled;
+use std::cell::Cell;
 use std::io::{self, Read, Write};
+use std::panic::resume_unwind;
 
 /// Copies from `reader` to `writer` until the reader ends, and returns the number of bytes. Waits where the two wait.
 ///
@@ -113,11 +118,12 @@ pub struct CopiedBoth {
 /// writing side of the other stream is closed ([`HalfClose::close_write`]), so that its peer reads the end. The other
 /// direction continues. If a direction fails, the other one ends, too.
 ///
-/// Cancel safety: a cancel ends both directions, and the counts are returned.
+/// Cancel safety: a cancel ends both directions, and the counts are returned. For the error of each direction that it ended,
+/// [`is_cancelled`](super::is_cancelled) returns true.
 ///
 /// # Panics
 ///
-/// If called outside a run.
+/// If called outside a run. Propagates a panic of a read or write.
 #[track_caller]
 pub fn copy_both<A, B>(a: &A, b: &B) -> CopiedBoth
 where
@@ -126,18 +132,22 @@ where
     A: HalfClose,
     B: HalfClose,
 {
+    // The outcome of a task that was cancelled before its first turn. A cancel also ends the join, so the task stores its outcome here.
+    let forth = Cell::new((0, Some(interrupted(Cancelled))));
     let outcome = crate::scope(|scope| {
-        let mut forth = scope.spawn(|| one_way(a, b, || scope.cancel()));
+        let mut task = scope.spawn(|| forth.set(one_way(a, b, || scope.cancel())));
         let back = one_way(b, a, || scope.cancel());
-        (forth.join(), back)
+        (task.join(), back)
     });
-    let (forth, back) = match outcome {
+    let (joined, (back, back_error)) = match outcome {
         Ok(pair) => pair,
         Err(error) => panic!("{error}"),
     };
-    // The task neither panics nor is cancelled before its first turn: a scope's cancel comes from the other direction, whose error is kept.
-    let (forth, forth_error) = forth.unwrap_or_else(|error| (0, Some(io::Error::other(error.to_string()))));
-    CopiedBoth { forth, back: back.0, forth_error, back_error: back.1 }
+    if let Err(JoinError::Panicked(payload)) = joined {
+        resume_unwind(payload);
+    }
+    let (forth, forth_error) = forth.into_inner();
+    CopiedBoth { forth, back, forth_error, back_error }
 }
 
 fn one_way<R, W>(reader: &R, writer: &W, on_error: impl FnOnce()) -> (u64, Option<io::Error>)

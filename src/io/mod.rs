@@ -25,6 +25,7 @@ pub(crate) mod known;
 mod ready;
 pub(crate) mod source;
 pub(crate) mod stream;
+mod suspendable;
 mod write;
 
 pub use self::async_fd::{Async, wait};

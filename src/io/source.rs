@@ -27,7 +27,9 @@ const CALL_COST: u32 = 64;
 /// the run that used it last, and any other run finds its own slot by the source's number.
 #[derive(Debug)]
 pub(crate) struct Source {
-    number: u64,
+    pub(super) number: u64,
+    /// The descriptor transfers messages: a short one does not tell that there is no further one.
+    has_messages: bool,
     /// The run whose reactor has the slot `token`; 0 for none. If two threads use the source at once, a thread may read the number of
     /// its run with the token of the other one. Such a token may name a slot of another source, so each use of a token names the
     /// source, too.
@@ -37,7 +39,17 @@ pub(crate) struct Source {
 
 impl Source {
     pub(crate) fn new() -> Source {
-        Source { number: NEXT.fetch_add(1, Relaxed), run: AtomicU64::new(0), token: AtomicU64::new(0) }
+        Source::with_messages(false)
+    }
+
+    /// Returns the source of a descriptor that transfers bytes, or messages whose limits are kept.
+    pub(crate) fn with_messages(has_messages: bool) -> Source {
+        let number = NEXT.fetch_add(1, Relaxed);
+        Source { number, has_messages, run: AtomicU64::new(0), token: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn has_messages(&self) -> bool {
+        self.has_messages
     }
 
     /// The cached token, if it is one of this run's.
@@ -46,7 +58,7 @@ impl Source {
         (self.run.load(Relaxed) == worker.run()).then(|| Token::from_bits(self.token.load(Relaxed)))
     }
 
-    fn register(&self, worker: &Worker, reactor: &Reactor, fd: BorrowedFd<'_>) -> io::Result<Registration> {
+    pub(super) fn register(&self, worker: &Worker, reactor: &Reactor, fd: BorrowedFd<'_>) -> io::Result<Registration> {
         // Without a cached token the reactor looks the source up by its number.
         let cached = self.cached(worker).unwrap_or(NO_TOKEN);
         let registration =
@@ -131,7 +143,7 @@ impl Source {
 
     /// The slot in the reactor of this run, if the source has used it last.
     #[inline]
-    fn known<'w>(&self, worker: Option<&'w Worker>) -> Option<Known<'w>> {
+    pub(super) fn known<'w>(&self, worker: Option<&'w Worker>) -> Option<Known<'w>> {
         let worker = worker?;
         Some(Known { worker, reactor: worker.reactor_if_any()?, token: self.cached(worker)? })
     }
@@ -172,7 +184,9 @@ impl Source {
 
     #[inline]
     fn took_all(&self, worker: Option<&Worker>, interest: Interest) {
-        if let Some(known) = self.known(worker) {
+        if !self.has_messages
+            && let Some(known) = self.known(worker)
+        {
             known.reactor.took_all(self.number, known.token, interest);
         }
     }
@@ -246,7 +260,7 @@ impl Source {
     }
 
     #[track_caller]
-    fn wait_for_event(
+    pub(super) fn wait_for_event(
         &self,
         Known { worker, reactor, token }: Known<'_>,
         fd: BorrowedFd<'_>,
@@ -337,16 +351,17 @@ impl Source {
 pub(crate) struct Moved<T> {
     /// The number of bytes, and where they are.
     pub(crate) value: T,
-    /// A read emptied the socket, or a write filled it: the next call fails with `EAGAIN` unless there is an event before.
+    /// A read emptied the socket, or a write filled it: the next call fails with `EAGAIN` unless there is an event before. Without effect
+    /// if the source has messages.
     pub(crate) took_all: bool,
 }
 
 /// The slot of a source in the reactor of the calling task's run.
 #[derive(Clone, Copy)]
-struct Known<'a> {
-    worker: &'a Worker,
-    reactor: &'a Reactor,
-    token: Token,
+pub(super) struct Known<'a> {
+    pub(super) worker: &'a Worker,
+    pub(super) reactor: &'a Reactor,
+    pub(super) token: Token,
 }
 
 /// Counts a call for the cooperative budget, as `CALL_COST` calls that stay in this process: a system call takes that much longer.
@@ -388,7 +403,7 @@ impl Drop for Waiting<'_> {
 }
 
 /// Blocks a plain thread until the descriptor is ready.
-fn block(
+pub(super) fn block(
     fd: BorrowedFd<'_>,
     interest: Interest,
     timeout: Option<Duration>,

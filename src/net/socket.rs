@@ -31,14 +31,27 @@ pub(super) struct Socket<S: StdSocket> {
 }
 
 impl<S: StdSocket> Socket<S> {
+    /// Wraps a stream that this library made, with the type `SOCK_STREAM`.
     pub(super) fn new(inner: S) -> Socket<S> {
+        Socket::with_source(inner, Source::new())
+    }
+
+    /// Wraps a socket of any type: the types of `std` also hold sockets of other types, such as `SOCK_SEQPACKET`.
+    fn wrap(inner: S) -> Socket<S> {
+        let socket_type = socket2::SockRef::from(&inner).r#type();
+        // Nothing is assumed of a descriptor that is no socket.
+        let is_stream = socket_type.is_ok_and(|socket_type| socket_type == socket2::Type::STREAM);
+        Socket::with_source(inner, Source::with_messages(!is_stream))
+    }
+
+    /// Wraps a socket of the type of this one: a connection that it accepted, or a duplicate.
+    pub(super) fn wrap_alike<T: StdSocket>(&self, inner: T) -> Socket<T> {
+        Socket::with_source(inner, Source::with_messages(self.source.has_messages()))
+    }
+
+    fn with_source(inner: S, source: Source) -> Socket<S> {
         S::announce();
-        Socket {
-            source: Source::new(),
-            read_timeout: AtomicU64::new(NONE),
-            write_timeout: AtomicU64::new(NONE),
-            inner: Some(inner),
-        }
+        Socket { source, read_timeout: AtomicU64::new(NONE), write_timeout: AtomicU64::new(NONE), inner: Some(inner) }
     }
 
     /// Wraps a socket, and takes over the timeouts that it has in the kernel.
@@ -46,7 +59,7 @@ impl<S: StdSocket> Socket<S> {
         let options = SockRef::from(&inner);
         // An error means that the descriptor is no socket. Its first use reports that.
         let timeouts = [options.read_timeout(), options.write_timeout()].map(|timeout| timeout.ok().flatten());
-        let socket = Socket::new(inner);
+        let socket = Socket::wrap(inner);
         socket.store_timeouts(timeouts);
         socket
     }
@@ -65,7 +78,7 @@ impl<S: StdSocket> Socket<S> {
 
     /// Wraps a duplicate of the descriptor. It has the same timeouts, as after a clone by `std`.
     pub(super) fn duplicate(&self, clone: impl FnOnce(&S) -> io::Result<S>) -> io::Result<Socket<S>> {
-        let duplicate = Socket::new(clone(self.get())?);
+        let duplicate = self.wrap_alike(clone(self.get())?);
         duplicate.store_timeouts(self.timeouts());
         Ok(duplicate)
     }

@@ -18,8 +18,8 @@ fn checked(count: isize) -> io::Result<usize> {
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
-/// Returns the outcome of a call for up to `len` bytes. A short one has taken all there was: see epoll(7), question 9. No byte is the
-/// end of the stream.
+/// Returns the outcome of a call for up to `len` bytes. On a stream a short one has taken all there was: see epoll(7), question 9. No byte
+/// is the end of the stream.
 #[inline]
 fn moved(count: isize, len: usize) -> io::Result<Moved<usize>> {
     checked(count).map(|count| Moved { value: count, took_all: 0 < count && count < len })

@@ -219,7 +219,7 @@ impl TcpListener {
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let (stream, peer) = self.socket.call(Interest::Readable, |listener| super::sys::accept(listener.as_fd()))?;
         let peer = peer.as_socket().ok_or_else(|| io::Error::from(ErrorKind::InvalidData))?;
-        Ok((TcpStream { socket: Socket::new(stream.into()) }, peer))
+        Ok((TcpStream { socket: self.socket.wrap_alike(stream.into()) }, peer))
     }
 
     /// Returns an iterator over connections, each of which is waited for. It has no end.

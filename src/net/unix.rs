@@ -217,7 +217,7 @@ impl UnixListener {
         // By std: socket2 has no conversion of unnamed addresses, which most clients have.
         let (stream, peer) = self.socket.call(Interest::Readable, std::os::unix::net::UnixListener::accept)?;
         stream.set_nonblocking(true)?;
-        Ok((UnixStream { socket: Socket::new(stream) }, peer))
+        Ok((UnixStream { socket: self.socket.wrap_alike(stream) }, peer))
     }
 
     /// Returns the address of the listener.

@@ -9,12 +9,15 @@
 //! # Invariants
 //!
 //! 1. Only the worker's thread uses the reactor. Events are read by [`Reactor::poll`] alone, to the end of a batch, before any task runs:
-//!    no event is read between a system call that failed with `EAGAIN` and the [`Reactor::was_not_ready`] after it.
+//!    no event is read between a system call that failed with `EAGAIN` and the [`Reactor::was_not_ready`] after it. Around a closure that
+//!    may suspend, [`Reactor::forget`] comes before the call.
 //! 2. A slot belongs to one source, named by a number that no other source of the process has: of several sources of one descriptor to
 //!    that which registered last. A token carries the generation of its
 //!    slot, so an event for an earlier source of the slot, or for a descriptor that was closed elsewhere, is ignored.
 //! 3. A descriptor of a source that was closed on another thread leaves a slot without events. The slot is reused when the number of the
-//!    descriptor is registered again.
+//!    descriptor is registered again. If the file stays open (the source was only converted), its events go on. After 64 events in a row
+//!    that no task waited for and that told nothing new, the slot is released; the next wait registers the descriptor again. The kernel
+//!    cannot end a registration whose number is closed while a duplicate keeps the file open: its events are ignored.
 //! 4. A child process that fork(2) made makes no system call on the reactor, and only closes its descriptors. The child shares the epoll
 //!    instance: it would take events of the parent, and would end registrations of the parent. The worker ensures that: its accessors
 //!    return no reactor for which [`Reactor::is_foreign`] returns true.

@@ -166,6 +166,33 @@ impl Reactor {
         }
     }
 
+    /// Forgets the readiness of this direction, and returns it for [`restore`](Self::restore).
+    pub(crate) fn forget(&self, source: u64, token: Token, interest: Interest) -> u8 {
+        let mut slots = self.slots.borrow_mut();
+        let Some(slot) = slots.get_own(source, token) else { return 0 };
+        let readiness = slot.readiness & interest.bits();
+        slot.readiness &= !readiness;
+        readiness
+    }
+
+    /// Restores what [`forget`](Self::forget) returned. Calls `wake` for each task that has begun to wait in between: without the
+    /// [`forget`](Self::forget) it would not have waited.
+    pub(crate) fn restore(
+        &self,
+        source: u64,
+        token: Token,
+        interest: Interest,
+        readiness: u8,
+        mut wake: impl FnMut(Waiter),
+    ) {
+        if let Some(slot) = self.slots.borrow_mut().get_own(source, token) {
+            slot.readiness |= readiness;
+            if readiness != 0 {
+                self.waiting.set(self.waiting.get() - slot.drain(interest, &mut wake));
+            }
+        }
+    }
+
     /// Adds a waiter, which the next event in this direction wakes, unless a call may succeed now. Returns whether it did.
     #[inline]
     pub(crate) fn begin_wait(&self, source: u64, token: Token, interest: Interest, waiter: Waiter) -> bool {
@@ -237,7 +264,13 @@ impl Reactor {
             }
             let Some(slot) = slots.get(Token::from_bits(event.token())) else { continue };
             let readiness = event.readiness();
-            slot.readiness |= readiness;
+            if slot.is_superfluous(readiness) {
+                // Another thread or process uses the file: see invariant 3 of the module.
+                let fd = slot.fd;
+                self.poller.remove(fd);
+                slots.release(Token::from_bits(event.token()).index(), &mut wake);
+                continue;
+            }
             if readiness & Interest::Readable.bits() != 0 {
                 woken += slot.drain(Interest::Readable, &mut wake);
             }

@@ -61,11 +61,36 @@ pub(super) struct Slot {
     pub(super) generation: u32,
     pub(super) fd: RawFd,
     pub(super) readiness: u8,
+    /// The number of events, one after the other, that told nothing new.
+    repeated: u8,
 }
+
+/// The number of events without news after which a slot is superfluous. A task that reads less often than data arrives then pays for a
+/// new registration, with that share of its events.
+const MAX_REPEATED: u8 = 64;
 
 const _: () = assert!(size_of::<Slot>() == 64);
 
 impl Slot {
+    /// Adds the readiness of an event. Returns true if the slot is of no use: it has no waiters, and a number of events told nothing new.
+    #[inline]
+    pub(super) fn is_superfluous(&mut self, readiness: u8) -> bool {
+        if readiness & !self.readiness != 0 {
+            self.readiness |= readiness;
+            self.repeated = 0;
+            return false;
+        }
+        self.repeated += 1;
+        self.repeated >= MAX_REPEATED && self.has_no_waiters()
+    }
+
+    #[cold]
+    fn has_no_waiters(&mut self) -> bool {
+        // If there are some, the count begins again.
+        self.repeated = 0;
+        !self.has_waiters(Interest::Readable) && !self.has_waiters(Interest::Writable)
+    }
+
     #[inline]
     pub(super) fn first(&mut self, interest: Interest) -> &mut Waiter {
         match interest {
@@ -210,5 +235,22 @@ mod tests {
             assert_eq!(slot.drain(Interest::Readable, &mut |_| ()), 0);
             assert_eq!(slot.drain(Interest::Writable, &mut |_| ()), 1);
         }
+    }
+
+    #[test]
+    fn slot_is_superfluous_without_news_and_waiters() {
+        let mut slot = Slot::default();
+        let (read, write) = (Interest::Readable.bit(), Interest::Writable.bit());
+        assert!(!slot.is_superfluous(read | write));
+        assert!((1..MAX_REPEATED).all(|_| !slot.is_superfluous(read)));
+        // News: the owner has read in between.
+        slot.readiness = write;
+        assert!(!slot.is_superfluous(read | write));
+        assert!((1..MAX_REPEATED).all(|_| !slot.is_superfluous(read)));
+        slot.readiness = write;
+        slot.push(Interest::Readable, waiter(1));
+        assert!((0..=u8::MAX).all(|_| !slot.is_superfluous(write)), "a task waits");
+        assert!(slot.remove(Interest::Readable, waiter(1)));
+        assert_eq!((0..MAX_REPEATED).filter(|_| slot.is_superfluous(write)).count(), 1);
     }
 }
