@@ -338,8 +338,8 @@ fn unix_listener_yields_connections() {
         assert_eq!(UnixListener::bind_addr(&address).unwrap_err().kind(), ErrorKind::AddrInUse);
         let clone = listener.try_clone().unwrap();
         let mut server = spawn(move || {
-            let mut stream = (&clone).into_iter().next().expect("the iterator has no end").unwrap();
-            stream.read(&mut [0; 8]).unwrap()
+            let mut streams = (&clone).into_iter();
+            streams.next().unwrap().unwrap().read(&mut [0; 8]).unwrap()
         });
         yield_now();
         UnixStream::connect_addr(&address).unwrap().write_all(b"four").unwrap();
@@ -402,6 +402,8 @@ fn unix_datagrams_have_addresses() {
 fn unix_datagram_shutdown_ends_waits() {
     run(|| {
         let (here, there) = UnixDatagram::pair().unwrap();
+        // Without the end of the receives, the test fails instead of hanging. The clone has the timeout, too.
+        here.set_read_timeout(Some(10 * SECOND)).unwrap();
         let waiting = here.try_clone().unwrap();
         let mut receiver = spawn(move || waiting.recv(&mut [0; 8]).unwrap());
         yield_now();
@@ -410,6 +412,10 @@ fn unix_datagram_shutdown_ends_waits() {
         assert_eq!(here.recv(&mut [0; 8]).unwrap(), 0);
         let (len, sender) = here.recv_from(&mut [0; 8]).unwrap();
         assert!(len == 0 && sender.is_unnamed());
+        thread::scope(|threads| {
+            let in_a_thread = threads.spawn(|| here.recv(&mut [0; 8]).unwrap());
+            assert_eq!(in_a_thread.join().unwrap(), 0);
+        });
         assert_eq!(here.send(b"late").unwrap_err().kind(), ErrorKind::BrokenPipe);
         assert!(there.send(b"late").is_err());
     });

@@ -81,6 +81,7 @@ mod serve;
 mod socket;
 mod sys;
 mod tcp;
+mod timeouts;
 mod udp;
 mod unix;
 mod unix_datagram;

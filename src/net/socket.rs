@@ -2,17 +2,14 @@
 #![forbid(unsafe_code)]
 
 use super::sys;
+use super::timeouts::Timeouts;
 use crate::io::buffer::{Chunk, Lent};
 use crate::io::source::{Moved, Source};
 use crate::reactor::Interest;
 use socket2::SockRef;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
-
-/// The value of a timeout that is not set, in nanoseconds. A timeout is at least 1.
-const NONE: u64 = 0;
 
 /// A type of socket of `std`.
 pub(super) trait StdSocket: AsFd {
@@ -24,72 +21,51 @@ pub(super) trait StdSocket: AsFd {
 #[derive(Debug)]
 pub(super) struct Socket<S: StdSocket> {
     source: Source,
-    read_timeout: AtomicU64,
-    write_timeout: AtomicU64,
-    /// Present until the drop or `into_inner`.
+    timeouts: Timeouts,
+    /// Present until the drop or `release`.
     inner: Option<S>,
 }
 
 impl<S: StdSocket> Socket<S> {
     /// Wraps a stream that this library made, with the type `SOCK_STREAM`.
     pub(super) fn new(inner: S) -> Socket<S> {
-        Socket::with_source(inner, Source::new())
+        Socket::with(inner, Source::new(), Timeouts::none())
     }
 
-    /// Wraps a socket of any type: the types of `std` also hold sockets of other types, such as `SOCK_SEQPACKET`.
-    fn wrap(inner: S) -> Socket<S> {
-        let socket_type = socket2::SockRef::from(&inner).r#type();
-        // Nothing is assumed of a descriptor that is no socket.
-        let is_stream = socket_type.is_ok_and(|socket_type| socket_type == socket2::Type::STREAM);
-        Socket::with_source(inner, Source::with_messages(!is_stream))
-    }
-
-    /// Wraps a socket of the type of this one: a connection that it accepted, or a duplicate.
+    /// Wraps a socket of the type of this one: a connection that it accepted.
     pub(super) fn wrap_alike<T: StdSocket>(&self, inner: T) -> Socket<T> {
-        Socket::with_source(inner, Source::with_messages(self.source.has_messages()))
+        Socket::with(inner, self.source_alike(), Timeouts::none())
     }
 
-    fn with_source(inner: S, source: Source) -> Socket<S> {
+    fn source_alike(&self) -> Source {
+        Source::with_messages(self.source.has_messages())
+    }
+
+    fn with(inner: S, source: Source, timeouts: Timeouts) -> Socket<S> {
         S::announce();
-        Socket { source, read_timeout: AtomicU64::new(NONE), write_timeout: AtomicU64::new(NONE), inner: Some(inner) }
+        Socket { source, timeouts, inner: Some(inner) }
     }
 
     /// Wraps a socket, and takes over the timeouts that it has in the kernel.
     pub(super) fn adopt(inner: S) -> Socket<S> {
-        let options = SockRef::from(&inner);
-        // An error means that the descriptor is no socket. Its first use reports that.
-        let timeouts = [options.read_timeout(), options.write_timeout()].map(|timeout| timeout.ok().flatten());
-        let socket = Socket::wrap(inner);
-        socket.store_timeouts(timeouts);
-        socket
+        // The types of `std` also hold sockets of other types than `SOCK_STREAM`, such as `SOCK_SEQPACKET`. Nothing is assumed of
+        // a descriptor that is no socket.
+        let socket_type = socket2::SockRef::from(&inner).r#type();
+        let is_stream = socket_type.is_ok_and(|socket_type| socket_type == socket2::Type::STREAM);
+        let timeouts = Timeouts::of_kernel(&inner);
+        Socket::with(inner, Source::with_messages(!is_stream), timeouts)
+    }
+
+    /// Wraps a duplicate of the descriptor, with the same timeouts.
+    pub(super) fn duplicate(&self, clone: impl FnOnce(&S) -> io::Result<S>) -> io::Result<Socket<S>> {
+        clone(self.get()).map(|duplicate| Socket::with(duplicate, self.source_alike(), self.timeouts.copy()))
     }
 
     /// Returns the socket of `std`, with the timeouts in the kernel, where its calls use them.
-    pub(super) fn release(self) -> S {
-        // The kernel has microseconds, and takes 0 for no timeout.
-        let [read, write] = self.timeouts().map(|timeout| timeout.map(|timeout| timeout.max(Duration::from_micros(1))));
-        let inner = self.into_inner();
-        let options = SockRef::from(&inner);
-        // An error means that the descriptor is no socket, or on Apple's systems that both sides have ended.
-        let _ = options.set_read_timeout(read);
-        let _ = options.set_write_timeout(write);
-        inner
-    }
-
-    /// Wraps a duplicate of the descriptor. It has the same timeouts, as after a clone by `std`.
-    pub(super) fn duplicate(&self, clone: impl FnOnce(&S) -> io::Result<S>) -> io::Result<Socket<S>> {
-        let duplicate = self.wrap_alike(clone(self.get())?);
-        duplicate.store_timeouts(self.timeouts());
-        Ok(duplicate)
-    }
-
-    fn timeouts(&self) -> [Option<Duration>; 2] {
-        [Interest::Readable, Interest::Writable].map(|interest| self.timeout(interest))
-    }
-
-    fn store_timeouts(&self, [read, write]: [Option<Duration>; 2]) {
-        self.store_timeout(Interest::Readable, read);
-        self.store_timeout(Interest::Writable, write);
+    pub(super) fn release(mut self) -> S {
+        self.timeouts.set_in_kernel(self.get());
+        self.source.close(self.fd());
+        self.inner.take().expect("present until the drop")
     }
 
     #[inline]
@@ -106,36 +82,14 @@ impl<S: StdSocket> Socket<S> {
         self.get().as_fd()
     }
 
-    fn into_inner(mut self) -> S {
-        self.source.close(self.fd());
-        self.inner.take().expect("present until the drop")
-    }
-
-    fn cell(&self, interest: Interest) -> &AtomicU64 {
-        match interest {
-            Interest::Readable => &self.read_timeout,
-            Interest::Writable => &self.write_timeout,
-        }
-    }
-
     #[inline]
     pub(super) fn timeout(&self, interest: Interest) -> Option<Duration> {
-        Some(self.cell(interest).load(Relaxed)).filter(|nanos| *nanos != NONE).map(Duration::from_nanos)
+        self.timeouts.get(interest)
     }
 
     /// Like `std`, refuses a timeout of zero.
     pub(super) fn set_timeout(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
-        if timeout == Some(Duration::ZERO) {
-            return Err(io::Error::new(ErrorKind::InvalidInput, "a timeout of zero is no timeout: use None"));
-        }
-        self.store_timeout(interest, timeout);
-        Ok(())
-    }
-
-    fn store_timeout(&self, interest: Interest, timeout: Option<Duration>) {
-        // Beyond 584 years a timeout is none.
-        let nanos = timeout.and_then(|timeout| u64::try_from(timeout.as_nanos()).ok()).unwrap_or(NONE);
-        self.cell(interest).store(nanos, Relaxed);
+        self.timeouts.set(interest, timeout)
     }
 
     /// Makes a call that transfers no bytes of a stream.
