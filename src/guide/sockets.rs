@@ -44,9 +44,10 @@
 //!
 //! # A server with an ordered shutdown
 //!
-//! [`serve`] accepts connections and calls a handler for each in a task of its own, up to a maximum of connections. It waits while no
-//! descriptor is left, and reports panics of handlers. [`Server`] adds an ordered shutdown: after the event it stops accepting, waits
-//! for the running handlers, and cancels them after a grace period.
+//! [`serve`] accepts connections and calls a handler for each in a task of its own, up to a maximum of connections.
+//! Without a free descriptor it tries again later, and reports panics of handlers. [`Server`] adds an ordered shutdown:
+//! once its stop event is set, it stops accepting, waits for the running handlers, and cancels them after a grace
+//! period.
 //!
 //! ```
 //! use cede::net::{Server, TcpListener, TcpStream};
@@ -211,9 +212,10 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! A `read`, `write`, `accept` or `recv` that was cancelled has transferred nothing. `read_exact`, `write_all` and `copy` make several
-//! calls: after a cancel, part of the bytes is gone. A `BufReader` keeps the bytes that it has read, so `read_until` continues where a
-//! deadline ended it.
+//! A `read`, `write`, `accept` or `recv` that was cancelled has transferred nothing. `read_exact`, `write_all` and
+//! `copy` make several calls: after a cancel, part of the bytes may have been transferred. `read_exact`, and a `copy`
+//! through a buffer, may lose bytes that they have read. A `BufReader` keeps the bytes that it has read, so
+//! `read_until` continues where a deadline ended it.
 //!
 //! # The end of one direction
 //!
@@ -297,7 +299,8 @@
 //! * Cancels and deadlines end waits. A call that needs no wait completes, also in a cancelled task.
 //! * A connection that waits takes a task: 4.4 KiB of memory with the smallest stack ([`stack::min_size`]), of which 4 KiB are the first
 //!   page of the stack. Buffers come on top, so do not declare a large one on the stack of each task: see [`lend`].
-//! * Files, and names that std resolves, block the run: see [`blocking_calls`](super::blocking_calls).
+//! * Reads and writes of files block the run, and so do lookups of names by `std`: see
+//!   [`blocking_calls`](super::blocking_calls).
 //! * After fork(2), the run continues in the child, too, but its waits for I/O return an error there if the run has waited for I/O
 //!   before. The parent is not affected, and a new run on another thread of the child works: see [`net`](crate::net).
 //!

@@ -13,26 +13,24 @@ use std::panic::resume_unwind;
 
 /// Copies from `reader` to `writer` until the reader ends, and returns the number of bytes. Waits where the two wait.
 ///
-/// As [`std::io::copy`], takes any reader and writer, and lets the kernel copy where both are descriptors that it can connect:
+/// Like [`std::io::copy`], takes any reader and writer. On Linux, the kernel copies between these types, and between references to
+/// them, by sendfile(2) and splice(2): from a [`File`](std::fs::File) to a stream of [`net`](crate::net) or a pipe of `std`; from a pipe
+/// to a stream, a file or a pipe; and from a stream to a pipe. The stream must be in non-blocking mode, as a connected or accepted one
+/// is. A pipe, also that of a child process, may be in blocking mode: the copy waits for it as for a stream.
 ///
-/// * a file to a stream or a pipe (sendfile(2), splice(2)), a pipe to a stream, a file or a pipe, and a stream to a pipe (splice(2)). The
-///   stream must be in non-blocking mode, as a connected or accepted one is. The pipes of `std`, also those of a child process, may be in
-///   blocking mode: the copy waits for them as it waits for a stream.
-/// * Everything else is copied through a buffer of 16 KiB that the thread lends. A copy from a stream of [`net`](crate::net) holds it only
-///   while there is data.
+/// Everything else is copied through a buffer of 16 KiB that the thread lends. A copy from a stream of [`net`](crate::net) holds it
+/// only while there is data.
 ///
 /// A file blocks the thread while the disk reads or writes. A copy in the kernel to a stream whose peer has closed it raises SIGPIPE. The
 /// main function of a Rust program ignores that signal.
-///
-/// The types that the kernel can connect are those of [`net`](crate::net), [`File`](std::fs::File) and the pipes of `std`, and references
-/// to them.
 ///
 /// Cancel safety: a copy inside the kernel loses nothing. A cancel of another copy loses the bytes that were read and not written yet, at
 /// most 16 KiB.
 ///
 /// # Errors
 ///
-/// The first error of either side. The bytes before the error were written.
+/// The first error of either side. After an error of the reader, all bytes that were read before it have been written. After an error
+/// of the writer, up to 16 KiB that were read may be lost, except in a copy inside the kernel.
 ///
 /// ```
 /// cede::run(|| {

@@ -11,8 +11,8 @@
 //! kind is [`TimedOut`](std::io::ErrorKind::TimedOut). No wait returns `WouldBlock` or `Interrupted`. (On
 //! `Interrupted`, functions of `std` such as `read_exact` would try again.)
 //!
-//! Cancel safety: a wait takes no data. A call that ended by a cancel has read or written nothing, and can be repeated, except where its
-//! docs say that it makes several system calls, as `write_all` does.
+//! Cancel safety: a wait takes no data. A call that ended by a cancel has read or written nothing, and can be repeated,
+//! except where its docs say otherwise, as those of `write_all` and `copy` do.
 
 pub(crate) mod any;
 mod async_fd;

@@ -3,7 +3,7 @@
 
 use std::io::{self, ErrorKind, Write};
 
-/// The error of [`write_all`]: a part of the bytes was written.
+/// The error of [`write_all`]: not all bytes were written.
 ///
 /// As an [`io::Error`] it keeps the kind, and [`is_cancelled`](super::is_cancelled) sees a cancel in it.
 #[derive(Debug, thiserror::Error)]
@@ -27,8 +27,8 @@ impl From<Partial> for io::Error {
 
 /// Writes all bytes, and waits where the stream waits. Unlike `Write::write_all`, says how much was written when it fails.
 ///
-/// Cancel safety: a cancelled call has written `sent` bytes of the error. The stream remains usable, and a later call can continue with
-/// the bytes from there on.
+/// Cancel safety: after a cancel, the first `sent` bytes have been written; `sent` is a field of the error,
+/// [`Partial`]. The stream remains usable, and a later call can continue with the rest of the bytes.
 ///
 /// # Errors
 ///

@@ -223,9 +223,10 @@ macro_rules! stream {
             /// Waits for data, reads it into a buffer that the thread lends, and calls `f` with the bytes. At the end of the stream
             /// there are none. Returns the value of `f`.
             ///
-            /// A buffer is taken only when there is data, so 10,000 connections that wait hold none; and it needs no clearing. A
-            /// buffer has 16 KiB, and a call gets no more bytes than that. `f` may wait and may lend from other streams: while it
-            /// has the buffer, other calls get other buffers. The thread keeps at most 16 buffers that are not lent.
+            /// A buffer is taken only when there is data, so 10,000 connections that wait hold none. A buffer that is
+            /// used again is not zeroed. A buffer has 16 KiB, and a call gets no more bytes than that. `f` may wait and
+            /// may lend from other streams: while it has the buffer, other calls get other buffers. The thread keeps at
+            /// most 16 buffers that are not lent.
             ///
             /// The bytes are taken from the stream before the call of `f`, so `f` must use all of them.
             ///

@@ -13,8 +13,8 @@ use std::thread::panicking;
 
 /// A consumer with a body of its own, which receives the sent items from its [`Inbox`].
 ///
-/// The first `send` or `finish` starts the body, so Python's "call `next()` before the first `send()`" cannot be
-/// forgotten. A sink stays on the thread that created it.
+/// The first `send`, `ready` or `finish` starts the body, so Python's "call `next()` before the first `send()`" cannot
+/// be forgotten. A sink stays on the thread that created it.
 ///
 /// Dropping a sink ends its input and lets the body finish, so that no buffered item is lost. A panic of the body
 /// propagates from the drop. If the thread is panicking, the drop unwinds the body instead. A body that has not started
