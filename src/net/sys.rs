@@ -2,9 +2,13 @@
 //! other processes may share, stays as it is.
 
 use crate::io::source::Moved;
-use socket2::{Domain, SockAddr, SockAddrStorage, Type};
+#[cfg(not(target_vendor = "apple"))]
+use socket2::SockAddrStorage;
+use socket2::{Domain, SockAddr, Type};
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+#[cfg(not(target_vendor = "apple"))]
+use std::os::fd::FromRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 /// The flag that keeps a send from raising SIGPIPE. Apple's systems have an option of the socket instead, which std and socket2 set, and
 /// programs in Rust ignore the signal.
