@@ -366,6 +366,7 @@ mod tests {
         let fd = there.as_raw_fd();
         let first = register(&reactor, 1, fd, NO_TOKEN);
         let _ = woken(&reactor);
+        reactor.was_not_ready(1, first, Interest::Readable);
         assert!(reactor.begin_wait(1, first, Interest::Readable, WAITER));
         let second = register(&reactor, 2, fd, NO_TOKEN);
         here.write_all(b"x").unwrap();
