@@ -84,8 +84,8 @@ impl Config {
     /// not end in it are unwound. Tasks that have not ended 500 ms later are abandoned, with the exceptions that
     /// [`run`](crate::run()) lists.
     ///
-    /// After a deadlock, main is cancelled and has the same time to return. If it has not returned by its end, the
-    /// other tasks are unwound; main itself never is.
+    /// After a deadlock, main is cancelled and has one grace period to return. If main has not returned when the grace
+    /// period ends, the other tasks are unwound; main itself never is.
     #[doc(alias = "grace")]
     pub fn shutdown_grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
