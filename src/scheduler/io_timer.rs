@@ -9,8 +9,8 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// The time between two polls. A poll is a system call of 0.3 to 1 us, so polls take 1 to 2 % of the time of tasks that only
-/// yield (`--bin io`), and an event waits for 25 us on average.
+/// The time between two polls. Each poll is a system call, which costs as much as many turns. `--bin io` measures the cost for
+/// tasks that only yield, and the time until a busy run sees an event.
 const INTERVAL: Duration = Duration::from_micros(50);
 
 /// The interval in ticks before the frequency is known: 1 us for a counter of 4 GHz, 170 us for one of 24 MHz.
