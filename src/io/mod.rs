@@ -22,6 +22,11 @@ mod copy;
 pub(crate) mod error;
 mod kernel_copy;
 pub(crate) mod known;
+#[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
+pub(crate) mod operation;
+#[cfg(not(all(feature = "uring", target_os = "linux", not(cede_poll_driver))))]
+#[path = "no_operation.rs"]
+pub(crate) mod operation;
 mod ready;
 pub(crate) mod source;
 pub(crate) mod stream;
@@ -35,4 +40,4 @@ pub use self::error::is_cancelled;
 pub use self::ready::{ReadyCase, readable, writable};
 pub use self::stream::Stream;
 pub use self::write::{Partial, write_all};
-pub use crate::reactor::Interest;
+pub use crate::reactor::{Driver, Interest};

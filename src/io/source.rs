@@ -8,7 +8,7 @@ use crate::wait::{WaitSpec, Worker, can_suspend, consume_budget_of, now, refill_
 use std::io::{self, ErrorKind};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// The next number of a source. Numbers are unique in a process; 0 is none.
@@ -35,6 +35,8 @@ pub(crate) struct Source {
     /// source, too.
     run: AtomicU64,
     token: AtomicU64,
+    /// A hint for the next receive: data is likely there.
+    has_more: AtomicBool,
 }
 
 impl Source {
@@ -45,11 +47,23 @@ impl Source {
     /// Returns the source of a descriptor that transfers bytes, or messages whose limits are kept.
     pub(crate) fn with_messages(has_messages: bool) -> Source {
         let number = NEXT.fetch_add(1, Relaxed);
-        Source { number, has_messages, run: AtomicU64::new(0), token: AtomicU64::new(0) }
+        Source { number, has_messages, run: AtomicU64::new(0), token: AtomicU64::new(0), has_more: AtomicBool::new(false) }
     }
 
     pub(crate) fn has_messages(&self) -> bool {
         self.has_messages
+    }
+
+    /// Returns the hint that data is likely there, which the last receive gave.
+    #[inline]
+    pub(crate) fn has_more(&self) -> bool {
+        self.has_more.load(Relaxed)
+    }
+
+    /// Tells whether data is likely there.
+    #[inline]
+    pub(crate) fn set_has_more(&self, has_more: bool) {
+        self.has_more.store(has_more, Relaxed);
     }
 
     /// The cached token, if it is one of this run's.
@@ -365,7 +379,7 @@ pub(super) struct Known<'a> {
 }
 
 /// Counts a call for the cooperative budget, as `CALL_COST` calls that stay in this process: a system call takes that much longer.
-pub(super) fn consume_io_budget() {
+pub(crate) fn consume_io_budget() {
     consume_io_budget_of(worker());
 }
 

@@ -217,7 +217,7 @@ impl TcpListener {
     /// As [`TcpStream::connect`] does.
     #[track_caller]
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (stream, peer) = self.socket.call(Interest::Readable, |listener| super::sys::accept(listener.as_fd()))?;
+        let (stream, peer) = self.socket.accept()?;
         let peer = peer.as_socket().ok_or_else(|| io::Error::from(ErrorKind::InvalidData))?;
         Ok((TcpStream { socket: self.socket.wrap_alike(stream.into()) }, peer))
     }

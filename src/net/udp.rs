@@ -46,7 +46,12 @@ impl UdpSocket {
     /// If the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
     #[track_caller]
     pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.socket.call(Interest::Readable, |socket| socket.recv_from(buffer))
+        let receive = |socket: &std::net::UdpSocket, buffer: &mut [u8]| {
+            socket.recv_from(buffer).map(|(len, sender)| (len, sender.into()))
+        };
+        let (len, sender) = self.socket.receive_from(buffer, receive)?;
+        let sender = sender.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
+        Ok((len, sender))
     }
 
     /// Waits for a datagram, and copies it into `buffer` without taking it. Returns its length and its sender. What does not fit is left

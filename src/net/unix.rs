@@ -215,7 +215,7 @@ impl UnixListener {
     #[track_caller]
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
         // By std: socket2 has no conversion of unnamed addresses, which most clients have.
-        let (stream, peer) = self.socket.call(Interest::Readable, std::os::unix::net::UnixListener::accept)?;
+        let (stream, peer) = self.socket.accept_by(std::os::unix::net::UnixListener::accept)?;
         stream.set_nonblocking(true)?;
         Ok((UnixStream { socket: self.socket.wrap_alike(stream) }, peer))
     }

@@ -38,6 +38,9 @@ pub struct TaskDump {
 pub struct Dump {
     /// All tasks that had not ended, main included, in the order of their numbers.
     pub tasks: Vec<TaskDump>,
+    /// The driver of I/O in words, such as `io_uring`, and why it is another one if io_uring is not available. Empty before
+    /// the first wait for I/O.
+    pub io_driver: String,
 }
 
 /// Returns the state of every task of this run: what it waits for, since when, for which task, and its backtrace.
@@ -61,7 +64,13 @@ pub struct Dump {
 #[inline(never)] // where gdb can stop: see .ci/gdb-tasks
 pub fn dump() -> Dump {
     let mut tasks = Vec::new();
+    let mut io_driver = String::new();
     if let Some(worker) = worker() {
+        io_driver = match worker.io_driver() {
+            None => io_driver,
+            Some((driver, None)) => driver.to_string(),
+            Some((driver, Some(why))) => format!("{driver}; io_uring is not available ({why})"),
+        };
         let (now, by_id) = (worker.clock.now(), tasks_by_id(worker));
         worker.table.for_each(|tcb| {
             if worker.is_event_loop(tcb) || tcb.is_finished() {
@@ -81,13 +90,16 @@ pub fn dump() -> Dump {
         });
     }
     tasks.sort_by_key(|one| one.task.id());
-    Dump { tasks }
+    Dump { tasks, io_driver }
 }
 
 impl fmt::Display for Dump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.tasks.len();
         write!(f, "{count} {}", if count == 1 { "task" } else { "tasks" })?;
+        if !self.io_driver.is_empty() {
+            write!(f, "; I/O by {}", self.io_driver)?;
+        }
         self.tasks.iter().try_for_each(|one| write!(f, "\n{one}"))
     }
 }

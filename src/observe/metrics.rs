@@ -4,6 +4,12 @@
 use crate::scheduler::{Worker, worker};
 use crate::stack::{self, Stats};
 
+/// The type of a run's driver of I/O. A build without I/O has none.
+#[cfg(feature = "io")]
+type IoDriver = crate::reactor::Driver;
+#[cfg(not(feature = "io"))]
+type IoDriver = std::convert::Infallible;
+
 /// The counters of a run. Returned by [`metrics`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -28,8 +34,10 @@ pub struct Metrics {
     pub io_waiting: u64,
     /// Descriptors that the reactor watches.
     pub io_descriptors: u64,
-    /// Calls of epoll_wait(2), or of poll(2) where there is no epoll.
+    /// Polls of the driver for events: calls of epoll_wait(2) or poll(2), or attempts to take completions of io_uring(7).
     pub io_polls: u64,
+    /// The driver of I/O. `None` before the first wait for I/O, and without the feature `io`.
+    pub io_driver: Option<IoDriver>,
     /// The stacks of the whole process, including those of other runs and of coroutines.
     pub stacks: Stats,
 }
@@ -48,10 +56,10 @@ pub struct Metrics {
 /// });
 /// ```
 pub fn metrics() -> Metrics {
-    worker().map_or_else(|| of([0; 7], [0; 3]), Worker::metrics)
+    worker().map_or_else(|| of([0; 7], [0; 3], None), Worker::metrics)
 }
 
-fn of(counts: [u64; 7], io: [u64; 3]) -> Metrics {
+fn of(counts: [u64; 7], io: [u64; 3], io_driver: Option<IoDriver>) -> Metrics {
     let [spawned, live, switches, parks, wakes_from_threads, timers, ready] = counts;
     let [io_waiting, io_descriptors, io_polls] = io;
     let ended = spawned - live;
@@ -67,12 +75,13 @@ fn of(counts: [u64; 7], io: [u64; 3]) -> Metrics {
         io_waiting,
         io_descriptors,
         io_polls,
+        io_driver,
         stacks: stack::stats(),
     }
 }
 
 impl Worker {
     fn metrics(&self) -> Metrics {
-        of(self.counts(), self.io_counts())
+        of(self.counts(), self.io_counts(), self.io_driver().map(|(driver, _)| driver))
     }
 }

@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 /// The largest number of events that one call takes. More are taken by the next call.
-const BATCH: usize = 1024;
+pub(super) const BATCH: usize = 1024;
 
 /// The token of the bell. No slot has it: the index would be 2^32 - 1.
 const BELL: u64 = u64::MAX;
@@ -58,10 +58,18 @@ impl Epoll {
         }
         // SAFETY: the descriptor is new, so nothing else owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        let epoll = Epoll { fd, bell: EventFd::new()?, events: RefCell::new(Vec::with_capacity(BATCH)) };
+        Ok(Epoll { fd, bell: EventFd::new()?, events: RefCell::new(Vec::with_capacity(BATCH)) })
+    }
+
+    /// Lets the bell end a wait. Not called if another poller watches it.
+    pub(super) fn watch_bell(&self) -> io::Result<()> {
         // Edge-triggered, so each ring is one event, and the counter is never read.
-        epoll.control(libc::EPOLL_CTL_ADD, epoll.bell.as_raw_fd(), libc::EPOLLIN | libc::EPOLLET, BELL)?;
-        Ok(epoll)
+        self.control(libc::EPOLL_CTL_ADD, self.bell.as_raw_fd(), libc::EPOLLIN | libc::EPOLLET, BELL)
+    }
+
+    /// The descriptor of the instance, which is readable while there are events.
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.fd.as_raw_fd()
     }
 
     pub(super) fn bell(&self) -> RawFd {

@@ -1,5 +1,8 @@
 //! The reactor: the readiness of descriptors, and the waiters for it. One per worker, made by the worker's first wait for I/O.
 //!
+//! With the driver io_uring the reactor also has a ring (`uring`), to which tasks give operations. The ring polls the poller of
+//! descriptors, so all that follows holds for both drivers.
+//!
 //! A descriptor is registered once, edge-triggered, for both directions. A *slot* holds what is believed of it: whether a read or a
 //! write may succeed now. The caller tries its system call first, and waits only after `EAGAIN`; an event restores the belief and wakes
 //! the waiters of its direction, in arrival order.
@@ -22,6 +25,7 @@
 //!    instance: it would take events of the parent, and would end registrations of the parent. The worker ensures that: its accessors
 //!    return no reactor for which [`Reactor::is_foreign`] returns true.
 
+mod driver;
 #[cfg(all(target_os = "linux", not(cede_poll_driver)))]
 mod epoll;
 mod interest;
@@ -29,7 +33,15 @@ mod interest;
 mod poll;
 mod registry;
 mod slots;
+#[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
+mod uring;
+#[cfg(not(all(feature = "uring", target_os = "linux", not(cede_poll_driver))))]
+#[path = "no_uring.rs"]
+mod uring;
 
+pub use self::driver::Driver;
 pub use self::interest::Interest;
 pub(crate) use self::registry::{Reactor, Registration};
 pub(crate) use self::slots::{Token, Waiter};
+#[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
+pub(crate) use self::uring::{Operation, Ring};

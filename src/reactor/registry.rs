@@ -3,11 +3,13 @@
 
 // The system's poller. Both have the same methods.
 #[cfg(all(target_os = "linux", not(cede_poll_driver)))]
-use super::epoll::Epoll as Poller;
+use super::epoll::{BATCH, Epoll as Poller};
+use super::driver::Driver;
 use super::interest::Interest;
 #[cfg(any(cede_poll_driver, not(target_os = "linux")))]
-use super::poll::Poll as Poller;
+use super::poll::{BATCH, Poll as Poller};
 use super::slots::{Slots, Token, Waiter};
+use super::uring::Ring;
 use crate::sys::fork::{self, Generation};
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -28,6 +30,10 @@ pub(crate) struct Registration {
 /// The reactor of a worker: see the head of the module.
 pub(crate) struct Reactor {
     made_in: Generation,
+    /// The ring, if io_uring is the driver: the poller is then one of the descriptors that it polls. Dropped before the poller.
+    ring: Option<Ring>,
+    /// The reason why there is no ring, although the choice was the reactor's.
+    fallback: Option<io::Error>,
     poller: Poller,
     slots: RefCell<Slots>,
     waiting: Cell<usize>,
@@ -35,11 +41,40 @@ pub(crate) struct Reactor {
 }
 
 impl Reactor {
-    pub(crate) fn new() -> io::Result<Reactor> {
+    /// Makes the reactor for the chosen driver, on the heap: the caller may have a small stack.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    #[inline(never)]
+    pub(crate) fn new_boxed(choice: Driver) -> io::Result<Box<Reactor>> {
+        Reactor::new(choice).map(Box::new)
+    }
+
+    /// Makes the reactor for the chosen driver.
+    ///
+    /// # Errors
+    ///
+    /// The error of epoll_create1(2), eventfd(2) or pipe(2). If the choice is `Uring`, also that of io_uring_setup(2).
+    fn new(choice: Driver) -> io::Result<Reactor> {
         fork::watch()?;
+        let poller = Poller::new()?;
+        let (ring, fallback) = match choice.or_environment() {
+            Driver::Epoll => (None, None),
+            choice => match Ring::new(poller.bell(), poller.descriptor()) {
+                Ok(ring) => (Some(ring), None),
+                Err(error) if choice == Driver::Uring => return Err(unavailable(&error)),
+                Err(error) => (None, Some(error)),
+            },
+        };
+        if ring.is_none() {
+            poller.watch_bell()?;
+        }
         Ok(Reactor {
             made_in: Generation::current(),
-            poller: Poller::new()?,
+            ring,
+            fallback,
+            poller,
             slots: RefCell::default(),
             waiting: Cell::new(0),
             polls: Cell::new(0),
@@ -56,10 +91,29 @@ impl Reactor {
     #[cold]
     pub(crate) fn dismiss_all(&self, mut wake: impl FnMut(Waiter)) {
         self.waiting.set(0);
+        if let Some(ring) = &self.ring {
+            ring.forget_all();
+        }
         for slot in &mut self.slots.borrow_mut().slots {
             slot.drain(Interest::Readable, &mut wake);
             slot.drain(Interest::Writable, &mut wake);
         }
+    }
+
+    /// The ring, if io_uring is the driver.
+    #[inline]
+    pub(crate) fn ring(&self) -> Option<&Ring> {
+        self.ring.as_ref()
+    }
+
+    /// The driver in use.
+    pub(crate) fn driver(&self) -> Driver {
+        if self.ring.is_some() { Driver::Uring } else { Driver::Epoll }
+    }
+
+    /// The reason why io_uring is not the driver, if it would have been chosen.
+    pub(crate) fn fallback(&self) -> Option<&io::Error> {
+        self.fallback.as_ref()
     }
 
     /// The eventfd that ends a sleep in [`poll`](Self::poll).
@@ -108,6 +162,9 @@ impl Reactor {
             slots.slots.len() - 1
         });
         let token = Token::new(index, slots.slots[index].generation);
+        if let Some(ring) = &self.ring {
+            ring.watch_descriptors();
+        }
         if let Err(error) = self.poller.add(fd, token.to_bits()) {
             slots.free.push(index);
             return Err(error);
@@ -221,7 +278,13 @@ impl Reactor {
     /// The number of tasks that wait for I/O.
     #[inline]
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting.get()
+        self.waiting.get() + self.ring.as_ref().map_or(0, Ring::in_flight)
+    }
+
+    /// Returns whether a poll has something to do now, if that can be told without a system call.
+    #[inline]
+    pub(crate) fn has_work(&self) -> Option<bool> {
+        self.ring.as_ref().map(Ring::has_work)
     }
 
     /// The cost of a poll now, in that of a poll with few waiters.
@@ -232,13 +295,22 @@ impl Reactor {
 
     /// Returns the number of tasks that wait for I/O, of registered descriptors, and of polls.
     pub(crate) fn counts(&self) -> [u64; 3] {
-        [self.waiting.get() as u64, self.slots.borrow().by_fd.len() as u64, self.polls.get()]
+        [self.waiting() as u64, self.slots.borrow().by_fd.len() as u64, self.polls.get()]
     }
 
     /// Waits for events for at most `timeout` (`None`: without a limit), and calls `wake` for each waiter that an event concerns. `wake`
     /// only makes the task ready. Returns whether there was an event.
     pub(crate) fn poll(&self, timeout: Option<Duration>, mut wake: impl FnMut(Waiter)) -> bool {
         self.polls.set(self.polls.get() + 1);
+        let Some(ring) = &self.ring else { return self.poll_descriptors(timeout, wake) > 0 };
+        let seen = ring.enter(timeout, &mut wake);
+        // The ring tells that there are events, and not how many.
+        while seen.descriptors && self.poll_descriptors(Some(Duration::ZERO), &mut wake) >= BATCH {}
+        seen.any
+    }
+
+    /// Waits for events of the registered descriptors. Returns their number.
+    fn poll_descriptors(&self, timeout: Option<Duration>, mut wake: impl FnMut(Waiter)) -> usize {
         // The kernel knows what epoll watches; poll(2) is given the directions that have waiters.
         let wanted = |ask: &mut dyn FnMut(RawFd, u64, &[Interest])| {
             for (index, slot) in self.slots.borrow().slots.iter().enumerate() {
@@ -279,8 +351,15 @@ impl Reactor {
             }
         }
         self.waiting.set(self.waiting.get() - woken);
-        !events.is_empty()
+        events.len()
     }
+}
+
+/// Returns the error of a run whose driver must be io_uring.
+#[cold]
+fn unavailable(error: &io::Error) -> io::Error {
+    let text = format!("io_uring is not available ({error}): choose Driver::Auto, which then takes epoll");
+    io::Error::new(error.kind(), text)
 }
 
 #[cfg(test)]
@@ -309,7 +388,7 @@ mod tests {
     #[cfg(all(target_os = "linux", not(cede_poll_driver)))]
     #[test]
     fn event_wakes_waiters_of_its_direction_in_order() {
-        let reactor = Reactor::new().unwrap();
+        let reactor = Reactor::new(Driver::Epoll).unwrap();
         let (mut here, there) = UnixStream::pair().unwrap();
         let token = register(&reactor, 7, there.as_raw_fd(), NO_TOKEN);
         assert_eq!(register(&reactor, 7, there.as_raw_fd(), token), token);
@@ -337,7 +416,7 @@ mod tests {
     #[cfg(all(target_os = "linux", not(cede_poll_driver)))]
     #[test]
     fn event_of_an_earlier_source_is_ignored() {
-        let reactor = Reactor::new().unwrap();
+        let reactor = Reactor::new(Driver::Epoll).unwrap();
         let (mut here, there) = UnixStream::pair().unwrap();
         // A duplicate keeps the registration alive when the descriptor is closed.
         let duplicate = there.try_clone().unwrap();
@@ -361,7 +440,7 @@ mod tests {
 
     #[test]
     fn sources_of_one_descriptor_keep_all_their_waiters() {
-        let reactor = Reactor::new().unwrap();
+        let reactor = Reactor::new(Driver::Epoll).unwrap();
         let (mut here, there) = UnixStream::pair().unwrap();
         let fd = there.as_raw_fd();
         let first = register(&reactor, 1, fd, NO_TOKEN);
@@ -384,7 +463,7 @@ mod tests {
 
     #[test]
     fn token_of_another_reactor_changes_no_foreign_slot() {
-        let reactor = Reactor::new().unwrap();
+        let reactor = Reactor::new(Driver::Epoll).unwrap();
         let (_here, there) = UnixStream::pair().unwrap();
         let token = register(&reactor, 1, there.as_raw_fd(), NO_TOKEN);
         let _ = woken(&reactor);

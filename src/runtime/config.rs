@@ -36,6 +36,8 @@ pub struct Config {
     paused_clock: bool,
     seed: Option<u64>,
     watchdog: WatchdogConfig,
+    #[cfg(feature = "io")]
+    driver: crate::reactor::Driver,
 }
 
 impl fmt::Debug for Config {
@@ -71,6 +73,8 @@ impl Config {
             paused_clock: false,
             seed: None,
             watchdog: WatchdogConfig::default(),
+            #[cfg(feature = "io")]
+            driver: crate::reactor::Driver::Auto,
         }
     }
 
@@ -162,6 +166,13 @@ impl Config {
     #[doc(alias = "shuffle")]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// Sets the interface of the kernel through which the run waits for I/O. By default io_uring, if it is available.
+    #[cfg(feature = "io")]
+    pub fn driver(mut self, driver: crate::io::Driver) -> Self {
+        self.driver = driver;
         self
     }
 
@@ -264,6 +275,8 @@ impl Config {
         if let Some(seed) = self.seed {
             worker.seed_rng(seed);
         }
+        #[cfg(feature = "io")]
+        worker.driver.set(self.driver);
         let go = |worker: &Worker| {
             let outcome = catch_unwind(AssertUnwindSafe(main));
             shut_down(worker, self.grace);

@@ -2,9 +2,15 @@
 
 use super::Worker;
 use super::tcb::Tcb;
-use crate::reactor::{Reactor, Waiter};
+#[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
+use crate::reactor::Ring;
+use crate::reactor::{Driver, Reactor, Waiter};
+use crate::coroutine::{Builder, Suspender};
 use std::io;
 use std::time::{Duration, Instant};
+
+/// The stack for the setup of a driver, in bytes: mapping the queues of io_uring takes some 12 KiB without optimization.
+const SETUP_STACK: usize = 64 * 1024;
 
 /// Returns the error of a wait in a child process whose run began in its parent.
 #[cold]
@@ -20,7 +26,8 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// The error of epoll_create1(2), eventfd(2) or pipe(2), as if no descriptor is left. An error whose text begins with "forked" in a child
+    /// The error of epoll_create1(2), eventfd(2) or pipe(2), as if no descriptor is left. That of io_uring_setup(2) if the run must use
+    /// io_uring. An error whose text begins with "forked" in a child
     /// process that shares the reactor with its parent.
     #[inline]
     pub(crate) fn reactor(&self) -> io::Result<&Reactor> {
@@ -33,7 +40,14 @@ impl Worker {
 
     #[cold]
     fn make_reactor(&self) -> io::Result<&Reactor> {
-        let reactor = Box::new(Reactor::new()?);
+        let driver = self.driver.get();
+        // The setup of a driver takes more stack than a task may have.
+        let make = move |_: &Suspender<(), ()>, ()| Reactor::new_boxed(driver);
+        let made = match Builder::new().stack_size(SETUP_STACK).coroutine(make) {
+            Ok(mut setup) => setup.resume(()).complete().expect("the setup does not suspend"),
+            Err(_) => Reactor::new_boxed(driver),
+        };
+        let reactor = made?;
         Ok(self.reactor.get_or_init(|| reactor))
     }
 
@@ -41,6 +55,33 @@ impl Worker {
     #[inline]
     pub(crate) fn reactor_if_any(&self) -> Option<&Reactor> {
         self.reactor.get().map(|reactor| &**reactor).filter(|reactor| !reactor.is_foreign())
+    }
+
+    /// Returns the driver in use, and why it is not io_uring if that would have been chosen. `None` before the first wait for I/O.
+    pub(crate) fn io_driver(&self) -> Option<(Driver, Option<String>)> {
+        let reactor = self.reactor.get()?;
+        Some((reactor.driver(), reactor.fallback().map(ToString::to_string)))
+    }
+
+    /// Returns the ring if there is one.
+    #[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
+    #[inline]
+    pub(crate) fn ring_if_any(&self) -> Option<&Ring> {
+        self.reactor_if_any()?.ring()
+    }
+
+    /// Returns whether no task but the running one is ready.
+    #[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
+    #[inline]
+    pub(crate) fn is_alone(&self) -> bool {
+        self.run_queue.len() == 0
+    }
+
+    /// Returns whether this process is a child of the one in which the run began, and shares its reactor.
+    #[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
+    #[inline]
+    pub(crate) fn is_forked(&self) -> bool {
+        self.reactor.get().is_some_and(|reactor| reactor.is_foreign())
     }
 
     /// Returns the number of tasks that wait for I/O, of watched descriptors, and of polls.
@@ -69,6 +110,9 @@ impl Worker {
         {
             // This process is a child of the one in which the tasks began to wait. Their waits fail.
             reactor.dismiss_all(|waiter| self.wake_io_waiter(waiter));
+            for tcb in self.table.all().into_iter().filter(|tcb| tcb.is_parked() && tcb.wait().in_kernel) {
+                self.wake(tcb);
+            }
         }
         // The event loop sleeps in the reactor next, unless a task is ready.
         let sleeps_next = self.is_event_loop(self.current()) && self.run_queue.len() == 0;
@@ -77,7 +121,7 @@ impl Worker {
         }
         if let Some(reactor) = self.reactor_if_any()
             && reactor.waiting() > 0
-            && self.io_timer.is_due(reactor.cost_of_poll())
+            && reactor.has_work().unwrap_or_else(|| self.io_timer.is_due(reactor.cost_of_poll()))
         {
             self.poll_io(Some(Duration::ZERO));
         }

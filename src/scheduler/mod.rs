@@ -37,7 +37,7 @@ pub(crate) mod handshake;
 pub(crate) mod event_loop;
 mod holder;
 #[cfg(feature = "io")]
-mod io;
+pub(crate) mod io;
 #[cfg(feature = "io")]
 mod io_timer;
 #[cfg(not(feature = "io"))]
@@ -192,6 +192,9 @@ pub(crate) struct Worker {
     pub(crate) lent: Cell<usize>,
     /// The start of the run, by its clock.
     began: Instant,
+    /// The driver that the reactor will use.
+    #[cfg(feature = "io")]
+    pub(crate) driver: Cell<crate::reactor::Driver>,
     /// The reactor, made by the first wait for I/O.
     #[cfg(feature = "io")]
     reactor: OnceCell<Box<Reactor>>,
@@ -252,6 +255,8 @@ impl Worker {
             in_progress: Cell::new(0),
             lent: Cell::new(0),
             began,
+            #[cfg(feature = "io")]
+            driver: Cell::default(),
             #[cfg(feature = "io")]
             reactor: OnceCell::new(),
             #[cfg(feature = "io")]

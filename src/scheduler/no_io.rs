@@ -2,11 +2,16 @@
 #![forbid(unsafe_code)]
 
 use super::Worker;
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 impl Worker {
     pub(crate) fn io_counts(&self) -> [u64; 3] {
         [0; 3]
+    }
+
+    pub(crate) fn io_driver(&self) -> Option<(Infallible, Option<String>)> {
+        None
     }
 
     pub(super) fn waits_for_io(&self) -> bool {

@@ -39,6 +39,8 @@ pub(crate) struct WaitSpec {
     /// The awaited operation is in progress outside of the run and ends without the run's help: a call on a thread of
     /// the pool. Such a wait is neither a deadlock nor a stall, and a paused clock does not advance during it.
     pub(crate) in_progress: bool,
+    /// The kernel has an operation that borrows from the task: only its completion ends the wait.
+    pub(crate) in_kernel: bool,
     /// A cancel does not end the wait.
     pub(crate) uncancellable: bool,
     /// A deadline ends the wait. Set when the task parks.
@@ -60,6 +62,7 @@ impl WaitSpec {
         external: false,
         fd: -1,
         in_progress: false,
+        in_kernel: false,
         uncancellable: false,
         has_deadline: false,
         public: false,

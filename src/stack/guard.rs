@@ -94,9 +94,9 @@ mod install {
     use crate::arch::valgrind::is_running;
 
     const MADV_GUARD_INSTALL: libc::c_int = 102;
-    /// The largest number of guards in one call. The kernel accepts 1,024; half of that limits the list, which is on
-    /// the caller's stack, to 8 KiB.
-    const BATCH: usize = 512;
+    /// The largest number of guards in one call. The kernel accepts 1,024. The list is on the caller's stack, which may be
+    /// that of a task with 16 KiB, so it has at most 2 KiB.
+    const BATCH: usize = 128;
 
     /// Installs guards in order. Returns the number of guards that the system reports as made.
     ///

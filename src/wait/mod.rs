@@ -2,7 +2,8 @@
 //!
 //! All tasks suspend through [`wait`]. It checks the task's flags and limits, parks the task, and
 //! returns whether the wait was cancelled. [`wait_anywhere`] also blocks plain threads. [`wait_until_done`] is for an
-//! operation on another thread that borrows from the waiting task: nothing ends it early. The other modules are
+//! operation on another thread that borrows from the waiting task: nothing ends it early. [`wait_for_kernel`] is for an
+//! operation of the kernel that does so, and that can be cancelled. The other modules are
 //! [`cancel`] (cancellation as a value), [`limits`] (shields, deadlines, scopes), [`queue`] (wait queues with
 //! hand-off), [`lock`] (the lock around a blocking type's state), [`wake_list`] (wakers to wake after that lock is
 //! released) and [`budget`] (the cooperative budget).
@@ -13,6 +14,8 @@
 
 pub(crate) mod budget;
 pub(crate) mod cancel;
+#[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
+mod kernel;
 pub(crate) mod limits;
 pub(crate) mod lock;
 pub(crate) mod queue;
@@ -23,11 +26,15 @@ pub(crate) mod wake_list;
 pub(crate) use self::budget::refill_budget;
 pub(crate) use self::budget::{consume_budget, consume_budget_of, is_budget_spent, yield_for_budget};
 pub(crate) use self::cancel::Cancelled;
+#[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
+pub(crate) use self::kernel::{Ended, is_interrupted, wait_for_kernel};
 #[cfg(feature = "io")]
 pub(crate) use self::suspend::{Cause, cause, wait_anywhere_in_poll};
 pub(crate) use self::suspend::{
     can_suspend, is_out, not_running, now, refuse, running, wait, wait_anywhere, wait_until_done, wake_if_interrupted,
 };
 pub(crate) use crate::scheduler::event_loop::Held;
+#[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
+pub(crate) use crate::scheduler::io::forked;
 pub(crate) use crate::scheduler::wake::WakeHandle;
 pub(crate) use crate::scheduler::{Holder, WaitSpec, Worker, rng, worker};

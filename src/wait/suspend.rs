@@ -143,30 +143,44 @@ pub(crate) fn wait_anywhere_in_poll(
 ///
 /// The caller must have checked [`can_suspend`].
 pub(crate) fn wait_until_done(worker: &Worker, reason: &'static str, done: impl Fn() -> bool) {
-    /// Aborts the process if the wait unwinds, which the scheduler does only if its invariants are broken.
-    struct AbortOnUnwind<'a>(&'a Worker);
-    impl Drop for AbortOnUnwind<'_> {
-        fn drop(&mut self) {
-            let why = "was unwound while another thread used what it borrows";
-            abort_naming(Kind::Task, self.0.current().name().as_deref(), why);
-        }
-    }
     let wait = WaitSpec { reason, in_progress: true, uncancellable: true, ..WaitSpec::DEFAULT };
     let guard = AbortOnUnwind(worker);
-    worker.lent.set(worker.lent.get() + 1);
+    worker.begin_lent();
     // Other events wake the task too: a forced unwind, or a stale wake of an earlier wait.
     while !done() {
         worker.park(worker.current(), wait, None);
     }
-    worker.lent.set(worker.lent.get() - 1);
+    worker.end_lent();
     std::mem::forget(guard);
-    if worker.lent.get() == 0 && worker.shutting_down.get() {
-        worker.wake(worker.main());
+}
+
+/// Aborts the process if a wait unwinds that must not, which the scheduler does only if its invariants are broken.
+pub(super) struct AbortOnUnwind<'a>(pub(super) &'a Worker);
+
+impl Drop for AbortOnUnwind<'_> {
+    fn drop(&mut self) {
+        let why = "was unwound while another thread or the kernel used what it borrows";
+        abort_naming(Kind::Task, self.0.current().name().as_deref(), why);
+    }
+}
+
+impl Worker {
+    /// Keeps the run from abandoning its tasks: what one of them borrows is used from outside.
+    pub(super) fn begin_lent(&self) {
+        self.lent.set(self.lent.get() + 1);
+    }
+
+    /// Ends the effect of [`begin_lent`](Self::begin_lent).
+    pub(super) fn end_lent(&self) {
+        self.lent.set(self.lent.get() - 1);
+        if self.lent.get() == 0 && self.shutting_down.get() {
+            self.wake(self.main());
+        }
     }
 }
 
 /// Returns whether the task's flags end a wait of this kind, or keep it from beginning.
-fn flags_interrupt(tcb: &Tcb, wait: WaitSpec) -> bool {
+pub(super) fn flags_interrupt(tcb: &Tcb, wait: WaitSpec) -> bool {
     let bits = flags::UNWIND_REQUESTED | flags::DEADLOCKED | if wait.uncancellable { 0 } else { flags::CANCELLED };
     tcb.has_flags(bits)
 }

@@ -22,9 +22,11 @@ const ADDRESS: (&str, u16) = ("127.0.0.1", 0);
 
 const ECHO: &[Area] = &[Area::Echo];
 
-pub(super) static RIVALS: [Rival; 12] = [
+pub(super) static RIVALS: [Rival; 14] = [
     Rival::own("cede", Role::Cede, ECHO, cede::own_buffer),
     Rival::own("cede, lend", Role::Variant, ECHO, cede::lend),
+    Rival::own("cede, epoll", Role::Variant, ECHO, cede::own_buffer_by_epoll),
+    Rival::own("cede, epoll, lend", Role::Variant, ECHO, cede::lend_by_epoll),
     Rival { role: Role::Raw, ..Rival::foreign(super::RAW_EPOLL, ECHO, foreign::epoll) },
     Rival { role: Role::Raw, ..Rival::foreign("raw io_uring", ECHO, foreign::io_uring) },
     Rival::own("tokio current_thread", Role::Rival, ECHO, tokio::echo),

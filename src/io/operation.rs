@@ -1,0 +1,238 @@
+//! Operations of the kernel, by io_uring(7): each borrows its buffers until it has completed.
+//!
+//! A call that returns an operation's value waits for it like any other wait: a cancel, a deadline or a timeout ends it early.
+//! Where no operation can begin, [`Operator::of_task`] returns `None`, and the caller transfers the data itself.
+
+use super::error::{cancelled, timed_out};
+use crate::reactor::{Operation, Ring};
+use crate::wait::{
+    Ended, WaitSpec, Worker, can_suspend, forked, is_interrupted, refill_budget, wait_for_kernel, worker,
+};
+use io_uring::squeue::Entry;
+use io_uring::opcode;
+use io_uring::types::{Fd, FsyncFlags};
+use socket2::{SockAddr, SockAddrStorage};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// The largest number of bytes of one operation, as of one system call.
+const MAX_LEN: usize = i32::MAX as usize & !0xFFF;
+
+/// The offset of an operation at the cursor of a file.
+const AT_CURSOR: u64 = u64::MAX;
+
+/// The part of a task that gives operations to the kernel.
+#[derive(Clone, Copy)]
+pub(crate) struct Operator<'w> {
+    worker: &'w Worker,
+    ring: &'w Ring,
+}
+
+/// The outcome of a receive.
+pub(crate) struct Received {
+    pub(crate) len: usize,
+    /// There are more bytes in the socket: an attempt without a wait would succeed.
+    pub(crate) left_more: bool,
+}
+
+impl<'w> Operator<'w> {
+    /// Returns the operator of the calling task, if its run uses io_uring and has a reactor already. `None` where the task cannot
+    /// suspend, and if its wait would be interrupted.
+    #[inline]
+    pub(crate) fn of_task() -> Option<Operator<'w>> {
+        let worker = worker()?;
+        let ring = worker.ring_if_any()?;
+        (can_suspend(worker) && !is_interrupted(worker)).then_some(Operator { worker, ring })
+    }
+
+    /// Like [`of_task`](Self::of_task), but makes the reactor if there is none.
+    ///
+    /// # Errors
+    ///
+    /// The error of [`Worker::reactor`].
+    pub(crate) fn of_task_or_new() -> io::Result<Option<Operator<'w>>> {
+        if let Some(worker) = worker() {
+            worker.reactor()?;
+        }
+        Ok(Operator::of_task())
+    }
+
+    /// Returns the end of a timeout that begins now.
+    #[inline]
+    pub(crate) fn deadline(self, timeout: Option<Duration>) -> Option<Instant> {
+        // A time that cannot be represented never comes.
+        timeout.and_then(|timeout| self.worker.clock.now().checked_add(timeout))
+    }
+
+    /// Returns whether no other task is ready: then a system call costs no more than an operation.
+    #[inline]
+    pub(crate) fn is_alone(self) -> bool {
+        self.worker.is_alone()
+    }
+
+    /// recv(2). Waits for data.
+    #[inline]
+    pub(crate) fn receive(
+        self,
+        fd: BorrowedFd<'_>,
+        buffer: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> io::Result<Received> {
+        // Condition 10: the address is taken once.
+        let (place, len) = (buffer.as_mut_ptr(), buffer.len().min(MAX_LEN) as u32);
+        let entry = opcode::Recv::new(Fd(fd.as_raw_fd()), place, len).ioprio(POLL_FIRST).build();
+        // SAFETY: `buffer` is borrowed mutably until this call returns, and `complete` returns after the completion.
+        let (len, left_more) = unsafe { self.complete(entry, readable(fd), deadline) }?;
+        Ok(Received { len, left_more })
+    }
+
+    /// send(2), without SIGPIPE. Waits for room.
+    #[inline]
+    pub(crate) fn send(self, fd: BorrowedFd<'_>, bytes: &[u8], deadline: Option<Instant>) -> io::Result<usize> {
+        let len = bytes.len().min(MAX_LEN) as u32;
+        let entry = opcode::Send::new(Fd(fd.as_raw_fd()), bytes.as_ptr(), len).flags(libc::MSG_NOSIGNAL).build();
+        // SAFETY: `bytes` is borrowed until this call returns, and `complete` returns after the completion.
+        self.or_unwind(unsafe { self.complete(entry, writable(fd), deadline) }).map(|(len, _)| len)
+    }
+
+    /// accept4(2): the new socket is in non-blocking mode. Waits for a connection.
+    pub(crate) fn accept(self, fd: BorrowedFd<'_>, deadline: Option<Instant>) -> io::Result<(OwnedFd, SockAddr)> {
+        let accept = |storage: *mut SockAddrStorage, len: *mut libc::socklen_t| {
+            let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+            let entry = opcode::Accept::new(Fd(fd.as_raw_fd()), storage.cast(), len).flags(flags).build();
+            // SAFETY: `storage` has room for `len` bytes, both are valid until this closure returns, and `complete` returns after the
+            // completion.
+            let (number, _) = unsafe { self.complete(entry, readable(fd), deadline) }?;
+            // SAFETY: the descriptor is new, so nothing else owns it.
+            let socket = unsafe { OwnedFd::from_raw_fd(number as i32) };
+            self.or_unwind(Ok(socket))
+        };
+        // SAFETY: the call has stored the address and its length.
+        unsafe { SockAddr::try_init(accept) }
+    }
+
+    /// recvfrom(2): waits for a datagram.
+    pub(crate) fn receive_from(
+        self,
+        fd: BorrowedFd<'_>,
+        buffer: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> io::Result<(usize, SockAddr)> {
+        let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        let receive = |storage: *mut SockAddrStorage, len: *mut libc::socklen_t| {
+            // SAFETY: all zeros is a valid `msghdr`: null pointers and lengths of 0.
+            let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+            message.msg_name = storage.cast();
+            // SAFETY: `len` is valid for this closure.
+            message.msg_namelen = unsafe { *len };
+            (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
+            let entry = opcode::RecvMsg::new(Fd(fd.as_raw_fd()), &raw mut message).ioprio(POLL_FIRST).build();
+            // SAFETY: `message`, `part`, `storage` and the buffer, which the caller borrows, are valid until this closure returns, and
+            // `complete` returns after the completion.
+            let (count, _) = self.or_unwind(unsafe { self.complete(entry, readable(fd), deadline) })?;
+            // SAFETY: `len` is valid for this closure.
+            unsafe { *len = message.msg_namelen };
+            Ok(count)
+        };
+        // SAFETY: the call has stored the address and its length.
+        unsafe { SockAddr::try_init(receive) }
+    }
+
+    /// pread(2), or read(2) without an offset. Waits for the data.
+    pub(crate) fn read(self, fd: BorrowedFd<'_>, buffer: &mut [u8], offset: Option<u64>) -> io::Result<usize> {
+        let len = buffer.len().min(MAX_LEN) as u32;
+        let entry = opcode::Read::new(Fd(fd.as_raw_fd()), buffer.as_mut_ptr(), len);
+        let entry = entry.offset(offset.unwrap_or(AT_CURSOR)).build();
+        // SAFETY: `buffer` is borrowed mutably until this call returns, and `complete` returns after the completion.
+        self.or_unwind(unsafe { self.complete(entry, readable(fd), None) }).map(|(len, _)| len)
+    }
+
+    /// pwrite(2), or write(2) without an offset. Waits until the data is taken.
+    pub(crate) fn write(self, fd: BorrowedFd<'_>, bytes: &[u8], offset: Option<u64>) -> io::Result<usize> {
+        let len = bytes.len().min(MAX_LEN) as u32;
+        let entry = opcode::Write::new(Fd(fd.as_raw_fd()), bytes.as_ptr(), len);
+        let entry = entry.offset(offset.unwrap_or(AT_CURSOR)).build();
+        // SAFETY: `bytes` is borrowed until this call returns, and `complete` returns after the completion.
+        self.or_unwind(unsafe { self.complete(entry, writable(fd), None) }).map(|(len, _)| len)
+    }
+
+    /// fsync(2), or fdatasync(2) if `data_only`.
+    pub(crate) fn sync(self, fd: BorrowedFd<'_>, data_only: bool) -> io::Result<()> {
+        let flags = if data_only { FsyncFlags::DATASYNC } else { FsyncFlags::empty() };
+        let entry = opcode::Fsync::new(Fd(fd.as_raw_fd())).flags(flags).build();
+        let spec = WaitSpec { reason: "a file to reach the disk", ..readable(fd) };
+        // SAFETY: the operation names no memory.
+        self.or_unwind(unsafe { self.complete(entry, spec, None) }).map(|_| ())
+    }
+
+    /// Waits until a descriptor is readable. Takes no registration.
+    pub(crate) fn wait_readable(self, fd: BorrowedFd<'_>, deadline: Option<Instant>) -> io::Result<()> {
+        let entry = opcode::PollAdd::new(Fd(fd.as_raw_fd()), (libc::POLLIN | libc::POLLRDHUP) as u32).build();
+        // SAFETY: the operation names no memory.
+        self.or_unwind(unsafe { self.complete(entry, readable(fd), deadline) }).map(|_| ())
+    }
+
+    /// Unwinds the task if that was requested during its operation, which `value` is the outcome of.
+    #[inline]
+    fn or_unwind<T>(self, value: T) -> T {
+        self.worker.unwind_if_requested();
+        value
+    }
+
+    /// Gives an operation to the kernel, and waits until it has completed. Returns its value, and whether a receive left bytes. The caller
+    /// unwinds if that was requested.
+    ///
+    /// # Safety
+    ///
+    /// The memory that `entry` names is valid until this call has returned or unwound. Until then no other code accesses the part that the
+    /// kernel writes, and no other code writes the part that the kernel reads.
+    #[inline]
+    unsafe fn complete(self, entry: Entry, spec: WaitSpec, deadline: Option<Instant>) -> io::Result<(usize, bool)> {
+        let Operator { worker, ring } = self;
+        loop {
+            while !ring.make_room() {
+                // The kernel lacks memory, or waits until completions are taken. The event loop enters it between two turns.
+                worker.turn();
+                worker.unwind_if_requested();
+                if is_interrupted(worker) {
+                    return Err(cancelled(worker));
+                }
+            }
+            let operation = Operation::new(worker.io_waiter());
+            // Condition 1: nothing between here and the end of the wait panics.
+            // SAFETY: `operation` stays in this frame. `wait_for_kernel` does not unwind, and returns when the operation is done, or in a
+            // child process. Until then the caller keeps the memory valid (condition 2).
+            unsafe { ring.start(entry.clone(), &operation) };
+            let ended = wait_for_kernel(worker, spec, deadline, || operation.is_done(), || ring.cancel(&operation));
+            if ended == Ended::Forked {
+                return Err(forked());
+            }
+            refill_budget(worker);
+            match operation.result() {
+                Ok(value) => return Ok((value, operation.left_more())),
+                // A cancelled operation ends with `ECANCELED`, or with `EINTR` if a thread of the kernel had begun it.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ECANCELED | libc::EINTR)) => match ended {
+                    Ended::Cancelled => return Err(cancelled(worker)),
+                    Ended::TimedOut => return Err(timed_out()),
+                    // A request to cancel an earlier operation at this address came too late.
+                    Ended::Done | Ended::Forked => {}
+                },
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// The flag of a receive that waits before it tries: `IORING_RECVSEND_POLL_FIRST`.
+const POLL_FIRST: u16 = 1;
+
+#[inline]
+fn readable(fd: BorrowedFd<'_>) -> WaitSpec {
+    WaitSpec { reason: "data to read", external: true, fd: fd.as_raw_fd(), ..WaitSpec::DEFAULT }
+}
+
+#[inline]
+fn writable(fd: BorrowedFd<'_>) -> WaitSpec {
+    WaitSpec { reason: "room to write", external: true, fd: fd.as_raw_fd(), ..WaitSpec::DEFAULT }
+}
