@@ -3,7 +3,7 @@
 
 mod common;
 
-use cede::io::{Buffered, is_cancelled};
+use cede::io::{Buffered, Driver, is_cancelled};
 use cede::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use cede::{join_all, run, scope, spawn, timeout, yield_now};
 use common::caught;
@@ -18,7 +18,7 @@ const MS: Duration = Duration::from_millis(1);
 
 /// The size of a lent buffer, and the largest number of idle ones.
 const LEN: usize = 16 * 1024;
-const KEPT: isize = 16;
+const KEPT: isize = 64;
 
 thread_local! {
     /// The number of buffers that this thread has allocated and not freed. Nothing else in this file allocates this size.
@@ -118,10 +118,20 @@ fn lend_blocks_a_plain_thread() {
     assert_eq!(here.lend(|_| ()).unwrap_err().kind(), ErrorKind::TimedOut);
 }
 
+/// The largest number of buffers in a run whose connections wait.
+fn most() -> isize {
+    match cede::metrics().io_driver {
+        // The ring has 64, the tasks of one round keep theirs until their data is sent, and the thread keeps 64.
+        Some(Driver::Uring) => 200,
+        // A task may yield, for fairness, while it has one.
+        _ => 8,
+    }
+}
+
 #[test]
 fn waiting_connections_hold_no_buffer() {
     run(|| {
-        let pairs: Vec<_> = (0..100).map(|_| tcp_pair()).collect();
+        let pairs: Vec<_> = (0..300).map(|_| tcp_pair()).collect();
         scope(|s| {
             for (_, there) in &pairs {
                 s.spawn(move || {
@@ -138,8 +148,7 @@ fn waiting_connections_hold_no_buffer() {
                     (&mut { here }).read_exact(&mut echo).unwrap();
                     assert!(echo == pattern(5_000));
                 }
-                // A task may yield, for fairness, while it has one.
-                assert!(BUFFERS.get() <= 8, "{} buffers for 100 connections", BUFFERS.get());
+                assert!(BUFFERS.get() <= most(), "{} buffers for 300 connections", BUFFERS.get());
             }
             pairs.iter().for_each(|(here, _)| here.shutdown(std::net::Shutdown::Write).unwrap());
         })
@@ -150,7 +159,7 @@ fn waiting_connections_hold_no_buffer() {
 #[test]
 fn suspended_closures_have_buffers_of_their_own() {
     run(|| {
-        let tasks = (0..40_u8).map(|number| {
+        let tasks = (0..100_u8).map(|number| {
             let (here, there) = UnixStream::pair().unwrap();
             (&here).write_all(&[number; 100]).unwrap();
             spawn(move || {
@@ -166,7 +175,7 @@ fn suspended_closures_have_buffers_of_their_own() {
             })
         });
         let counts = join_all(tasks.collect::<Vec<_>>()).into_iter().map(Result::unwrap);
-        assert_eq!(counts.max(), Some(40));
+        assert_eq!(counts.max(), Some(100));
         assert_eq!(BUFFERS.get(), KEPT, "the thread keeps a bounded number");
     });
 }
@@ -237,14 +246,15 @@ fn answers_to_requests_are_sent_together() {
         assert_eq!(client.lend(<[u8]>::to_vec).unwrap(), b"<five>");
         client.shutdown(std::net::Shutdown::Write).unwrap();
         assert_eq!(client.lend(<[u8]>::to_vec).unwrap(), b"");
-        assert_eq!(server.join().unwrap(), 2, "one for input and one for output");
+        let of_ring = if cede::metrics().io_driver == Some(Driver::Uring) { 64 } else { 0 };
+        assert_eq!(server.join().unwrap() - of_ring, 2, "one for input and one for output");
     });
 }
 
 #[test]
 fn waiting_buffered_streams_hold_no_buffer() {
     run(|| {
-        let pairs: Vec<_> = (0..50).map(|_| UnixStream::pair().unwrap()).collect();
+        let pairs: Vec<_> = (0..300).map(|_| UnixStream::pair().unwrap()).collect();
         scope(|s| {
             for (_, there) in &pairs {
                 s.spawn(move || {
@@ -262,8 +272,7 @@ fn waiting_buffered_streams_hold_no_buffer() {
             for (here, _) in &pairs {
                 assert_eq!(here.lend(<[u8]>::to_vec).unwrap(), b"a line\n");
             }
-            // A task may yield, for fairness, while it has one.
-            assert!(BUFFERS.get() <= 8, "{} buffers for 50 streams", BUFFERS.get());
+            assert!(BUFFERS.get() <= most(), "{} buffers for 300 streams", BUFFERS.get());
             pairs.iter().for_each(|(here, _)| here.shutdown(std::net::Shutdown::Write).unwrap());
         })
         .unwrap();

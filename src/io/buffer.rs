@@ -12,10 +12,10 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 /// The size of a buffer, in bytes.
-pub(crate) const LEN: usize = 16 * 1024;
+pub(crate) use crate::reactor::BUFFER_LEN as LEN;
 
 /// The largest number of idle buffers that a thread keeps.
-const KEPT: usize = 16;
+const KEPT: usize = 64;
 
 type Bytes = Box<[u8; LEN]>;
 
@@ -38,6 +38,18 @@ impl Lent {
         // The pool is gone if a destructor of another thread-local calls.
         let idle = IDLE.try_with(|idle| idle.borrow_mut().pop()).ok().flatten();
         Lent { bytes: Some(idle.unwrap_or_else(allocate)) }
+    }
+}
+
+impl From<Bytes> for Lent {
+    fn from(bytes: Bytes) -> Lent {
+        Lent { bytes: Some(bytes) }
+    }
+}
+
+impl From<Lent> for Bytes {
+    fn from(mut lent: Lent) -> Bytes {
+        lent.bytes.take().expect("present until the drop")
     }
 }
 

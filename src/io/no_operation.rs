@@ -1,6 +1,7 @@
 //! The replacement of `operation.rs` for a build without io_uring(7): there is never an operator.
 #![forbid(unsafe_code)]
 
+use super::buffer::Chunk;
 use socket2::SockAddr;
 use std::convert::Infallible;
 use std::io;
@@ -31,6 +32,10 @@ impl<'w> Operator<'w> {
     }
 
     pub(crate) fn receive(self, _: BorrowedFd<'_>, _: &mut [u8], _: Option<Instant>) -> io::Result<Received> {
+        match self.0 {}
+    }
+
+    pub(crate) fn receive_lent(self, _: BorrowedFd<'_>, _: Option<Instant>) -> io::Result<Option<(Chunk, bool)>> {
         match self.0 {}
     }
 

@@ -4,12 +4,13 @@
 //! Where no operation can begin, [`Operator::of_task`] returns `None`, and the caller transfers the data itself.
 
 use super::error::{cancelled, timed_out};
-use crate::reactor::{Operation, Ring};
+use super::buffer::{Chunk, Lent};
+use crate::reactor::{GROUP, Operation, Ring};
 use crate::wait::{
     Ended, WaitSpec, Worker, can_suspend, forked, is_interrupted, refill_budget, wait_for_kernel, worker,
 };
-use io_uring::squeue::Entry;
-use io_uring::opcode;
+use io_uring::squeue::{Entry, Flags};
+use io_uring::{cqueue, opcode};
 use io_uring::types::{Fd, FsyncFlags};
 use socket2::{SockAddr, SockAddrStorage};
 use std::io;
@@ -83,8 +84,33 @@ impl<'w> Operator<'w> {
         let (place, len) = (buffer.as_mut_ptr(), buffer.len().min(MAX_LEN) as u32);
         let entry = opcode::Recv::new(Fd(fd.as_raw_fd()), place, len).ioprio(POLL_FIRST).build();
         // SAFETY: `buffer` is borrowed mutably until this call returns, and `complete` returns after the completion.
-        let (len, left_more) = unsafe { self.complete(entry, readable(fd), deadline) }?;
-        Ok(Received { len, left_more })
+        let (len, flags) = self.or_unwind(unsafe { self.complete(entry, readable(fd), deadline) })?;
+        Ok(Received { len, left_more: cqueue::sock_nonempty(flags) })
+    }
+
+    /// recv(2) into a buffer of the ring, which the kernel takes when data is there. Returns the bytes, and whether there are more of
+    /// them. Returns `None` when data is there, but no buffer.
+    #[inline]
+    pub(crate) fn receive_lent(
+        self,
+        fd: BorrowedFd<'_>,
+        deadline: Option<Instant>,
+    ) -> io::Result<Option<(Chunk, bool)>> {
+        if !self.ring.provides(|| Lent::take().into()) {
+            return self.wait_readable(fd, deadline).map(|()| None);
+        }
+        let entry = opcode::Recv::new(Fd(fd.as_raw_fd()), std::ptr::null_mut(), 0).ioprio(POLL_FIRST).buf_group(GROUP);
+        let entry = entry.build().flags(Flags::BUFFER_SELECT);
+        // SAFETY: the operation names no memory of the caller.
+        match unsafe { self.complete(entry, readable(fd), deadline) } {
+            Ok((len, flags)) => {
+                // Before the task may unwind: the buffer belongs to it now.
+                let buffer = self.ring.exchange(flags, Lent::take().into()).into();
+                self.or_unwind(Ok(Some((Chunk { buffer, len }, cqueue::sock_nonempty(flags)))))
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.or_unwind(Ok(None)),
+            Err(error) => self.or_unwind(Err(error)),
+        }
     }
 
     /// send(2), without SIGPIPE. Waits for room.
@@ -180,15 +206,15 @@ impl<'w> Operator<'w> {
         value
     }
 
-    /// Gives an operation to the kernel, and waits until it has completed. Returns its value, and whether a receive left bytes. The caller
-    /// unwinds if that was requested.
+    /// Gives an operation to the kernel, and waits until it has completed. Returns its value and its flags. The
+    /// caller unwinds if that was requested.
     ///
     /// # Safety
     ///
     /// The memory that `entry` names is valid until this call has returned or unwound. Until then no other code accesses the part that the
     /// kernel writes, and no other code writes the part that the kernel reads.
     #[inline]
-    unsafe fn complete(self, entry: Entry, spec: WaitSpec, deadline: Option<Instant>) -> io::Result<(usize, bool)> {
+    unsafe fn complete(self, entry: Entry, spec: WaitSpec, deadline: Option<Instant>) -> io::Result<(usize, u32)> {
         let Operator { worker, ring } = self;
         loop {
             while !ring.make_room() {
@@ -210,7 +236,7 @@ impl<'w> Operator<'w> {
             }
             refill_budget(worker);
             match operation.result() {
-                Ok(value) => return Ok((value, operation.left_more())),
+                Ok(value) => return Ok((value, operation.flags())),
                 // A cancelled operation ends with `ECANCELED`, or with `EINTR` if a thread of the kernel had begun it.
                 Err(error) if matches!(error.raw_os_error(), Some(libc::ECANCELED | libc::EINTR)) => match ended {
                     Ended::Cancelled => return Err(cancelled(worker)),

@@ -222,8 +222,25 @@ impl<S: StdSocket> Socket<S> {
         let fd = self.fd();
         let timeout = self.timeout(Interest::Readable);
         match Operator::of_task() {
-            Some(operator) => self.call_when_readable(operator, || receive_once(call, fd)),
+            Some(operator) => self.receive_lent_by(operator, call),
             None => self.source.transfer(fd, Interest::Readable, timeout, || receive_once(call, fd)),
+        }
+    }
+
+    /// Receives by an operation of the kernel, which takes the buffer when data is there.
+    #[inline]
+    fn receive_lent_by(&self, operator: Operator<'_>, call: Call) -> io::Result<Chunk> {
+        let fd = self.fd();
+        let deadline = operator.deadline(self.timeout(Interest::Readable));
+        loop {
+            if let Some(chunk) = self.attempt_if_likely(|| receive_once(call, fd))? {
+                return Ok(chunk);
+            }
+            if let Some((chunk, left_more)) = operator.receive_lent(fd, deadline)? {
+                self.source.set_has_more(left_more);
+                return Ok(chunk);
+            }
+            self.source.set_has_more(true);
         }
     }
 

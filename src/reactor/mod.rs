@@ -31,6 +31,8 @@ mod epoll;
 mod interest;
 #[cfg(any(cede_poll_driver, not(target_os = "linux")))]
 mod poll;
+#[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
+mod provided;
 mod registry;
 mod slots;
 #[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
@@ -44,4 +46,9 @@ pub use self::interest::Interest;
 pub(crate) use self::registry::{Reactor, Registration};
 pub(crate) use self::slots::{Token, Waiter};
 #[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
+pub(crate) use self::provided::GROUP;
+#[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
 pub(crate) use self::uring::{Operation, Ring};
+
+/// The size of a read buffer of the library, in bytes.
+pub(crate) const BUFFER_LEN: usize = 16 * 1024;

@@ -24,12 +24,13 @@
 //! 9. A frame that is left by longjmp(3) or pthread_exit(3) breaks these rules, as it breaks those of every frame with a destructor.
 //! 10. The address of a buffer is taken once, and the buffer is not used before the completion.
 
+use super::provided::{Bytes, Provided};
 use super::slots::Waiter;
 use crate::sys::fork::Generation;
 use io_uring::squeue::Entry;
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode};
-use std::cell::{Cell, RefCell, UnsafeCell};
+use std::cell::{Cell, OnceCell, RefCell, UnsafeCell};
 use std::io::{self, ErrorKind};
 use std::mem::ManuallyDrop;
 use std::os::fd::RawFd;
@@ -83,10 +84,10 @@ impl Operation {
         usize::try_from(self.result.get()).map_err(|_| io::Error::from_raw_os_error(-self.result.get()))
     }
 
-    /// Returns whether a receive left data in the socket.
+    /// Returns the flags of the completion.
     #[inline]
-    pub(crate) fn left_more(&self) -> bool {
-        cqueue::sock_nonempty(self.flags.get())
+    pub(crate) fn flags(&self) -> u32 {
+        self.flags.get()
     }
 
     fn user_data(&self) -> u64 {
@@ -119,6 +120,8 @@ pub(crate) struct Ring {
     bell_armed: Cell<bool>,
     /// The poll of the poller of descriptors: armed with its first descriptor.
     poller_armed: Cell<Option<bool>>,
+    /// The buffers for receives that bring none, made by the first one. `None` inside if the kernel refuses them. Dropped after `ring`.
+    provided: OnceCell<Option<Provided>>,
 }
 
 impl Ring {
@@ -153,6 +156,7 @@ impl Ring {
             poller,
             bell_armed: Cell::new(false),
             poller_armed: Cell::new(None),
+            provided: OnceCell::new(),
         })
     }
 
@@ -173,6 +177,22 @@ impl Ring {
     fn with_queue<T>(&self, f: impl FnOnce(&mut io_uring::SubmissionQueue<'_>) -> T) -> T {
         // SAFETY: the worker's thread alone uses the ring, and no `f` of this file uses the queue a second time.
         f(&mut unsafe { self.io_uring().submission_shared() })
+    }
+
+    /// Returns whether a receive may take a buffer of the ring. The first call makes the buffers, by calls of `new`.
+    #[inline]
+    pub(crate) fn provides(&self, new: impl FnMut() -> Bytes) -> bool {
+        self.provided.get_or_init(|| Provided::register(self.io_uring(), new).ok()).is_some()
+    }
+
+    /// Takes the buffer that a completion with these flags names, and gives `other` to the ring in its place.
+    #[inline]
+    pub(crate) fn exchange(&self, flags: u32, other: Bytes) -> Bytes {
+        match (self.provided.get(), cqueue::buffer_select(flags)) {
+            (Some(Some(provided)), Some(number)) => provided.exchange(number, other),
+            // The end of a stream takes no buffer.
+            _ => other,
+        }
     }
 
     /// Makes room for an operation, which the next call of [`start`](Self::start) then takes. Returns false if the kernel takes no

@@ -133,10 +133,10 @@ mod install {
     ///
     /// The conditions of [`protect`](super::protect).
     unsafe fn batched(start: usize, len: usize, stride: usize, count: usize) -> usize {
-        let ranges: [libc::iovec; BATCH] = std::array::from_fn(|i| libc::iovec {
-            iov_base: (start + i.min(count - 1) * stride) as *mut _,
-            iov_len: len,
-        });
+        let mut ranges = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; BATCH];
+        for (number, range) in ranges[..count].iter_mut().enumerate() {
+            *range = libc::iovec { iov_base: (start + number * stride) as *mut _, iov_len: len };
+        }
         // The descriptor is opened for each call, so that a forked child advises itself and not its parent.
         // SAFETY: only this function uses the descriptor. The caller owns the ranges, which are unused (conditions of
         // `protect`), and `ranges` lists at least `count` of them.
