@@ -450,6 +450,37 @@ fn full_output_times_out() {
     });
 }
 
+/// A terminal that reports room, but has less than the write needs: the write on the pool outlives its waiter, and its bytes come first.
+#[test]
+fn accepted_bytes_come_first() {
+    alone("accepted_bytes_come_first", || {
+        let is_pending = || run(|| timeout(LIMIT, || stdout().flush()).is_err());
+        // The terminal is full at the end of a write or in the middle, depending on the lengths.
+        for first in (1..60).map(|step| step * 149) {
+            let (mut other, end) = terminal(true);
+            replace(1, end);
+            let bytes = pattern(300_000);
+            stdout().write_all(&bytes[..first]).unwrap();
+            let partial =
+                run(|| timeout(LIMIT, || write_all(stdout(), &bytes[first..])).unwrap_err().value.unwrap_err());
+            let (sent, was_pending) = (first + partial.sent, is_pending());
+            let reading = thread::spawn(move || {
+                let mut all = vec![0; sent + 4];
+                other.read_exact(&mut all).unwrap();
+                all
+            });
+            stdout().write_all(b"more").unwrap();
+            stdout().flush().unwrap();
+            let all = reading.join().unwrap();
+            assert!(all[..sent] == bytes[..sent] && &all[sent..] == b"more");
+            if was_pending {
+                return;
+            }
+        }
+        panic!("no write was in the middle when the terminal was full");
+    });
+}
+
 #[test]
 fn stopped_terminal_times_out() {
     alone("stopped_terminal_times_out", || {

@@ -98,8 +98,9 @@
 //!     write!(cede::io::stdout(), "continue? ")?;
 //!     let asked = cede::timeout(Duration::from_secs(10), || cede::io::stdin().read_line(&mut answer));
 //!     match asked {
-//!         Ok(count) if count? > 0 && answer.trim() == "yes" => writeln!(cede::io::stdout(), "continued"),
-//!         Ok(_) | Err(_) => writeln!(cede::io::stdout(), "stopped"),
+//!         Ok(Ok(_)) if answer.trim() == "yes" => writeln!(cede::io::stdout(), "continued"),
+//!         Ok(Err(error)) => Err(error),
+//!         Ok(Ok(_)) | Err(_) => writeln!(cede::io::stdout(), "stopped"),
 //!     }
 //! })?;
 //! # }
