@@ -496,7 +496,7 @@ fn stopped_terminal_times_out() {
         });
         let after = flags(2);
         flow(2, libc::TCOON);
-        write!(stderr(), "{}", "continued").unwrap();
+        write!(stderr(), "continued").unwrap();
         let mut text = [0; 9];
         other.read_exact(&mut text).unwrap();
         // Now a panic has a place for its message.
@@ -520,9 +520,9 @@ fn output_reaches_every_kind() {
         let path = std::env::temp_dir().join(format!("cede-stdout-{}", std::process::id()));
         in_run_and_thread(|| {
             replace(1, File::create(&path).unwrap());
-            writeln!(stdout(), "{} {}", "two", "words").unwrap();
+            writeln!(stdout(), "{} words", 2).unwrap();
             assert_eq!(stdout().write(b"three").unwrap(), 5);
-            assert_eq!(std::fs::read(&path).unwrap(), b"two words\nthree");
+            assert_eq!(std::fs::read(&path).unwrap(), b"2 words\nthree");
             replace(1, File::options().write(true).open("/dev/null").unwrap());
             assert_eq!(stdout().write(b"three").unwrap(), 5);
             let (other, end) = output_pipe();
