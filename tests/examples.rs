@@ -19,7 +19,20 @@ fn check(name: &str) {
         // Stacks cannot be read there.
         expected = expected.lines().filter(|line| !line.starts_with("  in ")).map(|line| format!("{line}\n")).collect();
     }
-    assert_eq!(without_emulator(&transcript(&output)), expected, "{name}");
+    let mut text = without_emulator(&transcript(&output));
+    if name == "crawler" {
+        // The drivers of I/O report events that are there at the same time in different orders.
+        (text, expected) = (sorted_by_time(&text), sorted_by_time(&expected));
+    }
+    assert_eq!(text, expected, "{name}");
+}
+
+/// Sorts the neighbouring lines that begin with the same time.
+fn sorted_by_time(text: &str) -> String {
+    let time = |line: &str| line.split(" ms ").next().unwrap_or("").to_string();
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.chunk_by_mut(|a, b| time(a) == time(b)).for_each(<[&str]>::sort_unstable);
+    lines.join("\n")
 }
 
 /// Removes the line that qemu prints when the program that it runs dies by a signal.

@@ -1,12 +1,15 @@
 //! The transfers of files: reads, writes and syncs of a borrowed descriptor. All data of [`File`](super::File) passes here.
 //!
-//! A read first asks the page cache, by a call that does not wait (preadv2(2) with `RWF_NOWAIT`), and needs no other thread if the data is
-//! there. All else is a call on the pool of `blocking`, which borrows the caller's buffer and therefore ends before the caller returns.
-//! Outside of a task the calls run in place.
+//! In a run with io_uring each transfer is an operation of the kernel. If no other task is ready, a read first asks the page cache, by a
+//! call that does not wait (preadv2(2) with `RWF_NOWAIT`), which saves the switch to the event loop.
+//!
+//! Without io_uring a read asks the page cache, too. All else is a call on the pool of `blocking`, which borrows the caller's buffer and
+//! therefore ends before the caller returns. Outside of a task the calls run in place.
 #![forbid(unsafe_code)]
 
 use crate::blocking::unblock;
-use crate::io::budget::consume_call_budget;
+use crate::io::operation::Operator;
+use crate::io::source::consume_io_budget;
 pub(super) use crate::sys::file::At;
 use crate::sys::file::{self, read_nowait};
 use crate::wait::{can_suspend, worker};
@@ -24,6 +27,12 @@ fn is_in_task() -> bool {
 /// A caller that reads at the cursor ensures that no other call uses the cursor until this one has returned: a read that the page cache
 /// serves in part has two steps.
 pub(super) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8], at: At) -> io::Result<usize> {
+    let operator = Operator::of_task_or_new();
+    if let Some(operator) = operator
+        && !operator.is_alone()
+    {
+        return operator.read(fd, buffer, at);
+    }
     if !is_in_task() {
         return file::read(fd, buffer, at);
     }
@@ -32,11 +41,12 @@ pub(super) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8], at: At) -> io::Result<
         done += count;
         // A short count is the end of the file, or the end of what the page cache has. The next call tells.
         if count == 0 || done == buffer.len() {
-            consume_call_budget();
+            consume_io_budget();
             return Ok(done);
         }
     }
-    match unblock(|| file::read(fd, &mut buffer[done..], at.after(done))) {
+    // The attempt may have yielded, but then it has returned.
+    match read_uncached_by(operator, fd, &mut buffer[done..], at.after(done)) {
         Ok(count) => Ok(done + count),
         // The next read returns the error.
         Err(_) if done > 0 => Ok(done),
@@ -46,7 +56,19 @@ pub(super) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8], at: At) -> io::Result<
 
 /// Like [`read`], for a file that bypasses the page cache (`O_DIRECT`): there `RWF_NOWAIT` waits for the device.
 pub(super) fn read_uncached(fd: BorrowedFd<'_>, buffer: &mut [u8], at: At) -> io::Result<usize> {
-    unblock(|| file::read(fd, buffer, at))
+    read_uncached_by(Operator::of_task_or_new(), fd, buffer, at)
+}
+
+fn read_uncached_by(
+    operator: Option<Operator<'_>>,
+    fd: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    at: At,
+) -> io::Result<usize> {
+    match operator {
+        Some(operator) => operator.read(fd, buffer, at),
+        None => unblock(|| file::read(fd, buffer, at)),
+    }
 }
 
 /// Reads at the cursor into several buffers in sequence. Returns fewer bytes than they take at the end of the file, and where the page
@@ -55,7 +77,7 @@ pub(super) fn read_vectored(fd: BorrowedFd<'_>, buffers: &mut [IoSliceMut<'_>]) 
     if is_in_task()
         && let Ok(count) = read_nowait(fd, buffers, At::Cursor)
     {
-        consume_call_budget();
+        consume_io_budget();
         return Ok(count);
     }
     read_vectored_uncached(fd, buffers)
@@ -68,7 +90,10 @@ pub(super) fn read_vectored_uncached(fd: BorrowedFd<'_>, buffers: &mut [IoSliceM
 
 /// Writes up to `bytes.len()` bytes.
 pub(super) fn write(fd: BorrowedFd<'_>, bytes: &[u8], at: At) -> io::Result<usize> {
-    unblock(|| file::write(fd, bytes, at))
+    match Operator::of_task_or_new() {
+        Some(operator) => operator.write(fd, bytes, at),
+        None => unblock(|| file::write(fd, bytes, at)),
+    }
 }
 
 /// Writes several buffers in sequence, at the cursor.
@@ -78,10 +103,16 @@ pub(super) fn write_vectored(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io:
 
 /// fsync(2).
 pub(super) fn sync_all(fd: BorrowedFd<'_>) -> io::Result<()> {
-    unblock(|| file::sync_all(fd))
+    match Operator::of_task_or_new() {
+        Some(operator) => operator.sync(fd, false),
+        None => unblock(|| file::sync_all(fd)),
+    }
 }
 
 /// fdatasync(2).
 pub(super) fn sync_data(fd: BorrowedFd<'_>) -> io::Result<()> {
-    unblock(|| file::sync_data(fd))
+    match Operator::of_task_or_new() {
+        Some(operator) => operator.sync(fd, true),
+        None => unblock(|| file::sync_data(fd)),
+    }
 }

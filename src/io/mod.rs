@@ -16,7 +16,6 @@
 
 pub(crate) mod any;
 mod async_fd;
-pub(crate) mod budget;
 pub(crate) mod buffer;
 mod buffered;
 mod copy;

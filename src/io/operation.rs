@@ -3,15 +3,16 @@
 //! A call that returns an operation's value waits for it like any other wait: a cancel, a deadline or a timeout ends it early.
 //! Where no operation can begin, [`Operator::of_task`] returns `None`, and the caller transfers the data itself.
 
-use super::error::{cancelled, timed_out};
 use super::buffer::{Chunk, Lent};
+use super::error::{cancelled, timed_out};
 use crate::reactor::{GROUP, Operation, Ring};
+use crate::sys::file::At;
 use crate::wait::{
     Ended, WaitSpec, Worker, can_suspend, forked, is_interrupted, refill_budget, wait_for_kernel, worker,
 };
 use io_uring::squeue::{Entry, Flags};
-use io_uring::{cqueue, opcode};
 use io_uring::types::{Fd, FsyncFlags};
+use io_uring::{cqueue, opcode};
 use socket2::{SockAddr, SockAddrStorage};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -47,16 +48,16 @@ impl<'w> Operator<'w> {
         (can_suspend(worker) && !is_interrupted(worker)).then_some(Operator { worker, ring })
     }
 
-    /// Like [`of_task`](Self::of_task), but makes the reactor if there is none.
-    ///
-    /// # Errors
-    ///
-    /// The error of [`Worker::reactor`].
-    pub(crate) fn of_task_or_new() -> io::Result<Option<Operator<'w>>> {
-        if let Some(worker) = worker() {
-            worker.reactor()?;
+    /// Like [`of_task`](Self::of_task), but makes the reactor if there is none and it could have a ring. For descriptors that cannot be
+    /// polled: without a ring they need no reactor.
+    #[inline]
+    pub(crate) fn of_task_or_new() -> Option<Operator<'w>> {
+        let worker = worker()?;
+        if !worker.has_reactor() && worker.may_have_ring() && can_suspend(worker) {
+            // Without a reactor the caller finds another way.
+            let _ = worker.reactor();
         }
-        Ok(Operator::of_task())
+        Operator::of_task()
     }
 
     /// Returns the end of a timeout that begins now.
@@ -165,20 +166,18 @@ impl<'w> Operator<'w> {
         unsafe { SockAddr::try_init(receive) }
     }
 
-    /// pread(2), or read(2) without an offset. Waits for the data.
-    pub(crate) fn read(self, fd: BorrowedFd<'_>, buffer: &mut [u8], offset: Option<u64>) -> io::Result<usize> {
+    /// pread(2), or read(2) at the cursor. Waits for the data. Fails with `EAGAIN` if the open file is in non-blocking mode.
+    pub(crate) fn read(self, fd: BorrowedFd<'_>, buffer: &mut [u8], at: At) -> io::Result<usize> {
         let len = buffer.len().min(MAX_LEN) as u32;
-        let entry = opcode::Read::new(Fd(fd.as_raw_fd()), buffer.as_mut_ptr(), len);
-        let entry = entry.offset(offset.unwrap_or(AT_CURSOR)).build();
+        let entry = opcode::Read::new(Fd(fd.as_raw_fd()), buffer.as_mut_ptr(), len).offset(offset_of(at)?).build();
         // SAFETY: `buffer` is borrowed mutably until this call returns, and `complete` returns after the completion.
         self.or_unwind(unsafe { self.complete(entry, readable(fd), None) }).map(|(len, _)| len)
     }
 
-    /// pwrite(2), or write(2) without an offset. Waits until the data is taken.
-    pub(crate) fn write(self, fd: BorrowedFd<'_>, bytes: &[u8], offset: Option<u64>) -> io::Result<usize> {
+    /// pwrite(2), or write(2) at the cursor. Waits until the data is taken. Fails with `EAGAIN` if the open file is in non-blocking mode.
+    pub(crate) fn write(self, fd: BorrowedFd<'_>, bytes: &[u8], at: At) -> io::Result<usize> {
         let len = bytes.len().min(MAX_LEN) as u32;
-        let entry = opcode::Write::new(Fd(fd.as_raw_fd()), bytes.as_ptr(), len);
-        let entry = entry.offset(offset.unwrap_or(AT_CURSOR)).build();
+        let entry = opcode::Write::new(Fd(fd.as_raw_fd()), bytes.as_ptr(), len).offset(offset_of(at)?).build();
         // SAFETY: `bytes` is borrowed until this call returns, and `complete` returns after the completion.
         self.or_unwind(unsafe { self.complete(entry, writable(fd), None) }).map(|(len, _)| len)
     }
@@ -252,6 +251,20 @@ impl<'w> Operator<'w> {
 
 /// The flag of a receive that waits before it tries: `IORING_RECVSEND_POLL_FIRST`.
 const POLL_FIRST: u16 = 1;
+
+/// Returns an offset as the kernel takes it, in which -1 is the cursor.
+///
+/// # Errors
+///
+/// `EINVAL` if it is too large, as the answer of pread(2) would be.
+#[inline]
+fn offset_of(at: At) -> io::Result<u64> {
+    match at {
+        At::Cursor => Ok(AT_CURSOR),
+        At::Offset(offset) if i64::try_from(offset).is_ok() => Ok(offset),
+        At::Offset(_) => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+    }
+}
 
 #[inline]
 fn readable(fd: BorrowedFd<'_>) -> WaitSpec {

@@ -47,7 +47,13 @@ impl Source {
     /// Returns the source of a descriptor that transfers bytes, or messages whose limits are kept.
     pub(crate) fn with_messages(has_messages: bool) -> Source {
         let number = NEXT.fetch_add(1, Relaxed);
-        Source { number, has_messages, run: AtomicU64::new(0), token: AtomicU64::new(0), has_more: AtomicBool::new(false) }
+        Source {
+            number,
+            has_messages,
+            run: AtomicU64::new(0),
+            token: AtomicU64::new(0),
+            has_more: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn has_messages(&self) -> bool {

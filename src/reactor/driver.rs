@@ -51,6 +51,12 @@ impl Driver {
         }
     }
 
+    /// Returns whether the choice can be io_uring.
+    #[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
+    pub(crate) fn may_be_uring(self) -> bool {
+        self.or_environment() != Driver::Epoll
+    }
+
     fn named(name: &str) -> Driver {
         match name {
             "epoll" => Driver::Epoll,

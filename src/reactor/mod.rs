@@ -43,10 +43,10 @@ mod uring;
 
 pub use self::driver::Driver;
 pub use self::interest::Interest;
-pub(crate) use self::registry::{Reactor, Registration};
-pub(crate) use self::slots::{Token, Waiter};
 #[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
 pub(crate) use self::provided::GROUP;
+pub(crate) use self::registry::{Reactor, Registration};
+pub(crate) use self::slots::{Token, Waiter};
 #[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
 pub(crate) use self::uring::{Operation, Ring};
 

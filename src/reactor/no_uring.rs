@@ -16,7 +16,10 @@ pub(super) struct Seen {
 
 impl Ring {
     pub(super) fn new(_bell: RawFd, _poller: RawFd) -> io::Result<Ring> {
-        Err(io::Error::new(ErrorKind::Unsupported, "this build has no io_uring: it needs Linux and the feature `uring`"))
+        Err(io::Error::new(
+            ErrorKind::Unsupported,
+            "this build has no io_uring: it needs Linux and the feature `uring`",
+        ))
     }
 
     pub(super) fn in_flight(&self) -> usize {

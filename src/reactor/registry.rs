@@ -2,9 +2,9 @@
 #![forbid(unsafe_code)]
 
 // The system's poller. Both have the same methods.
+use super::driver::Driver;
 #[cfg(all(target_os = "linux", not(cede_poll_driver)))]
 use super::epoll::{BATCH, Epoll as Poller};
-use super::driver::Driver;
 use super::interest::Interest;
 #[cfg(any(cede_poll_driver, not(target_os = "linux")))]
 use super::poll::{BATCH, Poll as Poller};

@@ -2,10 +2,10 @@
 
 use super::Worker;
 use super::tcb::Tcb;
+use crate::coroutine::{Builder, Suspender};
 #[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
 use crate::reactor::Ring;
 use crate::reactor::{Driver, Reactor, Waiter};
-use crate::coroutine::{Builder, Suspender};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -61,6 +61,19 @@ impl Worker {
     pub(crate) fn io_driver(&self) -> Option<(Driver, Option<String>)> {
         let reactor = self.reactor.get()?;
         Some((reactor.driver(), reactor.fallback().map(ToString::to_string)))
+    }
+
+    /// Returns whether the first wait for I/O has made the reactor.
+    #[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
+    #[inline]
+    pub(crate) fn has_reactor(&self) -> bool {
+        self.reactor.get().is_some()
+    }
+
+    /// Returns whether a reactor that is made now would try to have a ring.
+    #[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
+    pub(crate) fn may_have_ring(&self) -> bool {
+        self.driver.get().may_be_uring()
     }
 
     /// Returns the ring if there is one.
