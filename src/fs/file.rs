@@ -1,11 +1,10 @@
 //! `File`: an open file with a cursor.
 #![forbid(unsafe_code)]
 
-use super::transfer::{self, At};
+use super::transfer::{self, At, Kind};
 use crate::blocking::unblock;
 use crate::io::error::interrupted;
 use crate::sync::{Mutex, MutexGuard};
-use crate::sys::file::is_direct;
 use std::fs::{self, FileTimes, Metadata, Permissions};
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
@@ -54,8 +53,7 @@ pub struct File {
     inner: fs::File,
     /// Held during each call that uses the cursor. Clones share the cursor, and so the lock.
     cursor: Arc<Mutex<()>>,
-    /// The file bypasses the page cache.
-    is_direct: bool,
+    kind: Kind,
 }
 
 impl File {
@@ -106,7 +104,7 @@ impl File {
     /// Those of pwrite(2).
     #[doc(alias = "pwrite")]
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        transfer::write(self.as_fd(), bytes, At::Offset(offset))
+        transfer::write(self.as_fd(), self.kind, bytes, At::Offset(offset))
     }
 
     /// Writes all of `bytes` at `offset`. Waits as [`write_at`](Self::write_at) does.
@@ -132,7 +130,7 @@ impl File {
     /// Those of fsync(2).
     #[doc(alias = "fsync")]
     pub fn sync_all(&self) -> io::Result<()> {
-        transfer::sync_all(self.as_fd())
+        transfer::sync_all(self.as_fd(), self.kind)
     }
 
     /// Like [`sync_all`](Self::sync_all), without the metadata that a reader of the contents does not need.
@@ -142,7 +140,7 @@ impl File {
     /// Those of fdatasync(2).
     #[doc(alias = "fdatasync")]
     pub fn sync_data(&self) -> io::Result<()> {
-        transfer::sync_data(self.as_fd())
+        transfer::sync_data(self.as_fd(), self.kind)
     }
 
     /// Truncates the file to `len` bytes, or extends it to `len` bytes with zeros. Does not move the cursor. Waits for a call on the
@@ -203,15 +201,11 @@ impl File {
     #[doc(alias = "dup")]
     pub fn try_clone(&self) -> io::Result<File> {
         let inner = self.inner.try_clone()?;
-        Ok(File { inner, cursor: Arc::clone(&self.cursor), is_direct: self.is_direct })
+        Ok(File { inner, cursor: Arc::clone(&self.cursor), kind: self.kind })
     }
 
     fn read_bytes(&self, buffer: &mut [u8], at: At) -> io::Result<usize> {
-        if self.is_direct {
-            transfer::read_uncached(self.as_fd(), buffer, at)
-        } else {
-            transfer::read(self.as_fd(), buffer, at)
-        }
+        transfer::read(self.as_fd(), self.kind, buffer, at)
     }
 
     /// Waits until no other call uses the cursor. Without that, the kernel's lock of the cursor could block the thread of the run.
@@ -231,11 +225,7 @@ impl Read for &File {
     #[track_caller]
     fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let _cursor = self.lock_cursor()?;
-        if self.is_direct {
-            transfer::read_vectored_uncached(self.as_fd(), buffers)
-        } else {
-            transfer::read_vectored(self.as_fd(), buffers)
-        }
+        transfer::read_vectored(self.as_fd(), self.kind, buffers)
     }
 }
 
@@ -243,7 +233,7 @@ impl Write for &File {
     #[track_caller]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let _cursor = self.lock_cursor()?;
-        transfer::write(self.as_fd(), bytes, At::Cursor)
+        transfer::write(self.as_fd(), self.kind, bytes, At::Cursor)
     }
 
     #[track_caller]
@@ -310,10 +300,10 @@ impl Seek for File {
 }
 
 impl From<fs::File> for File {
-    /// Makes one call of fcntl(2), to learn whether the file bypasses the page cache.
+    /// Makes one call of fcntl(2) and one of fstat(2), to learn how the file is read.
     fn from(inner: fs::File) -> File {
-        let is_direct = is_direct(inner.as_fd());
-        File { inner, cursor: Arc::new(Mutex::new(())), is_direct }
+        let kind = Kind::of(inner.as_fd());
+        File { inner, cursor: Arc::new(Mutex::new(())), kind }
     }
 }
 

@@ -1,7 +1,9 @@
 //! The transfers of files: reads, writes and syncs of a borrowed descriptor. All data of [`File`](super::File) passes here.
 //!
-//! In a run with io_uring each transfer is an operation of the kernel. If no other task is ready, a read first asks the page cache, by a
-//! call that does not wait (preadv2(2) with `RWF_NOWAIT`), which saves the switch to the event loop.
+//! In a run with io_uring each transfer of a regular file is an operation of the kernel. (Of a terminal it could block the thread: the
+//! kernel reads a terminal in place when it is readable, and the read then waits if it wants more bytes, or if another process takes them.)
+//! If no other task is ready, a read first asks the page cache, by a call that does not wait (preadv2(2) with `RWF_NOWAIT`), which saves the
+//! switch to the event loop.
 //!
 //! Without io_uring a read asks the page cache, too. All else is a call on the pool of `blocking`, which borrows the caller's buffer and
 //! therefore ends before the caller returns. Outside of a task the calls run in place.
@@ -11,10 +13,31 @@ use crate::blocking::unblock;
 use crate::io::operation::Operator;
 use crate::io::source::consume_io_budget;
 pub(super) use crate::sys::file::At;
-use crate::sys::file::{self, read_nowait};
+use crate::sys::file::{self, is_direct, read_nowait};
+use crate::sys::{FileType, file_type};
 use crate::wait::{can_suspend, worker};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
+
+/// How a file is read and written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind {
+    /// The file bypasses the page cache (`O_DIRECT`): there `RWF_NOWAIT` waits for the device.
+    is_direct: bool,
+    is_regular: bool,
+}
+
+impl Kind {
+    pub(super) fn of(fd: BorrowedFd<'_>) -> Kind {
+        Kind { is_direct: is_direct(fd), is_regular: file_type(fd) == FileType::Regular }
+    }
+
+    /// Returns the operator for this file, if its transfers are operations.
+    #[inline]
+    fn operator<'w>(self) -> Option<Operator<'w>> {
+        if self.is_regular { Operator::of_task_or_new() } else { None }
+    }
+}
 
 /// Returns whether a call that waits must not block this thread.
 #[inline]
@@ -26,10 +49,10 @@ fn is_in_task() -> bool {
 ///
 /// A caller that reads at the cursor ensures that no other call uses the cursor until this one has returned: a read that the page cache
 /// serves in part has two steps.
-pub(super) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8], at: At) -> io::Result<usize> {
-    let operator = Operator::of_task_or_new();
+pub(super) fn read(fd: BorrowedFd<'_>, kind: Kind, buffer: &mut [u8], at: At) -> io::Result<usize> {
+    let operator = kind.operator();
     if let Some(operator) = operator
-        && !operator.is_alone()
+        && (kind.is_direct || !operator.is_alone())
     {
         return operator.read(fd, buffer, at);
     }
@@ -37,7 +60,9 @@ pub(super) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8], at: At) -> io::Result<
         return file::read(fd, buffer, at);
     }
     let mut done = 0;
-    while let Ok(count) = read_nowait(fd, &mut [IoSliceMut::new(&mut buffer[done..])], at.after(done)) {
+    while !kind.is_direct
+        && let Ok(count) = read_nowait(fd, &mut [IoSliceMut::new(&mut buffer[done..])], at.after(done))
+    {
         done += count;
         // A short count is the end of the file, or the end of what the page cache has. The next call tells.
         if count == 0 || done == buffer.len() {
@@ -46,7 +71,7 @@ pub(super) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8], at: At) -> io::Result<
         }
     }
     // The attempt may have yielded, but then it has returned.
-    match read_uncached_by(operator, fd, &mut buffer[done..], at.after(done)) {
+    match read_uncached(operator, fd, &mut buffer[done..], at.after(done)) {
         Ok(count) => Ok(done + count),
         // The next read returns the error.
         Err(_) if done > 0 => Ok(done),
@@ -54,17 +79,8 @@ pub(super) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8], at: At) -> io::Result<
     }
 }
 
-/// Like [`read`], for a file that bypasses the page cache (`O_DIRECT`): there `RWF_NOWAIT` waits for the device.
-pub(super) fn read_uncached(fd: BorrowedFd<'_>, buffer: &mut [u8], at: At) -> io::Result<usize> {
-    read_uncached_by(Operator::of_task_or_new(), fd, buffer, at)
-}
-
-fn read_uncached_by(
-    operator: Option<Operator<'_>>,
-    fd: BorrowedFd<'_>,
-    buffer: &mut [u8],
-    at: At,
-) -> io::Result<usize> {
+/// Reads without asking the page cache first.
+fn read_uncached(operator: Option<Operator<'_>>, fd: BorrowedFd<'_>, buffer: &mut [u8], at: At) -> io::Result<usize> {
     match operator {
         Some(operator) => operator.read(fd, buffer, at),
         None => unblock(|| file::read(fd, buffer, at)),
@@ -73,24 +89,20 @@ fn read_uncached_by(
 
 /// Reads at the cursor into several buffers in sequence. Returns fewer bytes than they take at the end of the file, and where the page
 /// cache serves a part.
-pub(super) fn read_vectored(fd: BorrowedFd<'_>, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+pub(super) fn read_vectored(fd: BorrowedFd<'_>, kind: Kind, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
     if is_in_task()
+        && !kind.is_direct
         && let Ok(count) = read_nowait(fd, buffers, At::Cursor)
     {
         consume_io_budget();
         return Ok(count);
     }
-    read_vectored_uncached(fd, buffers)
-}
-
-/// Like [`read_vectored`], for a file that bypasses the page cache (`O_DIRECT`).
-pub(super) fn read_vectored_uncached(fd: BorrowedFd<'_>, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
     unblock(|| file::read_vectored(fd, buffers))
 }
 
 /// Writes up to `bytes.len()` bytes.
-pub(super) fn write(fd: BorrowedFd<'_>, bytes: &[u8], at: At) -> io::Result<usize> {
-    match Operator::of_task_or_new() {
+pub(super) fn write(fd: BorrowedFd<'_>, kind: Kind, bytes: &[u8], at: At) -> io::Result<usize> {
+    match kind.operator() {
         Some(operator) => operator.write(fd, bytes, at),
         None => unblock(|| file::write(fd, bytes, at)),
     }
@@ -102,16 +114,16 @@ pub(super) fn write_vectored(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io:
 }
 
 /// fsync(2).
-pub(super) fn sync_all(fd: BorrowedFd<'_>) -> io::Result<()> {
-    match Operator::of_task_or_new() {
+pub(super) fn sync_all(fd: BorrowedFd<'_>, kind: Kind) -> io::Result<()> {
+    match kind.operator() {
         Some(operator) => operator.sync(fd, false),
         None => unblock(|| file::sync_all(fd)),
     }
 }
 
 /// fdatasync(2).
-pub(super) fn sync_data(fd: BorrowedFd<'_>) -> io::Result<()> {
-    match Operator::of_task_or_new() {
+pub(super) fn sync_data(fd: BorrowedFd<'_>, kind: Kind) -> io::Result<()> {
+    match kind.operator() {
         Some(operator) => operator.sync(fd, true),
         None => unblock(|| file::sync_data(fd)),
     }

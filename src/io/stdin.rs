@@ -1,7 +1,6 @@
 //! The standard input.
 #![forbid(unsafe_code)]
 
-use super::operation::Operator;
 use super::source::consume_io_budget;
 use super::stdio::{Pending, Shared, begin, block, finish, or_if_closed, unless_it_waits, was_ready};
 use crate::blocking::Lane;
@@ -66,16 +65,6 @@ impl Input {
         unless_it_waits(read_nowait(fd, &mut [IoSliceMut::new(buffer)], At::Cursor))
     }
 
-    /// Reads by an operation of the kernel, which a cancel ends, so no thread is needed. `None` without io_uring, and if another process
-    /// has set the stream to non-blocking mode.
-    fn read_by_kernel(&self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
-        if self.pending.is_some() {
-            return None;
-        }
-        let operator = Operator::of_task_or_new()?;
-        unless_it_waits(operator.read(io::stdin().as_fd(), buffer, At::Cursor))
-    }
-
     /// Waits until `try_read` may succeed or `bytes` has more, after `try_read` could not. Returns false at the end of the input.
     ///
     /// `len` is the number of bytes that the caller needs at most.
@@ -115,9 +104,6 @@ impl Input {
             if let Some(result) = self.try_read(buffer) {
                 return result;
             }
-            if let Some(result) = self.read_by_kernel(buffer) {
-                return result;
-            }
             if !self.wait(buffer.len())? {
                 return Ok(0);
             }
@@ -135,7 +121,7 @@ impl Input {
             }
             searched = unread.len();
             let mut chunk = vec![0; LINE_CHUNK];
-            let has_more = match self.try_read(&mut chunk).or_else(|| self.read_by_kernel(&mut chunk)) {
+            let has_more = match self.try_read(&mut chunk) {
                 Some(count) => {
                     let count = count?;
                     self.add(&chunk[..count]);
