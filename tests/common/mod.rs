@@ -8,6 +8,8 @@ pub(crate) mod drivers;
 #[cfg(all(feature = "io", target_os = "linux"))]
 pub(crate) mod pending;
 pub(crate) mod random;
+#[cfg(target_os = "linux")]
+pub(crate) mod seccomp;
 pub(crate) mod witness;
 pub(crate) mod worlds;
 
