@@ -4,7 +4,7 @@
 
 mod common;
 
-use cede::io::Driver;
+use cede::io::{Driver, Interest};
 use cede::net::UnixStream;
 use cede::{Config, JoinHandle, join_all, metrics, spawn, timeout, yield_now};
 use common::child::in_child;
@@ -125,6 +125,34 @@ fn busy_tasks_delay_no_completion() {
             thread.join().unwrap();
         }
         done.set(true);
+    });
+}
+
+/// The same for an event of a descriptor, which io_uring polls together with all others: in the first wait of a run, and in later ones.
+#[test]
+fn busy_tasks_delay_no_event() {
+    on_each_driver(|driver| {
+        let main = || {
+            let done = Rc::new(Cell::new(false));
+            let busy = Rc::clone(&done);
+            spawn(move || {
+                while !busy.get() {
+                    yield_now()
+                }
+            });
+            for _ in 0..3 {
+                let (stream, peer) = UnixStream::pair().unwrap();
+                let wait = || cede::io::wait(&stream, Interest::Readable);
+                assert!(timeout(Duration::from_millis(2), wait).is_err());
+                let mut waiter = spawn(move || cede::io::wait(&stream, Interest::Readable));
+                until_waiting(1);
+                send(&peer, 1);
+                until(|| waiter.is_finished());
+                waiter.join().unwrap().unwrap();
+            }
+            done.set(true);
+        };
+        Config::new().driver(driver).run(main).unwrap();
     });
 }
 

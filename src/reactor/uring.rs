@@ -226,7 +226,7 @@ impl Ring {
         self.in_flight.set(self.in_flight.get() + 1);
     }
 
-    /// Requests the kernel to end an operation early. It completes in any case, possibly with data.
+    /// Requests the kernel to end an operation early, which must not have completed. It completes in any case, possibly with data.
     #[cold]
     pub(crate) fn cancel(&self, operation: &Operation) {
         self.cancels.borrow_mut().push((operation.user_data(), false));

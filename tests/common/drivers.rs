@@ -12,8 +12,9 @@ pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// Returns whether io_uring works here. `CEDE_REQUIRE_URING=1` makes a lack of it a failure, where the kernel is known.
 pub(crate) fn has_uring() -> bool {
-    let outcome = Config::new().driver(Driver::Uring).run(warm_up).unwrap();
-    match outcome {
+    // The calling thread may have a run.
+    let probe = std::thread::spawn(|| Config::new().driver(Driver::Uring).run(warm_up).unwrap());
+    match probe.join().unwrap() {
         Ok(()) => true,
         Err(error) if env::var("CEDE_REQUIRE_URING").as_deref() == Ok("1") => panic!("io_uring is required: {error}"),
         Err(error) => {
