@@ -2,14 +2,15 @@
 #![cfg(all(feature = "io", target_os = "linux"))]
 
 mod common;
+mod kernel;
 
 use cede::blocking::unblock;
 use cede::io::Driver;
 use cede::net::UnixStream;
 use cede::{Config, Generator, Yielder, metrics, scope, shield, spawn, timeout};
-use common::drivers::{LONG, has_uring, on_each_driver, run_on_each_driver, until_waiting, warm_up};
-use common::pending::{bytes, read_between_marks, with_marked_stack};
 use common::rounds;
+use kernel::drivers::{LONG, has_uring, on_each_driver, run_on_each_driver, until_waiting, warm_up};
+use kernel::pending::{bytes, read_between_marks, with_marked_stack};
 use socket2::SockRef;
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};

@@ -3,15 +3,16 @@
 #![cfg(all(feature = "io", target_os = "linux"))]
 
 mod common;
+mod kernel;
 
 use cede::io::Driver;
 use cede::net::UnixStream;
 use cede::{Config, JoinHandle, metrics, scope, spawn, timeout};
 use common::child::in_child;
-use common::drivers::{LONG, has_uring, on_each_driver, until, until_waiting, warm_up};
 use common::emulated;
-use common::pending::{byte, bytes, read_between_marks};
 use common::seccomp::refuse_if;
+use kernel::drivers::{LONG, has_uring, on_each_driver, until, until_waiting, warm_up};
+use kernel::pending::{byte, bytes, read_between_marks};
 use memmap2::MmapMut;
 use socket2::SockRef;
 use std::cell::{Cell, RefCell};

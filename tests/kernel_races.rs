@@ -5,13 +5,15 @@
 #![cfg(all(feature = "io", target_os = "linux"))]
 
 mod common;
+mod kernel;
 
 use cede::net::{TcpListener, UdpSocket, UnixListener, UnixStream};
 use cede::{JoinHandle, metrics, scope, spawn, timeout, yield_now};
-use common::drivers::{LONG, run_on_each_driver};
-use common::pending::{byte, bytes, read_between_marks, with_marked_stack};
 use common::random::Random;
 use common::rounds;
+use kernel::SLOW;
+use kernel::drivers::{LONG, run_on_each_driver};
+use kernel::pending::{byte, bytes, read_between_marks, with_marked_stack};
 use socket2::SockRef;
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind, Read, Write};
@@ -23,8 +25,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
-
-const SLOW: bool = cfg!(feature = "asan") || cfg!(target_arch = "aarch64") || cfg!(debug_assertions);
 
 /// The number of calls of a test.
 fn races() -> usize {
@@ -54,11 +54,12 @@ struct Receiver {
     counts: Arc<Counts>,
 }
 
+fn marked(read: impl Fn(&mut [u8]) -> io::Result<usize> + 'static) -> Call<Vec<u8>> {
+    Box::new(move || read_between_marks(&read))
+}
+
 fn receivers() -> Vec<Receiver> {
     let mut receivers = Vec::new();
-    let marked = |read: Box<dyn Fn(&mut [u8]) -> io::Result<usize>>| -> Call<Vec<u8>> {
-        Box::new(move || read_between_marks(&*read))
-    };
     let mut add = |name, peer: OwnedFd, read: Call<Vec<u8>>| {
         receivers.push(Receiver { name, read, peer: Some(peer), counts: Arc::default() });
     };
@@ -67,10 +68,10 @@ fn receivers() -> Vec<Receiver> {
         let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         peer.set_nodelay(true).unwrap();
         let tcp = listener.accept().unwrap().0;
-        add("TCP", peer.into(), marked(Box::new(move |buffer| (&tcp).read(buffer))));
+        add("TCP", peer.into(), marked(move |buffer| (&tcp).read(buffer)));
         let (peer, unix) = std::os::unix::net::UnixStream::pair().unwrap();
         let unix = UnixStream::from(unix);
-        add("Unix", peer.into(), marked(Box::new(move |buffer| (&unix).read(buffer))));
+        add("Unix", peer.into(), marked(move |buffer| (&unix).read(buffer)));
         let (peer, lent) = std::os::unix::net::UnixStream::pair().unwrap();
         let lent = UnixStream::from(lent);
         add("lend", peer.into(), Box::new(move || lent.lend(<[u8]>::to_vec)));
@@ -87,7 +88,7 @@ fn receivers() -> Vec<Receiver> {
                 assert_eq!(address, sender);
                 Ok(count)
             };
-            add(if connected { "recv" } else { "recv_from" }, peer.into(), marked(Box::new(receive)));
+            add(if connected { "recv" } else { "recv_from" }, peer.into(), marked(receive));
         }
     }
     receivers

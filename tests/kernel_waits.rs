@@ -5,6 +5,7 @@
 #![cfg(all(feature = "io", target_os = "linux"))]
 
 mod common;
+mod kernel;
 
 use cede::io::Driver;
 use cede::net::{TcpListener, UnixStream};
@@ -12,9 +13,9 @@ use cede::time::sleep;
 use cede::{Config, JoinHandle, metrics, scope, shield, spawn, timeout, yield_now};
 use common::caught;
 use common::child::in_child;
-use common::drivers::{LONG, on_each_driver, run_on_each_driver, until, until_waiting, warm_up};
-use common::pending::{Pending, accepts, all, reads, with_marked_stack, writes};
 use common::witness::AtEnd;
+use kernel::drivers::{LONG, on_each_driver, run_on_each_driver, until, until_waiting, warm_up};
+use kernel::pending::{Pending, accepts, all, reads, with_marked_stack, writes};
 use socket2::SockRef;
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read};

@@ -2,14 +2,15 @@
 #![cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
 
 mod common;
+mod kernel;
 
 use cede::io::Driver;
 use cede::net::UnixStream;
 use cede::{Config, dump, metrics, spawn};
 use common::child::in_child;
-use common::drivers::{has_uring, until_waiting, warm_up};
 use common::emulated;
 use common::seccomp::refuse;
+use kernel::drivers::{has_uring, until_waiting, warm_up};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::thread;

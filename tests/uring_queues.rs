@@ -3,15 +3,17 @@
 #![cfg(all(feature = "io", target_os = "linux"))]
 
 mod common;
+mod kernel;
 
 use cede::io::{Driver, Interest};
 use cede::net::UnixStream;
 use cede::{Config, JoinHandle, join_all, metrics, spawn, timeout, yield_now};
 use common::child::in_child;
-use common::drivers::{LONG, has_uring, on_each_driver, run_on_each_driver, until, until_waiting, warm_up};
-use common::pending::read_between_marks;
 use common::seccomp::refuse_if;
 use common::{emulated, rounds};
+use kernel::SLOW;
+use kernel::drivers::{LONG, has_uring, on_each_driver, run_on_each_driver, until, until_waiting, warm_up};
+use kernel::pending::read_between_marks;
 use socket2::SockRef;
 use std::cell::Cell;
 use std::io::{self, Read};
@@ -19,8 +21,6 @@ use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
-
-const SLOW: bool = cfg!(feature = "asan") || cfg!(target_arch = "aarch64") || cfg!(debug_assertions);
 
 /// A number of streams with more operations than the completion queue holds (2,048), as far as the limits of the process allow.
 fn count() -> usize {
@@ -117,7 +117,7 @@ fn busy_tasks_delay_no_completion() {
             let mut readers: Vec<_> = (0..3).map(|_| reader(&mut peers)).collect();
             until_waiting(3);
             let thread = thread::spawn({
-                let peers: Vec<_> = peers.drain(..).collect();
+                let peers = std::mem::take(&mut peers);
                 move || peers.iter().for_each(|peer| send(peer, round))
             });
             until(|| readers.iter().all(JoinHandle::is_finished));

@@ -70,20 +70,22 @@ pub(crate) trait Pending {
     fn set_timeout(&self, timeout: Option<Duration>);
 }
 
+type ReadBytes = Box<dyn Fn(&mut [u8]) -> io::Result<usize>>;
+type SendBytes = Box<dyn Fn(&[u8]) -> io::Result<usize>>;
 type SetTimeout = Box<dyn Fn(Option<Duration>) -> io::Result<()>>;
 
 /// A call that reads what a peer sends.
 struct Reading {
     name: &'static str,
-    read: Box<dyn Fn(&mut [u8]) -> io::Result<usize>>,
-    send: Box<dyn Fn(&[u8]) -> io::Result<usize>>,
+    read: ReadBytes,
+    send: SendBytes,
     set_timeout: SetTimeout,
     sent: Cell<usize>,
     got: Cell<usize>,
 }
 
 impl Reading {
-    fn new(
+    fn boxed(
         name: &'static str,
         read: impl Fn(&mut [u8]) -> io::Result<usize> + 'static,
         send: impl Fn(&[u8]) -> io::Result<usize> + 'static,
@@ -139,7 +141,7 @@ struct Writing {
 }
 
 impl Writing {
-    fn new(name: &'static str, in_company: bool) -> Rc<dyn Pending> {
+    fn boxed(name: &'static str, in_company: bool) -> Rc<dyn Pending> {
         let (stream, peer) = UnixStream::pair().unwrap();
         for end in [&stream, &peer] {
             SockRef::from(end).set_send_buffer_size(4608).unwrap();
@@ -301,6 +303,12 @@ impl Pending for Connecting {
     }
 }
 
+/// The function that sets the timeout of a socket, by one of its methods.
+fn timeout_of<S: 'static>(socket: &Rc<S>, set: fn(&S, Option<Duration>) -> io::Result<()>) -> SetTimeout {
+    let socket = Rc::clone(socket);
+    Box::new(move |timeout| set(&socket, timeout))
+}
+
 /// Reads of streams and datagrams, by each operation that the library has for them.
 pub(crate) fn reads() -> Vec<Rc<dyn Pending>> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -318,41 +326,24 @@ pub(crate) fn reads() -> Vec<Rc<dyn Pending>> {
     let (packets, packets_peer) = UnixDatagram::pair().unwrap();
     let [unix, lent] = [unix, lent].map(Rc::new);
     let packets = Rc::new(packets);
-    let [t, u, l, d, f, p] = [
-        Box::new({
-            let s = Rc::clone(&tcp);
-            move |timeout| s.set_read_timeout(timeout)
-        }) as SetTimeout,
-        Box::new({
-            let s = Rc::clone(&unix);
-            move |timeout| s.set_read_timeout(timeout)
-        }),
-        Box::new({
-            let s = Rc::clone(&lent);
-            move |timeout| s.set_read_timeout(timeout)
-        }),
-        Box::new({
-            let s = Rc::clone(&udp);
-            move |timeout| s.set_read_timeout(timeout)
-        }),
-        Box::new({
-            let s = Rc::clone(&from);
-            move |timeout| s.set_read_timeout(timeout)
-        }),
-        Box::new({
-            let s = Rc::clone(&packets);
-            move |timeout| s.set_read_timeout(timeout)
-        }),
+    let timeouts = [
+        timeout_of(&tcp, TcpStream::set_read_timeout),
+        timeout_of(&unix, UnixStream::set_read_timeout),
+        timeout_of(&lent, UnixStream::set_read_timeout),
+        timeout_of(&udp, UdpSocket::set_read_timeout),
+        timeout_of(&from, UdpSocket::set_read_timeout),
+        timeout_of(&packets, UnixDatagram::set_read_timeout),
     ];
+    let [t, u, l, d, f, p] = timeouts;
     vec![
-        Reading::new("read of TCP", move |buffer| (&*tcp).read(buffer), move |data| (&tcp_peer).write(data), t),
-        Reading::new(
+        Reading::boxed("read of TCP", move |buffer| (&*tcp).read(buffer), move |data| (&tcp_peer).write(data), t),
+        Reading::boxed(
             "read of a Unix stream",
             move |buffer| (&*unix).read(buffer),
             move |data| SockRef::from(&unix_peer).send(data),
             u,
         ),
-        Reading::new(
+        Reading::boxed(
             "lend",
             move |buffer| {
                 lent.lend(|data| {
@@ -363,8 +354,8 @@ pub(crate) fn reads() -> Vec<Rc<dyn Pending>> {
             move |data| SockRef::from(&lent_peer).send(data),
             l,
         ),
-        Reading::new("recv of UDP", move |buffer| udp.recv(buffer), move |data| udp_peer.send(data), d),
-        Reading::new(
+        Reading::boxed("recv of UDP", move |buffer| udp.recv(buffer), move |data| udp_peer.send(data), d),
+        Reading::boxed(
             "recv_from",
             move |buffer| {
                 let (count, address) = from.recv_from(buffer)?;
@@ -374,7 +365,7 @@ pub(crate) fn reads() -> Vec<Rc<dyn Pending>> {
             move |data| from_peer.send(data),
             f,
         ),
-        Reading::new(
+        Reading::boxed(
             "recv_from of a Unix socket",
             move |buffer| packets.recv_from(buffer).map(|(count, _)| count),
             move |data| SockRef::from(&packets_peer).send(data),
@@ -395,17 +386,8 @@ pub(crate) fn accepts() -> Vec<Rc<dyn Pending>> {
         let this = Accepting { name, accept, connect, set_timeout, begun: Cell::new(0), accepted: Cell::new(0) };
         Rc::new(this) as Rc<dyn Pending>
     };
-    let timeouts: [SetTimeout; 2] = [
-        Box::new({
-            let s = Rc::clone(&tcp);
-            move |timeout| s.set_read_timeout(timeout)
-        }),
-        Box::new({
-            let s = Rc::clone(&unix);
-            move |timeout| s.set_read_timeout(timeout)
-        }),
-    ];
-    let [tcp_timeout, unix_timeout] = timeouts;
+    let tcp_timeout = timeout_of(&tcp, TcpListener::set_read_timeout);
+    let unix_timeout = timeout_of(&unix, UnixListener::set_read_timeout);
     vec![
         accepting(
             "accept of TCP",
@@ -424,7 +406,7 @@ pub(crate) fn accepts() -> Vec<Rc<dyn Pending>> {
 
 /// Writes to a full stream, by a task that is alone, and by one that is not.
 pub(crate) fn writes() -> Vec<Rc<dyn Pending>> {
-    vec![Writing::new("write", false), Writing::new("write in company", true)]
+    vec![Writing::boxed("write", false), Writing::boxed("write in company", true)]
 }
 
 /// All calls.
