@@ -11,7 +11,7 @@ use cede::{Config, JoinHandle, metrics, scope, spawn, timeout};
 use common::child::in_child;
 use common::emulated;
 use common::seccomp::refuse_if;
-use kernel::drivers::{LONG, has_uring, on_each_driver, until, until_waiting, warm_up};
+use kernel::drivers::{LONG, has_uring, on_each_driver, raise_limit, until, until_waiting, warm_up};
 use kernel::pending::{byte, bytes, read_between_marks};
 use memmap2::MmapMut;
 use socket2::SockRef;
@@ -250,6 +250,7 @@ fn fork_while_the_queue_is_full() {
         return; // qemu installs no filters
     }
     let text = in_child("fork_while_the_queue_is_full", || {
+        raise_limit();
         // The kernel takes a full queue only where it also takes completions.
         refuse_if(libc::SYS_io_uring_enter, &[(1, 256), (2, 0), (3, 0)], libc::EBUSY);
         let main = || {

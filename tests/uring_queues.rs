@@ -12,7 +12,9 @@ use common::child::in_child;
 use common::seccomp::refuse_if;
 use common::{emulated, rounds};
 use kernel::SLOW;
-use kernel::drivers::{LONG, has_uring, on_each_driver, run_on_each_driver, until, until_waiting, warm_up};
+use kernel::drivers::{
+    LONG, has_uring, on_each_driver, raise_limit, run_on_each_driver, until, until_waiting, warm_up,
+};
 use kernel::pending::read_between_marks;
 use socket2::SockRef;
 use std::cell::Cell;
@@ -22,19 +24,12 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-/// A number of streams with more operations than the completion queue holds (2,048), as far as the limits of the process allow.
+const MS: Duration = Duration::from_millis(1);
+
+/// A number of streams with more operations than the completion queue holds (2,048), as far as the limit of the process allows.
 fn count() -> usize {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is valid for the calls. A privileged process may raise its limit; any other fails here without effect.
-    unsafe {
-        let wanted = libc::rlimit { rlim_cur: 21_000, rlim_max: 21_000 };
-        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const wanted);
-        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
-        limit.rlim_cur = limit.rlim_max;
-        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
-    }
     let most = if SLOW { 3_000 } else { 10_000 };
-    most.min((limit.rlim_cur as usize).saturating_sub(100) / 2)
+    most.min(raise_limit().saturating_sub(100) / 2)
 }
 
 /// A task that reads from one end of a pair. Returns the task and the other end.
@@ -84,7 +79,7 @@ fn thousands_of_operations_at_once() {
             assert_eq!(metrics().io_waiting, 0);
 
             let mut peers = Vec::new();
-            let at = cede::time::now() + Duration::from_millis(300);
+            let at = cede::time::now() + 300 * MS;
             let late: Vec<_> = (0..count)
                 .map(|_| {
                     let (stream, peer) = UnixStream::pair().unwrap();
@@ -143,7 +138,7 @@ fn busy_tasks_delay_no_event() {
             for _ in 0..3 {
                 let (stream, peer) = UnixStream::pair().unwrap();
                 let wait = || cede::io::wait(&stream, Interest::Readable);
-                assert!(timeout(Duration::from_millis(2), wait).is_err());
+                assert!(timeout(2 * MS, wait).is_err());
                 let mut waiter = spawn(move || cede::io::wait(&stream, Interest::Readable));
                 until_waiting(1);
                 send(&peer, 1);
@@ -166,6 +161,7 @@ fn operations_wait_for_room_in_the_queue() {
         return; // qemu installs no filters
     }
     let text = in_child("operations_wait_for_room_in_the_queue", || {
+        raise_limit();
         for error in [libc::EBUSY, libc::EAGAIN] {
             let check = || {
                 refuse_if(libc::SYS_io_uring_enter, SUBMITS_FULL_QUEUE, error);
@@ -206,17 +202,18 @@ fn abandoned_operations_end_with_their_run() {
         let null = std::fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
         // SAFETY: the descriptors are numbers. The exit code tells whether a thread panicked.
         assert_eq!(unsafe { libc::dup2(null.as_raw_fd(), 2) }, 2);
+        let count = (raise_limit() / 30).min(300);
         on_each_driver(|driver| {
-            let threads = (0..8).map(|number| {
+            let threads = (0..4).map(|number| {
                 thread::spawn(move || {
                     if number % 2 == 1 && driver == Driver::Uring && !emulated() {
                         refuse_if(libc::SYS_io_uring_enter, SUBMITS_FULL_QUEUE, libc::EBUSY);
                     }
-                    for _ in 0..3 {
+                    for _ in 0..2 {
                         let mut peers = Vec::new();
                         let main = || {
                             warm_up().unwrap();
-                            for _ in 0..300 {
+                            for _ in 0..count {
                                 let (stream, peer) = UnixStream::pair().unwrap();
                                 peers.push(peer);
                                 spawn(move || {
@@ -226,7 +223,7 @@ fn abandoned_operations_end_with_their_run() {
                                     }
                                 });
                             }
-                            until_waiting(300);
+                            until_waiting(count as u64);
                         };
                         let config = Config::new().driver(driver).shutdown_grace(Duration::ZERO);
                         config.run(main).unwrap();
@@ -235,7 +232,7 @@ fn abandoned_operations_end_with_their_run() {
                         let fresh = || {
                             warm_up().unwrap();
                             let mut peers = Vec::new();
-                            let readers: Vec<_> = (0..300).map(|_| reader(&mut peers)).collect();
+                            let readers: Vec<_> = (0..count).map(|_| reader(&mut peers)).collect();
                             rounds(2);
                             peers.iter().enumerate().for_each(|(number, peer)| send(peer, number));
                             all_have_read(readers);

@@ -64,3 +64,18 @@ pub(crate) fn until(condition: impl Fn() -> bool) {
 pub(crate) fn until_waiting(count: u64) {
     until(|| metrics().io_waiting == count);
 }
+
+/// Raises the number of descriptors that this process may have, and returns it.
+pub(crate) fn raise_limit() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is valid for the calls. A privileged process may raise both of its limits. Elsewhere the first call fails without
+    // effect.
+    unsafe {
+        let wanted = libc::rlimit { rlim_cur: 21_000, rlim_max: 21_000 };
+        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const wanted);
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+        limit.rlim_cur = limit.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+    }
+    limit.rlim_cur as usize
+}
