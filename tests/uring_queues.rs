@@ -51,44 +51,57 @@ fn all_have_read(readers: Vec<JoinHandle<io::Result<Vec<u8>>>>) {
     assert_eq!(metrics().io_waiting, 0);
 }
 
-/// All streams become readable at once, and all reads complete. Then all reads begin at once with the data there. Then all are cancelled
-/// at once, and then all time out at once.
+/// All streams become readable at once.
+fn completions_at_once(count: usize) {
+    let mut peers = Vec::new();
+    let readers: Vec<_> = (0..count).map(|_| reader(&mut peers)).collect();
+    until_waiting(count as u64);
+    peers.iter().enumerate().for_each(|(number, peer)| send(peer, number));
+    timeout(LONG, || all_have_read(readers)).unwrap();
+}
+
+/// All reads begin at once, with the data there.
+fn submissions_at_once(count: usize) {
+    let mut peers = Vec::new();
+    let readers: Vec<_> = (0..count).map(|_| reader(&mut peers)).collect();
+    peers.iter().enumerate().for_each(|(number, peer)| send(peer, number));
+    timeout(LONG, || all_have_read(readers)).unwrap();
+}
+
+fn cancels_at_once(count: usize) {
+    let mut peers = Vec::new();
+    let readers: Vec<_> = (0..count).map(|_| reader(&mut peers)).collect();
+    until_waiting(count as u64);
+    readers.iter().for_each(|reader| assert!(reader.cancel()));
+    for outcome in timeout(LONG, || join_all(readers)).unwrap() {
+        assert!(cede::io::is_cancelled(&outcome.unwrap().unwrap_err()));
+    }
+    assert_eq!(metrics().io_waiting, 0);
+}
+
+fn deadlines_at_once(count: usize) {
+    let at = cede::time::now() + 300 * MS;
+    let late = |_| {
+        let (stream, peer) = UnixStream::pair().unwrap();
+        spawn(move || {
+            let _peer = peer;
+            cede::task::deadline(at, |_| (&stream).read(&mut [0])).is_err()
+        })
+    };
+    let late: Vec<_> = (0..count).map(late).collect();
+    assert!(timeout(LONG, || join_all(late)).unwrap().into_iter().all(|late| late.unwrap()));
+    assert_eq!(metrics().io_waiting, 0);
+}
+
 #[test]
 fn thousands_of_operations_at_once() {
     let text = in_child("thousands_of_operations_at_once", || {
         let count = count();
         run_on_each_driver(|_| {
-            let mut peers = Vec::new();
-            let readers: Vec<_> = (0..count).map(|_| reader(&mut peers)).collect();
-            until_waiting(count as u64);
-            peers.iter().enumerate().for_each(|(number, peer)| send(peer, number));
-            timeout(LONG, || all_have_read(readers)).unwrap();
-
-            let mut peers = Vec::new();
-            let readers: Vec<_> = (0..count).map(|_| reader(&mut peers)).collect();
-            peers.iter().enumerate().for_each(|(number, peer)| send(peer, number));
-            timeout(LONG, || all_have_read(readers)).unwrap();
-
-            let mut peers = Vec::new();
-            let readers: Vec<_> = (0..count).map(|_| reader(&mut peers)).collect();
-            until_waiting(count as u64);
-            readers.iter().for_each(|reader| assert!(reader.cancel()));
-            for outcome in timeout(LONG, || join_all(readers)).unwrap() {
-                assert!(cede::io::is_cancelled(&outcome.unwrap().unwrap_err()));
-            }
-            assert_eq!(metrics().io_waiting, 0);
-
-            let mut peers = Vec::new();
-            let at = cede::time::now() + 300 * MS;
-            let late: Vec<_> = (0..count)
-                .map(|_| {
-                    let (stream, peer) = UnixStream::pair().unwrap();
-                    peers.push(peer);
-                    spawn(move || cede::task::deadline(at, |_| (&stream).read(&mut [0])).is_err())
-                })
-                .collect();
-            assert!(timeout(LONG, || join_all(late)).unwrap().into_iter().all(|late| late.unwrap()));
-            assert_eq!(metrics().io_waiting, 0);
+            completions_at_once(count);
+            submissions_at_once(count);
+            cancels_at_once(count);
+            deadlines_at_once(count);
         });
     });
     assert_eq!(text, "exit code Some(0)");
