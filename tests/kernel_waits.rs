@@ -19,6 +19,8 @@ use kernel::pending::{Pending, accepts, all, reads, with_marked_stack, writes};
 use socket2::SockRef;
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -316,6 +318,40 @@ fn unwound_accept_leaks_no_descriptor() {
                 assert!(end.is_err() || end.unwrap() == 0);
             }
             assert_eq!(descriptors(), before, "{driver}");
+        });
+    });
+    assert!(text.ends_with("exit code Some(0)"), "{text}");
+}
+
+/// When a run has ended, the kernel has no operation of its abandoned tasks: an operation would keep its socket open.
+#[test]
+fn ended_run_keeps_no_socket_open() {
+    if cfg!(panic = "abort") {
+        return; // nothing unwinds
+    }
+    let text = in_child("ended_run_keeps_no_socket_open", || {
+        on_each_driver(|driver| {
+            let mut ends = Vec::new();
+            let outcome = Config::new().driver(driver).shutdown_grace(Duration::ZERO).run(|| {
+                warm_up().unwrap();
+                for _ in 0..50 {
+                    let (stream, peer) = UnixStream::pair().unwrap();
+                    ends.push((stream.as_raw_fd(), peer));
+                    spawn(move || {
+                        loop {
+                            let _ = caught(|| shield(|| (&stream).read(&mut [0; 8])));
+                        }
+                    });
+                }
+                until_waiting(50);
+            });
+            outcome.unwrap();
+            for (fd, peer) in &ends {
+                // SAFETY: the stream that owns the descriptor was abandoned with its task, and never closes it.
+                assert_eq!(unsafe { libc::close(*fd) }, 0);
+                let end = SockRef::from(peer).recv_with_flags(&mut [MaybeUninit::uninit()], libc::MSG_DONTWAIT);
+                assert_eq!(end.unwrap(), 0, "{driver}");
+            }
         });
     });
     assert!(text.ends_with("exit code Some(0)"), "{text}");
