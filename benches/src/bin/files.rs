@@ -106,6 +106,15 @@ fn leak<T>(value: T) -> &'static T {
     Box::leak(Box::new(value))
 }
 
+/// A file that is removed at the end.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 fn measure(path: &Path, rounds: usize) -> std::io::Result<()> {
     for (name, len) in [("4 KiB", BLOCK), ("64 KiB", 64 << 10)] {
         let plain = leak(std::fs::File::open(path)?);
@@ -164,9 +173,9 @@ fn main() -> std::io::Result<()> {
     let rounds = if args.iter().any(|arg| arg == "--quick") { 5 } else { 25 };
     let path = dir.unwrap_or_else(std::env::temp_dir).join(format!("cede-bench-files-{}", std::process::id()));
     let mut file = std::fs::File::create_new(&path)?;
+    let temporary = Temporary(path);
     let block = vec![1; 1 << 20];
-    let made = (0..SIZE >> 20).try_for_each(|_| file.write_all(&block)).and_then(|()| file.sync_all());
-    let measured = made.and_then(|()| measure(&path, rounds));
-    std::fs::remove_file(&path)?;
-    measured
+    (0..SIZE >> 20).try_for_each(|_| file.write_all(&block))?;
+    file.sync_all()?;
+    measure(&temporary.0, rounds)
 }
