@@ -2,7 +2,7 @@
 //!
 //! In a task a wait suspends the task, and the run continues with the other tasks. In a plain thread the same calls
 //! block the thread, by poll(2). The types in [`net`](crate::net) are made of this module; [`Async`] makes a descriptor
-//! of your own wait in the same way, and [`wait`] waits once.
+//! of your own wait in the same way, and [`wait`] waits once. [`stdin`], [`stdout`] and [`stderr`] are the standard streams.
 //!
 //! # Errors of a wait
 //!
