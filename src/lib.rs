@@ -31,6 +31,10 @@ pub mod blocking;
 pub mod io;
 #[cfg(feature = "io")]
 pub mod net;
+#[cfg(feature = "io")]
+pub mod signal;
+#[cfg(feature = "io")]
+pub mod process;
 pub mod observe;
 mod runtime;
 pub mod prelude;
