@@ -6,7 +6,7 @@ mod common;
 
 use cede::io::is_cancelled;
 use cede::net::{TcpListener, TcpStream};
-use cede::process::{Child, Command, Stdio, refuse_pidfd};
+use cede::process::{Child, Command, Output, Stdio, refuse_pidfd};
 use cede::signal::SignalKind;
 use cede::{Generator, Yielder, join_all, run, scope, spawn, timeout, yield_now};
 use common::child::in_child;
@@ -14,6 +14,7 @@ use common::emulated;
 use std::fs;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::process::ExitStatusExt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,14 +27,22 @@ fn sh(script: &str) -> Command {
     command
 }
 
+/// SIGCHLD tells the end of a child.
+static IS_REFUSED: AtomicBool = AtomicBool::new(false);
+
 /// Runs `test` in a process of its own for each event that tells the end of a child.
 fn both_ways(name: &str, test: impl Fn()) {
     let text = in_child(name, || {
         test();
         refuse_pidfd(true);
+        IS_REFUSED.store(true, Relaxed);
         test();
     });
     assert!(text.ends_with("exit code Some(0)"), "{text}");
+}
+
+fn text_of(output: Output) -> String {
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// The descriptors of this process.
@@ -310,7 +319,9 @@ fn thousand_children_leave_nothing() {
             assert_eq!(children(), []);
             *open = descriptors();
         }
-        assert_eq!(warm[0], warm[1], "descriptors after the first and the second thousand");
+        // A listener to SIGCHLD keeps its pipe for the next one, and at most 32 tasks wait at once.
+        let kept = if IS_REFUSED.load(Relaxed) { 64 } else { 0 };
+        assert!(warm[1] <= warm[0] + kept, "descriptors after the first and the second thousand: {warm:?}");
     });
 }
 
@@ -358,18 +369,22 @@ fn kill_on_drop_ends_the_child() {
     });
 }
 
-/// Prints what a child has inherited: its descriptors, and the signals that are blocked and ignored.
-const INHERITED: &str = "ls /proc/$$/fd; grep -E 'Sig(Blk|Ign)' /proc/$$/status";
+/// Prints what a child has inherited: its descriptors, and the signals that are blocked and ignored. A shell blocks all signals while it
+/// starts a program, so the last program tells its own.
+const INHERITED: &str = "ls /proc/self/fd; exec grep -E 'Sig(Blk|Ign)' /proc/self/status";
 
 /// While 1,000 sockets are registered, a child inherits what it inherits without them: no descriptor, no blocked or ignored signal.
 #[test]
 fn children_inherit_nothing_of_the_library() {
     let text = in_child("children_inherit_nothing_of_the_library", || {
         let pairs = if emulated() { 50 } else { 500 };
-        let before = String::from_utf8(sh(INHERITED).output().unwrap().stdout).unwrap();
-        assert!(before.contains("SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"), "{before}");
+        let (mut fork, mut spawned) = (sh(INHERITED), sh(INHERITED));
+        // SAFETY: the closure does nothing. With one, std forks instead of calling posix_spawn(3).
+        unsafe { fork.pre_exec(|| Ok(())) };
+        let mut inherited = || [&mut fork, &mut spawned].map(|command| text_of(command.output().unwrap()));
+        let before = inherited();
         let _listeners = [SignalKind::terminate(), SignalKind::user_defined1()].map(cede::signal::on);
-        let main = || {
+        let mut main = || {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let address = listener.local_addr().unwrap();
             let streams: Vec<_> =
@@ -380,13 +395,7 @@ fn children_inherit_nothing_of_the_library() {
                 yield_now(); // all are registered now
                 let (_pipe, mut child) = (cede::io::pipe().unwrap(), Command::new("sleep").arg("60").spawn().unwrap());
                 assert!(timeout(MS, || child.wait()).is_err()); // its descriptor is open, too
-                let (mut fork, mut spawned) = (sh(INHERITED), sh(INHERITED));
-                // SAFETY: the closure does nothing. With one, std forks instead of calling posix_spawn(3).
-                unsafe { fork.pre_exec(|| Ok(())) };
-                for command in [&mut fork, &mut spawned] {
-                    let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
-                    assert_eq!(text, before);
-                }
+                assert_eq!(inherited(), before);
                 child.kill().unwrap();
                 child.wait().unwrap();
                 // The sockets work as before.
@@ -395,7 +404,7 @@ fn children_inherit_nothing_of_the_library() {
             })
             .unwrap();
         };
-        run(main);
+        run(&mut main);
     });
     assert!(text.ends_with("exit code Some(0)"), "{text}");
 }
