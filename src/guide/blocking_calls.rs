@@ -34,7 +34,8 @@
 //! | a `std::sync` lock that a task holds while it waits; `Condvar`, `Barrier` | the same names in [`sync`] |
 //! | `std::sync::mpsc`, crossbeam-channel | [`sync::channel`] |
 //! | `std::net`, `std::os::unix::net` | `cede::net` |
-//! | `std::fs`, stdin, `to_socket_addrs`, `Child::wait`, `JoinHandle::join` of a thread | the same call in [`unblock`] |
+//! | `std::process`, `std::io::pipe` | `cede::process`, `cede::io::pipe` |
+//! | `std::fs`, stdin, `to_socket_addrs`, `JoinHandle::join` of a thread | the same call in [`unblock`] |
 //! | a database or C library without a non-blocking interface | its calls in [`unblock`] |
 //! | a long computation | [`yield_now`] every millisecond, or the computation in [`unblock`] |
 //!
