@@ -203,16 +203,13 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         let Some(mut std) = self.std.take() else { return };
-        match std.try_wait() {
-            Ok(None) => {
-                if self.kill_on_drop {
-                    // Fails only for a child that runs as another user.
-                    let _ = std.kill();
-                }
-                orphans::add(std);
+        // An error: the status was collected elsewhere in the program.
+        if matches!(std.try_wait(), Ok(None)) {
+            if self.kill_on_drop {
+                // Fails only for a child that runs as another user.
+                let _ = std.kill();
             }
-            // An error: the status was collected elsewhere in the program.
-            Ok(Some(_)) | Err(_) => {}
+            orphans::add(std);
         }
     }
 }
