@@ -194,3 +194,31 @@ fn both_ends_are_shared_by_tasks() {
         .unwrap();
     });
 }
+
+/// The kernel copies between pipes, also those of children. A copy that a deadline ends loses nothing, as one through a buffer would.
+#[test]
+fn cancelled_copy_loses_nothing() {
+    use cede::io::copy;
+    use cede::process::{Command, Stdio};
+    const LEN: usize = 400_000;
+    let pattern: Vec<u8> = (0..LEN).map(|at| (at % 251) as u8).collect();
+    run(|| {
+        let mut cat = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (mut stdin, mut stdout) = (cat.stdin.take().unwrap(), cat.stdout.take().unwrap());
+        let (mut first, mut source) = pipe().unwrap();
+        let (mut end, mut last) = pipe().unwrap();
+        let sent = pattern.clone();
+        spawn(move || source.write_all(&sent).unwrap());
+        // Into the child until its pipes are full, and out of it until the last pipe is full.
+        for _ in 0..3 {
+            assert!(timeout(30 * MS, || copy(&mut first, &mut stdin)).is_err());
+            assert!(timeout(30 * MS, || copy(&mut stdout, &mut last)).is_err());
+        }
+        spawn(move || copy(&mut first, &mut stdin).unwrap());
+        spawn(move || copy(&mut stdout, &mut last).unwrap());
+        let mut got = Vec::new();
+        end.read_to_end(&mut got).unwrap();
+        assert!(got == pattern, "{} bytes of {LEN}", got.len());
+        assert!(cat.wait().unwrap().success());
+    });
+}

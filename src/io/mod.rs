@@ -18,6 +18,7 @@ pub(crate) mod any;
 mod async_fd;
 pub(crate) mod buffer;
 mod buffered;
+pub(crate) mod child_stdio;
 mod copy;
 pub(crate) mod error;
 mod kernel_copy;

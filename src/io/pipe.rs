@@ -266,6 +266,12 @@ macro_rules! conversions {
             }
         }
 
+        impl $End {
+            pub(super) fn source(&self) -> &Source {
+                &self.0.source
+            }
+        }
+
         impl AsFd for $End {
             fn as_fd(&self) -> BorrowedFd<'_> {
                 self.0.get().as_fd()

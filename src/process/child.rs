@@ -2,8 +2,9 @@
 #![forbid(unsafe_code)]
 
 use super::exit::Exit;
-use super::{ChildStderr, ChildStdin, ChildStdout, orphans};
+use super::orphans;
 use crate::io::PipeReader;
+use crate::io::child_stdio::{ChildStderr, ChildStdin, ChildStdout};
 use crate::io::pipe::read_all;
 use crate::signal::SignalKind;
 use crate::sys::{fork, send_signal};

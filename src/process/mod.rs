@@ -32,11 +32,10 @@ mod command;
 mod exit;
 mod orphans;
 mod pre_exec;
-mod stdio;
 
 pub use self::child::Child;
 pub use self::command::Command;
 #[doc(hidden)]
 pub use self::exit::refuse_pidfd;
-pub use self::stdio::{ChildStderr, ChildStdin, ChildStdout};
+pub use crate::io::child_stdio::{ChildStderr, ChildStdin, ChildStdout};
 pub use std::process::{ExitCode, ExitStatus, Output, Stdio};

@@ -1,7 +1,8 @@
-//! The pipes to a child process.
+//! The pipes to a child process, which `process` exports: here, because `copy` knows them.
 #![forbid(unsafe_code)]
 
-use crate::io::{PipeReader, PipeWriter};
+use super::pipe::{PipeReader, PipeWriter};
+use super::source::Source;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::process::{self, Stdio};
@@ -21,7 +22,7 @@ pub struct ChildStderr(PipeReader);
 macro_rules! reader {
     ($Pipe:ident) => {
         impl $Pipe {
-            pub(super) fn into_pipe(self) -> PipeReader {
+            pub(crate) fn into_pipe(self) -> PipeReader {
                 self.0
             }
         }
@@ -56,8 +57,12 @@ macro_rules! conversions {
     ($Pipe:ident, $End:ty) => {
         impl $Pipe {
             /// Wraps a pipe that the start of a child has just made.
-            pub(super) fn new(std: process::$Pipe) -> io::Result<$Pipe> {
+            pub(crate) fn new(std: process::$Pipe) -> io::Result<$Pipe> {
                 <$End>::of_child(std.into()).map($Pipe)
+            }
+
+            pub(super) fn source(&self) -> &Source {
+                self.0.source()
             }
         }
 
