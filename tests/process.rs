@@ -8,7 +8,7 @@ use cede::io::is_cancelled;
 use cede::net::{TcpListener, TcpStream};
 use cede::process::{Child, Command, Output, Stdio, refuse_pidfd};
 use cede::signal::SignalKind;
-use cede::{Generator, Yielder, join_all, run, scope, spawn, timeout, yield_now};
+use cede::{Config, Generator, Yielder, join_all, run, scope, spawn, timeout, yield_now};
 use common::child::in_child;
 use common::emulated;
 use std::fs;
@@ -385,6 +385,17 @@ fn kill_on_drop_ends_the_child() {
             let task = spawn(move || drop(child));
             task.cancel();
         });
+        // A task that ignores its cancel is unwound.
+        if cfg!(panic = "unwind") {
+            let pid = Config::new().shutdown_grace(10 * MS).run(|| {
+                let mut child = Command::new("sleep").arg("600").kill_on_drop(true).spawn().unwrap();
+                let pid = child.id();
+                spawn(move || while child.wait().is_err() {});
+                yield_now();
+                pid
+            });
+            assert!(is_collected(pid.unwrap()));
+        }
         let left: Vec<_> = children().into_iter().map(|(pid, _)| pid).collect();
         assert!(left.into_iter().all(is_collected));
     });

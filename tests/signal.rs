@@ -384,6 +384,32 @@ fn ctrl_c_cancels_scopes_and_ignored_runs_go_on() {
     assert_eq!(status.code(), Some(77), "{text}");
 }
 
+/// One Ctrl-C cancels the mains of all runs, and the watchdog of such a run hides no deadlock.
+#[test]
+fn ctrl_c_cancels_all_mains() {
+    let name = "ctrl_c_cancels_all_mains";
+    if is_subject(name) {
+        let deadlock = Config::new().cancel_on_ctrl_c(true).run(|| cede::task::park("nothing").is_err());
+        assert!(matches!(deadlock, Err(cede::RunError::Deadlock { .. })));
+        let running = AtomicUsize::new(0);
+        thread::scope(|s| {
+            for _ in 0..2 {
+                s.spawn(|| {
+                    Config::new().cancel_on_ctrl_c(true).run(|| {
+                        if running.fetch_add(1, SeqCst) == 1 {
+                            println!("ready");
+                        }
+                        assert!(cede::time::sleep(LONG).is_err());
+                    })
+                });
+            }
+        });
+        done()
+    }
+    let (status, text) = subject(name, &[libc::SIGINT]);
+    assert_eq!(status.code(), Some(77), "{text}");
+}
+
 /// Main ignores its cancel and blocks the thread. The second Ctrl-C ends the process by the signal.
 #[test]
 fn second_ctrl_c_ends_the_process() {

@@ -161,7 +161,8 @@ impl Child {
     }
 
     /// Closes the stdin of the child, reads its stdout and stderr to their ends, waits for its end, and returns all three. Reads both
-    /// pipes at the same time, so the child never waits for one of them.
+    /// pipes at the same time, so the child never waits for one of them. Unlike that of `std`, borrows the child, so that a call that was
+    /// cancelled can be repeated.
     ///
     /// Cancel safety: a cancelled call keeps what it has read, and a later call continues there.
     ///

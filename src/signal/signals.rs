@@ -19,7 +19,8 @@ pub struct Signals {
     pipe: SelfPipe,
 }
 
-/// Creates a listener to signals of `kind`, and suspends the default action of the signal until the listener is dropped.
+/// Creates a listener to signals of `kind`, and suspends the default action of the signal until the listener is dropped. A number is a
+/// kind, too: `on(libc::SIGTERM)`.
 ///
 /// # Errors
 ///
@@ -41,7 +42,8 @@ pub struct Signals {
 /// ```
 #[doc(alias = "sigaction")]
 #[doc(alias = "signal")]
-pub fn on(kind: SignalKind) -> io::Result<Signals> {
+pub fn on(kind: impl Into<SignalKind>) -> io::Result<Signals> {
+    let kind = kind.into();
     let pipe = SelfPipe::new()?;
     pipe.listen(kind.as_raw_value());
     let handled = Handled::install(kind.as_raw_value())

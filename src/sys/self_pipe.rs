@@ -40,7 +40,8 @@ static PIPES: AtomicPtr<Pipe> = AtomicPtr::new(null_mut());
 
 /// Returns the bit of a signal. Signals have the numbers 1 to 64.
 fn bit(signal: libc::c_int) -> u64 {
-    u32::try_from(signal - 1).ok().and_then(|shift| 1_u64.checked_shl(shift)).unwrap_or(0)
+    let shift = u32::try_from(signal).ok().and_then(|number| number.checked_sub(1));
+    shift.and_then(|shift| 1_u64.checked_shl(shift)).unwrap_or(0)
 }
 
 /// Returns the pipes of this process.
