@@ -63,7 +63,7 @@ transcripts! {
 
 #[cfg(all(feature = "io", target_os = "linux"))]
 transcripts! {
-    echo_server echo_client chat proxy port_scan http_server crawler
+    echo_server echo_client chat proxy port_scan http_server crawler run_children
 }
 
 #[test]

@@ -36,7 +36,8 @@
 //! | `std::net`, `std::os::unix::net` | `cede::net` |
 //! | `std::fs` | `cede::fs` |
 //! | `std::io::{stdin, stdout, stderr}`, `println!` to a pipe or terminal that may be full | the same names in `cede::io` |
-//! | `to_socket_addrs`, `Child::wait`, `JoinHandle::join` of a thread | the same call in [`unblock`] |
+//! | `std::process`, `std::io::pipe` | `cede::process`, `cede::io::pipe` |
+//! | `to_socket_addrs`, `JoinHandle::join` of a thread | the same call in [`unblock`] |
 //! | a database or C library without a non-blocking interface | its calls in [`unblock`] |
 //! | a long computation | [`yield_now`] every millisecond, or the computation in [`unblock`] |
 //!

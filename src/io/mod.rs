@@ -18,6 +18,7 @@ pub(crate) mod any;
 mod async_fd;
 pub(crate) mod buffer;
 mod buffered;
+pub(crate) mod child_stdio;
 mod copy;
 pub(crate) mod error;
 mod kernel_copy;
@@ -27,6 +28,7 @@ pub(crate) mod operation;
 #[cfg(not(all(feature = "uring", target_os = "linux", not(cede_poll_driver))))]
 #[path = "no_operation.rs"]
 pub(crate) mod operation;
+pub(crate) mod pipe;
 mod ready;
 pub(crate) mod source;
 mod stdin;
@@ -40,6 +42,7 @@ pub use self::async_fd::{Async, wait};
 pub use self::buffered::Buffered;
 pub use self::copy::{CopiedBoth, HalfClose, copy, copy_both};
 pub use self::error::is_cancelled;
+pub use self::pipe::{PipeReader, PipeWriter, pipe};
 pub use self::ready::{ReadyCase, readable, writable};
 pub use self::stdin::{Stdin, StdinLines, stdin};
 pub use self::stdout::{Stderr, Stdout, stderr, stdout};

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod ctrl_c;
 mod shutdown;
 mod stall;
 
