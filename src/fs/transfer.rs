@@ -19,7 +19,7 @@ use crate::wait::{can_suspend, worker};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
 
-/// How a file is read and written.
+/// The way in which a file is read and written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kind {
     /// The file bypasses the page cache (`O_DIRECT`): there `RWF_NOWAIT` waits for the device.

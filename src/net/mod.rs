@@ -75,6 +75,7 @@
 
 mod addresses;
 mod connect;
+mod operations;
 mod raw_fd;
 mod resolve;
 mod serve;

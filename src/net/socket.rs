@@ -1,15 +1,16 @@
 //! The common part of all sockets: a descriptor of `std`, its link to the reactor, and the timeouts.
 #![forbid(unsafe_code)]
 
+use super::operations::untold;
 use super::sys;
 use super::timeouts::Timeouts;
 use crate::io::buffer::{Chunk, Lent};
-use crate::io::operation::{Operator, Received};
-use crate::io::source::{Moved, Source, consume_io_budget};
+use crate::io::operation::Operator;
+use crate::io::source::{Moved, Source};
 use crate::reactor::Interest;
-use socket2::{SockAddr, SockRef};
+use socket2::SockRef;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 /// A type of socket of `std`.
@@ -21,7 +22,7 @@ pub(super) trait StdSocket: AsFd {
 /// A socket of `std` whose calls wait.
 #[derive(Debug)]
 pub(super) struct Socket<S: StdSocket> {
-    source: Source,
+    pub(super) source: Source,
     timeouts: Timeouts,
     /// Present until the drop or `release`.
     inner: Option<S>,
@@ -125,90 +126,6 @@ impl<S: StdSocket> Socket<S> {
         }
     }
 
-    /// Receives by an operation of the kernel.
-    #[inline]
-    fn receive_by(&self, operator: Operator<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-        let deadline = operator.deadline(self.timeout(Interest::Readable));
-        let Received { len, left_more } = operator.receive(self.fd(), buffer, deadline)?;
-        self.source.set_has_more(left_more);
-        Ok(len)
-    }
-
-    /// Makes a call that receives, if data is likely there. Returns `None` if it would have to wait.
-    #[inline]
-    fn attempt_if_likely<T>(&self, mut f: impl FnMut() -> io::Result<Moved<T>>) -> io::Result<Option<T>> {
-        if !self.source.has_more() {
-            return Ok(None);
-        }
-        match f() {
-            Ok(moved) => {
-                self.source.set_has_more(!moved.took_all);
-                consume_io_budget();
-                Ok(Some(moved.value))
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-                self.source.set_has_more(false);
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Makes a call that receives when the kernel tells that data is there.
-    fn call_when_readable<T>(
-        &self,
-        operator: Operator<'_>,
-        mut f: impl FnMut() -> io::Result<Moved<T>>,
-    ) -> io::Result<T> {
-        let deadline = operator.deadline(self.timeout(Interest::Readable));
-        loop {
-            if let Some(value) = self.attempt_if_likely(&mut f)? {
-                return Ok(value);
-            }
-            operator.wait_readable(self.fd(), deadline)?;
-            self.source.set_has_more(true);
-        }
-    }
-
-    /// Waits for a connection. `accept` is the system call.
-    #[track_caller]
-    pub(super) fn accept_by<T>(&self, mut accept: impl FnMut(&S) -> io::Result<T>) -> io::Result<T> {
-        match Operator::of_task() {
-            Some(operator) => self.call_when_readable(operator, || accept(self.get()).map(untold)),
-            None => self.call(Interest::Readable, accept),
-        }
-    }
-
-    /// Waits for a connection, and returns its socket, in non-blocking mode, and the peer's address.
-    #[track_caller]
-    pub(super) fn accept(&self) -> io::Result<(OwnedFd, SockAddr)> {
-        let fd = self.fd();
-        let Some(operator) = Operator::of_task() else { return self.call(Interest::Readable, |_| sys::accept(fd)) };
-        if let Some(accepted) = self.attempt_if_likely(|| sys::accept(fd).map(untold))? {
-            return Ok(accepted);
-        }
-        let accepted = operator.accept(fd, operator.deadline(self.timeout(Interest::Readable)))?;
-        // Connections often come in bursts.
-        self.source.set_has_more(true);
-        Ok(accepted)
-    }
-
-    /// Receives one datagram, and returns its length and the sender's address.
-    #[track_caller]
-    pub(super) fn receive_from(
-        &self,
-        buffer: &mut [u8],
-        mut call: impl FnMut(&S, &mut [u8]) -> io::Result<(usize, SockAddr)>,
-    ) -> io::Result<(usize, SockAddr)> {
-        let Some(operator) = Operator::of_task() else {
-            return self.call(Interest::Readable, |inner| call(inner, buffer));
-        };
-        if let Some(received) = self.attempt_if_likely(|| call(self.get(), buffer).map(untold))? {
-            return Ok(received);
-        }
-        operator.receive_from(self.fd(), buffer, operator.deadline(self.timeout(Interest::Readable)))
-    }
-
     /// Like [`receive_into`](Self::receive_into), but returns `None` where the call would wait.
     pub(super) fn try_receive_into(&self, call: Call, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let fd = self.fd();
@@ -224,23 +141,6 @@ impl<S: StdSocket> Socket<S> {
         match Operator::of_task() {
             Some(operator) => self.receive_lent_by(operator, call),
             None => self.source.transfer(fd, Interest::Readable, timeout, || receive_once(call, fd)),
-        }
-    }
-
-    /// Receives by an operation of the kernel, which takes the buffer when data is there.
-    #[inline]
-    fn receive_lent_by(&self, operator: Operator<'_>, call: Call) -> io::Result<Chunk> {
-        let fd = self.fd();
-        let deadline = operator.deadline(self.timeout(Interest::Readable));
-        loop {
-            if let Some(chunk) = self.attempt_if_likely(|| receive_once(call, fd))? {
-                return Ok(chunk);
-            }
-            if let Some((chunk, left_more)) = operator.receive_lent(fd, deadline)? {
-                self.source.set_has_more(left_more);
-                return Ok(chunk);
-            }
-            self.source.set_has_more(true);
         }
     }
 
@@ -288,22 +188,6 @@ impl<S: StdSocket> Socket<S> {
         }
     }
 
-    /// Sends by an operation of the kernel, together with those of the other tasks that are ready. If there are none, a system call takes
-    /// less time.
-    #[inline]
-    fn send_by(&self, operator: Operator<'_>, bytes: &[u8]) -> io::Result<usize> {
-        if operator.is_alone() {
-            match sys::send(self.fd(), bytes) {
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-                outcome => {
-                    consume_io_budget();
-                    return outcome.map(|moved| moved.value);
-                }
-            }
-        }
-        operator.send(self.fd(), bytes, operator.deadline(self.timeout(Interest::Writable)))
-    }
-
     #[track_caller]
     pub(super) fn send_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         let fd = self.fd();
@@ -339,13 +223,8 @@ impl<S: StdSocket> Socket<S> {
 /// A call that receives bytes of a stream.
 pub(super) type Call = fn(BorrowedFd<'_>, &mut [u8]) -> io::Result<Moved<usize>>;
 
-/// The outcome of a call that does not tell whether it took all there was.
-fn untold<T>(value: T) -> Moved<T> {
-    Moved { value, took_all: false }
-}
-
 #[inline]
-fn receive_once(call: Call, fd: BorrowedFd<'_>) -> io::Result<Moved<Chunk>> {
+pub(super) fn receive_once(call: Call, fd: BorrowedFd<'_>) -> io::Result<Moved<Chunk>> {
     let mut buffer = Lent::take();
     let Moved { value: len, took_all } = call(fd, &mut buffer[..])?;
     Ok(Moved { value: Chunk { buffer, len }, took_all })

@@ -40,7 +40,7 @@ use std::time::Duration;
 const SUBMISSIONS: u32 = 256;
 const COMPLETIONS: u32 = 2048;
 
-/// What the low bits of `user_data` tell. The address of an `Operation` has these bits clear.
+/// The meaning of the low bits of `user_data`. The address of an `Operation` has these bits clear.
 const KIND: u64 = 7;
 const BELL: u64 = 1;
 const DESCRIPTORS: u64 = 2;
@@ -95,7 +95,7 @@ impl Operation {
     }
 }
 
-/// What a call of [`Ring::enter`] saw.
+/// The outcome of a call of [`Ring::enter`].
 #[derive(Default)]
 pub(super) struct Seen {
     /// Something completed.
