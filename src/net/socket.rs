@@ -368,7 +368,7 @@ macro_rules! stream {
 
 /// Implements the timeouts of a socket, with the meaning of `std`, and the conversions from and to the type of `std`.
 macro_rules! common {
-    ($Socket:ident, $Std:ty, nonblocking: $nonblocking:expr $(, stream: $name:ident)?) => {
+    ($Socket:ident, $Std:ty, nonblocking: $nonblocking:expr $(, stream: $name:ident)? $(, field: $field:ident)?) => {
         impl super::socket::StdSocket for $Std {
             $(
                 #[inline]
@@ -440,7 +440,7 @@ macro_rules! common {
                     // accept(2) has no flag for one call. It fails only for a descriptor that is none.
                     let _ = socket.set_nonblocking(true);
                 }
-                $Socket { socket: Socket::adopt(socket) }
+                $Socket { socket: Socket::adopt(socket) $(, $field: Default::default())? }
             }
         }
 
