@@ -30,6 +30,7 @@ const JOINED_SLOTS: usize = 64;
 ///
 /// ```
 /// use cede::net::{Batch, UdpSocket};
+/// # let outcome: std::io::Result<()> =
 /// cede::run(|| {
 ///     let (here, there) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
 ///     let mut batch = Batch::new(32, 1500);
@@ -45,8 +46,8 @@ const JOINED_SLOTS: usize = 64;
 ///     }
 ///     assert_eq!(received, [&b"one"[..], b"two", b"three"]);
 ///     Ok(())
-/// })
-/// # .map_err(|error: std::io::Error| error)
+/// });
+/// # outcome.unwrap();
 /// ```
 #[doc(alias("recvmmsg", "sendmmsg", "mmsghdr", "GRO", "GSO"))]
 pub struct Batch {
