@@ -4,7 +4,7 @@
 //! same lines as GNU grep, each read must end where a read of GNU grep ends. Therefore this module uses the sizes of GNU grep.
 
 use memchr::{memchr, memrchr};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::ops::Range;
 
 /// The unit of the sizes and the offsets of reads, in bytes.
@@ -46,12 +46,16 @@ impl Window {
 
     /// Drops the whole lines, keeps the unfinished line after them, and reads once.
     ///
-    /// `left` is the number of bytes of a regular file that have not been read yet. Returns the number of bytes read, 0 at the
-    /// end of the input.
-    pub(crate) fn read(&mut self, mut input: impl Read, left: Option<u64>) -> io::Result<usize> {
+    /// `left` is the number of bytes of a regular file that have not been read yet. `read` reads once. Returns the number of bytes read,
+    /// 0 at the end of the input.
+    pub(crate) fn read(
+        &mut self,
+        left: Option<u64>,
+        mut read: impl FnMut(&mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         let room = self.make_room(left);
         let count = loop {
-            match input.read(&mut self.bytes[room.clone()]) {
+            match read(&mut self.bytes[room.clone()]) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 result => break result?,
             }

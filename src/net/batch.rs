@@ -304,7 +304,7 @@ impl Batch {
                     if limit < known {
                         calls.lower_gso_limit(limit);
                     }
-                    let count = messages(&self.runs, limit).take(sent).map(|(_, _, count)| count).sum();
+                    let count: usize = messages(&self.runs, limit).take(sent).map(|(_, _, count)| count).sum();
                     self.advance(count);
                     return Ok(());
                 }
