@@ -31,6 +31,8 @@ pub mod blocking;
 pub mod io;
 #[cfg(feature = "io")]
 pub mod net;
+#[cfg(feature = "io")]
+pub mod fs;
 pub mod observe;
 mod runtime;
 pub mod prelude;

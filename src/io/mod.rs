@@ -16,6 +16,7 @@
 
 pub(crate) mod any;
 mod async_fd;
+pub(crate) mod budget;
 pub(crate) mod buffer;
 mod buffered;
 mod copy;
@@ -24,6 +25,9 @@ mod kernel_copy;
 pub(crate) mod known;
 mod ready;
 pub(crate) mod source;
+mod stdin;
+mod stdio;
+mod stdout;
 pub(crate) mod stream;
 mod suspendable;
 mod write;
@@ -33,6 +37,8 @@ pub use self::buffered::Buffered;
 pub use self::copy::{CopiedBoth, HalfClose, copy, copy_both};
 pub use self::error::is_cancelled;
 pub use self::ready::{ReadyCase, readable, writable};
+pub use self::stdin::{Stdin, StdinLines, stdin};
+pub use self::stdout::{Stderr, Stdout, stderr, stdout};
 pub use self::stream::Stream;
 pub use self::write::{Partial, write_all};
 pub use crate::reactor::Interest;

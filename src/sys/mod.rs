@@ -2,6 +2,8 @@
 
 #[cfg(all(feature = "io", target_os = "linux", not(cede_poll_driver)))]
 pub(crate) mod eventfd;
+#[cfg(feature = "io")]
+pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod membarrier;
 mod page;
