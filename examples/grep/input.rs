@@ -12,8 +12,9 @@ use std::sync::Arc;
 
 /// An open file.
 pub(crate) trait ReadFile {
-    /// Reads the next bytes, which begin at the offset `at` if the file has offsets.
-    fn read(&self, buffer: &mut [u8], at: u64) -> io::Result<usize>;
+    /// Reads the next bytes, which begin at the offset `at` if the file has offsets. `left` is the number of bytes up to the end, if it
+    /// is known.
+    fn read(&self, buffer: &mut [u8], at: u64, left: Option<u64>) -> io::Result<usize>;
 
     /// Reads the bytes at an offset of a regular file, and does not change the next bytes.
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize>;
@@ -36,7 +37,7 @@ impl<F: ReadFile> Input<F> {
     pub(crate) fn fill(&mut self, block: &mut Block) {
         let left = self.left();
         let Input { file, at, .. } = self;
-        match block.window.read(left, |buffer| file.read(buffer, *at)) {
+        match block.window.read(left, |buffer| file.read(buffer, *at, left)) {
             Ok(0) => {
                 block.window.take_last_line();
                 block.last = true;

@@ -52,7 +52,7 @@ fn read(input: &mut Input<File>, mut block: Block, y: &Yielder<Block, Block>) ->
 }
 
 impl ReadFile for File {
-    fn read(&self, buffer: &mut [u8], _: u64) -> io::Result<usize> {
+    fn read(&self, buffer: &mut [u8], _: u64, _: Option<u64>) -> io::Result<usize> {
         let mut file = self;
         Read::read(&mut file, buffer)
     }

@@ -38,6 +38,21 @@ impl Window {
         &self.bytes[self.lines.clone()]
     }
 
+    /// Continues the input of another window: copies its unfinished line, so that the next read is as it would be there.
+    #[allow(dead_code, reason = "only pgrep reads into several windows")]
+    pub(crate) fn follow(&mut self, before: &Window) {
+        let rest = before.lines.end..before.end;
+        self.bytes.resize(before.bytes.len(), 0);
+        self.bytes[rest.clone()].copy_from_slice(&before.bytes[rest.clone()]);
+        (self.lines, self.fresh, self.end) = (rest.start..rest.start, before.fresh, before.end);
+    }
+
+    /// Returns whether the window has a buffer, and no long line has grown it.
+    #[allow(dead_code, reason = "only pgrep keeps several windows")]
+    pub(crate) fn is_usual(&self) -> bool {
+        self.bytes.len() == READ + OVERHEAD
+    }
+
     /// Removes all lines, for the next input. Keeps the buffer and its size.
     pub(crate) fn clear(&mut self) {
         let start = if self.bytes.is_empty() { 0 } else { page_behind(0) };
@@ -73,9 +88,8 @@ impl Window {
     /// better lines.
     pub(crate) fn end_lines_at_nuls(&mut self) {
         for byte in &mut self.bytes[self.fresh..self.end] {
-            if *byte == 0 {
-                *byte = b'\n';
-            }
+            // Not a conditional store, which the compiler would do byte by byte.
+            *byte = if *byte == 0 { b'\n' } else { *byte };
         }
     }
 
@@ -88,7 +102,7 @@ impl Window {
 
     /// Ends the unfinished line at the end of an input. Without an unfinished line, the text stays empty.
     pub(crate) fn take_last_line(&mut self) {
-        if self.lines.start < self.end {
+        if self.lines.end < self.end {
             // `SPARE` guarantees that there is room for this byte.
             self.bytes[self.end] = b'\n';
             self.lines.end = self.end + 1;
