@@ -120,24 +120,24 @@ fn text(lines: usize) -> String {
 fn tree(dir: &Dir) -> PathBuf {
     let place = dir.0.join("tree");
     for number in 0..120 {
-        dir.file(format!("tree/{}/{number} file", number % 11), text(number * 3));
+        dir.file(format!("tree/{}/{number} file", number % 11), text(number));
     }
     dir.file("tree/empty", "");
     dir.file("tree/no end", "needle\nneedle without an end");
     dir.file("tree/windows", "one\r\nneedle\r\n");
     dir.file("tree/.hidden/needle", "needle\n");
     dir.file(OsStr::from_bytes(b"tree/\xff name"), "a needle\n");
-    dir.file("tree/large", text(12_000));
-    dir.file("tree/large without", "straw\n".repeat(60_000));
-    dir.file("tree/long line", format!("{}needle{}\nneedle\n", "a".repeat(300_000), "b".repeat(200_000)));
+    dir.file("tree/large", text(5000));
+    dir.file("tree/large without", "straw\n".repeat(30_000));
+    dir.file("tree/long line", format!("{}needle{}\nneedle\n", "a".repeat(150_000), "b".repeat(100_000)));
     dir.file("tree/binary", b"needle\0needle\nneedle\n");
     dir.file("tree/binary without", b"\0\0\0 straw\n");
     // The lines of the first read are printed, and then the file is found to be binary.
-    dir.file("tree/binary late", [text(9000).as_bytes(), b"\0needle\n", text(100).as_bytes()].concat());
-    dir.file("tree/binary end", [text(9000).as_bytes(), b"straw\0"].concat());
+    dir.file("tree/binary late", [text(3000).as_bytes(), b"\0needle\n", text(100).as_bytes()].concat());
+    dir.file("tree/binary end", [text(3000).as_bytes(), b"straw\0"].concat());
     let mut sparse = File::create(place.join("sparse")).unwrap();
     sparse.write_all(b"needle\n").unwrap();
-    sparse.seek(SeekFrom::Start(1 << 20)).unwrap();
+    sparse.seek(SeekFrom::Start(1 << 18)).unwrap();
     sparse.write_all(b"needle\n").unwrap();
     std::os::unix::fs::symlink("large", place.join("link")).unwrap();
     place
