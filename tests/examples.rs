@@ -56,7 +56,7 @@ transcripts! {
 #[test]
 fn every_example_is_tested() {
     // These print figures or need arguments, and have tests of their own.
-    let elsewhere = ["grep", "million", "million_tasks", "sync_stress", "thread_vs_coroutine"];
+    let elsewhere = ["direct_io", "grep", "million", "million_tasks", "sync_stress", "thread_vs_coroutine"];
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap();
@@ -121,6 +121,23 @@ fn everything_in_sync_at_once_counts_right() {
     let output = command(example("sync_stress")).args(["--seconds", "1", "--tasks", "600"]).output().unwrap();
     let text = transcript(&output);
     assert!(text.ends_with(" s: every count is right\n"), "{text}");
+}
+
+/// Each read is checked by the example itself.
+#[cfg(feature = "io")]
+#[test]
+fn direct_io_prints_each_way() {
+    let output =
+        command(example("direct_io")).args(["--reads", "500", "--size", "4", "--tasks", "7"]).output().unwrap();
+    let text = transcript(&output);
+    // A file system in memory has no O_DIRECT.
+    if text.contains("use --dir") {
+        return;
+    }
+    for (line, way) in text.lines().zip(["one thread", "7 tasks, a pool of four threads", "7 tasks, cede::fs"]) {
+        assert!(line.starts_with(way) && line.ends_with(" us of CPU per read"), "{text}");
+    }
+    assert_eq!(text.lines().count(), 3, "{text}");
 }
 
 /// `thread_vs_coroutine` prints the cost of a thread switch and of a task switch, and their ratio.

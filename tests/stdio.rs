@@ -450,6 +450,37 @@ fn full_output_times_out() {
     });
 }
 
+/// A terminal that reports room, but has less than the write needs: the write on the pool outlives its waiter, and its bytes come first.
+#[test]
+fn accepted_bytes_come_first() {
+    alone("accepted_bytes_come_first", || {
+        let is_pending = || run(|| timeout(LIMIT, || stdout().flush()).is_err());
+        // The terminal is full at the end of a write or in the middle, depending on the lengths.
+        for first in (1..60).map(|step| step * 149) {
+            let (mut other, end) = terminal(true);
+            replace(1, end);
+            let bytes = pattern(300_000);
+            stdout().write_all(&bytes[..first]).unwrap();
+            let partial =
+                run(|| timeout(LIMIT, || write_all(stdout(), &bytes[first..])).unwrap_err().value.unwrap_err());
+            let (sent, was_pending) = (first + partial.sent, is_pending());
+            let reading = thread::spawn(move || {
+                let mut all = vec![0; sent + 4];
+                other.read_exact(&mut all).unwrap();
+                all
+            });
+            stdout().write_all(b"more").unwrap();
+            stdout().flush().unwrap();
+            let all = reading.join().unwrap();
+            assert!(all[..sent] == bytes[..sent] && &all[sent..] == b"more");
+            if was_pending {
+                return;
+            }
+        }
+        panic!("no write was in the middle when the terminal was full");
+    });
+}
+
 #[test]
 fn stopped_terminal_times_out() {
     alone("stopped_terminal_times_out", || {
@@ -465,7 +496,7 @@ fn stopped_terminal_times_out() {
         });
         let after = flags(2);
         flow(2, libc::TCOON);
-        write!(stderr(), "{}", "continued").unwrap();
+        write!(stderr(), "continued").unwrap();
         let mut text = [0; 9];
         other.read_exact(&mut text).unwrap();
         // Now a panic has a place for its message.
@@ -489,9 +520,9 @@ fn output_reaches_every_kind() {
         let path = std::env::temp_dir().join(format!("cede-stdout-{}", std::process::id()));
         in_run_and_thread(|| {
             replace(1, File::create(&path).unwrap());
-            writeln!(stdout(), "{} {}", "two", "words").unwrap();
+            writeln!(stdout(), "{} words", 2).unwrap();
             assert_eq!(stdout().write(b"three").unwrap(), 5);
-            assert_eq!(std::fs::read(&path).unwrap(), b"two words\nthree");
+            assert_eq!(std::fs::read(&path).unwrap(), b"2 words\nthree");
             replace(1, File::options().write(true).open("/dev/null").unwrap());
             assert_eq!(stdout().write(b"three").unwrap(), 5);
             let (other, end) = output_pipe();

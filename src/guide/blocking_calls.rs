@@ -34,7 +34,9 @@
 //! | a `std::sync` lock that a task holds while it waits; `Condvar`, `Barrier` | the same names in [`sync`] |
 //! | `std::sync::mpsc`, crossbeam-channel | [`sync::channel`] |
 //! | `std::net`, `std::os::unix::net` | `cede::net` |
-//! | `std::fs`, stdin, `to_socket_addrs`, `Child::wait`, `JoinHandle::join` of a thread | the same call in [`unblock`] |
+//! | `std::fs` | `cede::fs` |
+//! | `std::io::{stdin, stdout, stderr}`, `println!` to a pipe or terminal that may be full | the same names in `cede::io` |
+//! | `to_socket_addrs`, `Child::wait`, `JoinHandle::join` of a thread | the same call in [`unblock`] |
 //! | a database or C library without a non-blocking interface | its calls in [`unblock`] |
 //! | a long computation | [`yield_now`] every millisecond, or the computation in [`unblock`] |
 //!
@@ -59,7 +61,56 @@
 //!
 //! The same holds for a channel of std: `recv` blocks the thread on which the sender would have to run.
 //!
-//! # Files, names, and the rest: `unblock`
+//! # Files and standard streams
+//!
+//! `cede::fs` has the names of `std::fs`. A read of a file returns at once if the page cache has the data; all else is a call on the pool,
+//! and the other tasks go on. So files are read at the same time by one task each:
+//!
+//! ```
+//! # #[cfg(feature = "io")] {
+//! cede::run(|| {
+//!     let mut readers = Vec::new();
+//!     for entry in cede::fs::read_dir("src/guide")? {
+//!         let path = entry?.path();
+//!         readers.push(cede::spawn(move || cede::fs::read_to_string(path)));
+//!     }
+//!     for text in cede::join_all(readers) {
+//!         assert!(text.unwrap()?.starts_with("//! "));
+//!     }
+//!     Ok::<(), std::io::Error>(())
+//! })?;
+//! # }
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! A cancel or a deadline does not end a call on a file before the system call has ended: the call borrows its buffer or path, as
+//! [`unblock`] does. The task's next wait reports the cancel. A FIFO or a device that may never answer is therefore no case for `fs`.
+//!
+//! `cede::io::stdin()` waits for a terminal, a pipe, a socket or a file, and can be cancelled and timed out. It leaves the mode of the
+//! descriptor as it is, because other processes share it:
+//!
+//! ```no_run
+//! # #[cfg(feature = "io")] {
+//! use std::io::Write;
+//! use std::time::Duration;
+//! cede::run(|| {
+//!     let mut answer = String::new();
+//!     write!(cede::io::stdout(), "continue? ")?;
+//!     let asked = cede::timeout(Duration::from_secs(10), || cede::io::stdin().read_line(&mut answer));
+//!     match asked {
+//!         Ok(Ok(_)) if answer.trim() == "yes" => writeln!(cede::io::stdout(), "continued"),
+//!         Ok(Err(error)) => Err(error),
+//!         Ok(Ok(_)) | Err(_) => writeln!(cede::io::stdout(), "stopped"),
+//!     }
+//! })?;
+//! # }
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! Data that arrives after a cancelled read is kept for the next one. The output streams have no buffer: `writeln!` writes a line as a whole,
+//! also if the task waits in the middle.
+//!
+//! # Names, and the rest: `unblock`
 //!
 //! [`unblock`] runs a call on a thread of a pool. The calling task waits, and the call may borrow from it:
 //!
@@ -67,9 +118,9 @@
 //! use cede::blocking::unblock;
 //! use std::net::ToSocketAddrs;
 //! cede::run(|| {
-//!     let path = String::from("Cargo.toml");
-//!     let text = unblock(|| std::fs::read_to_string(&path))?;
-//!     assert!(text.contains("[package]"));
+//!     let numbers: Vec<u64> = (1..=1_000_000).collect();
+//!     let sum: u64 = unblock(|| numbers.iter().sum()); // borrows `numbers`
+//!     assert_eq!(sum, 500_000_500_000);
 //!     let addresses: Vec<_> = unblock(|| ("localhost", 80).to_socket_addrs())?.collect();
 //!     assert!(addresses.iter().all(|address| address.ip().is_loopback()));
 //!     Ok::<(), std::io::Error>(())
@@ -77,9 +128,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! A call through the pool takes some microseconds longer than the call itself. A read of a small file that is in the page cache is
-//! faster without it. A cancel does not end the wait of `unblock`: use [`unblock_detached`] for a call that may never return, such as a
-//! read from a terminal.
+//! A call through the pool takes some microseconds longer than the call itself. A cancel does not end the wait of `unblock`: use
+//! [`unblock_detached`] for a call that may never return, such as a wait for a lock of another process.
 //!
 //! # Find a blocking call
 //!
