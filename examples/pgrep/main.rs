@@ -4,18 +4,18 @@
 //! cargo run --release --example pgrep -- [-EFHchilnoqv] [-j N] PATTERN [FILE|DIR]...
 //! ```
 //!
-//! Tasks open and read files through `cede::fs`, and search the blocks that they have read. While one of them waits for the disk, the
-//! others go on. The main task prints, in the order of the walk, whichever file is ready first. With `-j N` there are N runs, each on a
-//! thread, whose tasks read and search. Memory is bounded: each task is at most `AHEAD` blocks ahead of the printer, so a large file is
-//! read block by block.
+//! Tasks read files through `cede::fs`, and search the blocks that they have read. A task takes several small files at once, and opens
+//! them with one call of `cede::blocking`. While one task waits for the disk, the others go on. The main task prints the answers in the
+//! order of the walk. With `-j N` there are N runs, each on a thread, whose tasks read and search. Memory is bounded: a task is at most
+//! `AHEAD` blocks ahead of the printer, so a large file is read block by block.
 //!
 //! ```text
 //! walk (a thread) -> batches of paths -> tasks that open, read and search -> answers in the order of the walk -> printer
 //! ```
 //!
 //! The parts that know patterns, lines and the output of grep are those of `examples/grep`, whose list of differences to GNU grep also
-//! holds here. There is one more: GNU grep keeps the size of its buffer from file to file, and a longer buffer finds the first NUL of a
-//! later file earlier. Here each file is read as GNU grep reads its first one.
+//! holds here. There is one more: GNU grep keeps a buffer that a long line has grown, and reads the later files in longer parts. So it can
+//! notice earlier that a file is binary. Here each file is read as GNU grep reads its first one.
 
 // Not `forbid`: the constructor in `streams` needs a macro that allows unsafe code for itself.
 #![deny(unsafe_code)]
