@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Tasks read files through `cede::fs`, and search the blocks that they have read. A task takes several small files at once, and opens
-//! them with one call of `cede::blocking`. While one task waits for the disk, the others go on. The main task prints the answers in the
+//! them with one call of `cede::blocking`. While one task waits for the disk, the other tasks go on. The main task prints the answers in the
 //! order of the walk. With `-j N` there are N runs, each on a thread, whose tasks read and search. Memory is bounded: a task is at most
 //! `AHEAD` blocks ahead of the printer, so a large file is read block by block.
 //!
