@@ -135,6 +135,9 @@ fn tree(dir: &Dir) -> PathBuf {
     // The lines of the first read are printed, and then the file is found to be binary.
     dir.file("tree/binary late", [text(3000).as_bytes(), b"\0needle\n", text(100).as_bytes()].concat());
     dir.file("tree/binary end", [text(3000).as_bytes(), b"straw\0"].concat());
+    // Their matches are behind the first read.
+    dir.file("tree/binary early", [b"\0\n", "straw\n".repeat(30_000).as_bytes(), text(50).as_bytes()].concat());
+    dir.file("tree/text late", ["straw\n".repeat(30_000), text(50)].concat());
     let mut sparse = File::create(place.join("sparse")).unwrap();
     sparse.write_all(b"needle\n").unwrap();
     sparse.seek(SeekFrom::Start(1 << 18)).unwrap();
