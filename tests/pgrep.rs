@@ -233,11 +233,12 @@ fn a_wrong_thread_count_is_refused() {
 #[test]
 fn memory_is_bounded() {
     let dir = Dir::new("memory");
-    for name in ["a", "b", "c", "d"] {
-        dir.file(name, format!("{}needle\n", "straw of a line\n".repeat(1000)).repeat(2000));
+    for number in 0..64 {
+        dir.file(number.to_string(), format!("{}needle\n", "straw of a line\n".repeat(1000)).repeat(128));
     }
     let mut pgrep = command(example("pgrep"));
-    let mut child = pgrep.args(["-v", "needle"]).arg(&dir.0).stdout(Stdio::piped()).spawn().unwrap();
+    // The threads beside the first one can go on while the first one cannot write.
+    let mut child = pgrep.args(["-j", "3", "-v", "needle"]).arg(&dir.0).stdout(Stdio::piped()).spawn().unwrap();
     let mut start = vec![0; 1 << 20];
     child.stdout.as_mut().unwrap().read_exact(&mut start).unwrap();
     std::thread::sleep(std::time::Duration::from_millis(300));
