@@ -69,7 +69,7 @@ transcripts! {
 #[test]
 fn every_example_is_tested() {
     // These print figures or need arguments, and have tests of their own.
-    let elsewhere = ["direct_io", "grep", "million", "million_tasks", "sync_stress", "thread_vs_coroutine"];
+    let elsewhere = ["direct_io", "grep", "million", "million_tasks", "pgrep", "sync_stress", "thread_vs_coroutine"];
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap();

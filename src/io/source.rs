@@ -376,6 +376,14 @@ pub(crate) struct Moved<T> {
     pub(crate) took_all: bool,
 }
 
+impl<T> Moved<T> {
+    /// The outcome of a call that does not tell whether it took all there was.
+    #[inline]
+    pub(crate) fn untold(value: T) -> Moved<T> {
+        Moved { value, took_all: false }
+    }
+}
+
 /// The slot of a source in the reactor of the calling task's run.
 #[derive(Clone, Copy)]
 pub(super) struct Known<'a> {

@@ -17,6 +17,8 @@
 //!
 //! [`serve`] is the accept loop of a server, with a task per connection. [`Server`] adds an ordered shutdown.
 //!
+//! [`UdpSocket::send_batch`] and [`UdpSocket::recv_batch`] transfer many datagrams with one system call.
+//!
 //! The [module docs of `io`](crate::io) describe the errors of a wait that was cancelled or timed out, and cancel safety.
 //!
 //! ```
@@ -74,6 +76,8 @@
 //! ```
 
 mod addresses;
+mod batch;
+mod batch_calls;
 mod connect;
 mod operations;
 mod raw_fd;
@@ -81,6 +85,7 @@ mod resolve;
 mod serve;
 mod socket;
 mod sys;
+mod sys_batch;
 mod tcp;
 mod timeouts;
 mod udp;
@@ -88,6 +93,7 @@ mod unix;
 mod unix_datagram;
 
 pub use self::addresses::{Addresses, ToSocketAddrs};
+pub use self::batch::{Batch, BatchError, Datagram, Datagrams};
 pub use self::resolve::lookup_host;
 #[doc(hidden)]
 pub use self::resolve::{set_resolver, system_resolver};

@@ -64,7 +64,7 @@ impl<S: StdSocket> Socket<S> {
     #[track_caller]
     pub(super) fn accept_by<T>(&self, mut accept: impl FnMut(&S) -> io::Result<T>) -> io::Result<T> {
         match Operator::of_task() {
-            Some(operator) => self.call_when_readable(operator, || accept(self.get()).map(untold)),
+            Some(operator) => self.call_when_readable(operator, || accept(self.get()).map(Moved::untold)),
             None => self.call(Interest::Readable, accept),
         }
     }
@@ -74,7 +74,7 @@ impl<S: StdSocket> Socket<S> {
     pub(super) fn accept(&self) -> io::Result<(OwnedFd, SockAddr)> {
         let fd = self.fd();
         let Some(operator) = Operator::of_task() else { return self.call(Interest::Readable, |_| sys::accept(fd)) };
-        if let Some(accepted) = self.attempt_if_likely(|| sys::accept(fd).map(untold))? {
+        if let Some(accepted) = self.attempt_if_likely(|| sys::accept(fd).map(Moved::untold))? {
             return Ok(accepted);
         }
         let accepted = operator.accept(fd, operator.deadline(self.timeout(Interest::Readable)))?;
@@ -93,7 +93,7 @@ impl<S: StdSocket> Socket<S> {
         let Some(operator) = Operator::of_task() else {
             return self.call(Interest::Readable, |inner| call(inner, buffer));
         };
-        if let Some(received) = self.attempt_if_likely(|| call(self.get(), buffer).map(untold))? {
+        if let Some(received) = self.attempt_if_likely(|| call(self.get(), buffer).map(Moved::untold))? {
             return Ok(received);
         }
         operator.receive_from(self.fd(), buffer, operator.deadline(self.timeout(Interest::Readable)))
@@ -131,9 +131,19 @@ impl<S: StdSocket> Socket<S> {
         }
         operator.send(self.fd(), bytes, operator.deadline(self.timeout(Interest::Writable)))
     }
-}
 
-/// The outcome of a call that does not tell whether it took all there was.
-pub(super) fn untold<T>(value: T) -> Moved<T> {
-    Moved { value, took_all: false }
+    /// Receives one datagram. What does not fit into the buffer is lost.
+    #[track_caller]
+    pub(super) fn recv_datagram(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let fd = self.fd();
+        let Some(operator) = Operator::of_task() else {
+            return self.call(Interest::Readable, |_| sys::recv(fd, buffer, 0).map(|moved| moved.value));
+        };
+        if let Some(len) =
+            self.attempt_if_likely(|| sys::recv(fd, buffer, 0).map(|moved| Moved::untold(moved.value)))?
+        {
+            return Ok(len);
+        }
+        self.receive_by(operator, buffer)
+    }
 }

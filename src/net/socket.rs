@@ -1,7 +1,6 @@
 //! The common part of all sockets: a descriptor of `std`, its link to the reactor, and the timeouts.
 #![forbid(unsafe_code)]
 
-use super::operations::untold;
 use super::sys;
 use super::timeouts::Timeouts;
 use crate::io::buffer::{Chunk, Lent};
@@ -162,19 +161,6 @@ impl<S: StdSocket> Socket<S> {
     pub(super) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let fd = self.fd();
         self.call(Interest::Readable, |_| sys::recv(fd, buffer, libc::MSG_PEEK).map(|moved| moved.value))
-    }
-
-    /// Receives one datagram. What does not fit into the buffer is lost.
-    #[track_caller]
-    pub(super) fn recv_datagram(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let fd = self.fd();
-        let Some(operator) = Operator::of_task() else {
-            return self.call(Interest::Readable, |_| sys::recv(fd, buffer, 0).map(|moved| moved.value));
-        };
-        if let Some(len) = self.attempt_if_likely(|| sys::recv(fd, buffer, 0).map(|moved| untold(moved.value)))? {
-            return Ok(len);
-        }
-        self.receive_by(operator, buffer)
     }
 
     #[inline]
@@ -390,7 +376,7 @@ macro_rules! stream {
 
 /// Implements the timeouts of a socket, with the meaning of `std`, and the conversions from and to the type of `std`.
 macro_rules! common {
-    ($Socket:ident, $Std:ty, nonblocking: $nonblocking:expr $(, stream: $name:ident)?) => {
+    ($Socket:ident, $Std:ty, nonblocking: $nonblocking:expr $(, stream: $name:ident)? $(, field: $field:ident)?) => {
         impl super::socket::StdSocket for $Std {
             $(
                 #[inline]
@@ -462,7 +448,7 @@ macro_rules! common {
                     // accept(2) has no flag for one call. It fails only for a descriptor that is none.
                     let _ = socket.set_nonblocking(true);
                 }
-                $Socket { socket: Socket::adopt(socket) }
+                $Socket { socket: Socket::adopt(socket) $(, $field: Default::default())? }
             }
         }
 
