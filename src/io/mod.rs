@@ -36,6 +36,7 @@ mod stdio;
 mod stdout;
 pub(crate) mod stream;
 mod suspendable;
+pub(crate) mod way;
 mod write;
 
 pub use self::async_fd::{Async, wait};

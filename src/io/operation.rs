@@ -52,8 +52,9 @@ impl<'w> Operator<'w> {
     /// polled: without a ring they need no reactor.
     #[inline]
     pub(crate) fn of_task_or_new() -> Option<Operator<'w>> {
-        let worker = worker()?;
-        if !worker.has_reactor() && worker.may_have_ring() && can_suspend(worker) {
+        if Operator::is_first()
+            && let Some(worker) = worker()
+        {
             // Without a reactor the caller finds another way.
             let _ = worker.reactor();
         }
@@ -67,40 +68,50 @@ impl<'w> Operator<'w> {
         timeout.and_then(|timeout| self.worker.clock.now().checked_add(timeout))
     }
 
+    /// Returns whether the next wait would be the first of a run that may use io_uring.
+    #[inline]
+    pub(crate) fn is_first() -> bool {
+        worker().is_some_and(|worker| !worker.has_reactor() && worker.may_have_ring() && can_suspend(worker))
+    }
+
     /// Returns whether no other task is ready: then a system call costs no more than an operation.
     #[inline]
     pub(crate) fn is_alone(self) -> bool {
         self.worker.is_alone()
     }
 
-    /// recv(2). Waits for data.
+    /// recv(2). Waits for data; `waits_first` saves an attempt that is likely to fail.
     #[inline]
     pub(crate) fn receive(
         self,
         fd: BorrowedFd<'_>,
         buffer: &mut [u8],
+        waits_first: bool,
         deadline: Option<Instant>,
     ) -> io::Result<Received> {
         // Condition 10: the address is taken once.
         let (place, len) = (buffer.as_mut_ptr(), buffer.len().min(MAX_LEN) as u32);
-        let entry = opcode::Recv::new(Fd(fd.as_raw_fd()), place, len).ioprio(POLL_FIRST).build();
+        let entry = opcode::Recv::new(Fd(fd.as_raw_fd()), place, len).ioprio(poll_first(waits_first)).build();
         // SAFETY: `buffer` is borrowed mutably until this call returns, and `complete` returns after the completion.
         let (len, flags) = self.or_unwind(unsafe { self.complete(entry, readable(fd), deadline) })?;
         Ok(Received { len, left_more: cqueue::sock_nonempty(flags) })
     }
 
     /// recv(2) into a buffer of the ring, which the kernel takes when data is there. Returns the bytes, and whether there are more of
-    /// them. Returns `None` when data is there, but no buffer.
+    /// them. Returns `None` when data is there, but no buffer. `waits_first` is that of [`receive`](Self::receive).
     #[inline]
     pub(crate) fn receive_lent(
         self,
         fd: BorrowedFd<'_>,
+        waits_first: bool,
         deadline: Option<Instant>,
     ) -> io::Result<Option<(Chunk, bool)>> {
         if !self.ring.provides(|| Lent::take().into()) {
             return self.wait_readable(fd, deadline).map(|()| None);
         }
-        let entry = opcode::Recv::new(Fd(fd.as_raw_fd()), std::ptr::null_mut(), 0).ioprio(POLL_FIRST).buf_group(GROUP);
+        let entry = opcode::Recv::new(Fd(fd.as_raw_fd()), std::ptr::null_mut(), 0)
+            .ioprio(poll_first(waits_first))
+            .buf_group(GROUP);
         let entry = entry.build().flags(Flags::BUFFER_SELECT);
         // SAFETY: the operation names no memory of the caller.
         match unsafe { self.complete(entry, readable(fd), deadline) } {
@@ -251,6 +262,11 @@ impl<'w> Operator<'w> {
 
 /// The flag of a receive that waits before it tries: `IORING_RECVSEND_POLL_FIRST`.
 const POLL_FIRST: u16 = 1;
+
+#[inline]
+fn poll_first(waits_first: bool) -> u16 {
+    if waits_first { POLL_FIRST } else { 0 }
+}
 
 /// Returns an offset as the kernel takes it, in which -1 is the cursor.
 ///

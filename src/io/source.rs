@@ -8,7 +8,7 @@ use crate::wait::{WaitSpec, Worker, can_suspend, consume_budget_of, now, refill_
 use std::io::{self, ErrorKind};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// The next number of a source. Numbers are unique in a process; 0 is none.
@@ -19,6 +19,13 @@ const NO_TOKEN: Token = Token::from_bits(u64::MAX);
 
 /// The first and the longest pause of [`Source::call_with_pauses`].
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(16));
+
+/// Hints about the data of a source.
+mod hint {
+    pub(super) const UNKNOWN: u8 = 0;
+    pub(super) const MORE: u8 = 1;
+    pub(super) const NOTHING: u8 = 2;
+}
 
 /// The cost of a system call for the cooperative budget.
 const CALL_COST: u32 = 64;
@@ -35,8 +42,8 @@ pub(crate) struct Source {
     /// source, too.
     run: AtomicU64,
     token: AtomicU64,
-    /// A hint for the next receive: data is likely there.
-    has_more: AtomicBool,
+    /// A hint for the next receive: one of `hint`.
+    hint: AtomicU8,
 }
 
 impl Source {
@@ -52,7 +59,7 @@ impl Source {
             has_messages,
             run: AtomicU64::new(0),
             token: AtomicU64::new(0),
-            has_more: AtomicBool::new(false),
+            hint: AtomicU8::new(hint::UNKNOWN),
         }
     }
 
@@ -60,16 +67,22 @@ impl Source {
         self.has_messages
     }
 
-    /// Returns the hint that data is likely there, which the last receive gave.
+    /// Returns whether the last receive told that data is likely there.
     #[inline]
     pub(crate) fn has_more(&self) -> bool {
-        self.has_more.load(Relaxed)
+        self.hint.load(Relaxed) == hint::MORE
+    }
+
+    /// Returns whether the last receive told that nothing is left.
+    #[inline]
+    pub(crate) fn has_nothing(&self) -> bool {
+        self.hint.load(Relaxed) == hint::NOTHING
     }
 
     /// Tells whether data is likely there.
     #[inline]
     pub(crate) fn set_has_more(&self, has_more: bool) {
-        self.has_more.store(has_more, Relaxed);
+        self.hint.store(if has_more { hint::MORE } else { hint::NOTHING }, Relaxed);
     }
 
     /// The cached token, if it is one of this run's.

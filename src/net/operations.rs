@@ -9,17 +9,38 @@ use super::sys;
 use crate::io::buffer::Chunk;
 use crate::io::operation::{Operator, Received};
 use crate::io::source::{Moved, consume_io_budget};
+use crate::io::way::Way;
 use crate::reactor::Interest;
 use socket2::SockAddr;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 
 impl<S: StdSocket> Socket<S> {
+    /// Returns the way of a call that receives. Makes the call `f` where it is likely to succeed, and before the first wait of a run: the
+    /// run needs no ring if nothing waits.
+    #[inline]
+    pub(super) fn way<'w, T>(&self, f: &mut impl FnMut() -> io::Result<Moved<T>>) -> io::Result<Way<'w, T>> {
+        match Operator::of_task() {
+            Some(operator) => Ok(self.attempt_if_likely(f)?.map_or(Way::Operate(operator), Way::Done)),
+            None if Operator::is_first() => self.first_way(f),
+            None => Ok(Way::Wait),
+        }
+    }
+
+    #[cold]
+    fn first_way<'w, T>(&self, f: &mut impl FnMut() -> io::Result<Moved<T>>) -> io::Result<Way<'w, T>> {
+        self.source.set_has_more(true);
+        match self.attempt_if_likely(f)? {
+            Some(value) => Ok(Way::Done(value)),
+            None => Ok(Operator::of_task_or_new().map_or(Way::Wait, Way::Operate)),
+        }
+    }
+
     /// Receives by an operation of the kernel.
     #[inline]
     pub(super) fn receive_by(&self, operator: Operator<'_>, buffer: &mut [u8]) -> io::Result<usize> {
         let deadline = operator.deadline(self.timeout(Interest::Readable));
-        let Received { len, left_more } = operator.receive(self.fd(), buffer, deadline)?;
+        let Received { len, left_more } = operator.receive(self.fd(), buffer, self.source.has_nothing(), deadline)?;
         self.source.set_has_more(left_more);
         Ok(len)
     }
@@ -63,9 +84,10 @@ impl<S: StdSocket> Socket<S> {
     /// Waits for a connection. `accept` is the system call.
     #[track_caller]
     pub(super) fn accept_by<T>(&self, mut accept: impl FnMut(&S) -> io::Result<T>) -> io::Result<T> {
-        match Operator::of_task() {
-            Some(operator) => self.call_when_readable(operator, || accept(self.get()).map(Moved::untold)),
-            None => self.call(Interest::Readable, accept),
+        match self.way(&mut || accept(self.get()).map(Moved::untold))? {
+            Way::Done(accepted) => Ok(accepted),
+            Way::Operate(operator) => self.call_when_readable(operator, || accept(self.get()).map(Moved::untold)),
+            Way::Wait => self.call(Interest::Readable, accept),
         }
     }
 
@@ -73,10 +95,11 @@ impl<S: StdSocket> Socket<S> {
     #[track_caller]
     pub(super) fn accept(&self) -> io::Result<(OwnedFd, SockAddr)> {
         let fd = self.fd();
-        let Some(operator) = Operator::of_task() else { return self.call(Interest::Readable, |_| sys::accept(fd)) };
-        if let Some(accepted) = self.attempt_if_likely(|| sys::accept(fd).map(Moved::untold))? {
-            return Ok(accepted);
-        }
+        let operator = match self.way(&mut || sys::accept(fd).map(Moved::untold))? {
+            Way::Done(accepted) => return Ok(accepted),
+            Way::Operate(operator) => operator,
+            Way::Wait => return self.call(Interest::Readable, |_| sys::accept(fd)),
+        };
         let accepted = operator.accept(fd, operator.deadline(self.timeout(Interest::Readable)))?;
         // Connections often come in bursts.
         self.source.set_has_more(true);
@@ -90,12 +113,11 @@ impl<S: StdSocket> Socket<S> {
         buffer: &mut [u8],
         mut call: impl FnMut(&S, &mut [u8]) -> io::Result<(usize, SockAddr)>,
     ) -> io::Result<(usize, SockAddr)> {
-        let Some(operator) = Operator::of_task() else {
-            return self.call(Interest::Readable, |inner| call(inner, buffer));
+        let operator = match self.way(&mut || call(self.get(), buffer).map(Moved::untold))? {
+            Way::Done(received) => return Ok(received),
+            Way::Operate(operator) => operator,
+            Way::Wait => return self.call(Interest::Readable, |inner| call(inner, buffer)),
         };
-        if let Some(received) = self.attempt_if_likely(|| call(self.get(), buffer).map(Moved::untold))? {
-            return Ok(received);
-        }
         operator.receive_from(self.fd(), buffer, operator.deadline(self.timeout(Interest::Readable)))
     }
 
@@ -108,7 +130,7 @@ impl<S: StdSocket> Socket<S> {
             if let Some(chunk) = self.attempt_if_likely(|| receive_once(call, fd))? {
                 return Ok(chunk);
             }
-            if let Some((chunk, left_more)) = operator.receive_lent(fd, deadline)? {
+            if let Some((chunk, left_more)) = operator.receive_lent(fd, self.source.has_nothing(), deadline)? {
                 self.source.set_has_more(left_more);
                 return Ok(chunk);
             }
@@ -136,14 +158,10 @@ impl<S: StdSocket> Socket<S> {
     #[track_caller]
     pub(super) fn recv_datagram(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let fd = self.fd();
-        let Some(operator) = Operator::of_task() else {
-            return self.call(Interest::Readable, |_| sys::recv(fd, buffer, 0).map(|moved| moved.value));
-        };
-        if let Some(len) =
-            self.attempt_if_likely(|| sys::recv(fd, buffer, 0).map(|moved| Moved::untold(moved.value)))?
-        {
-            return Ok(len);
+        match self.way(&mut || sys::recv(fd, buffer, 0).map(|moved| Moved::untold(moved.value)))? {
+            Way::Done(len) => Ok(len),
+            Way::Operate(operator) => self.receive_by(operator, buffer),
+            Way::Wait => self.call(Interest::Readable, |_| sys::recv(fd, buffer, 0).map(|moved| moved.value)),
         }
-        self.receive_by(operator, buffer)
     }
 }

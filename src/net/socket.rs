@@ -6,6 +6,7 @@ use super::timeouts::Timeouts;
 use crate::io::buffer::{Chunk, Lent};
 use crate::io::operation::Operator;
 use crate::io::source::{Moved, Source};
+use crate::io::way::Way;
 use crate::reactor::Interest;
 use socket2::SockRef;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
@@ -114,15 +115,14 @@ impl<S: StdSocket> Socket<S> {
     pub(super) fn receive_into(&self, call: Call, buffer: &mut [u8]) -> io::Result<usize> {
         let fd = self.fd();
         let timeout = self.timeout(Interest::Readable);
-        match Operator::of_task() {
-            Some(operator) if !buffer.is_empty() => {
-                if let Some(len) = self.attempt_if_likely(|| call(fd, buffer))? {
-                    return Ok(len);
-                }
-                self.receive_by(operator, buffer)
+        if !buffer.is_empty() {
+            match self.way(&mut || call(fd, buffer))? {
+                Way::Done(len) => return Ok(len),
+                Way::Operate(operator) => return self.receive_by(operator, buffer),
+                Way::Wait => {}
             }
-            _ => self.source.transfer(fd, Interest::Readable, timeout, || call(fd, buffer)),
         }
+        self.source.transfer(fd, Interest::Readable, timeout, || call(fd, buffer))
     }
 
     /// Like [`receive_into`](Self::receive_into), but returns `None` where the call would wait.
@@ -137,9 +137,10 @@ impl<S: StdSocket> Socket<S> {
     pub(super) fn receive(&self, call: Call) -> io::Result<Chunk> {
         let fd = self.fd();
         let timeout = self.timeout(Interest::Readable);
-        match Operator::of_task() {
-            Some(operator) => self.receive_lent_by(operator, call),
-            None => self.source.transfer(fd, Interest::Readable, timeout, || receive_once(call, fd)),
+        match self.way(&mut || receive_once(call, fd))? {
+            Way::Done(chunk) => Ok(chunk),
+            Way::Operate(operator) => self.receive_lent_by(operator, call),
+            Way::Wait => self.source.transfer(fd, Interest::Readable, timeout, || receive_once(call, fd)),
         }
     }
 
