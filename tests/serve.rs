@@ -10,6 +10,7 @@ use cede::task::park;
 use cede::time::{now, sleep};
 use cede::{Config, run, scope, spawn, timeout, yield_now};
 use common::child::in_child;
+use common::seccomp::refuse;
 use common::{emulated, rounds};
 use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read, Write};
@@ -476,24 +477,6 @@ fn freed_descriptor_ends_the_delay() {
     assert_eq!(text, "exit code Some(0)");
 }
 
-/// Makes accept4(2) fail with `error` in this thread, permanently.
-fn break_accept(error: i32) {
-    let statement = |code: u32, k: u32, jt, jf| libc::sock_filter { code: code as u16, jt, jf, k };
-    let mut filter = [
-        // The number of the system call is the first field of the data.
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_accept4 as u32, 0, 1),
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | error as u32, 0, 0),
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
-    ];
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    // SAFETY: `program` points to `filter`, which lives as long as the calls.
-    unsafe {
-        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program), 0);
-    }
-}
-
 /// Each error of a missing resource delays the server, which neither spins nor ends. An error of a connection is skipped.
 #[test]
 fn errors_of_accept_do_not_end_the_server() {
@@ -503,7 +486,7 @@ fn errors_of_accept_do_not_end_the_server() {
     let text = in_child("errors_of_accept_do_not_end_the_server", || {
         let check = |error: i32| {
             let (listener, address) = listener();
-            break_accept(error);
+            refuse(libc::SYS_accept4, error);
             let errors = RefCell::new(Vec::new());
             let main = || {
                 let _client = TcpStream::connect(address).unwrap();
@@ -522,7 +505,7 @@ fn errors_of_accept_do_not_end_the_server() {
         };
         let skips = |error: i32| {
             let (listener, address) = listener();
-            break_accept(error);
+            refuse(libc::SYS_accept4, error);
             let outcome = Config::new().driver(Driver::Epoll).run(|| {
                 let _client = TcpStream::connect(address).unwrap();
                 let mut server = spawn(move || serve(listener, 10, |_, _| unreachable!()));

@@ -141,7 +141,9 @@ impl<'w> Operator<'w> {
             let entry = opcode::Accept::new(Fd(fd.as_raw_fd()), storage.cast(), len).flags(flags).build();
             // SAFETY: `storage` has room for `len` bytes, both are valid until this closure returns, and `complete` returns after the
             // completion.
-            let (number, _) = unsafe { self.complete(entry, readable(fd), deadline) }?;
+            let outcome = unsafe { self.complete(entry, readable(fd), deadline) };
+            let (number, _) = outcome.or_else(|error| self.or_unwind(Err(error)))?;
+            // Before the task may unwind: the connection belongs to it now.
             // SAFETY: the descriptor is new, so nothing else owns it.
             let socket = unsafe { OwnedFd::from_raw_fd(number as i32) };
             self.or_unwind(Ok(socket))
@@ -231,6 +233,10 @@ impl<'w> Operator<'w> {
                 // The kernel lacks memory, or waits until completions are taken. The event loop enters it between two turns.
                 worker.turn();
                 worker.unwind_if_requested();
+                if worker.is_forked() {
+                    // Another task forked during the turn. The child has no queues (condition 6).
+                    return Err(forked());
+                }
                 if is_interrupted(worker) {
                     return Err(cancelled(worker));
                 }

@@ -11,7 +11,8 @@
 //! 1. After an operation is in the queue, nothing panics before it has completed. What can fail comes first. A guard aborts the process
 //!    if the frame is unwound nevertheless.
 //! 2. The frame is left only after the completion of the operation itself. A cancel, a deadline, a scope, a deadlock or a forced unwind
-//!    sends one request to cancel it, and then waits for its completion (`wait::wait_for_kernel`). Data that came first counts.
+//!    requests the kernel to cancel it, and then waits for its completion (`wait::wait_for_kernel`). The request is repeated only if
+//!    the kernel has missed the operation. Data that came first counts.
 //! 3. The body of a generator or coroutine that waits is running, so it can be neither dropped nor forgotten.
 //! 4. The stack of an abandoned task is never reused, trimmed or unmapped (`Tcb::abandon` leaks it), so the kernel may still write to it.
 //! 5. The ring outlives its operations: its drop cancels those of abandoned tasks, and waits until all have completed. If
@@ -45,6 +46,8 @@ const KIND: u64 = 7;
 const BELL: u64 = 1;
 const DESCRIPTORS: u64 = 2;
 const IGNORED: u64 = 3;
+/// A request to cancel. The other bits are the address of the operation, which may be gone by then.
+const CANCEL: u64 = 4;
 
 /// The number of completions by which an operation is prefetched, and by which the TCB of its waiter is.
 const FETCH_OPERATION: usize = 8;
@@ -110,8 +113,8 @@ pub(crate) struct Ring {
     made_in: Generation,
     /// The number of operations that have not completed.
     in_flight: Cell<usize>,
-    /// Requests to cancel for which the queue had no room.
-    cancels: RefCell<Vec<u64>>,
+    /// The operations to cancel that have not completed, and whether the kernel has the request.
+    cancels: RefCell<Vec<(u64, bool)>>,
     /// The completions of one call. Borrowed only inside `reap`.
     completions: RefCell<Vec<(u64, i32, u32)>>,
     bell: RawFd,
@@ -226,18 +229,33 @@ impl Ring {
     /// Requests the kernel to end an operation early. It completes in any case, possibly with data.
     #[cold]
     pub(crate) fn cancel(&self, operation: &Operation) {
-        self.cancels.borrow_mut().push(operation.user_data());
+        self.cancels.borrow_mut().push((operation.user_data(), false));
         self.push_cancels();
     }
 
+    /// Sends the requests to cancel that the kernel does not have.
     fn push_cancels(&self) {
-        let mut cancels = self.cancels.borrow_mut();
-        while let Some(user_data) = cancels.last() {
-            let cancel = opcode::AsyncCancel::new(*user_data).build().user_data(IGNORED);
+        for (user_data, sent) in self.cancels.borrow_mut().iter_mut().filter(|(_, sent)| !sent) {
+            let cancel = opcode::AsyncCancel::new(*user_data).build().user_data(*user_data | CANCEL);
             if !self.make_room() || !self.push_own(&cancel) {
                 return; // the next call of `enter` tries again
             }
-            cancels.pop();
+            *sent = true;
+        }
+    }
+
+    fn has_unsent_cancels(&self) -> bool {
+        self.cancels.borrow().iter().any(|(_, sent)| !sent)
+    }
+
+    /// A request to cancel has ended. If the kernel found no such operation, and the operation has not completed, the request is sent
+    /// again: a receive that is about to be repeated is in none of the kernel's lists for a moment. If another task then takes the
+    /// data, it would wait without an end.
+    #[cold]
+    fn cancel_has_ended(&self, user_data: u64, result: i32) {
+        if result == -libc::ENOENT {
+            let mut cancels = self.cancels.borrow_mut();
+            cancels.iter_mut().filter(|(other, _)| *other == user_data).for_each(|(_, sent)| *sent = false);
         }
     }
 
@@ -261,7 +279,7 @@ impl Ring {
         let waits = self.with_queue(|queue| !queue.is_empty() || queue.taskrun() || queue.cq_overflow())
             || self.poller_armed.get() == Some(false);
         // SAFETY: no other completion queue exists: `reap` drops its own.
-        waits || !unsafe { self.io_uring().completion_shared() }.is_empty() || !self.cancels.borrow().is_empty()
+        waits || !unsafe { self.io_uring().completion_shared() }.is_empty() || self.has_unsent_cancels()
     }
 
     /// Submits all operations, waits for at most `timeout` for a completion (`None`: without a limit), and calls `wake` for the waiter of
@@ -287,9 +305,7 @@ impl Ring {
         if self.poller_armed.get() == Some(false) && self.make_room() {
             self.poller_armed.set(Some(self.push_own(&poll(self.poller, DESCRIPTORS))));
         }
-        if !self.cancels.borrow().is_empty() {
-            self.push_cancels();
-        }
+        self.push_cancels();
     }
 
     /// Submits all operations, and waits for a completion for at most `timeout`.
@@ -344,8 +360,12 @@ impl Ring {
                     operation.flags.set(flags);
                     operation.done.set(true);
                     self.in_flight.set(self.in_flight.get() - 1);
+                    if !self.cancels.borrow().is_empty() {
+                        self.cancels.borrow_mut().retain(|(cancelled, _)| *cancelled != user_data);
+                    }
                     wake(operation.waiter);
                 }
+                CANCEL => self.cancel_has_ended(user_data & !KIND, result),
                 BELL => self.bell_armed.set(cqueue::more(flags)),
                 DESCRIPTORS => {
                     self.poller_armed.set(Some(cqueue::more(flags)));

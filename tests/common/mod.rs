@@ -3,7 +3,13 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod child;
+#[cfg(all(feature = "io", target_os = "linux"))]
+pub(crate) mod drivers;
+#[cfg(all(feature = "io", target_os = "linux"))]
+pub(crate) mod pending;
 pub(crate) mod random;
+#[cfg(target_os = "linux")]
+pub(crate) mod seccomp;
 pub(crate) mod witness;
 pub(crate) mod worlds;
 
