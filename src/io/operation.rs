@@ -93,7 +93,7 @@ impl<'w> Operator<'w> {
         let (place, len) = (buffer.as_mut_ptr(), buffer.len().min(MAX_LEN) as u32);
         let entry = opcode::Recv::new(Fd(fd.as_raw_fd()), place, len).ioprio(poll_first(waits_first)).build();
         // SAFETY: `buffer` is borrowed mutably until this call returns, and `complete` returns after the completion.
-        let (len, flags) = self.or_unwind(unsafe { self.complete(entry, readable(fd), deadline) })?;
+        let (len, flags) = unsafe { self.complete(entry, readable(fd), deadline) }?;
         Ok(Received { len, left_more: cqueue::sock_nonempty(flags) })
     }
 
@@ -116,12 +116,11 @@ impl<'w> Operator<'w> {
         // SAFETY: the operation names no memory of the caller.
         match unsafe { self.complete(entry, readable(fd), deadline) } {
             Ok((len, flags)) => {
-                // Before the task may unwind: the buffer belongs to it now.
                 let buffer = self.ring.exchange(flags, Lent::take().into()).into();
-                self.or_unwind(Ok(Some((Chunk { buffer, len }, cqueue::sock_nonempty(flags)))))
+                Ok(Some((Chunk { buffer, len }, cqueue::sock_nonempty(flags))))
             }
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.or_unwind(Ok(None)),
-            Err(error) => self.or_unwind(Err(error)),
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -131,7 +130,7 @@ impl<'w> Operator<'w> {
         let len = bytes.len().min(MAX_LEN) as u32;
         let entry = opcode::Send::new(Fd(fd.as_raw_fd()), bytes.as_ptr(), len).flags(libc::MSG_NOSIGNAL).build();
         // SAFETY: `bytes` is borrowed until this call returns, and `complete` returns after the completion.
-        self.or_unwind(unsafe { self.complete(entry, writable(fd), deadline) }).map(|(len, _)| len)
+        unsafe { self.complete(entry, writable(fd), deadline) }.map(|(len, _)| len)
     }
 
     /// accept4(2): the new socket is in non-blocking mode. Waits for a connection.
@@ -141,12 +140,9 @@ impl<'w> Operator<'w> {
             let entry = opcode::Accept::new(Fd(fd.as_raw_fd()), storage.cast(), len).flags(flags).build();
             // SAFETY: `storage` has room for `len` bytes, both are valid until this closure returns, and `complete` returns after the
             // completion.
-            let outcome = unsafe { self.complete(entry, readable(fd), deadline) };
-            let (number, _) = outcome.or_else(|error| self.or_unwind(Err(error)))?;
-            // Before the task may unwind: the connection belongs to it now.
+            let (number, _) = unsafe { self.complete(entry, readable(fd), deadline) }?;
             // SAFETY: the descriptor is new, so nothing else owns it.
-            let socket = unsafe { OwnedFd::from_raw_fd(number as i32) };
-            self.or_unwind(Ok(socket))
+            Ok(unsafe { OwnedFd::from_raw_fd(number as i32) })
         };
         // SAFETY: the call has stored the address and its length.
         unsafe { SockAddr::try_init(accept) }
@@ -170,7 +166,7 @@ impl<'w> Operator<'w> {
             let entry = opcode::RecvMsg::new(Fd(fd.as_raw_fd()), &raw mut message).ioprio(POLL_FIRST).build();
             // SAFETY: `message`, `part`, `storage` and the buffer, which the caller borrows, are valid until this closure returns, and
             // `complete` returns after the completion.
-            let (count, _) = self.or_unwind(unsafe { self.complete(entry, readable(fd), deadline) })?;
+            let (count, _) = unsafe { self.complete(entry, readable(fd), deadline) }?;
             // SAFETY: `len` is valid for this closure.
             unsafe { *len = message.msg_namelen };
             Ok(count)
@@ -184,7 +180,7 @@ impl<'w> Operator<'w> {
         let len = buffer.len().min(MAX_LEN) as u32;
         let entry = opcode::Read::new(Fd(fd.as_raw_fd()), buffer.as_mut_ptr(), len).offset(offset_of(at)?).build();
         // SAFETY: `buffer` is borrowed mutably until this call returns, and `complete` returns after the completion.
-        self.or_unwind(unsafe { self.complete(entry, readable(fd), None) }).map(|(len, _)| len)
+        unsafe { self.complete(entry, readable(fd), None) }.map(|(len, _)| len)
     }
 
     /// pwrite(2), or write(2) at the cursor. Waits until the data is taken. Fails with `EAGAIN` if the open file is in non-blocking mode.
@@ -192,7 +188,7 @@ impl<'w> Operator<'w> {
         let len = bytes.len().min(MAX_LEN) as u32;
         let entry = opcode::Write::new(Fd(fd.as_raw_fd()), bytes.as_ptr(), len).offset(offset_of(at)?).build();
         // SAFETY: `bytes` is borrowed until this call returns, and `complete` returns after the completion.
-        self.or_unwind(unsafe { self.complete(entry, writable(fd), None) }).map(|(len, _)| len)
+        unsafe { self.complete(entry, writable(fd), None) }.map(|(len, _)| len)
     }
 
     /// fsync(2), or fdatasync(2) if `data_only`.
@@ -201,25 +197,20 @@ impl<'w> Operator<'w> {
         let entry = opcode::Fsync::new(Fd(fd.as_raw_fd())).flags(flags).build();
         let spec = WaitSpec { reason: "a file to reach the disk", ..readable(fd) };
         // SAFETY: the operation names no memory.
-        self.or_unwind(unsafe { self.complete(entry, spec, None) }).map(|_| ())
+        unsafe { self.complete(entry, spec, None) }.map(|_| ())
     }
 
     /// Waits until a descriptor is readable. Takes no registration.
     pub(crate) fn wait_readable(self, fd: BorrowedFd<'_>, deadline: Option<Instant>) -> io::Result<()> {
         let entry = opcode::PollAdd::new(Fd(fd.as_raw_fd()), (libc::POLLIN | libc::POLLRDHUP) as u32).build();
         // SAFETY: the operation names no memory.
-        self.or_unwind(unsafe { self.complete(entry, readable(fd), deadline) }).map(|_| ())
+        unsafe { self.complete(entry, readable(fd), deadline) }.map(|_| ())
     }
 
-    /// Unwinds the task if that was requested during its operation, which `value` is the outcome of.
-    #[inline]
-    fn or_unwind<T>(self, value: T) -> T {
-        self.worker.unwind_if_requested();
-        value
-    }
-
-    /// Gives an operation to the kernel, and waits until it has completed. Returns its value and its flags. The
-    /// caller unwinds if that was requested.
+    /// Gives an operation to the kernel, and waits until it has completed. Returns its value and its flags.
+    ///
+    /// If the task is to be unwound, unwinds instead of returning an error. A value is returned even then, since the kernel has taken it
+    /// from the socket or given it to it: the next wait unwinds.
     ///
     /// # Safety
     ///
@@ -251,16 +242,19 @@ impl<'w> Operator<'w> {
                 return Err(forked());
             }
             refill_budget(worker);
-            match operation.result() {
+            let error = match operation.result() {
                 Ok(value) => return Ok((value, operation.flags())),
-                // A cancelled operation ends with `ECANCELED`, or with `EINTR` if a thread of the kernel had begun it.
-                Err(error) if matches!(error.raw_os_error(), Some(libc::ECANCELED | libc::EINTR)) => match ended {
-                    Ended::Cancelled => return Err(cancelled(worker)),
-                    Ended::TimedOut => return Err(timed_out()),
-                    // A request to cancel an earlier operation at this address came too late.
-                    Ended::Done | Ended::Forked => {}
-                },
-                Err(error) => return Err(error),
+                Err(error) => error,
+            };
+            worker.unwind_if_requested();
+            // A cancelled operation ends with `ECANCELED`, or with `EINTR` if a thread of the kernel had begun it.
+            let is_cancelled = matches!(error.raw_os_error(), Some(libc::ECANCELED | libc::EINTR));
+            match ended {
+                Ended::Cancelled if is_cancelled => return Err(cancelled(worker)),
+                Ended::TimedOut if is_cancelled => return Err(timed_out()),
+                // A request to cancel an earlier operation at this address came too late, or a signal came.
+                Ended::Done if is_cancelled => {}
+                _ => return Err(error),
             }
         }
     }
