@@ -194,7 +194,7 @@ fn endless_output_can_be_ended() {
     });
 }
 
-/// A pipe that always has data: no read waits, and a deadline is seen nevertheless.
+/// A pipe that always has data: no read waits, and nevertheless a deadline is seen, and the other tasks have turns.
 #[test]
 fn ready_output_can_be_ended() {
     const LEN: u64 = 64 << 20;
@@ -208,6 +208,11 @@ fn ready_output_can_be_ended() {
         assert!(is_cancelled(&late), "{late}");
         let read = file.stream_position().unwrap();
         assert!(0 < read && read < LEN / 4, "{read}");
+        let mut other = spawn(move || file.stream_position().unwrap());
+        let late = timeout(500 * MS, || child.wait_with_output()).unwrap_err().into_value().unwrap_err();
+        assert!(is_cancelled(&late), "{late}");
+        let read = other.join().unwrap();
+        assert!(read < LEN / 4, "the other task had its first turn after {read} bytes");
     });
 }
 
