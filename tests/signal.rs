@@ -147,17 +147,18 @@ fn listeners_move() {
         raise(libc::SIGUSR1);
         run(|| signals.recv().unwrap());
         run(|| has_none(&signals));
+        let (quiet, was_quiet) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || {
             signals.recv().unwrap();
             run(|| {
                 has_none(&signals);
+                quiet.send(()).unwrap();
                 signals.recv().unwrap();
             });
         });
-        while !thread.is_finished() {
-            raise(libc::SIGUSR1);
-            thread::sleep(30 * MS);
-        }
+        raise(libc::SIGUSR1);
+        was_quiet.recv().unwrap();
+        raise(libc::SIGUSR1);
         thread.join().unwrap();
     });
 }
