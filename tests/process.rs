@@ -458,6 +458,19 @@ fn output_of_one_child_is_input_of_another() {
 }
 
 #[test]
+fn dump_names_the_awaited_process() {
+    run(|| {
+        let mut child = Command::new("sleep").arg("60").kill_on_drop(true).spawn().unwrap();
+        let id = child.id();
+        let waiting = spawn(move || child.wait().map(drop));
+        yield_now();
+        let text = cede::dump().to_string();
+        assert!(text.contains(&format!(", the end of process {id})")) || emulated(), "{text}");
+        waiting.cancel();
+    });
+}
+
+#[test]
 fn many_tasks_talk_to_children() {
     run(|| {
         let tasks = (0..16).map(|number| {
