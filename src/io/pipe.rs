@@ -1,10 +1,10 @@
 //! Pipes whose reads and writes wait.
 #![forbid(unsafe_code)]
 
+use super::any::wait_for_any;
 use super::buffer::Lent;
 use super::error::interrupted;
 use super::source::{Moved, Source, consume_io_budget};
-use crate::io::any::wait_for_any;
 use crate::reactor::Interest;
 use crate::sys::{is_nonblocking, read_nowait, set_nonblocking, write_nowait};
 use crate::task::check;
