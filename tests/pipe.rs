@@ -106,6 +106,36 @@ fn vectored_calls_use_all_buffers() {
     });
 }
 
+/// A call takes at most 1,024 buffers, and the next call the rest.
+#[test]
+fn many_buffers_lose_no_data() {
+    run(|| {
+        let (mut reader, mut writer) = pipe().unwrap();
+        // From the first wait on, the run knows whether the pipe may have data.
+        assert!(timeout(MS, || reader.read(&mut [0])).is_err());
+        writer.write_all(&[7; 1400]).unwrap();
+        let mut bytes = [0; 1500];
+        let mut buffers: Vec<_> = bytes.chunks_mut(1).map(IoSliceMut::new).collect();
+        let first = reader.read_vectored(&mut buffers).unwrap();
+        let rest = timeout(LONG, || reader.read(&mut [0; 1500])).unwrap().unwrap();
+        assert_eq!(first + rest, 1400);
+    });
+}
+
+/// A duplicate that leaves in blocking mode, as for a child, sets that mode for both. The calls of the other one wait nevertheless.
+#[test]
+fn duplicates_share_no_block() {
+    run(|| {
+        let (reader, writer) = pipe().unwrap();
+        let (their_reader, their_writer) = (reader.try_clone().unwrap(), writer.try_clone().unwrap());
+        let theirs = (OwnedFd::from(their_reader), OwnedFd::from(their_writer));
+        assert!(!nonblocking(reader.as_fd()) && !nonblocking(writer.as_fd()));
+        assert!(timeout(20 * MS, || (&reader).read(&mut [0])).is_err());
+        assert!(timeout(20 * MS, || (&writer).write_all(&vec![0; 1 << 20])).is_err());
+        drop(theirs);
+    });
+}
+
 #[test]
 fn cancelled_calls_transfer_nothing() {
     for brought in [false, true] {

@@ -194,7 +194,7 @@ fn endless_output_can_be_ended() {
     });
 }
 
-/// A pipe that always has data: no read waits, and a deadline is seen nevertheless.
+/// A pipe that always has data: no read waits, and nevertheless a deadline is seen, and the other tasks have turns.
 #[test]
 fn ready_output_can_be_ended() {
     const LEN: u64 = 64 << 20;
@@ -208,6 +208,11 @@ fn ready_output_can_be_ended() {
         assert!(is_cancelled(&late), "{late}");
         let read = file.stream_position().unwrap();
         assert!(0 < read && read < LEN / 4, "{read}");
+        let mut other = spawn(move || file.stream_position().unwrap());
+        let late = timeout(500 * MS, || child.wait_with_output()).unwrap_err().into_value().unwrap_err();
+        assert!(is_cancelled(&late), "{late}");
+        let read = other.join().unwrap();
+        assert!(read < LEN / 4, "the other task had its first turn after {read} bytes");
     });
 }
 
@@ -449,6 +454,19 @@ fn output_of_one_child_is_input_of_another() {
         let second = Command::new("wc").arg("-c").stdin(first.stdout.take().unwrap()).output().unwrap();
         assert_eq!(String::from_utf8(second.stdout).unwrap().trim(), "200000");
         assert!(first.wait().unwrap().success());
+    });
+}
+
+#[test]
+fn dump_names_the_awaited_process() {
+    run(|| {
+        let mut child = Command::new("sleep").arg("60").kill_on_drop(true).spawn().unwrap();
+        let id = child.id();
+        let waiting = spawn(move || child.wait().map(drop));
+        yield_now();
+        let text = cede::dump().to_string();
+        assert!(text.contains(&format!(", the end of process {id})")) || emulated(), "{text}");
+        waiting.cancel();
     });
 }
 

@@ -9,7 +9,8 @@ use cede::signal::{SignalKind, Signals, ctrl_c, on};
 use cede::sync::channel;
 use cede::{Config, run, scope, select, spawn, timeout, yield_now};
 use common::child::in_child;
-use common::command;
+use common::random::Random;
+use common::{command, emulated};
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
@@ -147,17 +148,18 @@ fn listeners_move() {
         raise(libc::SIGUSR1);
         run(|| signals.recv().unwrap());
         run(|| has_none(&signals));
+        let (quiet, was_quiet) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || {
             signals.recv().unwrap();
             run(|| {
                 has_none(&signals);
+                quiet.send(()).unwrap();
                 signals.recv().unwrap();
             });
         });
-        while !thread.is_finished() {
-            raise(libc::SIGUSR1);
-            thread::sleep(30 * MS);
-        }
+        raise(libc::SIGUSR1);
+        was_quiet.recv().unwrap();
+        raise(libc::SIGUSR1);
         thread.join().unwrap();
     });
 }
@@ -292,6 +294,46 @@ fn storm_of_signals_and_listeners() {
             }
         });
     });
+}
+
+/// A signal that arrives at any moment of a call of `recv` is not lost, also if no later one follows.
+#[test]
+fn no_signal_is_lost() {
+    passed("no_signal_is_lost", || {
+        let rounds = if emulated() { 200 } else { 5_000 };
+        let listen = |received: &AtomicUsize| {
+            let (signals, mut random) = (on(USR1).unwrap(), Random::new(1));
+            received.store(1, SeqCst);
+            for _ in 0..rounds {
+                // About as long as the signal takes, so that it arrives before, during and after the look at it.
+                (0..random.below(200)).for_each(|_| std::hint::spin_loop());
+                timeout_or_block(|| signals.recv()).unwrap();
+                received.fetch_add(1, SeqCst);
+            }
+        };
+        let in_run = |received: &AtomicUsize| run(|| listen(received));
+        let ways: [&(dyn Fn(&AtomicUsize) + Sync); 2] = [&listen, &in_run];
+        for way in ways {
+            let received = AtomicUsize::new(0);
+            thread::scope(|s| {
+                let listener = s.spawn(|| way(&received));
+                for round in 1..=rounds {
+                    while received.load(SeqCst) < round && !listener.is_finished() {
+                        std::hint::spin_loop();
+                    }
+                    raise(libc::SIGUSR1);
+                }
+            });
+        }
+    });
+}
+
+/// Calls `f` with a deadline in a run. A plain thread has none; the limit of the child process ends its wait.
+fn timeout_or_block<T>(f: impl FnOnce() -> std::io::Result<T>) -> std::io::Result<T> {
+    if cede::task::current().is_none() {
+        return f();
+    }
+    timeout(LONG, f).unwrap_or_else(|late| late.into_value())
 }
 
 /// Runs the test `name` again as a subject that prints "ready" on stdout, sends it the signals, each after its next line, and returns

@@ -1,16 +1,17 @@
 //! Pipes whose reads and writes wait.
 #![forbid(unsafe_code)]
 
+use super::any::wait_for_any;
 use super::buffer::Lent;
 use super::error::interrupted;
 use super::source::{Moved, Source, consume_io_budget};
-use crate::io::any::wait_for_any;
 use crate::reactor::Interest;
 use crate::sys::{is_nonblocking, read_nowait, set_nonblocking, write_nowait};
 use crate::task::check;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Creates a pipe, as [`std::io::pipe`], and returns its two ends.
 ///
@@ -38,6 +39,9 @@ pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
     Ok((PipeReader(End::own(reader, Source::new())?), PipeWriter(End::own(writer, Source::new())?)))
 }
 
+/// The largest number of buffers that a call takes (IOV_MAX). Further buffers are left to the next call.
+const MAX_BUFFERS: usize = 1024;
+
 /// The mode of a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
@@ -56,6 +60,8 @@ enum Mode {
 struct End<P: AsFd> {
     source: Source,
     mode: Mode,
+    /// A duplicate of the descriptor was made, whose conversion may set blocking mode for both: each call says that it must not wait.
+    has_duplicate: AtomicBool,
     /// Present until the drop or `release`.
     inner: Option<P>,
 }
@@ -64,13 +70,13 @@ impl<P: AsFd> End<P> {
     /// Wraps an end that the library made and that nothing else uses, and sets its mode.
     fn own(inner: P, source: Source) -> io::Result<End<P>> {
         set_nonblocking(inner.as_fd(), true)?;
-        Ok(End { source, mode: Mode::Own, inner: Some(inner) })
+        Ok(End { source, mode: Mode::Own, has_duplicate: AtomicBool::new(false), inner: Some(inner) })
     }
 
     /// Wraps an end that the program brought, whose mode stays as it is.
     fn adopt(inner: P) -> End<P> {
         let mode = if is_nonblocking(inner.as_fd()) { Mode::Nonblocking } else { Mode::Blocking };
-        End { source: Source::with_messages(true), mode, inner: Some(inner) }
+        End { source: Source::with_messages(true), mode, has_duplicate: AtomicBool::new(false), inner: Some(inner) }
     }
 
     #[inline]
@@ -79,8 +85,15 @@ impl<P: AsFd> End<P> {
     }
 
     fn try_clone(&self, clone: impl FnOnce(&P) -> io::Result<P>) -> io::Result<End<P>> {
+        let inner = Some(clone(self.get())?);
         let source = Source::with_messages(self.source.has_messages());
-        Ok(End { source, mode: self.mode, inner: Some(clone(self.get())?) })
+        self.has_duplicate.store(true, Relaxed);
+        Ok(End { source, mode: self.mode, has_duplicate: AtomicBool::new(true), inner })
+    }
+
+    /// Returns whether a plain read or write could wait.
+    fn may_block(&self) -> bool {
+        self.mode == Mode::Blocking || self.has_duplicate.load(Relaxed)
     }
 
     /// Returns the end of `std`. An end that the library made is set to blocking mode, in which other programs expect it.
@@ -131,12 +144,10 @@ impl PipeReader {
     }
 
     fn read_once(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<Moved<usize>> {
-        let len = buffers.iter().map(|buffer| buffer.len()).fold(0, usize::saturating_add);
+        let len = buffers.iter().take(MAX_BUFFERS).map(|buffer| buffer.len()).fold(0, usize::saturating_add);
         let mut inner = self.0.get();
-        let count = match self.0.mode {
-            Mode::Own | Mode::Nonblocking => inner.read_vectored(buffers)?,
-            Mode::Blocking => read_nowait(inner.as_fd(), buffers)?,
-        };
+        let count =
+            if self.0.may_block() { read_nowait(inner.as_fd(), buffers)? } else { inner.read_vectored(buffers)? };
         // A short read has emptied the pipe. No byte is its end.
         Ok(Moved { value: count, took_all: 0 < count && count < len })
     }
@@ -155,10 +166,8 @@ impl PipeWriter {
 
     fn write_once(&self, buffers: &[IoSlice<'_>]) -> io::Result<Moved<usize>> {
         let mut inner = self.0.get();
-        let value = match self.0.mode {
-            Mode::Own | Mode::Nonblocking => inner.write_vectored(buffers)?,
-            Mode::Blocking => write_nowait(inner.as_fd(), buffers)?,
-        };
+        let value =
+            if self.0.may_block() { write_nowait(inner.as_fd(), buffers)? } else { inner.write_vectored(buffers)? };
         // A short write of a kernel without `RWF_NOWAIT` does not fill the pipe.
         Ok(Moved { value, took_all: false })
     }
