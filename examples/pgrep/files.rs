@@ -12,7 +12,7 @@ use std::io::{self, Read, Seek};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// The number of files that a task takes at once. One call on the pool opens them all.
+/// The number of files that a task takes at once. One call on the pool opens them all, so `READERS` times this many files may be open.
 const FILES: usize = 16;
 
 /// A file to search, or an error of the walk.

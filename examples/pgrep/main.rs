@@ -132,26 +132,28 @@ fn run(mut options: Options, pattern: Pattern, threads: usize) -> Summary {
         windows: Arc::clone(&windows),
     };
 
-    let walk = {
-        let options = Arc::clone(&options);
-        thread::spawn(move || files::walk(&options, &sender, &answers))
-    };
-    // The first thread is this one, whose tasks read and search between the turns of the printer.
-    let tasks = READERS.div_ceil(threads);
+    // The first thread is this one, whose tasks read and search between the turns of the printer. They wait for files before another
+    // thread starts: the first wait at a channel registers the process for membarrier(2), which takes 15 ms if it has several threads.
+    let count = READERS.div_ceil(threads);
+    let first = Rc::new(reader(pattern));
+    let mut tasks: Vec<_> = (0..count)
+        .map(|_| {
+            let reader = Rc::clone(&first);
+            cede::spawn(move || reader.task())
+        })
+        .collect();
+    cede::yield_now();
     let others: Vec<_> = (1..threads)
         .map(|_| {
             let pattern = Pattern::new(&options).expect("the pattern has been compiled before");
             let reader = reader(pattern);
-            thread::spawn(move || cede::run(|| reader.run(tasks)))
+            thread::spawn(move || cede::run(|| reader.run(count)))
         })
         .collect();
-    let reader = Rc::new(reader(pattern));
-    let mut tasks: Vec<_> = (0..tasks)
-        .map(|_| {
-            let reader = Rc::clone(&reader);
-            cede::spawn(move || reader.task())
-        })
-        .collect();
+    let walk = {
+        let options = Arc::clone(&options);
+        thread::spawn(move || files::walk(&options, &sender, &answers))
+    };
 
     let summary = print(&options, output, &ordered, &windows);
     // After an early end the walk and the tasks end as soon as they notice.
