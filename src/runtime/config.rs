@@ -173,7 +173,10 @@ impl Config {
         self
     }
 
-    /// Sets the interface of the kernel through which the run waits for I/O. By default io_uring, if it is available.
+    /// Sets the interface of the kernel through which the run waits for I/O. The default is [`Driver::Auto`](crate::io::Driver::Auto):
+    /// io_uring if it is available, and otherwise epoll or poll(2).
+    ///
+    /// The first wait for I/O makes the driver. A run without I/O has none.
     #[cfg(feature = "io")]
     pub fn driver(mut self, driver: crate::io::Driver) -> Self {
         self.driver = driver;
