@@ -115,7 +115,8 @@ fn wait_for_tasks(worker: &Worker, deadline: Option<Instant>) {
     worker.shutting_down.set(false);
 }
 
-/// Waits, without a limit, until no other thread uses what a task borrows, and then gives the tasks 500 ms to end.
+/// Waits, without a limit, until no other thread and no cancelled operation of the kernel uses what a task borrows, and then gives the
+/// tasks 500 ms to end.
 ///
 /// A task cannot be abandoned during a blocking call. Its stack would stay, but the call may also borrow what the stack
 /// only refers to: a thread-local, which does not outlive the thread.
