@@ -64,8 +64,9 @@
 //!
 //! # Files and standard streams
 //!
-//! `cede::fs` has the names of `std::fs`. A read of a file returns at once if the page cache has the data; all else is a call on the pool,
-//! and the other tasks go on. So files are read at the same time by one task each:
+//! `cede::fs` has the names of `std::fs`, and the other tasks go on while a call waits. With io_uring, the kernel reads and writes open files
+//! by itself. Without io_uring, a read returns at once if the page cache has the data, and all else is a call on the pool. So files are read
+//! at the same time by one task each:
 //!
 //! ```
 //! # #[cfg(feature = "io")] {
@@ -84,8 +85,9 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! A cancel or a deadline does not end a call on a file before the system call has ended: the call borrows its buffer or path, as
-//! [`unblock`] does. The task's next wait reports the cancel. A FIFO or a device that may never answer is therefore no case for `fs`.
+//! A cancel or a deadline does not end a call on the pool before the system call has ended: the call borrows its buffer or path, as
+//! [`unblock`] does. The task's next wait reports the cancel. With io_uring, a cancel ends a read or write that the device has not begun. A
+//! FIFO or a device that may never answer is no case for `fs`.
 //!
 //! `cede::io::stdin()` waits for a terminal, a pipe, a socket or a file, and can be cancelled and timed out. It leaves the mode of the
 //! descriptor as it is, because other processes share it:

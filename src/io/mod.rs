@@ -1,8 +1,16 @@
-//! Waiting for descriptors: sockets, pipes, and anything else that epoll(7) can watch, on other systems poll(2).
+//! Waiting for descriptors: sockets, pipes, standard streams, and anything else that the kernel can watch.
 //!
 //! In a task a wait suspends the task, and the run continues with the other tasks. In a plain thread the same calls
 //! block the thread, by poll(2). The types in [`net`](crate::net) are made of this module; [`Async`] makes a descriptor
-//! of your own wait in the same way, and [`wait`] waits once. [`stdin`], [`stdout`] and [`stderr`] are the standard streams.
+//! of your own wait in the same way, and [`wait`] waits once. [`stdin`], [`stdout`] and [`stderr`] are the standard streams,
+//! and [`pipe`] makes a pipe.
+//!
+//! # Drivers
+//!
+//! A run waits by io_uring(7) on Linux, where the kernel has it and permits it, and otherwise by epoll(7). Other systems have poll(2).
+//! [`Config::driver`](crate::Config::driver) chooses, and so does the environment variable `CEDE_IO`: see [`Driver`]. Calls return the
+//! same values and errors with each driver. Two things differ: the time that calls take, and which calls on files a cancel can end (see
+//! [`fs`](crate::fs)).
 //!
 //! # Errors of a wait
 //!

@@ -10,10 +10,10 @@
 //! change the mode for all of them: see the `From` implementations.
 //!
 //! After fork(2) the tasks of the parent exist in the child, too. If the run has waited for I/O before, the child shares
-//! its epoll instance. Therefore waits for I/O in the child's copy of the run return an error whose text begins with
-//! "forked", also waits that had begun, and the parent's registrations stay as they are. A plain thread of the child
-//! waits as usual, and a new run on such a thread has an epoll instance of its own. A child that clone(2) made without a
-//! call of fork(2) is not detected.
+//! its driver: its epoll instance and its ring of io_uring. Therefore waits for I/O in the child's copy of the run return an
+//! error whose text begins with "forked", also waits that had begun, and the parent is not affected. A plain thread of the child
+//! waits as usual, and a new run on such a thread has a driver of its own. A child that clone(2) made without a call of
+//! fork(2) is not detected.
 //!
 //! [`serve`] is the accept loop of a server, with a task per connection. [`Server`] adds an ordered shutdown.
 //!

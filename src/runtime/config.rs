@@ -131,7 +131,7 @@ impl Config {
     /// Pauses the clock of the run, for tests that sleep. The sleeps then take no time, and end in the same order in every run.
     ///
     /// A paused clock does not advance while a task is ready. When no task is ready, it jumps to the next timer. Do not
-    /// combine it with wakes from other threads: the clock jumps without waiting for them. Calls of
+    /// combine it with wakes from other threads or with I/O: the clock jumps without waiting for them. Calls of
     /// [`blocking`](crate::blocking) are the exception: the clock does not advance while a task waits for one.
     ///
     /// ```
@@ -173,7 +173,10 @@ impl Config {
         self
     }
 
-    /// Sets the interface of the kernel through which the run waits for I/O. By default io_uring, if it is available.
+    /// Sets the interface of the kernel through which the run waits for I/O. The default is [`Driver::Auto`](crate::io::Driver::Auto):
+    /// io_uring if it is available, and otherwise epoll or poll(2).
+    ///
+    /// The first wait for I/O makes the driver. A run without I/O has none.
     #[cfg(feature = "io")]
     pub fn driver(mut self, driver: crate::io::Driver) -> Self {
         self.driver = driver;

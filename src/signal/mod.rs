@@ -7,7 +7,7 @@
 //!
 //! * Each listener receives a signal that arrives after its creation. A signal before that is not received.
 //! * Signals are coalesced: if several signals of a kind arrive before a call of `recv`, that call returns once for all of them. The
-//!   kernel does the same. No signal is received later than the last one has arrived, so no event is missed.
+//!   kernel does the same. After each signal, at least one call of `recv` returns, so no event is missed.
 //! * A listener that several tasks share gives each signal to one of them.
 //!
 //! # Actions

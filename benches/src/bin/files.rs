@@ -3,10 +3,10 @@
 //! cargo run --release -p cede-benches --bin files -- [--quick] [--dir DIR]
 //!
 //! *Cached*: one task reads a file that is in the page cache, at pseudo-random places: by pread(2) on the thread of the run, by
-//! `cede::fs`, by the system call that it makes, and on the pool. *O_DIRECT*: 32 tasks read blocks of 4 KiB from the device, by a pool of four threads and by `cede::fs`; the
-//! elapsed time per read, and in a table of its own the CPU time of the process per read. Figures are nanoseconds per read. The file has
-//! 256 MiB, is made in DIR (the directory for temporary files), and is removed at the end. Without `O_DIRECT` the file system of DIR has no
-//! figures for it.
+//! `cede::fs`, by the system call that it makes, and on the pool. *O_DIRECT*: 32 tasks read blocks of 4 KiB from the device, by a pool of
+//! four threads and by `cede::fs`; the elapsed time per read, and in a table of its own the CPU time of the process per read. Figures are
+//! nanoseconds per read. The file has 256 MiB, is made in DIR (by default the directory for temporary files), and is removed at the end. A
+//! file system without `O_DIRECT` has no figures for it.
 
 use cede::blocking::{max_threads, set_max_threads, unblock};
 use cede::fs::{File, OpenOptions};
