@@ -37,6 +37,7 @@ pub(crate) mod operation;
 #[path = "no_operation.rs"]
 pub(crate) mod operation;
 pub(crate) mod pipe;
+mod plain_thread;
 mod ready;
 pub(crate) mod source;
 mod stdin;

@@ -209,7 +209,7 @@ impl<'w> Operator<'w> {
 
     /// Gives an operation to the kernel, and waits until it has completed. Returns its value and its flags.
     ///
-    /// If the task is to be unwound, unwinds instead of returning an error. A value is returned even then, since the kernel has taken it
+    /// After a request for a forced unwind, unwinds instead of returning an error. A value is returned even then, since the kernel has taken it
     /// from the socket or given it to it: the next wait unwinds.
     ///
     /// # Safety

@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 
 use super::error::{cancelled, timed_out};
+use super::plain_thread::block;
 use crate::reactor::{Interest, Reactor, Registration, Token};
-use crate::sys::poll_fd;
 use crate::wait::{WaitSpec, Worker, can_suspend, consume_budget_of, now, refill_budget, wait, worker};
 use std::io::{self, ErrorKind};
 use std::mem::ManuallyDrop;
@@ -440,28 +440,5 @@ impl Drop for Waiting<'_> {
     #[cold]
     fn drop(&mut self) {
         self.reactor.end_wait(self.source, self.token, self.interest, self.waiter);
-    }
-}
-
-/// Blocks a plain thread until the descriptor is ready.
-pub(super) fn block(
-    fd: BorrowedFd<'_>,
-    interest: Interest,
-    timeout: Option<Duration>,
-    deadline: &mut Option<Instant>,
-) -> io::Result<()> {
-    if deadline.is_none()
-        && let Some(timeout) = timeout
-    {
-        *deadline = Instant::now().checked_add(timeout);
-    }
-    loop {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        if poll_fd(fd, interest == Interest::Readable, left)? {
-            return Ok(());
-        }
-        if left == Some(Duration::ZERO) {
-            return Err(timed_out());
-        }
     }
 }

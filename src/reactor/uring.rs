@@ -116,7 +116,7 @@ pub(crate) struct Ring {
     in_flight: Cell<usize>,
     /// The operations to cancel that have not completed.
     cancels: RefCell<HashSet<u64>>,
-    /// Those of them whose request the kernel does not have. May still name operations that have completed.
+    /// The requests to cancel that the kernel does not have. May still name operations that have completed.
     unsent: RefCell<Vec<u64>>,
     /// The completions of one call. Borrowed only inside `reap`.
     completions: RefCell<Vec<(u64, i32, u32)>>,
