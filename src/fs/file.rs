@@ -13,9 +13,9 @@ use std::time::SystemTime;
 
 /// An open file with the methods of [`std::fs::File`], whose calls suspend the task instead of the thread.
 ///
-/// In a run with io_uring, reads, writes and syncs of a regular file are operations of the kernel. Without io_uring, a read returns at once
-/// if the page cache has the data, and every other call runs on the pool of [`blocking`](crate::blocking): the [module docs](super) have
-/// the details. The other tasks go on until the call has ended. Outside of a run the calls block the thread, as those of std do.
+/// A read returns data that the page cache has at once. In a run with io_uring, all other reads, writes and syncs of a regular file are
+/// operations of the kernel. Every other call runs on the pool of [`blocking`](crate::blocking). The other tasks go on until the
+/// call has ended. Outside of a run the calls block the thread, as those of std do. The [module docs](super) have the details.
 ///
 /// [`Read`], [`Write`] and [`Seek`] use the cursor, also through a shared reference. Calls that use the cursor of one file, or of its
 /// clones, take turns in arrival order. [`read_at`](Self::read_at) and [`write_at`](Self::write_at) neither use nor move it, and several

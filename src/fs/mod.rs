@@ -23,11 +23,10 @@
 //! A disk or a network file system can delay each call, and the kernel has no readiness of files. So each call runs on a thread of the pool
 //! of [`blocking`](crate::blocking), except:
 //!
-//! * In a run with io_uring (see [`Driver`](crate::io::Driver)), the reads, writes and syncs of a regular [`File`] are operations of the
-//!   kernel, and need no thread. Calls with several buffers (`read_vectored`, `write_vectored`) are not.
 //! * A read of a [`File`] first asks the page cache, and returns at once if the data is there. (On Linux; not for a file that bypasses the
-//!   page cache, and not on file systems without `RWF_NOWAIT`, such as tmpfs and procfs. In a run with io_uring only while no other task is
-//!   ready: the operation itself then asks the page cache.)
+//!   page cache, and not on file systems without `RWF_NOWAIT`, such as tmpfs and procfs.)
+//! * In a run with io_uring (see [`Driver`](crate::io::Driver)), all other reads, the writes and the syncs of a regular [`File`] are
+//!   operations of the kernel, and need no thread. Calls with several buffers (`read_vectored`, `write_vectored`) are not.
 //! * The calls that need no file system (`try_clone`, a seek that is relative to the start or the cursor) run in place.
 //! * All calls run in place outside of a run, in a callback, inside [`no_suspend`](crate::no_suspend), and in a destructor while the thread
 //!   panics.

@@ -64,9 +64,9 @@
 //!
 //! # Files and standard streams
 //!
-//! `cede::fs` has the names of `std::fs`, and the other tasks go on while a call waits. With io_uring, the kernel reads and writes open files
-//! by itself. Without io_uring, a read returns at once if the page cache has the data, and all else is a call on the pool. So files are read
-//! at the same time by one task each:
+//! `cede::fs` has the names of `std::fs`, and the other tasks go on while a call waits. A read of a file returns at once if the page cache
+//! has the data. Otherwise, with io_uring the kernel reads and writes open files by itself; all else is a call on the pool. So files are
+//! read at the same time by one task each:
 //!
 //! ```
 //! # #[cfg(feature = "io")] {

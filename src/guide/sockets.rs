@@ -282,7 +282,7 @@
 //!
 //! [`Config::driver`] chooses for a run. The environment variable `CEDE_IO` chooses for all runs that leave the choice to the library:
 //! `CEDE_IO=epoll` or `CEDE_IO=uring`. [`metrics`] names the driver in use. The first line of a [`dump`] does, too, with the reason if
-//! io_uring is not available.
+//! io_uring is not available. The example `io_driver` prints that text.
 //!
 //! ```
 //! use cede::io::Driver;
