@@ -5,10 +5,14 @@ mod common;
 
 use common::child::in_child;
 
-use cede::io::{Async, Driver};
+#[cfg(not(cede_poll_driver))]
+use cede::Config;
+use cede::io::Async;
+#[cfg(not(cede_poll_driver))]
+use cede::io::Driver;
 use cede::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use cede::time::sleep;
-use cede::{Config, join_all, run, spawn, timeout, yield_now};
+use cede::{join_all, run, spawn, timeout, yield_now};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;

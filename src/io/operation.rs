@@ -180,7 +180,7 @@ impl<'w> Operator<'w> {
         let len = buffer.len().min(MAX_LEN) as u32;
         let entry = opcode::Read::new(Fd(fd.as_raw_fd()), buffer.as_mut_ptr(), len).offset(offset_of(at)?).build();
         // SAFETY: `buffer` is borrowed mutably until this call returns, and `complete` returns after the completion.
-        unsafe { self.complete(entry, readable(fd), None) }.map(|(len, _)| len)
+        unsafe { self.complete(entry, of_file("data of a file", fd), None) }.map(|(len, _)| len)
     }
 
     /// pwrite(2), or write(2) at the cursor. Waits until the data is taken. Fails with `EAGAIN` if the open file is in non-blocking mode.
@@ -188,14 +188,14 @@ impl<'w> Operator<'w> {
         let len = bytes.len().min(MAX_LEN) as u32;
         let entry = opcode::Write::new(Fd(fd.as_raw_fd()), bytes.as_ptr(), len).offset(offset_of(at)?).build();
         // SAFETY: `bytes` is borrowed until this call returns, and `complete` returns after the completion.
-        unsafe { self.complete(entry, writable(fd), None) }.map(|(len, _)| len)
+        unsafe { self.complete(entry, of_file("a file to take data", fd), None) }.map(|(len, _)| len)
     }
 
     /// fsync(2), or fdatasync(2) if `data_only`.
     pub(crate) fn sync(self, fd: BorrowedFd<'_>, data_only: bool) -> io::Result<()> {
         let flags = if data_only { FsyncFlags::DATASYNC } else { FsyncFlags::empty() };
         let entry = opcode::Fsync::new(Fd(fd.as_raw_fd())).flags(flags).build();
-        let spec = WaitSpec { reason: "a file to reach the disk", ..readable(fd) };
+        let spec = of_file("a file to reach the disk", fd);
         // SAFETY: the operation names no memory.
         unsafe { self.complete(entry, spec, None) }.map(|_| ())
     }
@@ -285,6 +285,13 @@ fn offset_of(at: At) -> io::Result<u64> {
 #[inline]
 fn readable(fd: BorrowedFd<'_>) -> WaitSpec {
     WaitSpec { reason: "data to read", external: true, fd: fd.as_raw_fd(), ..WaitSpec::DEFAULT }
+}
+
+/// The wait for an operation on a file, which ends without an event from outside. As with a call on the pool, a paused clock does not
+/// advance during it.
+#[inline]
+fn of_file(reason: &'static str, fd: BorrowedFd<'_>) -> WaitSpec {
+    WaitSpec { reason, in_progress: true, ..readable(fd) }
 }
 
 #[inline]

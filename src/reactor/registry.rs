@@ -101,6 +101,7 @@ impl Reactor {
     }
 
     /// The ring, if io_uring is the driver.
+    #[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
     #[inline]
     pub(crate) fn ring(&self) -> Option<&Ring> {
         self.ring.as_ref()

@@ -127,9 +127,10 @@ fn wait_for_lent(worker: &Worker) {
             let in_call = |tcb: &&Tcb| tcb.is_parked() && tcb.wait().in_progress && tcb.wait().uncancellable;
             for tcb in worker.table.all().into_iter().filter(in_call) {
                 report!(
-                    "main has returned, but task {} waits for {}, which cannot be cancelled: the run ends after it",
+                    "main has returned, but task {} waits for {}{}: the run ends after it",
                     Task::of(tcb),
-                    tcb.wait().reason
+                    tcb.wait().reason,
+                    if tcb.wait().in_kernel { "" } else { ", which cannot be cancelled" }
                 );
             }
         }
