@@ -30,6 +30,9 @@ pub enum Driver {
     /// `Uring` if the kernel has io_uring(7) and permits it (Linux 6.1 and later, feature `uring`), and otherwise `Epoll`. Many
     /// containers forbid io_uring by seccomp(2), and some systems by the setting `kernel.io_uring_disabled`.
     ///
+    /// The choice makes the forbidden call. Where that ends the process (seccomp(2) with `SECCOMP_RET_KILL_PROCESS`, such as
+    /// `SystemCallFilter` of systemd without `SystemCallErrorNumber`), choose `Epoll`.
+    ///
     /// The environment variable `CEDE_IO` replaces this choice by `Epoll` (`CEDE_IO=epoll`) or `Uring` (`CEDE_IO=uring`). Another
     /// value has no effect.
     #[default]

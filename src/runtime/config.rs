@@ -131,8 +131,8 @@ impl Config {
     /// Pauses the clock of the run, for tests that sleep. The sleeps then take no time, and end in the same order in every run.
     ///
     /// A paused clock does not advance while a task is ready. When no task is ready, it jumps to the next timer. Do not
-    /// combine it with wakes from other threads or with I/O: the clock jumps without waiting for them. Calls of
-    /// [`blocking`](crate::blocking) are the exception: the clock does not advance while a task waits for one.
+    /// combine it with wakes from other threads or with sockets: the clock jumps without waiting for them. Calls of
+    /// [`blocking`](crate::blocking) and transfers of files are the exception: the clock does not advance while a task waits for one.
     ///
     /// ```
     /// use std::time::Duration;
