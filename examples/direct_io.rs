@@ -138,7 +138,7 @@ fn measure(name: &str, reads: usize, f: impl FnOnce() -> std::io::Result<()>) ->
 fn main() -> Result<(), Box<dyn Error>> {
     let options = options()?;
     let path = options.dir.join(format!("cede-direct-io-{}", std::process::id()));
-    let _file = create(&path, options.blocks)?;
+    let _file = create(&path, options.blocks).map_err(|error| format!("{}: {error}", path.display()))?;
 
     let mut direct = OpenOptions::new();
     direct.read(true);

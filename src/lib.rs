@@ -1,6 +1,7 @@
 // The first definition of a link counts: here the glossary and the guide are modules, in the README files.
 //! [glossary]: mod@glossary
 //! [sockets]: mod@guide::sockets
+//! [processes]: mod@guide::processes
 //! [blocking calls]: mod@guide::blocking_calls
 //! [C callbacks]: mod@guide::c_callbacks
 //!
@@ -33,6 +34,10 @@ pub mod io;
 pub mod net;
 #[cfg(feature = "io")]
 pub mod fs;
+#[cfg(feature = "io")]
+pub mod signal;
+#[cfg(feature = "io")]
+pub mod process;
 pub mod observe;
 mod runtime;
 pub mod prelude;

@@ -63,13 +63,25 @@ transcripts! {
 
 #[cfg(all(feature = "io", target_os = "linux"))]
 transcripts! {
-    echo_server echo_client chat proxy port_scan http_server crawler
+    echo_server echo_client chat proxy port_scan http_server crawler run_children
+}
+
+#[cfg(all(feature = "io", target_os = "linux"))]
+#[test]
+fn io_driver_is_named() {
+    for (variable, expected) in [("epoll", ["epoll\n", "poll\n"]), ("auto", ["io_uring\n", "epoll; io_uring is not"])] {
+        let output = command(example("io_driver")).env("CEDE_IO", variable).output().unwrap();
+        let text = transcript(&output);
+        let is_poll = cfg!(cede_poll_driver) && text.starts_with("poll");
+        assert!(is_poll || expected.iter().any(|expected| text.starts_with(expected)), "{text}");
+    }
 }
 
 #[test]
 fn every_example_is_tested() {
     // These print figures or need arguments, and have tests of their own.
-    let elsewhere = ["direct_io", "grep", "million", "million_tasks", "sync_stress", "thread_vs_coroutine"];
+    let elsewhere =
+        ["io_driver", "direct_io", "grep", "million", "million_tasks", "pgrep", "sync_stress", "thread_vs_coroutine"];
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap();

@@ -7,7 +7,8 @@ use common::rounds;
 
 use cede::fs::{self, File, OpenOptions};
 use cede::io::is_cancelled;
-use cede::{Generator, run, spawn, timeout, yield_now};
+use cede::time::now;
+use cede::{Config, Generator, run, spawn, timeout, yield_now};
 use std::cell::Cell;
 use std::io::{BufRead, BufReader, ErrorKind, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -456,6 +457,23 @@ fn cancelled_waiter_leaves_the_cursor() {
             }
         }
     });
+}
+
+/// A transfer of a file takes no time by a paused clock, as any call that the run only waits for.
+#[test]
+fn paused_clock_waits_for_files() {
+    let dir = Dir::new();
+    let path = dir.path("file");
+    let late = Config::new().paused_clock(true).run(|| {
+        let file = File::create(&path).unwrap();
+        let before = now();
+        let late = (0..20).filter(|number| {
+            file.write_at(&[7; 5000], number * 5000).unwrap();
+            timeout(Duration::from_secs(1), || file.sync_all()).is_err()
+        });
+        (late.count(), now() - before)
+    });
+    assert_eq!(late.unwrap(), (0, Duration::ZERO));
 }
 
 /// A deadline that passes during a read does not lose what the read returns.

@@ -4,6 +4,7 @@
 mod common;
 
 use common::child::in_child;
+use common::random::Random;
 use common::{command, rounds};
 
 use cede::io::{Partial, is_cancelled, stderr, stdin, stdout, write_all};
@@ -231,6 +232,96 @@ fn data_after_timeout_is_kept() {
             assert_eq!(text, "1234\n");
             assert_eq!(read_some(100).unwrap(), b"678");
         });
+    });
+}
+
+/// Reads with deadlines of up to 2 ms from a writer that pauses as long.
+#[test]
+fn deadlines_lose_no_input() {
+    alone("deadlines_lose_no_input", || {
+        let kinds = [input_pipe(), socket(), terminal(true), slow_terminal()];
+        for (seed, (mut other, end)) in (0..).zip(kinds) {
+            replace(0, end);
+            let bytes = pattern(20_000);
+            let sent = bytes.clone();
+            let writing = thread::spawn(move || {
+                let mut random = Random::new(seed);
+                let mut rest = &sent[..];
+                while !rest.is_empty() {
+                    // The slow terminal needs four bytes at a time.
+                    let count = (4 * (1 + random.below(60))).min(rest.len());
+                    let (now, later) = rest.split_at(count);
+                    let (first, second) = now.split_at(random.below(count));
+                    other.write_all(first).unwrap();
+                    thread::sleep(Duration::from_micros(random.below(2_000) as u64));
+                    other.write_all(second).unwrap();
+                    rest = later;
+                }
+                other
+            });
+            let (mut received, mut late) = (Vec::new(), 0);
+            run(|| {
+                let mut random = Random::new(!seed);
+                while received.len() < bytes.len() {
+                    let limit = Duration::from_micros(random.below(2_000) as u64);
+                    let len = 1 + random.below(300);
+                    match timeout(limit, || read_some(len)).unwrap_or_else(|late| late.value) {
+                        Ok(read) => received.extend(read),
+                        Err(error) => {
+                            assert!(is_cancelled(&error), "{error}");
+                            late += 1;
+                        }
+                    }
+                }
+            });
+            assert!(received == bytes, "kind {seed}");
+            assert!(late > 0, "no deadline passed, kind {seed}");
+            let _other = writing.join().unwrap();
+        }
+    });
+}
+
+/// Writes with deadlines of up to 2 ms to a reader that pauses as long.
+#[test]
+fn deadlines_lose_no_output() {
+    alone("deadlines_lose_no_output", || {
+        for (seed, (mut other, end)) in (0..).zip([output_pipe(), socket(), terminal(true)]) {
+            replace(1, end);
+            let bytes = pattern(1 << 20);
+            let len = bytes.len();
+            let reading = thread::spawn(move || {
+                let mut random = Random::new(seed);
+                let (mut received, mut buffer) = (Vec::new(), [0; 30_000]);
+                while received.len() < len {
+                    let count = other.read(&mut buffer).unwrap();
+                    received.extend_from_slice(&buffer[..count]);
+                    thread::sleep(Duration::from_micros(random.below(2_000) as u64));
+                }
+                received
+            });
+            let mut late = 0;
+            run(|| {
+                let mut random = Random::new(!seed);
+                let mut rest = &bytes[..];
+                while !rest.is_empty() {
+                    let limit = Duration::from_micros(random.below(2_000) as u64);
+                    let some = &rest[..(1 + random.below(100_000)).min(rest.len())];
+                    let written = timeout(limit, || write_all(stdout(), some)).unwrap_or_else(|late| late.value);
+                    let sent = written.map_or_else(
+                        |partial| {
+                            assert!(is_cancelled(&partial.error), "{partial}");
+                            late += 1;
+                            partial.sent
+                        },
+                        |()| some.len(),
+                    );
+                    rest = &rest[sent..];
+                }
+                stdout().flush().unwrap();
+            });
+            assert!(reading.join().unwrap() == bytes, "kind {seed}");
+            assert!(late > 0, "no deadline passed, kind {seed}");
+        }
     });
 }
 

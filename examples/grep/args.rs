@@ -161,8 +161,11 @@ impl Letters {
     }
 }
 
-/// Parses the command line of this process.
-pub(crate) fn parse() -> Result<Request, Refusal> {
+/// Parses the command line of this process. `other` takes the letters of further options, and reads their values from the parser. It
+/// returns `None` if it does not know the letter.
+pub(crate) fn parse(
+    mut other: impl FnMut(char, &mut Parser) -> Option<Result<(), lexopt::Error>>,
+) -> Result<Request, Refusal> {
     let mut letters = Letters::default();
     let mut values = Vec::new();
     let mut help = false;
@@ -184,7 +187,11 @@ pub(crate) fn parse() -> Result<Request, Refusal> {
             }
             Ok(Some(Arg::Short(letter))) if letters.set(letter).is_some() => continue,
             Ok(None) => break,
-            Ok(Some(Arg::Short(letter))) => format!("invalid option -- '{letter}'"),
+            Ok(Some(Arg::Short(letter))) => match other(letter, &mut parser) {
+                Some(Ok(())) => continue,
+                Some(Err(error)) => error.to_string(),
+                None => format!("invalid option -- '{letter}'"),
+            },
             Ok(Some(Arg::Long(name))) => format!("unrecognized option '--{name}'"),
             Err(error) => error.to_string(),
         };

@@ -4,6 +4,7 @@ use crate::window::Window;
 use std::cell::Cell;
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// A sequence of whole lines of one input, with the results of the stages.
 ///
@@ -12,11 +13,13 @@ use std::rc::Rc;
 #[derive(Debug, Default)]
 pub(crate) struct Block {
     /// The name of the input, as printed.
-    pub name: Rc<[u8]>,
+    pub name: Arc<[u8]>,
     /// The lines, in the buffer into which they were read.
     pub window: Window,
     /// Whether the input is known to be a binary file.
     pub binary: bool,
+    /// Whether a part of the input has been read.
+    pub begun: bool,
     /// Whether the input ends with this block.
     pub last: bool,
     /// The error that kept the input, or the rest of it, from being read.
@@ -29,10 +32,11 @@ pub(crate) struct Block {
 
 impl Block {
     /// Prepares the block for the start of an input. It has no lines yet.
-    pub(crate) fn begin(&mut self, name: Rc<[u8]>) {
+    pub(crate) fn begin(&mut self, name: Arc<[u8]>) {
         self.name = name;
         self.window.clear();
         self.binary = false;
+        self.begun = false;
         self.last = false;
         self.problem = None;
         self.enough = false;

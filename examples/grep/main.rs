@@ -25,7 +25,10 @@ mod args;
 mod block;
 mod bracket;
 mod ere;
+mod exit;
+mod input;
 mod interval;
+mod matcher;
 mod output;
 mod pattern;
 mod print;
@@ -34,30 +37,30 @@ mod required;
 mod search;
 mod source;
 mod streams;
+mod walk;
 mod window;
 
 use args::{Options, Refusal, Request, Show};
 use block::Tray;
 use cede::CoroutineState;
-use output::{Destination, Output, reason};
+use output::{Destination, Output};
 use pattern::Pattern;
 use print::Summary;
 use progress::Progress;
 use search::Search;
-use std::io::Write;
 use std::process::ExitCode;
 use std::rc::Rc;
-use streams::{Stream, Writer, complain};
+use std::sync::Arc;
 
 fn main() -> ExitCode {
-    let options = match args::parse() {
+    let options = match args::parse(|_, _| None) {
         Ok(Request::Search(options)) => options,
-        Ok(Request::Help { quiet }) => return help(quiet),
-        Err(refusal) => return refuse(refusal),
+        Ok(Request::Help { quiet }) => return exit::help(args::HELP, quiet),
+        Err(refusal) => return exit::refuse(refusal),
     };
     let pattern = match Pattern::new(&options) {
         Ok(pattern) => pattern,
-        Err(text) => return refuse(Refusal { text: format!("grep: {text}\n"), quiet: options.quiet }),
+        Err(text) => return exit::refuse(Refusal { text: format!("grep: {text}\n"), quiet: options.quiet }),
     };
     // The empty pattern matches every line, so `-v` selects no line, and GNU grep does not even open the files. It
     // deduplicates the lines of a pattern, so several empty lines are the empty pattern too.
@@ -65,12 +68,7 @@ fn main() -> ExitCode {
         return ExitCode::from(1);
     }
     let quiet = options.quiet;
-    match run(options, pattern) {
-        Summary { unheard: true, .. } => unheard(quiet),
-        Summary { selected: true, trouble, .. } if quiet || !trouble => ExitCode::SUCCESS,
-        Summary { trouble: true, .. } => ExitCode::from(2),
-        _ => ExitCode::from(1),
-    }
+    exit::code(&run(options, pattern), quiet)
 }
 
 /// Builds the pipeline and drives it to its end.
@@ -79,7 +77,7 @@ fn run(mut options: Options, pattern: Pattern) -> Summary {
     if let Destination::Null = destination {
         options.show = Show::Nothing;
     }
-    let options = Rc::new(options);
+    let options = Arc::new(options);
     let output = Output::new();
     let progress = Rc::new(Progress::new(&options));
     let tray = Tray::default();
@@ -87,7 +85,7 @@ fn run(mut options: Options, pattern: Pattern) -> Summary {
     let search = Search { pattern, options: options.clone(), colour: output.colour };
     let mut source = source::blocks(options.clone(), destination);
     let printer = print::printer(options, output, progress.clone(), tray.clone());
-    let mut matcher = search::matcher(search, printer);
+    let mut matcher = matcher::matcher(search, printer);
 
     let mut step = source.start();
     while let CoroutineState::Yielded(block) = step {
@@ -104,26 +102,4 @@ fn run(mut options: Options, pattern: Pattern) -> Summary {
     let summary = matcher.finish();
     progress.finish();
     summary
-}
-
-/// Prints the help text.
-fn help(quiet: bool) -> ExitCode {
-    match Writer::new(Stream::Output).write_all(args::HELP.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // The exit code is that of a lost message, even if the message could be written.
-            let _ = complain(format!("grep: write error: {}\n", reason(&error)).as_bytes());
-            unheard(quiet)
-        }
-    }
-}
-
-/// Prints why the command line is refused, and returns the exit code.
-fn refuse(Refusal { text, quiet }: Refusal) -> ExitCode {
-    if complain(text.as_bytes()) { ExitCode::from(2) } else { unheard(quiet) }
-}
-
-/// Returns the exit code of a run that could not write a message. With `-q` GNU grep reports success even then.
-fn unheard(quiet: bool) -> ExitCode {
-    ExitCode::from(if quiet { 0 } else { 2 })
 }

@@ -10,6 +10,7 @@ use memchr::{memchr, memchr_iter};
 use std::io::{self, ErrorKind};
 use std::ops::{ControlFlow, Range};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// The result of a run.
 #[derive(Debug, Default)]
@@ -24,7 +25,7 @@ pub(crate) struct Summary {
 
 /// Creates the stage. It prints each block and puts it on the tray, and ends early when the run has its answer.
 pub(crate) fn printer(
-    options: Rc<Options>,
+    options: Arc<Options>,
     output: Output,
     progress: Rc<Progress>,
     tray: Tray,
@@ -70,7 +71,7 @@ impl Books {
 }
 
 struct Printer {
-    options: Rc<Options>,
+    options: Arc<Options>,
     output: Output,
     progress: Rc<Progress>,
     file: Books,

@@ -1,13 +1,11 @@
-//! The second stage: finds the selected lines of each block.
+//! Finds the selected lines of a block.
 
 use crate::args::{Options, Show};
 use crate::block::{Block, Found};
 use crate::pattern::Pattern;
-use crate::print::Summary;
-use cede::{Inbox, Sink};
 use memchr::memchr_iter;
 use std::ops::Range;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// The parameters of a search.
 #[derive(Debug)]
@@ -15,27 +13,14 @@ pub(crate) struct Search {
     /// The pattern.
     pub pattern: Pattern,
     /// The command line.
-    pub options: Rc<Options>,
+    pub options: Arc<Options>,
     /// Whether matches are coloured.
     pub colour: bool,
 }
 
-/// Creates the stage. It searches each block and sends it to the printer. It ends when the printer ends, with the same result.
-pub(crate) fn matcher(search: Search, mut printer: Sink<Block, Summary>) -> Sink<Block, Summary> {
-    Sink::new(move |inbox: &Inbox<Block>| {
-        for mut block in inbox {
-            search.run(&mut block);
-            if printer.send(block).is_err() || printer.is_finished() {
-                break;
-            }
-        }
-        printer.finish()
-    })
-}
-
 impl Search {
     /// Finds the selected lines of a block.
-    fn run(&self, block: &mut Block) {
+    pub(crate) fn run(&self, block: &mut Block) {
         let invert = self.options.invert;
         let first_only = self.options.first_is_enough(block.binary);
         let text = block.window.text();

@@ -4,7 +4,7 @@
 //! same lines as GNU grep, each read must end where a read of GNU grep ends. Therefore this module uses the sizes of GNU grep.
 
 use memchr::{memchr, memrchr};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::ops::Range;
 
 /// The unit of the sizes and the offsets of reads, in bytes.
@@ -38,6 +38,21 @@ impl Window {
         &self.bytes[self.lines.clone()]
     }
 
+    /// Continues the input of another window: copies its unfinished line, so that the next read is as it would be there.
+    #[allow(dead_code, reason = "only pgrep reads into several windows")]
+    pub(crate) fn follow(&mut self, before: &Window) {
+        let rest = before.lines.end..before.end;
+        self.bytes.resize(before.bytes.len(), 0);
+        self.bytes[rest.clone()].copy_from_slice(&before.bytes[rest.clone()]);
+        (self.lines, self.fresh, self.end) = (rest.start..rest.start, before.fresh, before.end);
+    }
+
+    /// Returns whether the window has a buffer, and no long line has grown it.
+    #[allow(dead_code, reason = "only pgrep keeps several windows")]
+    pub(crate) fn is_usual(&self) -> bool {
+        self.bytes.len() == READ + OVERHEAD
+    }
+
     /// Removes all lines, for the next input. Keeps the buffer and its size.
     pub(crate) fn clear(&mut self) {
         let start = if self.bytes.is_empty() { 0 } else { page_behind(0) };
@@ -46,12 +61,16 @@ impl Window {
 
     /// Drops the whole lines, keeps the unfinished line after them, and reads once.
     ///
-    /// `left` is the number of bytes of a regular file that have not been read yet. Returns the number of bytes read, 0 at the
-    /// end of the input.
-    pub(crate) fn read(&mut self, mut input: impl Read, left: Option<u64>) -> io::Result<usize> {
+    /// `left` is the number of bytes of a regular file that have not been read yet. `read` reads once. Returns the number of bytes read,
+    /// 0 at the end of the input.
+    pub(crate) fn read(
+        &mut self,
+        left: Option<u64>,
+        mut read: impl FnMut(&mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         let room = self.make_room(left);
         let count = loop {
-            match input.read(&mut self.bytes[room.clone()]) {
+            match read(&mut self.bytes[room.clone()]) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 result => break result?,
             }
@@ -69,9 +88,8 @@ impl Window {
     /// better lines.
     pub(crate) fn end_lines_at_nuls(&mut self) {
         for byte in &mut self.bytes[self.fresh..self.end] {
-            if *byte == 0 {
-                *byte = b'\n';
-            }
+            // Not a conditional store, which the compiler would do byte by byte.
+            *byte = if *byte == 0 { b'\n' } else { *byte };
         }
     }
 
@@ -84,7 +102,7 @@ impl Window {
 
     /// Ends the unfinished line at the end of an input. Without an unfinished line, the text stays empty.
     pub(crate) fn take_last_line(&mut self) {
-        if self.lines.start < self.end {
+        if self.lines.end < self.end {
             // `SPARE` guarantees that there is room for this byte.
             self.bytes[self.end] = b'\n';
             self.lines.end = self.end + 1;

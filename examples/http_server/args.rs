@@ -9,6 +9,7 @@ use std::time::Duration;
 const HELP: &str = "\
 Usage: http_server [OPTION]... [ADDRESS]
 Serve HTTP/1.1 at ADDRESS, for example 127.0.0.1:8080. Without ADDRESS, serve a few requests of its own.
+SIGTERM and Ctrl-C stop the server in order: requests that have begun are answered.
 
   --connections N   serve at most N connections at the same time (default 10000)
   --requests N      stop after N responses

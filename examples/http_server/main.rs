@@ -1,7 +1,7 @@
 //! An HTTP/1.1 server: keep-alive, pipelining, chunked bodies, limits, deadlines for slow clients, and an ordered shutdown.
 //!
 //! cargo run --example http_server                               # serves a few requests of its own, and prints the responses
-//! cargo run --release --example http_server -- 127.0.0.1:8080   # serves until it is killed; see --help
+//! cargo run --release --example http_server -- 127.0.0.1:8080   # serves until SIGTERM or Ctrl-C; see --help
 //!
 //! `connection.rs` is the way of a request through the server. `request.rs` and `body.rs` decide what is a request, `routes.rs`
 //! answers it.
@@ -37,13 +37,19 @@ fn main() -> std::process::ExitCode {
 fn serve(options: &args::Options) -> std::io::Result<()> {
     use cede::net::{Server, TcpListener};
     use cede::scope;
+    use cede::signal::{SignalKind, on};
 
     let listener = TcpListener::bind(options.address)?;
     // The backlog of `bind`, 128 as in `std`, is too short for a burst of clients: each one too many waits a second or more.
     socket2::SockRef::from(&listener).listen(4096)?;
     let address = listener.local_addr()?;
     let service = &service::Service::new(options.limits, options.requests);
+    let signals = &[on(SignalKind::terminate())?, on(SignalKind::interrupt())?];
     let served = scope(|s| {
+        for signals in signals {
+            // The first of them stops the server. A second one shortens nothing: `--grace` limits the stop.
+            s.spawn(|| signals.recv().map(|()| service.stop.set()));
+        }
         s.spawn(|| service.end_idle_connections());
         if let Some(seconds) = options.seconds {
             s.spawn(move || {

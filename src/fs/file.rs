@@ -13,8 +13,9 @@ use std::time::SystemTime;
 
 /// An open file with the methods of [`std::fs::File`], whose calls suspend the task instead of the thread.
 ///
-/// A read returns data that the page cache has at once. Every other call runs on the pool of [`blocking`](crate::blocking), and the other
-/// tasks go on until it has ended. Outside of a run the calls block the thread, as those of std do.
+/// A read returns data that the page cache has at once. In a run with io_uring, all other reads, writes and syncs of a regular file are
+/// operations of the kernel. Every other call runs on the pool of [`blocking`](crate::blocking). The other tasks go on until the
+/// call has ended. Outside of a run the calls block the thread, as those of std do. The [module docs](super) have the details.
 ///
 /// [`Read`], [`Write`] and [`Seek`] use the cursor, also through a shared reference. Calls that use the cursor of one file, or of its
 /// clones, take turns in arrival order. [`read_at`](Self::read_at) and [`write_at`](Self::write_at) neither use nor move it, and several
@@ -22,8 +23,9 @@ use std::time::SystemTime;
 /// small reads and writes.
 ///
 /// Cancel safety: a call on the pool borrows the caller's buffer, so nothing ends it before the system call has ended: no cancel, deadline,
-/// scope or forced unwind. The task's next wait reports them. A call that waits for its turn at the cursor can be cancelled, and has then
-/// done nothing.
+/// scope or forced unwind. The task's next wait reports them. With io_uring, they end a read, write or sync that the device has not begun.
+/// They also end a call that waits for its turn at the cursor. A call that was ended returns the error of a cancelled wait
+/// ([`io`](crate::io)), and has transferred nothing.
 ///
 /// A read of a terminal, a pipe or a FIFO may never return. Use [`io::stdin`](crate::io::stdin), or [`Async`](crate::io::Async) with a
 /// descriptor in non-blocking mode.
@@ -58,11 +60,11 @@ pub struct File {
 
 impl File {
     /// Reads up to `buffer.len()` bytes from `offset` on, and returns their number: 0 at the end of the file. Does not use the cursor.
-    /// Returns at once if the page cache has the data, else waits for a call on the pool.
+    /// Waits for the device if the page cache does not have the data. Several tasks may read at once.
     ///
     /// # Errors
     ///
-    /// Those of pread(2). A read of several tasks at once is allowed.
+    /// Those of pread(2), and with io_uring those of a wait ([`io`](crate::io)).
     ///
     /// ```
     /// cede::run(|| {
@@ -95,13 +97,14 @@ impl File {
         Ok(())
     }
 
-    /// Writes up to `bytes.len()` bytes at `offset`, and returns their number. Does not use the cursor. Waits for a call on the pool.
+    /// Writes up to `bytes.len()` bytes at `offset`, and returns their number. Does not use the cursor. Waits for an operation of io_uring
+    /// or a call on the pool.
     ///
     /// On Linux a file that was opened with [`append`](super::OpenOptions::append) takes the bytes at its end, whatever `offset` is.
     ///
     /// # Errors
     ///
-    /// Those of pwrite(2).
+    /// Those of pwrite(2), and with io_uring those of a wait ([`io`](crate::io)).
     #[doc(alias = "pwrite")]
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         transfer::write(self.as_fd(), self.kind, bytes, At::Offset(offset))
@@ -127,7 +130,7 @@ impl File {
     ///
     /// # Errors
     ///
-    /// Those of fsync(2).
+    /// Those of fsync(2), and with io_uring those of a wait ([`io`](crate::io)).
     #[doc(alias = "fsync")]
     pub fn sync_all(&self) -> io::Result<()> {
         transfer::sync_all(self.as_fd(), self.kind)
@@ -137,7 +140,7 @@ impl File {
     ///
     /// # Errors
     ///
-    /// Those of fdatasync(2).
+    /// Those of fdatasync(2), and with io_uring those of a wait ([`io`](crate::io)).
     #[doc(alias = "fdatasync")]
     pub fn sync_data(&self) -> io::Result<()> {
         transfer::sync_data(self.as_fd(), self.kind)

@@ -25,11 +25,13 @@
 //!
 //! * A read of a [`File`] first asks the page cache, and returns at once if the data is there. (On Linux; not for a file that bypasses the
 //!   page cache, and not on file systems without `RWF_NOWAIT`, such as tmpfs and procfs.)
+//! * In a run with io_uring (see [`Driver`](crate::io::Driver)), all other reads, the writes and the syncs of a regular [`File`] are
+//!   operations of the kernel, and need no thread. Calls with several buffers (`read_vectored`, `write_vectored`) are not.
 //! * The calls that need no file system (`try_clone`, a seek that is relative to the start or the cursor) run in place.
 //! * All calls run in place outside of a run, in a callback, inside [`no_suspend`](crate::no_suspend), and in a destructor while the thread
 //!   panics.
 //!
-//! The errors are those of `std`.
+//! The errors are those of `std`, and those of a wait that was cancelled or timed out.
 //!
 //! # Cancels and deadlines
 //!
@@ -37,6 +39,10 @@
 //! unwind. The task's next wait reports them, and the end of a run waits for the call
 //! ([`unblock`](crate::blocking::unblock) says the same). Calls that may never return are those on FIFOs, terminals, and servers that do not
 //! answer: make them in [`unblock_detached`](crate::blocking::unblock_detached).
+//!
+//! With io_uring, a cancel, deadline, scope or forced unwind ends a read, write or sync of a regular file if the device has not begun it. The
+//! call has then transferred nothing, and returns the error of a cancelled wait ([`io`](crate::io)). Otherwise the call ends as one on the
+//! pool does: after the device. In a task that was cancelled before the call, the call runs on the pool, and completes.
 #![forbid(unsafe_code)]
 
 mod dir;

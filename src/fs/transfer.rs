@@ -1,12 +1,10 @@
 //! The transfers of files: reads, writes and syncs of a borrowed descriptor. All data of [`File`](super::File) passes here.
 //!
-//! In a run with io_uring each transfer of a regular file is an operation of the kernel. (Of a terminal it could block the thread: the
+//! A read first asks the page cache, by a call that does not wait (preadv2(2) with `RWF_NOWAIT`), and needs no switch if the data is there.
+//! All else of a regular file is an operation of the kernel in a run with io_uring. (The operation on a terminal could block the thread: the
 //! kernel reads a terminal in place when it is readable, and the read then waits if it wants more bytes, or if another process takes them.)
-//! If no other task is ready, a read first asks the page cache, by a call that does not wait (preadv2(2) with `RWF_NOWAIT`), which saves the
-//! switch to the event loop.
-//!
-//! Without io_uring a read asks the page cache, too. All else is a call on the pool of `blocking`, which borrows the caller's buffer and
-//! therefore ends before the caller returns. Outside of a task the calls run in place.
+//! Otherwise it is a call on the pool of `blocking`, which borrows the caller's buffer and therefore ends before the caller returns. Outside
+//! of a task the calls run in place.
 #![forbid(unsafe_code)]
 
 use crate::blocking::unblock;
@@ -19,7 +17,7 @@ use crate::wait::{can_suspend, worker};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
 
-/// How a file is read and written.
+/// The way in which a file is read and written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kind {
     /// The file bypasses the page cache (`O_DIRECT`): there `RWF_NOWAIT` waits for the device.
@@ -50,12 +48,6 @@ fn is_in_task() -> bool {
 /// A caller that reads at the cursor ensures that no other call uses the cursor until this one has returned: a read that the page cache
 /// serves in part has two steps.
 pub(super) fn read(fd: BorrowedFd<'_>, kind: Kind, buffer: &mut [u8], at: At) -> io::Result<usize> {
-    let operator = kind.operator();
-    if let Some(operator) = operator
-        && (kind.is_direct || !operator.is_alone())
-    {
-        return operator.read(fd, buffer, at);
-    }
     if !is_in_task() {
         return file::read(fd, buffer, at);
     }
@@ -70,8 +62,7 @@ pub(super) fn read(fd: BorrowedFd<'_>, kind: Kind, buffer: &mut [u8], at: At) ->
             return Ok(done);
         }
     }
-    // The attempt may have yielded, but then it has returned.
-    match read_uncached(operator, fd, &mut buffer[done..], at.after(done)) {
+    match read_uncached(kind.operator(), fd, &mut buffer[done..], at.after(done)) {
         Ok(count) => Ok(done + count),
         // The next read returns the error.
         Err(_) if done > 0 => Ok(done),

@@ -36,7 +36,8 @@
 //! | `std::net`, `std::os::unix::net` | `cede::net` |
 //! | `std::fs` | `cede::fs` |
 //! | `std::io::{stdin, stdout, stderr}`, `println!` to a pipe or terminal that may be full | the same names in `cede::io` |
-//! | `to_socket_addrs`, `Child::wait`, `JoinHandle::join` of a thread | the same call in [`unblock`] |
+//! | `std::process`, `std::io::pipe` | `cede::process`, `cede::io::pipe` |
+//! | `to_socket_addrs`, `JoinHandle::join` of a thread | the same call in [`unblock`] |
 //! | a database or C library without a non-blocking interface | its calls in [`unblock`] |
 //! | a long computation | [`yield_now`] every millisecond, or the computation in [`unblock`] |
 //!
@@ -63,8 +64,9 @@
 //!
 //! # Files and standard streams
 //!
-//! `cede::fs` has the names of `std::fs`. A read of a file returns at once if the page cache has the data; all else is a call on the pool,
-//! and the other tasks go on. So files are read at the same time by one task each:
+//! `cede::fs` has the names of `std::fs`, and the other tasks go on while a call waits. A read of a file returns at once if the page cache
+//! has the data. Otherwise, with io_uring the kernel reads and writes open files by itself; all else is a call on the pool. So files are
+//! read at the same time by one task each:
 //!
 //! ```
 //! # #[cfg(feature = "io")] {
@@ -83,8 +85,9 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! A cancel or a deadline does not end a call on a file before the system call has ended: the call borrows its buffer or path, as
-//! [`unblock`] does. The task's next wait reports the cancel. A FIFO or a device that may never answer is therefore no case for `fs`.
+//! A cancel or a deadline does not end a call on the pool before the system call has ended: the call borrows its buffer or path, as
+//! [`unblock`] does. The task's next wait reports the cancel. With io_uring, a cancel ends a read or write that the device has not begun. A
+//! FIFO or a device that may never answer is no case for `fs`.
 //!
 //! `cede::io::stdin()` waits for a terminal, a pipe, a socket or a file, and can be cancelled and timed out. It leaves the mode of the
 //! descriptor as it is, because other processes share it:

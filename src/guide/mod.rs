@@ -1,11 +1,15 @@
 //! Guide: pages on one subject each, with programs that run.
 //!
-//! * [`sockets`]: servers and clients, names, buffers, deadlines, cancels, half-closes, select, the types of std, plain threads, limits.
+//! * [`sockets`]: servers and clients, names, buffers, deadlines, cancels, half-closes, select, the types of std, plain threads, drivers,
+//!   limits.
 //! * [`blocking_calls`]: calls that stop the whole run, their replacements (files, standard streams, the pool), and how to find them.
+//! * [`processes`]: children, their output, time limits, the end of a program by Ctrl-C and SIGTERM.
 //! * [`c_callbacks`]: waits inside a callback of C code, and their limits.
 #![forbid(unsafe_code)]
 
 pub mod blocking_calls;
 pub mod c_callbacks;
+#[cfg(feature = "io")]
+pub mod processes;
 #[cfg(feature = "io")]
 pub mod sockets;

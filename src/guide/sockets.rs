@@ -1,4 +1,4 @@
-//! Sockets: servers and clients, names, buffers, deadlines, cancels, half-closes, select, the types of std, plain threads, limits.
+//! Sockets: servers and clients, names, buffers, deadlines, cancels, half-closes, select, the types of std, plain threads, drivers, limits.
 //!
 //! # A server and a client
 //!
@@ -274,6 +274,40 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! # Drivers
+//!
+//! A run waits for I/O by one of two interfaces of the kernel. io_uring(7) is the default on Linux 6.1 and later: the kernel transfers the
+//! data itself, and takes the sends and receives of many tasks in one system call. Where io_uring is missing or forbidden, the run uses
+//! epoll(7). Many containers forbid it (by seccomp(2)), and some systems do (by `kernel.io_uring_disabled`).
+//!
+//! [`Config::driver`] chooses for a run. The environment variable `CEDE_IO` chooses for all runs that leave the choice to the library:
+//! `CEDE_IO=epoll` or `CEDE_IO=uring`. [`metrics`] names the driver in use. The first line of a [`dump`] does, too, with the reason if
+//! io_uring is not available. The example `io_driver` prints that text.
+//!
+//! ```
+//! use cede::io::Driver;
+//! use cede::net::UnixStream;
+//! use std::io::{Read, Write};
+//! let drivers = [Driver::Epoll, Driver::Auto].map(|driver| {
+//!     cede::Config::new().driver(driver).run(|| {
+//!         let (mut here, mut there) = UnixStream::pair()?;
+//!         let mut reader = cede::spawn(move || there.read(&mut [0; 8])); // the first wait makes the driver
+//!         cede::yield_now();
+//!         here.write_all(b"data")?;
+//!         assert_eq!(reader.join().unwrap()?, 4);
+//!         Ok::<_, std::io::Error>(cede::metrics().io_driver)
+//!     })
+//! });
+//! let [epoll, best] = drivers;
+//! assert_eq!(epoll??, Some(Driver::Epoll));
+//! println!("{:?}", best??); // Some(Uring), or Some(Epoll) where io_uring is not available
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Calls return the same values and errors with both. With io_uring the kernel writes into the buffer of a call that waits. So a cancel or
+//! a deadline first ends the operation in the kernel, and then the call. A socket's operation ends at once. A read or write of a
+//! file that the disk has begun ends when the disk has finished: see [`fs`](crate::fs).
+//!
 //! # Other crates
 //!
 //! Crates that take any `Read + Write` need no adapter. The member crate `crates/` of the repository tests rustls, tungstenite and
@@ -294,12 +328,11 @@
 //!
 //! # Limits
 //!
-//! * Linux waits by epoll. The other 64-bit Unix systems wait by poll(2), whose cost grows with the number of waiting tasks, and are
-//!   not tested.
+//! * 64-bit Unix systems other than Linux wait by poll(2), whose cost grows with the number of waiting tasks. They are not tested.
 //! * Cancels and deadlines end waits. A call that needs no wait completes, also in a cancelled task.
 //! * A connection that waits takes a task: 4.4 KiB of memory with the smallest stack ([`stack::min_size`]), of which 4 KiB are the first
 //!   page of the stack. Buffers come on top, so do not declare a large one on the stack of each task: see [`lend`].
-//! * Reads and writes of files block the run, and so do lookups of names by `std`: see
+//! * Reads and writes of files by `std` block the run, and so do lookups of names by `std`: see
 //!   [`blocking_calls`](super::blocking_calls).
 //! * After fork(2), the run continues in the child, too, but its waits for I/O return an error there if the run has waited for I/O
 //!   before. The parent is not affected, and a new run on another thread of the child works: see [`net`](crate::net).
@@ -314,5 +347,8 @@
 //! [`shield`]: crate::shield
 //! [`is_cancelled`]: crate::io::is_cancelled
 //! [`JoinHandle::cancel`]: crate::JoinHandle::cancel
+//! [`Config::driver`]: crate::Config::driver
+//! [`metrics`]: crate::metrics()
+//! [`dump`]: crate::dump()
 //! [`Config::stack_size`]: crate::Config::stack_size
 //! [`stack::min_size`]: crate::stack::min_size

@@ -18,9 +18,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 ///
 /// # Errors
 ///
-/// The errors of a wait (see the [module docs](crate::io)), and those of the poller: epoll refuses regular files and
-/// directories with `PermissionDenied`, because the kernel takes them as always ready. poll(2), on other systems than
-/// Linux, reports them as ready.
+/// The errors of a wait (see the [module docs](crate::io)), and those of the driver. On Linux, regular files and
+/// directories are refused with `PermissionDenied`, because the kernel takes them as always ready. Other systems report
+/// them as ready.
 ///
 /// # Panics
 ///

@@ -14,9 +14,10 @@ use std::panic::resume_unwind;
 /// Copies from `reader` to `writer` until the reader ends, and returns the number of bytes. Waits where the two wait.
 ///
 /// Like [`std::io::copy`], takes any reader and writer. On Linux, the kernel copies between these types, and between references to
-/// them, by sendfile(2) and splice(2): from a [`File`](std::fs::File) to a stream of [`net`](crate::net) or a pipe of `std`; from a pipe
+/// them, by sendfile(2) and splice(2): from a [`File`](std::fs::File) to a stream of [`net`](crate::net) or a pipe; from a pipe
 /// to a stream, a file or a pipe; and from a stream to a pipe. The stream must be in non-blocking mode, as a connected or accepted one
-/// is. A pipe, also that of a child process, may be in blocking mode: the copy waits for it as for a stream.
+/// is. A pipe is one of this library or of `std`, also that of a child process, and may be in blocking mode: the copy waits for it as
+/// for a stream.
 ///
 /// Everything else is copied through a buffer of 16 KiB that the thread lends. A copy from a stream of [`net`](crate::net) holds it
 /// only while there is data.

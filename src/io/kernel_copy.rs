@@ -26,6 +26,8 @@ struct End<'a> {
     fd: BorrowedFd<'a>,
     file_type: FileType,
     stream: Option<&'a dyn KnownStream>,
+    /// The link to the reactor of a pipe that has one.
+    link: Option<&'a Source>,
     /// The link to the reactor of a descriptor that has none of its own.
     source: Source,
 }
@@ -33,12 +35,13 @@ struct End<'a> {
 impl<'a> End<'a> {
     /// Returns the end, unless a call in the kernel could block the thread on it.
     fn new(known: &Known<'a>) -> Option<End<'a>> {
-        let (fd, stream) = match *known {
-            Known::Stream(stream) => (stream.fd(), Some(stream)),
-            Known::Fd(fd) => (fd, None),
+        let (fd, stream, link) = match *known {
+            Known::Stream(stream) => (stream.fd(), Some(stream), None),
+            Known::Pipe(fd, source) => (fd, None, Some(source)),
+            Known::Fd(fd) => (fd, None, None),
         };
         let file_type = if stream.is_some() { FileType::Other } else { file_type(fd) };
-        let end = End { fd, file_type, stream, source: Source::new() };
+        let end = End { fd, file_type, stream, link, source: Source::new() };
         let waits = match file_type {
             FileType::Regular | FileType::Pipe => true,
             FileType::Other => stream.is_some() && is_nonblocking(fd),
@@ -59,7 +62,7 @@ impl<'a> End<'a> {
     fn wait(&self, interest: Interest) -> io::Result<()> {
         let (source, timeout) = match self.stream {
             Some(stream) => (stream.source(), stream.timeout(interest)),
-            None => (&self.source, None),
+            None => (self.link.unwrap_or(&self.source), None),
         };
         source.wait_once(self.fd, interest, timeout)
     }

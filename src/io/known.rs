@@ -5,6 +5,7 @@
 
 use super::source::Source;
 use super::stream::Transfer;
+use super::{child_stdio, pipe};
 use crate::reactor::Interest;
 use std::any::TypeId;
 use std::fs::File;
@@ -19,7 +20,9 @@ use std::time::Duration;
 pub(super) enum Known<'a> {
     /// A stream of `net`.
     Stream(&'a dyn KnownStream),
-    /// A file, a pipe or another descriptor.
+    /// A pipe of this library, with its link to the reactor.
+    Pipe(BorrowedFd<'a>, &'a Source),
+    /// A file, a pipe of `std` or another descriptor.
     Fd(BorrowedFd<'a>),
 }
 
@@ -123,6 +126,14 @@ pub(super) fn known<T: ?Sized>(value: &T) -> Option<Known<'_>> {
     }
     if let Some(stream) = stream(value) {
         return Some(Known::Stream(stream));
+    }
+    let pipe = (cast(value).map(|pipe: &pipe::PipeReader| (pipe.as_fd(), pipe.source())))
+        .or_else(|| cast(value).map(|pipe: &pipe::PipeWriter| (pipe.as_fd(), pipe.source())))
+        .or_else(|| cast(value).map(|pipe: &child_stdio::ChildStdin| (pipe.as_fd(), pipe.source())))
+        .or_else(|| cast(value).map(|pipe: &child_stdio::ChildStdout| (pipe.as_fd(), pipe.source())))
+        .or_else(|| cast(value).map(|pipe: &child_stdio::ChildStderr| (pipe.as_fd(), pipe.source())));
+    if let Some((fd, source)) = pipe {
+        return Some(Known::Pipe(fd, source));
     }
     fd::<File>(cast(value))
         .or_else(|| fd::<PipeReader>(cast(value)))

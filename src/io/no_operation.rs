@@ -33,6 +33,11 @@ impl<'w> Operator<'w> {
         None
     }
 
+    #[inline]
+    pub(crate) fn is_first() -> bool {
+        false
+    }
+
     pub(crate) fn read(self, _: BorrowedFd<'_>, _: &mut [u8], _: At) -> io::Result<usize> {
         match self.0 {}
     }
@@ -49,11 +54,16 @@ impl<'w> Operator<'w> {
         match self.0 {}
     }
 
-    pub(crate) fn receive(self, _: BorrowedFd<'_>, _: &mut [u8], _: Option<Instant>) -> io::Result<Received> {
+    pub(crate) fn receive(self, _: BorrowedFd<'_>, _: &mut [u8], _: bool, _: Option<Instant>) -> io::Result<Received> {
         match self.0 {}
     }
 
-    pub(crate) fn receive_lent(self, _: BorrowedFd<'_>, _: Option<Instant>) -> io::Result<Option<(Chunk, bool)>> {
+    pub(crate) fn receive_lent(
+        self,
+        _: BorrowedFd<'_>,
+        _: bool,
+        _: Option<Instant>,
+    ) -> io::Result<Option<(Chunk, bool)>> {
         match self.0 {}
     }
 

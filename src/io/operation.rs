@@ -52,8 +52,9 @@ impl<'w> Operator<'w> {
     /// polled: without a ring they need no reactor.
     #[inline]
     pub(crate) fn of_task_or_new() -> Option<Operator<'w>> {
-        let worker = worker()?;
-        if !worker.has_reactor() && worker.may_have_ring() && can_suspend(worker) {
+        if Operator::is_first()
+            && let Some(worker) = worker()
+        {
             // Without a reactor the caller finds another way.
             let _ = worker.reactor();
         }
@@ -67,50 +68,59 @@ impl<'w> Operator<'w> {
         timeout.and_then(|timeout| self.worker.clock.now().checked_add(timeout))
     }
 
+    /// Returns whether the next wait would be the first of a run that may use io_uring.
+    #[inline]
+    pub(crate) fn is_first() -> bool {
+        worker().is_some_and(|worker| !worker.has_reactor() && worker.may_have_ring() && can_suspend(worker))
+    }
+
     /// Returns whether no other task is ready: then a system call costs no more than an operation.
     #[inline]
     pub(crate) fn is_alone(self) -> bool {
         self.worker.is_alone()
     }
 
-    /// recv(2). Waits for data.
+    /// recv(2). Waits for data; `waits_first` saves an attempt that is likely to fail.
     #[inline]
     pub(crate) fn receive(
         self,
         fd: BorrowedFd<'_>,
         buffer: &mut [u8],
+        waits_first: bool,
         deadline: Option<Instant>,
     ) -> io::Result<Received> {
         // Condition 10: the address is taken once.
         let (place, len) = (buffer.as_mut_ptr(), buffer.len().min(MAX_LEN) as u32);
-        let entry = opcode::Recv::new(Fd(fd.as_raw_fd()), place, len).ioprio(POLL_FIRST).build();
+        let entry = opcode::Recv::new(Fd(fd.as_raw_fd()), place, len).ioprio(poll_first(waits_first)).build();
         // SAFETY: `buffer` is borrowed mutably until this call returns, and `complete` returns after the completion.
-        let (len, flags) = self.or_unwind(unsafe { self.complete(entry, readable(fd), deadline) })?;
+        let (len, flags) = unsafe { self.complete(entry, readable(fd), deadline) }?;
         Ok(Received { len, left_more: cqueue::sock_nonempty(flags) })
     }
 
     /// recv(2) into a buffer of the ring, which the kernel takes when data is there. Returns the bytes, and whether there are more of
-    /// them. Returns `None` when data is there, but no buffer.
+    /// them. Returns `None` when data is there, but no buffer. `waits_first` is that of [`receive`](Self::receive).
     #[inline]
     pub(crate) fn receive_lent(
         self,
         fd: BorrowedFd<'_>,
+        waits_first: bool,
         deadline: Option<Instant>,
     ) -> io::Result<Option<(Chunk, bool)>> {
         if !self.ring.provides(|| Lent::take().into()) {
             return self.wait_readable(fd, deadline).map(|()| None);
         }
-        let entry = opcode::Recv::new(Fd(fd.as_raw_fd()), std::ptr::null_mut(), 0).ioprio(POLL_FIRST).buf_group(GROUP);
+        let entry = opcode::Recv::new(Fd(fd.as_raw_fd()), std::ptr::null_mut(), 0)
+            .ioprio(poll_first(waits_first))
+            .buf_group(GROUP);
         let entry = entry.build().flags(Flags::BUFFER_SELECT);
         // SAFETY: the operation names no memory of the caller.
         match unsafe { self.complete(entry, readable(fd), deadline) } {
             Ok((len, flags)) => {
-                // Before the task may unwind: the buffer belongs to it now.
                 let buffer = self.ring.exchange(flags, Lent::take().into()).into();
-                self.or_unwind(Ok(Some((Chunk { buffer, len }, cqueue::sock_nonempty(flags)))))
+                Ok(Some((Chunk { buffer, len }, cqueue::sock_nonempty(flags))))
             }
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.or_unwind(Ok(None)),
-            Err(error) => self.or_unwind(Err(error)),
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -120,7 +130,7 @@ impl<'w> Operator<'w> {
         let len = bytes.len().min(MAX_LEN) as u32;
         let entry = opcode::Send::new(Fd(fd.as_raw_fd()), bytes.as_ptr(), len).flags(libc::MSG_NOSIGNAL).build();
         // SAFETY: `bytes` is borrowed until this call returns, and `complete` returns after the completion.
-        self.or_unwind(unsafe { self.complete(entry, writable(fd), deadline) }).map(|(len, _)| len)
+        unsafe { self.complete(entry, writable(fd), deadline) }.map(|(len, _)| len)
     }
 
     /// accept4(2): the new socket is in non-blocking mode. Waits for a connection.
@@ -130,12 +140,9 @@ impl<'w> Operator<'w> {
             let entry = opcode::Accept::new(Fd(fd.as_raw_fd()), storage.cast(), len).flags(flags).build();
             // SAFETY: `storage` has room for `len` bytes, both are valid until this closure returns, and `complete` returns after the
             // completion.
-            let outcome = unsafe { self.complete(entry, readable(fd), deadline) };
-            let (number, _) = outcome.or_else(|error| self.or_unwind(Err(error)))?;
-            // Before the task may unwind: the connection belongs to it now.
+            let (number, _) = unsafe { self.complete(entry, readable(fd), deadline) }?;
             // SAFETY: the descriptor is new, so nothing else owns it.
-            let socket = unsafe { OwnedFd::from_raw_fd(number as i32) };
-            self.or_unwind(Ok(socket))
+            Ok(unsafe { OwnedFd::from_raw_fd(number as i32) })
         };
         // SAFETY: the call has stored the address and its length.
         unsafe { SockAddr::try_init(accept) }
@@ -159,7 +166,7 @@ impl<'w> Operator<'w> {
             let entry = opcode::RecvMsg::new(Fd(fd.as_raw_fd()), &raw mut message).ioprio(POLL_FIRST).build();
             // SAFETY: `message`, `part`, `storage` and the buffer, which the caller borrows, are valid until this closure returns, and
             // `complete` returns after the completion.
-            let (count, _) = self.or_unwind(unsafe { self.complete(entry, readable(fd), deadline) })?;
+            let (count, _) = unsafe { self.complete(entry, readable(fd), deadline) }?;
             // SAFETY: `len` is valid for this closure.
             unsafe { *len = message.msg_namelen };
             Ok(count)
@@ -173,7 +180,7 @@ impl<'w> Operator<'w> {
         let len = buffer.len().min(MAX_LEN) as u32;
         let entry = opcode::Read::new(Fd(fd.as_raw_fd()), buffer.as_mut_ptr(), len).offset(offset_of(at)?).build();
         // SAFETY: `buffer` is borrowed mutably until this call returns, and `complete` returns after the completion.
-        self.or_unwind(unsafe { self.complete(entry, readable(fd), None) }).map(|(len, _)| len)
+        unsafe { self.complete(entry, of_file("data of a file", fd), None) }.map(|(len, _)| len)
     }
 
     /// pwrite(2), or write(2) at the cursor. Waits until the data is taken. Fails with `EAGAIN` if the open file is in non-blocking mode.
@@ -181,34 +188,29 @@ impl<'w> Operator<'w> {
         let len = bytes.len().min(MAX_LEN) as u32;
         let entry = opcode::Write::new(Fd(fd.as_raw_fd()), bytes.as_ptr(), len).offset(offset_of(at)?).build();
         // SAFETY: `bytes` is borrowed until this call returns, and `complete` returns after the completion.
-        self.or_unwind(unsafe { self.complete(entry, writable(fd), None) }).map(|(len, _)| len)
+        unsafe { self.complete(entry, of_file("a file to take data", fd), None) }.map(|(len, _)| len)
     }
 
     /// fsync(2), or fdatasync(2) if `data_only`.
     pub(crate) fn sync(self, fd: BorrowedFd<'_>, data_only: bool) -> io::Result<()> {
         let flags = if data_only { FsyncFlags::DATASYNC } else { FsyncFlags::empty() };
         let entry = opcode::Fsync::new(Fd(fd.as_raw_fd())).flags(flags).build();
-        let spec = WaitSpec { reason: "a file to reach the disk", ..readable(fd) };
+        let spec = of_file("a file to reach the disk", fd);
         // SAFETY: the operation names no memory.
-        self.or_unwind(unsafe { self.complete(entry, spec, None) }).map(|_| ())
+        unsafe { self.complete(entry, spec, None) }.map(|_| ())
     }
 
     /// Waits until a descriptor is readable. Takes no registration.
     pub(crate) fn wait_readable(self, fd: BorrowedFd<'_>, deadline: Option<Instant>) -> io::Result<()> {
         let entry = opcode::PollAdd::new(Fd(fd.as_raw_fd()), (libc::POLLIN | libc::POLLRDHUP) as u32).build();
         // SAFETY: the operation names no memory.
-        self.or_unwind(unsafe { self.complete(entry, readable(fd), deadline) }).map(|_| ())
+        unsafe { self.complete(entry, readable(fd), deadline) }.map(|_| ())
     }
 
-    /// Unwinds the task if that was requested during its operation, which `value` is the outcome of.
-    #[inline]
-    fn or_unwind<T>(self, value: T) -> T {
-        self.worker.unwind_if_requested();
-        value
-    }
-
-    /// Gives an operation to the kernel, and waits until it has completed. Returns its value and its flags. The
-    /// caller unwinds if that was requested.
+    /// Gives an operation to the kernel, and waits until it has completed. Returns its value and its flags.
+    ///
+    /// After a request for a forced unwind, unwinds instead of returning an error. A value is returned even then, since the kernel has taken it
+    /// from the socket or given it to it: the next wait unwinds.
     ///
     /// # Safety
     ///
@@ -240,16 +242,19 @@ impl<'w> Operator<'w> {
                 return Err(forked());
             }
             refill_budget(worker);
-            match operation.result() {
+            let error = match operation.result() {
                 Ok(value) => return Ok((value, operation.flags())),
-                // A cancelled operation ends with `ECANCELED`, or with `EINTR` if a thread of the kernel had begun it.
-                Err(error) if matches!(error.raw_os_error(), Some(libc::ECANCELED | libc::EINTR)) => match ended {
-                    Ended::Cancelled => return Err(cancelled(worker)),
-                    Ended::TimedOut => return Err(timed_out()),
-                    // A request to cancel an earlier operation at this address came too late.
-                    Ended::Done | Ended::Forked => {}
-                },
-                Err(error) => return Err(error),
+                Err(error) => error,
+            };
+            worker.unwind_if_requested();
+            // A cancelled operation ends with `ECANCELED`, or with `EINTR` if a thread of the kernel had begun it.
+            let is_cancelled = matches!(error.raw_os_error(), Some(libc::ECANCELED | libc::EINTR));
+            match ended {
+                Ended::Cancelled if is_cancelled => return Err(cancelled(worker)),
+                Ended::TimedOut if is_cancelled => return Err(timed_out()),
+                // A request to cancel an earlier operation at this address came too late, or a signal came.
+                Ended::Done if is_cancelled => {}
+                _ => return Err(error),
             }
         }
     }
@@ -257,6 +262,11 @@ impl<'w> Operator<'w> {
 
 /// The flag of a receive that waits before it tries: `IORING_RECVSEND_POLL_FIRST`.
 const POLL_FIRST: u16 = 1;
+
+#[inline]
+fn poll_first(waits_first: bool) -> u16 {
+    if waits_first { POLL_FIRST } else { 0 }
+}
 
 /// Returns an offset as the kernel takes it, in which -1 is the cursor.
 ///
@@ -275,6 +285,13 @@ fn offset_of(at: At) -> io::Result<u64> {
 #[inline]
 fn readable(fd: BorrowedFd<'_>) -> WaitSpec {
     WaitSpec { reason: "data to read", external: true, fd: fd.as_raw_fd(), ..WaitSpec::DEFAULT }
+}
+
+/// The wait for an operation on a file, which ends without an event from outside. As with a call on the pool, a paused clock does not
+/// advance during it.
+#[inline]
+fn of_file(reason: &'static str, fd: BorrowedFd<'_>) -> WaitSpec {
+    WaitSpec { reason, in_progress: true, ..readable(fd) }
 }
 
 #[inline]

@@ -63,7 +63,7 @@ impl<'a> ReadyCase<'a> {
     ///
     /// # Errors
     ///
-    /// The error of dup(2), epoll_create1(2), epoll_ctl(2) or poll(2), as if no descriptor is left. Such an error makes the case ready.
+    /// The error of dup(2), poll(2) or the driver's setup, as if no descriptor is left. Such an error makes the case ready.
     pub fn take(&mut self) -> io::Result<()> {
         self.error.take().map_or(Ok(()), Err)
     }

@@ -2,13 +2,13 @@
 #![forbid(unsafe_code)]
 
 use super::error::{cancelled, timed_out};
+use super::plain_thread::block;
 use crate::reactor::{Interest, Reactor, Registration, Token};
-use crate::sys::poll_fd;
 use crate::wait::{WaitSpec, Worker, can_suspend, consume_budget_of, now, refill_budget, wait, worker};
 use std::io::{self, ErrorKind};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// The next number of a source. Numbers are unique in a process; 0 is none.
@@ -19,6 +19,13 @@ const NO_TOKEN: Token = Token::from_bits(u64::MAX);
 
 /// The first and the longest pause of [`Source::call_with_pauses`].
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(16));
+
+/// Hints about the data of a source.
+mod hint {
+    pub(super) const UNKNOWN: u8 = 0;
+    pub(super) const MORE: u8 = 1;
+    pub(super) const NOTHING: u8 = 2;
+}
 
 /// The cost of a system call for the cooperative budget.
 const CALL_COST: u32 = 64;
@@ -35,8 +42,8 @@ pub(crate) struct Source {
     /// source, too.
     run: AtomicU64,
     token: AtomicU64,
-    /// A hint for the next receive: data is likely there.
-    has_more: AtomicBool,
+    /// A hint for the next receive: one of `hint`.
+    hint: AtomicU8,
 }
 
 impl Source {
@@ -52,7 +59,7 @@ impl Source {
             has_messages,
             run: AtomicU64::new(0),
             token: AtomicU64::new(0),
-            has_more: AtomicBool::new(false),
+            hint: AtomicU8::new(hint::UNKNOWN),
         }
     }
 
@@ -60,16 +67,22 @@ impl Source {
         self.has_messages
     }
 
-    /// Returns the hint that data is likely there, which the last receive gave.
+    /// Returns whether the last receive told that data is likely there.
     #[inline]
     pub(crate) fn has_more(&self) -> bool {
-        self.has_more.load(Relaxed)
+        self.hint.load(Relaxed) == hint::MORE
+    }
+
+    /// Returns whether the last receive told that nothing is left.
+    #[inline]
+    pub(crate) fn has_nothing(&self) -> bool {
+        self.hint.load(Relaxed) == hint::NOTHING
     }
 
     /// Tells whether data is likely there.
     #[inline]
     pub(crate) fn set_has_more(&self, has_more: bool) {
-        self.has_more.store(has_more, Relaxed);
+        self.hint.store(if has_more { hint::MORE } else { hint::NOTHING }, Relaxed);
     }
 
     /// The cached token, if it is one of this run's.
@@ -376,6 +389,14 @@ pub(crate) struct Moved<T> {
     pub(crate) took_all: bool,
 }
 
+impl<T> Moved<T> {
+    /// The outcome of a call that does not tell whether it took all there was.
+    #[inline]
+    pub(crate) fn untold(value: T) -> Moved<T> {
+        Moved { value, took_all: false }
+    }
+}
+
 /// The slot of a source in the reactor of the calling task's run.
 #[derive(Clone, Copy)]
 pub(super) struct Known<'a> {
@@ -419,28 +440,5 @@ impl Drop for Waiting<'_> {
     #[cold]
     fn drop(&mut self) {
         self.reactor.end_wait(self.source, self.token, self.interest, self.waiter);
-    }
-}
-
-/// Blocks a plain thread until the descriptor is ready.
-pub(super) fn block(
-    fd: BorrowedFd<'_>,
-    interest: Interest,
-    timeout: Option<Duration>,
-    deadline: &mut Option<Instant>,
-) -> io::Result<()> {
-    if deadline.is_none()
-        && let Some(timeout) = timeout
-    {
-        *deadline = Instant::now().checked_add(timeout);
-    }
-    loop {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        if poll_fd(fd, interest == Interest::Readable, left)? {
-            return Ok(());
-        }
-        if left == Some(Duration::ZERO) {
-            return Err(timed_out());
-        }
     }
 }

@@ -163,7 +163,7 @@ pub fn stdin() -> Stdin {
 ///
 /// # The bytes that a read takes
 ///
-/// A read waits until poll(2) or epoll(7) reports data, and takes nothing before. From a pipe or a socket it then takes the data by a call
+/// A read waits until the kernel reports data, and takes nothing before. From a pipe or a socket it then takes the data by a call
 /// that does not wait. From a terminal a thread of the pool of [`blocking`](crate::blocking) reads, at most as many bytes as the caller has
 /// asked for, because the data may be gone: another process may have read it. That thread then waits for more data, even if the task
 /// that reads is cancelled. The bytes that it gets are kept for the next read of the process. So a cancel loses no data, but a program

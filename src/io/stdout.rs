@@ -10,7 +10,7 @@ use crate::sys::file::{self, At, write_nowait};
 use crate::sys::{FileType, file_type};
 use crate::wait::worker;
 use std::fmt;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IoSlice, IsTerminal, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 /// The largest number of bytes that a write passes to the pool.
@@ -49,7 +49,7 @@ impl Output {
             return block(fd, Interest::Writable, || file::write(fd, bytes, At::Cursor));
         }
         loop {
-            if let Some(result) = unless_it_waits(write_nowait(fd, bytes)) {
+            if let Some(result) = unless_it_waits(write_nowait(fd, &[IoSlice::new(bytes)])) {
                 return result;
             }
             if was_ready(fd, Interest::Writable)? {

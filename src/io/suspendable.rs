@@ -1,7 +1,8 @@
 //! Calls of a closure of the user, which may suspend the task.
 #![forbid(unsafe_code)]
 
-use super::source::{Known, Source, block, consume_io_budget};
+use super::plain_thread::block;
+use super::source::{Known, Source, consume_io_budget};
 use crate::reactor::{Interest, Token};
 use crate::wait::worker;
 use std::io::{self, ErrorKind};

@@ -10,12 +10,14 @@
 //! change the mode for all of them: see the `From` implementations.
 //!
 //! After fork(2) the tasks of the parent exist in the child, too. If the run has waited for I/O before, the child shares
-//! its epoll instance. Therefore waits for I/O in the child's copy of the run return an error whose text begins with
-//! "forked", also waits that had begun, and the parent's registrations stay as they are. A plain thread of the child
-//! waits as usual, and a new run on such a thread has an epoll instance of its own. A child that clone(2) made without a
-//! call of fork(2) is not detected.
+//! its driver: its epoll instance and its ring of io_uring. Therefore waits for I/O in the child's copy of the run return an
+//! error whose text begins with "forked", also waits that had begun, and the parent is not affected. A plain thread of the child
+//! waits as usual, and a new run on such a thread has a driver of its own. A child that clone(2) made without a call of
+//! fork(2) is not detected.
 //!
 //! [`serve`] is the accept loop of a server, with a task per connection. [`Server`] adds an ordered shutdown.
+//!
+//! [`UdpSocket::send_batch`] and [`UdpSocket::recv_batch`] transfer many datagrams with one system call.
 //!
 //! The [module docs of `io`](crate::io) describe the errors of a wait that was cancelled or timed out, and cancel safety.
 //!
@@ -74,12 +76,16 @@
 //! ```
 
 mod addresses;
+mod batch;
+mod batch_calls;
 mod connect;
+mod operations;
 mod raw_fd;
 mod resolve;
 mod serve;
 mod socket;
 mod sys;
+mod sys_batch;
 mod tcp;
 mod timeouts;
 mod udp;
@@ -87,6 +93,7 @@ mod unix;
 mod unix_datagram;
 
 pub use self::addresses::{Addresses, ToSocketAddrs};
+pub use self::batch::{Batch, BatchError, Datagram, Datagrams};
 pub use self::resolve::lookup_host;
 #[doc(hidden)]
 pub use self::resolve::{set_resolver, system_resolver};

@@ -13,9 +13,9 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 /// The flag that keeps a send from raising SIGPIPE. Apple's systems have an option of the socket instead, which std and socket2 set, and
 /// programs in Rust ignore the signal.
 #[cfg(target_vendor = "apple")]
-const NO_SIGNAL: libc::c_int = 0;
+pub(super) const NO_SIGNAL: libc::c_int = 0;
 #[cfg(not(target_vendor = "apple"))]
-const NO_SIGNAL: libc::c_int = libc::MSG_NOSIGNAL;
+pub(super) const NO_SIGNAL: libc::c_int = libc::MSG_NOSIGNAL;
 
 #[inline]
 fn checked(count: isize) -> io::Result<usize> {

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 use super::addresses::ToSocketAddrs;
+use super::batch::Batch;
+use super::batch_calls::Calls;
 use super::resolve::{each, first};
 use super::socket::{Socket, common};
 use crate::reactor::Interest;
@@ -14,9 +16,10 @@ use std::time::Duration;
 /// A UDP socket, as [`std::net::UdpSocket`].
 pub struct UdpSocket {
     socket: Socket<std::net::UdpSocket>,
+    calls: Calls,
 }
 
-common!(UdpSocket, std::net::UdpSocket, nonblocking: true);
+common!(UdpSocket, std::net::UdpSocket, nonblocking: true, field: calls);
 
 impl UdpSocket {
     /// Binds a socket to an address. Waits only for the lookup of a name. Of several addresses the first that can be bound counts.
@@ -46,6 +49,7 @@ impl UdpSocket {
     /// If the call would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
     #[track_caller]
     pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.refuse_joined()?;
         let receive = |socket: &std::net::UdpSocket, buffer: &mut [u8]| {
             socket.recv_from(buffer).map(|(len, sender)| (len, sender.into()))
         };
@@ -66,6 +70,7 @@ impl UdpSocket {
     /// As [`recv_from`](Self::recv_from) does.
     #[track_caller]
     pub fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.refuse_joined()?;
         self.socket.call(Interest::Readable, |socket| socket.peek_from(buffer))
     }
 
@@ -113,6 +118,7 @@ impl UdpSocket {
     /// As [`recv_from`](Self::recv_from) does.
     #[track_caller]
     pub fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.refuse_joined()?;
         self.socket.recv_datagram(buffer)
     }
 
@@ -128,6 +134,7 @@ impl UdpSocket {
     /// As [`recv_from`](Self::recv_from) does.
     #[track_caller]
     pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.refuse_joined()?;
         self.socket.peek(buffer)
     }
 
@@ -143,6 +150,95 @@ impl UdpSocket {
     #[track_caller]
     pub fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         self.socket.call(Interest::Writable, |socket| socket.send(bytes))
+    }
+
+    /// Waits for a datagram, and receives all that have arrived, as many as fit into `batch`, with one system call. Returns their
+    /// number: [`batch.len()`](Batch::len), at least 1. The datagrams that `batch` had before are removed. If a datagram is longer than
+    /// [`Batch::max_len`], the rest is lost, and [`truncated`](super::Datagram::truncated) is true.
+    ///
+    /// Systems without recvmmsg(2) take one system call per datagram.
+    ///
+    /// Cancel safety: a cancelled receive takes no datagram.
+    ///
+    /// # Errors
+    ///
+    /// The error of recvmmsg(2), for example `ConnectionRefused` after an earlier send of a socket with a peer, and the errors of a wait
+    /// ([`io`](crate::io)). `batch` is empty then. An error that comes after a datagram is returned by the next call.
+    ///
+    /// # Panics
+    ///
+    /// As [`recv_from`](Self::recv_from) does.
+    #[doc(alias = "recvmmsg")]
+    #[track_caller]
+    pub fn recv_batch(&self, batch: &mut Batch) -> io::Result<usize> {
+        batch.clear();
+        self.socket
+            .call(Interest::Readable, |socket| self.calls.with_fallback(|calls| batch.receive(socket.as_fd(), calls)))
+    }
+
+    /// Sends the datagrams of `batch` in their order, with as few system calls as possible, and waits for room where the queue of the
+    /// socket is full. Returns their number. `batch` is empty then.
+    ///
+    /// Consecutive datagrams of one length and to one address are given to the kernel as one message (`UDP_SEGMENT`), up to 64
+    /// datagrams or 64 KiB, if the kernel and the route support that. The receiver sees no difference.
+    ///
+    /// On systems other than Linux a socket with a peer cannot send a batch.
+    ///
+    /// Cancel safety: each datagram was either sent or is still in `batch`.
+    ///
+    /// # Errors
+    ///
+    /// The error of sendmmsg(2) and the errors of a wait ([`io`](crate::io)). `batch` keeps the datagrams that were not sent, first the
+    /// datagram that failed. [`Batch::pop_front`] removes it.
+    ///
+    /// # Panics
+    ///
+    /// As [`recv_from`](Self::recv_from) does.
+    #[doc(alias = "sendmmsg")]
+    #[track_caller]
+    pub fn send_batch(&self, batch: &mut Batch) -> io::Result<usize> {
+        let count = batch.len();
+        while !batch.is_empty() {
+            self.socket.call(Interest::Writable, |socket| {
+                self.calls.with_fallback(|calls| batch.send(socket.as_fd(), calls))
+            })?;
+        }
+        Ok(count)
+    }
+
+    /// Sets whether the kernel may join datagrams of one length from one sender (`UDP_GRO`), which makes
+    /// [`recv_batch`](Self::recv_batch) faster. Returns whether it does: `false` on a system that cannot.
+    ///
+    /// `recv_batch` divides joined datagrams again, and returns each as it was sent. It may then return more datagrams than
+    /// [`Batch::capacity`], and a batch uses up to 4 MiB.
+    ///
+    /// Any other receive would return several datagrams as one. Therefore [`recv_from`](Self::recv_from), [`recv`](Self::recv),
+    /// [`peek_from`](Self::peek_from) and [`peek`](Self::peek) fail with `InvalidInput`. The option belongs to the socket in the kernel,
+    /// so enable it before [`try_clone`](Self::try_clone): an earlier clone does not refuse such receives. Enable and disable it before
+    /// the first datagram arrives: a datagram that was joined stays joined.
+    ///
+    /// # Errors
+    ///
+    /// The error of setsockopt(2).
+    #[doc(alias("UDP_GRO", "GRO"))]
+    pub fn set_gro(&self, enabled: bool) -> io::Result<bool> {
+        self.calls.set_joining(self.socket.fd(), enabled)
+    }
+
+    /// Makes this socket do without recvmmsg(2) and sendmmsg(2), or without `UDP_SEGMENT`, for tests.
+    #[doc(hidden)]
+    pub fn restrict_batches(&self, one_by_one: bool, no_gso: bool) {
+        if one_by_one {
+            self.calls.use_one_by_one();
+        }
+        if no_gso {
+            self.calls.use_no_gso();
+        }
+    }
+
+    #[inline]
+    fn refuse_joined(&self) -> io::Result<()> {
+        if self.calls.is_known_to_join() { Err(joined()) } else { Ok(()) }
     }
 
     /// Returns the address of this side.
@@ -171,7 +267,8 @@ impl UdpSocket {
     ///
     /// The error of dup(2).
     pub fn try_clone(&self) -> io::Result<UdpSocket> {
-        self.socket.duplicate(std::net::UdpSocket::try_clone).map(|socket| UdpSocket { socket })
+        let socket = self.socket.duplicate(std::net::UdpSocket::try_clone)?;
+        Ok(UdpSocket { socket, calls: self.calls.copy() })
     }
 
     /// Sets whether datagrams may be sent to a broadcast address (`SO_BROADCAST`).
@@ -300,4 +397,10 @@ impl UdpSocket {
     pub fn leave_multicast_v6(&self, group: &Ipv6Addr, interface: u32) -> io::Result<()> {
         self.socket.get().leave_multicast_v6(group, interface)
     }
+}
+
+#[cold]
+fn joined() -> io::Error {
+    let text = "the socket joins datagrams (set_gro), so only recv_batch can tell them apart";
+    io::Error::new(io::ErrorKind::InvalidInput, text)
 }

@@ -3,7 +3,7 @@
 use crate::scheduler::tcb::Tcb;
 use std::fmt;
 
-/// A descriptor that a task waits for: its number, and the addresses of a socket.
+/// A descriptor that a task waits for: its number, and the addresses of a socket or the id of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Descriptor {
@@ -13,6 +13,8 @@ pub struct Descriptor {
     pub local: Option<std::net::SocketAddr>,
     /// The address of the peer, if the socket is connected.
     pub peer: Option<std::net::SocketAddr>,
+    /// The id of the process whose end the task waits for, if the descriptor is that of a process (Linux).
+    pub process: Option<u32>,
 }
 
 impl Descriptor {
@@ -23,8 +25,15 @@ impl Descriptor {
             return None;
         }
         let (local, peer) = addresses(fd);
-        Some(Descriptor { fd, local, peer })
+        let process = if local.is_none() { process_of(fd) } else { None };
+        Some(Descriptor { fd, local, peer, process })
     }
+}
+
+/// Returns the id of the process that a pidfd names: see proc_pid_fdinfo(5). No other descriptor has such a line.
+fn process_of(fd: i32) -> Option<u32> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+    info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()
 }
 
 #[cfg(feature = "io")]
@@ -47,7 +56,7 @@ impl fmt::Display for Descriptor {
         match (&self.local, &self.peer) {
             (Some(local), Some(peer)) => write!(f, ", {local} <- {peer}"),
             (Some(local), None) => write!(f, ", {local}"),
-            (None, _) => Ok(()),
+            (None, _) => self.process.map_or(Ok(()), |process| write!(f, ", the end of process {process}")),
         }
     }
 }

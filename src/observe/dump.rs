@@ -38,12 +38,13 @@ pub struct TaskDump {
 pub struct Dump {
     /// All tasks that had not ended, main included, in the order of their numbers.
     pub tasks: Vec<TaskDump>,
-    /// The driver of I/O in words, such as `io_uring`, and why it is another one if io_uring is not available. Empty before
-    /// the first wait for I/O.
+    /// The driver of I/O: `io_uring`, `epoll` or `poll`. If io_uring was tried and is not available, also the reason. Empty before the
+    /// first wait for I/O. The displayed dump has it in its first line: `3 tasks; I/O by io_uring`.
     pub io_driver: String,
 }
 
-/// Returns the state of every task of this run: what it waits for, since when, for which task, and its backtrace.
+/// Returns the state of every task of this run: what it waits for, since when, for which task, and its backtrace. Also returns the
+/// driver through which the run waits for I/O.
 ///
 /// Does not wait. Takes up to 20 µs per task. Displaying the dump takes far longer, because it looks up the names of the
 /// functions. Outside a run the dump is empty. [`Config::dump_on_signal`](crate::Config::dump_on_signal) prints a dump when a

@@ -32,11 +32,12 @@ pub struct Metrics {
     pub ready: u64,
     /// Tasks that wait for I/O.
     pub io_waiting: u64,
-    /// Descriptors that the reactor watches.
+    /// Descriptors that the reactor watches. An operation of io_uring needs no watch, so with this driver there may be fewer
+    /// than tasks that wait.
     pub io_descriptors: u64,
     /// Polls of the driver for events: calls of epoll_wait(2) or poll(2), or attempts to take completions of io_uring(7).
     pub io_polls: u64,
-    /// The driver of I/O. `None` before the first wait for I/O, and without the feature `io`.
+    /// The driver of I/O: `Epoll` (also for poll(2)) or `Uring`. `None` before the first wait for I/O, and without the feature `io`.
     pub io_driver: Option<IoDriver>,
     /// The stacks of the whole process, including those of other runs and of coroutines.
     pub stacks: Stats,

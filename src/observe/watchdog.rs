@@ -1,6 +1,7 @@
 //! The watchdog of a run: a thread that reports slow turns and prints dumps on a signal, while the worker is busy.
 //!
-//! A run has a watchdog only if its `Config` asks for slow-turn reports or for a dump on a signal. The watchdog never reads the
+//! A run has a watchdog only if its `Config` asks for slow-turn reports, for a dump on a signal, or for the cancel of main by
+//! Ctrl-C. The watchdog never reads the
 //! memory of a task. It asks the worker for a dump, which the worker makes at its next poll, or it reads the copy of the
 //! running task's stack that a signal handler makes (`sampler`).
 //!
@@ -18,7 +19,8 @@ use crate::scheduler::event_loop::Held;
 use crate::scheduler::progress::{Moment, Progress};
 use crate::scheduler::{self, Worker};
 use crate::stack::StackError;
-use crate::sys::signals::{self, Handled, SAMPLE, SelfPipe};
+use crate::sys::self_pipe::SelfPipe;
+use crate::sys::signals::{self, Handled, SAMPLE};
 use crate::sys::threads::{InternalThread, internal_threads};
 use std::cell::Cell;
 use std::ffi::OsString;
@@ -36,6 +38,9 @@ pub(crate) type OnSlowTurn = dyn Fn(&SlowTurn) + Send + Sync;
 /// The time after which a delayed dump is explained by a report of the running turn.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// The signal of Ctrl-C.
+const CTRL_C: i32 = libc::SIGINT;
+
 /// The options of the watchdog.
 #[derive(Clone, Default)]
 pub(crate) struct WatchdogConfig {
@@ -44,11 +49,13 @@ pub(crate) struct WatchdogConfig {
     /// The longest turn that is not slow.
     pub(crate) watch: Option<Duration>,
     pub(crate) on_slow_turn: Option<Arc<OnSlowTurn>>,
+    /// The job that the first Ctrl-C releases. The second one ends the process.
+    pub(crate) on_ctrl_c: Option<Held>,
 }
 
 impl WatchdogConfig {
     pub(crate) fn is_empty(&self) -> bool {
-        self.dump_on.is_none() && self.watch.is_none()
+        self.dump_on.is_none() && self.watch.is_none() && self.on_ctrl_c.is_none()
     }
 }
 
@@ -129,6 +136,12 @@ impl Watchdog {
                     io::Error::new(error.kind(), format!("cannot handle signal {signal}: {error}"))
                 })?);
         }
+        // A shell lets its background jobs ignore Ctrl-C.
+        if config.on_ctrl_c.is_some() && !signals::is_ignored(CTRL_C) {
+            pipe.listen(CTRL_C);
+            pipe.end_at_second(CTRL_C);
+            handled.push(Handled::install(CTRL_C)?);
+        }
         let thread = std::thread::current();
         let thread = thread.name().map_or_else(|| format!("{:?}", thread.id()), |name| format!("'{name}'"));
         Ok(Watchdog { config, pipe, stop: AtomicBool::new(false), thread, _handled: handled })
@@ -163,7 +176,13 @@ impl Watchdog {
             if stop {
                 return;
             }
-            again |= self.config.dump_on.is_some() && self.pipe.was_signalled();
+            let signalled = self.config.dump_on.is_some_and(|signal| self.pipe.take_signal(signal));
+            if let Some(job) = self.config.on_ctrl_c
+                && (self.pipe.take_signal(CTRL_C) || signalled && self.config.dump_on == Some(CTRL_C))
+            {
+                job.release();
+            }
+            again |= signalled;
             if again && !under_way {
                 (again, under_way) = (false, true);
                 worker.request.get().release();

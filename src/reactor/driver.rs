@@ -6,10 +6,11 @@ use std::fmt;
 /// The name of the environment variable that replaces [`Driver::Auto`].
 const VARIABLE: &str = "CEDE_IO";
 
-/// The interface of the kernel through which a run waits for I/O.
+/// The interface of the kernel through which a run waits for I/O. Set by [`Config::driver`](crate::Config::driver).
 ///
-/// Both drivers have the same types and functions, and return the same values and errors. [`metrics`](crate::metrics())
-/// and [`dump`](crate::dump()) tell which one a run uses.
+/// The types and functions of [`io`](crate::io), [`net`](crate::net) and [`fs`](crate::fs) work with each driver, and return the same
+/// values and errors. [`Metrics::io_driver`](crate::observe::Metrics::io_driver) and the first line of a
+/// [`dump`](crate::dump()) name the driver that a run uses.
 ///
 /// ```
 /// use cede::io::Driver;
@@ -26,18 +27,22 @@ const VARIABLE: &str = "CEDE_IO";
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Driver {
-    /// io_uring(7) if the kernel has it and permits it (Linux 6.1 and later, feature `uring`), and otherwise `Epoll`. Some
+    /// `Uring` if the kernel has io_uring(7) and permits it (Linux 6.1 and later, feature `uring`), and otherwise `Epoll`. Many
     /// containers forbid io_uring by seccomp(2), and some systems by the setting `kernel.io_uring_disabled`.
     ///
-    /// The environment variable `CEDE_IO` replaces this choice: `epoll` or `uring`.
+    /// The choice makes the forbidden call. Where that ends the process (seccomp(2) with `SECCOMP_RET_KILL_PROCESS`, such as
+    /// `SystemCallFilter` of systemd without `SystemCallErrorNumber`), choose `Epoll`.
+    ///
+    /// The environment variable `CEDE_IO` replaces this choice by `Epoll` (`CEDE_IO=epoll`) or `Uring` (`CEDE_IO=uring`). Another
+    /// value has no effect.
     #[default]
     Auto,
     /// epoll(7), or poll(2) where there is no epoll: tells when a descriptor is ready, and a system call then transfers the
-    /// data.
+    /// data. Reads and writes of files run on the pool of [`blocking`](crate::blocking), unless the page cache has the data.
     #[doc(alias = "poll")]
     Epoll,
-    /// io_uring(7): the kernel transfers the data itself, and takes the operations of many tasks in one system call.
-    /// Without io_uring the first wait for I/O fails, with an error that says why.
+    /// io_uring(7): the kernel transfers the data of sockets and files itself, and takes the operations of many tasks in one system call.
+    /// Where io_uring is not available, each wait for a descriptor fails with an error that says why.
     #[doc(alias = "io_uring")]
     Uring,
 }

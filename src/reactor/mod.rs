@@ -34,6 +34,8 @@ mod poll;
 #[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
 mod provided;
 mod registry;
+#[cfg(test)]
+mod registry_tests;
 mod slots;
 #[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
 mod uring;

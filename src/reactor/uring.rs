@@ -32,6 +32,7 @@ use io_uring::squeue::Entry;
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode};
 use std::cell::{Cell, OnceCell, RefCell, UnsafeCell};
+use std::collections::HashSet;
 use std::io::{self, ErrorKind};
 use std::mem::ManuallyDrop;
 use std::os::fd::RawFd;
@@ -41,7 +42,7 @@ use std::time::Duration;
 const SUBMISSIONS: u32 = 256;
 const COMPLETIONS: u32 = 2048;
 
-/// What the low bits of `user_data` tell. The address of an `Operation` has these bits clear.
+/// The meaning of the low bits of `user_data`. The address of an `Operation` has these bits clear.
 const KIND: u64 = 7;
 const BELL: u64 = 1;
 const DESCRIPTORS: u64 = 2;
@@ -98,7 +99,7 @@ impl Operation {
     }
 }
 
-/// What a call of [`Ring::enter`] saw.
+/// The outcome of a call of [`Ring::enter`].
 #[derive(Default)]
 pub(super) struct Seen {
     /// Something completed.
@@ -113,8 +114,10 @@ pub(crate) struct Ring {
     made_in: Generation,
     /// The number of operations that have not completed.
     in_flight: Cell<usize>,
-    /// The operations to cancel that have not completed, and whether the kernel has the request.
-    cancels: RefCell<Vec<(u64, bool)>>,
+    /// The operations to cancel that have not completed.
+    cancels: RefCell<HashSet<u64>>,
+    /// The requests to cancel that the kernel does not have. May still name operations that have completed.
+    unsent: RefCell<Vec<u64>>,
     /// The completions of one call. Borrowed only inside `reap`.
     completions: RefCell<Vec<(u64, i32, u32)>>,
     bell: RawFd,
@@ -154,6 +157,7 @@ impl Ring {
             made_in: Generation::current(),
             in_flight: Cell::new(0),
             cancels: RefCell::default(),
+            unsent: RefCell::default(),
             completions: RefCell::new(Vec::with_capacity(COMPLETIONS as usize)),
             bell,
             poller,
@@ -229,23 +233,23 @@ impl Ring {
     /// Requests the kernel to end an operation early, which must not have completed. It completes in any case, possibly with data.
     #[cold]
     pub(crate) fn cancel(&self, operation: &Operation) {
-        self.cancels.borrow_mut().push((operation.user_data(), false));
+        self.cancels.borrow_mut().insert(operation.user_data());
+        self.unsent.borrow_mut().push(operation.user_data());
         self.push_cancels();
     }
 
     /// Sends the requests to cancel that the kernel does not have.
     fn push_cancels(&self) {
-        for (user_data, sent) in self.cancels.borrow_mut().iter_mut().filter(|(_, sent)| !sent) {
-            let cancel = opcode::AsyncCancel::new(*user_data).build().user_data(*user_data | CANCEL);
-            if !self.make_room() || !self.push_own(&cancel) {
-                return; // the next call of `enter` tries again
+        let mut unsent = self.unsent.borrow_mut();
+        while let Some(&user_data) = unsent.last() {
+            if self.cancels.borrow().contains(&user_data) {
+                let cancel = opcode::AsyncCancel::new(user_data).build().user_data(user_data | CANCEL);
+                if !self.make_room() || !self.push_own(&cancel) {
+                    return; // the next call of `enter` tries again
+                }
             }
-            *sent = true;
+            unsent.pop();
         }
-    }
-
-    fn has_unsent_cancels(&self) -> bool {
-        self.cancels.borrow().iter().any(|(_, sent)| !sent)
     }
 
     /// A request to cancel has ended. If the kernel found no such operation, and the operation has not completed, the request is sent
@@ -253,9 +257,8 @@ impl Ring {
     /// data, it would wait without an end.
     #[cold]
     fn cancel_has_ended(&self, user_data: u64, result: i32) {
-        if result == -libc::ENOENT {
-            let mut cancels = self.cancels.borrow_mut();
-            cancels.iter_mut().filter(|(other, _)| *other == user_data).for_each(|(_, sent)| *sent = false);
+        if result == -libc::ENOENT && self.cancels.borrow().contains(&user_data) {
+            self.unsent.borrow_mut().push(user_data);
         }
     }
 
@@ -279,7 +282,7 @@ impl Ring {
         let waits = self.with_queue(|queue| !queue.is_empty() || queue.taskrun() || queue.cq_overflow())
             || self.poller_armed.get() == Some(false);
         // SAFETY: no other completion queue exists: `reap` drops its own.
-        waits || !unsafe { self.io_uring().completion_shared() }.is_empty() || self.has_unsent_cancels()
+        waits || !unsafe { self.io_uring().completion_shared() }.is_empty() || !self.unsent.borrow().is_empty()
     }
 
     /// Submits all operations, waits for at most `timeout` for a completion (`None`: without a limit), and calls `wake` for the waiter of
@@ -361,7 +364,7 @@ impl Ring {
                     operation.done.set(true);
                     self.in_flight.set(self.in_flight.get() - 1);
                     if !self.cancels.borrow().is_empty() {
-                        self.cancels.borrow_mut().retain(|(cancelled, _)| *cancelled != user_data);
+                        self.cancels.borrow_mut().remove(&user_data);
                     }
                     wake(operation.waiter);
                 }

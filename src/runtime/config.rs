@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::RunError;
+use super::ctrl_c::hold_cancel;
 use super::shutdown::{self, shut_down};
 use super::stall::on_stall;
 use crate::observe::watchdog::{WatchdogConfig, watched};
@@ -38,6 +39,7 @@ pub struct Config {
     watchdog: WatchdogConfig,
     #[cfg(feature = "io")]
     driver: crate::reactor::Driver,
+    cancel_on_ctrl_c: bool,
 }
 
 impl fmt::Debug for Config {
@@ -51,6 +53,7 @@ impl fmt::Debug for Config {
             .field("seed", &self.seed)
             .field("dump_on_signal", &self.watchdog.dump_on)
             .field("report_slow_turns", &self.watchdog.watch)
+            .field("cancel_on_ctrl_c", &self.cancel_on_ctrl_c)
             .finish_non_exhaustive()
     }
 }
@@ -75,6 +78,7 @@ impl Config {
             watchdog: WatchdogConfig::default(),
             #[cfg(feature = "io")]
             driver: crate::reactor::Driver::Auto,
+            cancel_on_ctrl_c: false,
         }
     }
 
@@ -127,8 +131,8 @@ impl Config {
     /// Pauses the clock of the run, for tests that sleep. The sleeps then take no time, and end in the same order in every run.
     ///
     /// A paused clock does not advance while a task is ready. When no task is ready, it jumps to the next timer. Do not
-    /// combine it with wakes from other threads: the clock jumps without waiting for them. Calls of
-    /// [`blocking`](crate::blocking) are the exception: the clock does not advance while a task waits for one.
+    /// combine it with wakes from other threads or with sockets: the clock jumps without waiting for them. Calls of
+    /// [`blocking`](crate::blocking) and transfers of files are the exception: the clock does not advance while a task waits for one.
     ///
     /// ```
     /// use std::time::Duration;
@@ -169,7 +173,10 @@ impl Config {
         self
     }
 
-    /// Sets the interface of the kernel through which the run waits for I/O. By default io_uring, if it is available.
+    /// Sets the interface of the kernel through which the run waits for I/O. The default is [`Driver::Auto`](crate::io::Driver::Auto):
+    /// io_uring if it is available, and otherwise epoll or poll(2).
+    ///
+    /// The first wait for I/O makes the driver. A run without I/O has none.
     #[cfg(feature = "io")]
     pub fn driver(mut self, driver: crate::io::Driver) -> Self {
         self.driver = driver;
@@ -193,6 +200,33 @@ impl Config {
     /// ```
     pub fn dump_on_signal(mut self, signal: i32) -> Self {
         self.watchdog.dump_on = Some(signal);
+        self
+    }
+
+    /// Sets whether Ctrl-C (SIGINT) cancels main. The first Ctrl-C during the run cancels the main task: its waits return errors, as
+    /// after a cancel by a handle, and [`task::cancelled`](crate::task::cancelled) has the reason "Ctrl-C". When main returns, the run
+    /// shuts down as usual. The second Ctrl-C ends the process by the default action of the signal, also during the shutdown, and
+    /// while a task blocks the thread.
+    ///
+    /// If several runs set this at the same time, the first Ctrl-C cancels the mains of all of them. A handler that the program had
+    /// installed for the signal before is called, too, and listeners of `signal` receive it. At the end of the run, the previous action
+    /// is restored. If the process ignores SIGINT, as the background jobs of a shell do, the option has no effect.
+    ///
+    /// The run has a watchdog thread, which requests the cancel: main sees it between two turns. A task that never yields delays it.
+    ///
+    /// ```no_run
+    /// cede::Config::new().cancel_on_ctrl_c(true).run(|| {
+    ///     cede::scope(|s| {
+    ///         s.spawn(|| cede::time::sleep(std::time::Duration::from_secs(3600))); // cancelled with main's wait for the scope
+    ///     })
+    ///     .unwrap();
+    ///     eprintln!("saving the results");
+    /// })?;
+    /// # Ok::<(), cede::RunError<()>>(())
+    /// ```
+    #[doc(alias = "SIGINT")]
+    pub fn cancel_on_ctrl_c(mut self, cancel: bool) -> Self {
+        self.cancel_on_ctrl_c = cancel;
         self
     }
 
@@ -255,7 +289,7 @@ impl Config {
     ///
     /// Panics with the payload of `main` if `main` panics and the run was not deadlocked.
     #[track_caller]
-    pub fn run<T>(self, main: impl FnOnce() -> T) -> Result<T, RunError<T>> {
+    pub fn run<T>(mut self, main: impl FnOnce() -> T) -> Result<T, RunError<T>> {
         let place = Location::caller();
         let shape = Shape::new(self.stack_size, 0)?;
         let deadlock: Rc<RefCell<Option<DeadlockReport>>> = Rc::default();
@@ -277,6 +311,7 @@ impl Config {
         }
         #[cfg(feature = "io")]
         worker.driver.set(self.driver);
+        self.watchdog.on_ctrl_c = self.cancel_on_ctrl_c.then(|| hold_cancel(&worker));
         let go = |worker: &Worker| {
             let outcome = catch_unwind(AssertUnwindSafe(main));
             shut_down(worker, self.grace);

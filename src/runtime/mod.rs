@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod ctrl_c;
 mod shutdown;
 mod stall;
 
@@ -18,8 +19,8 @@ pub use self::config::Config;
 /// tasks are cancelled and awaited. Tasks that do not end within the grace period ([`Config::shutdown_grace`]) are
 /// unwound. Tasks that do not end within another 500 ms are abandoned: their stacks are leaked, and their names are
 /// written to stderr. There are two exceptions: for a task of a [`scope`](crate::scope()) the process aborts, because
-/// the task borrows from the scope, and a task in [`unblock`](crate::blocking::unblock) is awaited without a limit. No
-/// task runs after `run` has returned.
+/// the task borrows from the scope, and a task in [`unblock`](crate::blocking::unblock), or whose read or write a disk has begun,
+/// is awaited without a limit. No task runs after `run` has returned.
 ///
 /// # Panics
 ///

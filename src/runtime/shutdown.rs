@@ -4,7 +4,8 @@
 //!
 //! 1. All tasks are cancelled. The grace period ([`Config::shutdown_grace`](super::Config::shutdown_grace)) begins.
 //! 2. When the grace period is over, the tasks are unwound (a forced unwind), and have 500 ms to end.
-//! 3. The run waits, without a limit, for tasks whose stack another thread uses (`blocking::unblock`).
+//! 3. The run waits, without a limit, for tasks whose stack another thread uses (`blocking::unblock`), or the kernel (a cancelled
+//!    operation of io_uring that has not ended).
 //! 4. The tasks that remain are abandoned: their stacks are leaked, and their names are written to stderr.
 //!
 //! Main itself is never unwound or abandoned, because its stack belongs to the caller of `run`.
@@ -27,7 +28,7 @@ const AFTER_UNWIND: Duration = Duration::from_millis(500);
 const LAST_GENERATIONS: usize = 1000;
 
 /// Shuts the run down after main returned: cancels all tasks, waits for the grace period, unwinds the remaining tasks, waits
-/// 500 ms, waits for blocking calls, and abandons the tasks that remain.
+/// 500 ms, waits for blocking calls and cancelled operations, and abandons the tasks that remain.
 pub(super) fn shut_down(worker: &Worker, grace: Duration) {
     worker.force_unwind_at.set(None);
     worker.mode.set(Mode::Ending);
@@ -114,7 +115,8 @@ fn wait_for_tasks(worker: &Worker, deadline: Option<Instant>) {
     worker.shutting_down.set(false);
 }
 
-/// Waits, without a limit, until no other thread uses what a task borrows, and then gives the tasks 500 ms to end.
+/// Waits, without a limit, until no other thread and no cancelled operation of the kernel uses what a task borrows, and then gives the
+/// tasks 500 ms to end.
 ///
 /// A task cannot be abandoned during a blocking call. Its stack would stay, but the call may also borrow what the stack
 /// only refers to: a thread-local, which does not outlive the thread.
@@ -125,9 +127,10 @@ fn wait_for_lent(worker: &Worker) {
             let in_call = |tcb: &&Tcb| tcb.is_parked() && tcb.wait().in_progress && tcb.wait().uncancellable;
             for tcb in worker.table.all().into_iter().filter(in_call) {
                 report!(
-                    "main has returned, but task {} waits for {}, which cannot be cancelled: the run ends after it",
+                    "main has returned, but task {} waits for {}{}: the run ends after it",
                     Task::of(tcb),
-                    tcb.wait().reason
+                    tcb.wait().reason,
+                    if tcb.wait().in_kernel { "" } else { ", which cannot be cancelled" }
                 );
             }
         }

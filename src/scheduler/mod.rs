@@ -187,8 +187,8 @@ pub(crate) struct Worker {
     coarse_now: Cell<u64>,
     /// The number of tasks that are suspended in a wait with `WaitSpec::in_progress`.
     pub(crate) in_progress: Cell<usize>,
-    /// The number of tasks that must not be abandoned now, because another thread uses what they borrow: see
-    /// `wait::wait_until_done`.
+    /// The number of tasks that must not be abandoned now, because another thread or the kernel uses what they borrow: see
+    /// `wait::wait_until_done` and `wait::wait_for_kernel`.
     pub(crate) lent: Cell<usize>,
     /// The start of the run, by its clock.
     began: Instant,

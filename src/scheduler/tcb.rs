@@ -299,7 +299,7 @@ impl Tcb {
     }
 
     /// Abandons the task: the worker never enters it again. Its stack is leaked, because other code may borrow from its
-    /// frames.
+    /// frames, and the kernel may write to them (condition 4 of `reactor::uring`).
     pub(crate) fn abandon(&self) {
         self.add_flags(flags::ABANDONED);
         std::mem::forget(self.stack.take());

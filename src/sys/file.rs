@@ -131,10 +131,10 @@ pub(crate) fn read_nowait(fd: BorrowedFd<'_>, buffers: &mut [IoSliceMut<'_>], at
 /// `EAGAIN` if it would have to wait; an error of another kind if the descriptor or the kernel does not support the call. Most file
 /// systems and terminals do not.
 #[cfg(target_os = "linux")]
-pub(crate) fn write_nowait(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
-    let buffer = IoSlice::new(bytes);
-    // SAFETY: `IoSlice` has the layout of `iovec` on Unix. `bytes` is borrowed for the call, and the kernel only reads.
-    retry(|| unsafe { libc::pwritev2(fd.as_raw_fd(), (&raw const buffer).cast(), 1, -1, libc::RWF_NOWAIT) })
+pub(crate) fn write_nowait(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+    let count = count_of(buffers.len());
+    // SAFETY: `IoSlice` has the layout of `iovec` on Unix. `buffers` are borrowed for the call, and the kernel only reads.
+    retry(|| unsafe { libc::pwritev2(fd.as_raw_fd(), buffers.as_ptr().cast(), count, -1, libc::RWF_NOWAIT) })
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -143,7 +143,7 @@ pub(crate) fn read_nowait(_fd: BorrowedFd<'_>, _buffers: &mut [IoSliceMut<'_>], 
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn write_nowait(_fd: BorrowedFd<'_>, _bytes: &[u8]) -> io::Result<usize> {
+pub(crate) fn write_nowait(_fd: BorrowedFd<'_>, _buffers: &[IoSlice<'_>]) -> io::Result<usize> {
     Err(io::Error::from_raw_os_error(libc::ENOSYS))
 }
 

@@ -1,4 +1,4 @@
-//! Operating-system services: signal handlers, the self-pipe, and the list of the library's threads. This module does not depend on tasks or workers.
+//! Operating-system services: signal handlers, self-pipes, descriptors, and the list of the library's threads. This module does not depend on tasks or workers.
 
 #[cfg(all(feature = "io", target_os = "linux", not(cede_poll_driver)))]
 pub(crate) mod eventfd;
@@ -6,11 +6,17 @@ pub(crate) mod eventfd;
 pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod membarrier;
+mod mode;
+#[cfg(feature = "io")]
+mod nowait;
 mod page;
 #[cfg(all(feature = "io", any(cede_poll_driver, not(target_os = "linux"))))]
 pub(crate) mod pipe;
 #[cfg(feature = "io")]
 mod poll;
+#[cfg(feature = "io")]
+mod process;
+pub(crate) mod self_pipe;
 pub(crate) mod signals;
 #[cfg(feature = "io")]
 mod splice;
@@ -18,11 +24,17 @@ pub(crate) mod threads;
 
 #[cfg(all(feature = "io", target_os = "linux", not(cede_poll_driver)))]
 pub(crate) use self::eventfd::{EventFd as Bell, ring};
+#[cfg(feature = "io")]
+pub(crate) use self::mode::set_nonblocking;
+#[cfg(feature = "io")]
+pub(crate) use self::nowait::{read_nowait, write_nowait};
 pub(crate) use self::page::page_size;
 #[cfg(all(feature = "io", any(cede_poll_driver, not(target_os = "linux"))))]
 pub(crate) use self::pipe::{PipeBell as Bell, ring};
 #[cfg(feature = "io")]
 pub(crate) use self::poll::{poll_fd, poll_fds, pollfd};
+#[cfg(feature = "io")]
+pub(crate) use self::process::{pidfd_open, send_signal};
 #[cfg(feature = "io")]
 pub(crate) use self::splice::{FileType, file_type, is_nonblocking, sendfile, splice};
 

@@ -1,5 +1,6 @@
 //! A pipe as a bell: another thread writes into it, and so ends the sleep of a worker in poll(2). For systems without eventfd(2).
 
+use super::mode::set_nonblocking;
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
@@ -12,8 +13,8 @@ pub(crate) struct PipeBell {
 impl PipeBell {
     pub(crate) fn new() -> io::Result<PipeBell> {
         let (reader, writer) = io::pipe()?;
-        set_nonblocking(reader.as_fd())?;
-        set_nonblocking(writer.as_fd())?;
+        set_nonblocking(reader.as_fd(), true)?;
+        set_nonblocking(writer.as_fd(), true)?;
         Ok(PipeBell { reader, writer })
     }
 
@@ -31,14 +32,6 @@ impl PipeBell {
     pub(crate) fn clear(&self) {
         let mut bytes = [0; 64];
         while (&self.reader).read(&mut bytes).is_ok_and(|count| count == bytes.len()) {}
-    }
-}
-
-fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: `fd` is open for the call, and F_SETFL takes a number. A new pipe has no other flags.
-    match unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) } {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
     }
 }
 

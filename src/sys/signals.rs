@@ -1,16 +1,17 @@
-//! Signal handlers for runs, and the self-pipe through which a handler wakes a run's watchdog.
+//! Signal handlers for runs and for the listeners of [`signal`](crate::signal).
 //!
-//! The handler is installed as long as at least one run wants the signal. Afterwards the previous action is restored.
-//! The handler also calls the previous handler, if there was one. For the watchdog it only counts the signal and writes
-//! a byte to the self-pipe. Self-pipes are never freed and their descriptors never closed, so the handler may search
-//! the list of self-pipes at any moment, without a lock.
+//! The handler is installed as long as at least one run or listener wants the signal. Afterwards the previous action is
+//! restored. The handler also calls the previous handler, if there was one. For the watchdog and the listeners it only
+//! records the signal in their self-pipes (`self_pipe`).
 
+use super::self_pipe;
 use std::io;
 use std::mem::zeroed;
 use std::ptr::{null, null_mut};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+#[cfg(not(any(target_os = "linux", target_vendor = "apple", target_os = "freebsd")))]
+use std::sync::atomic::AtomicI32;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
 /// The signal that interrupts a worker's thread for a fence or a sample. Its default action is to ignore it, so a late
 /// signal does no harm.
@@ -135,6 +136,11 @@ fn is_handled(signal: libc::c_int) -> bool {
     !matches!(handler_of(signal), libc::SIG_DFL | libc::SIG_IGN)
 }
 
+/// Returns true if the process ignores the signal, for example because a shell started it in the background.
+pub(crate) fn is_ignored(signal: libc::c_int) -> bool {
+    handler_of(signal) == libc::SIG_IGN
+}
+
 fn put_handler(signal: libc::c_int) -> io::Result<libc::sigaction> {
     // SAFETY: both structs are plain data that may be zero and live during the calls. The handler is async-signal-safe.
     let old = unsafe {
@@ -168,14 +174,7 @@ extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context
             return errno.restore();
         }
     }
-    let mut pipe = PIPES.load(Ordering::Acquire);
-    // SAFETY: pipes are initialised before they are published, and are never freed.
-    while let Some(this) = unsafe { pipe.as_ref() } {
-        if this.signal.load(Ordering::Acquire) == signal {
-            this.notify();
-        }
-        pipe = this.next.cast_mut();
-    }
+    let ends = self_pipe::record(signal);
     let before = &BEFORE[signal as usize];
     // SAFETY: each address is that of a handler that was installed in this form. The arguments are the kernel's.
     unsafe {
@@ -192,7 +191,28 @@ extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, context
             }
         }
     }
+    if ends {
+        end_by_default(signal);
+    }
     errno.restore();
+}
+
+/// Ends the process by the default action of `signal`, so that its exit status names the signal. Async-signal-safe.
+fn end_by_default(signal: libc::c_int) -> ! {
+    // SAFETY: the structs are plain data that may be zero and live during the calls, which are async-signal-safe. The
+    // default action ends the process at the latest when the signal, which is blocked in its handler, is unblocked.
+    unsafe {
+        let mut default: libc::sigaction = zeroed();
+        default.sa_sigaction = libc::SIG_DFL;
+        libc::sigaction(signal, &default, null_mut());
+        libc::raise(signal);
+        let mut only: libc::sigset_t = zeroed();
+        libc::sigemptyset(&mut only);
+        libc::sigaddset(&mut only, signal);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &only, null_mut());
+        // Process 1 of a container ignores signals by default. The shell gives an exit by a signal this status.
+        libc::_exit(128 + signal)
+    }
 }
 
 /// The `errno` of the interrupted code. The handler restores it, because the code may be about to read it.
@@ -225,135 +245,5 @@ impl Errno {
     fn restore(self) {
         // SAFETY: `place` returns the `errno` of this thread, which lives as long as the thread.
         unsafe { *Errno::place() = self.0 };
-    }
-}
-
-/// A self-pipe: a watchdog sleeps on it, and a write to it wakes the watchdog. The signal handler, the worker and the
-/// end of the run write to it.
-struct Pipe {
-    /// The signal whose handler writes to this pipe; 0 for none.
-    signal: AtomicI32,
-    taken: AtomicBool,
-    signals: AtomicU32,
-    read: libc::c_int,
-    write: libc::c_int,
-    next: *const Pipe,
-}
-
-// SAFETY: `next` is written only before the pipe is published, and points to another pipe, which is never freed. The
-// other fields are atomic or never change.
-unsafe impl Sync for Pipe {}
-
-/// The list of all pipes. It grows to the largest number of pipes in use at once. Pipes are never removed.
-static PIPES: AtomicPtr<Pipe> = AtomicPtr::new(null_mut());
-
-impl Pipe {
-    fn notify(&self) {
-        self.signals.fetch_add(1, Ordering::AcqRel);
-        self.wake();
-    }
-
-    fn wake(&self) {
-        // A full pipe is fine: its bytes wake the watchdog.
-        // SAFETY: the descriptor is never closed, and the byte lives during the call.
-        unsafe { libc::write(self.write, [0u8].as_ptr().cast(), 1) };
-    }
-
-    fn new() -> io::Result<&'static Pipe> {
-        let mut ends = [0; 2];
-        // SAFETY: pipe writes two new descriptors, which only this pipe uses; fcntl sets their flags.
-        unsafe {
-            if libc::pipe(ends.as_mut_ptr()) != 0 {
-                return Err(io::Error::last_os_error());
-            }
-            for end in ends {
-                libc::fcntl(end, libc::F_SETFD, libc::FD_CLOEXEC);
-                libc::fcntl(end, libc::F_SETFL, libc::O_NONBLOCK);
-            }
-        }
-        let pipe = Box::leak(Box::new(Pipe {
-            signal: AtomicI32::new(0),
-            taken: AtomicBool::new(true),
-            signals: AtomicU32::new(0),
-            read: ends[0],
-            write: ends[1],
-            next: PIPES.load(Ordering::Acquire),
-        }));
-        while let Err(now) = PIPES.compare_exchange(pipe.next.cast_mut(), pipe, Ordering::AcqRel, Ordering::Acquire) {
-            pipe.next = now;
-        }
-        Ok(pipe)
-    }
-
-    /// Takes an unused pipe, or makes a new one.
-    ///
-    /// # Errors
-    ///
-    /// The process has no file descriptors left for a new pipe.
-    fn take() -> io::Result<&'static Pipe> {
-        let mut pipe = PIPES.load(Ordering::Acquire);
-        // SAFETY: pipes are initialised before they are published, and are never freed.
-        while let Some(this) = unsafe { pipe.as_ref() } {
-            if !this.taken.swap(true, Ordering::AcqRel) {
-                return Ok(this);
-            }
-            pipe = this.next.cast_mut();
-        }
-        Pipe::new()
-    }
-}
-
-/// A self-pipe in use by one run. Dropping it frees the pipe for another run.
-pub(crate) struct SelfPipe {
-    pipe: &'static Pipe,
-    /// The number of signals at the last call of `was_signalled`.
-    seen: AtomicU32,
-}
-
-impl SelfPipe {
-    /// Takes an unused self-pipe, or makes a new one.
-    ///
-    /// # Errors
-    ///
-    /// The process has no file descriptors left for a new pipe.
-    pub(crate) fn new() -> io::Result<SelfPipe> {
-        let pipe = Pipe::take()?;
-        Ok(SelfPipe { pipe, seen: AtomicU32::new(pipe.signals.load(Ordering::Acquire)) })
-    }
-
-    /// Makes the handler of `signal` write to this pipe.
-    pub(crate) fn listen(&self, signal: libc::c_int) {
-        self.pipe.signal.store(signal, Ordering::Release);
-    }
-
-    /// Wakes the thread that waits on this pipe.
-    pub(crate) fn wake(&self) {
-        self.pipe.wake();
-    }
-
-    /// Returns true if the signal arrived since the last call.
-    pub(crate) fn was_signalled(&self) -> bool {
-        let now = self.pipe.signals.load(Ordering::Acquire);
-        self.seen.swap(now, Ordering::AcqRel) != now
-    }
-
-    /// Waits for a call of `wake` or a signal, at most for `limit`. May return early.
-    pub(crate) fn wait(&self, limit: Option<Duration>) {
-        let millis = limit.map_or(-1, |limit| limit.as_millis().clamp(1, 60_000) as libc::c_int);
-        let mut poll = libc::pollfd { fd: self.pipe.read, events: libc::POLLIN, revents: 0 };
-        let mut bytes = [0u8; 64];
-        // An interrupted poll returns early, which callers accept.
-        // SAFETY: the descriptor is never closed. `poll` is one pollfd, and the buffer has the given size.
-        unsafe {
-            libc::poll(&mut poll, 1, millis);
-            while libc::read(self.pipe.read, bytes.as_mut_ptr().cast(), bytes.len()) > 0 {}
-        }
-    }
-}
-
-impl Drop for SelfPipe {
-    fn drop(&mut self) {
-        self.pipe.signal.store(0, Ordering::Release);
-        self.pipe.taken.store(false, Ordering::Release);
     }
 }

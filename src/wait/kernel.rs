@@ -16,7 +16,7 @@ pub(crate) enum Ended {
     Cancelled,
     /// `deadline` came first. The operation has completed since, perhaps with a value.
     TimedOut,
-    /// This process is a child of fork(2), in which the kernel uses no memory of the frame.
+    /// The process is a child of fork(2), in which the kernel uses no memory of the frame.
     Forked,
 }
 

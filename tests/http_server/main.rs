@@ -7,6 +7,7 @@ mod common;
 
 mod cases;
 mod server;
+mod stop;
 
 use cases::{ACCEPTED, REFUSED, bytes_of};
 use common::random::Random;

@@ -3,16 +3,17 @@
 //! cargo run --release -p cede-benches --bin files -- [--quick] [--dir DIR]
 //!
 //! *Cached*: one task reads a file that is in the page cache, at pseudo-random places: by pread(2) on the thread of the run, by
-//! `cede::fs`, and on the pool. *O_DIRECT*: 32 tasks read blocks of 4 KiB from the device, by a pool of four threads and by `cede::fs`; the
-//! elapsed time per read, and in a table of its own the CPU time of the process per read. Figures are nanoseconds per read. The file has
-//! 256 MiB, is made in DIR (the directory for temporary files), and is removed at the end. Without `O_DIRECT` the file system of DIR has no
-//! figures for it.
+//! `cede::fs`, by the system call that it makes, and on the pool. *O_DIRECT*: 32 tasks read blocks of 4 KiB from the device, by a pool of
+//! four threads and by `cede::fs`; the elapsed time per read, and in a table of its own the CPU time of the process per read. Figures are
+//! nanoseconds per read. The file has 256 MiB, is made in DIR (by default the directory for temporary files), and is removed at the end. A
+//! file system without `O_DIRECT` has no figures for it.
 
 use cede::blocking::{max_threads, set_max_threads, unblock};
 use cede::fs::{File, OpenOptions};
 use cede_benches::{take_turns, timed};
 use std::hint::black_box;
-use std::io::Write;
+use std::io::{IoSliceMut, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -93,8 +94,25 @@ fn cpu() -> Duration {
     time_of(libc::CLOCK_PROCESS_CPUTIME_ID)
 }
 
+/// The call with which `cede::fs` asks the page cache.
+fn read_nowait(file: &std::fs::File, buffer: &mut [u8], offset: u64) -> isize {
+    let buffer = IoSliceMut::new(buffer);
+    let fd = file.as_raw_fd();
+    // SAFETY: `IoSliceMut` has the layout of `iovec` on Unix, and its buffer is borrowed for the call.
+    unsafe { libc::preadv2(fd, (&raw const buffer).cast(), 1, offset as libc::off_t, libc::RWF_NOWAIT) }
+}
+
 fn leak<T>(value: T) -> &'static T {
     Box::leak(Box::new(value))
+}
+
+/// A file that is removed at the end.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 fn measure(path: &Path, rounds: usize) -> std::io::Result<()> {
@@ -107,6 +125,9 @@ fn measure(path: &Path, rounds: usize) -> std::io::Result<()> {
             }),
             timed("cede::fs", move || {
                 cached(len, |buffer, offset| ours.read_exact_at(buffer, offset).expect("a block"))
+            }),
+            timed("preadv2 with RWF_NOWAIT", move || {
+                cached(len, |buffer, offset| assert_eq!(read_nowait(plain, buffer, offset), len as isize))
             }),
             timed("pread in unblock", move || {
                 cached(len, |buffer, offset| unblock(|| plain.read_exact_at(buffer, offset)).expect("a block"))
@@ -152,9 +173,9 @@ fn main() -> std::io::Result<()> {
     let rounds = if args.iter().any(|arg| arg == "--quick") { 5 } else { 25 };
     let path = dir.unwrap_or_else(std::env::temp_dir).join(format!("cede-bench-files-{}", std::process::id()));
     let mut file = std::fs::File::create_new(&path)?;
+    let temporary = Temporary(path);
     let block = vec![1; 1 << 20];
-    let made = (0..SIZE >> 20).try_for_each(|_| file.write_all(&block)).and_then(|()| file.sync_all());
-    let measured = made.and_then(|()| measure(&path, rounds));
-    std::fs::remove_file(&path)?;
-    measured
+    (0..SIZE >> 20).try_for_each(|_| file.write_all(&block))?;
+    file.sync_all()?;
+    measure(&temporary.0, rounds)
 }

@@ -4,7 +4,7 @@
 //!
 //! *A turn beside an idle listener*: 2 or 100 tasks that yield, and in the second case of each pair one more task that waits in
 //! `accept`. An iteration is one turn. *Wake of a sleeping run*: a thread and the main of a run wake each other in turn, and both
-//! sleep between; with a waiting listener the run sleeps in epoll_wait(2). Beside them two threads with a condition variable. *Ping of
+//! sleep between; with a waiting listener the run sleeps in its driver of I/O. Beside them two threads with a condition variable. *Ping of
 //! a busy run*: a thread sends a byte over a socket to a task of a run that never sleeps, and waits for the answer. The task has to
 //! wait for the next poll, and for the turns of the other tasks. Figures are nanoseconds.
 

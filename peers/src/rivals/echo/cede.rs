@@ -1,4 +1,5 @@
-//! cede: a task for each connection. A variant has another driver, or another function that answers a connection.
+//! cede: a task for each connection, with io_uring where the kernel permits it. A variant has another driver, or another function that
+//! answers a connection.
 
 use super::{ADDRESS, BUFFER, STACK};
 use crate::area::Area;
@@ -9,7 +10,7 @@ use cede::{Config, spawn};
 use std::io::{Read, Write};
 
 pub(super) fn own_buffer(_: Area, _: u64) {
-    accept(Driver::Uring, with_own_buffer);
+    accept(Driver::Auto, with_own_buffer);
 }
 
 pub(super) fn own_buffer_by_epoll(_: Area, _: u64) {
@@ -17,7 +18,7 @@ pub(super) fn own_buffer_by_epoll(_: Area, _: u64) {
 }
 
 pub(super) fn lend(_: Area, _: u64) {
-    accept(Driver::Uring, with_lent_buffer);
+    accept(Driver::Auto, with_lent_buffer);
 }
 
 pub(super) fn lend_by_epoll(_: Area, _: u64) {

@@ -1,0 +1,75 @@
+//! The stop of the server by a signal, during many connections.
+
+use super::common::emulated;
+use super::raise_descriptor_limit;
+use super::server::{LONG, Server, rest};
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+const HEAD: &[u8] = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nsent";
+
+fn signal(server: &Server, signal: i32) {
+    let pid = server.child.id().try_into().unwrap();
+    // SAFETY: kill takes two numbers. The server is a child that was not waited for.
+    assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+}
+
+/// A third of the connections is silent, a third has had a response, and the requests of a third have begun. Those are answered, the
+/// idle ones are closed at once, and the server ends with its statistics.
+fn stops_in_order(number: i32) {
+    let count = if emulated() { 60 } else { 1_000 };
+    raise_descriptor_limit(2 * count as u64 + 1000);
+    let server = Server::start("--connections 2000 --grace 20000");
+    let mut streams: Vec<_> = (0..count).map(|_| server.connect()).collect();
+    let (idle, begun) = streams.split_at_mut(count - count / 3);
+    let (used, _silent) = idle.split_at_mut(count / 3);
+    for stream in used {
+        stream.write_all(&[HEAD, b"ok"].concat()).unwrap();
+        let mut answer = [0; 15];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    }
+    begun.iter_mut().for_each(|stream| stream.write_all(HEAD).unwrap());
+    server.serves(); // what was sent before has arrived
+    signal(&server, number);
+    for stream in idle {
+        assert!(rest(stream).matches("HTTP/1.1").count() == 0, "the connection is closed without a response");
+    }
+    let stopped = Instant::now();
+    for stream in begun {
+        stream.write_all(b"it").unwrap();
+        let answer = rest(stream);
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nsentit"), "{answer}");
+        assert!(answer.contains("Connection: close\r\n"), "{answer}");
+    }
+    let text = server.end();
+    assert!(text.contains(&format!("{} connections, 0 of them cancelled", count + 1)), "{text}");
+    assert!(stopped.elapsed() < Duration::from_secs(20), "the grace period was not needed");
+}
+
+#[test]
+fn sigterm_ends_in_order() {
+    stops_in_order(libc::SIGTERM);
+}
+
+#[test]
+fn ctrl_c_ends_in_order() {
+    stops_in_order(libc::SIGINT);
+}
+
+/// Requests that never end are cancelled after the grace period.
+#[test]
+fn grace_period_limits_the_stop() {
+    let server = Server::start("--grace 300");
+    let mut streams: Vec<_> = (0..10).map(|_| server.connect()).collect();
+    streams.iter_mut().for_each(|stream| stream.write_all(HEAD).unwrap());
+    server.serves();
+    let stopped = Instant::now();
+    signal(&server, libc::SIGTERM);
+    for stream in &mut streams {
+        assert_eq!(rest(stream), "");
+    }
+    let text = server.end();
+    assert!(text.contains("11 connections, 10 of them cancelled"), "{text}");
+    assert!(stopped.elapsed() >= Duration::from_millis(300) && stopped.elapsed() < LONG, "{:?}", stopped.elapsed());
+}
