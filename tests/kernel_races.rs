@@ -17,7 +17,7 @@ use kernel::pending::{byte, bytes, read_between_marks, with_marked_stack};
 use socket2::SockRef;
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::SocketAddr;
 use std::rc::Rc;
@@ -355,4 +355,46 @@ fn cancel_and_data_in_one_poll() {
         }
         assert_eq!(got, sent);
     });
+}
+
+/// Reads of a file from its disk, which a cancel cannot end when the disk has begun them. Until then the buffer is in use.
+#[test]
+fn interrupted_file_reads_are_whole() {
+    const LEN: usize = 4 << 20;
+    let path = std::env::temp_dir().join(format!("cede-races-{}", std::process::id()));
+    std::fs::write(&path, bytes(0..LEN)).unwrap();
+    run_on_each_driver(|driver| {
+        let file = cede::fs::File::open(&path).unwrap();
+        file.sync_all().unwrap();
+        let (calls, taken, ended) = (Cell::new(0), Cell::new(0), Cell::new(0));
+        let total = races() / 4;
+        let outcome = scope(|scope| {
+            for number in 0..8 {
+                let (file, calls, taken, ended) = (&file, &calls, &taken, &ended);
+                scope.spawn(move || {
+                    let mut random = Random::new(number);
+                    while calls.get() < total {
+                        calls.set(calls.get() + 1);
+                        let at = random.below(LEN - MOST);
+                        // SAFETY: the call takes numbers. The page cache forgets the file, so the read needs the disk.
+                        unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+                        let read = || read_between_marks(|buffer| file.read_at(buffer, at as u64));
+                        let data = value_if_any(interrupted(&mut random, &read));
+                        with_marked_stack(yield_now);
+                        match data {
+                            Some(data) => {
+                                assert_eq!(data, bytes(at..at + data.len()), "wrong data at {at}");
+                                taken.set(taken.get() + 1);
+                            }
+                            None => ended.set(ended.get() + 1),
+                        }
+                    }
+                });
+            }
+        });
+        outcome.unwrap();
+        eprintln!("{driver}: {} reads of the file took data, {} were ended", taken.get(), ended.get());
+        assert!(taken.get() > 0 && metrics().io_waiting == 0);
+    });
+    std::fs::remove_file(&path).unwrap();
 }
