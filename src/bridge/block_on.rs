@@ -38,10 +38,10 @@ use std::task::{self, Context};
 /// [`no_suspend`](crate::no_suspend).
 ///
 /// ```
-/// use cede::{block_on, sync::channel};
+/// use cede::{block_on, sync::channel::bounded};
 /// cede::run(|| {
 ///     let text = String::from("borrowed");
-///     let (sender, receiver) = channel(1);
+///     let (sender, receiver) = bounded(1);
 ///     let mut task = cede::spawn(move || block_on(async { receiver.recv() }).unwrap());
 ///     block_on(async { sender.send(text.len()) }).unwrap().unwrap();
 ///     assert_eq!(task.join().unwrap(), Ok(8));
