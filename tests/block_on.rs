@@ -71,7 +71,11 @@ fn thread_wakes_tasks() {
         let turns = Rc::new(Cell::new(0));
         let (inner, other) = (Rc::clone(&turns), flags[0].clone());
         let mut task = spawn(move || block_on(other.wait()));
-        spawn(move || while cede::time::sleep(Duration::from_millis(1)).is_ok() { inner.set(inner.get() + 1) });
+        spawn(move || {
+            while cede::time::sleep(Duration::from_millis(1)).is_ok() {
+                inner.set(inner.get() + 1)
+            }
+        });
         let threads = flags.each_ref().map(set_soon);
         block_on(flags[1].wait()).unwrap();
         task.join().unwrap().unwrap();
@@ -113,9 +117,11 @@ fn self_waking_future_yields() {
     cede::run(|| {
         let turns = Rc::new(Cell::new(0));
         let inner = Rc::clone(&turns);
-        let counting = spawn(move || while !cede::task::is_cancelled() {
-            inner.set(inner.get() + 1);
-            yield_now();
+        let counting = spawn(move || {
+            while !cede::task::is_cancelled() {
+                inner.set(inner.get() + 1);
+                yield_now();
+            }
         });
         block_on(self_waking(100)).unwrap();
         assert!((99..=101).contains(&turns.get()), "{} turns", turns.get());
@@ -265,12 +271,14 @@ fn forced_unwind_drops_the_future() {
     Config::new()
         .shutdown_grace(SOON)
         .run(|| {
-            spawn(move || loop {
-                let end = inner.at_end("dropped");
-                let _ = block_on(async {
-                    let _end = end;
-                    pending::<()>().await
-                });
+            spawn(move || {
+                loop {
+                    let end = inner.at_end("dropped");
+                    let _ = block_on(async {
+                        let _end = end;
+                        pending::<()>().await
+                    });
+                }
             });
             yield_now();
         })

@@ -244,7 +244,11 @@ fn threads_race_to_wake() {
     let check = |flags: &[[Flag; THREADS]]| {
         for flags in flags {
             let all = poll_fn(|cx| {
-                if flags.iter().fold(true, |all, flag| flag.poll(cx).is_ready() & all) { Poll::Ready(()) } else { Poll::Pending }
+                if flags.iter().fold(true, |all, flag| flag.poll(cx).is_ready() & all) {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
             });
             assert_eq!(block_on(all), Ok(()));
         }

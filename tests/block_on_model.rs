@@ -158,15 +158,24 @@ type Sender = Rc<dyn Fn(usize, u32)>;
 /// Runs the programs. Returns the steps that each task completed, and whether the run was deadlocked. Checks that no permit is lost.
 /// With `cancels`, main cancels tasks at random times. With `shuffled`, the order of turns is random in half of the runs; a deadlock of
 /// such a run would be reported on stderr.
-fn execute(random: &mut Random, programs: &[Vec<Step>], threads: bool, cancels: bool, shuffled: bool) -> (Vec<usize>, bool) {
+fn execute(
+    random: &mut Random,
+    programs: &[Vec<Step>],
+    threads: bool,
+    cancels: bool,
+    shuffled: bool,
+) -> (Vec<usize>, bool) {
     let mailboxes: Mailboxes = Arc::new(programs.iter().map(|_| Mutex::default()).collect());
     let done = Rc::new(RefCell::new(vec![0; programs.len()]));
     let (orders, requests) = mpsc::channel::<(usize, u32)>();
     let inner = Arc::clone(&mailboxes);
     let sending = threads.then(|| thread::spawn(move || requests.iter().for_each(|(to, n)| send(&inner, to, n))));
     let inner = Arc::clone(&mailboxes);
-    let sender: Sender =
-        if threads { Rc::new(move |to, n| orders.send((to, n)).unwrap()) } else { Rc::new(move |to, n| send(&inner, to, n)) };
+    let sender: Sender = if threads {
+        Rc::new(move |to, n| orders.send((to, n)).unwrap())
+    } else {
+        Rc::new(move |to, n| send(&inner, to, n))
+    };
     let config = Config::new().closed_world(!threads);
     let config = if shuffled && random.below(2) == 0 { config.seed(random.next()) } else { config };
     let outcome = config.run(|| {
@@ -236,7 +245,13 @@ fn check(seed: u64, threads: bool) {
 
 #[test]
 fn random_programs_match_the_model() {
-    let count = if emulated() { 300 } else if cfg!(debug_assertions) { 20_000 } else { 100_000 };
+    let count = if emulated() {
+        300
+    } else if cfg!(debug_assertions) {
+        20_000
+    } else {
+        100_000
+    };
     each_seed(|seed| {
         check(seed, false);
         seed + 1 < count
