@@ -56,6 +56,23 @@ fn task_wakes_task() {
     });
 }
 
+/// Tasks that use the same TCB one after the other are each woken by their own waker.
+#[test]
+fn later_tasks_are_woken() {
+    let woken = Config::new().closed_world(true).run(|| {
+        for _ in 0..5 {
+            let flag = Flag::default();
+            let inner = flag.clone();
+            let mut task = spawn(move || block_on(inner.wait()));
+            yield_now();
+            flag.set();
+            task.join().unwrap()?;
+        }
+        Ok::<_, Cancelled>(())
+    });
+    assert_eq!(woken.unwrap(), Ok(()));
+}
+
 /// Main, a task and the body of a generator wait for a thread. The other tasks of the run go on.
 #[test]
 fn thread_wakes_tasks() {

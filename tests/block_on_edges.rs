@@ -297,23 +297,21 @@ fn waits_allocate_nothing() {
     });
 }
 
-/// The tasks of many runs share few waker cells: memory does not grow with the number of tasks.
+/// A run uses the cells of earlier runs: their number does not grow with the number of runs.
 #[test]
 fn cells_are_used_again() {
-    let run = || {
-        cede::run(|| {
-            for _ in 0..50 {
-                let mut task = spawn(|| block_on(self_waking(1)));
-                assert_eq!(task.join().unwrap(), Ok(()));
-            }
-        });
+    const TASKS: usize = 200;
+    let allocations = |wait: fn()| {
         let before = ALLOCATIONS.get();
         cede::run(|| {
-            let mut task = spawn(|| drop(block_on(self_waking(1))));
-            task.join().unwrap();
+            let mut tasks: Vec<_> = (0..TASKS).map(|_| spawn(wait)).collect();
+            tasks.iter_mut().for_each(|task| task.join().unwrap());
         });
         ALLOCATIONS.get() - before
     };
-    let first = run();
-    assert_eq!(run(), first, "a second round allocates no more");
+    let with_futures = || allocations(|| assert_eq!(block_on(self_waking(1)), Ok(())));
+    with_futures();
+    // A run of another test may have taken the queue with the cells.
+    let fewest = (0..20).map(|_| with_futures()).min().unwrap();
+    assert!(fewest < allocations(yield_now) + TASKS as u64 / 2, "{fewest} allocations");
 }

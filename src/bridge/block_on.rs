@@ -54,14 +54,15 @@ use std::task::{self, Context};
 /// ```
 /// use std::{pin::pin, time::Duration};
 /// # async fn slow() -> u32 {
-/// #     let mut began = None;
+/// #     use std::sync::atomic::{AtomicBool, Ordering};
+/// #     static DONE: AtomicBool = AtomicBool::new(false);
+/// #     let mut asked = false;
 /// #     std::future::poll_fn(|cx| {
-/// #         let began = began.get_or_insert_with(|| {
-/// #             let waker = cx.waker().clone();
-/// #             std::thread::spawn(move || { std::thread::sleep(Duration::from_millis(50)); waker.wake() });
-/// #             std::time::Instant::now()
-/// #         });
-/// #         if began.elapsed() < Duration::from_millis(50) { std::task::Poll::Pending } else { std::task::Poll::Ready(7) }
+/// #         if DONE.load(Ordering::Acquire) { return std::task::Poll::Ready(7) }
+/// #         let waker = cx.waker().clone();
+/// #         let answer = move || { std::thread::sleep(Duration::from_millis(50)); DONE.store(true, Ordering::Release); waker.wake() };
+/// #         if !std::mem::replace(&mut asked, true) { std::thread::spawn(answer); }
+/// #         std::task::Poll::Pending
 /// #     }).await
 /// # }
 /// cede::run(|| {

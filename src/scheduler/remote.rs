@@ -97,8 +97,8 @@ static UNUSED: Mutex<Vec<&'static RemoteQueue>> = Mutex::new(Vec::new());
 /// The next run number. Numbers are unique in a process. 0 means no run, and the largest number is never reached.
 static NEXT_RUN: AtomicU64 = AtomicU64::new(1);
 
-/// What a [`Waker`](std::task::Waker) of a task or plain thread points to. Never freed, and permanently a cell of one remote queue, so
-/// a `Waker` can be copied without a reference count, and used at any time.
+/// The target of the [`Waker`](std::task::Waker)s of a task or plain thread. Never freed, and permanently a cell of one remote queue,
+/// so a `Waker` is copied without a reference count, and may be used at any time.
 ///
 /// Other threads use only `queue` and `posted`. The other fields belong to the thread that has the queue. After the end of
 /// a run, the queue and its cells go to a later run or thread, so a late wake is a spurious wakeup there.

@@ -40,7 +40,7 @@ unsafe fn wake(cell: *const ()) {
     }
 }
 
-/// One poll of a future: the task or thread that polls, and the number of wakes before the poll.
+/// A poll of a future: the task or thread that polls, and the number of wakes before the poll.
 #[derive(Clone, Copy)]
 pub(crate) struct Poll {
     cell: &'static WakerCell,
