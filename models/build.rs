@@ -93,6 +93,18 @@ const FAULTS: &[Fault] = &[
         what: "while false {",
     },
     Fault {
+        name: "clears_a_cell_by_a_store",
+        file: REMOTE.name,
+        instead_of: "cell.posted.swap(false, Ordering::AcqRel);",
+        what: "cell.posted.store(false, Ordering::Release);",
+    },
+    Fault {
+        name: "never_clears_a_cell",
+        file: REMOTE.name,
+        instead_of: "cell.posted.swap(false, Ordering::AcqRel);",
+        what: "",
+    },
+    Fault {
         name: "enlists_too_late",
         file: CHANNEL.name,
         instead_of: "let waiter = state.receiving.enqueue(None);",

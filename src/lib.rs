@@ -4,6 +4,7 @@
 //! [processes]: mod@guide::processes
 //! [blocking calls]: mod@guide::blocking_calls
 //! [C callbacks]: mod@guide::c_callbacks
+//! [async Rust]: mod@guide::async_rust
 //!
 #![doc = include_str!("../README.md")]
 
@@ -40,10 +41,12 @@ pub mod signal;
 pub mod process;
 pub mod observe;
 mod runtime;
+pub mod bridge;
 pub mod prelude;
 pub mod glossary;
 pub mod guide;
 
+pub use bridge::block_on;
 pub use coroutine::{Builder, Coroutine, CoroutineState, Scoped, State, Suspender, scoped};
 pub use generator::{CloseError, Generator, Interrupt, SendError, ThrowError, Yielder};
 pub use observe::dump::dump;

@@ -205,6 +205,29 @@ macro_rules! models {
                 });
             }
 
+            /// Two threads use the same waker, each after its own write. The task sees both writes: the second thread may find the
+            /// waker posted, and post nothing.
+            pub(crate) fn post_and_poll() {
+                explore(3, || {
+                    use loom::sync::atomic::{AtomicBool, Ordering::Relaxed};
+                    let open = RemoteReceiver::new();
+                    let cell = open.thread_cell();
+                    let written = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+                    let posting = written.each_ref().map(|written| {
+                        let written = Arc::clone(written);
+                        thread::spawn(move || {
+                            written.store(true, Relaxed);
+                            cell.post();
+                        })
+                    });
+                    while !written.iter().all(|written| written.load(Relaxed)) {
+                        open.sleep(None);
+                        open.take();
+                    }
+                    posting.into_iter().for_each(|one| one.join().unwrap());
+                });
+            }
+
             /// One thread with a run sends to a plain thread, at capacity 0 or 1.
             pub(crate) fn hand_over(capacity: usize) {
                 explore(3, move || {
@@ -296,6 +319,8 @@ mod check {
     models!(sleeps_without_looking);
     models!(sleeps_in_the_poller_without_looking);
     models!(closes_a_bell_that_is_rung);
+    models!(clears_a_cell_by_a_store);
+    models!(never_clears_a_cell);
     models!(enlists_too_late);
     models!(a_cancel_drops_what_was_handed);
     models!(the_next_is_not_woken);
@@ -319,6 +344,11 @@ mod models {
     #[test]
     fn polling_and_waking() {
         as_it_is::poll_and_wake();
+    }
+
+    #[test]
+    fn posting_and_polling() {
+        as_it_is::post_and_poll();
     }
 
     #[test]
@@ -384,6 +414,8 @@ mod faults {
             "sleeps_without_looking" => check::sleeps_without_looking::park_and_wake(),
             "sleeps_in_the_poller_without_looking" => check::sleeps_in_the_poller_without_looking::poll_and_wake(),
             "closes_a_bell_that_is_rung" => check::closes_a_bell_that_is_rung::poll_and_wake(),
+            "clears_a_cell_by_a_store" => check::clears_a_cell_by_a_store::post_and_poll(),
+            "never_clears_a_cell" => check::never_clears_a_cell::post_and_poll(),
             "enlists_too_late" => check::enlists_too_late::hand_over(1),
             "a_cancel_drops_what_was_handed" => check::a_cancel_drops_what_was_handed::a_cancel_hits_a_hand_over(),
             "the_next_is_not_woken" => check::the_next_is_not_woken::a_mutex_is_handed_over(1),
@@ -423,6 +455,16 @@ mod faults {
     #[test]
     fn a_worker_that_closes_a_bell_in_use() {
         is_found("closes_a_bell_that_is_rung", "a closed bell was rung");
+    }
+
+    #[test]
+    fn a_cell_that_is_cleared_by_a_store() {
+        is_found("clears_a_cell_by_a_store", "deadlock");
+    }
+
+    #[test]
+    fn a_cell_that_is_never_cleared() {
+        is_found("never_clears_a_cell", "deadlock");
     }
 
     #[test]

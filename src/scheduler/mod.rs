@@ -59,6 +59,7 @@ mod tcb_links;
 pub(crate) mod tcb_table;
 pub(crate) mod timers;
 pub(crate) mod wake;
+pub(crate) mod waker;
 
 use self::clock::Clock;
 pub(crate) use self::current::worker;

@@ -152,9 +152,9 @@ impl Worker {
         if !self.remote.has_pending() {
             return;
         }
-        let (wakes, jobs) = self.remote.take();
+        let (wakes, jobs, cells) = self.remote.take();
         handshake::answer();
-        self.remote_wakes.set(self.remote_wakes.get() + wakes.len() as u64);
+        self.remote_wakes.set(self.remote_wakes.get() + (wakes.len() + cells.len()) as u64);
         for wake in wakes {
             let (unparks, address) = wake.target();
             // SAFETY: the queue takes only wakes for this run, whose wake handles hold addresses of TCBs of
@@ -165,6 +165,7 @@ impl Worker {
                 if unparks { self.unpark(tcb) } else { self.wake(tcb) }
             }
         }
+        cells.into_iter().for_each(|cell| self.wake_bound(cell));
         jobs.into_iter().for_each(|order| self.release_job(order));
     }
 

@@ -6,9 +6,12 @@
 //!
 //! Remote queues are never freed but reused. So a wake handle may keep the address of a queue permanently, without a reference
 //! count. Each use of a queue has a run number of its own, and a push for an earlier use is refused.
+//!
+//! A [`WakerCell`] is a remote wake that is in the queue at most once: the target of a [`Waker`](std::task::Waker).
 #![forbid(unsafe_code)]
 
 use crate::sys::ring;
+use std::cell::RefCell;
 use std::ops::Deref;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -25,6 +28,8 @@ struct Pending {
     wakes: Vec<RemoteWake>,
     /// Orders for jobs that the worker holds.
     jobs: Vec<Order>,
+    /// Waker cells that were posted.
+    cells: Vec<&'static WakerCell>,
     /// Set by `notify`: ends the sleep of the worker, without a task to wake.
     notified: bool,
     /// The number of the run that uses this queue; 0 while the queue is unused.
@@ -35,7 +40,7 @@ struct Pending {
 
 impl Pending {
     fn is_empty(&self) -> bool {
-        self.wakes.is_empty() && self.jobs.is_empty() && !self.notified
+        self.wakes.is_empty() && self.jobs.is_empty() && self.cells.is_empty() && !self.notified
     }
 }
 
@@ -83,6 +88,8 @@ pub(crate) struct RemoteQueue {
     /// The number of threads that have taken a bell and may still ring it. Increased only while `pending` is locked. `wait_for_ringers`
     /// waits until it is 0, so the owner of a bell closes no descriptor that another thread writes to.
     ringing: AtomicUsize,
+    /// The waker cells of this queue that no user of it has now.
+    unused_cells: Mutex<Vec<&'static WakerCell>>,
 }
 
 /// The free list of remote queues.
@@ -90,10 +97,77 @@ static UNUSED: Mutex<Vec<&'static RemoteQueue>> = Mutex::new(Vec::new());
 /// The next run number. Numbers are unique in a process. 0 means no run, and the largest number is never reached.
 static NEXT_RUN: AtomicU64 = AtomicU64::new(1);
 
+/// The target of the [`Waker`](std::task::Waker)s of a task or plain thread. Never freed, and permanently a cell of one remote queue,
+/// so a `Waker` is copied without a reference count, and may be used at any time.
+///
+/// Other threads use only `queue` and `posted`. The other fields belong to the thread that has the queue. After the end of
+/// a run, the queue and its cells go to a later run or thread, so a late wake is a spurious wakeup there.
+pub(crate) struct WakerCell {
+    queue: &'static RemoteQueue,
+    /// The address of the TCB of the bound task; 0 for a plain thread, and while the cell is unused.
+    tcb: AtomicUsize,
+    task_id: AtomicU64,
+    /// The number of wakes that have arrived.
+    wakes: AtomicU64,
+    /// The cell is in the queue, or a thread is about to put it there.
+    posted: AtomicBool,
+}
+
+impl WakerCell {
+    /// Returns the remote queue of the cell.
+    #[inline]
+    pub(crate) fn queue(&self) -> &'static RemoteQueue {
+        self.queue
+    }
+
+    /// Binds the cell to a task, or to none. Late wakes for its previous task may still arrive.
+    pub(crate) fn bind(&self, task: RemoteWake) {
+        self.tcb.store(task.tcb, Ordering::Relaxed);
+        self.task_id.store(task.task_id, Ordering::Relaxed);
+        self.posted.store(false, Ordering::Release);
+    }
+
+    /// Returns the number of the bound task.
+    #[inline]
+    pub(crate) fn task_id(&self) -> TaskId {
+        self.task_id.load(Ordering::Relaxed)
+    }
+
+    /// Returns the address of the bound task's TCB, or 0.
+    #[inline]
+    pub(crate) fn tcb(&self) -> usize {
+        self.tcb.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of wakes that have arrived.
+    #[inline]
+    pub(crate) fn wakes(&self) -> u64 {
+        self.wakes.load(Ordering::Relaxed)
+    }
+
+    /// Counts a wake.
+    #[inline]
+    pub(crate) fn count_wake(&self) {
+        self.wakes.store(self.wakes().wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Puts the cell into its queue unless it is there already, from any thread. No effect if no run or thread has the
+    /// queue now.
+    pub(crate) fn post(&'static self) {
+        // If the cell was posted already, the swap in `take` reads this one or a later one, so the woken task sees what
+        // this thread has written.
+        if !self.posted.swap(true, Ordering::AcqRel) && !self.queue.push_cell(self) {
+            self.posted.store(false, Ordering::Release);
+        }
+    }
+}
+
 /// The receiving end of a remote queue in use. Dropping it closes the queue and puts it on the free list.
 pub(crate) struct RemoteReceiver {
     queue: &'static RemoteQueue,
     run: u64,
+    /// The waker cells that this user of the queue has taken.
+    cells: RefCell<Vec<&'static WakerCell>>,
 }
 
 impl RemoteReceiver {
@@ -103,7 +177,31 @@ impl RemoteReceiver {
         let queue = unused.unwrap_or_else(|| Box::leak(Box::default()));
         queue.pending().run = run;
         queue.run.store(run, Ordering::Relaxed);
-        RemoteReceiver { queue, run }
+        RemoteReceiver { queue, run, cells: RefCell::default() }
+    }
+
+    /// Takes an unused waker cell of the queue, or allocates one, and binds it to `task`. The cell remains bound until the
+    /// receiver is dropped.
+    pub(crate) fn take_cell(&self, task: RemoteWake) -> &'static WakerCell {
+        let unused = self.queue.unused_cells().pop();
+        let cell = unused.unwrap_or_else(|| {
+            Box::leak(Box::new(WakerCell {
+                queue: self.queue,
+                tcb: AtomicUsize::new(0),
+                task_id: AtomicU64::new(0),
+                wakes: AtomicU64::new(0),
+                posted: AtomicBool::new(false),
+            }))
+        });
+        cell.bind(task);
+        self.cells.borrow_mut().push(cell);
+        cell
+    }
+
+    /// Returns the waker cell of a plain thread, which has one.
+    pub(crate) fn thread_cell(&self) -> &'static WakerCell {
+        let cell = self.cells.borrow().first().copied();
+        cell.unwrap_or_else(|| self.take_cell(RemoteWake { tcb: 0, task_id: 0 }))
     }
 
     /// Returns the run number of this use.
@@ -129,6 +227,9 @@ impl Deref for RemoteReceiver {
 impl Drop for RemoteReceiver {
     fn drop(&mut self) {
         self.queue.close();
+        let cells = std::mem::take(self.cells.get_mut());
+        cells.iter().for_each(|cell| cell.bind(RemoteWake { tcb: 0, task_id: 0 }));
+        self.queue.unused_cells().extend(cells);
         UNUSED.lock().unwrap_or_else(PoisonError::into_inner).push(self.queue);
     }
 }
@@ -136,6 +237,10 @@ impl Drop for RemoteReceiver {
 impl RemoteQueue {
     fn pending(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unused_cells(&self) -> MutexGuard<'_, Vec<&'static WakerCell>> {
+        self.unused_cells.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends a remote wake, from any thread. Returns false if the run has ended.
@@ -153,11 +258,26 @@ impl RemoteQueue {
         self.push_with(run, |pending| pending.notified = true)
     }
 
-    fn push_with(&self, run: u64, what: impl FnOnce(&mut Pending)) -> bool {
-        let mut pending = self.pending();
-        if pending.run != run {
-            return false;
+    /// Sends the wakes of a waker cell to the present user of the queue. Returns false if there is none.
+    fn push_cell(&self, cell: &'static WakerCell) -> bool {
+        let pending = self.pending();
+        let is_used = pending.run != 0;
+        if is_used {
+            self.push_into(pending, |pending| pending.cells.push(cell));
         }
+        is_used
+    }
+
+    fn push_with(&self, run: u64, what: impl FnOnce(&mut Pending)) -> bool {
+        let pending = self.pending();
+        let is_open = pending.run == run;
+        if is_open {
+            self.push_into(pending, what);
+        }
+        is_open
+    }
+
+    fn push_into(&self, mut pending: MutexGuard<'_, Pending>, what: impl FnOnce(&mut Pending)) {
         what(&mut pending);
         self.flag.store(true, Ordering::Release);
         let bell = pending.bell.take();
@@ -174,7 +294,6 @@ impl RemoteQueue {
             }
             None => self.arrived.notify_one(),
         }
-        true
     }
 
     /// Returns whether the run has not ended. Another thread may see a run that has just ended as open.
@@ -189,12 +308,21 @@ impl RemoteQueue {
         self.flag.load(Ordering::Acquire)
     }
 
-    /// Takes all remote wakes and all orders for jobs.
-    pub(crate) fn take(&self) -> (Vec<RemoteWake>, Vec<Order>) {
+    /// Takes all remote wakes, all orders for jobs, and all posted waker cells, whose wakes it counts.
+    pub(crate) fn take(&self) -> (Vec<RemoteWake>, Vec<Order>, Vec<&'static WakerCell>) {
         let mut pending = self.pending();
         self.flag.store(false, Ordering::Release);
         pending.notified = false;
-        (std::mem::take(&mut pending.wakes), std::mem::take(&mut pending.jobs))
+        let Pending { wakes, jobs, cells, .. } = &mut *pending;
+        let (wakes, jobs, cells) = (std::mem::take(wakes), std::mem::take(jobs), std::mem::take(cells));
+        drop(pending);
+        for cell in &cells {
+            // Before the task runs: a later wake posts the cell again. The swap, unlike a store, synchronizes with the
+            // threads that found the cell posted.
+            cell.posted.swap(false, Ordering::AcqRel);
+            cell.count_wake();
+        }
+        (wakes, jobs, cells)
     }
 
     /// Sleeps until an entry or a notification arrives, or until `deadline`. Returns at once if there is one already. Absorbs

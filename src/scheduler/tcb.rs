@@ -5,6 +5,7 @@
 
 use super::holder::Holder;
 use super::phase::{Phase, flags};
+use super::remote::WakerCell;
 use super::task_id::Task;
 use super::tcb_ext::TcbExt;
 use crate::arch::Context;
@@ -125,7 +126,9 @@ pub(crate) struct Tcb {
     end_order: Cell<u64>,
     /// The task's stack, from `spawn` until the task has ended.
     pub(super) stack: Cell<Option<Stack>>,
-    pub(super) name: RefCell<Option<Arc<str>>>,
+    pub(super) name: Cell<Option<Arc<str>>>,
+    /// The cell of the task's `Waker`s, which may still be bound to an earlier task of the TCB.
+    waker_cell: Cell<Option<&'static WakerCell>>,
     /// The cold part: callbacks, locals, limits, unparker, cancel reason. Allocated on first use.
     ext: RefCell<Option<Box<TcbExt>>>,
     /// The result, or the box that holds it. The task's result type decides which.
@@ -156,7 +159,8 @@ impl Tcb {
             scope_index: Cell::new(0),
             end_order: Cell::new(0),
             stack: Cell::new(None),
-            name: RefCell::new(None),
+            name: Cell::new(None),
+            waker_cell: Cell::new(None),
             ext: RefCell::new(None),
             result: UnsafeCell::new(MaybeUninit::uninit()),
         }
@@ -189,10 +193,11 @@ impl Tcb {
     }
 
     pub(crate) fn name(&self) -> Option<Arc<str>> {
-        self.name.borrow().clone()
+        // SAFETY: only this thread accesses the name, and the clone of an `Arc` runs no code that could change it during the clone.
+        unsafe { &*self.name.as_ptr() }.clone()
     }
 
-    /// Returns the name without the borrow check of `RefCell`, because a signal handler may have interrupted a borrow.
+    /// Returns the name without a clone, for a signal handler, which may have interrupted the allocator.
     ///
     /// # Safety
     ///
@@ -205,7 +210,7 @@ impl Tcb {
     }
 
     pub(crate) fn set_name(&self, name: Arc<str>) {
-        *self.name.borrow_mut() = Some(name);
+        self.name.set(Some(name));
     }
 
     /// Returns the bits of [`flags`].
@@ -252,7 +257,7 @@ impl Tcb {
     /// Makes the TCB that of main, which runs already, or of the event loop, which has no closure to drop.
     pub(super) fn adopt(&self, name: Option<&str>) {
         self.phase.set(Phase::Ready);
-        *self.name.borrow_mut() = name.map(Arc::from);
+        self.name.set(name.map(Arc::from));
     }
 
     /// Drops what [`adopt`](Self::adopt) and the run have stored in the TCB, before the TCB is returned to its table.
@@ -403,6 +408,16 @@ impl Tcb {
     #[inline(always)]
     pub(crate) fn ext_if_any<R>(&self, f: impl FnOnce(&mut TcbExt) -> R) -> Option<R> {
         self.ext.borrow_mut().as_deref_mut().map(f)
+    }
+
+    /// Returns the cell of the task's `Waker`s, which may still be bound to an earlier task of the TCB.
+    #[inline(always)]
+    pub(super) fn waker_cell(&self) -> Option<&'static WakerCell> {
+        self.waker_cell.get()
+    }
+
+    pub(super) fn set_waker_cell(&self, cell: &'static WakerCell) {
+        self.waker_cell.set(Some(cell));
     }
 
     /// Returns whether an `Unparker` of the task exists.

@@ -39,7 +39,7 @@ thread_local! {
 }
 
 /// Calls `f` with the remote queue of this plain thread.
-fn with_thread<R>(f: impl Fn(&RemoteReceiver) -> R) -> R {
+pub(super) fn with_thread<R>(f: impl Fn(&RemoteReceiver) -> R) -> R {
     THREAD.try_with(&f).unwrap_or_else(|_| {
         let late = LATE.get().unwrap_or_else(|| Box::leak(Box::new(RemoteReceiver::new())));
         LATE.set(Some(late));
@@ -156,7 +156,7 @@ impl WakeHandle {
 
 /// Returns whether the task `task_id` still owns the TCB, has not ended, and was not abandoned.
 #[inline]
-fn is_there(tcb: &Tcb, task_id: u64) -> bool {
+pub(super) fn is_there(tcb: &Tcb, task_id: u64) -> bool {
     tcb.id() == task_id && !tcb.is_finished() && !tcb.has_flags(flags::ABANDONED)
 }
 

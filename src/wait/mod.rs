@@ -3,7 +3,7 @@
 //! All tasks suspend through [`wait`]. It checks the task's flags and limits, parks the task, and
 //! returns whether the wait was cancelled. [`wait_anywhere`] also blocks plain threads. [`wait_until_done`] is for an
 //! operation on another thread that borrows from the waiting task: nothing ends it early. [`wait_for_kernel`] is for an
-//! operation of the kernel that does so, and that can be cancelled. The other modules are
+//! operation of the kernel that does so, and that can be cancelled. [`wait_for_waker`] is the wait of a future. The other modules are
 //! [`cancel`] (cancellation as a value), [`limits`] (shields, deadlines, scopes), [`queue`] (wait queues with
 //! hand-off), [`lock`] (the lock around a blocking type's state), [`wake_list`] (wakers to wake after that lock is
 //! released) and [`budget`] (the cooperative budget).
@@ -14,6 +14,7 @@
 
 pub(crate) mod budget;
 pub(crate) mod cancel;
+mod future;
 #[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
 mod kernel;
 pub(crate) mod limits;
@@ -26,6 +27,7 @@ pub(crate) mod wake_list;
 pub(crate) use self::budget::refill_budget;
 pub(crate) use self::budget::{consume_budget, consume_budget_of, is_budget_spent, yield_for_budget};
 pub(crate) use self::cancel::Cancelled;
+pub(crate) use self::future::{Poll, wait_for_waker};
 #[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
 pub(crate) use self::kernel::{Ended, is_interrupted, wait_for_kernel};
 #[cfg(feature = "io")]

@@ -7,11 +7,13 @@
 
 use cede::task::{Unparker, park, park_until};
 use cede::time::{now, sleep, sleep_until};
-use cede::{Config, JoinHandle, gather, scope, shield, spawn, timeout, yield_now};
+use cede::{Config, JoinHandle, block_on, gather, scope, shield, spawn, timeout, yield_now};
 use cede_benches::{Timed, round_trip, take_turns, timed};
 use std::cell::Cell;
+use std::future::{poll_fn, ready};
 use std::hint::black_box;
 use std::rc::Rc;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -90,6 +92,38 @@ fn woken(armed: u32, wait: impl Fn() + 'static) -> f64 {
     measured.expect("no deadlock")
 }
 
+/// Measures a future that another task wakes once: two polls, two turns, and a clone of the waker.
+fn woken_future() -> f64 {
+    const N: u32 = 100_000;
+    cede::run(|| {
+        let waker: Rc<Cell<Option<Waker>>> = Rc::default();
+        let (place, over) = (Rc::clone(&waker), Rc::new(Cell::new(false)));
+        let stop = Rc::clone(&over);
+        spawn(move || {
+            while !stop.get() {
+                let mut polled = false;
+                let wait = block_on(poll_fn(|cx| {
+                    if std::mem::replace(&mut polled, true) {
+                        return Poll::Ready(());
+                    }
+                    place.set(Some(cx.waker().clone()));
+                    Poll::Pending
+                }));
+                ignore(wait);
+            }
+        });
+        yield_now();
+        let wake = || waker.take().expect("the task has polled").wake();
+        let each = nanos_each(N, || {
+            wake();
+            yield_now();
+        });
+        over.set(true);
+        wake();
+        each
+    })
+}
+
 fn ignore<T>(value: T) {
     black_box(value);
 }
@@ -153,6 +187,16 @@ fn main() {
             timed("park until a time", move || woken(0, far)),
             timed("park until a time, armed", move || woken(armed, far)),
             timed("park in a timeout, armed", move || woken(armed, limited)),
+        ],
+    );
+    table(
+        "futures",
+        rounds,
+        vec![
+            round_trip(),
+            timed("a future that is ready", || done(100_000, || ignore(block_on(ready(black_box(1)))))),
+            timed("a future that another task wakes", woken_future),
+            timed("the same with park and unpark", || woken(0, || ignore(park("a wake")))),
         ],
     );
     table(

@@ -7,6 +7,7 @@ mod redis;
 mod stacks;
 mod std_io;
 mod tls;
+mod tokio;
 mod websocket;
 
 use cede::net::{TcpListener, TcpStream};
