@@ -1,4 +1,4 @@
-//! `Waker`s of the standard library that wake a task or a plain thread: what a future is polled with.
+//! `Waker`s of the standard library, which wake a task or a plain thread: futures are polled with them.
 //!
 //! A `Waker` is the address of a [`WakerCell`], which is never freed. So cloning and dropping a `Waker` do nothing, and no
 //! wait allocates. A task gets a cell at its first poll and keeps it, with its TCB. A `Waker` may be used on any thread, after its
@@ -126,9 +126,9 @@ impl Worker {
     #[inline]
     pub(super) fn wake_bound(&self, cell: &WakerCell) {
         let tcb = cell.tcb() as *const Tcb;
-        // SAFETY: a cell of this worker's queue is unused, then the address is 0, or was bound by this worker to a TCB of its
-        // table, which lives as long as the worker and never moves a TCB. The worker has had the queue since before its
-        // first task, and an unbound cell belongs to no earlier table.
+        // SAFETY: the callers pass cells of this worker's queue. Such a cell is either bound by `bind_cell` to a TCB of
+        // `self.table`, which lives as long as the worker and never moves a TCB, or has the address 0: an earlier worker of the
+        // queue has unbound its cells when it dropped its `RemoteReceiver`.
         if let Some(tcb) = unsafe { tcb.as_ref() }
             && is_there(tcb, cell.task_id())
         {
