@@ -516,13 +516,14 @@ fn full_output_times_out() {
                 let mut partial: Option<Partial> = None;
                 let turns = counted(|| {
                     partial = timeout(LIMIT, || write_all(stdout(), &bytes)).unwrap_err().value.err();
+                    // This write waits from its begin, also if the first one has needed all its time to fill the stream.
+                    let error = late(|| stdout().write(b"never"));
+                    assert_eq!(error.kind(), ErrorKind::TimedOut);
                 });
                 assert!(turns > 0, "the other task has no turn");
                 let partial = partial.unwrap();
                 assert_eq!(partial.error.kind(), ErrorKind::TimedOut);
                 assert!(is_cancelled(&partial.error));
-                let error = late(|| stdout().write(b"never"));
-                assert_eq!(error.kind(), ErrorKind::TimedOut);
                 assert_eq!(flags(1), before);
                 partial.sent
             });
