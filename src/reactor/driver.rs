@@ -29,7 +29,7 @@ const VARIABLE: &str = "CEDE_IO";
 pub enum Driver {
     /// `Uring` if the kernel has io_uring(7) and permits it (Linux 6.1 and later, feature `uring`), and otherwise `Epoll`. Many
     /// containers forbid io_uring by seccomp(2), and some systems by the setting `kernel.io_uring_disabled`.
-    /// Since Linux 6.18 the queues count as locked memory: an unprivileged process with a low `RLIMIT_MEMLOCK` has few rings, and its
+    /// On Linux 6.18 the queues count as locked memory: an unprivileged process with a low `RLIMIT_MEMLOCK` has few rings, and its
     /// further runs use `Epoll`.
     ///
     /// The choice makes the forbidden call. Where that ends the process (seccomp(2) with `SECCOMP_RET_KILL_PROCESS`, such as
