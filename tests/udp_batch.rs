@@ -322,7 +322,7 @@ fn refused_peers_are_reported() {
         let gone = socket(mode).local_addr().unwrap();
         here.connect(gone).unwrap();
         let mut batch = Batch::new(4, 10);
-        batch.push(b"nobody", gone).unwrap();
+        batch.push(b"refused", gone).unwrap();
         here.send_batch(&mut batch).unwrap();
         assert_eq!(here.recv_batch(&mut batch).unwrap_err().kind(), ErrorKind::ConnectionRefused, "{mode:?}");
         assert!(batch.is_empty());
