@@ -48,8 +48,8 @@ impl<'w> Operator<'w> {
         (can_suspend(worker) && !is_interrupted(worker)).then_some(Operator { worker, ring })
     }
 
-    /// Like [`of_task`](Self::of_task), but makes the reactor if there is none and it could have a ring. For descriptors that cannot be
-    /// polled: without a ring they need no reactor.
+    /// Like [`of_task`](Self::of_task), but makes the reactor if there is none and it could have a ring. A caller without an operator
+    /// then waits for readiness, or uses the pool.
     #[inline]
     pub(crate) fn of_task_or_new() -> Option<Operator<'w>> {
         if Operator::is_first()
