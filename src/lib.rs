@@ -46,13 +46,13 @@ pub mod prelude;
 pub mod glossary;
 pub mod guide;
 
-pub use bridge::block_on;
+pub use bridge::{block_on, fiber};
 pub use coroutine::{Builder, Coroutine, CoroutineState, Scoped, State, Suspender, scoped};
 pub use generator::{CloseError, Generator, Interrupt, SendError, ThrowError, Yielder};
 pub use observe::dump::dump;
 pub use observe::metrics::metrics;
 pub use pipeline::{Inbox, Sink};
-pub use runtime::{Config, RunError, run};
+pub use runtime::{Canceller, Config, RunError, RunFuture, run};
 pub use stack::StackError;
 pub use task::{
     JoinError, JoinHandle, as_completed, gather, join_all, no_suspend, race, scope, shield, spawn, spawn_each, timeout,

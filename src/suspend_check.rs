@@ -59,6 +59,27 @@ impl Drop for Section {
     }
 }
 
+/// Opens the section of a poll of a fiber: code inside the fiber suspends no body around the poll.
+#[inline]
+pub(crate) fn open_poll() -> Marked {
+    chain::mark(Opened { kind: Kind::Poll, place: POLL })
+}
+
+/// Closes the section of a poll.
+#[inline]
+pub(crate) fn close_poll(marked: &Marked) {
+    chain::unmark(marked);
+}
+
+/// The place of all polls: their callers are executors.
+const POLL: &Location<'static> = Location::caller();
+
+/// Exchanges the innermost `no_suspend` section: inside a fiber, the sections around its poll do not count.
+#[inline(always)]
+pub(crate) fn set_no_suspend(place: Option<&'static Location<'static>>) -> Option<&'static Location<'static>> {
+    NO_SUSPEND_AT.replace(place)
+}
+
 /// Panics if a `no_suspend` section is open. The message names the place where it was opened.
 #[track_caller]
 pub(crate) fn refuse_to_wait() {

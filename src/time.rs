@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use crate::task::{JoinError, JoinHandle, spawn};
-use crate::wait::{Cancelled, WaitSpec, running, wait};
+use crate::wait::{Cancelled, WaitSpec, running, sleep_in_fiber, wait, worker};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ pub fn now() -> Instant {
 /// ```
 #[track_caller]
 pub fn sleep(duration: Duration) -> Result<(), Cancelled> {
-    until(running("sleep").clock.now().checked_add(duration))
+    until(now().checked_add(duration))
 }
 
 /// Waits until the clock of [`now`] reaches `deadline`. If it has passed already, yields once.
@@ -63,6 +63,11 @@ pub fn sleep_until(deadline: Instant) -> Result<(), Cancelled> {
 /// Waits until `deadline`. `None` is a deadline that never comes.
 #[track_caller]
 fn until(deadline: Option<Instant>) -> Result<(), Cancelled> {
+    if worker().is_none()
+        && let Some(outcome) = sleep_in_fiber(deadline)
+    {
+        return outcome;
+    }
     let worker = running("sleep");
     if deadline.is_some_and(|deadline| deadline <= worker.clock.now()) {
         crate::yield_now();

@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use crate::task::Cancelled;
-use crate::wait::{self, Poll, can_suspend, consume_budget, worker};
+use crate::wait::{self, Poll, can_suspend, consume_budget, fiber, worker};
 use std::fmt;
 use std::pin::{Pin, pin};
 use std::task::{self, Context};
@@ -103,7 +103,11 @@ pub fn block_on<F: IntoFuture>(future: F) -> Result<F::Output, Cancelled> {
 #[inline]
 #[track_caller]
 pub fn try_block_on<F: IntoFuture>(future: F) -> Result<Result<F::Output, Cancelled>, NotSuspendable<F>> {
-    if !worker().is_some_and(can_suspend) {
+    let can_wait = match worker() {
+        Some(worker) => can_suspend(worker),
+        None => fiber::current().is_some_and(|fiber| fiber.can_suspend()),
+    };
+    if !can_wait {
         return Err(NotSuspendable { future });
     }
     Ok(drive(pin!(future.into_future()), false))
@@ -115,8 +119,18 @@ pub fn try_block_on<F: IntoFuture>(future: F) -> Result<Result<F::Output, Cancel
 fn drive<F: Future>(mut future: Pin<&mut F>, may_block: bool) -> Result<F::Output, Cancelled> {
     let (mut waited, mut interrupted) = (false, false);
     loop {
+        // Where this code runs is asked before each poll: a generator around it may have been resumed elsewhere.
         // The number of wakes is read before the poll, so a wake during the poll is not lost.
-        let poll = Poll::begin();
+        let poll = match worker() {
+            Some(worker) => Poll::begin(worker),
+            None => match fiber::current() {
+                Some(fiber) => match wait::poll_in_fiber(fiber, future.as_mut())? {
+                    task::Poll::Ready(output) => return Ok(output),
+                    task::Poll::Pending => continue,
+                },
+                None => Poll::begin_by_thread(),
+            },
+        };
         if let task::Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&poll.waker())) {
             if !waited {
                 consume_budget();

@@ -1,7 +1,7 @@
 //! The kind of code that calls: a task, a callback, or a plain thread.
 #![forbid(unsafe_code)]
 
-use crate::wait::worker;
+use crate::wait::{fiber, worker};
 
 /// The effect of a wait on its caller. Returned by [`context`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -12,7 +12,9 @@ pub enum Context {
     Task,
     /// A callback of a run, such as that of [`on_done`](crate::JoinHandle::on_done): a wait panics.
     Callback,
-    /// Code outside of a run: a wait blocks the thread.
+    /// A fiber, outside of a run: a wait suspends the fiber, and the executor goes on.
+    Fiber,
+    /// Code outside of a run and of a fiber: a wait blocks the thread.
     Thread,
 }
 
@@ -30,6 +32,7 @@ pub fn context() -> Context {
     match worker() {
         Some(worker) if worker.is_in_job() => Context::Callback,
         Some(_) => Context::Task,
+        None if fiber::current().is_some() => Context::Fiber,
         None => Context::Thread,
     }
 }

@@ -33,10 +33,11 @@
 //!
 //! cede is no executor of another library: a future of tokio needs a runtime of tokio, which the [guide](crate::guide::async_rust)
 //! describes, with cancels, wakers and limits.
-#![forbid(unsafe_code)]
 
 mod block_on;
 mod context;
+mod fiber;
 
 pub use self::block_on::{NotSuspendable, block_on, try_block_on};
 pub use self::context::{Context, context};
+pub use self::fiber::{BorrowingFiber, Fiber, fiber};

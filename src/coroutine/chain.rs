@@ -20,9 +20,13 @@
 //! The second case needs an open scope or run. While a section is open, every body of the chain that opened it is
 //! marked, and a marked body refuses to suspend ([`Head::open`]). The mark also keeps a section that limits waits from
 //! leaking to the consumer, and keeps a run from staying open on a stack that the program then forgets.
+//!
+//! A fiber is a body, too, but its sections are its own: it may be suspended with a run open, which is hidden outside of it. So the
+//! marks end at the first fiber outwards. The poll of a fiber is itself a section of the bodies around it: the code of a fiber cannot
+//! suspend a generator whose body polls the fiber.
 
 use crate::arch;
-use crate::stack::arena::{Slot, slot_around};
+use crate::stack::arena::{Kind as Owner, Slot, slot_around};
 use crate::stack::pool::THREAD_ENDED;
 use std::cell::Cell;
 use std::fmt;
@@ -124,6 +128,8 @@ pub(crate) enum Kind {
     Deadline,
     Shield,
     NoSuspend,
+    /// The poll of a fiber.
+    Poll,
 }
 
 impl Kind {
@@ -135,6 +141,7 @@ impl Kind {
             Kind::Deadline => "deadline",
             Kind::Shield => "shield",
             Kind::NoSuspend => "no_suspend",
+            Kind::Poll => "fiber poll",
         }
     }
 }
@@ -234,14 +241,20 @@ pub(crate) fn mark(section: Opened) -> Marked {
 
 #[inline(never)]
 fn mark_running(section: Opened) -> Marked {
-    let mut walk = Walk::from_here();
+    let mut walk = inside_fiber();
     match walk.next() {
         None => Marked::None,
         Some(innermost) => Marked::Inside(mark_all(innermost.head, walk, section)),
     }
 }
 
-fn mark_all(innermost: &Head, around: Walk, section: Opened) -> Option<Opened> {
+/// Returns an iterator over the bodies around the caller, out to the first fiber, which is not included. A section inside a fiber
+/// belongs to the fiber, whatever its poller does meanwhile.
+fn inside_fiber() -> impl Iterator<Item = Running> {
+    Walk::from_here().take_while(|running| running.slot.kind() != Owner::Fiber)
+}
+
+fn mark_all(innermost: &Head, around: impl Iterator<Item = Running>, section: Opened) -> Option<Opened> {
     let outer = innermost.innermost();
     innermost.set_innermost(Some(section));
     for head in std::iter::once(innermost).chain(around.map(|running| running.head)) {
@@ -261,7 +274,7 @@ pub(crate) fn unmark(marked: &Marked) {
 
 #[inline(never)]
 fn unmark_all(outer: Option<Opened>) {
-    for (nth, Running { head, .. }) in Walk::from_here().enumerate() {
+    for (nth, Running { head, .. }) in inside_fiber().enumerate() {
         if nth == 0 {
             head.set_innermost(outer);
         }

@@ -332,6 +332,14 @@ impl<H: Handle, R> RawCoroutine<H, R> {
         report!("{} {why}; its stack is leaked", self.label());
     }
 
+    /// Aborts the process, naming a body that must end and does not.
+    #[cold]
+    pub(crate) fn abort(&self, why: &str) -> ! {
+        let slot = self.handle().raw_yielder().slot();
+        let (kind, name) = slot.label();
+        overflow::abort_naming(kind, name, why)
+    }
+
     /// Ends a body that has not finished: drops it if it has not started, else unwinds it, once.
     ///
     /// Returns the panic of one of its destructors as `Err`. A body that does not end is leaked; if `borrows`, the
@@ -355,9 +363,7 @@ impl<H: Handle, R> RawCoroutine<H, R> {
             "suspended again when it was asked to end"
         };
         if borrows {
-            let slot = self.handle().raw_yielder().slot();
-            let (kind, name) = slot.label();
-            overflow::abort_naming(kind, name, "borrows from its caller and will not end; it cannot be leaked");
+            self.abort("borrows from its caller and will not end; it cannot be leaked");
         }
         self.leak(why);
         thrown

@@ -1,10 +1,10 @@
 //! A source of I/O events: the link of a descriptor to the reactor of the run that waits for it.
 #![forbid(unsafe_code)]
 
-use super::error::{cancelled, timed_out};
+use super::error::{cancelled, interrupted, timed_out};
 use super::plain_thread::block;
 use crate::reactor::{Interest, Reactor, Registration, Token};
-use crate::wait::{WaitSpec, Worker, can_suspend, consume_budget_of, now, refill_budget, wait, worker};
+use crate::wait::{WaitSpec, Worker, can_suspend, consume_budget_of, now, refill_budget, sleep_in_fiber, wait, worker};
 use std::io::{self, ErrorKind};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -260,8 +260,13 @@ impl Source {
     #[track_caller]
     fn wait_or_pause(&self, fd: BorrowedFd<'_>, end: Instant) -> io::Result<()> {
         if worker().is_none() {
-            std::thread::sleep(end.saturating_duration_since(now()));
-            return Ok(());
+            return match sleep_in_fiber(Some(end)) {
+                Some(outcome) => outcome.map_err(interrupted),
+                None => {
+                    std::thread::sleep(end.saturating_duration_since(now()));
+                    Ok(())
+                }
+            };
         }
         match self.wait(fd, Interest::Writable, None, &mut Some(end)) {
             // If a deadline around the wait has passed, too, the next wait returns its error.

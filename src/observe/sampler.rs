@@ -430,7 +430,9 @@ impl StackSnapshot {
 /// Returns whether `address` is on the stack of a body.
 fn is_coroutine(address: usize) -> bool {
     match arena::find(address) {
-        Some(Place::Stack(slot, _)) => matches!(slot.label().0, Kind::Coroutine | Kind::Generator | Kind::Sink),
+        Some(Place::Stack(slot, _)) => {
+            matches!(slot.kind(), Kind::Coroutine | Kind::Generator | Kind::Sink | Kind::Fiber)
+        }
         _ => false,
     }
 }

@@ -4,7 +4,7 @@ use super::interest::{Interest, readiness};
 use crate::sys::eventfd::EventFd;
 use std::cell::{Ref, RefCell};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 /// The largest number of events that one call takes. More are taken by the next call.
@@ -70,6 +70,10 @@ impl Epoll {
     /// The descriptor of the instance, which is readable while there are events.
     pub(super) fn descriptor(&self) -> RawFd {
         self.fd.as_raw_fd()
+    }
+
+    pub(super) fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.fd.as_fd())
     }
 
     pub(super) fn bell(&self) -> RawFd {

@@ -4,7 +4,7 @@
 use super::slots::Waiter;
 use std::convert::Infallible;
 use std::io::{self, ErrorKind};
-use std::os::fd::RawFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
 
 pub(crate) struct Ring(Infallible);
@@ -20,6 +20,10 @@ impl Ring {
             ErrorKind::Unsupported,
             "this build has no io_uring: it needs Linux and the feature `uring`",
         ))
+    }
+
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match self.0 {}
     }
 
     pub(super) fn in_flight(&self) -> usize {

@@ -10,7 +10,7 @@ use crate::sys::pipe::PipeBell;
 use crate::sys::poll_fds;
 use std::cell::{Ref, RefCell};
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 /// An event of a descriptor.
@@ -63,6 +63,10 @@ impl Poll {
     /// A descriptor that is readable while there are events: none.
     pub(super) fn descriptor(&self) -> RawFd {
         -1
+    }
+
+    pub(super) fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
     }
 
     pub(super) fn bell(&self) -> RawFd {

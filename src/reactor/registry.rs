@@ -13,7 +13,7 @@ use super::uring::Ring;
 use crate::sys::fork::{self, Generation};
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
 
 /// The number of events by which a slot is prefetched, and by which the TCB of its waiter is.
@@ -115,6 +115,15 @@ impl Reactor {
     /// The reason why io_uring is not the driver, if it would have been chosen.
     pub(crate) fn fallback(&self) -> Option<&io::Error> {
         self.fallback.as_ref()
+    }
+
+    /// Returns a descriptor that becomes readable at the next event. `None` for poll(2), which has none. The caller polls next: events
+    /// before the call may not be seen.
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match &self.ring {
+            Some(ring) => ring.descriptor(),
+            None => self.poller.as_fd(),
+        }
     }
 
     /// The eventfd that ends a sleep in [`poll`](Self::poll).

@@ -27,6 +27,7 @@
 
 use super::provided::{Bytes, Provided};
 use super::slots::Waiter;
+use crate::sys::eventfd::EventFd;
 use crate::sys::fork::Generation;
 use io_uring::squeue::Entry;
 use io_uring::types::{Fd, SubmitArgs, Timespec};
@@ -35,7 +36,7 @@ use std::cell::{Cell, OnceCell, RefCell, UnsafeCell};
 use std::collections::HashSet;
 use std::io::{self, ErrorKind};
 use std::mem::ManuallyDrop;
-use std::os::fd::RawFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
 
 /// The sizes of the queues. A full submission queue is submitted at once, and the kernel keeps completions that do not fit.
@@ -128,6 +129,8 @@ pub(crate) struct Ring {
     poller_armed: Cell<Option<bool>>,
     /// The buffers for receives that bring none, made by the first one. `None` inside if the kernel refuses them. Dropped after `ring`.
     provided: OnceCell<Option<Provided>>,
+    /// The eventfd that the kernel signals, for runs in fibers. `None` inside if the system refuses it.
+    event: OnceCell<Option<EventFd>>,
 }
 
 impl Ring {
@@ -164,6 +167,7 @@ impl Ring {
             bell_armed: Cell::new(false),
             poller_armed: Cell::new(None),
             provided: OnceCell::new(),
+            event: OnceCell::new(),
         })
     }
 
@@ -171,6 +175,21 @@ impl Ring {
     #[inline]
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight.get()
+    }
+
+    /// Clears and returns an eventfd that is readable when there are completions. `None` if the system refuses it.
+    ///
+    /// The descriptor of the ring itself is of no use: with IORING_SETUP_DEFER_TASKRUN the kernel completes an operation only when the
+    /// ring is entered, and poll(2) on the ring does not end before that. The eventfd is signalled when there is such work.
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        let event = self.event.get_or_init(|| {
+            let event = EventFd::new().ok()?;
+            self.io_uring().submitter().register_eventfd(event.as_raw_fd()).ok()?;
+            Some(event)
+        });
+        let event = event.as_ref()?;
+        event.clear();
+        Some(event.reader())
     }
 
     #[inline]

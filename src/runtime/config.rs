@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::RunError;
-use super::ctrl_c::hold_cancel;
+use super::cancel;
 use super::shutdown::{self, shut_down};
 use super::stall::on_stall;
 use crate::observe::watchdog::{WatchdogConfig, watched};
@@ -289,8 +289,16 @@ impl Config {
     ///
     /// Panics with the payload of `main` if `main` panics and the run was not deadlocked.
     #[track_caller]
-    pub fn run<T>(mut self, main: impl FnOnce() -> T) -> Result<T, RunError<T>> {
-        let place = Location::caller();
+    pub fn run<T>(self, main: impl FnOnce() -> T) -> Result<T, RunError<T>> {
+        self.run_at(Location::caller(), main)
+    }
+
+    /// Like [`run`](Self::run), for a run that was started at `place`.
+    pub(super) fn run_at<T>(
+        mut self,
+        place: &'static Location<'static>,
+        main: impl FnOnce() -> T,
+    ) -> Result<T, RunError<T>> {
         let shape = Shape::new(self.stack_size, 0)?;
         let deadlock: Rc<RefCell<Option<DeadlockReport>>> = Rc::default();
         let on_stall = on_stall(self.closed_world, self.stall, self.grace, Rc::clone(&deadlock));
@@ -305,13 +313,15 @@ impl Config {
             hook(label, payload);
             tell_seed();
         });
-        let worker = Worker::new(shape, on_stall, unhandled, clock, Box::new(shutdown::on_shutdown_overdue));
+        let on_fiber_dropped = Box::new(move |worker: &Worker| cancel::on_fiber_dropped(worker, self.grace));
+        let worker =
+            Worker::new(shape, on_stall, unhandled, clock, Box::new(shutdown::on_shutdown_overdue), on_fiber_dropped);
         if let Some(seed) = self.seed {
             worker.seed_rng(seed);
         }
         #[cfg(feature = "io")]
         worker.driver.set(self.driver);
-        self.watchdog.on_ctrl_c = self.cancel_on_ctrl_c.then(|| hold_cancel(&worker));
+        self.watchdog.on_ctrl_c = self.cancel_on_ctrl_c.then(|| cancel::hold_cancel(&worker, "Ctrl-C"));
         let go = |worker: &Worker| {
             let outcome = catch_unwind(AssertUnwindSafe(main));
             shut_down(worker, self.grace);

@@ -1,8 +1,9 @@
 //! Runs: starting a run, the options of a run, stall and deadlock detection, and shutdown.
 #![forbid(unsafe_code)]
 
+mod cancel;
 mod config;
-mod ctrl_c;
+mod run_async;
 mod shutdown;
 mod stall;
 
@@ -12,6 +13,7 @@ use crate::stack::StackError;
 use std::fmt;
 
 pub use self::config::Config;
+pub use self::run_async::{Canceller, RunFuture};
 
 /// Runs `main` and the tasks that it spawns on this thread, and returns the value of `main`.
 ///

@@ -73,7 +73,8 @@ fn unwind(worker: &Worker) {
     worker.poll_soon();
 }
 
-/// Makes progress possible for a main that was cancelled by a deadlock and has not returned within the grace period.
+/// Makes progress possible for a main that was cancelled by a deadlock or by the drop of its future, and has not returned within the
+/// grace period.
 ///
 /// Main may be waiting for the tasks of a scope, so all tasks are unwound. The second call comes 500 ms later. A task of a
 /// scope that has still not ended then would block main permanently, so the process is aborted.
@@ -81,7 +82,9 @@ pub(super) fn on_shutdown_overdue(worker: &Worker) {
     if worker.mode.get() == Mode::Unwinding {
         return abort_for_borrowers(worker, Borrowers::Unwound);
     }
-    report!("main was cancelled, because the run is deadlocked, and has not returned yet");
+    let why =
+        if worker.main().has_flags(flags::DEADLOCKED) { "the run is deadlocked" } else { "its future was dropped" };
+    report!("main was cancelled, because {why}, and has not returned yet");
     if cfg!(panic = "unwind") {
         unwind(worker);
     } else {

@@ -33,7 +33,8 @@ pub(super) fn on_stall(
         if worker.in_progress.get() > 0 {
             return StallAction::Sleep(None);
         }
-        if closed_world || deadlock::is_closed(worker) || is_only_thread() {
+        // The executor that polls the fiber of a run may wake a task, too, on this thread.
+        if closed_world || deadlock::is_closed(worker) || !worker.in_fiber && is_only_thread() {
             // A thread may have queued a wake just before it exited: check the remote queue once more.
             fence(Ordering::Acquire);
             if worker.remote.has_pending() {

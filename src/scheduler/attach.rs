@@ -44,6 +44,7 @@ impl Worker {
         self.main.set(main);
         self.event_loop.set(event_loop);
         self.current.set(main.context());
+        self.table.set_worker(self);
         set_worker(self);
         debugger::enter(self);
         Ok(())
@@ -56,6 +57,7 @@ impl Worker {
         // SAFETY: main runs, so the event loop is suspended (invariant 3). `stop` is set, so it returns to main.
         unsafe { self.switch_to((*self.event_loop.get()).context()) };
         debugger::leave(self);
+        self.table.set_worker(null());
         self.remote.close();
         self.free_retired_stack();
         set_worker(null());

@@ -42,6 +42,24 @@ pub(crate) fn worker<'a>() -> Option<&'a Worker> {
     unsafe { worker.as_ref() }
 }
 
+/// Returns the address of this thread's worker, or null.
+#[inline(always)]
+pub(super) fn worker_address() -> *const Worker {
+    worker().map_or(null(), std::ptr::from_ref)
+}
+
+/// Exchanges this thread's worker for that of another context of the thread; null for none. A thread that has the shortcut keeps it.
+#[inline]
+pub(super) fn replace_worker(worker: *const Worker) {
+    WORKER.set(worker);
+    if HOME.thread.load(Relaxed) == thread_pointer() {
+        // Only this thread reads `worker` while `thread` holds its pointer.
+        HOME.worker.store(worker.cast_mut(), Relaxed);
+    } else if !worker.is_null() {
+        set_worker(worker);
+    }
+}
+
 /// Clears the shortcut when its thread ends with a run still open, as in a generator that was leaked during a run. A
 /// later thread may have the same thread pointer, and must not find that worker.
 struct AtThreadEnd;
@@ -63,6 +81,8 @@ pub(super) fn set_worker(worker: *const Worker) {
     if thread != 0 {
         if worker.is_null() {
             let _ = HOME.thread.compare_exchange(thread, 0, Relaxed, Relaxed);
+        } else if HOME.thread.load(Relaxed) == thread {
+            HOME.worker.store(worker.cast_mut(), Relaxed);
         } else if AT_THREAD_END.try_with(|_| ()).is_ok()
             && HOME.thread.compare_exchange(0, thread, Relaxed, Relaxed).is_ok()
         {

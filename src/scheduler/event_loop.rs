@@ -7,6 +7,7 @@
 //! A *job* is a closure that runs on the event loop's stack: a callback of `on_done`, or the hook for an unhandled
 //! panic. A job must not wait.
 
+use super::fiber::{self, FiberHandle};
 use super::remote::{Order, RemoteQueue};
 use super::{StallAction, Worker, worker};
 use crate::arch::Context;
@@ -25,6 +26,9 @@ pub(super) unsafe extern "C" fn run(worker: usize) -> *const Context {
         worker.free_retired_stack();
         worker.run_jobs();
         worker.poll_events();
+        if worker.in_fiber {
+            worker.follow_fiber();
+        }
         if let Some(next) = worker.run_queue.pop_front() {
             if std::ptr::eq(next, worker.current.get()) {
                 continue; // the event loop's own entry, behind the tasks that have just had a turn
@@ -206,12 +210,49 @@ impl Worker {
         }
     }
 
-    /// Sleeps until a remote wake arrives, or until `deadline` by the real clock.
+    /// Sleeps until a remote wake arrives, or until `deadline` by the real clock. In a fiber, suspends the fiber.
     fn sleep_until(&self, deadline: Option<Instant>) {
         self.sleep.begin();
-        if !self.sleep_in_poller(deadline) {
-            self.remote.sleep(deadline);
+        match fiber::current().filter(|fiber| fiber.can_suspend()) {
+            Some(fiber) => self.sleep_in_fiber(fiber, deadline),
+            None => {
+                if !self.sleep_in_poller(deadline) {
+                    self.remote.sleep(deadline);
+                }
+            }
         }
         self.sleep.end();
+    }
+
+    fn sleep_in_fiber(&self, fiber: &FiberHandle, deadline: Option<Instant>) {
+        // The poller knows no waker, so the poll thread watches it. An event that is there already needs no sleep.
+        if let Some(_watch) = self.watch_poller() {
+            fiber.sleep(&self.remote, self.poller_deadline(deadline));
+        }
+    }
+
+    /// Gives way to the executor that polls the fiber of this run, if that is due, and handles the drop of the fiber.
+    fn follow_fiber(&self) {
+        let Some(fiber) = fiber::current() else { return };
+        if self.give_way.replace(false) {
+            self.sleep.begin();
+            fiber.give_way();
+            self.sleep.end();
+        }
+        if fiber.is_cancelled() && !self.fiber_was_dropped.replace(true) {
+            (self.on_fiber_dropped)(self);
+        }
+    }
+
+    /// Makes the event loop give way to the executor before the next task.
+    pub(super) fn give_way_soon(&self) {
+        if !self.is_event_loop(self.current()) {
+            self.give_way.set(true);
+            if !self.event_loop_queued.replace(true) {
+                // SAFETY: `event_loop_queued` was false, so the event loop is not in the run queue, which has room for every TCB
+                // (invariant 2). Its TCB lives as long as the worker.
+                unsafe { self.run_queue.push_back((*self.event_loop.get()).context()) };
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The worker's side of the reactor: when it is polled, and the wake of the tasks that its events concern.
 
 use super::Worker;
+use super::poll_thread::{self, Watch};
 use super::tcb::Tcb;
 use crate::coroutine::{Builder, Suspender};
 #[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
@@ -11,6 +12,9 @@ use std::time::{Duration, Instant};
 
 /// The stack for the setup of a driver, in bytes: mapping the queues of io_uring takes some 12 KiB without optimization.
 const SETUP_STACK: usize = 64 * 1024;
+
+/// The interval of polls while a fiber sleeps whose poller has no descriptor: poll(2).
+const UNWATCHED: Duration = Duration::from_millis(1);
 
 /// Returns the error of a wait in a child process whose run began in its parent.
 #[cold]
@@ -152,6 +156,30 @@ impl Worker {
         let tcb = unsafe { &*(waiter.tcb as *const Tcb) };
         if tcb.id() == waiter.task_id {
             self.wake(tcb);
+        }
+    }
+
+    /// Makes the poll thread watch the poller while the fiber of this run sleeps. Returns `None` if there is an event now.
+    pub(super) fn watch_poller(&self) -> Option<Option<Watch>> {
+        let Some(reactor) = self.reactor_if_any() else { return Some(None) };
+        let descriptor = reactor.descriptor();
+        if self.poll_io(Some(Duration::ZERO)) {
+            return None;
+        }
+        self.io_timer.polled();
+        // Without the thread, `poller_deadline` bounds the sleep.
+        let watch = |fd| poll_thread::watch(&[(fd, true)], &self.remote).ok();
+        Some(descriptor.filter(|_| reactor.waiting() > 0).and_then(watch))
+    }
+
+    /// Returns the end of a sleep that would last until `deadline`, for a poller that no other thread can watch.
+    pub(super) fn poller_deadline(&self, deadline: Option<Instant>) -> Option<Instant> {
+        match self.reactor_if_any() {
+            Some(reactor) if reactor.waiting() > 0 && reactor.descriptor().is_none() => {
+                let soon = Instant::now() + UNWATCHED;
+                Some(deadline.map_or(soon, |deadline| deadline.min(soon)))
+            }
+            _ => deadline,
         }
     }
 

@@ -35,6 +35,7 @@ mod current;
 mod debugger;
 pub(crate) mod handshake;
 pub(crate) mod event_loop;
+pub(crate) mod fiber;
 mod holder;
 #[cfg(feature = "io")]
 pub(crate) mod io;
@@ -48,6 +49,8 @@ mod attach;
 pub(crate) mod backtrace;
 mod phase;
 mod poll;
+#[cfg(feature = "io")]
+mod poll_thread;
 pub(crate) mod progress;
 pub(crate) mod rng;
 pub(crate) mod run_queue;
@@ -57,6 +60,7 @@ pub(crate) mod tcb;
 pub(crate) mod tcb_ext;
 mod tcb_links;
 pub(crate) mod tcb_table;
+mod timer_thread;
 pub(crate) mod timers;
 pub(crate) mod wake;
 pub(crate) mod waker;
@@ -176,6 +180,13 @@ pub(crate) struct Worker {
     rng: Cell<u64>,
     /// Makes the event loop return to main.
     stop: Cell<bool>,
+    /// The run was opened inside a fiber, which its event loop suspends.
+    pub(crate) in_fiber: bool,
+    /// The event loop suspends the fiber next, for one round of the executor.
+    give_way: Cell<bool>,
+    /// Called when the fiber of the run was dropped: cancels main.
+    on_fiber_dropped: Box<dyn Fn(&Worker)>,
+    fiber_was_dropped: Cell<bool>,
     sleep: Sleep,
     /// Counters for metrics: tasks spawned, waits of tasks, and wakes from other threads.
     spawned: Cell<u64>,
@@ -212,6 +223,7 @@ impl Worker {
         unhandled: Rc<Unhandled>,
         clock: Clock,
         on_shutdown_overdue: Box<dyn Fn(&Worker)>,
+        on_fiber_dropped: Box<dyn Fn(&Worker)>,
     ) -> Worker {
         let (remote, began) = (remote::RemoteReceiver::new(), clock.now());
         Worker {
@@ -247,6 +259,10 @@ impl Worker {
             ended: Cell::new(0),
             rng: Cell::new(0),
             stop: Cell::new(false),
+            in_fiber: fiber::current().is_some(),
+            give_way: Cell::new(false),
+            on_fiber_dropped,
+            fiber_was_dropped: Cell::new(false),
             sleep: Sleep::new(),
             spawned: Cell::new(0),
             parks: Cell::new(0),
@@ -489,6 +505,12 @@ impl Worker {
     #[inline]
     pub(crate) fn free_retired_stack(&self) {
         drop(self.retired_stack.take());
+    }
+
+    /// Ends a sleep of the event loop, for code outside of the run that has queued a job.
+    pub(crate) fn notify(&self) {
+        // False if the run has ended.
+        let _ = self.remote.notify(self.run);
     }
 
     /// Queues a job for the event loop, which runs it after all tasks that are ready now.

@@ -24,6 +24,14 @@ impl Worker {
         false
     }
 
+    pub(super) fn watch_poller(&self) -> Option<()> {
+        Some(())
+    }
+
+    pub(super) fn poller_deadline(&self, deadline: Option<Instant>) -> Option<Instant> {
+        deadline
+    }
+
     pub(super) fn sleep_in_poller(&self, _deadline: Option<Instant>) -> bool {
         false
     }

@@ -72,6 +72,9 @@ impl Worker {
         self.ticks.set(self.run_queue.len().clamp(EVENT_INTERVAL.0, EVENT_INTERVAL.1) as u32);
         self.coarse_now.set(0);
         self.run_queue.consider_fetching();
+        if self.in_fiber {
+            self.give_way_soon();
+        }
         self.read_remote_wakes();
         self.glance_at_io();
         self.fire_timers();

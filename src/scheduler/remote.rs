@@ -16,6 +16,7 @@ use std::ops::Deref;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::thread::yield_now;
 use std::time::Instant;
 
@@ -36,6 +37,8 @@ struct Pending {
     run: u64,
     /// The eventfd to ring at the next entry: set while the worker sleeps in its poller. `RemoteQueue::ringing` keeps it open.
     bell: Option<RawFd>,
+    /// The waker of the executor that polls the sleeping fiber: used at the next entry.
+    waker: Option<Waker>,
 }
 
 impl Pending {
@@ -280,19 +283,20 @@ impl RemoteQueue {
     fn push_into(&self, mut pending: MutexGuard<'_, Pending>, what: impl FnOnce(&mut Pending)) {
         what(&mut pending);
         self.flag.store(true, Ordering::Release);
-        let bell = pending.bell.take();
+        let (bell, waker) = (pending.bell.take(), pending.waker.take());
         if bell.is_some() {
             self.ringing.fetch_add(1, Ordering::Relaxed);
         }
         // The woken thread locks `pending` at once, so it is unlocked first.
         drop(pending);
-        match bell {
+        match (bell, waker) {
             // At most once per sleep.
-            Some(bell) => {
+            (Some(bell), _) => {
                 ring(bell);
                 self.ringing.fetch_sub(1, Ordering::Release);
             }
-            None => self.arrived.notify_one(),
+            (None, Some(waker)) => waker.wake(),
+            (None, None) => self.arrived.notify_one(),
         }
     }
 
@@ -359,14 +363,39 @@ impl RemoteQueue {
         self.pending().bell = None;
     }
 
+    /// Announces a sleep of a fiber that was polled with `waker`: the next entry uses the waker. Returns false, and announces nothing, if
+    /// there is an entry already.
+    pub(crate) fn begin_sleep_with(&self, waker: &Waker) -> bool {
+        let pending = self.pending();
+        if !pending.is_empty() {
+            return false;
+        }
+        if pending.waker.as_ref().is_some_and(|stored| stored.will_wake(waker)) {
+            return true;
+        }
+        drop(pending);
+        // Cloning and dropping a waker are foreign code, and so outside of the lock.
+        let new = Some(waker.clone());
+        let mut pending = self.pending();
+        let (may_sleep, old) = match pending.is_empty() {
+            true => (true, std::mem::replace(&mut pending.waker, new)),
+            false => (false, new),
+        };
+        drop(pending);
+        drop(old);
+        may_sleep
+    }
+
     /// Closes the queue: drops its contents, and refuses all later pushes for the run that used it. No thread rings the bell
     /// after the call.
     pub(crate) fn close(&self) {
         let mut pending = self.pending();
-        *pending = Pending::default();
+        let contents = std::mem::take(&mut *pending);
         self.run.store(0, Ordering::Relaxed);
         self.flag.store(false, Ordering::Release);
         drop(pending);
+        // The waker is foreign code.
+        drop(contents);
         self.wait_for_ringers();
     }
 

@@ -17,6 +17,7 @@
 //! the addresses of contexts. The TCB of a context is found by arithmetic ([`tcb_of`]), the context of a TCB by a
 //! field.
 
+use super::Worker;
 use super::phase::Phase;
 use super::tcb::Tcb;
 use crate::arch::Context;
@@ -124,11 +125,32 @@ pub(crate) struct TcbTable {
     newest: Cell<*const Header>,
     /// The free list, used as a stack.
     free: RefCell<VecDeque<*const Tcb>>,
+    /// The worker while its run is open, otherwise null.
+    worker: Cell<*const Worker>,
 }
 
 impl TcbTable {
     pub(crate) fn new() -> TcbTable {
-        TcbTable { chunks: RefCell::default(), newest: Cell::new(null()), free: RefCell::default() }
+        TcbTable {
+            chunks: RefCell::default(),
+            newest: Cell::new(null()),
+            free: RefCell::default(),
+            worker: Cell::new(null()),
+        }
+    }
+
+    /// Sets the worker when the run opens; null when it closes.
+    pub(super) fn set_worker(&self, worker: *const Worker) {
+        self.worker.set(worker);
+    }
+
+    /// Returns the worker while the run is open. The calling code may not belong to the run: it may be in a fiber that a task of the run
+    /// polls, or outside of the fiber in which the run is open.
+    pub(crate) fn worker(&self) -> Option<&Worker> {
+        // SAFETY: null, or the address of a worker from `enter` to `leave`, during which it does not move. It is on this thread, because
+        // a table is not `Send`. A fiber that is forgotten with its run open keeps the worker in its stack, which is never freed. Callers
+        // keep the reference no longer than one call that does not end the run.
+        unsafe { self.worker.get().as_ref() }
     }
 
     /// Takes a TCB from the free list: the one freed last, whose memory is most likely in the cache.

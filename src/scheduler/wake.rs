@@ -6,8 +6,11 @@
 
 use super::Worker;
 use super::current::worker;
+use super::fiber;
 use super::holder::Holder;
 use super::phase::flags;
+#[cfg(feature = "io")]
+use super::poll_thread;
 use super::remote::{RemoteQueue, RemoteReceiver, RemoteWake};
 use super::tcb::Tcb;
 #[cfg(feature = "io")]
@@ -38,8 +41,11 @@ thread_local! {
     static LATE: Cell<Option<&'static RemoteReceiver>> = const { Cell::new(None) };
 }
 
-/// Calls `f` with the remote queue of this plain thread.
+/// Calls `f` with the remote queue of this plain thread, or of the fiber that it runs.
 pub(super) fn with_thread<R>(f: impl Fn(&RemoteReceiver) -> R) -> R {
+    if let Some(fiber) = fiber::current() {
+        return f(fiber.receiver());
+    }
     THREAD.try_with(&f).unwrap_or_else(|_| {
         let late = LATE.get().unwrap_or_else(|| Box::leak(Box::new(RemoteReceiver::new())));
         LATE.set(Some(late));
@@ -160,12 +166,18 @@ pub(super) fn is_there(tcb: &Tcb, task_id: u64) -> bool {
     tcb.id() == task_id && !tcb.is_finished() && !tcb.has_flags(flags::ABANDONED)
 }
 
-/// Blocks a plain thread until it is woken, or until `deadline`. Returns at once if a wake arrived before.
-pub(crate) fn block_thread(deadline: Option<Instant>) {
+/// Blocks a plain thread until it is woken, or until `deadline`. Returns at once if a wake arrived before. Suspends the fiber if the
+/// thread runs one; returns false if the fiber must not wait again, because it is cancelled, or the thread panics.
+#[track_caller]
+pub(crate) fn block_thread(deadline: Option<Instant>) -> bool {
+    if let Some(fiber) = fiber::current() {
+        return fiber.wait(deadline);
+    }
     with_thread(|open| {
         open.sleep(deadline);
         open.take();
     });
+    true
 }
 
 /// The longest wait in poll(2) without an eventfd, in milliseconds: no descriptor is left for one.
@@ -175,7 +187,14 @@ const WITHOUT_BELL: Duration = Duration::from_millis(10);
 /// Like [`block_thread`], but also ends when one of the descriptors is readable (`true`) or writable. May end by a spurious
 /// wakeup.
 #[cfg(feature = "io")]
-pub(crate) fn block_thread_in_poll(fds: &[(BorrowedFd<'_>, bool)], deadline: Option<Instant>) {
+#[track_caller]
+pub(crate) fn block_thread_in_poll(fds: &[(BorrowedFd<'_>, bool)], deadline: Option<Instant>) -> bool {
+    if let Some(fiber) = fiber::current() {
+        let watch = poll_thread::watch(fds, fiber.receiver());
+        // Without the poll thread, the caller looks itself, soon.
+        let soon = watch.is_err().then(|| Instant::now() + WITHOUT_BELL);
+        return fiber.wait([deadline, soon].into_iter().flatten().min());
+    }
     let bell = Bell::new().ok();
     with_thread(|open| {
         let mut entries: Vec<_> = fds.iter().map(|(fd, readable)| pollfd(*fd, *readable)).collect();
@@ -194,6 +213,7 @@ pub(crate) fn block_thread_in_poll(fds: &[(BorrowedFd<'_>, bool)], deadline: Opt
         }
         open.take();
     });
+    true
 }
 
 impl Holder {

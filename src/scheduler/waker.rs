@@ -52,25 +52,21 @@ pub(crate) struct Poll {
 }
 
 impl Poll {
-    /// Begins a poll by the calling task, or outside of a run by the calling thread.
+    /// Begins a poll by the calling task of this worker.
     #[inline(always)]
-    pub(crate) fn begin() -> Poll {
-        match worker() {
-            Some(worker) => {
-                let tcb = worker.current();
-                let task_id = tcb.id();
-                let cell = match tcb.waker_cell() {
-                    Some(cell) if cell.task_id() == task_id => cell,
-                    _ => worker.bind_cell(tcb),
-                };
-                Poll { cell, run: worker.run(), task_id, wakes: cell.wakes() }
-            }
-            None => Poll::begin_by_thread(),
-        }
+    pub(crate) fn begin(worker: &Worker) -> Poll {
+        let tcb = worker.current();
+        let task_id = tcb.id();
+        let cell = match tcb.waker_cell() {
+            Some(cell) if cell.task_id() == task_id => cell,
+            _ => worker.bind_cell(tcb),
+        };
+        Poll { cell, run: worker.run(), task_id, wakes: cell.wakes() }
     }
 
+    /// Begins a poll by the calling thread, outside of runs and fibers.
     #[inline(never)]
-    fn begin_by_thread() -> Poll {
+    pub(crate) fn begin_by_thread() -> Poll {
         with_thread(|open| {
             let cell = open.thread_cell();
             Poll { cell, run: open.run(), task_id: 0, wakes: cell.wakes() }

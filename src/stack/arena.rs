@@ -26,6 +26,7 @@ pub(crate) enum Kind {
     Task,
     /// The event loop of a run, which is not a task.
     EventLoop,
+    Fiber,
 }
 
 impl Kind {
@@ -36,11 +37,12 @@ impl Kind {
             Kind::Sink => "sink",
             Kind::Task => "task",
             Kind::EventLoop => "event loop",
+            Kind::Fiber => "fiber",
         }
     }
 
     fn from_u8(kind: u8) -> Kind {
-        [Kind::Coroutine, Kind::Generator, Kind::Sink, Kind::Task, Kind::EventLoop][usize::from(kind)]
+        [Kind::Coroutine, Kind::Generator, Kind::Sink, Kind::Task, Kind::EventLoop, Kind::Fiber][usize::from(kind)]
     }
 }
 
@@ -241,10 +243,14 @@ impl Slot {
         }
     }
 
+    /// Returns the kind of the stack's user.
+    pub(crate) fn kind(&self) -> Kind {
+        Kind::from_u8(self.tag().kind.load(Ordering::Relaxed))
+    }
+
     /// Returns the kind and the name of the stack's user. The name lives as long as the user.
     pub(crate) fn label(&self) -> (Kind, Option<&str>) {
-        let tag = self.tag();
-        let kind = Kind::from_u8(tag.kind.load(Ordering::Relaxed));
+        let (kind, tag) = (self.kind(), self.tag());
         let name = tag.name.load(Ordering::Acquire);
         if name.is_null() {
             return (kind, None);

@@ -22,6 +22,15 @@ impl EventFd {
         self.0.as_raw_fd()
     }
 
+    /// Makes the eventfd unreadable.
+    #[cfg(feature = "uring")]
+    pub(crate) fn clear(&self) {
+        let mut count = [0; 8];
+        // An eventfd that is not readable fails with EAGAIN.
+        // SAFETY: `count` is eight writable bytes, and the descriptor is open as long as `self`.
+        let _ = unsafe { libc::read(self.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+    }
+
     /// The descriptor that becomes readable.
     pub(crate) fn reader(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

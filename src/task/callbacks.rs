@@ -67,7 +67,7 @@ impl<T: 'static> JoinHandle<T> {
             ext.last_callback += 1;
             ext.last_callback
         });
-        let Some(worker) = self.own_worker().filter(|worker| worker.runs_callbacks()) else {
+        let Some(worker) = self.open_worker().filter(|worker| worker.runs_callbacks()) else {
             // The run is over, and no callback is called any more. Storing `f` could leak it: `f` may own this handle.
             return CallbackId(id);
         };
@@ -79,6 +79,9 @@ impl<T: 'static> JoinHandle<T> {
         tcb.ext(|ext| ext.callbacks.push_back((id, call)));
         if self.is_finished() {
             queue_call(worker, tcb);
+            if self.own_worker().is_none() {
+                worker.notify();
+            }
         }
         CallbackId(id)
     }

@@ -95,6 +95,9 @@ impl Group {
             let handle = handle.handle(sealed::Internal);
             let tcb = handle.tcb();
             if handle.is_finished() || handle.own_worker().is_none() {
+                if !handle.is_finished() {
+                    handle.refuse_hidden();
+                }
                 ended.push((tcb.end_order(), place));
             } else {
                 tcb.join_group(Rc::clone(&group) as Rc<dyn EndListener>, place);

@@ -50,7 +50,8 @@ impl<T> JoinHandle<T> {
     /// # Panics
     ///
     /// Panics if the result was already taken, or if called in a callback of this task ([`on_done`](Self::on_done)). Also
-    /// panics if the call would have to wait in another callback or inside [`no_suspend`](crate::no_suspend).
+    /// panics if the call would have to wait in another callback, inside [`no_suspend`](crate::no_suspend), or in a
+    /// [`fiber`](crate::fiber()) that is not a part of the task's run.
     ///
     /// ```
     /// cede::run(|| {
@@ -68,6 +69,7 @@ impl<T> JoinHandle<T> {
                 return result;
             }
             let Some(worker) = own else {
+                self.refuse_hidden();
                 // The task has not ended, and its run is over: the task was abandoned.
                 return Err(JoinError::Cancelled);
             };
@@ -121,7 +123,10 @@ impl<T> JoinHandle<T> {
     /// Returns the result if the task has ended, and `Cancelled` if it never will because its run has abandoned it.
     pub(crate) fn join_now(&mut self) -> Option<Result<T, JoinError>> {
         match self.try_join() {
-            None if self.own_worker().is_none() => Some(Err(JoinError::Cancelled)),
+            None if self.own_worker().is_none() => {
+                self.refuse_hidden();
+                Some(Err(JoinError::Cancelled))
+            }
             result => result,
         }
     }
@@ -172,7 +177,7 @@ impl<T> JoinHandle<T> {
 
     /// Returns the state of the task.
     pub fn state(&self) -> TaskState {
-        state_of(self.own_worker(), self.tcb())
+        state_of(self.open_worker(), self.tcb())
     }
 
     /// Returns a backtrace of the task's stack, from its current wait out to its first function, if the task is
@@ -188,7 +193,7 @@ impl<T> JoinHandle<T> {
     /// });
     /// ```
     pub fn backtrace(&self) -> Option<std::backtrace::Backtrace> {
-        backtrace::of(self.own_worker()?, self.tcb())
+        backtrace::of(self.open_worker()?, self.tcb())
     }
 
     /// Returns the number and the name of the task.
@@ -219,8 +224,8 @@ impl<T> JoinHandle<T> {
         }
         let tcb = self.tcb();
         tcb.add_flags(flags::CANCELLED);
-        if let Some(worker) = self.own_worker() {
-            wait::wake_if_interrupted(worker, tcb);
+        if let Some(worker) = self.open_worker() {
+            wait::wake_hidden_if_interrupted(worker, tcb);
         }
         true
     }
@@ -285,6 +290,22 @@ impl<T> JoinHandle<T> {
     pub(super) fn tcb(&self) -> &Tcb {
         // SAFETY: this handle keeps the table alive and holds a reference, so the TCB stays allocated as long as `self`.
         unsafe { &*self.tcb }
+    }
+
+    /// Panics if the run of the task is open, but the caller is not part of it: see [`fiber`](crate::wait::fiber).
+    #[track_caller]
+    pub(super) fn refuse_hidden(&self) {
+        assert!(
+            self.own_worker().is_some() || self.open_worker().is_none(),
+            "cannot wait for task {}: the caller is not part of its run, but in a fiber inside of it, or outside of the fiber with the run; \
+             send the result through a channel",
+            self.task()
+        );
+    }
+
+    /// Returns the worker of the task's run while the run is open, also if the caller is not part of it.
+    pub(super) fn open_worker(&self) -> Option<&Worker> {
+        self.table.worker()
     }
 
     /// Returns the worker of the task's run, if the caller is part of that run.

@@ -40,12 +40,22 @@ use std::thread::panicking;
 #[inline(always)]
 #[track_caller]
 pub fn yield_now() {
-    let Some(worker) = worker() else { return std::thread::yield_now() };
+    let Some(worker) = worker() else { return yield_outside() };
     if cfg!(debug_assertions) {
         crate::suspend_check::refuse_to_wait();
     }
     if !panicking() {
         worker.turn();
+    }
+}
+
+/// Gives way outside of a run: to the executor that polls the calling fiber, or to another thread.
+#[cold]
+#[track_caller]
+fn yield_outside() {
+    match crate::wait::fiber::current() {
+        Some(fiber) => fiber.give_way(),
+        None => std::thread::yield_now(),
     }
 }
 

@@ -1,10 +1,14 @@
-//! The wait of a future: until the waker that the future was polled with is used.
+//! The wait of a future: until the waker that the future was polled with is used. In a fiber, outside of a run, the future is polled with
+//! the waker of the executor that polls the fiber.
 #![forbid(unsafe_code)]
 
 use super::{Cancelled, limits, refuse, wait};
+use crate::scheduler::fiber::{self, FiberHandle};
 use crate::scheduler::wake::block_thread;
 pub(crate) use crate::scheduler::waker::Poll;
 use crate::scheduler::{WaitSpec, Worker, worker};
+use std::pin::Pin;
+use std::task;
 use std::thread::panicking;
 
 /// Waits until the waker of `poll`, which returned `Pending`, is used. Outside of a run blocks the thread if `may_block`, and
@@ -15,7 +19,7 @@ use std::thread::panicking;
 pub(crate) fn wait_for_waker(poll: &Poll, may_block: bool) -> Result<(), Cancelled> {
     // Looked up anew, because the poll may have suspended a generator that was resumed elsewhere.
     let worker = worker();
-    if !may_block && worker.is_none() {
+    if !may_block && worker.is_none() && fiber::current().is_none() {
         return Err(Cancelled);
     }
     if !poll.is_by(worker) {
@@ -31,6 +35,57 @@ pub(crate) fn wait_for_waker(poll: &Poll, may_block: bool) -> Result<(), Cancell
             Ok(())
         }
     }
+}
+
+/// Polls the future in a fiber, outside of a run. If it is pending, suspends the fiber until that is polled again. Returns `Pending` if
+/// the caller must poll again, wherever it runs then.
+///
+/// Each poll has a waker of its own frame, and not the reference that the executor has lent: a generator that is suspended during the poll
+/// may keep its `Context` for longer than the executor's poll.
+#[inline(always)]
+#[track_caller]
+pub(crate) fn poll_in_fiber<F: Future>(
+    fiber: &FiberHandle,
+    future: Pin<&mut F>,
+) -> Result<task::Poll<F::Output>, Cancelled> {
+    if fiber.is_cancelled() {
+        return poll_cancelled(fiber.number(), future);
+    }
+    let (number, waker) = (fiber.number(), fiber.waker());
+    let ready = future.poll(&mut task::Context::from_waker(&waker));
+    // Nothing is owned over the suspension, in which the fiber may be forgotten.
+    drop(waker);
+    if ready.is_ready() {
+        return Ok(ready);
+    }
+    if panicking() {
+        return Err(Cancelled);
+    }
+    // Looked up anew, because the poll may have suspended a generator that was resumed elsewhere.
+    if let Some(fiber) = in_fiber(number) {
+        fiber.suspend();
+    }
+    Ok(ready)
+}
+
+/// Polls the future in a fiber that was dropped. One that is ready at once still counts.
+#[cold]
+#[inline(never)]
+fn poll_cancelled<F: Future>(number: u64, future: Pin<&mut F>) -> Result<task::Poll<F::Output>, Cancelled> {
+    let ready = future.poll(&mut task::Context::from_waker(task::Waker::noop()));
+    if ready.is_pending() {
+        if let Some(fiber) = in_fiber(number) {
+            fiber.refuse();
+        }
+        return Err(Cancelled);
+    }
+    Ok(ready)
+}
+
+/// Returns the fiber that the calling code belongs to, outside of a run, if it has this number.
+#[inline]
+fn in_fiber<'a>(number: u64) -> Option<&'a FiberHandle> {
+    fiber::current().filter(|fiber| fiber.number() == number && worker().is_none())
 }
 
 /// Waits for an event that has already come: gives up the turn, so that a task whose futures wake themselves does not starve

@@ -27,16 +27,17 @@ pub(crate) mod wake_list;
 pub(crate) use self::budget::refill_budget;
 pub(crate) use self::budget::{consume_budget, consume_budget_of, is_budget_spent, yield_for_budget};
 pub(crate) use self::cancel::Cancelled;
-pub(crate) use self::future::{Poll, wait_for_waker};
+pub(crate) use self::future::{Poll, poll_in_fiber, wait_for_waker};
 #[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
 pub(crate) use self::kernel::{Ended, is_interrupted, wait_for_kernel};
 #[cfg(feature = "io")]
 pub(crate) use self::suspend::{Cause, cause, wait_anywhere_in_poll};
 pub(crate) use self::suspend::{
-    can_suspend, is_out, not_running, now, refuse, running, wait, wait_anywhere, wait_until_done, wake_if_interrupted,
+    can_suspend, is_out, not_running, now, refuse, running, sleep_in_fiber, wait, wait_anywhere, wait_until_done,
+    wake_hidden_if_interrupted, wake_if_interrupted,
 };
 pub(crate) use crate::scheduler::event_loop::Held;
 #[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
 pub(crate) use crate::scheduler::io::forked;
 pub(crate) use crate::scheduler::wake::WakeHandle;
-pub(crate) use crate::scheduler::{Holder, WaitSpec, Worker, rng, worker};
+pub(crate) use crate::scheduler::{Holder, WaitSpec, Worker, fiber, rng, worker};

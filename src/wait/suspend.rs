@@ -9,7 +9,7 @@ use super::cancel::Cancelled;
 use super::limits;
 use crate::scheduler::tcb::Tcb;
 use crate::scheduler::wake::{WakeHandle, block_thread};
-use crate::scheduler::{WaitSpec, Worker, flags, worker};
+use crate::scheduler::{WaitSpec, Worker, fiber, flags, worker};
 use crate::stack::arena::Kind;
 use crate::stack::overflow::abort_naming;
 use crate::suspend_check;
@@ -99,7 +99,7 @@ fn wait_slow(worker: &Worker, tcb: &Tcb, wait: WaitSpec, deadline: Option<Instan
     if is_late { Err(Cancelled) } else { Ok(()) }
 }
 
-/// Like [`wait`], but outside of a run it blocks the thread, which cannot be cancelled. Ends when a [`WakeHandle`] of
+/// Like [`wait`], but outside of a run it suspends the fiber that calls, or blocks the thread, which cannot be cancelled. Ends when a [`WakeHandle`] of
 /// the waiter is used, and may end by a spurious wakeup. An uncancellable wait returns `Cancelled`, too, if the caller
 /// must not wait again: after a deadlock, after a forced unwind, and while the thread panics.
 #[inline(always)]
@@ -112,10 +112,8 @@ pub(crate) fn wait_anywhere(wait_for: WaitSpec, deadline: Option<Instant>) -> Re
             let broken = wait_for.uncancellable && worker.current().has_flags(given_up);
             outcome.and(if broken { Err(Cancelled) } else { Ok(()) })
         }
-        None => {
-            block_thread(deadline);
-            Ok(())
-        }
+        None if block_thread(deadline) => Ok(()),
+        None => Err(Cancelled),
     }
 }
 
@@ -131,8 +129,7 @@ pub(crate) fn wait_anywhere_in_poll(
     if fds.is_empty() || worker().is_some() {
         return wait_anywhere(wait_for, deadline);
     }
-    crate::scheduler::wake::block_thread_in_poll(fds, deadline);
-    Ok(())
+    if crate::scheduler::wake::block_thread_in_poll(fds, deadline) { Ok(()) } else { Err(Cancelled) }
 }
 
 /// Suspends the running task until `done` returns true. The operation that makes it true must then wake the task.
@@ -216,6 +213,31 @@ fn is_over(worker: &Worker, tcb: &Tcb) -> bool {
     // parked: the limits of a parked task without a deadline need no check.
     let may_be_limited = wait.limited && (deadline.is_some() || !tcb.is_parked());
     own.is_some_and(|own| own <= worker.clock.now()) || may_be_limited && limits::is_interrupted(worker, tcb)
+}
+
+/// Sleeps in a fiber, outside of a run. Returns `None` if the calling code belongs to no fiber.
+#[track_caller]
+pub(crate) fn sleep_in_fiber(deadline: Option<Instant>) -> Option<Result<(), Cancelled>> {
+    let fiber = fiber::current()?;
+    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        fiber.give_way();
+        return Some(if fiber.is_cancelled() { Err(Cancelled) } else { Ok(()) });
+    }
+    // Only the deadline or the drop of the fiber ends a sleep.
+    while deadline.is_none_or(|deadline| Instant::now() < deadline) {
+        if !fiber.wait(deadline) {
+            return Some(Err(Cancelled));
+        }
+    }
+    Some(Ok(()))
+}
+
+/// Like [`wake_if_interrupted`], for code that may not belong to the run of the task, which is open on this thread: see
+/// [`fiber`](crate::scheduler::fiber).
+pub(crate) fn wake_hidden_if_interrupted(worker: &Worker, tcb: &Tcb) {
+    if tcb.is_parked() && flags_interrupt(tcb, tcb.wait()) {
+        WakeHandle::of(worker, tcb).wake();
+    }
 }
 
 /// Returns whether the calling code may suspend: not while its thread panics, in a callback, inside `no_suspend`, or on

@@ -1,0 +1,322 @@
+//! Fibers: bodies that run inside the `poll` of a future. Where a plain thread would sleep, the body of a fiber is suspended, and
+//! `poll` returns `Pending`.
+//!
+//! ```text
+//! executor                         the fiber's stack
+//!   poll(fiber, waker)
+//!     resume ---------------------> body -> block_on(future) -> future.poll(a copy of the waker)
+//!                                                                 Pending
+//!     Pending <-------------------- suspend
+//!   ... the waker is used ...
+//!   poll(fiber, waker) -----------> the future is polled again
+//! ```
+//!
+//! A run that is opened inside a fiber belongs to it: when no task of the run is ready, its event loop suspends the fiber.
+//! [`Config::run_async`](crate::Config::run_async) is such a run and nothing else.
+//!
+//! # Context switch
+//!
+//! [`resume`] exchanges all that a thread knows of the code that it runs: the current fiber, the worker, and the open `no_suspend`
+//! section. So inside a fiber the run around it is hidden: a wait suspends the fiber, and not the task that polls it. Outside a fiber
+//! the run in it is hidden, too.
+//!
+//! # Invariants
+//!
+//! 1. `FIBER` points to the handle of the fiber whose body the thread runs, and only `resume` writes it. The handle lives on the
+//!    fiber's stack, which is neither freed nor reused before the body has ended.
+//! 2. [`FiberHandle::suspend`] is called only on [`current`], looked up immediately before: so by code inside the body, on its stack or on
+//!    that of a generator, a task or an event loop that began in the body and ends before it.
+//! 3. `polled_with` points to a waker of the frame that polls the fiber, which outlives the resume.
+//! 4. A run that was opened inside a fiber ends before the fiber's body does: `Section::run` keeps generators around it from being
+//!    suspended, and the frame of the run is on the body's stack, or on that of such a generator. `resume` checks it.
+//! 5. A fiber that will not be resumed is leaked with the runs inside of it, which stay open. No other thread may use what they own but
+//!    their remote queues, which are never freed.
+
+use super::Worker;
+use super::current::{replace_worker, worker_address};
+use super::remote::RemoteReceiver;
+use super::timer_thread;
+use crate::coroutine::chain::Marked;
+use crate::coroutine::raw::{Event, RawCoroutine};
+use crate::coroutine::raw_yielder::{Handle, RawYielder};
+use crate::stack::overflow::abort_naming;
+use crate::suspend_check;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::panic::Location;
+use std::ptr::null;
+use std::rc::Rc;
+use std::task::Waker;
+use std::thread::panicking;
+use std::time::Instant;
+
+/// The number of waits that a cancelled body may begin before it is unwound, and again before it is leaked.
+const PATIENCE: u32 = 1000;
+
+/// The state of a fiber, at the top of its stack.
+#[repr(C)]
+pub(crate) struct FiberHandle {
+    raw_yielder: RawYielder<(), ()>,
+    /// The waker of the poll that runs the body (invariant 3).
+    polled_with: Cell<*const Waker>,
+    /// A copy of the waker, for the futures that the body polls. A poll that a generator suspended keeps its own copy.
+    copy: RefCell<Option<Rc<Waker>>>,
+    /// The worker of the run that is open inside the body, while the body is suspended.
+    worker: Cell<*const Worker>,
+    /// Unlike an address, no other fiber of the thread has it.
+    number: u64,
+    /// The fiber was dropped: each wait returns `Cancelled`.
+    cancelled: Cell<bool>,
+    /// The number of waits since the cancel.
+    refused: Cell<u32>,
+    rare: OnceCell<Box<Rare>>,
+}
+
+/// The state that only a fiber with waits of the library needs.
+struct Rare {
+    receiver: RemoteReceiver,
+    /// The run for which the timer thread is set, and the time.
+    alarm: Cell<Option<(u64, Instant)>>,
+}
+
+impl Drop for Rare {
+    fn drop(&mut self) {
+        if let Some((run, _)) = self.alarm.get() {
+            timer_thread::clear(run);
+        }
+    }
+}
+
+thread_local! {
+    static FIBER: Cell<*const FiberHandle> = const { Cell::new(null()) };
+    static NEXT_NUMBER: Cell<u64> = const { Cell::new(1) };
+}
+
+impl Handle for FiberHandle {
+    type In = ();
+    type Out = ();
+
+    #[inline(always)]
+    fn new(raw_yielder: RawYielder<(), ()>) -> FiberHandle {
+        FiberHandle {
+            raw_yielder,
+            polled_with: Cell::new(null()),
+            copy: RefCell::new(None),
+            worker: Cell::new(null()),
+            number: NEXT_NUMBER.replace(NEXT_NUMBER.get() + 1),
+            cancelled: Cell::new(false),
+            refused: Cell::new(0),
+            rare: OnceCell::new(),
+        }
+    }
+
+    #[inline(always)]
+    fn raw_yielder(&self) -> &RawYielder<(), ()> {
+        &self.raw_yielder
+    }
+}
+
+/// Returns the fiber that the calling code belongs to. If the code belongs to a run, that is the fiber in which the run began.
+#[inline]
+pub(crate) fn current<'a>() -> Option<&'a FiberHandle> {
+    // SAFETY: the pointer is null or that of a handle whose body runs (invariant 1). Callers keep the reference no longer than one
+    // call by code inside the body, so it does not outlive the body.
+    unsafe { FIBER.get().as_ref() }
+}
+
+/// The context of a poller, restored when dropped.
+struct Poller<'a> {
+    handle: &'a FiberHandle,
+    fiber: *const FiberHandle,
+    worker: *const Worker,
+    no_suspend: Option<&'static Location<'static>>,
+    section: Marked,
+}
+
+impl Drop for Poller<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let inside = worker_address();
+        self.handle.worker.set(inside);
+        if inside != self.worker {
+            replace_worker(self.worker);
+        }
+        suspend_check::set_no_suspend(self.no_suspend);
+        suspend_check::close_poll(&self.section);
+        FIBER.set(self.fiber);
+    }
+}
+
+/// Runs the body of a fiber until it suspends or ends. The body must not have finished.
+#[inline(always)]
+pub(crate) fn resume<R>(raw: &mut RawCoroutine<FiberHandle, R>, waker: &Waker) -> Event<(), R> {
+    let address: *const FiberHandle = raw.handle();
+    // SAFETY: the handle is alive until `raw` is dropped, and the reference until the end of this function. It changes only through
+    // cells.
+    let handle = unsafe { &*address };
+    handle.polled_with.set(waker);
+    let outside = worker_address();
+    let poller = Poller {
+        handle,
+        fiber: FIBER.replace(address),
+        worker: outside,
+        no_suspend: suspend_check::set_no_suspend(None),
+        section: suspend_check::open_poll(),
+    };
+    let inside = handle.worker.get();
+    if inside != outside {
+        replace_worker(inside);
+    }
+    let event = raw.resume(());
+    drop(poller);
+    if !handle.worker.get().is_null() && !matches!(event, Event::Yielded(())) {
+        abort_in_run(handle);
+    }
+    event
+}
+
+#[cold]
+fn abort_in_run(handle: &FiberHandle) -> ! {
+    let slot = handle.raw_yielder.slot();
+    let (kind, name) = slot.label();
+    abort_naming(kind, name, "ended while a run that it had opened was still open")
+}
+
+impl FiberHandle {
+    /// Returns the number of the fiber, which no other fiber of the thread ever has. Never 0.
+    #[inline]
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Makes each wait of the body return `Cancelled`. The owner resumes the body next.
+    pub(crate) fn cancel(&self) {
+        self.cancelled.set(true);
+    }
+
+    /// Returns whether the fiber was dropped.
+    #[inline]
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.get()
+    }
+
+    /// Returns whether a wait may suspend the body now: not after the cancel, and not while the thread panics.
+    #[inline]
+    pub(crate) fn can_suspend(&self) -> bool {
+        !self.cancelled.get() && !panicking()
+    }
+
+    /// Suspends the body. Returns when the fiber is polled again, or at its cancel. The caller has checked
+    /// [`can_suspend`](Self::can_suspend).
+    #[inline(always)]
+    #[track_caller]
+    pub(crate) fn suspend(&self) {
+        suspend_check::refuse_to_wait();
+        if self.raw_yielder.suspend(()).is_err() {
+            // The owner resumes a suspended body with the cancel, and never with a request to unwind.
+            unreachable!("a suspended fiber is not asked to unwind");
+        }
+    }
+
+    /// Counts a wait of a cancelled body. Unwinds a body that has ignored its cancel too often, once, and suspends it for the last
+    /// time if that was of no effect.
+    #[cold]
+    pub(crate) fn refuse(&self) {
+        let refused = self.refused.get() + 1;
+        self.refused.set(refused);
+        if panicking() {
+            return;
+        }
+        if refused == PATIENCE && cfg!(panic = "unwind") {
+            self.raw_yielder.unwind();
+        }
+        // The owner leaks the fiber, or aborts the process if the body borrows.
+        if refused >= 2 * PATIENCE {
+            let _ = self.raw_yielder.suspend(());
+        }
+    }
+
+    /// Returns a copy of the waker that the fiber is polled with.
+    #[inline(always)]
+    pub(crate) fn waker(&self) -> Rc<Waker> {
+        // SAFETY: the body runs, so the frame that polls it is below this one, and the waker is alive (invariant 3).
+        let given = unsafe { &*self.polled_with.get() };
+        match &*self.copy.borrow() {
+            Some(copy) if copy.will_wake(given) => return Rc::clone(copy),
+            _ => {}
+        }
+        self.copy_waker(given)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn copy_waker(&self, given: &Waker) -> Rc<Waker> {
+        // Cloning and dropping a waker are foreign code, and so outside of the borrow.
+        let new = Rc::new(given.clone());
+        let old = self.copy.replace(Some(Rc::clone(&new)));
+        drop(old);
+        new
+    }
+
+    /// Returns the remote queue of the fiber, which wakes its waits outside of a run.
+    #[inline]
+    pub(crate) fn receiver(&self) -> &RemoteReceiver {
+        &self.rare().receiver
+    }
+
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(|| Box::new(Rare { receiver: RemoteReceiver::new(), alarm: Cell::new(None) }))
+    }
+
+    /// Waits outside of a run, until an entry is in the fiber's own queue or `deadline` passes. Returns false if the caller must not wait
+    /// again: the fiber is cancelled, or the thread panics.
+    #[track_caller]
+    pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
+        if self.cancelled.get() {
+            self.refuse();
+            return false;
+        }
+        if panicking() {
+            return false;
+        }
+        self.sleep(self.receiver(), deadline);
+        self.receiver().take();
+        !self.cancelled.get()
+    }
+
+    /// Suspends the body until an entry is in `queue`, `deadline` passes, or the fiber is cancelled. Takes no entry.
+    #[track_caller]
+    pub(crate) fn sleep(&self, queue: &RemoteReceiver, deadline: Option<Instant>) {
+        while self.can_suspend() && !deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            // SAFETY: as in `waker`.
+            if !queue.begin_sleep_with(unsafe { &*self.polled_with.get() }) {
+                return;
+            }
+            if let Some(deadline) = deadline {
+                self.set_alarm(queue, deadline);
+            }
+            self.suspend();
+        }
+    }
+
+    /// Makes the timer thread notify `queue` at `deadline`, or earlier.
+    fn set_alarm(&self, queue: &RemoteReceiver, deadline: Instant) {
+        let (rare, run) = (self.rare(), queue.run());
+        let is_over = |(of, alarm)| of != run || alarm > deadline || alarm <= Instant::now();
+        if rare.alarm.get().is_none_or(is_over) {
+            if let Some((other, _)) = rare.alarm.replace(Some((run, deadline))).filter(|(of, _)| *of != run) {
+                timer_thread::clear(other);
+            }
+            timer_thread::set(deadline, queue.queue(), run);
+        }
+    }
+
+    /// Suspends the body for one round of the executor.
+    #[track_caller]
+    pub(crate) fn give_way(&self) {
+        if self.can_suspend() {
+            // SAFETY: as in `waker`.
+            unsafe { &*self.polled_with.get() }.wake_by_ref();
+            self.suspend();
+        }
+    }
+}
