@@ -21,6 +21,9 @@ const SOON: Duration = Duration::from_millis(5);
 
 /// A family of traits.
 trait Family: 'static {
+    /// The length of a vectored read into buffers of 3 and 4 bytes: tokio has no such read, so std reads into the first.
+    const VECTORED: usize;
+
     type Io: Read + BufRead + Write + Seek + std::fmt::Debug + 'static;
 
     fn wrap(stream: Scripted) -> Self::Io;
@@ -35,6 +38,8 @@ trait Family: 'static {
 
 #[cfg(feature = "tokio")]
 impl Family for cede::bridge::Tokio {
+    const VECTORED: usize = 3;
+
     type Io = SyncIo<Scripted>;
 
     fn wrap(stream: Scripted) -> Self::Io {
@@ -57,6 +62,8 @@ impl Family for cede::bridge::Tokio {
 
 #[cfg(feature = "futures-io")]
 impl Family for cede::bridge::FuturesIo {
+    const VECTORED: usize = 7;
+
     type Io = SyncIo<Scripted, cede::bridge::FuturesIo>;
 
     fn wrap(stream: Scripted) -> Self::Io {
@@ -189,8 +196,8 @@ fn vectored_calls<F: Family>() {
     F::stream(&mut io).extend([Pending, Bytes(b"0123456789")]);
     let (mut one, mut two) = ([0; 3], [0; 4]);
     let count = io.read_vectored(&mut [IoSliceMut::new(&mut one), IoSliceMut::new(&mut two)]).unwrap();
+    assert_eq!(count, F::VECTORED);
     assert_eq!(&[&one[..], &two].concat()[..count], &b"0123456789"[..count]);
-    assert!(count >= 3);
 }
 
 fn lines<F: Family>() {
