@@ -380,6 +380,9 @@ impl<Y: 'static, R: 'static> Iterator for Generator<Y, (), R> {
 
 impl<Y: 'static, R: 'static> FusedIterator for Generator<Y, (), R> {}
 
+/// The body is on a stack of its own, and stays there when the generator moves.
+impl<Y: 'static, S: 'static, R: 'static> Unpin for Generator<Y, S, R> {}
+
 impl<Y: 'static, S: 'static, R: 'static> Drop for Generator<Y, S, R> {
     #[inline]
     fn drop(&mut self) {
