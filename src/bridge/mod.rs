@@ -45,6 +45,8 @@ mod context;
 mod fiber;
 #[cfg(feature = "stream")]
 mod generator_stream;
+#[cfg(feature = "stream")]
+mod stream;
 #[cfg(any(feature = "tokio", feature = "futures-io"))]
 mod sync_io;
 
@@ -53,5 +55,7 @@ pub use self::block_on::{NotSuspendable, block_on, try_block_on};
 pub use self::blocking_iter::BlockingIter;
 pub use self::context::{Context, context};
 pub use self::fiber::{BorrowingFiber, Fiber, fiber};
+#[cfg(feature = "stream")]
+pub use self::stream::{EmitError, Emitter, FiberStream, stream};
 #[cfg(any(feature = "tokio", feature = "futures-io"))]
 pub use self::sync_io::{FuturesIo, SyncIo, Tokio};
