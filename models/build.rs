@@ -87,6 +87,12 @@ const FAULTS: &[Fault] = &[
         what: "let may_sleep = true;",
     },
     Fault {
+        name: "sleeps_in_a_fiber_without_looking",
+        file: REMOTE.name,
+        instead_of: "let (may_sleep, old) = match pending.is_empty() {",
+        what: "let (may_sleep, old) = match true {",
+    },
+    Fault {
         name: "closes_a_bell_that_is_rung",
         file: REMOTE.name,
         instead_of: "while self.ringing.load(Ordering::Acquire) > 0 {",
