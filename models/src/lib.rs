@@ -72,7 +72,7 @@ macro_rules! models {
                     let mut woken = 0;
                     while woken < 2 {
                         if open.has_pending() {
-                            woken += open.take().0.len();
+                            woken += open.take().wakes.len();
                         } else {
                             open.sleep(None);
                         }
@@ -96,7 +96,7 @@ macro_rules! models {
                     let (mut woken, mut sleeps) = (0, 0);
                     while woken < 2 {
                         if open.has_pending() {
-                            woken += open.take().0.len();
+                            woken += open.take().wakes.len();
                         } else if open.begin_sleep(3) {
                             sleeps += 1;
                             // An event of another descriptor ends the first sleep.
@@ -134,7 +134,7 @@ macro_rules! models {
                     while woken < 2 {
                         let executor = std::sync::Arc::new(Executor(loom::sync::Notify::new()));
                         if open.has_pending() {
-                            woken += open.take().0.len();
+                            woken += open.take().wakes.len();
                         } else if open.begin_sleep_with(&std::sync::Arc::clone(&executor).into()) {
                             executor.0.wait();
                         }
@@ -349,6 +349,7 @@ mod check {
 
     models!(as_it_is);
     models!(sleeps_without_looking);
+    models!(sleeps_without_saying_so);
     models!(sleeps_in_the_poller_without_looking);
     models!(sleeps_in_a_fiber_without_looking);
     models!(closes_a_bell_that_is_rung);
@@ -450,6 +451,7 @@ mod faults {
     fn planted() {
         match std::env::var("CEDE_FAULT").expect("the parent process sets CEDE_FAULT").as_str() {
             "sleeps_without_looking" => check::sleeps_without_looking::park_and_wake(),
+            "sleeps_without_saying_so" => check::sleeps_without_saying_so::park_and_wake(),
             "sleeps_in_the_poller_without_looking" => check::sleeps_in_the_poller_without_looking::poll_and_wake(),
             "sleeps_in_a_fiber_without_looking" => check::sleeps_in_a_fiber_without_looking::fiber_and_wake(),
             "closes_a_bell_that_is_rung" => check::closes_a_bell_that_is_rung::poll_and_wake(),
@@ -484,6 +486,11 @@ mod faults {
     #[test]
     fn a_worker_that_sleeps_without_looking() {
         is_found("sleeps_without_looking", "deadlock");
+    }
+
+    #[test]
+    fn a_worker_that_does_not_say_that_it_sleeps() {
+        is_found("sleeps_without_saying_so", "deadlock");
     }
 
     #[test]
