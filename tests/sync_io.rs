@@ -375,9 +375,6 @@ fn cancelled_and_shielded<F: Family>() {
         yield_now();
         task.cancel();
         assert_cancelled(&task.join().unwrap(), ErrorKind::Other);
-        // Where no wait is possible.
-        let refused = caught(|| cede::no_suspend(|| io::<F>([Until(Flag::default())]).read(&mut [0; 1])));
-        assert!(panic_text(refused).contains("no_suspend"));
     });
 }
 
@@ -386,4 +383,19 @@ fn buffer_that_vanishes<F: Family>() {
     let mut io = io::<F>([Lost(b"data"), Until(Flag::default())]);
     let error = io.fill_buf().unwrap_err();
     assert!(error.to_string().contains("poll_fill_buf"), "{error}");
+}
+
+/// A call that would have to wait where no wait is possible.
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn wait_inside_no_suspend_panics() {
+    fn case<F: Family>() {
+        let read = || cede::no_suspend(|| io::<F>([Until(Flag::default())]).read(&mut [0; 1]));
+        assert!(panic_text(caught(|| cede::run(read))).contains("no_suspend"));
+        assert_eq!(cede::run(|| cede::no_suspend(|| io::<F>([Bytes(b"x")]).read(&mut [0; 1]))).unwrap(), 1);
+    }
+    #[cfg(feature = "tokio")]
+    case::<cede::bridge::Tokio>();
+    #[cfg(feature = "futures-io")]
+    case::<cede::bridge::FuturesIo>();
 }

@@ -1,4 +1,4 @@
-//! cede and async Rust: futures in tasks, runtimes of tokio, cancels, wakers, and limits.
+//! cede and async Rust: futures in tasks, runtimes of tokio, readers, writers and streams, cancels, wakers, and limits.
 //!
 //! # Futures in tasks
 //!

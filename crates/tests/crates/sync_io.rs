@@ -10,6 +10,7 @@ use cede::block_on;
 use cede::bridge::SyncIo;
 use postgres_protocol::message::{backend, frontend};
 use quick_xml::events::{BytesText, Event};
+use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Cursor, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::rc::Rc;
 use std::time::Duration;
@@ -401,6 +402,53 @@ fn postgres_messages() {
         }
     }
     talk(client, server);
+}
+
+/// A task reads and another writes the same connection. Deadlines cut the reads.
+#[test]
+fn halves_in_two_tasks() {
+    const LEN: usize = 200_000;
+    run_in_tokio(|| {
+        let (near, far) = tcp_pair();
+        let (reader, writer) = ::tokio::io::split(near);
+        let late = Rc::new(Cell::new(0));
+        let was_late = Rc::clone(&late);
+        let mut echo = cede::spawn(move || {
+            let (reader, writer) = ::tokio::io::split(far);
+            let (mut reader, mut writer) = (SyncIo::tokio(reader), SyncIo::tokio(writer));
+            io::copy(&mut reader, &mut writer)?;
+            writer.shutdown()
+        });
+        let mut sender = cede::spawn(move || {
+            let mut writer = SyncIo::tokio(writer);
+            for part in pattern(LEN).chunks(1_000) {
+                writer.write_all(part)?;
+                cede::yield_now();
+            }
+            while was_late.get() == 0 {
+                cede::time::sleep(Duration::from_millis(1)).map_err(io::Error::other)?;
+            }
+            writer.write_all(b"last")?;
+            writer.shutdown()
+        });
+        let (mut reader, mut bytes) = (SyncIo::tokio(reader), Vec::new());
+        let mut part = [0; 4_096];
+        loop {
+            // A read may end together with its deadline: then the error holds a success.
+            let limited = cede::timeout(Duration::from_millis(1), || reader.read(&mut part));
+            match limited.unwrap_or_else(|late| late.value) {
+                Ok(0) => break,
+                Ok(count) => bytes.extend_from_slice(&part[..count]),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::TimedOut);
+                    late.set(late.get() + 1);
+                }
+            }
+        }
+        assert!(bytes == [pattern(LEN), b"last".to_vec()].concat());
+        sender.join().unwrap().unwrap();
+        echo.join().unwrap().unwrap();
+    });
 }
 
 /// A deadline ends a read of the crate with an error that shows it, and the rest of the frame comes afterwards.

@@ -41,8 +41,8 @@ pub enum FuturesIo {}
 /// | `AsyncWrite` | [`Write`](std::io::Write), and a method for the end of the output: `shutdown` of tokio, `close` of futures-io |
 /// | `AsyncSeek` | [`Seek`](std::io::Seek) |
 ///
-/// The stream must be [`Unpin`], as almost all streams are. `Box::pin(stream)` makes it so. `&mut stream` is a stream, too. One task at
-/// a time uses a `SyncIo`: for a task that reads and another that writes, split the stream first (`tokio::io::split`).
+/// The stream must be [`Unpin`], as almost all streams are. `Box::pin(stream)` makes it so. `&mut stream` is a stream, too. Calls need
+/// `&mut SyncIo`: for a task that reads and another that writes, split the stream first (`tokio::io::split`).
 ///
 /// `SyncIo` has no buffer. Small reads and writes are cheaper in a [`BufReader`](std::io::BufReader) or
 /// [`BufWriter`](std::io::BufWriter) around it. The drop sends nothing: call [`flush`](std::io::Write::flush), and `shutdown` or `close`,
