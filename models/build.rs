@@ -17,10 +17,15 @@ const REMOTE: File = File {
     for_loom: &[
         ("use std::sync::atomic::", "use loom::sync::atomic::"),
         (
-            "use std::sync::{Condvar, Mutex, MutexGuard,",
-            "use loom::sync::{Condvar, Mutex, MutexGuard};use std::sync::{",
+            "use std::sync::{Condvar, Mutex, MutexGuard, OnceLock,",
+            "use loom::sync::{Condvar, Mutex, MutexGuard};use std::sync::{OnceLock,",
         ),
-        ("use std::thread::yield_now", "use loom::thread::yield_now"),
+        (
+            "use std::thread::{available_parallelism, yield_now}",
+            "use std::thread::available_parallelism;use loom::thread::yield_now",
+        ),
+        // A spin only delays the sleep.
+        ("if !self.spin() {", "{"),
         // The models sleep in a poller, too.
         ("#[cfg(feature = \"io\")]", ""),
         // Statics outlive an execution of a model, which loom's objects must not do.
@@ -80,11 +85,18 @@ const FAULTS: &[Fault] = &[
         instead_of: "while pending.is_empty()",
         what: "let mut looked = false;\nwhile !std::mem::replace(&mut looked, true) || pending.is_empty()",
     },
+    Fault { name: "sleeps_without_saying_so", file: REMOTE.name, instead_of: "pending.sleeping = true;", what: "" },
     Fault {
         name: "sleeps_in_the_poller_without_looking",
         file: REMOTE.name,
         instead_of: "let may_sleep = pending.is_empty();",
         what: "let may_sleep = true;",
+    },
+    Fault {
+        name: "sleeps_in_a_fiber_without_looking",
+        file: REMOTE.name,
+        instead_of: "let (may_sleep, old) = match pending.is_empty() {",
+        what: "let (may_sleep, old) = match true {",
     },
     Fault {
         name: "closes_a_bell_that_is_rung",

@@ -161,31 +161,50 @@ fn g() {
     let (mut a, mut b) = (make("a"), make("b"));
     let c = a.canceller();
     struct W(std::thread::Thread);
-    impl Wake for W { fn wake(self: Arc<Self>) { self.0.unpark() } }
+    impl Wake for W {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark()
+        }
+    }
     let waker = Waker::from(Arc::new(W(std::thread::current())));
     let (mut da, mut db) = (false, false);
     while !da || !db {
-        if !da && Pin::new(&mut a).poll(&mut Context::from_waker(&waker)).is_ready() { da = true }
-        if !db && pin!(&mut b).poll(&mut Context::from_waker(&waker)).is_ready() { db = true }
-        if !da || !db { std::thread::park_timeout(Duration::from_secs(5)); }
+        if !da && Pin::new(&mut a).poll(&mut Context::from_waker(&waker)).is_ready() {
+            da = true
+        }
+        if !db && pin!(&mut b).poll(&mut Context::from_waker(&waker)).is_ready() {
+            db = true
+        }
+        if !da || !db {
+            std::thread::park_timeout(Duration::from_secs(5));
+        }
     }
     assert_eq!(*log.borrow(), [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 2), ("b", 2)]);
     assert!(!c.cancel());
     // cancel
     let r = Config::new().run_async(|| cede::time::sleep(Duration::from_secs(1000)).is_err());
     let c = r.canceller();
-    std::thread::spawn(move || { std::thread::sleep(Duration::from_millis(20)); assert!(c.cancel()); });
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(c.cancel());
+    });
     assert!(block_on(async { r.await.unwrap() }).unwrap());
     // handles across
     let slot = Rc::new(RefCell::new(None));
     let s = Rc::clone(&slot);
-    let mut f = fiber(move || cede::run(move || {
-        *s.borrow_mut() = Some(cede::spawn(|| cede::task::park("x").is_err()));
-        while let Some(false) = s.borrow().as_ref().map(|h| h.is_finished()) { cede::yield_now() }
-        3
-    }));
+    let mut f = fiber(move || {
+        cede::run(move || {
+            *s.borrow_mut() = Some(cede::spawn(|| cede::task::park("x").is_err()));
+            while let Some(false) = s.borrow().as_ref().map(|h| h.is_finished()) {
+                cede::yield_now()
+            }
+            3
+        })
+    });
     assert!(Pin::new(&mut f).poll(&mut Context::from_waker(&waker)).is_pending());
-    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| slot.borrow_mut().as_mut().unwrap().join())).is_err());
+    assert!(
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| slot.borrow_mut().as_mut().unwrap().join())).is_err()
+    );
     assert!(slot.borrow().as_ref().unwrap().cancel());
     assert_eq!(block_on(f), Ok(3));
 }

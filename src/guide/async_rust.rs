@@ -1,4 +1,4 @@
-//! cede and async Rust: futures in tasks, runtimes of tokio, cancels, wakers, and limits.
+//! cede and async Rust: futures in tasks, runtimes of tokio, readers, writers and streams, cancels, wakers, and limits.
 //!
 //! # Futures in tasks
 //!
@@ -94,19 +94,86 @@
 //! * A wake by a thread of tokio costs what every remote wake costs, some microseconds. Sockets of [`net`](crate::net) need no
 //!   second thread.
 //!
-//! A synchronous library reads from an async stream through an adapter:
+//! The tests of the member crate `crates` run this program.
 //!
-//! ```ignore
-//! struct SyncReader<R>(R);
+//! # Readers and writers of async Rust
 //!
-//! impl<R: tokio::io::AsyncRead + Unpin> std::io::Read for SyncReader<R> {
-//!     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-//!         cede::block_on(self.0.read(buffer)).map_err(std::io::Error::other)? // never `Interrupted`, which std retries
-//!     }
+//! A synchronous library that takes a `Read`, `BufRead`, `Write` or `Seek` works over an async stream, unchanged: `bridge::SyncIo` waits for the
+//! stream in each call. `SyncIo::tokio` (feature `tokio`) takes the traits of tokio, and `SyncIo::futures_io` (feature `futures-io`) those of
+//! futures-io, which smol and async-std have.
+//!
+//! ```
+//! # #[cfg(feature = "tokio")] {
+//! use cede::bridge::SyncIo;
+//! use std::io::{self, BufRead, BufReader, Read, Write};
+//!
+//! /// Any protocol over a synchronous stream.
+//! fn greet(mut stream: impl Read + Write) -> io::Result<String> {
+//!     stream.write_all(b"hello\n")?;
+//!     let mut answer = String::new();
+//!     BufReader::new(stream).read_line(&mut answer)?;
+//!     Ok(answer)
 //! }
+//! # fn connect() -> impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin {
+//! #     use std::{pin::Pin, task::{Context, Poll}};
+//! #     struct Peer { heard: Vec<u8>, asked: bool }
+//! #     impl tokio::io::AsyncRead for Peer {
+//! #         fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut tokio::io::ReadBuf<'_>) -> Poll<io::Result<()>> {
+//! #             if !std::mem::replace(&mut self.asked, true) { cx.waker().wake_by_ref(); return Poll::Pending }
+//! #             buffer.put_slice(&std::mem::take(&mut self.heard));
+//! #             Poll::Ready(Ok(()))
+//! #         }
+//! #     }
+//! #     impl tokio::io::AsyncWrite for Peer {
+//! #         fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+//! #             self.heard.extend(bytes);
+//! #             Poll::Ready(Ok(bytes.len()))
+//! #         }
+//! #         fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> { Poll::Ready(Ok(())) }
+//! #         fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> { Poll::Ready(Ok(())) }
+//! #     }
+//! #     Peer { heard: Vec::new(), asked: false }
+//! # }
+//! cede::run(|| {
+//!     let stream = connect(); // such as a `TcpStream` of tokio
+//!     let mut task = cede::spawn(move || greet(SyncIo::tokio(stream)));
+//!     assert_eq!(task.join().unwrap()?, "hello\n");
+//!     Ok::<_, io::Error>(())
+//! }).unwrap();
+//! # }
 //! ```
 //!
-//! The tests of the member crate `crates` run both programs.
+//! A cancel or a deadline ends a call with an `io::Error` of kind `Other` or `TimedOut`, whose source is
+//! [`Cancelled`](crate::task::Cancelled). That call has taken and sent no byte, and the stream can be used. As with any error, `read_exact`
+//! and `write_all`, which are several calls, do not tell how far they got. The tests of `crates` run serde_json, flate2, tar, csv, quick-xml,
+//! zip, tungstenite, rustls and postgres-protocol over streams of tokio in this way.
+//!
+//! # Streams
+//!
+//! With the feature `stream`, `bridge::BlockingIter` iterates over an async stream, and a [`Generator`](crate::Generator) is a stream
+//! itself:
+//!
+//! ```
+//! # #[cfg(feature = "stream")] {
+//! use cede::{Generator, bridge::BlockingIter, task::Cancelled};
+//! use futures_core::Stream;
+//!
+//! fn numbers() -> impl Stream<Item = u32> + Unpin {
+//!     Generator::new(|y| (1..=3).for_each(|n| y.yield_(n)))
+//! }
+//! fn sum(stream: impl Stream<Item = u32> + Unpin) -> Result<u32, Cancelled> {
+//!     let mut sum = 0;
+//!     for n in BlockingIter::new(stream) {
+//!         sum += n?; // a cancel comes in place of an item, and no item is lost
+//!     }
+//!     Ok(sum)
+//! }
+//! assert_eq!(cede::run(|| sum(numbers())), Ok(6));
+//! # }
+//! ```
+//!
+//! The body of a generator runs inside of the poll. A wait in the body suspends the task of a run that polls, and outside of a run blocks
+//! the executor's thread.
 //!
 //! # A run inside of async code
 //!

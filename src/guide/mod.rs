@@ -4,7 +4,7 @@
 //!   limits.
 //! * [`blocking_calls`]: calls that stop the whole run, their replacements (files, standard streams, the pool), and how to find them.
 //! * [`processes`]: children, their output, time limits, the end of a program by Ctrl-C and SIGTERM.
-//! * [`async_rust`]: futures in tasks, tokio inside of a run, cancels, wakers, and limits.
+//! * [`async_rust`]: futures in tasks, tokio inside of a run, readers, writers and streams, cancels, wakers, and limits.
 //! * [`c_callbacks`]: waits inside a callback of C code, and their limits.
 #![forbid(unsafe_code)]
 

@@ -14,6 +14,11 @@ use crate::arch::Context;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+/// The time without a ready task after which the event loop asks whether the run is deadlocked.
+const QUIET: Duration = Duration::from_millis(1);
+/// The same in a fiber, where the timer thread ends it.
+const QUIET_IN_FIBER: Duration = Duration::from_millis(10);
+
 /// The entry function of the event loop's context. Returns main's context when the run is over.
 ///
 /// # Safety
@@ -202,6 +207,14 @@ impl Worker {
         if self.waits_for_io() {
             // The kernel will wake a task: no stall.
             self.sleep_until(self.force_unwind_at.get().and_then(|at| self.clock.real_time_of(at)));
+            return;
+        }
+        // What the stall means takes a look at all tasks and threads. A wake by another thread often comes before that is worth it.
+        let entered = self.entered.get();
+        if self.quiet_since.replace(Some(entered)) != Some(entered) {
+            let asked_at = Instant::now() + if self.in_fiber { QUIET_IN_FIBER } else { QUIET };
+            let force_unwind_at = self.force_unwind_at.get().and_then(|at| self.clock.real_time_of(at));
+            self.sleep_until(Some(force_unwind_at.map_or(asked_at, |at| at.min(asked_at))));
             return;
         }
         if let StallAction::Sleep(until) = (self.on_stall)(self) {

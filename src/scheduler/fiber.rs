@@ -279,7 +279,8 @@ impl FiberHandle {
             return false;
         }
         self.sleep(self.receiver(), deadline);
-        self.receiver().take();
+        let receiver = self.receiver();
+        receiver.give_back(receiver.take());
         !self.cancelled.get()
     }
 

@@ -180,6 +180,8 @@ pub(crate) struct Worker {
     rng: Cell<u64>,
     /// Makes the event loop return to main.
     stop: Cell<bool>,
+    /// The value of `entered` at which the event loop began to be quiet, without a ready task.
+    quiet_since: Cell<Option<u64>>,
     /// The run was opened inside a fiber, which its event loop suspends.
     pub(crate) in_fiber: bool,
     /// The event loop suspends the fiber next, for one round of the executor.
@@ -259,6 +261,7 @@ impl Worker {
             ended: Cell::new(0),
             rng: Cell::new(0),
             stop: Cell::new(false),
+            quiet_since: Cell::new(None),
             in_fiber: fiber::current().is_some(),
             give_way: Cell::new(false),
             on_fiber_dropped,
