@@ -39,9 +39,9 @@ pub mod fs;
 pub mod signal;
 #[cfg(feature = "io")]
 pub mod process;
+pub mod bridge;
 pub mod observe;
 mod runtime;
-pub mod bridge;
 pub mod prelude;
 pub mod glossary;
 pub mod guide;

@@ -85,7 +85,7 @@ fn dropped_stream_hands_the_item_back() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn code_that_emits_for_ever_is_unwound() {
+fn code_that_only_emits_is_unwound() {
     let log = Log::default();
     let ended = log.at_end("unwound");
     let mut ones = stream(move |emitter| {

@@ -9,7 +9,7 @@ use crate::observe::watchdog::{WatchdogConfig, watched};
 use crate::observe::{DeadlockReport, SlowTurn};
 use crate::report::report;
 use crate::scheduler::clock::Clock;
-use crate::scheduler::{Unhandled, Worker};
+use crate::scheduler::{Unhandled, Worker, fiber};
 use crate::stack::{DEFAULT_SIZE, Shape};
 use crate::task::report_unhandled;
 use std::any::Any;
@@ -240,7 +240,7 @@ impl Config {
     ///
     /// ```
     /// # struct Handle; impl Handle { fn enter(&self) -> Guard<'_> { Guard(self) } } struct Guard<'a>(#[allow(dead_code)] &'a Handle);
-    /// # let handle = Handle; // stands for tokio::runtime::Handle
+    /// # let handle = Handle; // a tokio::runtime::Handle
     /// let sum = cede::Config::new()
     ///     .around_worker(move |run| {
     ///         let _guard = handle.enter(); // tokio::runtime::Handle::enter
@@ -345,7 +345,9 @@ impl Config {
             hook(label, payload);
             tell_seed();
         });
-        let on_fiber_dropped = Box::new(move |worker: &Worker| cancel::on_fiber_dropped(worker, self.grace));
+        let on_fiber_dropped: Box<dyn Fn(&Worker)> =
+            Box::new(move |worker| cancel::on_fiber_dropped(worker, self.grace));
+        let on_fiber_dropped = fiber::current().map(|_| on_fiber_dropped);
         let worker =
             Worker::new(shape, on_stall, unhandled, clock, Box::new(shutdown::on_shutdown_overdue), on_fiber_dropped);
         if let Some(seed) = self.seed {

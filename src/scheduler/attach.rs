@@ -44,7 +44,7 @@ impl Worker {
         self.main.set(main);
         self.event_loop.set(event_loop);
         self.current.set(main.context());
-        self.table.set_worker(self);
+        self.table.set_worker(std::ptr::from_ref(self).cast());
         set_worker(self);
         debugger::enter(self);
         Ok(())

@@ -253,7 +253,7 @@ impl Worker {
             self.sleep.end();
         }
         if fiber.is_cancelled() && !self.fiber_was_dropped.replace(true) {
-            (self.on_fiber_dropped)(self);
+            self.on_fiber_dropped.iter().for_each(|f| f(self));
         }
     }
 

@@ -66,7 +66,7 @@ pub(crate) mod wake;
 pub(crate) mod waker;
 
 use self::clock::Clock;
-pub(crate) use self::current::worker;
+pub(crate) use self::current::{worker, worker_of};
 pub(crate) use self::holder::Holder;
 pub(crate) use self::phase::{Phase, flags};
 use self::progress::{Current, Sleep, Ticks};
@@ -187,7 +187,7 @@ pub(crate) struct Worker {
     /// The event loop suspends the fiber next, for one round of the executor.
     give_way: Cell<bool>,
     /// Called when the fiber of the run was dropped: cancels main.
-    on_fiber_dropped: Box<dyn Fn(&Worker)>,
+    on_fiber_dropped: Option<Box<dyn Fn(&Worker)>>,
     fiber_was_dropped: Cell<bool>,
     sleep: Sleep,
     /// Counters for metrics: tasks spawned, waits of tasks, and wakes from other threads.
@@ -218,14 +218,15 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Creates a worker that is not attached to the thread yet. It must not move from `enter` to `leave`.
+    /// Creates a worker that is not attached to the thread yet. It must not move from `enter` to `leave`. `on_fiber_dropped` is set if the
+    /// calling code belongs to a fiber.
     pub(crate) fn new(
         shape: Shape,
         on_stall: Box<dyn Fn(&Worker) -> StallAction>,
         unhandled: Rc<Unhandled>,
         clock: Clock,
         on_shutdown_overdue: Box<dyn Fn(&Worker)>,
-        on_fiber_dropped: Box<dyn Fn(&Worker)>,
+        on_fiber_dropped: Option<Box<dyn Fn(&Worker)>>,
     ) -> Worker {
         let (remote, began) = (remote::RemoteReceiver::new(), clock.now());
         Worker {
@@ -262,7 +263,7 @@ impl Worker {
             rng: Cell::new(0),
             stop: Cell::new(false),
             quiet_since: Cell::new(None),
-            in_fiber: fiber::current().is_some(),
+            in_fiber: on_fiber_dropped.is_some(),
             give_way: Cell::new(false),
             on_fiber_dropped,
             fiber_was_dropped: Cell::new(false),
