@@ -2,23 +2,15 @@
 //!
 //! cargo run -p cede-crates --example serde_from_async
 
-use cede::{block_on, fiber};
-use std::io::{self, BufReader, Read};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use cede::bridge::SyncIo;
+use cede::fiber;
+use std::io::{self, BufReader};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
-/// A synchronous reader over an async one. Each read suspends the fiber that calls.
-struct SyncReader<R>(R);
-
-impl<R: AsyncRead + Unpin> Read for SyncReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        block_on(self.0.read(buffer)).map_err(io::Error::other)?
-    }
-}
-
-/// Parses the document while it arrives. The thread is not blocked, and the document is never in memory as a whole.
+/// Parses the document while it arrives. Each read of `SyncIo` suspends the fiber, and not the thread.
 async fn parse(stream: TcpStream) -> serde_json::Result<serde_json::Value> {
-    fiber(|| serde_json::from_reader(BufReader::new(SyncReader(stream)))).await
+    fiber(|| serde_json::from_reader(BufReader::new(SyncIo::tokio(stream)))).await
 }
 
 async fn exchange() -> io::Result<()> {

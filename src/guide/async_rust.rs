@@ -279,14 +279,18 @@
 //!
 //! # Sockets in fibers
 //!
-//! Sockets work in fibers outside of a run, too, with lookups of names and all: the wait for a socket registers it with the poll thread.
-//! A run as a future has a driver of its own, which the poll thread watches. Fiber and run sleep only if the executor has nothing else for them,
-//! so what counts is a wait that finds them asleep:
+//! Sockets also work in a fiber outside of a run, lookups of names included: the poll thread watches each socket for which a fiber waits.
+//! A run as a future has a driver of its own, and while the run sleeps, the poll thread watches the driver. Each event that ends such a sleep
+//! wakes two threads instead of one. The worst case is a client with one connection, which sleeps for each message:
 //!
-//! | 64 bytes to a thread and back over loopback | fastest round, us | median, us |
+//! | 64 bytes over loopback to a thread and back, us | fastest round of four runs | medians of the quietest run |
 //! |---|---|---|
-//! | a thread with the calls of std | 13 | 15 |
+//! | from a thread, sockets of std | 13.4 | 13.7 |
+//! | from a run: epoll, io_uring | 14.5, 14.9 | 14.9, 15.4 |
+//! | from a run as a future: epoll, io_uring | 17.6, 15.6 | 31.8, 20.0 |
+//! | from a fiber outside of a run | 17.1 | 28.2 |
 //!
-//! `cargo run --release -p cede-benches --bin fibers` measures them. Many connections belong into a run: a fiber outside of a run starts a
-//! watch for each wait, in a list that the poll thread passes to poll(2).
+//! The command is `cargo run --release -p cede-benches --bin fibers`, here on two busy cores of x86_64. The executor is
+//! [`block_on`](crate::block_on) in a plain thread. Many connections belong into a run: each wait of a fiber outside of a run adds an entry to the
+//! list that the poll thread passes to poll(2).
 #![forbid(unsafe_code)]
