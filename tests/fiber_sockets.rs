@@ -6,7 +6,7 @@ use cede::net::TcpStream;
 use cede::{Config, block_on, fiber};
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::mpsc;
@@ -23,21 +23,27 @@ fn in_time<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
     receiver.recv_timeout(Duration::from_secs(60)).expect("it ends in time, without a panic")
 }
 
-/// A server on a thread of its own, which answers messages of 64 bytes. The delay of its answers varies, so that they come at each stage of
-/// the client's wait.
+/// A server on a thread of its own, which answers messages of 64 bytes. It does not sleep, and the delay of its answers varies, so that they
+/// come at each stage of the client's wait.
 fn echo() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
         let mut message = [0; 64];
-        for n in 0.. {
-            if stream.read_exact(&mut message).is_err() {
-                break;
+        let mut answered = 0;
+        loop {
+            match stream.read(&mut message) {
+                Ok(64) => {
+                    let now = Instant::now();
+                    while now.elapsed() < Duration::from_nanos(answered % 200 * 100) {}
+                    stream.write_all(&message).unwrap();
+                    answered += 1;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::yield_now(),
+                _ => break,
             }
-            let now = Instant::now();
-            while now.elapsed() < Duration::from_nanos(n % 50 * 500) {}
-            stream.write_all(&message).unwrap();
         }
     });
     address
