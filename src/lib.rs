@@ -5,6 +5,7 @@
 //! [blocking calls]: mod@guide::blocking_calls
 //! [C callbacks]: mod@guide::c_callbacks
 //! [async Rust]: mod@guide::async_rust
+//! [tokio]: mod@guide::tokio
 //!
 #![doc = include_str!("../README.md")]
 

@@ -15,6 +15,11 @@
 //! 300 KiB and 116 KiB.
 #![forbid(unsafe_code)]
 
+/// A page of cede's guide, whose programs run here, where there is a runtime of tokio. Elsewhere the feature `guide` is missing.
+#[cfg(doctest)]
+#[path = "../../src/guide/tokio.rs"]
+pub mod tokio;
+
 pub mod http;
 pub mod redis;
 

@@ -21,8 +21,8 @@
 //! # Invariants
 //!
 //! 1. A worker lives in the frame of `run`, on one thread, and does not move from `enter` to `leave`. During that time
-//!    the thread's `WORKER` points to it. Tasks never move to another thread, so no reference to the worker leaves the
-//!    thread.
+//!    the thread's `WORKER` points to it, except while the run is hidden (`fiber`). Tasks never move to another thread, so
+//!    no reference to the worker leaves the thread.
 //! 2. A context is in the run queue at most once. The contexts of `Fresh` and `Ready` TCBs are in it, except the
 //!    running one and the event loop, which is in it only if `event_loop_queued` is set. Parked and ended ones are not.
 //!    The run queue has room for every TCB of the table.
