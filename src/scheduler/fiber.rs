@@ -222,6 +222,12 @@ impl FiberHandle {
         !self.cancelled.get() && !panicking()
     }
 
+    /// Returns whether a wait is allowed here, which may return `Cancelled` at once: not inside `no_suspend`, and not while the thread
+    /// panics.
+    pub(crate) fn may_wait(&self) -> bool {
+        suspend_check::may_wait() && !panicking()
+    }
+
     /// Suspends the body. Returns when the fiber is polled again, or at its cancel. The caller has checked
     /// [`can_suspend`](Self::can_suspend).
     #[inline(always)]
