@@ -227,6 +227,7 @@ fn context_is_a_fiber() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn fiber_hides_the_run() {
     cede::run(|| {
         let mut body = fiber(|| {
@@ -235,9 +236,7 @@ fn fiber_hides_the_run() {
         });
         assert!(poll(&mut body).is_pending());
         assert_eq!(context(), Context::Task);
-        if cfg!(panic = "unwind") {
-            assert_eq!(block_on(body), Ok((Context::Fiber, true)));
-        }
+        assert_eq!(block_on(body), Ok((Context::Fiber, true)));
     });
 }
 
@@ -296,6 +295,12 @@ fn fiber_waits_inside_no_suspend() {
 }
 
 #[test]
+fn try_block_on_inside_no_suspend() {
+    let body = fiber(|| no_suspend(|| try_block_on(ready(3)).unwrap_err().into_inner().into_inner()));
+    assert_eq!(block(body), 3);
+}
+
+#[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn no_suspend_inside_fiber_refuses() {
     let mut body = fiber(|| {
@@ -311,10 +316,8 @@ fn no_suspend_inside_fiber_refuses() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn panic_goes_to_the_poller() {
-    if cfg!(panic = "abort") {
-        return;
-    }
     let mut body = fiber(|| {
         block_on(self_waking(1)).unwrap();
         std::panic::panic_any(7_u8);
