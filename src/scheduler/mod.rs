@@ -51,7 +51,7 @@ pub(crate) mod backtrace;
 mod phase;
 mod poll;
 #[cfg(feature = "io")]
-mod poll_thread;
+pub(crate) mod poll_thread;
 pub(crate) mod progress;
 pub(crate) mod rng;
 mod spin;
@@ -62,7 +62,7 @@ pub(crate) mod tcb;
 pub(crate) mod tcb_ext;
 mod tcb_links;
 pub(crate) mod tcb_table;
-mod timer_thread;
+pub(crate) mod timer_thread;
 pub(crate) mod timers;
 pub(crate) mod wake;
 pub(crate) mod waker;

@@ -425,27 +425,30 @@ impl RemoteQueue {
         self.pending().bell = None;
     }
 
-    /// Announces a sleep of a fiber that was polled with `waker`: the next entry uses the waker. Returns false, and announces nothing, if
-    /// there is an entry already.
-    pub(crate) fn begin_sleep_with(&self, waker: &Waker) -> bool {
+    /// Announces a sleep of a fiber that was polled with `waker`: the next entry uses the waker. Returns the waker of an earlier sleep, whose
+    /// drop is foreign code. Returns `None`, and announces nothing, if there is an entry already.
+    pub(crate) fn begin_sleep_with(&self, waker: &Waker) -> Option<Option<Waker>> {
         let pending = self.pending();
         if !pending.is_empty() {
-            return false;
+            return None;
         }
         if pending.waker.as_ref().is_some_and(|stored| stored.will_wake(waker)) {
-            return true;
+            return Some(None);
         }
         drop(pending);
         // Cloning and dropping a waker are foreign code, and so outside of the lock.
-        let new = Some(waker.clone());
+        let new = waker.clone();
         let mut pending = self.pending();
-        let (may_sleep, old) = match pending.is_empty() {
-            true => (true, std::mem::replace(&mut pending.waker, new)),
-            false => (false, new),
-        };
+        if pending.is_empty() {
+            return Some(pending.waker.replace(new));
+        }
         drop(pending);
-        drop(old);
-        may_sleep
+        None
+    }
+
+    /// Returns whether no entry has come since [`begin_sleep_with`](Self::begin_sleep_with).
+    pub(crate) fn is_announced(&self) -> bool {
+        self.pending().waker.is_some()
     }
 
     /// Closes the queue: refuses all later pushes for the run that used it. No thread rings the bell after the call. Returns the contents, whose
