@@ -80,11 +80,18 @@ const FAULTS: &[Fault] = &[
         instead_of: "while pending.is_empty()",
         what: "let mut looked = false;\nwhile !std::mem::replace(&mut looked, true) || pending.is_empty()",
     },
+    Fault { name: "sleeps_without_saying_so", file: REMOTE.name, instead_of: "pending.sleeping = true;", what: "" },
     Fault {
         name: "sleeps_in_the_poller_without_looking",
         file: REMOTE.name,
         instead_of: "let may_sleep = pending.is_empty();",
         what: "let may_sleep = true;",
+    },
+    Fault {
+        name: "sleeps_in_a_fiber_without_looking",
+        file: REMOTE.name,
+        instead_of: "let (may_sleep, old) = match pending.is_empty() {",
+        what: "let (may_sleep, old) = match true {",
     },
     Fault {
         name: "closes_a_bell_that_is_rung",

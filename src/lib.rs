@@ -5,6 +5,7 @@
 //! [blocking calls]: mod@guide::blocking_calls
 //! [C callbacks]: mod@guide::c_callbacks
 //! [async Rust]: mod@guide::async_rust
+//! [tokio]: mod@guide::tokio
 //!
 #![doc = include_str!("../README.md")]
 
@@ -39,9 +40,9 @@ pub mod fs;
 pub mod signal;
 #[cfg(feature = "io")]
 pub mod process;
+pub mod bridge;
 pub mod observe;
 mod runtime;
-pub mod bridge;
 pub mod prelude;
 pub mod glossary;
 pub mod guide;

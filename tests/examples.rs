@@ -57,7 +57,7 @@ transcripts! {
     round_robin tasks nested callbacks deadlock
     sleepers gather cancel_timeout scope_borrow crawler_sim
     ping_pong producer_consumer message_queue pipeline_tasks
-    inventory semaphore_pool
+    inventory semaphore_pool sync_over_async
     dump slow_turn
 }
 

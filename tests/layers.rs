@@ -148,6 +148,8 @@ fn unsafe_code_has_known_homes() {
         "scheduler/",
         "task/",
         "blocking/call.rs",
+        "bridge/fiber.rs",
+        "bridge/mod.rs",
         "sync/mutex.rs",
         "sync/rwlock.rs",
         "observe/sampler.rs",

@@ -224,6 +224,33 @@ fn a_run_inside_a_destructor_of_a_panicking_thread_ends() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn around_worker_is_called_around_the_run() {
+    thread_local! {
+        static ENTERED: Cell<u32> = const { Cell::new(0) };
+    }
+    let around = |run: &mut dyn FnMut()| {
+        ENTERED.set(ENTERED.get() + 1);
+        run();
+        run(); // of no effect
+        ENTERED.set(ENTERED.get() - 1);
+    };
+    let seen = Config::new().around_worker(around).run(|| (ENTERED.get(), spawn(|| ENTERED.get()).join().unwrap()));
+    assert_eq!((seen.unwrap(), ENTERED.get()), ((1, 1), 0));
+    let watched = Config::new().report_slow_turns(Duration::from_secs(60)).around_worker(around);
+    assert_eq!(watched.run(|| ENTERED.get()).unwrap(), 1);
+    let error = Config::new().around_worker(|_| ()).run(|| panic!("main was called")).unwrap_err();
+    assert!(matches!(error, RunError::<()>::NotStarted), "{error}");
+    let after = Config::new().around_worker(|run| {
+        run();
+        panic!("after the run");
+    });
+    assert_eq!(panic_text(caught(|| after.run(|| 1))), "after the run");
+    assert_eq!(panic_text(caught(|| Config::new().around_worker(|run| run()).run(|| panic!("main")))), "main");
+    run(|| ()); // the thread can start another run
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn a03_a_run_inside_of_a_run_is_refused_and_harms_nothing() {
     let nested = || -> String {
         let error = Config::new().run(|| panic!("main was called")).unwrap_err();

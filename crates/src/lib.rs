@@ -1,7 +1,8 @@
 //! Adapters between cede's streams and crates that open their own connections, and a search for a cancel in their errors.
 //!
 //! A crate that takes any `Read + Write` needs no adapter: rustls, tungstenite and httparse run over a
-//! [`TcpStream`](cede::net::TcpStream) as they are. The tests of this crate show each of them.
+//! [`TcpStream`](cede::net::TcpStream) as they are. The tests of this crate show each of them. They also run such crates over the async
+//! streams of tokio, by cede's `SyncIo`.
 //!
 //! # Stacks
 //!
@@ -9,7 +10,15 @@
 //! rustls, 24 KiB for `ureq`, and at most 16 KiB for the rest. Without optimization `ureq` needs 84 KiB, and 120 KiB with
 //! rustls, so give its tasks 256 KiB ([`Config::stack_size`](cede::Config::stack_size)); the rest needs at most 52 KiB. The
 //! test `stacks` measures them.
+//!
+//! flate2, which `zip` uses, needs a larger stack in any build: 68 KiB to compress and 56 KiB to decompress, and without optimization
+//! 300 KiB and 116 KiB.
 #![forbid(unsafe_code)]
+
+/// A page of cede's guide, whose programs run here, where there is a runtime of tokio. Elsewhere the feature `guide` is missing.
+#[cfg(doctest)]
+#[path = "../../src/guide/tokio.rs"]
+pub mod tokio;
 
 pub mod http;
 pub mod redis;

@@ -72,7 +72,7 @@ macro_rules! models {
                     let mut woken = 0;
                     while woken < 2 {
                         if open.has_pending() {
-                            woken += open.take().0.len();
+                            woken += open.take().wakes.len();
                         } else {
                             open.sleep(None);
                         }
@@ -96,7 +96,7 @@ macro_rules! models {
                     let (mut woken, mut sleeps) = (0, 0);
                     while woken < 2 {
                         if open.has_pending() {
-                            woken += open.take().0.len();
+                            woken += open.take().wakes.len();
                         } else if open.begin_sleep(3) {
                             sleeps += 1;
                             // An event of another descriptor ends the first sleep.
@@ -108,6 +108,38 @@ macro_rules! models {
                     }
                     drop(open);
                     close_bell();
+                    posting.into_iter().for_each(|one| one.join().unwrap());
+                });
+            }
+
+            /// A fiber finds no remote wake and sleeps, pending, while two threads wake it. Its executor sleeps until the waker is used.
+            /// The second sleep has another waker.
+            pub(crate) fn fiber_and_wake() {
+                struct Executor(loom::sync::Notify);
+                impl std::task::Wake for Executor {
+                    fn wake(self: std::sync::Arc<Self>) {
+                        self.0.notify();
+                    }
+                }
+                explore(3, || {
+                    let open = RemoteReceiver::new();
+                    let (queue, run) = (open.queue(), open.run());
+                    let posting: Vec<_> = (1..3)
+                        .map(|key| {
+                            let wake = RemoteWake { tcb: key, task_id: key as u64 };
+                            thread::spawn(move || assert!(queue.push(run, wake)))
+                        })
+                        .collect();
+                    let mut woken = 0;
+                    while woken < 2 {
+                        let executor = std::sync::Arc::new(Executor(loom::sync::Notify::new()));
+                        if open.has_pending() {
+                            woken += open.take().wakes.len();
+                        } else if open.begin_sleep_with(&std::sync::Arc::clone(&executor).into()) {
+                            executor.0.wait();
+                        }
+                    }
+                    drop(open);
                     posting.into_iter().for_each(|one| one.join().unwrap());
                 });
             }
@@ -317,7 +349,9 @@ mod check {
 
     models!(as_it_is);
     models!(sleeps_without_looking);
+    models!(sleeps_without_saying_so);
     models!(sleeps_in_the_poller_without_looking);
+    models!(sleeps_in_a_fiber_without_looking);
     models!(closes_a_bell_that_is_rung);
     models!(clears_a_cell_by_a_store);
     models!(never_clears_a_cell);
@@ -344,6 +378,11 @@ mod models {
     #[test]
     fn polling_and_waking() {
         as_it_is::poll_and_wake();
+    }
+
+    #[test]
+    fn fiber_and_waking() {
+        as_it_is::fiber_and_wake();
     }
 
     #[test]
@@ -412,7 +451,9 @@ mod faults {
     fn planted() {
         match std::env::var("CEDE_FAULT").expect("the parent process sets CEDE_FAULT").as_str() {
             "sleeps_without_looking" => check::sleeps_without_looking::park_and_wake(),
+            "sleeps_without_saying_so" => check::sleeps_without_saying_so::park_and_wake(),
             "sleeps_in_the_poller_without_looking" => check::sleeps_in_the_poller_without_looking::poll_and_wake(),
+            "sleeps_in_a_fiber_without_looking" => check::sleeps_in_a_fiber_without_looking::fiber_and_wake(),
             "closes_a_bell_that_is_rung" => check::closes_a_bell_that_is_rung::poll_and_wake(),
             "clears_a_cell_by_a_store" => check::clears_a_cell_by_a_store::post_and_poll(),
             "never_clears_a_cell" => check::never_clears_a_cell::post_and_poll(),
@@ -448,8 +489,18 @@ mod faults {
     }
 
     #[test]
+    fn a_worker_that_does_not_say_that_it_sleeps() {
+        is_found("sleeps_without_saying_so", "deadlock");
+    }
+
+    #[test]
     fn a_worker_that_polls_without_looking() {
         is_found("sleeps_in_the_poller_without_looking", "deadlock");
+    }
+
+    #[test]
+    fn a_fiber_that_sleeps_without_looking() {
+        is_found("sleeps_in_a_fiber_without_looking", "deadlock");
     }
 
     #[test]

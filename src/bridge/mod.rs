@@ -31,13 +31,31 @@
 //! });
 //! ```
 //!
+//! Three features connect other types of async Rust: `SyncIo` (features `tokio` and `futures-io`) is a synchronous reader and writer over
+//! an async one, `BlockingIter` (feature `stream`) is an iterator over an async stream, and with the same feature a
+//! [`Generator`](crate::Generator) is a stream.
+//!
 //! cede is no executor of another library: a future of tokio needs a runtime of tokio, which the [guide](crate::guide::async_rust)
 //! describes, with cancels, wakers and limits.
 
 mod block_on;
+#[cfg(feature = "stream")]
+mod blocking_iter;
 mod context;
 mod fiber;
+#[cfg(feature = "stream")]
+mod generator_stream;
+#[cfg(feature = "stream")]
+mod stream;
+#[cfg(any(feature = "tokio", feature = "futures-io"))]
+mod sync_io;
 
 pub use self::block_on::{NotSuspendable, block_on, try_block_on};
+#[cfg(feature = "stream")]
+pub use self::blocking_iter::BlockingIter;
 pub use self::context::{Context, context};
 pub use self::fiber::{BorrowingFiber, Fiber, fiber};
+#[cfg(feature = "stream")]
+pub use self::stream::{EmitError, Emitter, FiberStream, stream};
+#[cfg(any(feature = "tokio", feature = "futures-io"))]
+pub use self::sync_io::{FuturesIo, SyncIo, Tokio};

@@ -4,7 +4,8 @@
 //!   limits.
 //! * [`blocking_calls`]: calls that stop the whole run, their replacements (files, standard streams, the pool), and how to find them.
 //! * [`processes`]: children, their output, time limits, the end of a program by Ctrl-C and SIGTERM.
-//! * [`async_rust`]: futures in tasks, tokio inside of a run, cancels, wakers, and limits.
+//! * [`async_rust`]: futures in tasks, fibers and runs as futures, cancels, readers, writers and streams, wakers, and limits.
+//! * [`mod@tokio`]: tokio inside of a run, and cede inside of tokio.
 //! * [`c_callbacks`]: waits inside a callback of C code, and their limits.
 #![forbid(unsafe_code)]
 
@@ -15,3 +16,4 @@ pub mod c_callbacks;
 pub mod processes;
 #[cfg(feature = "io")]
 pub mod sockets;
+pub mod tokio;

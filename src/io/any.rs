@@ -1,16 +1,16 @@
 //! A wait for several descriptors at once.
 #![forbid(unsafe_code)]
 
-use super::error::cancelled;
+use super::error::{cancelled, interrupted};
 use super::source::Source;
 use crate::reactor::Interest;
 use crate::sys::{poll_fds, pollfd};
-use crate::wait::{WaitSpec, Worker, now, wait, worker};
+use crate::wait::{WaitSpec, Worker, fiber, now, wait, wait_anywhere_in_poll, worker};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-/// Waits until one of the descriptors is ready or until `deadline`, by the run's clock, or in a plain thread by the real one. Returns the
+/// Waits until one of the descriptors is ready or until `deadline`, by the run's clock, or outside of a run by the real one. Returns the
 /// index of a ready descriptor, and `None` if the time was up. `sources` is not empty.
 #[track_caller]
 pub(crate) fn wait_for_any(
@@ -22,8 +22,9 @@ pub(crate) fn wait_for_any(
     let worker = worker();
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(now()));
+        let is_thread = worker.is_none() && fiber::current().is_none();
         // A plain thread waits here.
-        let ready = poll_fds(&mut polls, if worker.is_some() { Some(Duration::ZERO) } else { left })?;
+        let ready = poll_fds(&mut polls, if is_thread { left } else { Some(Duration::ZERO) })?;
         // After an interrupted poll no entry is set.
         if ready && let Some(index) = polls.iter().position(|poll| poll.revents != 0) {
             return Ok(Some(index));
@@ -31,8 +32,10 @@ pub(crate) fn wait_for_any(
         if left == Some(Duration::ZERO) {
             return Ok(None);
         }
-        if let Some(worker) = worker {
-            suspend(worker, sources, interest, deadline)?;
+        match worker {
+            Some(worker) => suspend(worker, sources, interest, deadline)?,
+            None if is_thread => {}
+            None => suspend_fiber(sources, interest, deadline)?,
         }
     }
 }
@@ -56,6 +59,18 @@ fn suspend(
     let fd = sources.last().map_or(-1, |(_, fd)| fd.as_raw_fd());
     let spec = WaitSpec { reason: "one of several descriptors", external: true, fd, ..WaitSpec::DEFAULT };
     wait(worker, spec, deadline).map_err(|_| cancelled(worker))
+}
+
+/// Suspends the calling fiber, outside of a run, until one of the descriptors is ready, until `deadline`, or spuriously.
+#[track_caller]
+fn suspend_fiber(
+    sources: &[(&Source, BorrowedFd<'_>)],
+    interest: Interest,
+    deadline: Option<Instant>,
+) -> io::Result<()> {
+    let fds: Vec<_> = sources.iter().map(|(_, fd)| (*fd, interest == Interest::Readable)).collect();
+    let spec = WaitSpec { reason: "one of several descriptors", external: true, ..WaitSpec::DEFAULT };
+    wait_anywhere_in_poll(spec, &fds, deadline).map_err(interrupted)
 }
 
 /// The first `count` sources, among whose waiters the running task is. Removes it when the wait ends in any way.

@@ -460,9 +460,7 @@ impl StackSnapshot {
 /// Returns whether `address` is on the stack of a body.
 fn is_coroutine(address: usize) -> bool {
     match arena::find(address) {
-        Some(Place::Stack(slot, _)) => {
-            matches!(slot.kind(), Kind::Coroutine | Kind::Generator | Kind::Sink | Kind::Fiber)
-        }
+        Some(Place::Stack(slot, _)) => !matches!(slot.kind(), Kind::Task | Kind::EventLoop),
         _ => false,
     }
 }

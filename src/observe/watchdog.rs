@@ -344,8 +344,7 @@ mod tests {
         let on_stall = |_: &Worker| crate::scheduler::StallAction::Sleep(None);
         let clock = crate::scheduler::clock::Clock::real();
         let shape = crate::stack::Shape::new(64 * 1024, 0).unwrap();
-        let worker =
-            Worker::new(shape, Box::new(on_stall), Rc::new(|_, _| ()), clock, Box::new(|_| ()), Box::new(|_| ()));
+        let worker = Worker::new(shape, Box::new(on_stall), Rc::new(|_, _| ()), clock, Box::new(|_| ()), None);
         let sampler = Sampler::new(&worker);
         std::thread::scope(|scope| {
             scope.spawn(|| {

@@ -26,6 +26,10 @@ impl Ring {
         match self.0 {}
     }
 
+    pub(super) fn clear_descriptor(&self) {
+        match self.0 {}
+    }
+
     pub(super) fn in_flight(&self) -> usize {
         match self.0 {}
     }

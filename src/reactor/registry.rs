@@ -117,12 +117,19 @@ impl Reactor {
         self.fallback.as_ref()
     }
 
-    /// Returns a descriptor that becomes readable at the next event. `None` for poll(2), which has none. The caller polls next: events
-    /// before the call may not be seen.
+    /// Returns a descriptor that becomes readable at the next event. `None` for poll(2), which has none.
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match &self.ring {
             Some(ring) => ring.descriptor(),
             None => self.poller.as_fd(),
+        }
+    }
+
+    /// Makes the descriptor unreadable, unless events keep it readable. The caller polls next, because the descriptor does not become
+    /// readable again for earlier events.
+    pub(crate) fn clear_descriptor(&self) {
+        if let Some(ring) = &self.ring {
+            ring.clear_descriptor();
         }
     }
 

@@ -6,6 +6,8 @@ use super::interest::Interest;
 use super::registry::Reactor;
 use super::slots::{Token, Waiter};
 #[cfg(all(target_os = "linux", not(cede_poll_driver)))]
+use crate::sys::poll_fd;
+#[cfg(all(target_os = "linux", not(cede_poll_driver)))]
 use std::io::Read;
 use std::io::Write;
 use std::os::fd::AsRawFd;
@@ -50,6 +52,26 @@ fn event_wakes_waiters_of_its_direction_in_order() {
     let _ = woken(&reactor);
     reactor.took_all(7, token, Interest::Readable);
     assert!(reactor.may_be_ready(7, token, Interest::Readable), "the peer has closed: a read never waits");
+}
+
+/// Before a run in a fiber sleeps, it asks for the descriptor more than once.
+#[cfg(all(target_os = "linux", not(cede_poll_driver)))]
+#[test]
+fn descriptor_stays_readable_until_it_is_cleared() {
+    for driver in [Driver::Epoll, Driver::Auto] {
+        let reactor = Reactor::new(driver).unwrap();
+        let is_readable = || poll_fd(reactor.descriptor().unwrap(), true, Some(Duration::ZERO)).unwrap();
+        let (mut here, there) = UnixStream::pair().unwrap();
+        let token = register(&reactor, 7, there.as_raw_fd(), NO_TOKEN);
+        assert!(reactor.begin_wait(7, token, Interest::Readable, WAITER));
+        // The event that tells that it is writable, and that of the ring's own poll.
+        assert!((0..2).all(|_| woken(&reactor).is_empty()));
+        reactor.clear_descriptor();
+        assert!(!is_readable(), "{driver:?}");
+        here.write_all(b"x").unwrap();
+        assert!(is_readable() && is_readable(), "{driver:?}");
+        assert_eq!(woken(&reactor), [WAITER], "{driver:?}");
+    }
 }
 
 /// epoll(7) watches files, and poll(2) numbers of descriptors.

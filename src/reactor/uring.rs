@@ -177,7 +177,7 @@ impl Ring {
         self.in_flight.get()
     }
 
-    /// Clears and returns an eventfd that is readable when there are completions. `None` if the system refuses it.
+    /// Returns an eventfd that becomes readable when there are completions. `None` if the system refuses it.
     ///
     /// The descriptor of the ring itself is of no use: with IORING_SETUP_DEFER_TASKRUN the kernel completes an operation only when the
     /// ring is entered, and poll(2) on the ring does not end before that. The eventfd is signalled when there is such work.
@@ -187,9 +187,12 @@ impl Ring {
             self.io_uring().submitter().register_eventfd(event.as_raw_fd()).ok()?;
             Some(event)
         });
-        let event = event.as_ref()?;
-        event.clear();
-        Some(event.reader())
+        event.as_ref().map(EventFd::reader)
+    }
+
+    /// Makes the descriptor unreadable. The caller enters the ring next, which takes the completions that the descriptor has told of.
+    pub(super) fn clear_descriptor(&self) {
+        self.event.get().into_iter().flatten().for_each(EventFd::clear);
     }
 
     #[inline]

@@ -9,7 +9,7 @@ use crate::observe::watchdog::{WatchdogConfig, watched};
 use crate::observe::{DeadlockReport, SlowTurn};
 use crate::report::report;
 use crate::scheduler::clock::Clock;
-use crate::scheduler::{Unhandled, Worker};
+use crate::scheduler::{Unhandled, Worker, fiber};
 use crate::stack::{DEFAULT_SIZE, Shape};
 use crate::task::report_unhandled;
 use std::any::Any;
@@ -40,7 +40,11 @@ pub struct Config {
     #[cfg(feature = "io")]
     driver: crate::reactor::Driver,
     cancel_on_ctrl_c: bool,
+    around_worker: Option<Box<AroundWorker>>,
 }
+
+/// Calls its argument once, with something set up around the call.
+type AroundWorker = dyn Fn(&mut dyn FnMut()) + Send + Sync;
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,6 +83,7 @@ impl Config {
             #[cfg(feature = "io")]
             driver: crate::reactor::Driver::Auto,
             cancel_on_ctrl_c: false,
+            around_worker: None,
         }
     }
 
@@ -230,6 +235,33 @@ impl Config {
         self
     }
 
+    /// Sets a closure that is called on the thread of the run and calls its argument, once: the whole run. So what it holds around that call
+    /// is there for all tasks. A runtime of another library is entered once in this way:
+    ///
+    /// ```
+    /// # struct Handle; impl Handle { fn enter(&self) -> Guard<'_> { Guard(self) } } struct Guard<'a>(#[allow(dead_code)] &'a Handle);
+    /// # let handle = Handle; // a tokio::runtime::Handle
+    /// let sum = cede::Config::new()
+    ///     .around_worker(move |run| {
+    ///         let _guard = handle.enter(); // tokio::runtime::Handle::enter
+    ///         run();
+    ///     })
+    ///     .run(|| 1 + 2)?;
+    /// assert_eq!(sum, 3);
+    /// # Ok::<(), cede::RunError<i32>>(())
+    /// ```
+    ///
+    /// Tasks cannot hold such a guard each: it would be dropped in another order than it was made. With [`run_async`](Self::run_async) the
+    /// closure is suspended with the run, so that a guard in it would be seen by all that the executor runs meanwhile; there the executor
+    /// has entered its runtime already.
+    ///
+    /// The code of the closure is not a part of the run. A panic of it after the run replaces the output of the run. If it returns without
+    /// the call, the run fails with [`RunError::NotStarted`]; a second call of the argument has no effect.
+    pub fn around_worker(mut self, f: impl Fn(&mut dyn FnMut()) + Send + Sync + 'static) -> Self {
+        self.around_worker = Some(Box::new(f));
+        self
+    }
+
     /// Reports each turn that lasts longer than `allowed`: its task computes or blocks without yielding. A slow turn is
     /// reported on stderr twice: while it lasts, with the name and the backtrace of the task, and after its end, with its
     /// total duration.
@@ -282,8 +314,8 @@ impl Config {
     /// [`RunError::Deadlock`] if the run was deadlocked, with the report and with the value or the panic of main.
     ///
     /// With the other errors, main was not called: [`RunError::AlreadyRunning`] inside another run, [`RunError::Stack`] if the
-    /// stack size is invalid or the stack of the event loop cannot be allocated, and [`RunError::Io`] if the operating system
-    /// refuses the watchdog.
+    /// stack size is invalid or the stack of the event loop cannot be allocated, [`RunError::Io`] if the operating system
+    /// refuses the watchdog, and [`RunError::NotStarted`] if the closure of [`around_worker`](Self::around_worker) did not start it.
     ///
     /// # Panics
     ///
@@ -313,7 +345,9 @@ impl Config {
             hook(label, payload);
             tell_seed();
         });
-        let on_fiber_dropped = Box::new(move |worker: &Worker| cancel::on_fiber_dropped(worker, self.grace));
+        let on_fiber_dropped: Box<dyn Fn(&Worker)> =
+            Box::new(move |worker| cancel::on_fiber_dropped(worker, self.grace));
+        let on_fiber_dropped = fiber::current().map(|_| on_fiber_dropped);
         let worker =
             Worker::new(shape, on_stall, unhandled, clock, Box::new(shutdown::on_shutdown_overdue), on_fiber_dropped);
         if let Some(seed) = self.seed {
@@ -327,11 +361,21 @@ impl Config {
             shut_down(worker, self.grace);
             outcome
         };
-        let outcome = match self.watchdog.is_empty() {
-            true => worker.with_thread(place, go)?,
-            false => watched(&worker, self.watchdog, place, go)?,
+        let (mut start, mut outcome) = (Some((go, self.watchdog)), None);
+        let mut run = || {
+            if let Some((go, watchdog)) = start.take() {
+                outcome = Some(match watchdog.is_empty() {
+                    true => worker.with_thread(place, go).map_err(RunError::Stack),
+                    false => watched(&worker, watchdog, place, go).map_err(RunError::from),
+                });
+            }
         };
-        let Some(outcome) = outcome else { return Err(RunError::AlreadyRunning) };
+        match self.around_worker {
+            None => run(),
+            Some(around) => around(&mut run),
+        }
+        let Some(outcome) = outcome else { return Err(RunError::NotStarted) };
+        let Some(outcome) = outcome? else { return Err(RunError::AlreadyRunning) };
         let report = deadlock.borrow_mut().take();
         if report.is_some() || outcome.is_err() {
             tell_seed();

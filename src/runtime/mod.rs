@@ -66,6 +66,9 @@ pub enum RunError<T> {
     /// The thread is already inside a run. Main was not called.
     #[error("cannot start a run inside of another: spawn a task instead")]
     AlreadyRunning,
+    /// The closure of [`Config::around_worker`] returned without a call of its argument. Main was not called.
+    #[error("the closure of Config::around_worker did not call its argument, which is the run")]
+    NotStarted,
     /// The stack size is invalid, or the stack of the event loop could not be allocated. Main was not called.
     #[error(transparent)]
     Stack(#[from] StackError),
@@ -91,6 +94,7 @@ impl<T> fmt::Debug for RunError<T> {
                 f.debug_struct("Deadlock").field("report", report).finish_non_exhaustive()
             }
             RunError::AlreadyRunning => f.write_str("AlreadyRunning"),
+            RunError::NotStarted => f.write_str("NotStarted"),
             RunError::Stack(error) => f.debug_tuple("Stack").field(error).finish(),
             RunError::Io(error) => f.debug_tuple("Io").field(error).finish(),
         }

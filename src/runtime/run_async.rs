@@ -35,7 +35,7 @@ pub struct RunFuture<T> {
     shared: Arc<Shared>,
 }
 
-/// What a run shares with its cancellers.
+/// The state of a run that its cancellers see.
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
@@ -46,7 +46,7 @@ enum State {
     /// Main has not started.
     #[default]
     Created,
-    /// Main is to be cancelled when it starts.
+    /// Main was cancelled before its start.
     Cancelled,
     /// Main runs. The job cancels it.
     Running(Held),

@@ -44,14 +44,7 @@ fn worker_of_an_ended_thread_is_not_found_by_the_next_one() {
         let ended = thread::spawn(|| {
             let on_stall = |_: &Worker| crate::scheduler::StallAction::Sleep(None);
             let shape = Shape::new(64 * 1024, 0).unwrap();
-            let own = Worker::new(
-                shape,
-                Box::new(on_stall),
-                Rc::new(|_, _| ()),
-                Clock::real(),
-                Box::new(|_| ()),
-                Box::new(|_| ()),
-            );
+            let own = Worker::new(shape, Box::new(on_stall), Rc::new(|_, _| ()), Clock::real(), Box::new(|_| ()), None);
             // Leaked, so that a failing test finds a worker and not freed memory.
             let own: &Worker = Box::leak(Box::new(own));
             set_worker(own);

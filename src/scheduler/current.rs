@@ -1,6 +1,7 @@
 //! The lookup of the current thread's worker, which every turn does.
 
 use super::Worker;
+use super::tcb_table::TcbTable;
 use crate::arch::{fresh_address, thread_pointer};
 use std::cell::Cell;
 use std::ptr::{null, null_mut};
@@ -40,6 +41,15 @@ pub(crate) fn worker<'a>() -> Option<&'a Worker> {
     // SAFETY: the thread's pointer is null or points to a worker whose `run` has not returned (invariant 1). Callers
     // keep the reference no longer than one call by a task or by main, so it does not outlive the run.
     unsafe { worker.as_ref() }
+}
+
+/// Returns the worker of a table while the run is open. The calling code may not belong to the run: it may be in a fiber that a task of the
+/// run polls, or outside of the fiber in which the run is open.
+pub(crate) fn worker_of(table: &TcbTable) -> Option<&Worker> {
+    // SAFETY: null, or the address that `enter` has set and `leave` resets; in between the worker does not move. It is on this thread,
+    // because a table is not `Send`. A fiber that is forgotten with its run open keeps the worker on its stack, which is never freed.
+    // Callers keep the reference no longer than one call that does not end the run.
+    unsafe { table.worker().cast::<Worker>().as_ref() }
 }
 
 /// Returns the address of this thread's worker, or null.

@@ -14,6 +14,11 @@ use crate::arch::Context;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+/// The time without a ready task after which the event loop asks whether the run is deadlocked.
+const QUIET: Duration = Duration::from_millis(1);
+/// The same in a fiber, where the timer thread ends it.
+const QUIET_IN_FIBER: Duration = Duration::from_millis(10);
+
 /// The entry function of the event loop's context. Returns main's context when the run is over.
 ///
 /// # Safety
@@ -156,7 +161,7 @@ impl Worker {
     }
 
     /// Runs a job. Waits in it panic, and its panic ends nothing else.
-    fn call_job(&self, job: Box<dyn FnOnce()>) {
+    pub(super) fn call_job(&self, job: Box<dyn FnOnce()>) {
         self.set_in_job(true);
         // The panic hook has reported a job that panicked. The other jobs still run, also if the payload's destructor
         // panics.
@@ -204,6 +209,14 @@ impl Worker {
             self.sleep_until(self.force_unwind_at.get().and_then(|at| self.clock.real_time_of(at)));
             return;
         }
+        // What the stall means takes a look at all tasks and threads. A wake by another thread often comes before that is worth it.
+        let entered = self.entered.get();
+        if self.quiet_since.replace(Some(entered)) != Some(entered) {
+            let asked_at = Instant::now() + if self.in_fiber { QUIET_IN_FIBER } else { QUIET };
+            let force_unwind_at = self.force_unwind_at.get().and_then(|at| self.clock.real_time_of(at));
+            self.sleep_until(Some(force_unwind_at.map_or(asked_at, |at| at.min(asked_at))));
+            return;
+        }
         if let StallAction::Sleep(until) = (self.on_stall)(self) {
             let force_unwind_at = self.force_unwind_at.get().and_then(|at| self.clock.real_time_of(at));
             self.sleep_until([until, force_unwind_at].into_iter().flatten().min());
@@ -240,7 +253,7 @@ impl Worker {
             self.sleep.end();
         }
         if fiber.is_cancelled() && !self.fiber_was_dropped.replace(true) {
-            (self.on_fiber_dropped)(self);
+            self.on_fiber_dropped.iter().for_each(|f| f(self));
         }
     }
 

@@ -304,14 +304,15 @@ impl FiberHandle {
             return false;
         }
         self.sleep(self.receiver(), deadline);
-        self.receiver().take();
+        let receiver = self.receiver();
+        receiver.give_back(receiver.take());
         !self.cancelled.get()
     }
 
     /// Suspends the body until an entry is in `queue`, `deadline` passes, or the fiber is cancelled. Takes no entry.
     #[track_caller]
     pub(crate) fn sleep(&self, queue: &RemoteReceiver, deadline: Option<Instant>) {
-        while self.can_suspend() && !deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        while self.can_suspend() && deadline.is_none_or(|deadline| deadline > Instant::now()) {
             // SAFETY: as in `waker`.
             let waker = unsafe { &*self.polled_with.get() };
             let Some(former) = foreign(|| queue.begin_sleep_with(waker)) else { return };

@@ -163,6 +163,7 @@ impl Worker {
     pub(super) fn watch_poller(&self) -> Option<Option<Watch>> {
         let Some(reactor) = self.reactor_if_any() else { return Some(None) };
         let descriptor = reactor.descriptor();
+        reactor.clear_descriptor();
         if self.poll_io(Some(Duration::ZERO)) {
             return None;
         }

@@ -155,10 +155,10 @@ impl Worker {
         if !self.remote.has_pending() {
             return;
         }
-        let (wakes, jobs, cells) = self.remote.take();
+        let mut entries = self.remote.take();
         handshake::answer();
-        self.remote_wakes.set(self.remote_wakes.get() + (wakes.len() + cells.len()) as u64);
-        for wake in wakes {
+        self.remote_wakes.set(self.remote_wakes.get() + (entries.wakes.len() + entries.cells.len()) as u64);
+        for wake in &entries.wakes {
             let (unparks, address) = wake.target();
             // SAFETY: the queue takes only wakes for this run, whose wake handles hold addresses of TCBs of
             // `self.table`. The table lives as long as the worker and never moves a TCB.
@@ -168,8 +168,13 @@ impl Worker {
                 if unparks { self.unpark(tcb) } else { self.wake(tcb) }
             }
         }
-        cells.into_iter().for_each(|cell| self.wake_bound(cell));
-        jobs.into_iter().for_each(|order| self.release_job(order));
+        entries.cells.iter().for_each(|cell| self.wake_bound(cell));
+        entries.jobs.iter().for_each(|order| self.release_job(*order));
+        for task in entries.starts.drain(..) {
+            // As a job: without a stack for the task its closure is dropped, whose destructor is user code.
+            self.call_job(Box::new(move || task.start()));
+        }
+        self.remote.give_back(entries);
     }
 
     /// Wakes the tasks whose deadlines have passed, in the order of the deadlines.

@@ -10,8 +10,9 @@
 //! A [`WakerCell`] is a remote wake that is in the queue at most once: the target of a [`Waker`](std::task::Waker).
 #![forbid(unsafe_code)]
 
+use super::spin::Spin;
 use crate::sys::ring;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -23,14 +24,48 @@ use std::time::Instant;
 /// The number of a task in its run.
 pub(crate) type TaskId = u64;
 
+/// The entries of a remote queue.
+#[derive(Default)]
+pub(crate) struct Entries {
+    pub(crate) wakes: Vec<RemoteWake>,
+    /// Orders for jobs that the worker holds.
+    pub(crate) jobs: Vec<Order>,
+    /// Waker cells that were posted.
+    pub(crate) cells: Vec<&'static WakerCell>,
+    /// Tasks to start.
+    pub(crate) starts: Vec<Box<dyn Start>>,
+}
+
+/// A task that another thread spawns. One that is dropped instead of started gives its handle an error.
+pub(crate) trait Start: Send {
+    /// Starts the task, on the thread of the worker and as a part of its run. Calls no user code.
+    fn start(self: Box<Self>);
+}
+
+/// The number of entries of a kind for which a queue keeps memory.
+const KEPT: usize = 1024;
+
+impl Entries {
+    fn is_empty(&self) -> bool {
+        self.wakes.is_empty() && self.jobs.is_empty() && self.cells.is_empty() && self.starts.is_empty()
+    }
+
+    fn clear(&mut self) {
+        self.wakes.clear();
+        self.jobs.clear();
+        self.cells.clear();
+        self.wakes.shrink_to(KEPT);
+        self.jobs.shrink_to(KEPT);
+        self.cells.shrink_to(KEPT);
+        self.starts.clear();
+        self.starts.shrink_to(KEPT);
+    }
+}
+
 /// The contents of a remote queue.
 #[derive(Default)]
 struct Pending {
-    wakes: Vec<RemoteWake>,
-    /// Orders for jobs that the worker holds.
-    jobs: Vec<Order>,
-    /// Waker cells that were posted.
-    cells: Vec<&'static WakerCell>,
+    entries: Entries,
     /// Set by `notify`: ends the sleep of the worker, without a task to wake.
     notified: bool,
     /// The number of the run that uses this queue; 0 while the queue is unused.
@@ -39,11 +74,13 @@ struct Pending {
     bell: Option<RawFd>,
     /// The waker of the executor that polls the sleeping fiber: used at the next entry.
     waker: Option<Waker>,
+    /// The owner waits for `RemoteQueue::arrived`. Std's condition variable makes a system call even if no thread waits.
+    sleeping: bool,
 }
 
 impl Pending {
     fn is_empty(&self) -> bool {
-        self.wakes.is_empty() && self.jobs.is_empty() && self.cells.is_empty() && !self.notified
+        self.entries.is_empty() && !self.notified
     }
 }
 
@@ -171,6 +208,9 @@ pub(crate) struct RemoteReceiver {
     run: u64,
     /// The waker cells that this user of the queue has taken.
     cells: RefCell<Vec<&'static WakerCell>>,
+    /// The memory of the entries that were taken last, for the next ones.
+    spare: Cell<Entries>,
+    spin: Spin,
 }
 
 impl RemoteReceiver {
@@ -180,7 +220,7 @@ impl RemoteReceiver {
         let queue = unused.unwrap_or_else(|| Box::leak(Box::default()));
         queue.pending().run = run;
         queue.run.store(run, Ordering::Relaxed);
-        RemoteReceiver { queue, run, cells: RefCell::default() }
+        RemoteReceiver { queue, run, cells: RefCell::default(), spare: Cell::default(), spin: Spin::new() }
     }
 
     /// Takes an unused waker cell of the queue, or allocates one, and binds it to `task`. The cell remains bound until the
@@ -207,6 +247,36 @@ impl RemoteReceiver {
         cell.unwrap_or_else(|| self.take_cell(RemoteWake { tcb: 0, task_id: 0 }))
     }
 
+    /// Takes all entries, and counts the wakes of the waker cells. [`give_back`](Self::give_back) takes the memory.
+    pub(crate) fn take(&self) -> Entries {
+        let mut entries = self.spare.take();
+        let mut pending = self.queue.pending();
+        self.queue.flag.store(false, Ordering::Release);
+        pending.notified = false;
+        std::mem::swap(&mut pending.entries, &mut entries);
+        drop(pending);
+        for cell in &entries.cells {
+            // Before the task runs: a later wake posts the cell again. The swap, unlike a store, synchronizes with the
+            // threads that found the cell posted.
+            cell.posted.swap(false, Ordering::AcqRel);
+            cell.count_wake();
+        }
+        entries
+    }
+
+    /// Keeps the memory of entries that were read.
+    pub(crate) fn give_back(&self, mut entries: Entries) {
+        entries.clear();
+        self.spare.set(entries);
+    }
+
+    /// Sleeps until an entry or a notification arrives, or until `deadline`. Returns at once if there is one already.
+    pub(crate) fn sleep(&self, deadline: Option<Instant>) {
+        if !self.spin.wait(|| self.queue.has_pending()) {
+            self.queue.block(deadline);
+        }
+    }
+
     /// Returns the run number of this use.
     pub(crate) fn run(&self) -> u64 {
         self.run
@@ -229,7 +299,7 @@ impl Deref for RemoteReceiver {
 
 impl Drop for RemoteReceiver {
     fn drop(&mut self) {
-        self.queue.close();
+        drop(self.queue.close());
         let cells = std::mem::take(self.cells.get_mut());
         cells.iter().for_each(|cell| cell.bind(RemoteWake { tcb: 0, task_id: 0 }));
         self.queue.unused_cells().extend(cells);
@@ -248,12 +318,17 @@ impl RemoteQueue {
 
     /// Sends a remote wake, from any thread. Returns false if the run has ended.
     pub(crate) fn push(&self, run: u64, wake: RemoteWake) -> bool {
-        self.push_with(run, |pending| pending.wakes.push(wake))
+        self.push_with(run, |pending| pending.entries.wakes.push(wake))
     }
 
     /// Makes the event loop run or drop a job that the worker holds, from any thread. Returns false if the run has ended.
     pub(crate) fn push_job(&self, run: u64, order: Order) -> bool {
-        self.push_with(run, |pending| pending.jobs.push(order))
+        self.push_with(run, |pending| pending.entries.jobs.push(order))
+    }
+
+    /// Sends a task to start, from any thread. Calls `task` if the run has not ended; otherwise returns false.
+    pub(crate) fn push_start(&self, run: u64, task: impl FnOnce() -> Box<dyn Start>) -> bool {
+        self.push_with(run, |pending| pending.entries.starts.push(task()))
     }
 
     /// Ends the sleep of the worker, from any thread, so that it polls. Returns false if the run has ended.
@@ -266,7 +341,7 @@ impl RemoteQueue {
         let pending = self.pending();
         let is_used = pending.run != 0;
         if is_used {
-            self.push_into(pending, |pending| pending.cells.push(cell));
+            self.push_into(pending, |pending| pending.entries.cells.push(cell));
         }
         is_used
     }
@@ -283,7 +358,8 @@ impl RemoteQueue {
     fn push_into(&self, mut pending: MutexGuard<'_, Pending>, what: impl FnOnce(&mut Pending)) {
         what(&mut pending);
         self.flag.store(true, Ordering::Release);
-        let (bell, waker) = (pending.bell.take(), pending.waker.take());
+        let (bell, waker, sleeping) =
+            (pending.bell.take(), pending.waker.take(), std::mem::take(&mut pending.sleeping));
         if bell.is_some() {
             self.ringing.fetch_add(1, Ordering::Relaxed);
         }
@@ -296,7 +372,8 @@ impl RemoteQueue {
                 self.ringing.fetch_sub(1, Ordering::Release);
             }
             (None, Some(waker)) => waker.wake(),
-            (None, None) => self.arrived.notify_one(),
+            (None, None) if sleeping => self.arrived.notify_one(),
+            (None, None) => {}
         }
     }
 
@@ -312,39 +389,24 @@ impl RemoteQueue {
         self.flag.load(Ordering::Acquire)
     }
 
-    /// Takes all remote wakes, all orders for jobs, and all posted waker cells, whose wakes it counts.
-    pub(crate) fn take(&self) -> (Vec<RemoteWake>, Vec<Order>, Vec<&'static WakerCell>) {
-        let mut pending = self.pending();
-        self.flag.store(false, Ordering::Release);
-        pending.notified = false;
-        let Pending { wakes, jobs, cells, .. } = &mut *pending;
-        let (wakes, jobs, cells) = (std::mem::take(wakes), std::mem::take(jobs), std::mem::take(cells));
-        drop(pending);
-        for cell in &cells {
-            // Before the task runs: a later wake posts the cell again. The swap, unlike a store, synchronizes with the
-            // threads that found the cell posted.
-            cell.posted.swap(false, Ordering::AcqRel);
-            cell.count_wake();
-        }
-        (wakes, jobs, cells)
-    }
-
-    /// Sleeps until an entry or a notification arrives, or until `deadline`. Returns at once if there is one already. Absorbs
-    /// spurious wakeups of the standard `Condvar`.
-    pub(crate) fn sleep(&self, deadline: Option<Instant>) {
+    /// Blocks the thread until an entry or a notification arrives, or until `deadline`. Absorbs spurious wakeups of the standard
+    /// `Condvar`.
+    fn block(&self, deadline: Option<Instant>) {
         let mut pending = self.pending();
         while pending.is_empty() {
+            pending.sleeping = true;
             pending = match deadline {
                 None => self.arrived.wait(pending).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
                     let now = Instant::now();
                     if now >= deadline {
-                        return;
+                        break;
                     }
                     self.arrived.wait_timeout(pending, deadline - now).unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }
+        pending.sleeping = false;
     }
 
     #[cfg(feature = "io")]
@@ -389,17 +451,16 @@ impl RemoteQueue {
         self.pending().waker.is_some()
     }
 
-    /// Closes the queue: drops its contents, and refuses all later pushes for the run that used it. No thread rings the bell
-    /// after the call.
-    pub(crate) fn close(&self) {
+    /// Closes the queue: refuses all later pushes for the run that used it. No thread rings the bell after the call. Returns the contents, whose
+    /// drop is user code: it drops closures of tasks, and a waker.
+    pub(crate) fn close(&self) -> impl Sized + use<> {
         let mut pending = self.pending();
         let contents = std::mem::take(&mut *pending);
         self.run.store(0, Ordering::Relaxed);
         self.flag.store(false, Ordering::Release);
         drop(pending);
-        // The waker is foreign code.
-        drop(contents);
         self.wait_for_ringers();
+        contents
     }
 
     /// Waits until no thread rings a bell that it took before [`end_sleep`](Self::end_sleep) or `close`. It is in a system call that does not

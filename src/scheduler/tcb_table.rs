@@ -17,7 +17,6 @@
 //! the addresses of contexts. The TCB of a context is found by arithmetic ([`tcb_of`]), the context of a TCB by a
 //! field.
 
-use super::Worker;
 use super::phase::Phase;
 use super::tcb::Tcb;
 use crate::arch::Context;
@@ -125,8 +124,8 @@ pub(crate) struct TcbTable {
     newest: Cell<*const Header>,
     /// The free list, used as a stack.
     free: RefCell<VecDeque<*const Tcb>>,
-    /// The worker while its run is open, otherwise null.
-    worker: Cell<*const Worker>,
+    /// The address of the worker while its run is open, otherwise null.
+    worker: Cell<*const ()>,
 }
 
 impl TcbTable {
@@ -139,18 +138,14 @@ impl TcbTable {
         }
     }
 
-    /// Sets the worker when the run opens; null when it closes.
-    pub(super) fn set_worker(&self, worker: *const Worker) {
+    /// Sets the address of the worker when the run opens; null when it closes.
+    pub(super) fn set_worker(&self, worker: *const ()) {
         self.worker.set(worker);
     }
 
-    /// Returns the worker while the run is open. The calling code may not belong to the run: it may be in a fiber that a task of the run
-    /// polls, or outside of the fiber in which the run is open.
-    pub(crate) fn worker(&self) -> Option<&Worker> {
-        // SAFETY: null, or the address of a worker from `enter` to `leave`, during which it does not move. It is on this thread, because
-        // a table is not `Send`. A fiber that is forgotten with its run open keeps the worker in its stack, which is never freed. Callers
-        // keep the reference no longer than one call that does not end the run.
-        unsafe { self.worker.get().as_ref() }
+    /// Returns the address of the worker while the run is open, otherwise null.
+    pub(super) fn worker(&self) -> *const () {
+        self.worker.get()
     }
 
     /// Takes a TCB from the free list: the one freed last, whose memory is most likely in the cache.

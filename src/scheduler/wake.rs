@@ -175,7 +175,7 @@ pub(crate) fn block_thread(deadline: Option<Instant>) -> bool {
     }
     with_thread(|open| {
         open.sleep(deadline);
-        open.take();
+        open.give_back(open.take());
     });
     true
 }
@@ -211,7 +211,7 @@ pub(crate) fn block_thread_in_poll(fds: &[(BorrowedFd<'_>, bool)], deadline: Opt
             // The bell is closed next.
             open.wait_for_ringers();
         }
-        open.take();
+        open.give_back(open.take());
     });
     true
 }

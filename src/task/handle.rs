@@ -5,7 +5,7 @@ use super::join_error::JoinError;
 use super::result::{peek, release, take_result};
 use crate::scheduler::tcb::Tcb;
 use crate::scheduler::tcb_table::TcbTable;
-use crate::scheduler::{Task, WaitSpec, Worker, backtrace, flags, worker};
+use crate::scheduler::{Task, WaitSpec, Worker, backtrace, flags, worker, worker_of};
 use crate::wait::{self, limits};
 use std::borrow::Cow;
 use std::fmt;
@@ -305,7 +305,7 @@ impl<T> JoinHandle<T> {
 
     /// Returns the worker of the task's run while the run is open, also if the caller is not part of it.
     pub(super) fn open_worker(&self) -> Option<&Worker> {
-        self.table.worker()
+        worker_of(&self.table)
     }
 
     /// Returns the worker of the task's run, if the caller is part of that run.

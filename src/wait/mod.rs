@@ -4,7 +4,7 @@
 //! returns whether the wait was cancelled. [`wait_anywhere`] also blocks plain threads. [`wait_until_done`] is for an
 //! operation on another thread that borrows from the waiting task: nothing ends it early. [`wait_for_kernel`] is for an
 //! operation of the kernel that does so, and that can be cancelled. [`wait_for_waker`] is the wait of a future. The other modules are
-//! [`cancel`] (cancellation as a value), [`limits`] (shields, deadlines, scopes), [`queue`] (wait queues with
+//! [`cancel`] (cancellation as a value), `io_error` (its I/O errors), [`limits`] (shields, deadlines, scopes), [`queue`] (wait queues with
 //! hand-off), [`lock`] (the lock around a blocking type's state), [`wake_list`] (wakers to wake after that lock is
 //! released) and [`budget`] (the cooperative budget).
 //!
@@ -15,6 +15,8 @@
 pub(crate) mod budget;
 pub(crate) mod cancel;
 mod future;
+#[cfg(any(feature = "io", feature = "tokio", feature = "futures-io"))]
+pub(crate) mod io_error;
 #[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
 mod kernel;
 pub(crate) mod limits;
@@ -31,7 +33,9 @@ pub(crate) use self::future::{Poll, poll_in_fiber, wait_for_waker};
 #[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
 pub(crate) use self::kernel::{Ended, is_interrupted, wait_for_kernel};
 #[cfg(feature = "io")]
-pub(crate) use self::suspend::{Cause, cause, wait_anywhere_in_poll};
+pub(crate) use self::suspend::wait_anywhere_in_poll;
+#[cfg(any(feature = "io", feature = "tokio", feature = "futures-io"))]
+pub(crate) use self::suspend::{Cause, cause};
 pub(crate) use self::suspend::{
     can_suspend, is_out, not_running, now, refuse, running, sleep_in_fiber, wait, wait_anywhere, wait_until_done,
     wake_hidden_if_interrupted, wake_if_interrupted,

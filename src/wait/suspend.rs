@@ -264,7 +264,7 @@ pub(crate) fn not_running(what: &str) -> ! {
 }
 
 /// The event that ended a wait that returned [`Cancelled`].
-#[cfg(feature = "io")]
+#[cfg(any(feature = "io", feature = "tokio", feature = "futures-io"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
     /// A cancel of the task or of a scope around the wait, a deadlock, or a panic of the thread.
@@ -273,7 +273,7 @@ pub(crate) enum Cause {
     Deadline,
 }
 
-#[cfg(feature = "io")]
+#[cfg(any(feature = "io", feature = "tokio", feature = "futures-io"))]
 /// Returns the event that ended the wait from which the running task has just returned with [`Cancelled`].
 pub(crate) fn cause(worker: &Worker) -> Cause {
     let tcb = worker.current();

@@ -8,6 +8,8 @@ pub(crate) mod futures;
 pub(crate) mod random;
 #[cfg(target_os = "linux")]
 pub(crate) mod seccomp;
+#[cfg(any(feature = "tokio", feature = "futures-io"))]
+pub(crate) mod streams;
 pub(crate) mod witness;
 pub(crate) mod worlds;
 

@@ -1,4 +1,4 @@
-//! Crates from crates.io, unchanged, over the streams of cede: client and server are tasks of one run, so a call that blocked the
+//! Crates from crates.io, unchanged, over the streams of cede, and over those of tokio (`sync_io`): client and server are tasks of one run, so a call that blocked the
 //! thread would hang the test.
 
 mod http_client;
@@ -6,6 +6,7 @@ mod httparse;
 mod redis;
 mod stacks;
 mod std_io;
+mod sync_io;
 mod tls;
 mod tokio;
 mod websocket;

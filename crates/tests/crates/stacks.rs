@@ -94,14 +94,31 @@ fn stack_sizes_are_those_of_the_docs() {
             let url = format!("https://localhost:{}/", address.port());
             Ok(get(&https_agent(&tls), &url).map(drop)?)
         });
+        let deflate = |bytes: &[u8]| {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(bytes)?;
+            encoder.finish()
+        };
+        let packed = deflate(&crate::pattern(100_000)).unwrap();
+        let flate2 = [
+            depth(move || Ok(deflate(&crate::pattern(100_000)).map(drop)?)),
+            depth(move || {
+                let mut decoder = flate2::read::GzDecoder::new(&packed[..]);
+                Ok(std::io::copy(&mut decoder, &mut std::io::sink()).map(drop)?)
+            }),
+        ];
         eprintln!(
             "KiB of stack, client and server: rustls {rustls:?}, tungstenite {tungstenite:?}, httparse {httparse:?}"
         );
-        eprintln!("client: redis {redis}, ureq {ureq}, ureq with rustls {ureq_tls}");
+        eprintln!(
+            "client: redis {redis}, ureq {ureq}, ureq with rustls {ureq_tls}; flate2, write and read: {flate2:?}"
+        );
         // A page of the default stack remains.
         let fits = |depth: usize| depth <= cede::stack::DEFAULT_SIZE / 1024 - 4;
         assert!([rustls, tungstenite, httparse, [redis; 2]].into_iter().flatten().all(fits));
         // Without optimization ureq needs a larger one.
         assert!([ureq, ureq_tls].into_iter().all(|depth| fits(depth) || cfg!(debug_assertions) && depth <= 192));
+        // flate2 needs one in any case to compress.
+        assert!(flate2.into_iter().all(|depth| depth <= if cfg!(debug_assertions) { 384 } else { 96 }), "{flate2:?}");
     });
 }

@@ -29,11 +29,11 @@ impl Tls {
         Tls { certificate, server: Arc::new(server), client: Arc::new(client) }
     }
 
-    pub(crate) fn accept(&self, stream: TcpStream) -> StreamOwned<ServerConnection, TcpStream> {
+    pub(crate) fn accept<S: Read + Write>(&self, stream: S) -> StreamOwned<ServerConnection, S> {
         StreamOwned::new(ServerConnection::new(Arc::clone(&self.server)).unwrap(), stream)
     }
 
-    pub(crate) fn connect(&self, stream: TcpStream) -> StreamOwned<ClientConnection, TcpStream> {
+    pub(crate) fn connect<S: Read + Write>(&self, stream: S) -> StreamOwned<ClientConnection, S> {
         let name = ServerName::try_from("localhost").unwrap();
         StreamOwned::new(ClientConnection::new(Arc::clone(&self.client), name).unwrap(), stream)
     }

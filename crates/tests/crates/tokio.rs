@@ -14,7 +14,7 @@ fn runtime() -> Runtime {
 }
 
 /// Runs `main` as a run in the context of a runtime: one guard around the run serves all its tasks.
-fn run_in_tokio<T>(main: impl FnOnce() -> T) -> T {
+pub(crate) fn run_in_tokio<T>(main: impl FnOnce() -> T) -> T {
     let runtime = runtime();
     let _guard = runtime.enter();
     crate::run(main)
@@ -114,27 +114,6 @@ fn limits_inside_and_around() {
         cede::yield_now();
         task.cancel();
         assert_eq!(task.join().unwrap(), Err(Cancelled));
-    });
-}
-
-/// A library that calls `read` deep inside gets its bytes from an async stream.
-#[test]
-fn reader_over_an_async_stream() {
-    struct SyncReader<R>(R);
-    impl<R: ::tokio::io::AsyncRead + Unpin> io::Read for SyncReader<R> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            block_on(self.0.read(buffer)).map_err(io::Error::other)?
-        }
-    }
-    run_in_tokio(|| {
-        let (mut ours, theirs) = ::tokio::io::duplex(8);
-        cede::spawn(move || {
-            for line in ["one\n", "a longer line\n", "three"] {
-                block_on(ours.write_all(line.as_bytes())).unwrap().unwrap();
-            }
-        });
-        let text = io::read_to_string(SyncReader(theirs)).unwrap();
-        assert_eq!(text, "one\na longer line\nthree");
     });
 }
 
