@@ -119,6 +119,7 @@ fn ready_load_needs_one_poll() {
 }
 
 #[test]
+#[cfg_attr(feature = "asan", ignore = "the sanitizer moves variables to the heap")]
 fn stack_is_reused() {
     let places = [(); 3].map(|()| {
         block(

@@ -4,6 +4,7 @@
 pub(crate) mod deadlock;
 mod descriptor;
 pub(crate) mod dump;
+mod memory;
 pub(crate) mod metrics;
 pub(crate) mod sampler;
 pub(crate) mod slow_turn;
