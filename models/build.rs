@@ -17,15 +17,10 @@ const REMOTE: File = File {
     for_loom: &[
         ("use std::sync::atomic::", "use loom::sync::atomic::"),
         (
-            "use std::sync::{Condvar, Mutex, MutexGuard, OnceLock,",
-            "use loom::sync::{Condvar, Mutex, MutexGuard};use std::sync::{OnceLock,",
+            "use std::sync::{Condvar, Mutex, MutexGuard,",
+            "use loom::sync::{Condvar, Mutex, MutexGuard};use std::sync::{",
         ),
-        (
-            "use std::thread::{available_parallelism, yield_now}",
-            "use std::thread::available_parallelism;use loom::thread::yield_now",
-        ),
-        // A spin only delays the sleep.
-        ("if !self.spin() {", "{"),
+        ("use std::thread::yield_now", "use loom::thread::yield_now"),
         // The models sleep in a poller, too.
         ("#[cfg(feature = \"io\")]", ""),
         // Statics outlive an execution of a model, which loom's objects must not do.

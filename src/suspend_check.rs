@@ -80,6 +80,11 @@ pub(crate) fn set_no_suspend(place: Option<&'static Location<'static>>) -> Optio
     NO_SUSPEND_AT.replace(place)
 }
 
+/// Returns whether no `no_suspend` section is open.
+pub(crate) fn may_wait() -> bool {
+    NO_SUSPEND_AT.get().is_none()
+}
+
 /// Panics if a `no_suspend` section is open. The message names the place where it was opened.
 #[track_caller]
 pub(crate) fn refuse_to_wait() {

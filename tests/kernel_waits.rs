@@ -323,6 +323,38 @@ fn unwound_accept_leaks_no_descriptor() {
     assert!(text.ends_with("exit code Some(0)"), "{text}");
 }
 
+/// A read that completed before the forced unwind of its task returns the data. The next wait unwinds.
+#[test]
+fn unwound_read_loses_no_data() {
+    if cfg!(panic = "abort") {
+        return; // nothing unwinds
+    }
+    on_each_driver(|driver| {
+        for _ in 0..20 {
+            let (stream, peer) = std::os::unix::net::UnixStream::pair().unwrap();
+            let (stream, received) = (Rc::new(UnixStream::from(stream)), Rc::new(Cell::new(0)));
+            let outcome = Config::new().driver(driver).shutdown_grace(Duration::ZERO).run(|| {
+                warm_up().unwrap();
+                let (mut first, first_peer) = UnixStream::pair().unwrap();
+                let (reading, received, peer) = (Rc::clone(&stream), Rc::clone(&received), peer.try_clone().unwrap());
+                spawn(move || shield(|| received.set((&*reading).read(&mut [0; 2]).unwrap_or(0))));
+                spawn(move || {
+                    until_waiting(2);
+                    SockRef::from(&first_peer).send(b"x").unwrap();
+                    SockRef::from(&peer).send(b"x").unwrap();
+                });
+                // One poll sees both events, and wakes main first, which returns.
+                first.read_exact(&mut [0]).unwrap();
+            });
+            outcome.unwrap();
+            let left = SockRef::from(&*stream)
+                .recv_with_flags(&mut [MaybeUninit::uninit(); 2], libc::MSG_DONTWAIT)
+                .unwrap_or(0);
+            assert_eq!(received.get() + left, 1, "{driver}");
+        }
+    });
+}
+
 /// When a run has ended, the kernel has no operation of its abandoned tasks: an operation would keep its socket open.
 #[test]
 fn ended_run_keeps_no_socket_open() {

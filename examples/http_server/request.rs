@@ -106,9 +106,9 @@ fn parse<T>(
 ) -> Result<Option<T>, Refusal> {
     use httparse::Error;
     // On the heap: a task's stack is small.
-    let mut fields = vec![httparse::EMPTY_HEADER; FIELDS_MAX];
-    let mut request = httparse::Request::new(&mut fields);
-    match request.parse(bytes) {
+    let mut fields = Box::new_uninit_slice(FIELDS_MAX);
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(bytes, &mut fields) {
         Ok(httparse::Status::Complete(len)) => f(&request, len).map(Some),
         Ok(httparse::Status::Partial) => Ok(None),
         Err(Error::TooManyHeaders) => refuse(431, format!("the request has more than {FIELDS_MAX} header fields")),

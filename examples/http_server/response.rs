@@ -1,6 +1,11 @@
 //! Responses.
 
+use httpdate::HttpDate;
+use std::io::Write;
 use std::time::SystemTime;
+
+/// The room for a head. A longer one makes the vector grow.
+const HEAD: usize = 192;
 
 /// A response with its body.
 pub(crate) struct Response {
@@ -19,18 +24,19 @@ impl Response {
     /// Returns the bytes to send. A response to `HEAD` has the fields of the body, but no body.
     pub(crate) fn to_bytes(&self, without_body: bool, keeps_alive: bool, is_old: bool) -> Vec<u8> {
         let Response { status, content_type, body, allow } = self;
-        let date = httpdate::fmt_http_date(SystemTime::now());
-        let mut head = format!("HTTP/1.1 {status} {}\r\nDate: {date}\r\n", phrase(*status));
-        head += &format!("Content-Type: {content_type}\r\nContent-Length: {}\r\n", body.len());
+        let (date, len) = (HttpDate::from(SystemTime::now()), body.len());
+        let mut bytes = Vec::with_capacity(HEAD + len);
+        // A vector takes all bytes.
+        let _ = write!(bytes, "HTTP/1.1 {status} {}\r\nDate: {date}\r\n", phrase(*status));
+        let _ = write!(bytes, "Content-Type: {content_type}\r\nContent-Length: {len}\r\n");
         if let Some(methods) = allow {
-            head += &format!("Allow: {methods}\r\n");
+            let _ = write!(bytes, "Allow: {methods}\r\n");
         }
-        head += match (keeps_alive, is_old) {
-            (false, _) => "Connection: close\r\n\r\n",
-            (true, true) => "Connection: keep-alive\r\n\r\n",
-            (true, false) => "\r\n",
-        };
-        let mut bytes = head.into_bytes();
+        bytes.extend_from_slice(match (keeps_alive, is_old) {
+            (false, _) => b"Connection: close\r\n\r\n",
+            (true, true) => b"Connection: keep-alive\r\n\r\n",
+            (true, false) => b"\r\n",
+        });
         if !without_body {
             bytes.extend_from_slice(body);
         }

@@ -26,6 +26,21 @@ pub mod event_loop {
     }
 }
 
+pub mod spin {
+    /// A spin only delays the sleep.
+    pub struct Spin;
+
+    impl Spin {
+        pub fn new() -> Spin {
+            Spin
+        }
+
+        pub fn wait(&self, _: impl Fn() -> bool) -> bool {
+            false
+        }
+    }
+}
+
 pub mod handshake {
     // The fallback without membarrier(2) is not modelled.
     pub fn register(_: &super::Worker) {}

@@ -11,6 +11,7 @@ use crate::sys::threads::InternalThread;
 use crate::wait::WakeHandle;
 use std::collections::VecDeque;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
@@ -112,11 +113,13 @@ fn serve() {
             };
             // Before the wake: the woken worker must not count this thread as one that may wake a task.
             state().running -= 1;
-            match ended {
+            let signal = || match ended {
                 Ended::Borrowed(ended) => ended.signal(),
                 // False if the waiter has ended since.
                 Ended::Owned(waker) => drop(waker.map(|waker| waker.wake())),
-            }
+            };
+            // The waker of an executor is foreign code: its panic ends no thread of the pool.
+            std::mem::forget(catch_unwind(AssertUnwindSafe(signal)));
             pool = state();
         }
         if pool.threads > pool.max_threads {

@@ -86,7 +86,7 @@ pub fn block_on<F: IntoFuture>(future: F) -> Result<F::Output, Cancelled> {
 ///
 /// # Errors
 ///
-/// [`NotSuspendable`] outside of a run, in a callback, inside [`no_suspend`](crate::no_suspend), and while the thread panics. The
+/// [`NotSuspendable`] outside of runs and fibers, in a callback, inside [`no_suspend`](crate::no_suspend), and while the thread panics. The
 /// inner result has the errors of [`block_on`].
 ///
 /// # Panics
@@ -105,7 +105,7 @@ pub fn block_on<F: IntoFuture>(future: F) -> Result<F::Output, Cancelled> {
 pub fn try_block_on<F: IntoFuture>(future: F) -> Result<Result<F::Output, Cancelled>, NotSuspendable<F>> {
     let can_wait = match worker() {
         Some(worker) => can_suspend(worker),
-        None => fiber::current().is_some_and(|fiber| fiber.can_suspend()),
+        None => fiber::current().is_some_and(|fiber| fiber.may_wait()),
     };
     if !can_wait {
         return Err(NotSuspendable { future });
@@ -151,7 +151,9 @@ fn drive<F: Future>(mut future: Pin<&mut F>, may_block: bool) -> Result<F::Outpu
 
 /// The error of [`try_block_on`]: the calling code cannot be suspended. Holds the future, which was not polled.
 #[derive(thiserror::Error)]
-#[error("cannot wait for the future here without blocking the thread: call try_block_on in a task of cede::run")]
+#[error(
+    "cannot wait for the future here without blocking the thread: call try_block_on in a task of cede::run, or in a fiber"
+)]
 pub struct NotSuspendable<F> {
     future: F,
 }

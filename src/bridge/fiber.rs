@@ -7,7 +7,7 @@ use crate::coroutine::raw::{Event, RawCoroutine, StackOptions, State, drop_catch
 use crate::coroutine::{self, Builder, no_stack};
 use crate::stack::arena::Kind;
 use crate::stack::{Shape, StackError};
-use crate::wait::fiber::{FiberHandle, resume};
+use crate::wait::fiber::{FiberHandle, foreign, resume};
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::resume_unwind;
@@ -193,7 +193,20 @@ fn cancel<R>(raw: &mut RawCoroutine<FiberHandle, R>, borrows: bool) {
 
 #[cold]
 fn give_up<R>(raw: &mut RawCoroutine<FiberHandle, R>, why: &str, borrows: bool) {
-    if borrows { raw.abort(why) } else { raw.leak(why) }
+    if borrows {
+        raw.abort(why)
+    }
+    raw.handle().abandon();
+    raw.leak(why);
+}
+
+/// Drops the closure of a fiber that has not started. That runs on the fiber's stack, but as a part of the code around: so generators around
+/// it must not be suspended from there.
+#[cold]
+fn discard<R>(raw: &mut RawCoroutine<FiberHandle, R>) {
+    if let Err(payload) = foreign(|| raw.end(false)) {
+        throw_from_drop(payload, &raw.label());
+    }
 }
 
 macro_rules! future {
@@ -235,8 +248,10 @@ macro_rules! future {
         impl<$($lifetime,)? R> Drop for $name<$($lifetime,)? R> {
             #[inline]
             fn drop(&mut self) {
-                if self.raw.state() == State::Suspended {
-                    cancel(&mut self.raw, $borrows);
+                match self.raw.state() {
+                    State::Suspended => cancel(&mut self.raw, $borrows),
+                    State::Created => discard(&mut self.raw),
+                    State::Finished => {}
                 }
             }
         }

@@ -155,7 +155,9 @@ pub(crate) struct Opened {
 
 impl fmt::Display for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a {} section (opened at {})", self.kind.text(), self.place)
+        write!(f, "a {} section", self.kind.text())?;
+        // A poll is called by the code of an executor or of the library.
+        if self.kind == Kind::Poll { Ok(()) } else { write!(f, " (opened at {})", self.place) }
     }
 }
 

@@ -7,7 +7,7 @@ use socket2::SockAddr;
 use std::convert::Infallible;
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 #[derive(Clone, Copy)]
@@ -68,10 +68,6 @@ impl<'w> Operator<'w> {
     }
 
     pub(crate) fn send(self, _: BorrowedFd<'_>, _: &[u8], _: Option<Instant>) -> io::Result<usize> {
-        match self.0 {}
-    }
-
-    pub(crate) fn accept(self, _: BorrowedFd<'_>, _: Option<Instant>) -> io::Result<(OwnedFd, SockAddr)> {
         match self.0 {}
     }
 

@@ -15,7 +15,7 @@ use io_uring::types::{Fd, FsyncFlags};
 use io_uring::{cqueue, opcode};
 use socket2::{SockAddr, SockAddrStorage};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 /// The largest number of bytes of one operation, as of one system call.
@@ -131,21 +131,6 @@ impl<'w> Operator<'w> {
         let entry = opcode::Send::new(Fd(fd.as_raw_fd()), bytes.as_ptr(), len).flags(libc::MSG_NOSIGNAL).build();
         // SAFETY: `bytes` is borrowed until this call returns, and `complete` returns after the completion.
         unsafe { self.complete(entry, writable(fd), deadline) }.map(|(len, _)| len)
-    }
-
-    /// accept4(2): the new socket is in non-blocking mode. Waits for a connection.
-    pub(crate) fn accept(self, fd: BorrowedFd<'_>, deadline: Option<Instant>) -> io::Result<(OwnedFd, SockAddr)> {
-        let accept = |storage: *mut SockAddrStorage, len: *mut libc::socklen_t| {
-            let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-            let entry = opcode::Accept::new(Fd(fd.as_raw_fd()), storage.cast(), len).flags(flags).build();
-            // SAFETY: `storage` has room for `len` bytes, both are valid until this closure returns, and `complete` returns after the
-            // completion.
-            let (number, _) = unsafe { self.complete(entry, readable(fd), deadline) }?;
-            // SAFETY: the descriptor is new, so nothing else owns it.
-            Ok(unsafe { OwnedFd::from_raw_fd(number as i32) })
-        };
-        // SAFETY: the call has stored the address and its length.
-        unsafe { SockAddr::try_init(accept) }
     }
 
     /// recvfrom(2): waits for a datagram.

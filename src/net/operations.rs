@@ -11,9 +11,11 @@ use crate::io::operation::{Operator, Received};
 use crate::io::source::{Moved, consume_io_budget};
 use crate::io::way::Way;
 use crate::reactor::Interest;
+use crate::sys::poll_fd;
 use socket2::SockAddr;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 impl<S: StdSocket> Socket<S> {
     /// Returns the way of a call that receives. Makes the call `f` where it is likely to succeed, and before the first wait of a run: the
@@ -65,45 +67,44 @@ impl<S: StdSocket> Socket<S> {
         }
     }
 
-    /// Makes a call that receives when the kernel tells that data is there.
-    fn call_when_readable<T>(
-        &self,
-        operator: Operator<'_>,
-        mut f: impl FnMut() -> io::Result<Moved<T>>,
-    ) -> io::Result<T> {
-        let deadline = operator.deadline(self.timeout(Interest::Readable));
-        loop {
-            if let Some(value) = self.attempt_if_likely(&mut f)? {
-                return Ok(value);
-            }
-            operator.wait_readable(self.fd(), deadline)?;
-            self.source.set_has_more(true);
-        }
-    }
-
     /// Waits for a connection. `accept` is the system call.
     #[track_caller]
     pub(super) fn accept_by<T>(&self, mut accept: impl FnMut(&S) -> io::Result<T>) -> io::Result<T> {
-        match self.way(&mut || accept(self.get()).map(Moved::untold))? {
-            Way::Done(accepted) => Ok(accepted),
-            Way::Operate(operator) => self.call_when_readable(operator, || accept(self.get()).map(Moved::untold)),
-            Way::Wait => self.call(Interest::Readable, accept),
+        let operator = match self.way(&mut || self.accept_if_likely(&mut accept).map(Moved::untold))? {
+            Way::Done(accepted) => return Ok(accepted),
+            Way::Operate(operator) => operator,
+            Way::Wait => return self.call(Interest::Readable, |_| self.accept_if_likely(&mut accept)),
+        };
+        let deadline = operator.deadline(self.timeout(Interest::Readable));
+        loop {
+            operator.wait_readable(self.fd(), deadline)?;
+            match self.accept_if_likely(&mut accept) {
+                // Another task or process has taken the connection.
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                outcome => return outcome,
+            }
         }
+    }
+
+    /// Makes the system call `accept`. After a connection, poll(2) tells first whether there is another one: the kernel makes the new
+    /// socket before it looks for a connection, so an attempt that fails takes the time of ten polls.
+    #[inline]
+    fn accept_if_likely<T>(&self, accept: &mut impl FnMut(&S) -> io::Result<T>) -> io::Result<T> {
+        let poll = || poll_fd(self.fd(), true, Some(Duration::ZERO));
+        // If poll(2) fails, the attempt tells.
+        if self.source.has_more() && !poll().unwrap_or(true) {
+            self.source.set_has_more(false);
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let accepted = accept(self.get());
+        self.source.set_has_more(accepted.is_ok());
+        accepted
     }
 
     /// Waits for a connection, and returns its socket, in non-blocking mode, and the peer's address.
     #[track_caller]
     pub(super) fn accept(&self) -> io::Result<(OwnedFd, SockAddr)> {
-        let fd = self.fd();
-        let operator = match self.way(&mut || sys::accept(fd).map(Moved::untold))? {
-            Way::Done(accepted) => return Ok(accepted),
-            Way::Operate(operator) => operator,
-            Way::Wait => return self.call(Interest::Readable, |_| sys::accept(fd)),
-        };
-        let accepted = operator.accept(fd, operator.deadline(self.timeout(Interest::Readable)))?;
-        // Connections often come in bursts.
-        self.source.set_has_more(true);
-        Ok(accepted)
+        self.accept_by(|_| sys::accept(self.fd()))
     }
 
     /// Receives one datagram, and returns its length and the sender's address.

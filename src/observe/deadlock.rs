@@ -105,7 +105,8 @@ fn cycle_from<'a>(start: &'a Tcb, holder: impl Fn(&Tcb) -> Option<&'a Tcb>) -> O
 
 /// Returns whether only tasks of this run can end the waits of all tasks. Then a stall is a deadlock.
 pub(crate) fn is_closed(worker: &Worker) -> bool {
-    let mut closed = true;
+    // Through a handle to the run, another thread may spawn a task in it.
+    let mut closed = !worker.has_handles();
     // Every idle run without a timer comes here, so no list is made.
     worker.table.for_each(|tcb| {
         if tcb.is_parked() {

@@ -52,7 +52,7 @@ use crate::sys::signals;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::null;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
 use std::time::{Duration, Instant};
 
 /// The maximum number of copied bytes, of all stacks together.
@@ -117,7 +117,9 @@ const COPIED: u32 = 3;
 /// The sampler of a worker, shared with its watchdog.
 pub(crate) struct Sampler {
     state: AtomicU32,
-    thread: libc::pthread_t,
+    thread: signals::Thread,
+    /// The next open sampler of the thread. Used by the worker's thread only.
+    next: Cell<*const Sampler>,
     /// The bounds of the thread's own stack: the lowest address to which it may grow, and its top.
     bounds: (usize, usize),
     /// An address in use on the thread's own stack.
@@ -127,15 +129,15 @@ pub(crate) struct Sampler {
     snapshot: UnsafeCell<StackSnapshot>,
 }
 
-// SAFETY: `state` tells which thread owns the cell. Only the handler dereferences `worker`, on the worker's own thread.
+// SAFETY: `state` tells which thread owns the snapshot. Only the worker's own thread dereferences `worker`, and only it uses `next`.
 unsafe impl Sync for Sampler {}
-// SAFETY: as for `Sync`; a `pthread_t` is an identifier that every thread may use.
+// SAFETY: as for `Sync`.
 unsafe impl Send for Sampler {}
 
 thread_local! {
-    /// The sampler of the run on this thread. The handler may read it: a constant thread-local without a destructor needs no
-    /// registration.
-    static SAMPLER: Cell<*const Sampler> = const { Cell::new(null()) };
+    /// The open samplers of this thread, as a list, the newest first. Runs in fibers open and close in any order. The handler may read
+    /// it: a constant thread-local without a destructor needs no registration.
+    static OPEN: Cell<*const Sampler> = const { Cell::new(null()) };
 }
 
 /// A sample: the running task and its backtrace.
@@ -177,8 +179,8 @@ impl Sampler {
         let here = 0_u8;
         Sampler {
             state: AtomicU32::new(IDLE),
-            // SAFETY: `pthread_self` has no preconditions.
-            thread: unsafe { libc::pthread_self() },
+            thread: signals::Thread::current(),
+            next: Cell::new(null()),
             bounds: thread_bounds(),
             inside: (&raw const here).addr(),
             worker,
@@ -188,25 +190,49 @@ impl Sampler {
 
     /// Accepts samples while `f` runs.
     pub(crate) fn while_open<R>(&self, f: impl FnOnce() -> R) -> R {
-        struct Closed(*const Sampler);
-        impl Drop for Closed {
+        struct Closed<'a>(&'a Sampler);
+        impl Drop for Closed<'_> {
             fn drop(&mut self) {
-                SAMPLER.set(self.0);
+                self.0.close();
             }
         }
-        let _closed = Closed(SAMPLER.replace(self));
+        self.next.set(OPEN.get());
+        // The handler may run between any two instructions: it must find a whole list.
+        compiler_fence(Ordering::SeqCst);
+        OPEN.set(self);
+        let _closed = Closed(self);
         f()
+    }
+
+    /// Removes the sampler from the list of the thread.
+    fn close(&self) {
+        let mut place = OPEN.get();
+        if std::ptr::eq(place, self) {
+            OPEN.set(self.next.get());
+        }
+        // SAFETY: the list holds samplers whose `while_open` has not returned, so they are alive. A sampler in the stack of a fiber that
+        // was forgotten is never freed.
+        while let Some(open) = unsafe { place.as_ref() } {
+            if std::ptr::eq(open.next.get(), self) {
+                open.next.set(self.next.get());
+            }
+            place = open.next.get();
+        }
+        compiler_fence(Ordering::SeqCst);
     }
 
     /// Takes a sample of the running turn. Called by the watchdog. With `moment`, only if it is still that turn.
     pub(crate) fn look(&self, moment: Option<Moment>) -> SampleResult {
-        // SAFETY: no request is pending, so the watchdog owns the cell. The worker's thread is alive: it joins the watchdog
-        // before it ends.
+        // SAFETY: no request is pending, so the watchdog owns the cell.
         unsafe {
             (*self.snapshot.get()).moment = moment;
             (*self.snapshot.get()).own_stack = mapped_part(self.bounds, self.inside);
-            self.state.store(ASKED, Ordering::Release);
-            libc::pthread_kill(self.thread, signals::SAMPLE);
+        }
+        self.state.store(ASKED, Ordering::Release);
+        if !self.thread.interrupt(signals::SAMPLE) {
+            // The run is in a fiber that was forgotten, and its thread has ended.
+            self.state.store(IDLE, Ordering::Relaxed);
+            return SampleResult::Over;
         }
         let asked = Instant::now();
         while self.state.load(Ordering::Acquire) != COPIED {
@@ -229,26 +255,30 @@ impl Sampler {
     }
 }
 
-/// Copies the sample if the watchdog has requested one from this thread, else returns false. Called by the signal handler.
+/// Copies the samples that watchdogs have requested from this thread. Returns false if there are none. Called by the signal handler.
 ///
 /// # Safety
 ///
 /// `context` is the context that the kernel passed to the signal handler.
 pub(crate) unsafe fn answer(context: *mut libc::c_void) -> bool {
-    let sampler = SAMPLER.get();
-    // SAFETY: `while_open` sets the pointer and resets it before the sampler is dropped, on this thread.
-    let Some(sampler) = (unsafe { sampler.as_ref() }) else { return false };
-    if sampler.state.compare_exchange(ASKED, COPYING, Ordering::AcqRel, Ordering::Acquire).is_err() {
-        return false;
+    let (mut place, mut any) = (OPEN.get(), false);
+    // SAFETY: as in `Sampler::close`, which this thread may be running: the list is whole between any two instructions.
+    while let Some(sampler) = unsafe { place.as_ref() } {
+        place = sampler.next.get();
+        // Two signals may arrive as one.
+        if sampler.state.compare_exchange(ASKED, COPYING, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            continue;
+        }
+        // SAFETY: in state `COPYING` the handler owns the cell. The worker belongs to this thread and outlives its sampler. The
+        // caller guarantees the context.
+        unsafe {
+            let (snapshot, worker) = (&mut *sampler.snapshot.get(), &*sampler.worker);
+            snapshot.fill(worker, sampler.bounds, interrupted(context));
+        }
+        sampler.state.store(COPIED, Ordering::Release);
+        any = true;
     }
-    // SAFETY: in state `COPYING` the handler owns the cell. The worker belongs to this thread and outlives its sampler. The
-    // caller guarantees the context.
-    unsafe {
-        let (snapshot, worker) = (&mut *sampler.snapshot.get(), &*sampler.worker);
-        snapshot.fill(worker, sampler.bounds, interrupted(context));
-    }
-    sampler.state.store(COPIED, Ordering::Release);
-    true
+    any
 }
 
 impl StackSnapshot {

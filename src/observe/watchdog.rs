@@ -204,6 +204,10 @@ impl Watchdog {
 
     /// Explains why a requested dump is late: reports the turn that has lasted since the request, if it is still the same turn.
     fn explain(&self, worker: &Watched<'_>, moment: Moment) {
+        // A run in a fiber sleeps while its executor runs other code, which is no turn of the run.
+        if moment.is_asleep() {
+            return;
+        }
         if let SampleResult::Taken(seen) = worker.sampler.look(Some(moment)) {
             let slow = SlowTurn::new(Some(seen), PATIENCE);
             let thread = &self.thread;
@@ -277,6 +281,16 @@ pub(crate) fn is_only_thread() -> bool {
     is_alone(&internal, tasks.nlink(), listed.map(|thread| Some(thread.ok()?.file_name())))
         // Asked last: a thread that is not in the list may have queued a call just before it exited.
         && !blocking::has_work()
+        && !scheduler::timer_thread::has_work()
+        && !watches_descriptors()
+}
+
+/// Returns whether a fiber waits for a descriptor.
+fn watches_descriptors() -> bool {
+    #[cfg(feature = "io")]
+    return scheduler::poll_thread::has_work();
+    #[cfg(not(feature = "io"))]
+    false
 }
 
 /// Compares the list of threads with the link count of its directory, which is the number of threads plus two. The list alone

@@ -2,6 +2,7 @@
 
 use super::current::{set_worker, worker};
 use super::{Worker, debugger, event_loop, handshake};
+use crate::coroutine::raw::drop_catching;
 use crate::stack::arena::Kind;
 use crate::stack::pool::Stack;
 use crate::stack::{Shape, StackError, overflow};
@@ -58,7 +59,7 @@ impl Worker {
         unsafe { self.switch_to((*self.event_loop.get()).context()) };
         debugger::leave(self);
         self.table.set_worker(null());
-        self.remote.close();
+        let contents = self.remote.close();
         self.free_retired_stack();
         set_worker(null());
         // From here on no code of this thread is inside a biased lock as this run, so no thread needs to ask it for a
@@ -72,6 +73,8 @@ impl Worker {
                 self.table.give_back(tcb);
             }
         }
+        // User code, which is outside of the run now: the closures of tasks that were not started.
+        std::mem::forget(drop_catching(contents));
     }
 
     /// Attaches the worker to this thread, calls `f` with the caller as main, and detaches the worker. Returns `None`

@@ -161,7 +161,7 @@ impl Worker {
     }
 
     /// Runs a job. Waits in it panic, and its panic ends nothing else.
-    fn call_job(&self, job: Box<dyn FnOnce()>) {
+    pub(super) fn call_job(&self, job: Box<dyn FnOnce()>) {
         self.set_in_job(true);
         // The panic hook has reported a job that panicked. The other jobs still run, also if the payload's destructor
         // panics.

@@ -76,6 +76,8 @@ struct Rare {
     receiver: RemoteReceiver,
     /// The run for which the timer thread is set, and the time.
     alarm: Cell<Option<(u64, Instant)>>,
+    /// Set at each sleep.
+    has_slept: Cell<bool>,
 }
 
 impl Drop for Rare {
@@ -181,6 +183,21 @@ fn abort_in_run(handle: &FiberHandle) -> ! {
     abort_naming(kind, name, "ended while a run that it had opened was still open")
 }
 
+/// Calls code of a waker. No generator inside the body may suspend meanwhile: if it were resumed after the end of the fiber, the caller
+/// would use a handle that is gone.
+pub(crate) fn foreign<R>(f: impl FnOnce() -> R) -> R {
+    let _open = ClosedPoll(suspend_check::open_poll());
+    f()
+}
+
+struct ClosedPoll(Marked);
+
+impl Drop for ClosedPoll {
+    fn drop(&mut self) {
+        suspend_check::close_poll(&self.0);
+    }
+}
+
 impl FiberHandle {
     /// Returns the number of the fiber, which no other fiber of the thread ever has. Never 0.
     #[inline]
@@ -203,6 +220,12 @@ impl FiberHandle {
     #[inline]
     pub(crate) fn can_suspend(&self) -> bool {
         !self.cancelled.get() && !panicking()
+    }
+
+    /// Returns whether a wait is allowed here, which may return `Cancelled` at once: not inside `no_suspend`, and not while the thread
+    /// panics.
+    pub(crate) fn may_wait(&self) -> bool {
+        suspend_check::may_wait() && !panicking()
     }
 
     /// Suspends the body. Returns when the fiber is polled again, or at its cancel. The caller has checked
@@ -264,7 +287,9 @@ impl FiberHandle {
     }
 
     fn rare(&self) -> &Rare {
-        self.rare.get_or_init(|| Box::new(Rare { receiver: RemoteReceiver::new(), alarm: Cell::new(None) }))
+        self.rare.get_or_init(|| {
+            Box::new(Rare { receiver: RemoteReceiver::new(), alarm: Cell::new(None), has_slept: Cell::new(false) })
+        })
     }
 
     /// Waits outside of a run, until an entry is in the fiber's own queue or `deadline` passes. Returns false if the caller must not wait
@@ -287,15 +312,35 @@ impl FiberHandle {
     /// Suspends the body until an entry is in `queue`, `deadline` passes, or the fiber is cancelled. Takes no entry.
     #[track_caller]
     pub(crate) fn sleep(&self, queue: &RemoteReceiver, deadline: Option<Instant>) {
-        while self.can_suspend() && !deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        while self.can_suspend() && deadline.is_none_or(|deadline| deadline > Instant::now()) {
             // SAFETY: as in `waker`.
-            if !queue.begin_sleep_with(unsafe { &*self.polled_with.get() }) {
-                return;
+            let waker = unsafe { &*self.polled_with.get() };
+            let Some(former) = foreign(|| queue.begin_sleep_with(waker)) else { return };
+            if former.is_some() {
+                self.rare().has_slept.set(false);
+                foreign(|| drop(former));
+                // Its code may have waited, and taken an entry or the wake that was for this sleep: the caller looks again.
+                if self.rare().has_slept.replace(true) || !queue.is_announced() {
+                    return;
+                }
             }
             if let Some(deadline) = deadline {
                 self.set_alarm(queue, deadline);
             }
+            self.rare().has_slept.set(true);
             self.suspend();
+        }
+    }
+
+    /// Refuses all wakes from now on, for a body that will never run again: what its waits would have received goes to other waiters.
+    #[cold]
+    pub(crate) fn abandon(&self) {
+        if let Some(rare) = self.rare.get() {
+            rare.receiver.close();
+        }
+        // SAFETY: a run that is open in the body stays so, with its worker (invariants 4 and 5).
+        if let Some(worker) = unsafe { self.worker.get().as_ref() } {
+            worker.remote.close();
         }
     }
 
@@ -315,9 +360,21 @@ impl FiberHandle {
     #[track_caller]
     pub(crate) fn give_way(&self) {
         if self.can_suspend() {
-            // SAFETY: as in `waker`.
-            unsafe { &*self.polled_with.get() }.wake_by_ref();
+            // A copy: if the waker's code suspends the fiber itself, the executor may drop its own waker meanwhile.
+            let waker = self.waker();
+            foreign(|| waker.wake_by_ref());
+            drop(waker);
             self.suspend();
+        }
+    }
+
+    /// Yields outside of a run. Counts as a wait once the fiber is cancelled: else a body that yields until something happens, which can
+    /// no longer happen, would never end.
+    #[track_caller]
+    pub(crate) fn yield_now(&self) {
+        match self.cancelled.get() {
+            true => self.refuse(),
+            false => self.give_way(),
         }
     }
 }

@@ -33,6 +33,7 @@
 pub(crate) mod clock;
 mod current;
 mod debugger;
+pub(crate) mod handles;
 pub(crate) mod handshake;
 pub(crate) mod event_loop;
 pub(crate) mod fiber;
@@ -50,9 +51,10 @@ pub(crate) mod backtrace;
 mod phase;
 mod poll;
 #[cfg(feature = "io")]
-mod poll_thread;
+pub(crate) mod poll_thread;
 pub(crate) mod progress;
 pub(crate) mod rng;
+mod spin;
 pub(crate) mod run_queue;
 mod task_id;
 pub(crate) mod task_ref;
@@ -60,13 +62,14 @@ pub(crate) mod tcb;
 pub(crate) mod tcb_ext;
 mod tcb_links;
 pub(crate) mod tcb_table;
-mod timer_thread;
+pub(crate) mod timer_thread;
 pub(crate) mod timers;
 pub(crate) mod wake;
 pub(crate) mod waker;
 
 use self::clock::Clock;
 pub(crate) use self::current::{worker, worker_of};
+use self::handles::RunHandle;
 pub(crate) use self::holder::Holder;
 pub(crate) use self::phase::{Phase, flags};
 use self::progress::{Current, Sleep, Ticks};
@@ -82,12 +85,11 @@ use crate::reactor::Reactor;
 use crate::stack::Shape;
 use crate::stack::pool::Stack;
 use std::any::Any;
-#[cfg(feature = "io")]
-use std::cell::OnceCell;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::ptr::null;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The cooperative budget: the number of calls that a task may complete without waiting before it yields. See
@@ -115,6 +117,9 @@ pub(crate) enum StallAction {
 
 /// The hook for the panic of a task that has no handle left. Receives the task's label and the payload.
 pub(crate) type Unhandled = dyn Fn(&str, &(dyn Any + Send));
+
+/// A hook that a higher layer sets.
+pub(crate) type Hook = Box<dyn Fn(&Worker)>;
 
 /// The payload of a forced unwind, which ends a task that ignored its cancel for longer than the grace period.
 pub(crate) struct TaskUnwound;
@@ -173,13 +178,15 @@ pub(crate) struct Worker {
     /// Then `on_shutdown_overdue` is called.
     pub(crate) force_unwind_at: Cell<Option<Instant>>,
     /// Called at `force_unwind_at` if main has not returned: starts the forced unwind.
-    on_shutdown_overdue: Box<dyn Fn(&Worker)>,
+    on_shutdown_overdue: Hook,
     /// The number of tasks that have ended.
     ended: Cell<u64>,
     /// The state of the generator that shuffles the run queue (`rng`); 0 in a run without a seed, which is round robin.
     rng: Cell<u64>,
     /// Makes the event loop return to main.
     stop: Cell<bool>,
+    /// The handle that other threads get, made by the first request.
+    run_handle: OnceCell<Arc<RunHandle>>,
     /// The value of `entered` at which the event loop began to be quiet, without a ready task.
     quiet_since: Cell<Option<u64>>,
     /// The run was opened inside a fiber, which its event loop suspends.
@@ -187,7 +194,7 @@ pub(crate) struct Worker {
     /// The event loop suspends the fiber next, for one round of the executor.
     give_way: Cell<bool>,
     /// Called when the fiber of the run was dropped: cancels main.
-    on_fiber_dropped: Option<Box<dyn Fn(&Worker)>>,
+    on_fiber_dropped: Option<Hook>,
     fiber_was_dropped: Cell<bool>,
     sleep: Sleep,
     /// Counters for metrics: tasks spawned, waits of tasks, and wakes from other threads.
@@ -225,8 +232,8 @@ impl Worker {
         on_stall: Box<dyn Fn(&Worker) -> StallAction>,
         unhandled: Rc<Unhandled>,
         clock: Clock,
-        on_shutdown_overdue: Box<dyn Fn(&Worker)>,
-        on_fiber_dropped: Option<Box<dyn Fn(&Worker)>>,
+        on_shutdown_overdue: Hook,
+        on_fiber_dropped: Option<Hook>,
     ) -> Worker {
         let (remote, began) = (remote::RemoteReceiver::new(), clock.now());
         Worker {
@@ -262,6 +269,7 @@ impl Worker {
             ended: Cell::new(0),
             rng: Cell::new(0),
             stop: Cell::new(false),
+            run_handle: OnceCell::new(),
             quiet_since: Cell::new(None),
             in_fiber: on_fiber_dropped.is_some(),
             give_way: Cell::new(false),
@@ -509,6 +517,16 @@ impl Worker {
     #[inline]
     pub(crate) fn free_retired_stack(&self) {
         drop(self.retired_stack.take());
+    }
+
+    /// Returns the handle to this run for other threads.
+    pub(crate) fn run_handle(&self) -> Arc<RunHandle> {
+        Arc::clone(self.run_handle.get_or_init(|| Arc::new(RunHandle::new(self.remote.queue(), self.run))))
+    }
+
+    /// Returns whether another thread may have a handle, through which it can spawn a task.
+    pub(crate) fn has_handles(&self) -> bool {
+        self.run_handle.get().is_some_and(|handle| Arc::strong_count(handle) > 1)
     }
 
     /// Ends a sleep of the event loop, for code outside of the run that has queued a job.

@@ -155,7 +155,7 @@ impl Worker {
         if !self.remote.has_pending() {
             return;
         }
-        let entries = self.remote.take();
+        let mut entries = self.remote.take();
         handshake::answer();
         self.remote_wakes.set(self.remote_wakes.get() + (entries.wakes.len() + entries.cells.len()) as u64);
         for wake in &entries.wakes {
@@ -170,6 +170,10 @@ impl Worker {
         }
         entries.cells.iter().for_each(|cell| self.wake_bound(cell));
         entries.jobs.iter().for_each(|order| self.release_job(*order));
+        for task in entries.starts.drain(..) {
+            // As a job: without a stack for the task its closure is dropped, whose destructor is user code.
+            self.call_job(Box::new(move || task.start()));
+        }
         self.remote.give_back(entries);
     }
 

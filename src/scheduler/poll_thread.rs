@@ -32,6 +32,8 @@ struct Watched {
     next_watch: u64,
     /// Rung at a change of `entries`. `None` before the thread starts.
     bell: Option<&'static SelfPipe>,
+    /// The thread notifies a queue.
+    is_busy: bool,
 }
 
 static WATCHED: PerProcess<Mutex<Watched>> = PerProcess::new(Mutex::default);
@@ -75,6 +77,12 @@ pub(super) fn watch(fds: &[(BorrowedFd<'_>, bool)], receiver: &RemoteReceiver) -
     Ok(Watch(watch))
 }
 
+/// Returns whether the thread may end a sleep, and so wake a task that waits for a fiber.
+pub(crate) fn has_work() -> bool {
+    let watched = watched();
+    watched.is_busy || !watched.entries.is_empty()
+}
+
 fn serve(bell: &'static SelfPipe) {
     let _internal = InternalThread::register();
     let (mut polls, mut watches) = (Vec::new(), Vec::new());
@@ -99,11 +107,13 @@ fn serve(bell: &'static SelfPipe) {
             let mut watched = watched();
             let entry = watched.entries.iter().find(|entry| entry.watch == watch).map(|entry| (entry.queue, entry.run));
             watched.entries.retain(|entry| entry.watch != watch);
+            watched.is_busy = true;
             drop(watched);
             if let Some((queue, run)) = entry {
                 // False if the run has ended. The queue uses a waker, which is foreign code: its panic ends no other sleep.
                 std::mem::forget(catch_unwind(AssertUnwindSafe(|| queue.notify(run))));
             }
+            self::watched().is_busy = false;
         }
     }
 }

@@ -10,14 +10,15 @@
 //! A [`WakerCell`] is a remote wake that is in the queue at most once: the target of a [`Waker`](std::task::Waker).
 #![forbid(unsafe_code)]
 
+use super::spin::Spin;
 use crate::sys::ring;
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::thread::{available_parallelism, yield_now};
+use std::thread::yield_now;
 use std::time::Instant;
 
 /// The number of a task in its run.
@@ -31,6 +32,14 @@ pub(crate) struct Entries {
     pub(crate) jobs: Vec<Order>,
     /// Waker cells that were posted.
     pub(crate) cells: Vec<&'static WakerCell>,
+    /// Tasks to start.
+    pub(crate) starts: Vec<Box<dyn Start>>,
+}
+
+/// A task that another thread spawns. One that is dropped instead of started gives its handle an error.
+pub(crate) trait Start: Send {
+    /// Starts the task, on the thread of the worker and as a part of its run. Calls no user code.
+    fn start(self: Box<Self>);
 }
 
 /// The number of entries of a kind for which a queue keeps memory.
@@ -38,7 +47,7 @@ const KEPT: usize = 1024;
 
 impl Entries {
     fn is_empty(&self) -> bool {
-        self.wakes.is_empty() && self.jobs.is_empty() && self.cells.is_empty()
+        self.wakes.is_empty() && self.jobs.is_empty() && self.cells.is_empty() && self.starts.is_empty()
     }
 
     fn clear(&mut self) {
@@ -48,6 +57,8 @@ impl Entries {
         self.wakes.shrink_to(KEPT);
         self.jobs.shrink_to(KEPT);
         self.cells.shrink_to(KEPT);
+        self.starts.clear();
+        self.starts.shrink_to(KEPT);
     }
 }
 
@@ -119,12 +130,6 @@ pub(crate) struct RemoteQueue {
     ringing: AtomicUsize,
     /// The waker cells of this queue that no user of it has now.
     unused_cells: Mutex<Vec<&'static WakerCell>>,
-}
-
-/// Returns the number of cores that the process may use. With one, a spin only delays the thread that would end it.
-fn cores() -> usize {
-    static CORES: OnceLock<usize> = OnceLock::new();
-    *CORES.get_or_init(|| available_parallelism().map_or(1, usize::from))
 }
 
 /// The free list of remote queues.
@@ -205,15 +210,8 @@ pub(crate) struct RemoteReceiver {
     cells: RefCell<Vec<&'static WakerCell>>,
     /// The memory of the entries that were taken last, for the next ones.
     spare: Cell<Entries>,
-    /// The number of pauses for which a sleep spins first.
-    spins: Cell<u32>,
+    spin: Spin,
 }
-
-/// The lowest and the highest number of pauses of the processor (10 to 60 ns each) that a sleep waits before it blocks the thread. The
-/// number is doubled when that was enough, and halved when not.
-const SPINS: (u32, u32) = (16, 512);
-/// The number of times that a sleep then gives the core to another thread. If no core is free, the thread that will wake this one needs it.
-const YIELDS: u32 = 4;
 
 impl RemoteReceiver {
     pub(crate) fn new() -> RemoteReceiver {
@@ -222,7 +220,7 @@ impl RemoteReceiver {
         let queue = unused.unwrap_or_else(|| Box::leak(Box::default()));
         queue.pending().run = run;
         queue.run.store(run, Ordering::Relaxed);
-        RemoteReceiver { queue, run, cells: RefCell::default(), spare: Cell::default(), spins: Cell::new(SPINS.0) }
+        RemoteReceiver { queue, run, cells: RefCell::default(), spare: Cell::default(), spin: Spin::new() }
     }
 
     /// Takes an unused waker cell of the queue, or allocates one, and binds it to `task`. The cell remains bound until the
@@ -272,29 +270,11 @@ impl RemoteReceiver {
         self.spare.set(entries);
     }
 
-    /// Sleeps until an entry or a notification arrives, or until `deadline`. Returns at once if there is one already. Spins for a moment
-    /// before it blocks the thread, because a wake from a running thread often comes soon, and blocking takes two system calls.
+    /// Sleeps until an entry or a notification arrives, or until `deadline`. Returns at once if there is one already.
     pub(crate) fn sleep(&self, deadline: Option<Instant>) {
-        if !self.spin() {
+        if !self.spin.wait(|| self.queue.has_pending()) {
             self.queue.block(deadline);
         }
-    }
-
-    /// Waits without blocking. Returns whether an entry arrived.
-    fn spin(&self) -> bool {
-        let spins = if cores() > 1 { self.spins.get() } else { 0 };
-        for _ in 0..spins {
-            if self.queue.has_pending() {
-                self.spins.set((spins * 2).min(SPINS.1));
-                return true;
-            }
-            std::hint::spin_loop();
-        }
-        self.spins.set((spins / 2).max(SPINS.0));
-        (0..YIELDS).any(|_| {
-            yield_now();
-            self.queue.has_pending()
-        })
     }
 
     /// Returns the run number of this use.
@@ -319,7 +299,7 @@ impl Deref for RemoteReceiver {
 
 impl Drop for RemoteReceiver {
     fn drop(&mut self) {
-        self.queue.close();
+        drop(self.queue.close());
         let cells = std::mem::take(self.cells.get_mut());
         cells.iter().for_each(|cell| cell.bind(RemoteWake { tcb: 0, task_id: 0 }));
         self.queue.unused_cells().extend(cells);
@@ -344,6 +324,11 @@ impl RemoteQueue {
     /// Makes the event loop run or drop a job that the worker holds, from any thread. Returns false if the run has ended.
     pub(crate) fn push_job(&self, run: u64, order: Order) -> bool {
         self.push_with(run, |pending| pending.entries.jobs.push(order))
+    }
+
+    /// Sends a task to start, from any thread. Calls `task` if the run has not ended; otherwise returns false.
+    pub(crate) fn push_start(&self, run: u64, task: impl FnOnce() -> Box<dyn Start>) -> bool {
+        self.push_with(run, |pending| pending.entries.starts.push(task()))
     }
 
     /// Ends the sleep of the worker, from any thread, so that it polls. Returns false if the run has ended.
@@ -440,40 +425,42 @@ impl RemoteQueue {
         self.pending().bell = None;
     }
 
-    /// Announces a sleep of a fiber that was polled with `waker`: the next entry uses the waker. Returns false, and announces nothing, if
-    /// there is an entry already.
-    pub(crate) fn begin_sleep_with(&self, waker: &Waker) -> bool {
+    /// Announces a sleep of a fiber that was polled with `waker`: the next entry uses the waker. Returns the waker of an earlier sleep, whose
+    /// drop is foreign code. Returns `None`, and announces nothing, if there is an entry already.
+    pub(crate) fn begin_sleep_with(&self, waker: &Waker) -> Option<Option<Waker>> {
         let pending = self.pending();
         if !pending.is_empty() {
-            return false;
+            return None;
         }
         if pending.waker.as_ref().is_some_and(|stored| stored.will_wake(waker)) {
-            return true;
+            return Some(None);
         }
         drop(pending);
         // Cloning and dropping a waker are foreign code, and so outside of the lock.
-        let new = Some(waker.clone());
+        let new = waker.clone();
         let mut pending = self.pending();
-        let (may_sleep, old) = match pending.is_empty() {
-            true => (true, std::mem::replace(&mut pending.waker, new)),
-            false => (false, new),
-        };
+        if pending.is_empty() {
+            return Some(pending.waker.replace(new));
+        }
         drop(pending);
-        drop(old);
-        may_sleep
+        None
     }
 
-    /// Closes the queue: drops its contents, and refuses all later pushes for the run that used it. No thread rings the bell
-    /// after the call.
-    pub(crate) fn close(&self) {
+    /// Returns whether no entry has come since [`begin_sleep_with`](Self::begin_sleep_with).
+    pub(crate) fn is_announced(&self) -> bool {
+        self.pending().waker.is_some()
+    }
+
+    /// Closes the queue: refuses all later pushes for the run that used it. No thread rings the bell after the call. Returns the contents, whose
+    /// drop is user code: it drops closures of tasks, and a waker.
+    pub(crate) fn close(&self) -> impl Sized + use<> {
         let mut pending = self.pending();
         let contents = std::mem::take(&mut *pending);
         self.run.store(0, Ordering::Relaxed);
         self.flag.store(false, Ordering::Release);
         drop(pending);
-        // The waker is foreign code.
-        drop(contents);
         self.wait_for_ringers();
+        contents
     }
 
     /// Waits until no thread rings a bell that it took before [`end_sleep`](Self::end_sleep) or `close`. It is in a system call that does not

@@ -19,6 +19,8 @@ struct Alarms {
     by_time: BTreeMap<(Instant, u64), &'static RemoteQueue>,
     times: HashMap<u64, Instant>,
     is_started: bool,
+    /// The thread notifies a queue.
+    is_busy: bool,
 }
 
 #[derive(Default)]
@@ -48,11 +50,14 @@ impl Timer {
                 Some((time, run)) => {
                     let queue = alarms.by_time.remove(&(time, run));
                     alarms.times.remove(&run);
+                    alarms.is_busy = true;
                     drop(alarms);
                     // False if the run has ended. The queue uses a waker, which is foreign code: its panic ends no other sleep.
                     let notify = || queue.is_some_and(|queue| queue.notify(run));
                     std::mem::forget(catch_unwind(AssertUnwindSafe(notify)));
-                    self.alarms()
+                    let mut alarms = self.alarms();
+                    alarms.is_busy = false;
+                    alarms
                 }
             };
         }
@@ -101,6 +106,12 @@ pub(super) fn set(time: Instant, queue: &'static RemoteQueue, run: u64) {
 /// Removes the alarm of `run`.
 pub(super) fn clear(run: u64) {
     TIMER.get().alarms().clear(run);
+}
+
+/// Returns whether the thread may end a sleep, and so wake a task that waits for a fiber.
+pub(crate) fn has_work() -> bool {
+    let alarms = TIMER.get().alarms();
+    alarms.is_busy || !alarms.by_time.is_empty()
 }
 
 #[cfg(test)]

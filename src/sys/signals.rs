@@ -112,6 +112,45 @@ impl Drop for Handled {
     }
 }
 
+/// A thread of this process that signals are sent to, also after its end.
+#[derive(Clone, Copy)]
+pub(crate) struct Thread {
+    #[cfg(target_os = "linux")]
+    number: libc::pid_t,
+    #[cfg(not(target_os = "linux"))]
+    thread: libc::pthread_t,
+}
+
+impl Thread {
+    #[cfg(target_os = "linux")]
+    pub(crate) fn current() -> Thread {
+        // SAFETY: gettid(2) has no arguments and no preconditions.
+        Thread { number: unsafe { libc::syscall(libc::SYS_gettid) as libc::pid_t } }
+    }
+
+    /// Sends the signal to the thread. Returns false if it has ended. A thread that was started later may have its number, and
+    /// receives the signal instead.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn interrupt(self, signal: libc::c_int) -> bool {
+        // SAFETY: tgkill(2) and getpid(2) take integers only. tgkill(2) fails for a thread that is not of this process.
+        unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), self.number, signal) == 0 }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn current() -> Thread {
+        // SAFETY: `pthread_self` has no preconditions.
+        Thread { thread: unsafe { libc::pthread_self() } }
+    }
+
+    /// Sends the signal to the thread, which must not have ended.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn interrupt(self, signal: libc::c_int) -> bool {
+        // SAFETY: a thread with an open run has not ended. The exception is a thread that has forgotten a fiber with a watched run in it.
+        // Only the thread of its watchdog calls this function then, for a turn that it saw, and a forgotten run has no turn.
+        unsafe { libc::pthread_kill(self.thread, signal) == 0 }
+    }
+}
+
 fn ours() -> usize {
     let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = on_signal;
     handler as usize

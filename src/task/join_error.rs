@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::coroutine::raw::Payload;
+use crate::stack::StackError;
 use crate::wait::Cancelled;
 use std::any::Any;
 use std::fmt;
@@ -16,6 +17,9 @@ pub enum JoinError {
     /// The task was cancelled before its first turn, or it did not end when it was cancelled and was unwound or abandoned.
     #[error("the task was cancelled")]
     Cancelled,
+    /// The task, which another thread may have spawned, never ran: a size of its builder is out of bounds, or no stack could be allocated.
+    #[error("the task was not started: {0}")]
+    Stack(StackError),
     /// The wait was interrupted: the waiting task was cancelled, or a deadline or scope around the wait ended it. The task
     /// continues, and can be joined again.
     #[error("the wait for the task was cancelled")]
@@ -60,6 +64,7 @@ impl fmt::Debug for JoinError {
         match self {
             JoinError::Panicked(payload) => write!(f, "Panicked({:?})", text_of(payload).trim_start_matches(": ")),
             JoinError::Cancelled => f.write_str("Cancelled"),
+            JoinError::Stack(error) => f.debug_tuple("Stack").field(error).finish(),
             JoinError::Interrupted => f.write_str("Interrupted"),
             JoinError::Deadlock => f.write_str("Deadlock"),
         }

@@ -6,6 +6,7 @@
 //! | Purpose | Items |
 //! |---|---|
 //! | Spawning | [`spawn`]; [`Builder::spawn`](crate::Builder::spawn) with a name and a stack size; [`spawn_each`] for a generator; [`yield_now`] |
+//! | Other threads | [`Handle`]: spawns tasks in the run from any thread; [`spawn_anywhere`] and [`RemoteHandle`], which any thread joins |
 //! | Joining one task | [`JoinHandle`]: join, detach (drop), cancel; a callback at the end with [`on_done`](JoinHandle::on_done) |
 //! | Joining several tasks | [`join_all`], [`try_join_all`], [`join!`](crate::join), [`race`], [`wait`], [`as_completed`] |
 //! | Waiting | [`park`] until an [`Unparker`] is used; [`sync`](crate::sync) has locks and channels, [`time`](crate::time) has sleeps |
@@ -25,6 +26,7 @@
 //! the handle, and the task continues. [`join_all`], [`try_join_all`], [`join!`](crate::join), [`race`] and [`scope`]
 //! do not return early when the caller is cancelled: they cancel their tasks and wait until the tasks have ended.
 
+mod anywhere;
 mod callbacks;
 mod combine;
 mod group;
@@ -41,6 +43,7 @@ mod spawn;
 mod start;
 mod timeout;
 
+pub use self::anywhere::{Handle, RemoteHandle, RunEnded, spawn_anywhere};
 pub use self::callbacks::{CallbackId, Done};
 /// The name of [`join_all`] in asyncio.
 #[doc(no_inline)]

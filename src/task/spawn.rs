@@ -54,7 +54,7 @@ pub fn yield_now() {
 #[track_caller]
 fn yield_outside() {
     match crate::wait::fiber::current() {
-        Some(fiber) => fiber.give_way(),
+        Some(fiber) => fiber.yield_now(),
         None => std::thread::yield_now(),
     }
 }

@@ -220,7 +220,7 @@ fn is_over(worker: &Worker, tcb: &Tcb) -> bool {
 pub(crate) fn sleep_in_fiber(deadline: Option<Instant>) -> Option<Result<(), Cancelled>> {
     let fiber = fiber::current()?;
     if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-        fiber.give_way();
+        fiber.yield_now();
         return Some(if fiber.is_cancelled() { Err(Cancelled) } else { Ok(()) });
     }
     // Only the deadline or the drop of the fiber ends a sleep.

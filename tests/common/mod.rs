@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod child;
+pub(crate) mod executor;
 pub(crate) mod futures;
 pub(crate) mod random;
 #[cfg(target_os = "linux")]
