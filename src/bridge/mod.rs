@@ -31,12 +31,15 @@
 //! });
 //! ```
 //!
+//! [`fiber`] is the other direction: a future that runs synchronous code on a stack of its own, and suspends it where it would block the
+//! thread. [`Config::run_async`](crate::Config::run_async) does so for a whole run.
+//!
 //! Three features connect other types of async Rust: `SyncIo` (features `tokio` and `futures-io`) is a synchronous reader and writer over
 //! an async one, `BlockingIter` (feature `stream`) is an iterator over an async stream, and with the same feature a
 //! [`Generator`](crate::Generator) is a stream.
 //!
-//! cede is no executor of another library: a future of tokio needs a runtime of tokio, which the [guide](crate::guide::async_rust)
-//! describes, with cancels, wakers and limits.
+//! cede is no executor of another library: a future of tokio needs a runtime of tokio, which the [guide](crate::guide::tokio)
+//! describes. Its page on [async Rust](crate::guide::async_rust) has cancels, wakers and limits.
 
 mod block_on;
 #[cfg(feature = "stream")]
