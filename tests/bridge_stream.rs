@@ -189,7 +189,8 @@ fn generator_is_a_stream() {
     let mut generator = Generator::new(|y| {
         (1..=2).for_each(|n| y.yield_(n));
         "end"
-    });
+    })
+    .into_stream();
     // Any executor polls it: also with a waker that does nothing, because no poll is pending.
     let mut cx = Context::from_waker(Waker::noop());
     assert!(!generator.is_terminated());
@@ -199,9 +200,9 @@ fn generator_is_a_stream() {
     assert_eq!(block_on(next(&mut generator)), Ok(None));
     assert!(generator.is_terminated());
     assert_eq!(block_on(next(&mut generator)), Ok(None), "it is fused");
-    assert_eq!(generator.into_return(), Some("end"));
+    assert_eq!(generator.into_inner().into_return(), Some("end"));
     // In a chain of both adapters.
-    let squares = BlockingIter::new(Generator::new(|y| (1..=3).for_each(|n: u32| y.yield_(n * n))));
+    let squares = BlockingIter::new(Generator::new(|y| (1..=3).for_each(|n: u32| y.yield_(n * n))).into_stream());
     assert_eq!(squares.collect::<Result<Vec<_>, _>>(), Ok(vec![1, 4, 9]));
 }
 
@@ -211,7 +212,7 @@ fn generator_is_unpin() {
     fn assert_unpin<T: Unpin>(value: T) -> T {
         value
     }
-    let mut generator = assert_unpin(Generator::<u32, (), PhantomPinned>::new(|_| PhantomPinned));
+    let mut generator = assert_unpin(Generator::<u32, (), PhantomPinned>::new(|_| PhantomPinned).into_stream());
     assert_eq!(block_on(next(&mut generator)), Ok(None));
 }
 
@@ -224,7 +225,8 @@ fn body_waits_in_a_poll() {
         let mut generator = Generator::new(move |y: &Yielder<Result<u32, Cancelled>>| {
             y.yield_(block_on(inner.wait()).map(|()| 1));
             y.yield_(block_on(async { 2 }));
-        });
+        })
+        .into_stream();
         let count = Rc::clone(&turns);
         spawn(move || {
             for _ in 0..10 {
@@ -239,7 +241,7 @@ fn body_waits_in_a_poll() {
         assert_eq!(block_on(next(&mut generator)), Ok(None));
         // A deadline ends the wait of the body, which yields what it makes of it.
         let body = |y: &Yielder<_>| y.yield_(block_on(std::future::pending::<()>()));
-        let mut generator = Generator::new(body);
+        let mut generator = Generator::new(body).into_stream();
         let late = timeout(SOON, || block_on(next(&mut generator))).unwrap_err();
         assert_eq!(late.value, Ok(Some(Err(Cancelled))));
     });
@@ -251,7 +253,8 @@ fn panic_of_the_body_ends_the_stream() {
     let mut generator = Generator::new(|y: &Yielder<u32>| {
         y.yield_(1);
         panic!("from the body");
-    });
+    })
+    .into_stream();
     assert_eq!(block_on(next(&mut generator)), Ok(Some(1)));
     assert_eq!(panic_text(caught(|| block_on(next(&mut generator)))), "from the body");
     assert!(generator.is_terminated());
@@ -262,13 +265,16 @@ fn panic_of_the_body_ends_the_stream() {
 fn dropped_stream_closes_its_body() {
     let log = Log::default();
     let inner = log.clone();
-    let mut stream: Pin<Box<dyn Stream<Item = u32>>> = Box::pin(Generator::new(move |y: &Yielder<u32>| {
-        let mut n = 0;
-        while y.try_yield(n).is_ok() {
-            n += 1;
-        }
-        inner.add("closed");
-    }));
+    let mut stream: Pin<Box<dyn Stream<Item = u32>>> = Box::pin(
+        Generator::new(move |y: &Yielder<u32>| {
+            let mut n = 0;
+            while y.try_yield(n).is_ok() {
+                n += 1;
+            }
+            inner.add("closed");
+        })
+        .into_stream(),
+    );
     assert_eq!(block_on(next(&mut stream)), Ok(Some(0)));
     assert_eq!(block_on(next(&mut stream)), Ok(Some(1)));
     drop(stream);

@@ -31,6 +31,11 @@ fn serde_from_async() {
 }
 
 #[test]
+fn generator_stream() {
+    check("generator_stream");
+}
+
+#[test]
 fn every_example_is_tested() {
     let tests = include_str!("examples.rs");
     for entry in read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap() {

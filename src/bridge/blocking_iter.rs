@@ -26,7 +26,7 @@ use std::pin::Pin;
 /// use cede::{Generator, bridge::BlockingIter, task::Cancelled};
 /// cede::run(|| {
 ///     // A stream: a generator, or a stream of any async library.
-///     let stream = Generator::new(|y| (1..=3).for_each(|n| y.yield_(n)));
+///     let stream = Generator::new(|y| (1..=3).for_each(|n| y.yield_(n))).into_stream();
 ///     let sum = BlockingIter::new(stream).sum::<Result<u32, Cancelled>>()?;
 ///     assert_eq!(sum, 6);
 ///     Ok::<_, Cancelled>(())

@@ -1,13 +1,17 @@
-//! `Generator` as a stream of futures-core.
+//! The values of a `Generator` as a stream of futures-core.
+//!
+//! `Generator` itself is no `Stream`: it is an `Iterator`, and code that imports the extension traits of both could call neither `map` nor
+//! `next`. With the feature on, which any dependency may ask for, such code would not compile any more.
 #![forbid(unsafe_code)]
 
 use crate::generator::Generator;
 use futures_core::{FusedStream, Stream};
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// A stream of the yielded values, in feature `stream`. Each poll resumes the body and is ready with the next value, as
-/// [`next`](Iterator::next) is; [`into_return`](Generator::into_return) has the return value.
+/// An async stream of the values that a generator yields. Returned by [`Generator::into_stream`]. Each poll resumes the body and is ready with
+/// the next value, as [`next`](Iterator::next) is.
 ///
 /// The body runs inside of the poll, and cannot make it pending. A wait in the body suspends the task of a run that polls. Outside
 /// of a run it blocks the thread of the executor, so nothing else of a single-threaded executor makes progress, and a wait for a
@@ -31,25 +35,49 @@ use std::task::{Context, Poll};
 ///     sum
 /// }
 /// let generator = cede::Generator::new(|y| (1..=4).for_each(|n| y.yield_(n)));
-/// assert_eq!(cede::block_on(sum(generator)), Ok(10));
+/// assert_eq!(cede::block_on(sum(generator.into_stream())), Ok(10));
 /// # }
 /// ```
-impl<Y: 'static, R: 'static> Stream for Generator<Y, (), R> {
+pub struct GeneratorStream<Y: 'static, R: 'static = ()> {
+    generator: Generator<Y, (), R>,
+}
+
+impl<Y: 'static, R: 'static> Generator<Y, (), R> {
+    /// Converts the generator into an async stream of its values. Feature `stream`.
+    pub fn into_stream(self) -> GeneratorStream<Y, R> {
+        GeneratorStream { generator: self }
+    }
+}
+
+impl<Y: 'static, R: 'static> GeneratorStream<Y, R> {
+    /// Returns the generator, whose [`into_return`](Generator::into_return) has the return value.
+    pub fn into_inner(self) -> Generator<Y, (), R> {
+        self.generator
+    }
+}
+
+impl<Y: 'static, R: 'static> Stream for GeneratorStream<Y, R> {
     type Item = Y;
 
     #[inline]
     fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Y>> {
-        Poll::Ready(self.get_mut().next())
+        Poll::Ready(self.get_mut().generator.next())
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        Iterator::size_hint(self)
+        self.generator.size_hint()
     }
 }
 
-impl<Y: 'static, R: 'static> FusedStream for Generator<Y, (), R> {
+impl<Y: 'static, R: 'static> FusedStream for GeneratorStream<Y, R> {
     /// Returns true if the body will not run again.
     fn is_terminated(&self) -> bool {
-        self.is_finished()
+        self.generator.is_finished()
+    }
+}
+
+impl<Y: 'static, R: 'static> fmt::Debug for GeneratorStream<Y, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("GeneratorStream").field(&self.generator).finish()
     }
 }

@@ -35,8 +35,8 @@
 //! thread. [`Config::run_async`](crate::Config::run_async) does so for a whole run.
 //!
 //! Three features connect other types of async Rust: `SyncIo` (features `tokio` and `futures-io`) is a synchronous reader and writer over
-//! an async one, `BlockingIter` (feature `stream`) is an iterator over an async stream, and with the same feature a
-//! [`Generator`](crate::Generator) is a stream.
+//! an async one, `BlockingIter` (feature `stream`) is an iterator over an async stream, and with the same feature `stream` and
+//! `Generator::into_stream` are async streams of stackful code.
 //!
 //! cede is no executor of another library: a future of tokio needs a runtime of tokio, which the [guide](crate::guide::tokio)
 //! describes. Its page on [async Rust](crate::guide::async_rust) has cancels, wakers and limits.
@@ -58,6 +58,8 @@ pub use self::block_on::{NotSuspendable, block_on, try_block_on};
 pub use self::blocking_iter::BlockingIter;
 pub use self::context::{Context, context};
 pub use self::fiber::{BorrowingFiber, Fiber, fiber};
+#[cfg(feature = "stream")]
+pub use self::generator_stream::GeneratorStream;
 #[cfg(feature = "stream")]
 pub use self::stream::{EmitError, Emitter, FiberStream, stream};
 #[cfg(any(feature = "tokio", feature = "futures-io"))]

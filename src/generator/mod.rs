@@ -41,7 +41,7 @@ pub use self::yielder::Yielder;
 
 /// A coroutine whose body yields values of type `Y`, receives values of type `S`, and returns an `R`.
 ///
-/// A generator that receives nothing (`S = ()`) is an iterator, and with the feature `stream` also an async stream. The body runs on a stack of its own, so it can yield
+/// A generator that receives nothing (`S = ()`) is an iterator. The body runs on a stack of its own, so it can yield
 /// from any depth of ordinary calls; for a recursion, pass the [`Yielder`] down.
 ///
 /// Dropping a generator [closes](Self::close) it. If the body yields again during this close, it is leaked. If it ends

@@ -217,8 +217,8 @@
 //!
 //! # Streams
 //!
-//! With the feature `stream`, `bridge::BlockingIter` iterates over an async stream, and a [`Generator`](crate::Generator) is a stream
-//! itself:
+//! With the feature `stream`, `bridge::BlockingIter` iterates over an async stream. `bridge::stream` makes a stream of code that waits, and
+//! `Generator::into_stream` one of a generator that does not:
 //!
 //! ```
 //! # #[cfg(feature = "stream")] {
@@ -226,7 +226,7 @@
 //! use futures_core::Stream;
 //!
 //! fn numbers() -> impl Stream<Item = u32> + Unpin {
-//!     Generator::new(|y| (1..=3).for_each(|n| y.yield_(n)))
+//!     Generator::new(|y| (1..=3).for_each(|n| y.yield_(n))).into_stream()
 //! }
 //! fn sum(stream: impl Stream<Item = u32> + Unpin) -> Result<u32, Cancelled> {
 //!     let mut sum = 0;
