@@ -177,21 +177,25 @@ impl Slot {
         &self.slab.tags[self.index as usize]
     }
 
-    /// Stores the kind and name of the stack's user, its thread, and whether the memory must be cleared afterwards.
+    /// Stores the kind of the stack's user and its thread.
     #[inline]
-    pub(crate) fn set_tag(&self, kind: Kind, name: Option<Cow<'static, str>>, clear: bool, owner: usize) {
+    pub(crate) fn set_tag(&self, kind: Kind, owner: usize) {
         let tag = self.tag();
         tag.kind.store(kind as u8, Ordering::Relaxed);
         tag.owner.store(owner, Ordering::Relaxed);
+    }
+
+    /// Stores the name of the stack's user, and whether the memory must be cleared afterwards.
+    #[cold]
+    pub(crate) fn describe(&self, name: Option<Cow<'static, str>>, clear: bool) {
         if clear {
-            tag.duties.fetch_or(CLEAR, Ordering::Relaxed);
+            self.tag().duties.fetch_or(CLEAR, Ordering::Relaxed);
         }
         if let Some(name) = name {
             self.set_name(name);
         }
     }
 
-    #[cold]
     fn set_name(&self, name: Cow<'static, str>) {
         let tag = self.tag();
         // The length has 32 bits. A longer name is left out.
