@@ -150,11 +150,11 @@ impl Builder {
 
 /// Runs the body until it suspends or ends.
 #[inline(always)]
-fn poll<R>(raw: &mut RawCoroutine<FiberHandle, R>, waker: &Waker) -> Poll<R> {
+fn poll<R, const BORROWS: bool>(raw: &mut RawCoroutine<FiberHandle, R>, waker: &Waker) -> Poll<R> {
     if raw.is_finished() {
         refuse_to_poll(raw);
     }
-    match resume(raw, waker) {
+    match resume::<R, BORROWS>(raw, waker) {
         Event::Yielded(()) => Poll::Pending,
         Event::Complete(output) => Poll::Ready(output),
         Event::Panicked(payload) => resume_unwind(payload),
@@ -170,17 +170,17 @@ fn refuse_to_poll<R>(raw: &RawCoroutine<FiberHandle, R>) -> ! {
     panic!("cannot poll {}: it has finished", raw.label())
 }
 
-/// Ends a suspended body: cancels it, which resumes it once. Leaks a body that does not end, or aborts the process if it `borrows`.
+/// Ends a suspended body: cancels it, which resumes it once. Leaks a body that does not end, or aborts the process if it borrows.
 #[cold]
-fn cancel<R>(raw: &mut RawCoroutine<FiberHandle, R>, borrows: bool) {
+fn cancel<R, const BORROWS: bool>(raw: &mut RawCoroutine<FiberHandle, R>) {
     let mut why = "ignored its cancel, and did not end when it was unwound";
     if raw.can_resume() {
         raw.handle().cancel();
-        let thrown = match resume(raw, Waker::noop()) {
+        let thrown = match resume::<R, BORROWS>(raw, Waker::noop()) {
             Event::Complete(output) => drop_catching(output),
             Event::Panicked(payload) => Err(payload),
             Event::Unwound => Ok(()),
-            Event::Yielded(()) | Event::Message => return give_up(raw, why, borrows),
+            Event::Yielded(()) | Event::Message => return give_up(raw, why, BORROWS),
         };
         if let Err(payload) = thrown {
             throw_from_drop(payload, &raw.label());
@@ -188,7 +188,7 @@ fn cancel<R>(raw: &mut RawCoroutine<FiberHandle, R>, borrows: bool) {
         return;
     }
     why = raw.why_not_unwound();
-    give_up(raw, why, borrows);
+    give_up(raw, why, BORROWS);
 }
 
 #[cold]
@@ -228,15 +228,15 @@ macro_rules! future {
             #[inline]
             #[track_caller]
             fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
-                poll(&mut self.get_mut().raw, cx.waker())
+                poll::<R, $borrows>(&mut self.get_mut().raw, cx.waker())
             }
         }
 
         impl<$($lifetime,)? R> Drop for $name<$($lifetime,)? R> {
             #[inline]
             fn drop(&mut self) {
-                if self.raw.state() == State::Suspended {
-                    cancel(&mut self.raw, $borrows);
+                if self.raw.is_started() && !self.raw.is_finished() {
+                    cancel::<R, $borrows>(&mut self.raw);
                 }
             }
         }

@@ -419,7 +419,7 @@ impl<H: Handle, R> Drop for RawCoroutine<H, R> {
         // The label needs the name, which the stack loses when it returns to the pool below.
         let mut label = thrown.is_err().then(|| Label(slot).to_string());
         if !self.leaked {
-            if needs_drop::<H>() {
+            if !self.handle().is_trivial() {
                 // SAFETY: the body has ended, so nothing refers to the handle (invariants 1 and 5). Nothing uses the
                 // handle after this.
                 let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { drop_in_place(self.handle.as_ptr()) }));

@@ -33,7 +33,7 @@
 //!    their remote queues, which are never freed.
 
 use super::Worker;
-use super::current::{replace_worker, worker_address};
+use super::current::{replace_worker, stored_worker};
 use super::remote::RemoteReceiver;
 use super::timer_thread;
 use crate::coroutine::chain::Marked;
@@ -41,10 +41,10 @@ use crate::coroutine::raw::{Event, RawCoroutine};
 use crate::coroutine::raw_yielder::{Handle, RawYielder};
 use crate::stack::overflow::abort_naming;
 use crate::suspend_check;
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, OnceCell};
+use std::mem::forget;
 use std::panic::Location;
 use std::ptr::null;
-use std::rc::Rc;
 use std::task::Waker;
 use std::thread::panicking;
 use std::time::Instant;
@@ -58,8 +58,8 @@ pub(crate) struct FiberHandle {
     raw_yielder: RawYielder<(), ()>,
     /// The waker of the poll that runs the body (invariant 3).
     polled_with: Cell<*const Waker>,
-    /// A copy of the waker, for the futures that the body polls. A poll that a generator suspended keeps its own copy.
-    copy: RefCell<Option<Rc<Waker>>>,
+    /// A clone of the waker, for the futures that the body polls. A poll takes it out, so that a poll that a generator suspends keeps it.
+    clone: Cell<Option<Waker>>,
     /// The worker of the run that is open inside the body, while the body is suspended.
     worker: Cell<*const Worker>,
     /// Unlike an address, no other fiber of the thread has it.
@@ -100,7 +100,7 @@ impl Handle for FiberHandle {
         FiberHandle {
             raw_yielder,
             polled_with: Cell::new(null()),
-            copy: RefCell::new(None),
+            clone: Cell::new(None),
             worker: Cell::new(null()),
             number: NEXT_NUMBER.replace(NEXT_NUMBER.get() + 1),
             cancelled: Cell::new(false),
@@ -113,6 +113,14 @@ impl Handle for FiberHandle {
     fn raw_yielder(&self) -> &RawYielder<(), ()> {
         &self.raw_yielder
     }
+
+    #[inline(always)]
+    fn is_trivial(&self) -> bool {
+        let waker = self.clone.take();
+        let trivial = waker.is_none() && self.rare.get().is_none();
+        self.clone.set(waker);
+        trivial
+    }
 }
 
 /// Returns the fiber that the calling code belongs to. If the code belongs to a run, that is the fiber in which the run began.
@@ -123,52 +131,97 @@ pub(crate) fn current<'a>() -> Option<&'a FiberHandle> {
     unsafe { FIBER.get().as_ref() }
 }
 
-/// The context of a poller, restored when dropped.
-struct Poller<'a> {
-    handle: &'a FiberHandle,
-    fiber: *const FiberHandle,
-    worker: *const Worker,
-    no_suspend: Option<&'static Location<'static>>,
-    section: Marked,
+/// Returns whether the calling code runs outside of runs, or in a fiber outside of the runs in it.
+#[inline(always)]
+pub(crate) fn is_outside_of_runs() -> bool {
+    stored_worker().is_null()
 }
 
-impl Drop for Poller<'_> {
+/// The context of a poller, restored when dropped.
+struct Poller<'a, const BORROWS: bool> {
+    handle: &'a FiberHandle,
+    fiber: *const FiberHandle,
+    /// The rest of the context, if it differs inside. It does not where an executor outside of runs polls a fiber without a run.
+    others: Option<Others>,
+    section: Option<Marked>,
+}
+
+struct Others {
+    worker: *const Worker,
+    no_suspend: Option<&'static Location<'static>>,
+}
+
+impl<const BORROWS: bool> Poller<'_, BORROWS> {
+    #[inline(always)]
+    fn restore(&mut self) {
+        if self.others.is_some() || !stored_worker().is_null() {
+            self.restore_others();
+        }
+        if BORROWS && let Some(section) = &self.section {
+            suspend_check::close_poll(section);
+        }
+        FIBER.set(self.fiber);
+    }
+
+    #[inline(never)]
+    fn exchange_others(&mut self) {
+        let worker = stored_worker();
+        let inside = self.handle.worker.get();
+        if inside != worker {
+            replace_worker(inside);
+        }
+        self.others = Some(Others { worker, no_suspend: suspend_check::set_no_suspend(None) });
+    }
+
+    #[inline(never)]
+    fn restore_others(&mut self) {
+        let inside = stored_worker();
+        self.handle.worker.set(inside);
+        let Others { worker, no_suspend } = self.others.take().unwrap_or(Others { worker: null(), no_suspend: None });
+        if inside != worker {
+            replace_worker(worker);
+        }
+        suspend_check::set_no_suspend(no_suspend);
+    }
+}
+
+impl<const BORROWS: bool> Drop for Poller<'_, BORROWS> {
     #[inline(always)]
     fn drop(&mut self) {
-        let inside = worker_address();
-        self.handle.worker.set(inside);
-        if inside != self.worker {
-            replace_worker(self.worker);
-        }
-        suspend_check::set_no_suspend(self.no_suspend);
-        suspend_check::close_poll(&self.section);
-        FIBER.set(self.fiber);
+        self.restore();
     }
 }
 
 /// Runs the body of a fiber until it suspends or ends. The body must not have finished.
+///
+/// A body that borrows may hold the handle of a body around the poll, and must not suspend it: `BORROWS` opens a section of those bodies.
+/// A body that is `'static` cannot hold such a handle, see [`chain`](crate::coroutine::chain).
 #[inline(always)]
-pub(crate) fn resume<R>(raw: &mut RawCoroutine<FiberHandle, R>, waker: &Waker) -> Event<(), R> {
+pub(crate) fn resume<R, const BORROWS: bool>(raw: &mut RawCoroutine<FiberHandle, R>, waker: &Waker) -> Event<(), R> {
     let address: *const FiberHandle = raw.handle();
     // SAFETY: the handle is alive until `raw` is dropped, and the reference until the end of this function. It changes only through
     // cells.
     let handle = unsafe { &*address };
     handle.polled_with.set(waker);
-    let outside = worker_address();
-    let poller = Poller {
+    let mut poller = Poller::<BORROWS> {
         handle,
         fiber: FIBER.replace(address),
-        worker: outside,
-        no_suspend: suspend_check::set_no_suspend(None),
-        section: suspend_check::open_poll(),
+        others: None,
+        section: BORROWS.then(suspend_check::open_poll),
     };
-    let inside = handle.worker.get();
-    if inside != outside {
-        replace_worker(inside);
+    if !stored_worker().is_null() || !handle.worker.get().is_null() || suspend_check::is_no_suspend() {
+        poller.exchange_others();
     }
     let event = raw.resume(());
-    drop(poller);
-    if !handle.worker.get().is_null() && !matches!(event, Event::Yielded(())) {
+    // Restored in place and in each branch: a drop would move the context, and its common end for all events would be an indirect jump.
+    if let Event::Yielded(()) = event {
+        poller.restore();
+        forget(poller);
+        return Event::Yielded(());
+    }
+    poller.restore();
+    forget(poller);
+    if !handle.worker.get().is_null() {
         abort_in_run(handle);
     }
     event
@@ -179,6 +232,22 @@ fn abort_in_run(handle: &FiberHandle) -> ! {
     let slot = handle.raw_yielder.slot();
     let (kind, name) = slot.label();
     abort_naming(kind, name, "ended while a run that it had opened was still open")
+}
+
+/// Like [`Waker::will_wake`]. The compiler makes one load of 16 bytes of that function, for which the processor waits until the two
+/// stores of an executor that has just created the waker are complete.
+#[inline(always)]
+fn is_same(one: &Waker, other: &Waker) -> bool {
+    let differ = |a: *const (), b: *const ()| a.addr() ^ b.addr();
+    let tables = |waker: &Waker| std::ptr::from_ref(waker.vtable()).cast();
+    differ(one.data(), other.data()) | differ(tables(one), tables(other)) == 0
+}
+
+/// Cloning and dropping a waker are foreign code: nothing is borrowed here.
+#[cold]
+#[inline(never)]
+fn clone_waker(_other: Option<Waker>, given: &Waker) -> Waker {
+    given.clone()
 }
 
 impl FiberHandle {
@@ -235,26 +304,22 @@ impl FiberHandle {
         }
     }
 
-    /// Returns a copy of the waker that the fiber is polled with.
+    /// Returns a clone of the waker that the fiber is polled with. The caller hands it back with [`keep_waker`](Self::keep_waker), so that
+    /// the fiber clones a waker once and not for each poll of a future.
     #[inline(always)]
-    pub(crate) fn waker(&self) -> Rc<Waker> {
+    pub(crate) fn take_waker(&self) -> Waker {
         // SAFETY: the body runs, so the frame that polls it is below this one, and the waker is alive (invariant 3).
         let given = unsafe { &*self.polled_with.get() };
-        match &*self.copy.borrow() {
-            Some(copy) if copy.will_wake(given) => return Rc::clone(copy),
-            _ => {}
+        match self.clone.take() {
+            Some(clone) if is_same(&clone, given) => clone,
+            other => clone_waker(other, given),
         }
-        self.copy_waker(given)
     }
 
-    #[cold]
-    #[inline(never)]
-    fn copy_waker(&self, given: &Waker) -> Rc<Waker> {
-        // Cloning and dropping a waker are foreign code, and so outside of the borrow.
-        let new = Rc::new(given.clone());
-        let old = self.copy.replace(Some(Rc::clone(&new)));
-        drop(old);
-        new
+    /// Keeps a clone of a waker for the next poll of a future.
+    #[inline(always)]
+    pub(crate) fn keep_waker(&self, waker: Waker) {
+        self.clone.set(Some(waker));
     }
 
     /// Returns the remote queue of the fiber, which wakes its waits outside of a run.
