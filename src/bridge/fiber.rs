@@ -86,7 +86,8 @@ pub fn fiber<R: 'static>(f: impl FnOnce() -> R + 'static) -> Fiber<R> {
 impl<R: 'static> Fiber<R> {
     #[inline]
     fn new(options: StackOptions, f: impl FnOnce() -> R + 'static) -> Result<Fiber<R>, StackError> {
-        Ok(Fiber { raw: RawCoroutine::new_static(options, Kind::Fiber, move |_: &FiberHandle| f())? })
+        let raw = RawCoroutine::new_static(options, Kind::Fiber, move |_: &FiberHandle| f())?;
+        Ok(Fiber { raw })
     }
 }
 
@@ -225,7 +226,8 @@ macro_rules! future {
         impl<$($lifetime,)? R> Future for $name<$($lifetime,)? R> {
             type Output = R;
 
-            #[inline]
+            // A call between the switch and the executor's own call would cost a wrong prediction where that ends.
+            #[inline(always)]
             #[track_caller]
             fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
                 poll::<R, $borrows>(&mut self.get_mut().raw, cx.waker())

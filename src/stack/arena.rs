@@ -71,6 +71,8 @@ const CLEAR: u8 = 4;
 /// The program runs under memcheck, which must learn that the user has ended. Set when the stack is made, and never
 /// cleared.
 const WATCHED: u8 = 8;
+/// The stack was leaked: its user will not run again and has not ended. The stack is never used again, so this is never cleared.
+const LEAKED: u8 = 16;
 
 /// A slab: one mapping with many stacks of one shape. The diagram in [`super`] shows one slot.
 pub(crate) struct Slab {
@@ -207,6 +209,18 @@ impl Slot {
         tag.len.store(len, Ordering::Relaxed);
         tag.duties.fetch_or(duty, Ordering::Relaxed);
         tag.name.store(pointer, Ordering::Release);
+    }
+
+    /// Notes that the stack is leaked with its user.
+    #[cold]
+    pub(crate) fn mark_leaked(&self) {
+        self.tag().duties.fetch_or(LEAKED, Ordering::Relaxed);
+    }
+
+    /// Returns whether the stack was leaked.
+    #[inline(always)]
+    pub(crate) fn is_leaked(&self) -> bool {
+        self.tag().duties.load(Ordering::Relaxed) & LEAKED != 0
     }
 
     /// Removes the description of a user that has ended. Returns true if the memory must be cleared for the next user.
