@@ -80,17 +80,26 @@ pub(crate) fn set_no_suspend(place: Option<&'static Location<'static>>) -> Optio
     NO_SUSPEND_AT.replace(place)
 }
 
-/// Returns whether no `no_suspend` section is open.
-pub(crate) fn may_wait() -> bool {
-    NO_SUSPEND_AT.get().is_none()
+/// Returns whether a `no_suspend` section is open.
+#[inline(always)]
+pub(crate) fn is_no_suspend() -> bool {
+    NO_SUSPEND_AT.get().is_some()
 }
 
 /// Panics if a `no_suspend` section is open. The message names the place where it was opened.
+#[inline]
 #[track_caller]
 pub(crate) fn refuse_to_wait() {
     if let Some(place) = NO_SUSPEND_AT.get() {
-        panic!("cannot wait or yield inside a no_suspend section (opened at {place}): close it first");
+        refuse_inside(place);
     }
+}
+
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn refuse_inside(place: &Location<'_>) -> ! {
+    panic!("cannot wait or yield inside a no_suspend section (opened at {place}): close it first");
 }
 
 #[cfg(test)]

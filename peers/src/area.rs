@@ -16,6 +16,8 @@ pub(crate) enum Area {
     Memory,
     /// Messages between tasks.
     Channel,
+    /// Futures in synchronous code, and synchronous code as a future.
+    Bridge,
     /// Bytes sent to a TCP server and returned.
     Echo,
     /// Requests of an HTTP server.
@@ -23,8 +25,8 @@ pub(crate) enum Area {
 }
 
 impl Area {
-    pub(crate) const ALL: [Area; 7] =
-        [Area::Switch, Area::Yield, Area::Spawn, Area::Memory, Area::Channel, Area::Echo, Area::Http];
+    pub(crate) const ALL: [Area; 8] =
+        [Area::Switch, Area::Yield, Area::Spawn, Area::Memory, Area::Channel, Area::Bridge, Area::Echo, Area::Http];
 
     pub(crate) fn word(self) -> &'static str {
         match self {
@@ -33,6 +35,7 @@ impl Area {
             Area::Spawn => "spawn",
             Area::Memory => "memory",
             Area::Channel => "channel",
+            Area::Bridge => "bridge",
             Area::Echo => "echo",
             Area::Http => "http",
         }
@@ -46,6 +49,7 @@ impl Area {
             Area::Spawn => "spawn + run + join",
             Area::Memory => "resident memory and page tables of one suspended task",
             Area::Channel => "one message",
+            Area::Bridge => "synchronous code waits for a future",
             Area::Echo => "a request of a TCP echo server",
             Area::Http => "a request of an HTTP server",
         }
@@ -53,7 +57,7 @@ impl Area {
 
     pub(crate) fn unit(self, body: Body) -> &'static str {
         match (self, body) {
-            (Area::Memory, _) | (_, Body::Idle) => "bytes",
+            (Area::Memory, _) | (_, Body::Idle | Body::Held) => "bytes",
             (_, Body::Calls) => "calls",
             _ => "ns",
         }
@@ -102,10 +106,26 @@ pub(crate) enum Body {
     Calls,
     /// Like `Registers`, beside a task that waits for a connection.
     Listener,
+    /// Waits for a future that is ready.
+    Ready,
+    /// Waits for a future that is pending once. A loop polls, without a wake.
+    Pending,
+    /// Waits for a future that is pending once and wakes its executor at once.
+    Woken,
+    /// Makes a future out of synchronous code, completes it in one poll and drops it.
+    Made,
+    /// In a local task, makes a future out of synchronous code that waits ten calls deep for a future as in `Woken`.
+    Answer,
+    /// Like `Answer`, in a task that also yields each time.
+    Between,
+    /// Takes an item of a stream.
+    Item,
+    /// Holds n suspended futures of synchronous code. Measured is the memory.
+    Held,
 }
 
 impl Body {
-    pub(crate) const ALL: [Body; 10] = [
+    pub(crate) const ALL: [Body; 18] = [
         Body::Plain,
         Body::Registers,
         Body::Stack,
@@ -116,7 +136,18 @@ impl Body {
         Body::Idle,
         Body::Calls,
         Body::Listener,
+        Body::Ready,
+        Body::Pending,
+        Body::Woken,
+        Body::Made,
+        Body::Answer,
+        Body::Between,
+        Body::Item,
+        Body::Held,
     ];
+    /// The bodies of the area `bridge` that are timed.
+    pub(crate) const OF_BRIDGE: [Body; 7] =
+        [Body::Ready, Body::Pending, Body::Woken, Body::Made, Body::Answer, Body::Between, Body::Item];
     /// The bodies of tasks that yield.
     pub(crate) const OF_TURNS: [Body; 3] = [Body::Registers, Body::Stack, Body::Shuffled];
 
@@ -132,6 +163,14 @@ impl Body {
             Body::Idle => "idle",
             Body::Calls => "calls",
             Body::Listener => "listener",
+            Body::Ready => "ready",
+            Body::Pending => "pending",
+            Body::Woken => "woken",
+            Body::Made => "made",
+            Body::Answer => "answer",
+            Body::Between => "between",
+            Body::Item => "item",
+            Body::Held => "held",
         }
     }
 }

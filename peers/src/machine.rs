@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The lock file, with the versions of the crates with which this program was built.
 const LOCK: &str = include_str!("../../Cargo.lock");
-const BUILT_WITH: [&str; 15] = [
+const BUILT_WITH: [&str; 18] = [
     "cede",
     "corosensei",
     "generator",
@@ -23,6 +23,9 @@ const BUILT_WITH: [&str; 15] = [
     "async-channel",
     "flume",
     "crossbeam-channel",
+    "stackful",
+    "pollster",
+    "async-stream",
 ];
 
 pub(crate) fn look(

@@ -1,6 +1,6 @@
 //! Benchmarks of cede and its rivals, interleaved in one run.
 //!
-//! cargo run --release -p peers -- [switch|yield|spawn|memory|channel|echo|http|all] [--json FILE] [--svg FILE] [--quick]
+//! cargo run --release -p peers -- [switch|yield|spawn|memory|channel|bridge|echo|http|all] [--json FILE] [--svg FILE] [--quick]
 //! cargo run --release -p peers -- record        # measures all, into docs/benchmarks/
 //! cargo run --release -p peers -- page          # only rewrites docs/benchmarks/ from its JSON
 //!
@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-const USAGE: &str = "usage: peers [switch|yield|spawn|memory|channel|echo|http|all] [--json FILE] [--svg FILE] [--quick|--smoke]
+const USAGE: &str = "usage: peers [switch|yield|spawn|memory|channel|bridge|echo|http|all] [--json FILE] [--svg FILE] [--quick|--smoke]
        peers record    all areas, and docs/benchmarks/ from them
        peers page      docs/benchmarks/ anew, from its JSON
 

@@ -26,6 +26,7 @@ pub(crate) fn verdicts(record: &Record) -> Vec<Verdict> {
                 verdicts.push(ahead(record, area, 2, Body::Plain, 2.0, "channel, to and fro"));
                 verdicts.push(ahead(record, area, 100, Body::Plain, 1.5, "channel, many to one"));
             }
+            Area::Bridge => verdicts.extend(bridge(record)),
             Area::Http => {}
             Area::Echo => verdicts.extend(crate::echo::promises::verdicts(record)),
         }
@@ -105,6 +106,44 @@ fn memory(record: &Record) -> Vec<Verdict> {
         });
     }
     verdicts
+}
+
+fn bridge(record: &Record) -> Vec<Verdict> {
+    const SLOT: &str = "a slot of one stack";
+    const IN_PLACE: &str = "block_in_place, all cores";
+    let groups = record.groups(Area::Bridge);
+    let held = groups.iter().find(|(_, body)| *body == Body::Held).map_or(0, |(n, _)| *n);
+    let line = |case: &str, n, body| record.find(Area::Bridge, case, n, body);
+    let at_most = |what: &str, case, n, body, most: f64| {
+        let line = line(case, n, body);
+        let median = line.and_then(|line| line.median);
+        let show = |value| amount(value, Area::Bridge.unit(body));
+        Verdict {
+            promise: format!("bridge, {what}: at most {}", show(most)),
+            measured: median.map_or("not measured".into(), show),
+            met: median.map(|median| median <= most),
+        }
+    };
+    let ahead = |what: &str, rival: &str, body, factor: f64| {
+        let ratio = line(rival, 1, body).and_then(|line| line.ratio);
+        let promise = if factor == 1.0 {
+            format!("bridge, {what}: not slower than {rival}")
+        } else {
+            format!("bridge, {what}: {factor} times as fast as {rival}")
+        };
+        let measured = ratio.map_or("not measured".into(), |ratio| format!("{} times as fast", digits(ratio)));
+        Verdict { promise, measured, met: ratio.map(|ratio| ratio >= factor) }
+    };
+    vec![
+        at_most("a ready future in a task", "cede, in a task", 1, Body::Ready, 4.0),
+        at_most("a ready future in a fiber", "cede", 1, Body::Ready, 4.0),
+        at_most("pending once", "cede", 1, Body::Pending, 14.0),
+        ahead("woken", SLOT, Body::Woken, 1.0),
+        at_most("made and completed", "cede", 1, Body::Made, 30.0),
+        ahead("one answer", SLOT, Body::Answer, 1.0),
+        ahead("one answer, the task yields between", IN_PLACE, Body::Between, 50.0),
+        at_most("a suspended fiber", "cede", held, Body::Held, 4.6 * 1024.0),
+    ]
 }
 
 #[cfg(test)]

@@ -81,6 +81,15 @@ impl Scale {
         self.slice() * 50
     }
 
+    /// The number of futures of synchronous code that are held.
+    fn fibers(self) -> u64 {
+        match self {
+            Scale::Full => 100_000,
+            Scale::Quick => 10_000,
+            Scale::Smoke => 100,
+        }
+    }
+
     fn groups(self, area: Area) -> Vec<(u64, Vec<Body>)> {
         let most = match self {
             Scale::Full => 1_000_000,
@@ -98,6 +107,7 @@ impl Scale {
             Area::Memory if self == Scale::Quick => vec![plain(10_000)],
             Area::Memory => vec![plain(10_000), plain(100_000), plain(1_000_000)],
             Area::Channel => vec![plain(2), plain(100)],
+            Area::Bridge => vec![(1, Body::OF_BRIDGE.to_vec())],
             Area::Echo | Area::Http => Vec::new(),
         };
         groups.into_iter().filter(|(n, _)| area != Area::Yield || *n <= most).collect()
@@ -132,11 +142,12 @@ impl Run {
     pub(crate) fn area(&mut self, area: Area) {
         for (n, bodies) in self.scale.groups(area) {
             match area {
-                Area::Memory => self.weigh(n),
+                Area::Memory => self.weigh(area, n, Body::Plain),
                 _ => self.measure(area, n, &bodies),
             }
         }
         match area {
+            Area::Bridge => self.weigh(area, self.scale.fibers(), Body::Held),
             Area::Echo => self.echo(),
             Area::Http => self.http(),
             _ => {}
@@ -192,32 +203,34 @@ impl Run {
             let until = start + self.scale.budget(n) * part / bodies.len() as u32;
             let rounds = self.scale.rounds(n);
             progress(&format!("{area}, {n}, {}: how many are a round", body.word()));
-            seats.iter_mut().for_each(|(_, seat)| seat.calibrate(body, self.scale));
+            let of_body = |(rival, _): &&mut (&'static Rival, Seat)| rival.has(body);
+            seats.iter_mut().filter(of_body).for_each(|(_, seat)| seat.calibrate(body, self.scale));
             for round in 0..rounds {
                 let now = Instant::now();
                 if (round >= 3 && now > until) || (round >= 1 && now > self.deadline) {
                     break;
                 }
                 progress(&format!("{area}, {n}, {}: round {} of {rounds}", body.word(), round + 1));
-                seats.iter_mut().for_each(|(_, seat)| seat.take(body, round));
+                seats.iter_mut().filter(of_body).for_each(|(_, seat)| seat.take(body, round));
             }
             let cede = seats.iter().find(|(rival, _)| rival.role == Role::Cede).map(|(_, seat)| seat.samples.clone());
-            self.lines.extend(seats.iter().map(|(rival, seat)| seat.line(area, rival.name, n, body, cede.as_ref())));
+            let measured = seats.iter().filter(|(rival, _)| rival.has(body));
+            self.lines.extend(measured.map(|(rival, seat)| seat.line(area, rival.name, n, body, cede.as_ref())));
         }
     }
 
     /// Measures the memory of each rival in turn, each in a process that ends before the next one begins.
-    fn weigh(&mut self, n: u64) {
-        for (rival, found) in self.rivals(Area::Memory, n) {
+    fn weigh(&mut self, area: Area, n: u64, body: Body) {
+        for (rival, found) in self.rivals(area, n).into_iter().filter(|(rival, _)| rival.has(body)) {
             progress(&format!("memory, {n}: {}", rival.name));
-            let child = found.and_then(|found| Child::start(&found, Area::Memory, n, self.core));
+            let child = found.and_then(|found| Child::start(&found, area, n, self.core));
             let line = match child.and_then(|mut child| child.hold(n)) {
-                Ok((memory, held, why)) => weighed(Area::Memory, rival.name, n, Body::Plain, memory, held, why),
-                Err(why) => Line::failed(Area::Memory, rival.name, n, Body::Plain, &why),
+                Ok((memory, held, why)) => weighed(area, rival.name, n, body, memory, held, why),
+                Err(why) => Line::failed(area, rival.name, n, body, &why),
             };
             self.lines.push(line);
         }
-        self.add_ratios(Area::Memory, n, Body::Plain);
+        self.add_ratios(area, n, body);
     }
 
     /// Adds the ratios to cede to figures that were taken once.

@@ -21,10 +21,18 @@ pub(crate) fn title(area: Area, n: u64, body: Body) -> String {
         Body::Listener => {
             return format!("one turn of one of {many} tasks, with a task beside them that waits for a connection");
         }
+        Body::Ready => return "a wait for a ready future".into(),
+        Body::Pending => return "a wait for a future that is pending once, polled in a loop".into(),
+        Body::Woken => return "a wait for a future that is pending once and wakes a local task of tokio".into(),
+        Body::Made => return "a future of synchronous code: made, completed in one poll, dropped".into(),
+        Body::Answer => return "in a local task, synchronous code that waits once, ten calls deep".into(),
+        Body::Between => return "the same in a task that yields between".into(),
+        Body::Item => return "an item of a stream".into(),
+        Body::Held => return format!("memory of one of {many} suspended futures of synchronous code"),
         Body::Plain => "",
     };
     match (area, n) {
-        (Area::Switch | Area::Echo, _) => area.operation().to_string(),
+        (Area::Switch | Area::Bridge | Area::Echo, _) => area.operation().to_string(),
         (Area::Yield, _) => format!("one turn of one of {many} tasks{turns}"),
         (Area::Spawn, 1) => "spawn + join, one after another".into(),
         (Area::Spawn, _) => format!("spawn + join, {many} outstanding"),

@@ -23,7 +23,7 @@ fn every_area_has_its_lines_and_its_picture() {
     for key in ["cpu", "cores", "kernel", "rustc", "versions"] {
         assert!(!machine[key].is_null(), "{machine}");
     }
-    for area in ["switch", "yield", "spawn", "memory", "channel", "echo"] {
+    for area in ["switch", "yield", "spawn", "memory", "channel", "bridge", "echo"] {
         let of_area: Vec<&Value> = lines[1..].iter().filter(|line| line["area"] == area).collect();
         let cede: Vec<&&Value> = of_area.iter().filter(|line| line["case"] == "cede").collect();
         assert!(!cede.is_empty(), "{area}: {text}");

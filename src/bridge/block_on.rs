@@ -73,7 +73,7 @@ use std::task::{self, Context};
 /// });
 /// ```
 #[doc(alias = "await")]
-#[inline]
+#[inline(always)]
 #[track_caller]
 pub fn block_on<F: IntoFuture>(future: F) -> Result<F::Output, Cancelled> {
     drive(pin!(future.into_future()), true)

@@ -86,7 +86,8 @@ pub fn fiber<R: 'static>(f: impl FnOnce() -> R + 'static) -> Fiber<R> {
 impl<R: 'static> Fiber<R> {
     #[inline]
     fn new(options: StackOptions, f: impl FnOnce() -> R + 'static) -> Result<Fiber<R>, StackError> {
-        Ok(Fiber { raw: RawCoroutine::new_static(options, Kind::Fiber, move |_: &FiberHandle| f())? })
+        let raw = RawCoroutine::new_static(options, Kind::Fiber, move |_: &FiberHandle| f())?;
+        Ok(Fiber { raw })
     }
 }
 
@@ -170,7 +171,7 @@ fn refuse_to_poll<R>(raw: &RawCoroutine<FiberHandle, R>) -> ! {
     panic!("cannot poll {}: it has finished", raw.label())
 }
 
-/// Ends a suspended body: cancels it, which resumes it once. Leaks a body that does not end, or aborts the process if it `borrows`.
+/// Ends a suspended body: cancels it, which resumes it once. Leaks a body that does not end, or aborts the process if it borrows.
 #[cold]
 fn cancel<R>(raw: &mut RawCoroutine<FiberHandle, R>, borrows: bool) {
     let mut why = "ignored its cancel, and did not end when it was unwound";
@@ -238,7 +239,8 @@ macro_rules! future {
         impl<$($lifetime,)? R> Future for $name<$($lifetime,)? R> {
             type Output = R;
 
-            #[inline]
+            // A call between the switch and the executor's own call would cost a wrong prediction where that ends.
+            #[inline(always)]
             #[track_caller]
             fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
                 poll(&mut self.get_mut().raw, cx.waker())

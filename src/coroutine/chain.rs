@@ -22,8 +22,8 @@
 //! leaking to the consumer, and keeps a run from staying open on a stack that the program then forgets.
 //!
 //! A fiber is a body, too, but its sections are its own: it may be suspended with a run open, which is hidden outside of it. So the
-//! marks end at the first fiber outwards. The poll of a fiber is itself a section of the bodies around it: the code of a fiber cannot
-//! suspend a generator whose body polls the fiber.
+//! marks end at the first fiber outwards. The poll of a fiber is itself a section of the bodies around it: the code of the fiber may reach the
+//! handle of a generator whose body polls it, through a scoped thread-local, and cannot suspend that generator.
 
 use crate::arch;
 use crate::stack::arena::{Kind as Owner, Slot, slot_around};

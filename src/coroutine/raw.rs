@@ -135,7 +135,6 @@ struct First<H, F> {
 pub(crate) struct RawCoroutine<H: Handle, R> {
     inner: ManuallyDrop<Inner<H::Out, R>>,
     handle: NonNull<H>,
-    leaked: bool,
     _marker: PhantomData<(H, R)>,
 }
 
@@ -190,7 +189,7 @@ impl<H: Handle, R> RawCoroutine<H, R> {
             let view = StackView { base: StackPointer::new_unchecked(base), stack };
             let first = First { handle, body };
             let inner = Inner::with_stack_unchecked(view, move |yielder, _| Last(run(first, yielder)));
-            Ok(RawCoroutine { inner: ManuallyDrop::new(inner), handle, leaked: false, _marker: PhantomData })
+            Ok(RawCoroutine { inner: ManuallyDrop::new(inner), handle, _marker: PhantomData })
         }
     }
 
@@ -294,11 +293,17 @@ impl<H: Handle, R> RawCoroutine<H, R> {
                 Event::Message
             }
             corosensei::CoroutineResult::Return(Last(Ok(result))) => Event::Complete(result),
-            corosensei::CoroutineResult::Return(Last(Err(payload))) => match payload.downcast_ref::<Unwound>() {
-                Some(unwound) if unwound.0 == self.handle().raw_yielder().slot() => Event::Unwound,
-                // Includes the unwinding of an outer body that was suspended on this body's stack.
-                _ => Event::Panicked(payload),
-            },
+            corosensei::CoroutineResult::Return(Last(Err(payload))) => self.ended_by(payload),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn ended_by(&self, payload: Payload) -> Event<H::Out, R> {
+        match payload.downcast_ref::<Unwound>() {
+            Some(unwound) if unwound.0 == self.handle().raw_yielder().slot() => Event::Unwound,
+            // Includes the unwinding of an outer body that was suspended on this body's stack.
+            _ => Event::Panicked(payload),
         }
     }
 
@@ -325,7 +330,7 @@ impl<H: Handle, R> RawCoroutine<H, R> {
     /// Leaks a body that does not end, with its stack (invariant 5). Prints a line on stderr.
     #[cold]
     pub(crate) fn leak(&mut self, why: &str) {
-        self.leaked = true;
+        self.handle().raw_yielder().slot().mark_leaked();
         // SAFETY: `force_reset` only marks the coroutine as done, so nothing resumes it. Its frames are never run,
         // dropped or overwritten: `Drop` skips a leaked raw coroutine, and so never returns the stack to the pool.
         unsafe { self.inner.force_reset() };
@@ -411,15 +416,15 @@ pub(crate) fn throw_from_drop(payload: Payload, label: &dyn std::fmt::Display) {
 impl<H: Handle, R> Drop for RawCoroutine<H, R> {
     #[inline]
     fn drop(&mut self) {
-        if self.leaked {
+        let slot = self.handle().raw_yielder().slot();
+        if slot.is_leaked() {
             return;
         }
         let mut thrown = if self.inner.done() { Ok(()) } else { self.end(false) };
-        let slot = self.handle().raw_yielder().slot();
         // The label needs the name, which the stack loses when it returns to the pool below.
         let mut label = thrown.is_err().then(|| Label(slot).to_string());
-        if !self.leaked {
-            if needs_drop::<H>() {
+        if !slot.is_leaked() {
+            if !self.handle().is_trivial() {
                 // SAFETY: the body has ended, so nothing refers to the handle (invariants 1 and 5). Nothing uses the
                 // handle after this.
                 let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { drop_in_place(self.handle.as_ptr()) }));

@@ -255,4 +255,9 @@ pub(crate) trait Handle {
     fn new(raw_yielder: RawYielder<Self::In, Self::Out>) -> Self;
     /// Returns the raw yielder that was passed to [`new`](Self::new).
     fn raw_yielder(&self) -> &RawYielder<Self::In, Self::Out>;
+    /// Returns whether a drop of the handle would do nothing.
+    #[inline(always)]
+    fn is_trivial(&self) -> bool {
+        !std::mem::needs_drop::<Self>()
+    }
 }

@@ -33,7 +33,7 @@
 //!    their remote queues, which are never freed.
 
 use super::Worker;
-use super::current::{replace_worker, worker_address};
+use super::current::{replace_worker, stored_worker};
 use super::remote::RemoteReceiver;
 use super::timer_thread;
 use crate::coroutine::chain::Marked;
@@ -41,10 +41,10 @@ use crate::coroutine::raw::{Event, RawCoroutine};
 use crate::coroutine::raw_yielder::{Handle, RawYielder};
 use crate::stack::overflow::abort_naming;
 use crate::suspend_check;
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, OnceCell};
+use std::mem::forget;
 use std::panic::Location;
 use std::ptr::null;
-use std::rc::Rc;
 use std::task::Waker;
 use std::thread::panicking;
 use std::time::Instant;
@@ -58,8 +58,8 @@ pub(crate) struct FiberHandle {
     raw_yielder: RawYielder<(), ()>,
     /// The waker of the poll that runs the body (invariant 3).
     polled_with: Cell<*const Waker>,
-    /// A copy of the waker, for the futures that the body polls. A poll that a generator suspended keeps its own copy.
-    copy: RefCell<Option<Rc<Waker>>>,
+    /// A clone of the waker, for the futures that the body polls. A poll takes it out, so that a poll that a generator suspends keeps it.
+    clone: Cell<Option<Waker>>,
     /// The worker of the run that is open inside the body, while the body is suspended.
     worker: Cell<*const Worker>,
     /// Unlike an address, no other fiber of the thread has it.
@@ -68,6 +68,8 @@ pub(crate) struct FiberHandle {
     cancelled: Cell<bool>,
     /// The number of waits since the cancel.
     refused: Cell<u32>,
+    /// Counts suspensions.
+    suspensions: Cell<u32>,
     rare: OnceCell<Box<Rare>>,
 }
 
@@ -76,8 +78,6 @@ struct Rare {
     receiver: RemoteReceiver,
     /// The run for which the timer thread is set, and the time.
     alarm: Cell<Option<(u64, Instant)>>,
-    /// Set at each sleep.
-    has_slept: Cell<bool>,
 }
 
 impl Drop for Rare {
@@ -102,11 +102,12 @@ impl Handle for FiberHandle {
         FiberHandle {
             raw_yielder,
             polled_with: Cell::new(null()),
-            copy: RefCell::new(None),
+            clone: Cell::new(None),
             worker: Cell::new(null()),
             number: NEXT_NUMBER.replace(NEXT_NUMBER.get() + 1),
             cancelled: Cell::new(false),
             refused: Cell::new(0),
+            suspensions: Cell::new(0),
             rare: OnceCell::new(),
         }
     }
@@ -114,6 +115,14 @@ impl Handle for FiberHandle {
     #[inline(always)]
     fn raw_yielder(&self) -> &RawYielder<(), ()> {
         &self.raw_yielder
+    }
+
+    #[inline(always)]
+    fn is_trivial(&self) -> bool {
+        let waker = self.clone.take();
+        let trivial = waker.is_none() && self.rare.get().is_none();
+        self.clone.set(waker);
+        trivial
     }
 }
 
@@ -125,30 +134,68 @@ pub(crate) fn current<'a>() -> Option<&'a FiberHandle> {
     unsafe { FIBER.get().as_ref() }
 }
 
+/// Returns whether the calling code runs outside of runs, or in a fiber outside of the runs in it.
+#[inline(always)]
+pub(crate) fn is_outside_of_runs() -> bool {
+    stored_worker().is_null()
+}
+
 /// The context of a poller, restored when dropped.
 struct Poller<'a> {
     handle: &'a FiberHandle,
     fiber: *const FiberHandle,
+    /// The rest of the context, if it differs inside. It does not where an executor outside of runs polls a fiber without a run.
+    others: Option<Others>,
+    section: Marked,
+}
+
+struct Others {
     worker: *const Worker,
     no_suspend: Option<&'static Location<'static>>,
-    section: Marked,
+}
+
+impl Poller<'_> {
+    #[inline(always)]
+    fn restore(&mut self) {
+        if self.others.is_some() || !stored_worker().is_null() {
+            self.restore_others();
+        }
+        suspend_check::close_poll(&self.section);
+        FIBER.set(self.fiber);
+    }
+
+    #[inline(never)]
+    fn exchange_others(&mut self) {
+        let worker = stored_worker();
+        let inside = self.handle.worker.get();
+        if inside != worker {
+            replace_worker(inside);
+        }
+        self.others = Some(Others { worker, no_suspend: suspend_check::set_no_suspend(None) });
+    }
+
+    #[inline(never)]
+    fn restore_others(&mut self) {
+        let inside = stored_worker();
+        self.handle.worker.set(inside);
+        let Others { worker, no_suspend } = self.others.take().unwrap_or(Others { worker: null(), no_suspend: None });
+        if inside != worker {
+            replace_worker(worker);
+        }
+        suspend_check::set_no_suspend(no_suspend);
+    }
 }
 
 impl Drop for Poller<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        let inside = worker_address();
-        self.handle.worker.set(inside);
-        if inside != self.worker {
-            replace_worker(self.worker);
-        }
-        suspend_check::set_no_suspend(self.no_suspend);
-        suspend_check::close_poll(&self.section);
-        FIBER.set(self.fiber);
+        self.restore();
     }
 }
 
 /// Runs the body of a fiber until it suspends or ends. The body must not have finished.
+///
+/// The poll is a section of the bodies around it. Even a `'static` body may reach the handle of such a body, through a scoped thread-local.
 #[inline(always)]
 pub(crate) fn resume<R>(raw: &mut RawCoroutine<FiberHandle, R>, waker: &Waker) -> Event<(), R> {
     let address: *const FiberHandle = raw.handle();
@@ -156,21 +203,21 @@ pub(crate) fn resume<R>(raw: &mut RawCoroutine<FiberHandle, R>, waker: &Waker) -
     // cells.
     let handle = unsafe { &*address };
     handle.polled_with.set(waker);
-    let outside = worker_address();
-    let poller = Poller {
-        handle,
-        fiber: FIBER.replace(address),
-        worker: outside,
-        no_suspend: suspend_check::set_no_suspend(None),
-        section: suspend_check::open_poll(),
-    };
-    let inside = handle.worker.get();
-    if inside != outside {
-        replace_worker(inside);
+    let mut poller =
+        Poller { handle, fiber: FIBER.replace(address), others: None, section: suspend_check::open_poll() };
+    if !stored_worker().is_null() || !handle.worker.get().is_null() || suspend_check::is_no_suspend() {
+        poller.exchange_others();
     }
     let event = raw.resume(());
-    drop(poller);
-    if !handle.worker.get().is_null() && !matches!(event, Event::Yielded(())) {
+    // Restored in place and in each branch: a drop would move the context, and its common end for all events would be an indirect jump.
+    if let Event::Yielded(()) = event {
+        poller.restore();
+        forget(poller);
+        return Event::Yielded(());
+    }
+    poller.restore();
+    forget(poller);
+    if !handle.worker.get().is_null() {
         abort_in_run(handle);
     }
     event
@@ -196,6 +243,15 @@ impl Drop for ClosedPoll {
     fn drop(&mut self) {
         suspend_check::close_poll(&self.0);
     }
+}
+
+/// Like [`Waker::will_wake`]. The compiler makes one load of 16 bytes of that function, for which the processor waits until the two
+/// stores of an executor that has just created the waker are complete.
+#[inline(always)]
+fn is_same(one: &Waker, other: &Waker) -> bool {
+    let differ = |a: *const (), b: *const ()| a.addr() ^ b.addr();
+    let tables = |waker: &Waker| std::ptr::from_ref(waker.vtable()).cast();
+    differ(one.data(), other.data()) | differ(tables(one), tables(other)) == 0
 }
 
 impl FiberHandle {
@@ -225,7 +281,7 @@ impl FiberHandle {
     /// Returns whether a wait is allowed here, which may return `Cancelled` at once: not inside `no_suspend`, and not while the thread
     /// panics.
     pub(crate) fn may_wait(&self) -> bool {
-        suspend_check::may_wait() && !panicking()
+        !suspend_check::is_no_suspend() && !panicking()
     }
 
     /// Suspends the body. Returns when the fiber is polled again, or at its cancel. The caller has checked
@@ -234,6 +290,7 @@ impl FiberHandle {
     #[track_caller]
     pub(crate) fn suspend(&self) {
         suspend_check::refuse_to_wait();
+        self.suspensions.set(self.suspensions.get().wrapping_add(1));
         if self.raw_yielder.suspend(()).is_err() {
             // The owner resumes a suspended body with the cancel, and never with a request to unwind.
             unreachable!("a suspended fiber is not asked to unwind");
@@ -258,26 +315,47 @@ impl FiberHandle {
         }
     }
 
-    /// Returns a copy of the waker that the fiber is polled with.
+    /// Returns a clone of the waker that the fiber is polled with. The caller hands it back with [`keep_waker`](Self::keep_waker), so that
+    /// the fiber clones a waker once and not for each poll of a future.
     #[inline(always)]
-    pub(crate) fn waker(&self) -> Rc<Waker> {
+    pub(crate) fn take_waker(&self) -> Waker {
         // SAFETY: the body runs, so the frame that polls it is below this one, and the waker is alive (invariant 3).
         let given = unsafe { &*self.polled_with.get() };
-        match &*self.copy.borrow() {
-            Some(copy) if copy.will_wake(given) => return Rc::clone(copy),
-            _ => {}
+        match self.clone.take() {
+            Some(clone) if is_same(&clone, given) => clone,
+            other => self.clone_waker(other),
         }
-        self.copy_waker(given)
     }
 
     #[cold]
     #[inline(never)]
-    fn copy_waker(&self, given: &Waker) -> Rc<Waker> {
-        // Cloning and dropping a waker are foreign code, and so outside of the borrow.
-        let new = Rc::new(given.clone());
-        let old = self.copy.replace(Some(Rc::clone(&new)));
-        drop(old);
-        new
+    fn clone_waker(&self, mut former: Option<Waker>) -> Waker {
+        loop {
+            // SAFETY: as in `take_waker`. Cloning and dropping a waker are foreign code: nothing is borrowed here.
+            let new = foreign(|| unsafe { &*self.polled_with.get() }.clone());
+            // If that code waits, the fiber may be polled with another waker.
+            if !self.suspends_during(|| drop(former)) {
+                return new;
+            }
+            former = Some(new);
+        }
+    }
+
+    /// Keeps a clone of a waker for the next poll of a future. Returns whether the fiber was suspended meanwhile, by the code of another
+    /// waker.
+    #[inline(always)]
+    pub(crate) fn keep_waker(&self, waker: Waker) -> bool {
+        let former = self.clone.replace(Some(waker));
+        former.is_some() && self.suspends_during(|| drop(former))
+    }
+
+    /// Calls code of a waker. Returns whether it suspended the fiber.
+    #[cold]
+    #[inline(never)]
+    fn suspends_during(&self, f: impl FnOnce()) -> bool {
+        let before = self.suspensions.get();
+        foreign(f);
+        before != self.suspensions.get()
     }
 
     /// Returns the remote queue of the fiber, which wakes its waits outside of a run.
@@ -287,9 +365,7 @@ impl FiberHandle {
     }
 
     fn rare(&self) -> &Rare {
-        self.rare.get_or_init(|| {
-            Box::new(Rare { receiver: RemoteReceiver::new(), alarm: Cell::new(None), has_slept: Cell::new(false) })
-        })
+        self.rare.get_or_init(|| Box::new(Rare { receiver: RemoteReceiver::new(), alarm: Cell::new(None) }))
     }
 
     /// Waits outside of a run, until an entry is in the fiber's own queue or `deadline` passes. Returns false if the caller must not wait
@@ -316,18 +392,13 @@ impl FiberHandle {
             // SAFETY: as in `waker`.
             let waker = unsafe { &*self.polled_with.get() };
             let Some(former) = foreign(|| queue.begin_sleep_with(waker)) else { return };
-            if former.is_some() {
-                self.rare().has_slept.set(false);
-                foreign(|| drop(former));
-                // Its code may have waited, and taken an entry or the wake that was for this sleep: the caller looks again.
-                if self.rare().has_slept.replace(true) || !queue.is_announced() {
-                    return;
-                }
+            // The code of the former waker may wait, and take an entry or the wake that was for this sleep: then the caller looks again.
+            if former.is_some() && (self.suspends_during(|| drop(former)) || !queue.is_announced()) {
+                return;
             }
             if let Some(deadline) = deadline {
                 self.set_alarm(queue, deadline);
             }
-            self.rare().has_slept.set(true);
             self.suspend();
         }
     }
@@ -360,11 +431,12 @@ impl FiberHandle {
     #[track_caller]
     pub(crate) fn give_way(&self) {
         if self.can_suspend() {
-            // A copy: if the waker's code suspends the fiber itself, the executor may drop its own waker meanwhile.
-            let waker = self.waker();
+            // A clone: if the waker's code suspends the fiber itself, the executor may drop its own waker meanwhile.
+            let waker = self.take_waker();
             foreign(|| waker.wake_by_ref());
-            drop(waker);
-            self.suspend();
+            if !self.keep_waker(waker) {
+                self.suspend();
+            }
         }
     }
 

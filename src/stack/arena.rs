@@ -71,6 +71,8 @@ const CLEAR: u8 = 4;
 /// The program runs under memcheck, which must learn that the user has ended. Set when the stack is made, and never
 /// cleared.
 const WATCHED: u8 = 8;
+/// The stack was leaked: its user will not run again and has not ended. The stack is never used again, so this is never cleared.
+const LEAKED: u8 = 16;
 
 /// A slab: one mapping with many stacks of one shape. The diagram in [`super`] shows one slot.
 pub(crate) struct Slab {
@@ -177,21 +179,25 @@ impl Slot {
         &self.slab.tags[self.index as usize]
     }
 
-    /// Stores the kind and name of the stack's user, its thread, and whether the memory must be cleared afterwards.
+    /// Stores the kind of the stack's user and its thread.
     #[inline]
-    pub(crate) fn set_tag(&self, kind: Kind, name: Option<Cow<'static, str>>, clear: bool, owner: usize) {
+    pub(crate) fn set_tag(&self, kind: Kind, owner: usize) {
         let tag = self.tag();
         tag.kind.store(kind as u8, Ordering::Relaxed);
         tag.owner.store(owner, Ordering::Relaxed);
+    }
+
+    /// Stores the name of the stack's user, and whether the memory must be cleared afterwards.
+    #[cold]
+    pub(crate) fn describe(&self, name: Option<Cow<'static, str>>, clear: bool) {
         if clear {
-            tag.duties.fetch_or(CLEAR, Ordering::Relaxed);
+            self.tag().duties.fetch_or(CLEAR, Ordering::Relaxed);
         }
         if let Some(name) = name {
             self.set_name(name);
         }
     }
 
-    #[cold]
     fn set_name(&self, name: Cow<'static, str>) {
         let tag = self.tag();
         // The length has 32 bits. A longer name is left out.
@@ -203,6 +209,18 @@ impl Slot {
         tag.len.store(len, Ordering::Relaxed);
         tag.duties.fetch_or(duty, Ordering::Relaxed);
         tag.name.store(pointer, Ordering::Release);
+    }
+
+    /// Notes that the stack is leaked with its user.
+    #[cold]
+    pub(crate) fn mark_leaked(&self) {
+        self.tag().duties.fetch_or(LEAKED, Ordering::Relaxed);
+    }
+
+    /// Returns whether the stack was leaked.
+    #[inline(always)]
+    pub(crate) fn is_leaked(&self) -> bool {
+        self.tag().duties.load(Ordering::Relaxed) & LEAKED != 0
     }
 
     /// Removes the description of a user that has ended. Returns true if the memory must be cleared for the next user.

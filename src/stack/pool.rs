@@ -36,20 +36,20 @@ impl Stack {
     /// # Errors
     ///
     /// [`StackError::Map`] or [`StackError::Guard`] if a new stack is needed and the system refuses it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn acquire(
         shape: Shape,
         kind: Kind,
         name: Option<Cow<'static, str>>,
         clear: bool,
     ) -> Result<Stack, StackError> {
-        let (slot, owner) = match LOCAL.try_with(|local| (local.take(shape), local.identity())) {
-            Ok((Some(slot), owner)) => (slot, owner),
-            Ok((None, owner)) => (acquire_from_depot(shape)?, owner),
-            Err(_) => (acquire_from_depot(shape)?, 0),
+        let slot = match take_local(shape, kind) {
+            Some(slot) => slot,
+            None => acquire_from_depot(shape, kind)?,
         };
-        slot.set_tag(kind, name, clear, owner);
-        let _ = LOCAL.try_with(|local| local.in_use.set(local.in_use.get() + 1));
+        if clear || name.is_some() {
+            slot.describe(name, clear);
+        }
         Ok(Stack { slot })
     }
 
@@ -76,16 +76,34 @@ impl Drop for Stack {
         let slot = self.slot;
         if slot.clear_tag() {
             // SAFETY: this `Stack` was the right to use the slot, and its user has ended.
-            unsafe {
-                if !arena::return_memory(&mut [slot]) {
-                    slot.fill_with_zeros();
-                }
-            }
+            unsafe { clear(slot) };
         }
         if LOCAL.try_with(|local| local.take_back(slot)).is_err() {
-            store(&mut vec![slot]);
+            store_one(slot);
         }
     }
+}
+
+/// Fills the memory of a stack with zeros.
+///
+/// # Safety
+///
+/// The stack is unused, and nothing points into it.
+#[cold]
+#[inline(never)]
+unsafe fn clear(slot: Slot) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        if !arena::return_memory(&mut [slot]) {
+            slot.fill_with_zeros();
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn store_one(slot: Slot) {
+    store(&mut vec![slot]);
 }
 
 /// Returns false if this thread is destroying its thread-locals, as far as this module can see: its own thread-local
@@ -120,12 +138,20 @@ struct Membership {
     _signals: Option<AlternateStack>,
 }
 
+/// Takes a stack from the thread's local cache.
+#[inline(never)]
+fn take_local(shape: Shape, kind: Kind) -> Option<Slot> {
+    LOCAL.try_with(|local| local.take(shape, kind)).ok().flatten()
+}
+
 impl Local {
-    #[inline]
-    fn take(&self, shape: Shape) -> Option<Slot> {
+    #[inline(always)]
+    fn take(&self, shape: Shape, kind: Kind) -> Option<Slot> {
         let mut caches = self.caches.borrow_mut();
         let slot = caches.iter_mut().find(|cache| cache.shape == shape)?.free.pop()?;
+        slot.set_tag(kind, self.identity());
         self.count(-1);
+        self.in_use.set(self.in_use.get() + 1);
         Some(slot)
     }
 
@@ -148,18 +174,27 @@ impl Local {
                 cache.free.push(slot);
                 self.count(1);
             }
-            cache => {
-                // The cache is full: its colder half goes to the depot.
-                let mut extra = cache.map_or(Vec::new(), |cache| {
-                    let most = cache.free.len();
-                    cache.free.drain(..most.div_ceil(2)).collect()
-                });
-                self.count(-(extra.len() as isize));
-                extra.push(slot);
+            _ => {
                 drop(caches);
-                store(&mut extra);
+                self.put_into_depot(slot);
             }
         }
+    }
+
+    /// Puts a stack into the depot, and with it the colder half of the local cache, which is full.
+    #[cold]
+    #[inline(never)]
+    fn put_into_depot(&self, slot: Slot) {
+        let mut caches = self.caches.borrow_mut();
+        let cache = caches.iter_mut().find(|cache| cache.shape == slot.shape());
+        let mut extra = cache.map_or(Vec::new(), |cache| {
+            let most = cache.free.len();
+            cache.free.drain(..most.div_ceil(2)).collect()
+        });
+        self.count(-(extra.len() as isize));
+        extra.push(slot);
+        drop(caches);
+        store(&mut extra);
     }
 
     #[inline]
@@ -223,8 +258,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Takes a stack from the depot, and fills the thread's local cache.
 #[cold]
-fn acquire_from_depot(shape: Shape) -> Result<Slot, StackError> {
+#[inline(never)]
+fn acquire_from_depot(shape: Shape, kind: Kind) -> Result<Slot, StackError> {
+    let slot = take_from_depot(shape)?;
+    slot.set_tag(kind, LOCAL.try_with(Local::identity).unwrap_or(0));
+    let _ = LOCAL.try_with(|local| local.in_use.set(local.in_use.get() + 1));
+    Ok(slot)
+}
+
+fn take_from_depot(shape: Shape) -> Result<Slot, StackError> {
     overflow::install();
     let _ = LOCAL.try_with(Local::join);
     let mut depots = lock(&DEPOTS);
@@ -336,6 +380,7 @@ pub fn stats() -> Stats {
 /// memory for the next user.
 ///
 /// The default is 1,024. In addition, each thread keeps up to 32 stacks of each shape.
+#[inline]
 pub fn pool_cap() -> usize {
     CAP.load(Relaxed)
 }

@@ -46,26 +46,36 @@ pub(crate) fn wait_for_waker(poll: &Poll, may_block: bool) -> Result<(), Cancell
 #[track_caller]
 pub(crate) fn poll_in_fiber<F: Future>(
     fiber: &FiberHandle,
-    future: Pin<&mut F>,
+    mut future: Pin<&mut F>,
 ) -> Result<task::Poll<F::Output>, Cancelled> {
-    if fiber.is_cancelled() {
-        return poll_cancelled(fiber.number(), future);
+    let number = fiber.number();
+    let mut fiber = fiber;
+    loop {
+        if fiber.is_cancelled() {
+            return poll_cancelled(number, future);
+        }
+        let waker = fiber.take_waker();
+        let ready = future.as_mut().poll(&mut task::Context::from_waker(&waker));
+        // Looked up anew, because the poll may have suspended a generator that was resumed elsewhere.
+        let Some(same) = in_fiber(number) else {
+            drop(waker);
+            return if ready.is_pending() && panicking() { Err(Cancelled) } else { Ok(ready) };
+        };
+        // Nothing is owned over the suspension, in which the fiber may be forgotten.
+        let was_suspended = same.keep_waker(waker);
+        if ready.is_ready() {
+            return Ok(ready);
+        }
+        if panicking() {
+            return Err(Cancelled);
+        }
+        // A wake of the future may have ended a suspension by other code: the future is polled again.
+        if !was_suspended {
+            same.suspend();
+        }
+        // Only a poll of the same fiber resumes this code, and outside of a run, as before.
+        fiber = same;
     }
-    let (number, waker) = (fiber.number(), fiber.waker());
-    let ready = future.poll(&mut task::Context::from_waker(&waker));
-    // Nothing is owned over the suspension, in which the fiber may be forgotten.
-    drop(waker);
-    if ready.is_ready() {
-        return Ok(ready);
-    }
-    if panicking() {
-        return Err(Cancelled);
-    }
-    // Looked up anew, because the poll may have suspended a generator that was resumed elsewhere.
-    if let Some(fiber) = in_fiber(number) {
-        fiber.suspend();
-    }
-    Ok(ready)
 }
 
 /// Polls the future in a fiber that was dropped. One that is ready at once still counts.
@@ -85,7 +95,7 @@ fn poll_cancelled<F: Future>(number: u64, future: Pin<&mut F>) -> Result<task::P
 /// Returns the fiber that the calling code belongs to, outside of a run, if it has this number.
 #[inline]
 fn in_fiber<'a>(number: u64) -> Option<&'a FiberHandle> {
-    fiber::current().filter(|fiber| fiber.number() == number && worker().is_none())
+    fiber::current().filter(|fiber| fiber.number() == number && fiber::is_outside_of_runs())
 }
 
 /// Waits for an event that has already come: gives up the turn, so that a task whose futures wake themselves does not starve

@@ -33,6 +33,7 @@ fn series(record: &Record, area: Area) -> Vec<Series> {
         }
         (Area::Http, n) if n >= 1000 => format!("{}k conn.", n / 1000),
         (Area::Http, n) => format!("{n} conn."),
+        (Area::Bridge, _) => body.word().to_string(),
         (Area::Spawn, 1) => "one by one".to_string(),
         (Area::Channel, 2) => "to and fro".to_string(),
         (Area::Channel, n) => format!("{n} to one"),
@@ -41,6 +42,7 @@ fn series(record: &Record, area: Area) -> Vec<Series> {
     };
     let drawn = |&(n, body): &(u64, Body)| match area {
         Area::Echo => n > 1 && matches!(body, Body::Small | Body::Large),
+        Area::Bridge => matches!(body, Body::Pending | Body::Woken | Body::Made | Body::Answer),
         _ => body == Body::Plain,
     };
     record.groups(area).into_iter().filter(drawn).map(|(n, body)| ((n, body), name(n, body))).collect()

@@ -4,6 +4,7 @@
 //! Stacks have 64 KiB, or 16 KiB if 100,000 or more tasks take turns. If the size cannot be set, the file of the rival says so.
 
 mod boost;
+mod bridge;
 mod cede;
 mod corosensei;
 mod cpython;
@@ -19,11 +20,12 @@ mod java;
 mod lua;
 mod may;
 mod ring;
+mod slot;
 mod smol;
 mod threads;
 mod tokio;
 
-use crate::area::Area;
+use crate::area::{Area, Body};
 use crate::foreign::{Found, Tools};
 
 /// The name of the echo server to which all echo servers are compared.
@@ -66,15 +68,17 @@ pub(crate) struct Rival {
     pub(crate) most: Option<(u64, &'static str)>,
     /// Whether it uses all cores, instead of the one core to which the rest is pinned.
     pub(crate) all_cores: bool,
+    /// The bodies that it has. Empty: all bodies of its areas.
+    pub(crate) bodies: &'static [Body],
 }
 
 impl Rival {
     const fn own(name: &'static str, role: Role, areas: &'static [Area], start: fn(Area, u64)) -> Self {
-        Rival { name, role, areas, start: Start::Own(start), most: None, all_cores: false }
+        Rival { name, role, areas, start: Start::Own(start), most: None, all_cores: false, bodies: &[] }
     }
 
     const fn foreign(name: &'static str, areas: &'static [Area], find: fn(&Tools) -> Result<Found, String>) -> Self {
-        Rival { name, role: Role::Rival, areas, start: Start::Foreign(find), most: None, all_cores: false }
+        Rival { name, role: Role::Rival, areas, start: Start::Foreign(find), most: None, all_cores: false, bodies: &[] }
     }
 
     const fn at_most(self, n: u64, why: &'static str) -> Self {
@@ -84,11 +88,20 @@ impl Rival {
     const fn on_all_cores(self) -> Self {
         Rival { all_cores: true, ..self }
     }
+
+    const fn with_bodies(self, bodies: &'static [Body]) -> Self {
+        Rival { bodies, ..self }
+    }
+
+    /// Returns whether it has the body.
+    pub(crate) fn has(&self, body: Body) -> bool {
+        self.bodies.is_empty() || self.bodies.contains(&body)
+    }
 }
 
 /// Returns all cases, cede first.
 pub(crate) fn all() -> Vec<&'static Rival> {
-    let files: [&'static [Rival]; 18] = [
+    let files: [&'static [Rival]; 19] = [
         &cede::RIVALS,
         &floor::RIVALS,
         &corosensei::RIVALS,
@@ -99,6 +112,7 @@ pub(crate) fn all() -> Vec<&'static Rival> {
         &smol::RIVALS,
         &futures::RIVALS,
         &channels::RIVALS,
+        &bridge::RIVALS,
         &threads::RIVALS,
         &cpython::RIVALS,
         &lua::RIVALS,
