@@ -90,8 +90,8 @@ const FAULTS: &[Fault] = &[
     Fault {
         name: "sleeps_in_a_fiber_without_looking",
         file: REMOTE.name,
-        instead_of: "let (may_sleep, old) = match pending.is_empty() {",
-        what: "let (may_sleep, old) = match true {",
+        instead_of: "if pending.is_empty() {",
+        what: "if true {",
     },
     Fault {
         name: "closes_a_bell_that_is_rung",

@@ -135,7 +135,7 @@ macro_rules! models {
                         let executor = std::sync::Arc::new(Executor(loom::sync::Notify::new()));
                         if open.has_pending() {
                             woken += open.take().wakes.len();
-                        } else if open.begin_sleep_with(&std::sync::Arc::clone(&executor).into()) {
+                        } else if open.begin_sleep_with(&std::sync::Arc::clone(&executor).into()).is_some() {
                             executor.0.wait();
                         }
                     }
