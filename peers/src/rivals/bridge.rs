@@ -188,8 +188,8 @@ fn cede_on_smol(_: Area, _: u64) {
 
 /// In the loop: `poll_next` of a generator.
 fn cede_generator(_: Area, _: u64) {
-    let numbers = |y: &Yielder<u64>| (0..).for_each(|i| y.yield_(i));
-    answer(|_, count| spin(items(count, Generator::new(numbers))));
+    let numbers = |y: &Yielder<u64>| (0..u64::MAX).for_each(|i| y.yield_(i));
+    answer(|_, count| spin(items(count, Generator::new(numbers).into_stream())));
 }
 
 /// The floor: what synchronous code between would do is an async function, whose future is boxed where the others have a stack.
