@@ -52,7 +52,7 @@ async fn main() {
     println!("the first two: {:?}", first.take(2).collect::<Vec<_>>().await);
 
     // A generator whose body does not wait is a stream, too.
-    let squares = Generator::new(|y: &Yielder<u32>| (1..).for_each(|n| y.yield_(n * n))).into_stream();
+    let squares = Generator::new(|y: &Yielder<u32>| (1..1000).for_each(|n| y.yield_(n * n))).into_stream();
     println!("squares: {:?}", squares.skip(2).take(4).collect::<Vec<_>>().await);
     let odd = Generator::new(|y: &Yielder<u32>| (1..=9).for_each(|n| y.yield_(n)));
     let odd = odd.into_stream().filter(|n| std::future::ready(n % 2 == 1));
