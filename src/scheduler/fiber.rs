@@ -351,7 +351,7 @@ impl FiberHandle {
     /// Suspends the body until an entry is in `queue`, `deadline` passes, or the fiber is cancelled. Takes no entry.
     #[track_caller]
     pub(crate) fn sleep(&self, queue: &RemoteReceiver, deadline: Option<Instant>) {
-        while self.can_suspend() && !deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        while self.can_suspend() && deadline.is_none_or(|deadline| deadline > Instant::now()) {
             // SAFETY: as in `waker`.
             if !queue.begin_sleep_with(unsafe { &*self.polled_with.get() }) {
                 return;

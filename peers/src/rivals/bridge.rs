@@ -188,7 +188,13 @@ fn cede_on_smol(_: Area, _: u64) {
 
 /// In the loop: `poll_next` of a generator.
 fn cede_generator(_: Area, _: u64) {
-    let numbers = |y: &Yielder<u64>| (0..).for_each(|i| y.yield_(i));
+    fn numbers(y: &Yielder<u64>) {
+        let mut i = 0;
+        while i < u64::MAX {
+            y.yield_(i);
+            i += 1;
+        }
+    }
     answer(|_, count| spin(items(count, Generator::new(numbers))));
 }
 
