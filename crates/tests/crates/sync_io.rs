@@ -1,5 +1,5 @@
 //! Synchronous crates over async streams of tokio, by `SyncIo`. Each side of a connection is a function of any `Read + Write`, and runs in
-//! a task of its own, so a call that blocked the thread would hang the test.
+//! a task of its own, and then in a fiber of its own on one thread of tokio. So a call that blocked the thread would hang the test.
 
 use crate::pattern;
 use crate::tls::Tls;
@@ -22,9 +22,19 @@ impl<T: Read + Write> ReadWrite for T {}
 
 type Io = Box<dyn ReadWrite>;
 
-/// Runs both sides of a connection in tasks of one run: over a pipe of 13 bytes, so that a call waits many times, and over TCP.
+/// Runs both sides of a connection in tasks of one run, and in fibers without a run: over a pipe of 13 bytes, so that a call waits many
+/// times, and over TCP.
 #[track_caller]
 fn talk(client: impl FnOnce(Io) + Clone + 'static, server: impl FnOnce(Io) + Clone + 'static) {
+    let (in_fiber_client, in_fiber_server) = (client.clone(), server.clone());
+    let runtime = ::tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async move {
+        let (client, server) = (in_fiber_client, in_fiber_server);
+        let (near, far) = ::tokio::io::duplex(13);
+        ::tokio::join!(in_fiber(near, client.clone()), in_fiber(far, server.clone()));
+        let (near, far) = connected().await.unwrap();
+        ::tokio::join!(in_fiber(near, client), in_fiber(far, server));
+    });
     run_in_tokio(move || {
         let (near, far) = ::tokio::io::duplex(13);
         let sides = [in_task(near, client.clone()), in_task(far, server.clone())];
@@ -49,17 +59,27 @@ where
     task.unwrap()
 }
 
+/// Runs one side in a fiber.
+fn in_fiber<T>(stream: T, side: impl FnOnce(Io) + 'static) -> cede::bridge::Fiber<()>
+where
+    T: ::tokio::io::AsyncRead + ::tokio::io::AsyncWrite + Unpin + 'static,
+{
+    let options = cede::Builder::new().stack_size(1 << 20);
+    options.fiber(move || side(Box::new(SyncIo::tokio(stream)))).unwrap()
+}
+
 /// The two ends of a TCP connection of tokio.
 fn tcp_pair() -> (TcpStream, TcpStream) {
-    let pair = block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let (near, far) = ::tokio::join!(TcpStream::connect(listener.local_addr()?), listener.accept());
-        let pair = (near?, far?.0);
-        pair.0.set_nodelay(true)?;
-        pair.1.set_nodelay(true)?;
-        Ok::<_, io::Error>(pair)
-    });
-    pair.unwrap().unwrap()
+    block_on(connected()).unwrap().unwrap()
+}
+
+async fn connected() -> io::Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let (near, far) = ::tokio::join!(TcpStream::connect(listener.local_addr()?), listener.accept());
+    let pair = (near?, far?.0);
+    pair.0.set_nodelay(true)?;
+    pair.1.set_nodelay(true)?;
+    Ok(pair)
 }
 
 #[test]
