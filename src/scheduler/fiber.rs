@@ -389,7 +389,7 @@ impl FiberHandle {
     #[track_caller]
     pub(crate) fn sleep(&self, queue: &RemoteReceiver, deadline: Option<Instant>) {
         while self.can_suspend() && deadline.is_none_or(|deadline| deadline > Instant::now()) {
-            // SAFETY: as in `waker`.
+            // SAFETY: as in `take_waker`.
             let waker = unsafe { &*self.polled_with.get() };
             let Some(former) = foreign(|| queue.begin_sleep_with(waker)) else { return };
             // The code of the former waker may wait, and take an entry or the wake that was for this sleep: then the caller looks again.
