@@ -14,7 +14,7 @@ use crate::arch::Context;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-/// The time without a ready task after which the event loop asks whether the run is deadlocked.
+/// The time without a ready task after which the event loop asks whether the run is deadlocked, if other threads wake its tasks.
 const QUIET: Duration = Duration::from_millis(1);
 /// The same in a fiber, where the timer thread ends it.
 const QUIET_IN_FIBER: Duration = Duration::from_millis(10);
@@ -209,9 +209,10 @@ impl Worker {
             self.sleep_until(self.force_unwind_at.get().and_then(|at| self.clock.real_time_of(at)));
             return;
         }
-        // What the stall means takes a look at all tasks and threads. A wake by another thread often comes before that is worth it.
+        // What the stall means takes a look at all tasks and threads. Where another thread has woken a task before, the next wake often comes
+        // before that is worth it.
         let entered = self.entered.get();
-        if self.quiet_since.replace(Some(entered)) != Some(entered) {
+        if self.remote_wakes.get() > 0 && self.quiet_since.replace(Some(entered)) != Some(entered) {
             let asked_at = Instant::now() + if self.in_fiber { QUIET_IN_FIBER } else { QUIET };
             let force_unwind_at = self.force_unwind_at.get().and_then(|at| self.clock.real_time_of(at));
             self.sleep_until(Some(force_unwind_at.map_or(asked_at, |at| at.min(asked_at))));
