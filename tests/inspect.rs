@@ -617,7 +617,9 @@ fn spinning_task_is_reported_during_and_after_its_turn() {
     let turns = told.turns();
     let expected = [("'one'", false), ("'one'", true), ("'two'", false), ("'two'", true), ("'main'", false)];
     assert_eq!(turns, expected.map(|(task, over)| (task.to_string(), over)));
-    for (task, over, functions) in told.0.lock().unwrap().iter().filter(|(_, over, _)| SAMPLES && !over) {
+    // An emulator delivers signals between blocks of instructions: every tenth trace has only the innermost frame there.
+    let is_whole = |over: bool| SAMPLES && !over && !emulated();
+    for (task, over, functions) in told.0.lock().unwrap().iter().filter(|(_, over, _)| is_whole(*over)) {
         let root = if task == "'main'" { "::run" } else { "::root" };
         let spins = functions.iter().any(|name| name.contains("spin"));
         assert!(spins && (functions.iter().any(|name| name.contains(root))), "{task} {over} {functions:#?}");
