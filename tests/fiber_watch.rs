@@ -143,8 +143,10 @@ fn signal_dumps_the_run() {
 fn forgotten_watched_run() {
     let output = in_child("forgotten_watched_run", || {
         let forgets = || {
-            let mut run =
-                Config::new().dump_on_signal(libc::SIGUSR1).report_slow_turns(ms(1)).run_async(|| sleep(ms(3_600_000)));
+            let mut run = Config::new()
+                .dump_on_signal(libc::SIGUSR1)
+                .report_slow_turns(ms(300))
+                .run_async(|| sleep(ms(3_600_000)));
             assert!(poll(&mut run).is_pending());
             std::mem::forget(run);
         };
