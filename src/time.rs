@@ -19,16 +19,17 @@ pub fn now() -> Instant {
     crate::wait::now()
 }
 
-/// Waits until at least `duration` has passed. With `Duration::ZERO`, yields once.
+/// Waits until at least `duration` has passed. With `Duration::ZERO`, yields once. In a [fiber](crate::fiber()) outside of a run, suspends the
+/// fiber, by the real clock.
 ///
 /// # Errors
 ///
-/// [`Cancelled`] if the task is cancelled before or during the wait, if a deadline or scope around the call ends the wait,
-/// or if the thread is panicking.
+/// [`Cancelled`] if the task is cancelled before or during the wait, if the fiber is dropped, if a deadline or scope around the call ends the
+/// wait, or if the thread is panicking.
 ///
 /// # Panics
 ///
-/// If called outside a run, in a callback, or inside [`no_suspend`](crate::no_suspend).
+/// If called outside of runs and [fibers](crate::fiber()), in a callback, or inside [`no_suspend`](crate::no_suspend).
 ///
 /// ```
 /// use std::time::{Duration, Instant};

@@ -11,8 +11,8 @@ use std::fmt;
 use std::pin::{Pin, pin};
 use std::task::{self, Context};
 
-/// Waits until the future is ready, and returns its output. Suspends the calling task, main included; outside of a run blocks the
-/// thread. A future that is ready at once returns without a wait.
+/// Waits until the future is ready, and returns its output. Suspends the calling task, main included; outside of a run suspends the calling
+/// [fiber](crate::fiber()), or blocks the thread. A future that is ready at once returns without a wait.
 ///
 /// The future is polled on the caller's stack. It needs no `Send` and no `'static`, and may borrow from the caller. It may be
 /// polled more often than it is woken. Its waker can be used on any thread, and also after the end of the run; no wait allocates

@@ -1,7 +1,8 @@
-//! Futures in synchronous code: [`block_on`] waits for a future and suspends the calling task instead of its thread.
+//! Futures in synchronous code: [`block_on`] waits for a future and suspends the calling task instead of its thread. And synchronous code as a
+//! future: [`fiber()`].
 //!
 //! Any function of a task can wait for a future, also deep inside of code that knows nothing of async Rust. The other tasks of the
-//! run go on. Outside of a run `block_on` blocks the thread.
+//! run go on. In a fiber outside of a run `block_on` suspends the fiber, and elsewhere it blocks the thread.
 //!
 //! ```
 //! # use std::{future::Future, task::Poll, time::Duration};

@@ -38,7 +38,8 @@ pub(crate) struct Entries {
 
 /// A task that another thread spawns. One that is dropped instead of started gives its handle an error.
 pub(crate) trait Start: Send {
-    /// Starts the task, on the thread of the worker and as a part of its run. Calls no user code.
+    /// Starts the task, on the thread of the worker and as a part of its run. Without a stack, drops the closure, whose destructor is user
+    /// code.
     fn start(self: Box<Self>);
 }
 

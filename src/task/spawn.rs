@@ -14,7 +14,8 @@ use std::thread::panicking;
 ///
 /// Ready tasks take turns in FIFO order (round robin), unless [`Config::seed`](crate::Config::seed) shuffles them. A
 /// cancelled task yields like any other task. If the thread is panicking, the call returns at once, because a destructor
-/// must not be interleaved with other tasks. Outside a run, the call yields the thread.
+/// must not be interleaved with other tasks. Outside a run, the call lets the executor of the calling
+/// [fiber](crate::fiber()) go on, or yields the thread.
 ///
 /// # Panics
 ///
