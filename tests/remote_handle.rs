@@ -154,7 +154,7 @@ fn cancels_before_and_after_the_start() {
         assert!(matches!(never.join(), Err(JoinError::Cancelled)));
         assert!(!never.cancel());
         let mut started = spawn_anywhere(waits("started"));
-        yield_now();
+        cede::time::sleep(Duration::from_millis(5)).unwrap();
         cede::blocking::unblock(|| assert!(started.cancel()));
         assert_eq!(started.join().unwrap(), "started");
         assert!(!started.cancel());
@@ -177,7 +177,7 @@ fn panics_reach_the_handle_or_the_hook() {
             let named = Builder::new().name("early");
             drop(handle.spawn_with(named, || panic!("dropped before")).unwrap());
             let late = handle.spawn_with(Builder::new().name("late"), || panic!("dropped after")).unwrap();
-            (0..3).for_each(|_| yield_now());
+            cede::time::sleep(Duration::from_millis(10)).unwrap();
             drop(late);
             (0..3).for_each(|_| yield_now());
         })

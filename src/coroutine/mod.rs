@@ -295,6 +295,7 @@ pub struct Builder {
     clear_stack: bool,
     inherit_locals: bool,
     eager: bool,
+    worker: Option<usize>,
 }
 
 impl Builder {
@@ -361,6 +362,22 @@ impl Builder {
         self
     }
 
+    /// Sets the worker on which [`spawn_anywhere`](Self::spawn_anywhere) starts the task, by its number: 0 is the worker of main. Has no
+    /// effect on what stays with the calling thread: tasks of [`spawn`](Self::spawn), coroutines, generators and sinks.
+    ///
+    /// ```
+    /// cede::Config::new().workers(2).run(|| {
+    ///     let builder = cede::Builder::new().on(1).name("indexer");
+    ///     let mut task = builder.spawn_anywhere(|| cede::task::current().unwrap().worker()).unwrap();
+    ///     assert_eq!(task.join().unwrap(), 1);
+    /// })?;
+    /// # Ok::<(), cede::RunError<()>>(())
+    /// ```
+    pub fn on(mut self, worker: usize) -> Self {
+        self.worker = Some(worker);
+        self
+    }
+
     /// Creates a [`Coroutine`].
     ///
     /// # Errors
@@ -379,6 +396,10 @@ impl Builder {
 
     pub(crate) fn is_eager(&self) -> bool {
         self.eager
+    }
+
+    pub(crate) fn worker(&self) -> Option<usize> {
+        self.worker
     }
 
     /// Returns whether a stack or guard size is set.

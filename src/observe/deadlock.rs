@@ -4,9 +4,8 @@
 
 use crate::scheduler::tcb::Tcb;
 use crate::scheduler::{Worker, flags};
-use crate::task::{Reason, Task};
-use crate::wait::wake_if_interrupted;
-use std::collections::HashMap;
+use crate::task::{REMOTE_JOIN, Reason, Task};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 /// A waiting task in a [`DeadlockReport`].
@@ -56,22 +55,73 @@ impl fmt::Display for DeadlockReport {
     }
 }
 
-fn parked(worker: &Worker) -> Vec<&Tcb> {
-    worker.table.all().into_iter().filter(|tcb| tcb.is_parked()).collect()
+/// A task of a run: the number of its worker's run, and its own.
+type Key = (u64, u64);
+
+/// The tasks of one worker: a part of a report.
+pub(crate) struct Part {
+    nodes: Vec<Node>,
+    /// All tasks that have not ended.
+    alive: HashMap<Key, Task>,
 }
 
-/// Returns a report of all waiting tasks.
-pub(crate) fn report(worker: &Worker) -> DeadlockReport {
-    let by_id = tasks_by_id(worker);
-    let holds = |tcb: &Tcb| holder(worker, &by_id, tcb);
-    let mut parked = parked(worker);
-    parked.sort_by_key(|tcb| tcb.id());
-    let stuck = |tcb: &&Tcb| {
-        let on = tcb.awaited_task().map(Task::of);
-        Stuck { task: Task::of(tcb), reason: Reason::new(tcb.wait().reason), on, held_by: holds(tcb).map(Task::of) }
+/// A waiting task.
+struct Node {
+    key: Key,
+    task: Task,
+    reason: Reason,
+    /// The task that it joins.
+    on: Option<Key>,
+    /// The task that holds the lock that it waits for.
+    holder: Option<Key>,
+}
+
+fn parked(worker: &Worker) -> Vec<&Tcb> {
+    let is_shown = |tcb: &&Tcb| tcb.is_parked() && !(worker.is_main(tcb) && worker.is_helper());
+    worker.table.all().into_iter().filter(is_shown).collect()
+}
+
+/// Returns the waiting tasks of a worker, on its own thread.
+pub(crate) fn part(worker: &Worker) -> Part {
+    let key = |tcb: &Tcb| (worker.run(), tcb.id());
+    let node = |tcb: &Tcb| {
+        let (reason, holder) = (tcb.wait().reason, tcb.awaited_holder());
+        let is_join = reason == REMOTE_JOIN;
+        Node {
+            key: key(tcb),
+            task: Task::of(tcb),
+            reason: Reason::new(reason),
+            on: tcb.awaited_task().map(key).or(holder.filter(|_| is_join)),
+            holder: holder.filter(|_| !is_join),
+        }
     };
-    let cycle = parked.iter().find_map(|tcb| cycle_from(tcb, holds)).unwrap_or_default();
-    DeadlockReport { tasks: parked.iter().map(stuck).collect(), cycle }
+    let alive = worker.table.all().into_iter().filter(|tcb| !tcb.is_finished()).map(|tcb| (key(tcb), Task::of(tcb)));
+    Part { nodes: parked(worker).into_iter().map(node).collect(), alive: alive.collect() }
+}
+
+/// Returns the report of a run, from the parts of its workers.
+pub(crate) fn assemble(parts: Vec<Part>) -> DeadlockReport {
+    let (mut nodes, mut alive) = (Vec::new(), HashMap::new());
+    for part in parts {
+        nodes.extend(part.nodes);
+        alive.extend(part.alive);
+    }
+    nodes.sort_by_key(|node| node.key.1);
+    let named = |key: Option<Key>| key.and_then(|key| alive.get(&key).cloned());
+    let stuck = |node: &Node| Stuck {
+        task: node.task.clone(),
+        reason: node.reason.clone(),
+        on: named(node.on),
+        held_by: named(node.holder),
+    };
+    let by_key = nodes.iter().map(|node| (node.key, node)).collect();
+    let cycle = nodes.iter().find_map(|node| cycle_from(node, &by_key)).unwrap_or_default();
+    DeadlockReport { tasks: nodes.iter().map(stuck).collect(), cycle }
+}
+
+/// Returns a report of all waiting tasks of a worker.
+pub(crate) fn report(worker: &Worker) -> DeadlockReport {
+    assemble(vec![part(worker)])
 }
 
 /// Returns all tasks by their numbers.
@@ -81,24 +131,24 @@ pub(super) fn tasks_by_id(worker: &Worker) -> HashMap<u64, &Tcb> {
 
 /// Returns the holder of the lock or similar that a parked task waits for, if it is a task of this run that has not ended.
 pub(super) fn holder<'a>(worker: &Worker, by_id: &HashMap<u64, &'a Tcb>, tcb: &Tcb) -> Option<&'a Tcb> {
-    by_id.get(&tcb.awaited_holder(worker.run())?).copied()
+    let (run, id) = tcb.awaited_holder()?;
+    by_id.get(&id).copied().filter(|_| run == worker.run())
 }
 
 /// Returns the cycle of waits that begins and ends at `start`, if there is one.
-fn cycle_from<'a>(start: &'a Tcb, holder: impl Fn(&Tcb) -> Option<&'a Tcb>) -> Option<Vec<Task>> {
-    let mut cycle = vec![Task::of(start)];
+fn cycle_from(start: &Node, by_key: &HashMap<Key, &Node>) -> Option<Vec<Task>> {
+    let mut cycle = vec![start.task.clone()];
+    let mut seen = HashSet::from([start.key]);
     let mut at = start;
     loop {
-        let next = at.awaited_task().or_else(|| holder(at));
-        let next = next.filter(|next| next.is_parked())?;
-        if std::ptr::eq(next, start) {
+        let next = *by_key.get(&at.on.or(at.holder)?)?;
+        if next.key == start.key {
             return Some(cycle);
         }
-        let task = Task::of(next);
-        if cycle.contains(&task) {
+        if !seen.insert(next.key) {
             return None; // a cycle that does not contain `start`
         }
-        cycle.push(task);
+        cycle.push(next.task.clone());
         at = next;
     }
 }
@@ -122,6 +172,6 @@ pub(crate) fn is_closed(worker: &Worker) -> bool {
 pub(crate) fn break_waits(worker: &Worker) {
     for tcb in parked(worker) {
         tcb.add_flags(flags::CANCELLED | flags::DEADLOCKED);
-        wake_if_interrupted(worker, tcb);
+        worker.wake_if_interrupted(tcb);
     }
 }

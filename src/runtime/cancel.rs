@@ -3,7 +3,6 @@
 
 use crate::scheduler::event_loop::Held;
 use crate::scheduler::{Mode, Worker, flags, worker};
-use crate::wait::wake_if_interrupted;
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -39,5 +38,5 @@ fn cancel_main(worker: &Worker, reason: Cow<'static, str>) {
         ext.cancel_reason.get_or_insert(reason);
     });
     main.add_flags(flags::CANCELLED);
-    wake_if_interrupted(worker, main);
+    worker.wake_if_interrupted(main);
 }

@@ -1,23 +1,24 @@
 //! `Config`: the options of a run, and `Config::run`, which starts one.
 #![forbid(unsafe_code)]
 
-use super::RunError;
 use super::cancel;
+use super::crew::{self, AroundWorker};
 use super::shutdown::{self, shut_down};
 use super::stall::on_stall;
+use super::{RunError, WorkersError};
 use crate::observe::watchdog::{WatchdogConfig, watched};
 use crate::observe::{DeadlockReport, SlowTurn};
 use crate::report::report;
 use crate::scheduler::clock::Clock;
+use crate::scheduler::crew::{Crew, Member};
 use crate::scheduler::{Unhandled, Worker, fiber};
 use crate::stack::{DEFAULT_SIZE, Shape};
 use crate::task::report_unhandled;
 use std::any::Any;
-use std::cell::RefCell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Options of a run: stack size, clock, grace period, diagnostics.
@@ -41,14 +42,13 @@ pub struct Config {
     driver: crate::reactor::Driver,
     cancel_on_ctrl_c: bool,
     around_worker: Option<Box<AroundWorker>>,
+    workers: usize,
 }
-
-/// Calls its argument once, with something set up around the call.
-type AroundWorker = dyn Fn(&mut dyn FnMut()) + Send + Sync;
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
+            .field("workers", &self.workers)
             .field("stack_size", &self.stack_size)
             .field("shutdown_grace", &self.grace)
             .field("report_stall", &self.stall)
@@ -69,7 +69,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Creates the default options: stacks of 64 KiB, a grace period of 1 s, a report of a stall after 5 s.
+    /// Creates the default options: one worker, stacks of 64 KiB, a grace period of 1 s, a report of a stall after 5 s.
     pub fn new() -> Self {
         Config {
             stack_size: DEFAULT_SIZE,
@@ -84,7 +84,36 @@ impl Config {
             driver: crate::reactor::Driver::Auto,
             cancel_on_ctrl_c: false,
             around_worker: None,
+            workers: 1,
         }
+    }
+
+    /// Sets the number of workers: threads that run the tasks of the run. The default is 1, the calling thread; 0 is the number of cores
+    /// that the process may use ([`available_parallelism`](std::thread::available_parallelism)).
+    ///
+    /// Main is on the calling thread. A task stays on the thread where it has started, so what it owns need not be `Send`, and
+    /// [`spawn`](crate::spawn()) starts its task on the thread of the caller. Only closures that have not started move to other threads:
+    /// [`spawn_anywhere`](crate::task::spawn_anywhere) and [`Handle`](crate::task::Handle) take closures that are `Send`. When main returns,
+    /// all workers shut down, and their threads are joined.
+    ///
+    /// With several workers, [`seed`](Self::seed) and [`paused_clock`](Self::paused_clock) are errors. A program behaves the same with one
+    /// worker, so it can be tested with them.
+    ///
+    /// ```
+    /// use cede::task::spawn_anywhere;
+    /// let sum = cede::Config::new().workers(2).run(|| {
+    ///     let mut tasks: Vec<_> = (1..=100_u64).map(|n| spawn_anywhere(move || n * n)).collect();
+    ///     tasks.iter_mut().map(|task| task.join().unwrap()).sum::<u64>()
+    /// })?;
+    /// assert_eq!(sum, 338_350);
+    /// # Ok::<(), cede::RunError<u64>>(())
+    /// ```
+    #[doc(alias = "threads")]
+    #[doc(alias = "worker_threads")]
+    #[doc(alias = "multi_thread")]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
     }
 
     /// Sets the size in bytes of the stacks of tasks. A [`Builder`](crate::Builder) overrides it for one task.
@@ -235,7 +264,7 @@ impl Config {
         self
     }
 
-    /// Sets a closure that is called on the thread of the run and calls its argument, once: the whole run. So what it holds around that call
+    /// Sets a closure that is called on the thread of the run, and on that of each further worker, and calls its argument, once: the whole run. So what it holds around that call
     /// is there for all tasks. A runtime of another library is entered once in this way:
     ///
     /// ```
@@ -325,15 +354,32 @@ impl Config {
         self.run_at(Location::caller(), main)
     }
 
+    /// Returns the number of workers, if the other options permit it.
+    fn checked_workers(&self) -> Result<usize, WorkersError> {
+        let workers = match self.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from).min(crew::MAX_WORKERS),
+            workers => workers,
+        };
+        match workers {
+            1 => Ok(1),
+            _ if self.seed.is_some() => Err(WorkersError::Seed { workers }),
+            _ if self.paused_clock => Err(WorkersError::PausedClock { workers }),
+            _ if fiber::current().is_some() => Err(WorkersError::Async { workers }),
+            _ if workers > crew::MAX_WORKERS => Err(WorkersError::TooMany { workers }),
+            _ => Ok(workers),
+        }
+    }
+
     /// Like [`run`](Self::run), for a run that was started at `place`.
     pub(super) fn run_at<T>(
         mut self,
         place: &'static Location<'static>,
         main: impl FnOnce() -> T,
     ) -> Result<T, RunError<T>> {
+        let workers = self.checked_workers()?;
         let shape = Shape::new(self.stack_size, 0)?;
-        let deadlock: Rc<RefCell<Option<DeadlockReport>>> = Rc::default();
-        let on_stall = on_stall(self.closed_world, self.stall, self.grace, Rc::clone(&deadlock));
+        let deadlock: Arc<Mutex<Option<DeadlockReport>>> = Arc::default();
+        let on_stall = on_stall(self.closed_world, self.stall, self.grace, Arc::clone(&deadlock));
         let clock = if self.paused_clock { Clock::paused() } else { Clock::real() };
         let tell_seed = move || {
             if let Some(seed) = self.seed {
@@ -355,6 +401,18 @@ impl Config {
         }
         #[cfg(feature = "io")]
         worker.driver.set(self.driver);
+        let options = crew::Options {
+            shape,
+            grace: self.grace,
+            stall: self.stall,
+            closed_world: self.closed_world,
+            deadlock: Arc::clone(&deadlock),
+            watchdog: self.watchdog.clone(),
+            around: self.around_worker,
+            place,
+            #[cfg(feature = "io")]
+            driver: self.driver,
+        };
         self.watchdog.on_ctrl_c = self.cancel_on_ctrl_c.then(|| cancel::hold_cancel(&worker, "Ctrl-C"));
         let go = |worker: &Worker| {
             let outcome = catch_unwind(AssertUnwindSafe(main));
@@ -370,13 +428,20 @@ impl Config {
                 });
             }
         };
-        match self.around_worker {
+        let mut around = || match &options.around {
             None => run(),
             Some(around) => around(&mut run),
+        };
+        if workers == 1 {
+            around();
+        } else {
+            let (crew, mut deques) = Crew::new(workers);
+            worker.join_crew(Member::new(Arc::clone(&crew), 0, deques.remove(0)));
+            crew::with_workers(&crew, deques, &options, around)?;
         }
         let Some(outcome) = outcome else { return Err(RunError::NotStarted) };
         let Some(outcome) = outcome? else { return Err(RunError::AlreadyRunning) };
-        let report = deadlock.borrow_mut().take();
+        let report = deadlock.lock().unwrap_or_else(PoisonError::into_inner).take();
         if report.is_some() || outcome.is_err() {
             tell_seed();
         }

@@ -3,6 +3,7 @@
 
 mod cancel;
 mod config;
+mod crew;
 mod run_async;
 mod shutdown;
 mod stall;
@@ -69,12 +70,54 @@ pub enum RunError<T> {
     /// The closure of [`Config::around_worker`] returned without a call of its argument. Main was not called.
     #[error("the closure of Config::around_worker did not call its argument, which is the run")]
     NotStarted,
+    /// The number of workers does not go with the rest. Main was not called.
+    #[error(transparent)]
+    Workers(#[from] WorkersError),
     /// The stack size is invalid, or the stack of the event loop could not be allocated. Main was not called.
     #[error(transparent)]
     Stack(#[from] StackError),
     /// The operating system refused a signal handler, a pipe or the thread of the watchdog. Main was not called.
     #[error("cannot watch the run: {0}")]
     Io(#[from] std::io::Error),
+}
+
+/// The part of [`RunError`] that [`Config::workers`] causes.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkersError {
+    /// A run with several workers has no seed: their threads run at the same time, in an order that no seed repeats.
+    #[error(
+        "Config::seed needs a run of one worker, and this one has {workers}: test the program with Config::workers(1)"
+    )]
+    Seed {
+        /// The number of workers.
+        workers: usize,
+    },
+    /// A run with several workers has no paused clock: while one of them is idle, another may run.
+    #[error(
+        "Config::paused_clock needs a run of one worker, and this one has {workers}: test the program with Config::workers(1)"
+    )]
+    PausedClock {
+        /// The number of workers.
+        workers: usize,
+    },
+    /// A run inside of a future has one worker: a future that is forgotten would leave its threads behind.
+    #[error(
+        "a run in a future has one worker, and this one would have {workers}: use Config::run on a thread of its own"
+    )]
+    Async {
+        /// The number of workers.
+        workers: usize,
+    },
+    /// More workers than a run can have: 1,024.
+    #[error("a run has at most 1024 workers, not {workers}")]
+    TooMany {
+        /// The number of workers.
+        workers: usize,
+    },
+    /// The operating system refused a thread.
+    #[error("cannot start the thread of a worker: {0}")]
+    Thread(std::io::Error),
 }
 
 impl<T> From<WatchError> for RunError<T> {
@@ -95,6 +138,7 @@ impl<T> fmt::Debug for RunError<T> {
             }
             RunError::AlreadyRunning => f.write_str("AlreadyRunning"),
             RunError::NotStarted => f.write_str("NotStarted"),
+            RunError::Workers(error) => f.debug_tuple("Workers").field(error).finish(),
             RunError::Stack(error) => f.debug_tuple("Stack").field(error).finish(),
             RunError::Io(error) => f.debug_tuple("Io").field(error).finish(),
         }

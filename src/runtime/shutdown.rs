@@ -12,12 +12,12 @@
 #![forbid(unsafe_code)]
 
 use crate::report::report;
+use crate::scheduler::crew::{Crew, Member};
 use crate::scheduler::tcb::Tcb;
-use crate::scheduler::{Mode, WaitSpec, Worker, flags};
+use crate::scheduler::{self, Mode, WaitSpec, Worker, flags};
 use crate::stack::arena::Kind;
 use crate::stack::overflow::abort_naming;
 use crate::task::Task;
-use crate::wait::wake_if_interrupted;
 use std::time::{Duration, Instant};
 
 /// The time that tasks have to end after the forced unwind.
@@ -31,11 +31,17 @@ const LAST_GENERATIONS: usize = 1000;
 /// 500 ms, waits for blocking calls and cancelled operations, and abandons the tasks that remain.
 pub(super) fn shut_down(worker: &Worker, grace: Duration) {
     worker.force_unwind_at.set(None);
+    if let Some(member) = worker.existing_member().filter(|member| member.number() == 0) {
+        member.crew().close();
+        member.crew().end();
+        wake_mains(member.crew());
+    }
     worker.mode.set(Mode::Ending);
     worker.clock.go_on();
     // Main may carry the flags of a deadlock. From here on its stack serves the shutdown, which nothing cancels.
     worker.main().remove_flags(u8::MAX);
     flag_all(worker, flags::CANCELLED);
+    worker.give_up_starts();
     wait_for_tasks(worker, worker.clock.now().checked_add(grace));
     if worker.live.get() > 0 && cfg!(panic = "unwind") {
         unwind(worker);
@@ -52,6 +58,32 @@ pub(super) fn shut_down(worker: &Worker, grace: Duration) {
         wait_for_lent(worker);
         abandon(worker);
     }
+    wait_for_workers(worker);
+}
+
+/// Waits until the other workers have come as far. What their tasks borrow from a task or a thread-local of this worker is there until then:
+/// a task that borrows and does not end aborts the process (`abandon`).
+fn wait_for_workers(worker: &Worker) {
+    worker.give_up_starts();
+    let Some(crew) = worker.existing_member().map(Member::crew) else { return };
+    if crew.count_finished() {
+        wake_mains(crew);
+    }
+    while !crew.is_finished() {
+        worker.park(worker.main(), WAIT_FOR_WORKERS, None);
+    }
+    // Other workers may have sent panics for the hook, and a worker of its own closures for this one.
+    worker.run_last_jobs();
+    worker.give_up_starts();
+}
+
+/// Wakes the mains of all workers that have not left their threads.
+pub(super) fn wake_mains(crew: &Crew) {
+    crew.call_others(usize::MAX, || {
+        if let Some(worker) = scheduler::worker() {
+            worker.wake(worker.main());
+        }
+    });
 }
 
 /// Runs the remaining callbacks, and the callbacks that those add.
@@ -85,12 +117,25 @@ pub(super) fn on_shutdown_overdue(worker: &Worker) {
     let why =
         if worker.main().has_flags(flags::DEADLOCKED) { "the run is deadlocked" } else { "its future was dropped" };
     report!("main was cancelled, because {why}, and has not returned yet");
+    if let Some(member) = worker.existing_member() {
+        // Main may wait for tasks of other workers.
+        member.crew().call_others(member.number(), || {
+            if let Some(worker) = scheduler::worker().filter(|worker| worker.mode.get() == Mode::Running) {
+                unwind_all(worker);
+            }
+        });
+    }
+    unwind_all(worker);
+    worker.force_unwind_at.set(Some(after_unwind(worker)));
+}
+
+/// Forces all tasks to unwind, where panics unwind.
+fn unwind_all(worker: &Worker) {
     if cfg!(panic = "unwind") {
         unwind(worker);
     } else {
         worker.mode.set(Mode::Unwinding);
     }
-    worker.force_unwind_at.set(Some(after_unwind(worker)));
 }
 
 /// Returns the end of the 500 ms after a forced unwind, or the current time if `Instant` cannot represent it.
@@ -102,6 +147,9 @@ fn after_unwind(worker: &Worker) -> Instant {
 /// The wait of main during the shutdown.
 const WAIT_FOR_TASKS: WaitSpec =
     WaitSpec { reason: "the end of its tasks", only_this_run: true, uncancellable: true, ..WaitSpec::DEFAULT };
+
+/// The wait of the mains of workers for each other, at the end of the shutdown.
+const WAIT_FOR_WORKERS: WaitSpec = WaitSpec { reason: "the end of the other workers", ..WAIT_FOR_TASKS };
 
 /// Waits until all tasks have ended and all callbacks have run, or until `deadline`. `None` waits without a limit.
 fn wait_for_tasks(worker: &Worker, deadline: Option<Instant>) {
@@ -152,7 +200,7 @@ fn flag_all(worker: &Worker, bits: u8) {
         // A task is unwound once.
         let again = tcb.has_flags(flags::UNWOUND);
         tcb.add_flags(if again { bits & !flags::UNWIND_REQUESTED } else { bits });
-        wake_if_interrupted(worker, tcb);
+        worker.wake_if_interrupted(tcb);
     }
 }
 

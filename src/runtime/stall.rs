@@ -4,16 +4,18 @@
 //! run, or the process has no other thread. Otherwise another thread may still wake a task, so the worker sleeps. A stall that
 //! lasts is reported on stderr, once in a run.
 //!
-//! While a task waits for an operation in progress (a call of `blocking`), there is no stall.
+//! While a task waits for an operation in progress (a call of `blocking`), there is no stall. A run of several workers stalls when all of them
+//! have (`scheduler::crew`); then each makes its part of the report, in its event loop.
 #![forbid(unsafe_code)]
 
 use crate::observe::deadlock::{self, DeadlockReport};
 use crate::observe::watchdog::is_only_thread;
 use crate::report::report;
-use crate::scheduler::{StallAction, Worker};
-use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use crate::scheduler::crew::Stalled;
+use crate::scheduler::{self, StallAction, Worker};
+use std::cell::Cell;
 use std::sync::atomic::{Ordering, fence};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Returns the function that the event loop calls on a stall.
@@ -24,7 +26,7 @@ pub(super) fn on_stall(
     closed_world: bool,
     after: Duration,
     grace: Duration,
-    deadlock: Rc<RefCell<Option<DeadlockReport>>>,
+    deadlock: Arc<Mutex<Option<DeadlockReport>>>,
 ) -> Box<dyn Fn(&Worker) -> StallAction> {
     let since: Cell<Option<(u64, Instant)>> = Cell::new(None);
     let reported = Cell::new(false);
@@ -33,20 +35,38 @@ pub(super) fn on_stall(
         if worker.in_progress.get() > 0 {
             return StallAction::Sleep(None);
         }
+        let stalled = if closed_world || deadlock::is_closed(worker) { Stalled::Closed } else { Stalled::Open };
+        let stalled = match worker.existing_member().filter(|member| member.crew().workers() > 1) {
+            None => stalled,
+            Some(member) => {
+                worker.publish_stall(stalled);
+                // The last worker that stalls goes on here.
+                let Some(stalled) = member.crew().all_stalled() else { return StallAction::Sleep(None) };
+                stalled
+            }
+        };
         // The executor that polls the fiber of a run may wake a task, too, on this thread.
-        if closed_world || deadlock::is_closed(worker) || !worker.in_fiber && is_only_thread() {
-            // A thread may have queued a wake just before it exited: check the remote queue once more.
+        if stalled == Stalled::Closed || !worker.in_fiber && is_only_thread() {
+            // A thread may have queued a wake just before it exited: check the remote queues once more.
             fence(Ordering::Acquire);
             if worker.remote.has_pending() {
                 return StallAction::Continue;
             }
-            deadlock.borrow_mut().get_or_insert_with(|| deadlock::report(worker));
-            deadlock::break_waits(worker);
-            // Main was cancelled. It has one grace period to return, before its tasks are unwound.
-            worker.clock.go_on();
-            if worker.force_unwind_at.get().is_none() {
-                worker.force_unwind_at.set(worker.clock.now().checked_add(grace));
-            }
+            let deadlock = Arc::clone(&deadlock);
+            with_report(worker, move |report| {
+                deadlock.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(report);
+                let break_waits = move |worker: &Worker| {
+                    deadlock::break_waits(worker);
+                    if !worker.is_helper() {
+                        // Main was cancelled. It has one grace period to return, before its tasks are unwound.
+                        worker.clock.go_on();
+                        if worker.force_unwind_at.get().is_none() {
+                            worker.force_unwind_at.set(worker.clock.now().checked_add(grace));
+                        }
+                    }
+                };
+                for_each_worker(break_waits);
+            });
             return StallAction::Continue;
         }
         if reported.get() {
@@ -64,13 +84,56 @@ pub(super) fn on_stall(
             None => StallAction::Sleep(None),
             Some(_) => {
                 reported.set(true);
-                report!(
-                    "no task has run for {} ms, and only another thread can wake one: {}",
-                    after.as_millis(),
-                    deadlock::report(worker)
-                );
+                with_report(worker, move |report| {
+                    let ms = after.as_millis();
+                    report!("no task has run for {ms} ms, and only another thread can wake one: {report}");
+                });
                 StallAction::Sleep(None)
             }
         }
     })
+}
+
+/// Calls `f` with a report of the waiting tasks of all workers: now, or on another thread when the last of several workers has made its part.
+/// No effect while another worker gathers a report.
+fn with_report(worker: &Worker, f: impl FnOnce(DeadlockReport) + Send + 'static) {
+    let Some(member) = worker.existing_member().filter(|member| member.crew().workers() > 1) else {
+        return f(deadlock::report(worker));
+    };
+    let crew = member.crew();
+    if !crew.begin_report() {
+        return;
+    }
+    let gathered = Arc::new(Mutex::new((Vec::new(), Some(f))));
+    for number in 0..crew.workers() {
+        let (crew, gathered) = (Arc::clone(crew), Arc::clone(&gathered));
+        let add_part = move || {
+            let Some(worker) = scheduler::worker() else { return };
+            let part = deadlock::part(worker);
+            let mut all = gathered.lock().unwrap_or_else(PoisonError::into_inner);
+            all.0.push(part);
+            if all.0.len() == crew.workers()
+                && let (parts, Some(f)) = std::mem::take(&mut *all)
+            {
+                drop(all);
+                f(deadlock::assemble(parts));
+                crew.end_report();
+            }
+        };
+        member.crew().call(number, Box::new(add_part));
+    }
+}
+
+/// Calls `f` on each worker of the run: now, or in the event loops of several.
+fn for_each_worker(f: impl Fn(&Worker) + Clone + Send + 'static) {
+    let Some(worker) = scheduler::worker() else { return };
+    let call = move || {
+        if let Some(worker) = scheduler::worker() {
+            f(worker);
+        }
+    };
+    match worker.existing_member().filter(|member| member.crew().workers() > 1) {
+        None => call(),
+        Some(member) => member.crew().call_others(usize::MAX, call),
+    }
 }

@@ -1,5 +1,6 @@
 //! Attaching a worker to its thread for a run, and detaching it.
 
+use super::crew::Member;
 use super::current::{set_worker, worker};
 use super::{Worker, debugger, event_loop, handshake};
 use crate::coroutine::raw::drop_catching;
@@ -32,7 +33,10 @@ impl Worker {
     /// The thread has no worker, and the caller does not move `self` until `leave` has returned.
     unsafe fn enter(&self) -> Result<(), StackError> {
         let main = self.new_tcb();
-        main.adopt(Some("main"));
+        match self.existing_member().map(Member::number) {
+            None | Some(0) => main.adopt(Some("main")),
+            Some(number) => main.adopt(Some(&format!("worker {number}"))),
+        }
         let event_loop = self.new_tcb();
         let stack = Stack::acquire(Shape::new(256 * 1024, 0)?, Kind::EventLoop, None, false)?;
         // SAFETY: the event loop's TCB owns the stack until `leave`, where the event loop returns. `event_loop::run`

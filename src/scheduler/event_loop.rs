@@ -28,6 +28,7 @@ pub(super) unsafe extern "C" fn run(worker: usize) -> *const Context {
     // SAFETY: the caller passes the address of a worker that lives until this function has returned.
     let worker = unsafe { &*(worker as *const Worker) };
     while !worker.stop.get() {
+        worker.end_stall();
         worker.free_retired_stack();
         worker.run_jobs();
         worker.poll_events();
@@ -39,10 +40,11 @@ pub(super) unsafe extern "C" fn run(worker: usize) -> *const Context {
                 continue; // the event loop's own entry, behind the tasks that have just had a turn
             }
             worker.entered.set(worker.entered.get() + 1);
+            worker.stop_searching();
             // SAFETY: `next` was in the run queue, so it is suspended (invariants 2 and 3). The running context is the
             // event loop.
             unsafe { worker.switch_to(next) };
-        } else if !worker.remote.has_pending() {
+        } else if !worker.remote.has_pending() && !worker.start_any() {
             worker.idle();
         }
     }
@@ -110,7 +112,7 @@ impl Worker {
         let any = !jobs.is_empty();
         // Outside of all borrows, since destructors are user code. Like a callback, they must not wait, and a panic of
         // one does not keep the other jobs from being dropped.
-        jobs.into_iter().for_each(|job| self.call_job(Box::new(move || drop(job))));
+        jobs.into_iter().for_each(|job| self.drop_as_job(job));
         any
     }
 
@@ -140,6 +142,11 @@ impl Worker {
         };
         self.jobs.borrow_mut().push_back(job);
         // Needed even if the event loop itself is reading the remote wakes: it has run this iteration's jobs already.
+        self.queue_event_loop();
+    }
+
+    /// Puts the event loop into the run queue, unless it is there.
+    pub(super) fn queue_event_loop(&self) {
         if !self.event_loop_queued.replace(true) {
             // SAFETY: `event_loop_queued` was false, so the event loop is not in the run queue, which has room for
             // every TCB (invariant 2). If the event loop runs now, it skips its own entry. Its TCB lives as long as the
@@ -160,8 +167,13 @@ impl Worker {
         }
     }
 
+    /// Drops a value as a job: its destructor is user code.
+    pub(crate) fn drop_as_job(&self, value: impl Sized) {
+        self.call_job(|| drop(value));
+    }
+
     /// Runs a job. Waits in it panic, and its panic ends nothing else.
-    pub(super) fn call_job(&self, job: Box<dyn FnOnce()>) {
+    pub(super) fn call_job(&self, job: impl FnOnce()) {
         self.set_in_job(true);
         // The panic hook has reported a job that panicked. The other jobs still run, also if the payload's destructor
         // panics.
@@ -226,16 +238,20 @@ impl Worker {
 
     /// Sleeps until a remote wake arrives, or until `deadline` by the real clock. In a fiber, suspends the fiber.
     fn sleep_until(&self, deadline: Option<Instant>) {
+        if !self.announce_sleep() {
+            return;
+        }
         self.sleep.begin();
         match fiber::current().filter(|fiber| fiber.can_suspend()) {
             Some(fiber) => self.sleep_in_fiber(fiber, deadline),
             None => {
-                if !self.sleep_in_poller(deadline) {
-                    self.remote.sleep(deadline);
+                if !self.sleep_in_poller(deadline) && !self.spin() {
+                    self.remote.block(deadline);
                 }
             }
         }
         self.sleep.end();
+        self.end_sleep();
     }
 
     fn sleep_in_fiber(&self, fiber: &FiberHandle, deadline: Option<Instant>) {
@@ -262,11 +278,7 @@ impl Worker {
     pub(super) fn give_way_soon(&self) {
         if !self.is_event_loop(self.current()) {
             self.give_way.set(true);
-            if !self.event_loop_queued.replace(true) {
-                // SAFETY: `event_loop_queued` was false, so the event loop is not in the run queue, which has room for every TCB
-                // (invariant 2). Its TCB lives as long as the worker.
-                unsafe { self.run_queue.push_back((*self.event_loop.get()).context()) };
-            }
+            self.queue_event_loop();
         }
     }
 }

@@ -31,8 +31,8 @@ impl Holder {
         self.run.store(0, Relaxed);
     }
 
-    /// Returns the number of the holding task, if the holder is a task of `run`.
-    pub(crate) fn task_of(&self, run: u64) -> Option<u64> {
-        (self.run.load(Relaxed) == run).then(|| self.id.load(Relaxed)).filter(|id| *id != 0)
+    /// Returns the run and the number of the holding task, if the holder is a task.
+    pub(crate) fn task(&self) -> Option<(u64, u64)> {
+        Some((self.run.load(Relaxed), self.id.load(Relaxed))).filter(|(run, id)| *run != 0 && *id != 0)
     }
 }

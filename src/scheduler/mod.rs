@@ -31,10 +31,11 @@
 //! 5. No `RefCell` borrow of scheduler state is alive across a switch, and no user code runs inside such a borrow.
 
 pub(crate) mod clock;
+pub(crate) mod crew;
 mod current;
 mod debugger;
-pub(crate) mod handles;
 pub(crate) mod handshake;
+pub(crate) mod job;
 pub(crate) mod event_loop;
 pub(crate) mod fiber;
 mod holder;
@@ -46,6 +47,7 @@ mod io_timer;
 #[path = "no_io.rs"]
 mod io;
 pub(crate) mod remote;
+mod remote_wake;
 mod attach;
 pub(crate) mod backtrace;
 mod phase;
@@ -55,6 +57,7 @@ pub(crate) mod poll_thread;
 pub(crate) mod progress;
 pub(crate) mod rng;
 mod spin;
+mod starts;
 pub(crate) mod run_queue;
 mod task_id;
 pub(crate) mod task_ref;
@@ -68,8 +71,8 @@ pub(crate) mod wake;
 pub(crate) mod waker;
 
 use self::clock::Clock;
+use self::crew::Member;
 pub(crate) use self::current::{worker, worker_of};
-use self::handles::RunHandle;
 pub(crate) use self::holder::Holder;
 pub(crate) use self::phase::{Phase, flags};
 use self::progress::{Current, Sleep, Ticks};
@@ -89,7 +92,6 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::ptr::null;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// The cooperative budget: the number of calls that a task may complete without waiting before it yields. See
@@ -185,8 +187,8 @@ pub(crate) struct Worker {
     rng: Cell<u64>,
     /// Makes the event loop return to main.
     stop: Cell<bool>,
-    /// The handle that other threads get, made by the first request.
-    run_handle: OnceCell<Arc<RunHandle>>,
+    /// The membership in the crew of the run.
+    member: OnceCell<Box<Member>>,
     /// The value of `entered` at which the event loop began to be quiet, without a ready task.
     quiet_since: Cell<Option<u64>>,
     /// The run was opened inside a fiber, which its event loop suspends.
@@ -269,7 +271,7 @@ impl Worker {
             ended: Cell::new(0),
             rng: Cell::new(0),
             stop: Cell::new(false),
-            run_handle: OnceCell::new(),
+            member: OnceCell::new(),
             quiet_since: Cell::new(None),
             in_fiber: on_fiber_dropped.is_some(),
             give_way: Cell::new(false),
@@ -517,16 +519,6 @@ impl Worker {
     #[inline]
     pub(crate) fn free_retired_stack(&self) {
         drop(self.retired_stack.take());
-    }
-
-    /// Returns the handle to this run for other threads.
-    pub(crate) fn run_handle(&self) -> Arc<RunHandle> {
-        Arc::clone(self.run_handle.get_or_init(|| Arc::new(RunHandle::new(self.remote.queue(), self.run))))
-    }
-
-    /// Returns whether another thread may have a handle, through which it can spawn a task.
-    pub(crate) fn has_handles(&self) -> bool {
-        self.run_handle.get().is_some_and(|handle| Arc::strong_count(handle) > 1)
     }
 
     /// Ends a sleep of the event loop, for code outside of the run that has queued a job.

@@ -2,6 +2,7 @@
 //! whether the grace period is over.
 
 use super::progress::Progress;
+use super::remote::WakeKind;
 use super::tcb::Tcb;
 use super::{Mode, TaskUnwound, Worker, flags, handshake, rng};
 use crate::suspend_check;
@@ -78,6 +79,7 @@ impl Worker {
         self.read_remote_wakes();
         self.glance_at_io();
         self.fire_timers();
+        self.start_own();
         if self.force_unwind_at.get().is_some_and(|force_unwind_at| force_unwind_at <= self.clock.now()) {
             self.force_unwind_at.set(None);
             (self.on_shutdown_overdue)(self);
@@ -134,6 +136,19 @@ impl Worker {
         }
     }
 
+    /// Cancels a task of this run.
+    pub(crate) fn cancel(&self, tcb: &Tcb) {
+        tcb.add_flags(flags::CANCELLED);
+        self.wake_if_interrupted(tcb);
+    }
+
+    /// Wakes a task whose flags have changed, if they end its current wait.
+    pub(crate) fn wake_if_interrupted(&self, tcb: &Tcb) {
+        if tcb.is_parked() && tcb.flags_interrupt(tcb.wait()) {
+            self.wake(tcb);
+        }
+    }
+
     /// Makes the next turn poll for events.
     pub(crate) fn poll_soon(&self) {
         self.ticks.set(0);
@@ -159,20 +174,25 @@ impl Worker {
         handshake::answer();
         self.remote_wakes.set(self.remote_wakes.get() + (entries.wakes.len() + entries.cells.len()) as u64);
         for wake in &entries.wakes {
-            let (unparks, address) = wake.target();
+            let (kind, address) = wake.target();
             // SAFETY: the queue takes only wakes for this run, whose wake handles hold addresses of TCBs of
             // `self.table`. The table lives as long as the worker and never moves a TCB.
             let tcb = unsafe { &*(address as *const Tcb) };
             // The TCB may belong to a later task: then the wake is stale.
             if tcb.id() == wake.task_id {
-                if unparks { self.unpark(tcb) } else { self.wake(tcb) }
+                match kind {
+                    WakeKind::Wake => self.wake(tcb),
+                    WakeKind::Unpark => self.unpark(tcb),
+                    WakeKind::Cancel => self.cancel(tcb),
+                }
             }
         }
         entries.cells.iter().for_each(|cell| self.wake_bound(cell));
         entries.jobs.iter().for_each(|order| self.release_job(*order));
-        for task in entries.starts.drain(..) {
-            // As a job: without a stack for the task its closure is dropped, whose destructor is user code.
-            self.call_job(Box::new(move || task.start()));
+        entries.starts.drain(..).for_each(|job| self.start_job(job));
+        for call in entries.calls.drain(..) {
+            self.jobs.borrow_mut().push_back(call);
+            self.queue_event_loop();
         }
         self.remote.give_back(entries);
     }

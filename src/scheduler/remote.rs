@@ -10,6 +10,8 @@
 //! A [`WakerCell`] is a remote wake that is in the queue at most once: the target of a [`Waker`](std::task::Waker).
 #![forbid(unsafe_code)]
 
+use super::job::Job;
+pub(crate) use super::remote_wake::{Order, RemoteWake, TaskId, WakeKind};
 use super::spin::Spin;
 use crate::sys::ring;
 use std::cell::{Cell, RefCell};
@@ -21,9 +23,6 @@ use std::task::Waker;
 use std::thread::yield_now;
 use std::time::Instant;
 
-/// The number of a task in its run.
-pub(crate) type TaskId = u64;
-
 /// The entries of a remote queue.
 #[derive(Default)]
 pub(crate) struct Entries {
@@ -32,23 +31,25 @@ pub(crate) struct Entries {
     pub(crate) jobs: Vec<Order>,
     /// Waker cells that were posted.
     pub(crate) cells: Vec<&'static WakerCell>,
-    /// Tasks to start.
-    pub(crate) starts: Vec<Box<dyn Start>>,
+    /// Closures to start as tasks.
+    pub(crate) starts: Vec<Job>,
+    /// Closures for the event loop to call.
+    pub(crate) calls: Vec<Call>,
 }
 
-/// A task that another thread spawns. One that is dropped instead of started gives its handle an error.
-pub(crate) trait Start: Send {
-    /// Starts the task, on the thread of the worker and as a part of its run. Without a stack, drops the closure, whose destructor is user
-    /// code.
-    fn start(self: Box<Self>);
-}
+/// A closure that the event loop of another thread calls. It must not wait.
+pub(crate) type Call = Box<dyn FnOnce() + Send>;
 
 /// The number of entries of a kind for which a queue keeps memory.
 const KEPT: usize = 1024;
 
 impl Entries {
     fn is_empty(&self) -> bool {
-        self.wakes.is_empty() && self.jobs.is_empty() && self.cells.is_empty() && self.starts.is_empty()
+        self.wakes.is_empty()
+            && self.jobs.is_empty()
+            && self.cells.is_empty()
+            && self.starts.is_empty()
+            && self.calls.is_empty()
     }
 
     fn clear(&mut self) {
@@ -60,6 +61,8 @@ impl Entries {
         self.cells.shrink_to(KEPT);
         self.starts.clear();
         self.starts.shrink_to(KEPT);
+        self.calls.clear();
+        self.calls.shrink_to(KEPT);
     }
 }
 
@@ -82,38 +85,6 @@ struct Pending {
 impl Pending {
     fn is_empty(&self) -> bool {
         self.entries.is_empty() && !self.notified
-    }
-}
-
-/// An order to the event loop: to run or to drop a job that the worker holds, given by its number. Both end the job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
-    Run(u64),
-    /// Drops the job without running it, on the worker's thread: the values that the job owns may not be `Send`.
-    Drop(u64),
-}
-
-/// A remote wake of one task. The worker finds the task by `tcb`, and checks by `task_id` that the TCB still belongs to it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RemoteWake {
-    /// The TCB's address as a number, since only the worker may dereference it.
-    pub(crate) tcb: usize,
-    pub(crate) task_id: TaskId,
-}
-
-impl RemoteWake {
-    /// The bit of `tcb` that marks an unpark. TCBs are aligned to more than one byte (`tcb` asserts that), so the bit is
-    /// clear in every address.
-    const UNPARK: usize = 1;
-
-    /// Returns the same wake, but as an unpark: it ends only the public park of the task.
-    pub(crate) fn unparking(self) -> RemoteWake {
-        RemoteWake { tcb: self.tcb | RemoteWake::UNPARK, ..self }
-    }
-
-    /// Returns whether this is an unpark, and the TCB's address.
-    pub(crate) fn target(self) -> (bool, usize) {
-        (self.tcb & RemoteWake::UNPARK != 0, self.tcb & !RemoteWake::UNPARK)
     }
 }
 
@@ -273,9 +244,19 @@ impl RemoteReceiver {
 
     /// Sleeps until an entry or a notification arrives, or until `deadline`. Returns at once if there is one already.
     pub(crate) fn sleep(&self, deadline: Option<Instant>) {
-        if !self.spin.wait(|| self.queue.has_pending()) {
+        if !self.spin() {
             self.queue.block(deadline);
         }
+    }
+
+    /// Waits for a moment, without blocking the thread. Returns whether there may be an entry.
+    pub(crate) fn spin(&self) -> bool {
+        self.spin.wait(|| self.queue.has_pending())
+    }
+
+    /// Blocks the thread until an entry or a notification arrives, or until `deadline`.
+    pub(crate) fn block(&self, deadline: Option<Instant>) {
+        self.queue.block(deadline);
     }
 
     /// Returns the run number of this use.
@@ -327,9 +308,18 @@ impl RemoteQueue {
         self.push_with(run, |pending| pending.entries.jobs.push(order))
     }
 
-    /// Sends a task to start, from any thread. Calls `task` if the run has not ended; otherwise returns false.
-    pub(crate) fn push_start(&self, run: u64, task: impl FnOnce() -> Box<dyn Start>) -> bool {
-        self.push_with(run, |pending| pending.entries.starts.push(task()))
+    /// Sends a closure to start as a task, from any thread. Calls `job` if the run has not ended; otherwise returns false.
+    pub(crate) fn push_start(&self, run: u64, job: impl FnOnce() -> Job) -> bool {
+        self.push_with(run, |pending| pending.entries.starts.push(job()))
+    }
+
+    /// Makes the event loop call `call`, from any thread. Drops it and returns false if the run has ended.
+    pub(crate) fn push_call(&self, run: u64, call: Call) -> bool {
+        let mut call = Some(call);
+        let accepted = self.push_with(run, |pending| pending.entries.calls.extend(call.take()));
+        // Dropped here and not under the lock: it is foreign code.
+        drop(call);
+        accepted
     }
 
     /// Ends the sleep of the worker, from any thread, so that it polls. Returns false if the run has ended.

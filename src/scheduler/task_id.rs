@@ -4,6 +4,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+/// The position of the worker's number in a task's number.
+pub(super) const WORKER_SHIFT: u32 = 48;
+
 /// The identity of a task: its number and its name. A `Task` can be stored, compared and sent to other threads, and
 /// does not keep the task alive.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -13,9 +16,15 @@ pub struct Task {
 }
 
 impl Task {
-    /// Returns the task's number in its run: main is 1, and the event loop 2.
+    /// Returns the task's number, which no other task of its run has: main is 1, and the event loop 2. The upper 16 bits are the number of
+    /// its [`worker`](Self::worker).
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Returns the number of the worker that runs the task; 0 for the worker of main.
+    pub fn worker(&self) -> usize {
+        (self.id >> WORKER_SHIFT) as usize
     }
 
     /// Returns the name that the task's builder set, if any; "main" for main.
@@ -28,7 +37,13 @@ impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
             Some(name) => write!(f, "'{name}'"),
-            None => write!(f, "#{}", self.id),
+            None => {
+                write!(f, "#{}", self.id & ((1 << WORKER_SHIFT) - 1))?;
+                match self.worker() {
+                    0 => Ok(()),
+                    worker => write!(f, "@{worker}"),
+                }
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The links of a TCB to other tasks (joiner, group, scope), its reference count, and the storage of its result.
 
-use super::tcb::{EndListener, RESULT_WORDS, ScopeLink, Tcb};
+use super::phase::flags;
+use super::tcb::{EndListener, RESULT_WORDS, ScopeLink, Tcb, WaitSpec};
 use std::mem::MaybeUninit;
 use std::ptr::null;
 use std::rc::Rc;
@@ -13,11 +14,17 @@ impl Tcb {
         if self.is_parked() { unsafe { self.wait().on_task.as_ref() } } else { None }
     }
 
-    /// Returns the number of the task of `run` that holds the lock that this task is parked for.
-    pub(crate) fn awaited_holder(&self, run: u64) -> Option<u64> {
+    /// Returns whether the task's flags end a wait of this kind, or keep it from beginning.
+    pub(crate) fn flags_interrupt(&self, wait: WaitSpec) -> bool {
+        let bits = flags::UNWIND_REQUESTED | flags::DEADLOCKED | if wait.uncancellable { 0 } else { flags::CANCELLED };
+        self.has_flags(bits)
+    }
+
+    /// Returns the run and the number of the task that holds the lock that this task is parked for.
+    pub(crate) fn awaited_holder(&self) -> Option<(u64, u64)> {
         // SAFETY: a parked task borrows the lock that it waits for until its wait ends. The holder record is a part of the lock.
         let holder = if self.is_parked() { unsafe { self.wait().holder.as_ref() } } else { None };
-        holder?.task_of(run)
+        holder?.task()
     }
 
     /// Sets the task to wake when this task ends.

@@ -122,6 +122,22 @@ impl WakeHandle {
         }
     }
 
+    /// Cancels the task, from any thread. For wakers of tasks only. No effect if the task has ended.
+    pub(crate) fn cancel(&self) {
+        match worker() {
+            Some(worker) if worker.run() == self.run => {
+                // SAFETY: run numbers are unique, so the address is that of a TCB of this worker's table, which lives
+                // as long as the worker and never moves a TCB.
+                let tcb = unsafe { &*(self.wake.tcb as *const Tcb) };
+                if is_there(tcb, self.wake.task_id) {
+                    worker.cancel(tcb);
+                }
+            }
+            // The run may be over: then there is no task to cancel.
+            _ => drop(self.queue.push(self.run, self.wake.cancelling())),
+        }
+    }
+
     #[cold]
     #[inline(never)]
     fn wake_from_outside(&self) -> bool {

@@ -43,6 +43,7 @@ mod spawn;
 mod start;
 mod timeout;
 
+pub(crate) use self::anywhere::REMOTE_JOIN;
 pub use self::anywhere::{Handle, RemoteHandle, RunEnded, spawn_anywhere};
 pub use self::callbacks::{CallbackId, Done};
 /// The name of [`join_all`] in asyncio.

@@ -116,11 +116,25 @@ pub(super) fn unhandled(task: &Task, payload: Payload) {
     let label = task.to_string();
     match worker() {
         Some(worker) => {
+            if worker.is_helper() {
+                // The hook belongs to the thread that called `run`.
+                let crew = worker.member().crew();
+                // False only if main's thread has left the run, which it does last.
+                let _ = crew.call(0, Box::new(move || call_hook(label, payload)));
+                return;
+            }
             // As a job of the event loop: its stack has room for any hook.
             let hook = Rc::clone(&worker.unhandled);
             worker.queue_job(Box::new(move || hook(&label, &*payload)));
         }
         None => report_unhandled(&label, &*payload),
+    }
+}
+
+/// Passes the panic of a task of another worker to the hook, in the event loop of the worker of main.
+fn call_hook(label: String, payload: Payload) {
+    if let Some(worker) = worker() {
+        (worker.unhandled)(&label, &*payload);
     }
 }
 

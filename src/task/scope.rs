@@ -124,8 +124,7 @@ impl ScopeState {
             // SAFETY: `child` has not ended. `start::finish` frees a TCB and removes the task from `children` without
             // running other code in between, so the TCB is allocated.
             let child = unsafe { &*child };
-            child.add_flags(flags::CANCELLED);
-            wait::wake_if_interrupted(worker, child);
+            worker.cancel(child);
         }
         if let Some(open) = &*self.body.borrow() {
             open.recheck_wait(worker);

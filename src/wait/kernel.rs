@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::limits;
-use super::suspend::{AbortOnUnwind, flags_interrupt};
+use super::suspend::AbortOnUnwind;
 use crate::scheduler::tcb::Tcb;
 use crate::scheduler::{WaitSpec, Worker};
 use std::time::Instant;
@@ -24,7 +24,7 @@ pub(crate) enum Ended {
 #[inline]
 pub(crate) fn is_interrupted(worker: &Worker) -> bool {
     let tcb = worker.current();
-    tcb.flags() != 0 && (flags_interrupt(tcb, WaitSpec::DEFAULT) || limits::is_interrupted(worker, tcb))
+    tcb.flags() != 0 && (tcb.flags_interrupt(WaitSpec::DEFAULT) || limits::is_interrupted(worker, tcb))
 }
 
 /// Suspends the running task until `done` returns true. The operation that makes it true must then wake the task.
@@ -103,7 +103,7 @@ fn park_in_limits(
     let limit = view.deadline();
     let is_own = limit.is_none_or(|limit| deadline.is_some_and(|deadline| deadline <= limit));
     let spec = WaitSpec { uncancellable: view.shielded, limited: true, limit_first: !is_own, ..spec };
-    if flags_interrupt(tcb, spec) || limits::is_interrupted(worker, tcb) {
+    if tcb.flags_interrupt(spec) || limits::is_interrupted(worker, tcb) {
         return Some(Ended::Cancelled);
     }
     let timed_out = worker.park(tcb, spec, if is_own { deadline } else { limit });
@@ -111,7 +111,7 @@ fn park_in_limits(
         return None;
     }
     let view = limits::view(tcb);
-    if flags_interrupt(tcb, spec) || view.scope_cancelled {
+    if tcb.flags_interrupt(spec) || view.scope_cancelled {
         return Some(Ended::Cancelled);
     }
     if timed_out && is_own {

@@ -38,7 +38,7 @@ pub(crate) use self::suspend::wait_anywhere_in_poll;
 pub(crate) use self::suspend::{Cause, cause};
 pub(crate) use self::suspend::{
     can_suspend, is_out, not_running, now, refuse, running, sleep_in_fiber, wait, wait_anywhere, wait_until_done,
-    wake_hidden_if_interrupted, wake_if_interrupted,
+    wake_hidden_if_interrupted,
 };
 pub(crate) use crate::scheduler::event_loop::Held;
 #[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]

@@ -72,7 +72,7 @@ fn wait_slow(worker: &Worker, tcb: &Tcb, wait: WaitSpec, deadline: Option<Instan
         limit_first: !is_own,
         ..wait
     };
-    if flags_interrupt(tcb, effective) || !wait.uncancellable && limits::is_interrupted(worker, tcb) {
+    if tcb.flags_interrupt(effective) || !wait.uncancellable && limits::is_interrupted(worker, tcb) {
         // A task that grants something during the turn below must see that this wait is over.
         tcb.set_wait(effective);
         // The wait gives up its turn even though it is over, so that a task that ignores its cancel cannot starve other
@@ -89,7 +89,7 @@ fn wait_slow(worker: &Worker, tcb: &Tcb, wait: WaitSpec, deadline: Option<Instan
     // Only a wait that its timer ended is late: a wake that arrived before the deadline counts, no matter when the task
     // ran. The next wait is late in any case.
     let view = limits::view(tcb);
-    if flags_interrupt(tcb, effective) || view.scope_cancelled {
+    if tcb.flags_interrupt(effective) || view.scope_cancelled {
         return Err(Cancelled);
     }
     let is_late = timed_out && !is_own && view.is_over(worker);
@@ -176,19 +176,6 @@ impl Worker {
     }
 }
 
-/// Returns whether the task's flags end a wait of this kind, or keep it from beginning.
-pub(super) fn flags_interrupt(tcb: &Tcb, wait: WaitSpec) -> bool {
-    let bits = flags::UNWIND_REQUESTED | flags::DEADLOCKED | if wait.uncancellable { 0 } else { flags::CANCELLED };
-    tcb.has_flags(bits)
-}
-
-/// Wakes a task whose flags have changed, if they end its current wait.
-pub(crate) fn wake_if_interrupted(worker: &Worker, tcb: &Tcb) {
-    if tcb.is_parked() && flags_interrupt(tcb, tcb.wait()) {
-        worker.wake(tcb);
-    }
-}
-
 /// Returns whether nothing may be granted to a waiter in a wait queue: its task is gone, or its wait was interrupted
 /// and the task has not run since.
 #[inline(always)]
@@ -203,7 +190,7 @@ pub(crate) fn is_out(waker: &WakeHandle) -> bool {
 #[inline(never)]
 fn is_over(worker: &Worker, tcb: &Tcb) -> bool {
     let wait = tcb.wait();
-    if flags_interrupt(tcb, wait) {
+    if tcb.flags_interrupt(wait) {
         return true;
     }
     let deadline = tcb.deadline();
@@ -232,10 +219,10 @@ pub(crate) fn sleep_in_fiber(deadline: Option<Instant>) -> Option<Result<(), Can
     Some(Ok(()))
 }
 
-/// Like [`wake_if_interrupted`], for code that may not belong to the run of the task, which is open on this thread: see
+/// Wakes a task whose flags have changed, if they end its current wait, for code that may not belong to the run of the task, which is open on this thread: see
 /// [`fiber`](crate::scheduler::fiber).
 pub(crate) fn wake_hidden_if_interrupted(worker: &Worker, tcb: &Tcb) {
-    if tcb.is_parked() && flags_interrupt(tcb, tcb.wait()) {
+    if tcb.is_parked() && tcb.flags_interrupt(tcb.wait()) {
         WakeHandle::of(worker, tcb).wake();
     }
 }

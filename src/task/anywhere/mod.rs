@@ -2,21 +2,20 @@
 //!
 //! A closure that has not started can be sent to the thread of a run; a task that has started stays there. So the closure and its result
 //! are `Send`, and the [`RemoteHandle`] can be used on every thread.
-#![forbid(unsafe_code)]
 
 mod packet;
 mod remote_handle;
+mod remote_task;
 
-use self::packet::{Completion, Packet};
+pub(crate) use self::remote_handle::REMOTE_JOIN;
 pub use self::remote_handle::RemoteHandle;
-use super::join_error::JoinError;
+use self::remote_task::RemoteTask;
 use super::spawn::SpawnError;
 use crate::coroutine::Builder;
-use crate::scheduler::event_loop::Held;
-use crate::scheduler::handles::RunHandle;
-use crate::scheduler::remote::Start;
-use crate::scheduler::worker;
-use crate::wait::running;
+use crate::scheduler::Mode;
+use crate::scheduler::crew::Crew;
+use crate::scheduler::job::Job;
+use crate::wait::{running, worker};
 use std::fmt;
 use std::sync::Arc;
 
@@ -24,9 +23,8 @@ use std::sync::Arc;
 ///
 /// It can be kept after the end of the run; then [`spawn`](Self::spawn) returns the closure. While a handle exists, a run whose tasks all
 /// wait is reported as deadlocked only if it is a [closed world](crate::Config::closed_world), or if the process has no other thread.
-#[derive(Clone)]
 pub struct Handle {
-    run: Arc<RunHandle>,
+    crew: Arc<Crew>,
 }
 
 /// The error of [`Handle::spawn`]: the run has ended. Holds the closure, which was not called.
@@ -61,11 +59,16 @@ impl Handle {
     /// ```
     #[track_caller]
     pub fn current() -> Handle {
-        Handle { run: running("make a handle to the run").run_handle() }
+        Handle::of(running("make a handle to the run").member().crew())
     }
 
-    /// Spawns `f` as a task of the run. The task starts after the tasks that are ready when its worker learns of it, which is between two
-    /// turns. If main has returned by then, it never runs, and [`join`](RemoteHandle::join) returns
+    fn of(crew: &Arc<Crew>) -> Handle {
+        crew.add_handle();
+        Handle { crew: Arc::clone(crew) }
+    }
+
+    /// Spawns `f` as a task of the run, on any worker. The task starts after the tasks that are ready on that worker, but at the latest when
+    /// they have had 1,024 turns. If main has returned by then, it never runs, and [`join`](RemoteHandle::join) returns
     /// [`JoinError::Cancelled`](super::JoinError::Cancelled).
     ///
     /// Never waits. The other methods of the handle that it returns may be called on every thread.
@@ -78,7 +81,7 @@ impl Handle {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.spawn_with(Builder::new(), f)
+        self.send(None, None, f)
     }
 
     /// Like [`spawn`](Self::spawn), with the name and the options of a builder. If its sizes are out of bounds, or if no stack can be
@@ -101,33 +104,105 @@ impl Handle {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let packet = Arc::new(Packet::new());
-        let handle = RemoteHandle::new(Arc::clone(&packet));
-        let mut task = Some(Box::new(Unstarted { f, builder, completion: Completion(packet) }));
-        let is_here = worker().is_some_and(|worker| worker.run() == self.run.run());
-        if is_here {
-            task.take().into_iter().for_each(|task| task.start());
-        } else {
-            self.run.push_start(|| task.take().expect("called once"));
+        let worker = builder.worker();
+        self.send(worker, Some(Box::new(builder)), f)
+    }
+
+    /// Like [`spawn`](Self::spawn), but on the worker `worker`, which starts the task between two turns. The worker of main is 0.
+    ///
+    /// # Errors
+    ///
+    /// [`RunEnded`] with `f` if the run has ended.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the run has no worker of this number.
+    ///
+    /// ```
+    /// let workers = cede::Config::new().workers(2).run(|| {
+    ///     let handle = cede::task::Handle::current();
+    ///     let spawn = |worker| handle.spawn_on(worker, || cede::task::current().unwrap().worker()).unwrap();
+    ///     [spawn(0), spawn(1)].map(|mut task| task.join().unwrap())
+    /// })?;
+    /// assert_eq!(workers, [0, 1]);
+    /// # Ok::<(), cede::RunError<[usize; 2]>>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_on<F, T>(&self, worker: usize, f: F) -> Result<RemoteHandle<T>, RunEnded<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.send(Some(worker), None, f)
+    }
+
+    /// Sends a task to `worker`, or to any.
+    #[track_caller]
+    fn send<F, T>(
+        &self,
+        worker: Option<usize>,
+        builder: Option<Box<Builder>>,
+        f: F,
+    ) -> Result<RemoteHandle<T>, RunEnded<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        if let Some(worker) = worker {
+            let workers = self.crew.workers();
+            assert!(worker < workers, "cannot spawn a task on worker {worker}: the run has {workers}, numbered from 0");
         }
-        match task {
-            None => Ok(handle),
-            Some(task) => Err(RunEnded(task.f)),
+        let eager = builder.as_ref().is_some_and(|builder| builder.is_eager());
+        let task = RemoteTask::new(builder, f);
+        let handle = RemoteHandle::new(Arc::clone(&task) as _, &self.crew);
+        let job = || Job::shared(Arc::clone(&task));
+        let here = self::worker()
+            .filter(|_| worker.is_none())
+            .filter(|own| own.existing_member().is_some_and(|member| Arc::ptr_eq(member.crew(), &self.crew)));
+        let accepted = match (here, worker) {
+            // The run shuts down: the task never runs.
+            (Some(own), _) if own.mode.get() != Mode::Running => {
+                drop(job());
+                true
+            }
+            (Some(own), _) if eager => {
+                // SAFETY: the closure and its result are `'static`: they borrow nothing that ends before the task.
+                unsafe { Arc::clone(&task).start_in(own, true) };
+                true
+            }
+            (Some(own), _) => {
+                own.member().push(job());
+                true
+            }
+            (None, None) => self.crew.inject(job),
+            (None, Some(worker)) => self.crew.inject_at(worker, job),
+        };
+        match accepted {
+            true => Ok(handle),
+            false => Err(RunEnded(task.take_back().expect("a refused task keeps its closure"))),
         }
+    }
+
+    /// Returns the number of workers of the run: see [`Config::workers`](crate::Config::workers).
+    pub fn workers(&self) -> usize {
+        self.crew.workers()
     }
 
     /// Returns whether the run has ended. Another thread may see a run that has just ended as open.
     pub fn is_ended(&self) -> bool {
-        !self.run.is_open()
+        !self.crew.is_open()
+    }
+}
+
+impl Clone for Handle {
+    fn clone(&self) -> Handle {
+        Handle::of(&self.crew)
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // After this one, only the worker has a reference: no thread can spawn any more. The worker may be asleep, and waits for that.
-        if Arc::strong_count(&self.run) <= 2 {
-            self.run.notify();
-        }
+        self.crew.remove_handle();
     }
 }
 
@@ -137,8 +212,11 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// Spawns `f` as a task of the current run, and returns a handle that every thread may use. `f` may start on any worker of the run; a run has
-/// one worker.
+/// Spawns `f` as a task of the current run, and returns a handle that every thread may use. `f` starts on any worker of the run
+/// ([`Config::workers`](crate::Config::workers)), and then stays there.
+///
+/// A worker starts it when none of its tasks is ready, and at the latest after 1,024 turns of them. Until then it has no stack. A worker
+/// without ready tasks takes closures from other workers.
 ///
 /// # Panics
 ///
@@ -165,43 +243,25 @@ where
     }
 }
 
-/// A task that has not started. Its drop gives the handle [`JoinError::Cancelled`].
-struct Unstarted<F, T> {
-    f: F,
-    builder: Builder,
-    completion: Completion<T>,
-}
-
-impl<F, T> Start for Unstarted<F, T>
-where
-    F: FnOnce() -> T + Send + 'static,
-    T: Send + 'static,
-{
-    fn start(self: Box<Self>) {
-        let Unstarted { f, builder, completion } = *self;
-        let packet = Arc::clone(&completion.0);
-        let was_cancelled = !packet.begin_start();
-        match builder.spawn(move || completion.run(f)) {
-            // The closure is dropped on the stack of the task, which has room for any destructor.
-            Ok(task) if was_cancelled => {
-                task.cancel();
-            }
-            Ok(task) => {
-                let (name, job) = (
-                    task.task(),
-                    hold(move || {
-                        task.cancel();
-                    }),
-                );
-                packet.end_start(name, job);
-            }
-            Err(SpawnError::Stack(error)) => packet.complete(Err(JoinError::Stack(error))),
-            Err(SpawnError::NotRunning) => packet.complete(Err(JoinError::Cancelled)),
-        }
+impl Builder {
+    /// Spawns `f` as a task of the current run on any worker, or on that of [`on`](Self::on), like [`spawn_anywhere`], with the
+    /// name and the options of this builder. The task does not inherit task-locals. If a size is out of bounds, or if no stack can be allocated
+    /// when the task starts, the join returns [`JoinError::Stack`](super::JoinError::Stack).
+    ///
+    /// # Errors
+    ///
+    /// [`SpawnError::NotRunning`] if called outside a run; `f` is dropped.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the run has no worker of the number that `on` has set.
+    #[track_caller]
+    pub fn spawn_anywhere<F, T>(self, f: F) -> Result<RemoteHandle<T>, SpawnError>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let worker = worker().ok_or(SpawnError::NotRunning)?;
+        Handle::of(worker.member().crew()).spawn_with(self, f).map_err(|_| SpawnError::NotRunning)
     }
-}
-
-/// Keeps a job in the worker of the calling code.
-fn hold(job: impl FnOnce() + 'static) -> Held {
-    running("start a task").hold(Box::new(job))
 }

