@@ -8,7 +8,7 @@ use crate::scheduler::rng::{splitmix64, xorshift64};
 use crossbeam_deque::Steal;
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
 use std::sync::atomic::fence;
 
 /// The number of times that a search goes through all workers while queues change under it.
@@ -23,12 +23,21 @@ pub(crate) struct Member {
     rng: Cell<u64>,
     /// The worker was woken to search, and counts in `Crew::searching`.
     searches: Cell<bool>,
+    /// The number of times that this worker stole.
+    steals: Cell<u64>,
 }
 
 impl Member {
     /// Creates the membership of the worker `number`.
     pub(crate) fn new(crew: Arc<Crew>, number: usize, deques: Deques) -> Member {
-        Member { crew, number, deques, rng: Cell::new(splitmix64(number as u64)), searches: Cell::new(false) }
+        Member {
+            crew,
+            number,
+            deques,
+            rng: Cell::new(splitmix64(number as u64)),
+            searches: Cell::new(false),
+            steals: Cell::new(0),
+        }
     }
 
     pub(crate) fn crew(&self) -> &Arc<Crew> {
@@ -38,6 +47,11 @@ impl Member {
     /// Returns the number of the worker in its crew; 0 for the one of main.
     pub(crate) fn number(&self) -> usize {
         self.number
+    }
+
+    /// Returns the number of times that this worker took closures of another one.
+    pub(crate) fn steals(&self) -> u64 {
+        self.steals.get()
     }
 
     /// Pushes a closure for any worker.
@@ -83,7 +97,7 @@ impl Member {
                 };
                 retry |= stolen.is_retry();
                 if let Steal::Success(job) = stolen {
-                    self.crew.steals.fetch_add(1, Relaxed);
+                    self.steals.set(self.steals.get() + 1);
                     return Some(job);
                 }
             }

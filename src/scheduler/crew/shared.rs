@@ -43,8 +43,6 @@ pub(crate) struct Crew {
     pub(super) given_up: AtomicBool,
     /// A worker gathers the report of a stall.
     pub(super) reporting: AtomicBool,
-    /// The number of times that a worker stole.
-    pub(super) steals: AtomicU64,
 }
 
 /// The queues of a worker, which only its own thread pushes to.
@@ -77,7 +75,6 @@ impl Crew {
             finished: AtomicUsize::new(0),
             given_up: AtomicBool::new(false),
             reporting: AtomicBool::new(false),
-            steals: AtomicU64::new(0),
         };
         (Arc::new(crew), deques)
     }
@@ -85,11 +82,6 @@ impl Crew {
     /// Returns the number of workers.
     pub(crate) fn workers(&self) -> usize {
         self.seats.len()
-    }
-
-    /// Returns the number of times that a worker took closures of another one.
-    pub(crate) fn steals(&self) -> u64 {
-        self.steals.load(Relaxed)
     }
 
     /// Notes that main has returned.
