@@ -31,9 +31,11 @@ pub(super) unsafe extern "C" fn run(worker: usize) -> *const Context {
         worker.end_stall();
         worker.free_retired_stack();
         worker.run_jobs();
-        worker.poll_events();
-        if worker.in_fiber {
-            worker.follow_fiber();
+        if !worker.start_between_polls() {
+            worker.poll_events();
+            if worker.in_fiber {
+                worker.follow_fiber();
+            }
         }
         if let Some(next) = worker.run_queue.pop_front() {
             if std::ptr::eq(next, worker.current.get()) {

@@ -81,7 +81,7 @@ impl Handle {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.send(None, None, f)
+        send(&self.crew, None, None, f)
     }
 
     /// Like [`spawn`](Self::spawn), with the name and the options of a builder. If its sizes are out of bounds, or if no stack can be
@@ -105,7 +105,7 @@ impl Handle {
         T: Send + 'static,
     {
         let worker = builder.worker();
-        self.send(worker, Some(Box::new(builder)), f)
+        send(&self.crew, worker, Some(Box::new(builder)), f)
     }
 
     /// Like [`spawn`](Self::spawn), but on the worker `worker`, which starts the task between two turns. The worker of main is 0.
@@ -133,54 +133,7 @@ impl Handle {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.send(Some(worker), None, f)
-    }
-
-    /// Sends a task to `worker`, or to any.
-    #[track_caller]
-    fn send<F, T>(
-        &self,
-        worker: Option<usize>,
-        builder: Option<Box<Builder>>,
-        f: F,
-    ) -> Result<RemoteHandle<T>, RunEnded<F>>
-    where
-        F: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-    {
-        if let Some(worker) = worker {
-            let workers = self.crew.workers();
-            assert!(worker < workers, "cannot spawn a task on worker {worker}: the run has {workers}, numbered from 0");
-        }
-        let eager = builder.as_ref().is_some_and(|builder| builder.is_eager());
-        let task = RemoteTask::new(builder, f);
-        let handle = RemoteHandle::new(Arc::clone(&task) as _, &self.crew);
-        let job = || Job::shared(Arc::clone(&task));
-        let here = self::worker()
-            .filter(|_| worker.is_none())
-            .filter(|own| own.existing_member().is_some_and(|member| Arc::ptr_eq(member.crew(), &self.crew)));
-        let accepted = match (here, worker) {
-            // The run shuts down: the task never runs.
-            (Some(own), _) if own.mode.get() != Mode::Running => {
-                drop(job());
-                true
-            }
-            (Some(own), _) if eager => {
-                // SAFETY: the closure and its result are `'static`: they borrow nothing that ends before the task.
-                unsafe { Arc::clone(&task).start_in(own, true) };
-                true
-            }
-            (Some(own), _) => {
-                own.member().push(job());
-                true
-            }
-            (None, None) => self.crew.inject(job),
-            (None, Some(worker)) => self.crew.inject_at(worker, job),
-        };
-        match accepted {
-            true => Ok(handle),
-            false => Err(RunEnded(task.take_back().expect("a refused task keeps its closure"))),
-        }
+        send(&self.crew, Some(worker), None, f)
     }
 
     /// Returns the number of workers of the run: see [`Config::workers`](crate::Config::workers).
@@ -216,6 +169,53 @@ impl fmt::Debug for Handle {
     }
 }
 
+/// Sends a task to `worker`, or to any.
+#[track_caller]
+fn send<F, T>(
+    crew: &Arc<Crew>,
+    worker: Option<usize>,
+    builder: Option<Box<Builder>>,
+    f: F,
+) -> Result<RemoteHandle<T>, RunEnded<F>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    if let Some(worker) = worker {
+        let workers = crew.workers();
+        assert!(worker < workers, "cannot spawn a task on worker {worker}: the run has {workers}, numbered from 0");
+    }
+    let eager = builder.as_ref().is_some_and(|builder| builder.is_eager());
+    let task = RemoteTask::new(builder, f);
+    let handle = RemoteHandle::new(Arc::clone(&task) as _, crew);
+    let job = || Job::shared(Arc::clone(&task));
+    let here = self::worker()
+        .filter(|_| worker.is_none())
+        .filter(|own| own.existing_member().is_some_and(|member| Arc::ptr_eq(member.crew(), crew)));
+    let accepted = match (here, worker) {
+        // The run shuts down: the task never runs.
+        (Some(own), _) if own.mode.get() != Mode::Running => {
+            drop(job());
+            true
+        }
+        (Some(own), _) if eager => {
+            // SAFETY: the closure and its result are `'static`: they borrow nothing that ends before the task.
+            unsafe { Arc::clone(&task).start_in(own, true) };
+            true
+        }
+        (Some(own), _) => {
+            own.member().push(job());
+            true
+        }
+        (None, None) => crew.inject(job),
+        (None, Some(worker)) => crew.inject_at(worker, job),
+    };
+    match accepted {
+        true => Ok(handle),
+        false => Err(RunEnded(task.take_back().expect("a refused task keeps its closure"))),
+    }
+}
+
 /// Spawns `f` as a task of the current run, and returns a handle that every thread may use. `f` starts on any worker of the run
 /// ([`Config::workers`](crate::Config::workers)), and then stays there.
 ///
@@ -241,7 +241,7 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    match Handle::current().spawn(f) {
+    match send(running("spawn a task").member().crew(), None, None, f) {
         Ok(handle) => handle,
         Err(error) => panic!("{error}"),
     }
@@ -266,6 +266,7 @@ impl Builder {
         T: Send + 'static,
     {
         let worker = worker().ok_or(SpawnError::NotRunning)?;
-        Handle::of(worker.member().crew()).spawn_with(self, f).map_err(|_| SpawnError::NotRunning)
+        let on = self.worker();
+        send(worker.member().crew(), on, Some(Box::new(self)), f).map_err(|_| SpawnError::NotRunning)
     }
 }
