@@ -35,6 +35,42 @@ const REMOTE: File = File {
     ],
 };
 
+const REMOTE_WAKE: File = File { name: "scheduler/remote_wake.rs", for_loom: &[] };
+const JOB: File = File { name: "scheduler/job.rs", for_loom: &[] };
+const RNG: File = File { name: "scheduler/rng.rs", for_loom: &[("#[cfg(test)]", "#[cfg(any())]")] };
+
+const CREW: File =
+    File { name: "scheduler/crew/mod.rs", for_loom: &[("mod member;\nmod shared;\nmod sleepers;\nmod stall;\n", "")] };
+
+const CREW_SHARED: File = File {
+    name: "scheduler/crew/shared.rs",
+    for_loom: &[
+        ("use crossbeam_deque::", "use crate::deque::"),
+        ("use std::sync::atomic::Ordering", "use loom::sync::atomic::Ordering"),
+        ("use std::sync::atomic::{AtomicBool", "use loom::sync::atomic::{AtomicBool"),
+        ("use std::thread::yield_now", "use loom::thread::yield_now"),
+    ],
+};
+
+const CREW_SLEEPERS: File = File {
+    name: "scheduler/crew/sleepers.rs",
+    for_loom: &[("use std::sync::atomic::", "use loom::sync::atomic::"), ("#[cfg(test)]", "#[cfg(any())]")],
+};
+
+const CREW_MEMBER: File = File {
+    name: "scheduler/crew/member.rs",
+    for_loom: &[
+        ("use crossbeam_deque::", "use crate::deque::"),
+        ("use std::sync::atomic::Ordering", "use loom::sync::atomic::Ordering"),
+        ("use std::sync::atomic::fence", "use loom::sync::atomic::fence"),
+    ],
+};
+
+const CREW_STALL: File = File {
+    name: "scheduler/crew/stall.rs",
+    for_loom: &[("use std::sync::atomic::", "use loom::sync::atomic::"), ("#[cfg(test)]", "#[cfg(any())]")],
+};
+
 const LOCK: File = File {
     name: "wait/lock.rs",
     for_loom: &[
@@ -145,6 +181,54 @@ const FAULTS: &[Fault] = &[
     Fault { name: "no_light_fence", file: LOCK.name, instead_of: "membarrier::asymmetric_light();", what: "" },
     Fault { name: "no_heavy_fence", file: LOCK.name, instead_of: "!membarrier::asymmetric_heavy()", what: "false" },
     Fault {
+        name: "pushes_without_a_fence",
+        file: CREW_SHARED.name,
+        instead_of: "fn wake_for_work(&self) {\n        fence(SeqCst);",
+        what: "fn wake_for_work(&self) {",
+    },
+    Fault {
+        name: "sleeps_without_a_fence",
+        file: CREW_MEMBER.name,
+        instead_of: "self.crew.sleepers.insert(self.number);\n        fence(SeqCst);",
+        what: "self.crew.sleepers.insert(self.number);",
+    },
+    Fault {
+        name: "sleeps_without_a_second_look",
+        file: CREW_MEMBER.name,
+        instead_of: "let may_sleep = !self.crew.has_work();",
+        what: "let may_sleep = true;",
+    },
+    Fault {
+        name: "gives_a_search_back_without_a_look",
+        file: CREW_SHARED.name,
+        instead_of: "if self.sleepers.is_empty() || !self.has_work() {",
+        what: "if true {",
+    },
+    Fault {
+        name: "stops_searching_without_a_look",
+        file: CREW_MEMBER.name,
+        instead_of: "if self.crew.has_work() {\n                self.crew.wake_for_work();",
+        what: "if false {\n                self.crew.wake_for_work();",
+    },
+    Fault {
+        name: "closes_without_waiting",
+        file: CREW_SHARED.name,
+        instead_of: "while self.gate.load(SeqCst) != CLOSED {",
+        what: "while false {",
+    },
+    Fault {
+        name: "reads_stalls_once",
+        file: CREW_STALL.name,
+        instead_of: "!has_entries && seat.stall.load(SeqCst) == *before",
+        what: "!has_entries",
+    },
+    Fault {
+        name: "ignores_wakes_on_their_way",
+        file: CREW_STALL.name,
+        instead_of: "!has_entries && seat.stall.load(SeqCst) == *before",
+        what: "seat.stall.load(SeqCst) == *before",
+    },
+    Fault {
         name: "the_owner_is_not_waited_for",
         file: LOCK.name,
         instead_of: "while self.inside.load(Ordering::Acquire) {",
@@ -186,6 +270,16 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
         "pub mod {name} {{
             pub mod scheduler {{
                 pub mod remote {{ {} }}
+                pub mod remote_wake {{ {} }}
+                pub mod job {{ {} }}
+                pub mod rng {{ {} }}
+                pub mod crew {{
+                    pub mod shared {{ {} }}
+                    pub mod sleepers {{ {} }}
+                    pub mod member {{ {} }}
+                    pub mod stall {{ {} }}
+                    {}
+                }}
                 {}
             }}
             pub mod wait {{
@@ -203,9 +297,18 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
                     {}
                 }}
             }}
+            pub mod deque {{ {} }}
             {}
         }}\n",
         part(&REMOTE),
+        part(&REMOTE_WAKE),
+        part(&JOB),
+        part(&RNG),
+        part(&CREW_SHARED),
+        part(&CREW_SLEEPERS),
+        part(&CREW_MEMBER),
+        part(&CREW_STALL),
+        part(&CREW),
         around("src/scheduler.rs"),
         part(&LOCK),
         part(&WAIT_QUEUE),
@@ -216,6 +319,7 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
         part(&CHANNEL),
         part(&ERROR),
         around("src/channel.rs"),
+        around("src/deque.rs"),
         around("src/rest.rs"),
     )
 }

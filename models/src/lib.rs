@@ -19,6 +19,7 @@
 mod modules {
     include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 }
+mod crew;
 use modules::*;
 
 use loom::sync::Arc;
@@ -28,6 +29,7 @@ use loom::thread;
 fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 20_000;
     builder.check(model);
 }
 
@@ -444,7 +446,7 @@ mod models {
 /// Each planted fault is detected by its model. Each runs in a process of its own: after loom has stopped at the fault,
 /// destructors still run and access objects of loom that no longer exist.
 mod faults {
-    use super::{PromiseEnd, check};
+    use super::{PromiseEnd, check, crew};
 
     #[test]
     #[ignore = "run by the other tests as a child process"]
@@ -465,6 +467,16 @@ mod faults {
             "looks_before_the_lock" => check::looks_before_the_lock::setting_meets_waiting(1, PromiseEnd::Set),
             "no_light_fence" => check::no_light_fence::one_at_a_time(1),
             "no_heavy_fence" => check::no_heavy_fence::one_at_a_time(1),
+            "pushes_without_a_fence" => crew::pushes_without_a_fence::closures_meet_sleep(),
+            "sleeps_without_a_fence" => crew::sleeps_without_a_fence::closures_meet_sleep(),
+            "sleeps_without_a_second_look" => crew::sleeps_without_a_second_look::closures_meet_sleep(),
+            "gives_a_search_back_without_a_look" => {
+                crew::gives_a_search_back_without_a_look::closures_meet_sleep();
+            }
+            "stops_searching_without_a_look" => crew::stops_searching_without_a_look::closures_meet_searches(2),
+            "closes_without_waiting" => crew::closes_without_waiting::closure_meets_the_end(),
+            "reads_stalls_once" => crew::reads_stalls_once::stall_meets_a_wake(),
+            "ignores_wakes_on_their_way" => crew::ignores_wakes_on_their_way::stall_meets_a_wake(),
             "the_owner_is_not_waited_for" => check::the_owner_is_not_waited_for::one_at_a_time(1),
             other => unreachable!("{other} is not planted"),
         }
@@ -556,6 +568,46 @@ mod faults {
     #[test]
     fn a_revocation_without_a_fence() {
         is_found("no_heavy_fence", "Causality violation");
+    }
+
+    #[test]
+    fn push_without_a_fence() {
+        is_found("pushes_without_a_fence", "deadlock");
+    }
+
+    #[test]
+    fn sleep_without_a_fence() {
+        is_found("sleeps_without_a_fence", "deadlock");
+    }
+
+    #[test]
+    fn sleep_without_a_second_look() {
+        is_found("sleeps_without_a_second_look", "deadlock");
+    }
+
+    #[test]
+    fn search_that_is_given_back_without_a_look() {
+        is_found("gives_a_search_back_without_a_look", "deadlock");
+    }
+
+    #[test]
+    fn search_that_stops_without_a_look() {
+        is_found("stops_searching_without_a_look", "deadlock");
+    }
+
+    #[test]
+    fn close_that_does_not_wait() {
+        is_found("closes_without_waiting", "an accepted closure was forgotten");
+    }
+
+    #[test]
+    fn stall_that_is_read_once() {
+        is_found("reads_stalls_once", "stalled with a wake on its way");
+    }
+
+    #[test]
+    fn stall_despite_a_wake() {
+        is_found("ignores_wakes_on_their_way", "stalled with a wake on its way");
     }
 
     #[test]
