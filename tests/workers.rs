@@ -573,3 +573,26 @@ fn late_worker_is_named() {
         busy.join().unwrap();
     });
 }
+
+#[test]
+fn slow_turns_of_all_workers_are_reported() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let hook = Arc::clone(&seen);
+    Config::new()
+        .workers(3)
+        .report_slow_turns(Duration::from_millis(20))
+        .on_slow_turn(move |slow| hook.lock().unwrap().extend(slow.task.clone()))
+        .run(|| {
+            let compute = || {
+                let start = Instant::now();
+                while start.elapsed() < Duration::from_millis(300) {}
+            };
+            let spawn = |n: usize| Builder::new().on(n).name(format!("slow {n}")).spawn_anywhere(compute).unwrap();
+            [1, 2].map(spawn).iter_mut().for_each(|task| task.join().unwrap());
+        })
+        .unwrap();
+    let seen = seen.lock().unwrap();
+    for name in ["slow 1", "slow 2"] {
+        assert!(seen.iter().any(|task| task.name() == Some(name)), "{name} is not in {seen:?}");
+    }
+}
