@@ -129,8 +129,7 @@ impl Handle {
     pub fn dump(&self) -> Dump {
         let parts = ask(self, |_| dump());
         let late_workers = (0..).zip(&parts).filter(|(_, part)| part.is_none()).map(|(worker, _)| worker).collect();
-        let mut io_driver = String::new();
-        let mut tasks = Vec::new();
+        let (mut io_driver, mut tasks) = (String::new(), Vec::new());
         for part in parts.into_iter().flatten() {
             if io_driver.is_empty() {
                 io_driver = part.io_driver;
