@@ -204,7 +204,7 @@ pub(crate) fn resume<R>(raw: &mut RawCoroutine<FiberHandle, R>, waker: &Waker) -
     let handle = unsafe { &*address };
     handle.polled_with.set(waker);
     let mut poller =
-        Poller { handle, fiber: FIBER.replace(address), others: None, section: suspend_check::open_poll() };
+        Poller { handle, fiber: FIBER.replace(address), others: None, section: suspend_check::open_poll_of_executor() };
     if !stored_worker().is_null() || !handle.worker.get().is_null() || suspend_check::is_no_suspend() {
         poller.exchange_others();
     }

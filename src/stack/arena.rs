@@ -4,6 +4,9 @@
 //! that other code borrows from must stay at its address, and an unused slab costs address space only. Therefore the
 //! handler for stack overflow may search the list of slabs at any moment, without a lock.
 
+mod region;
+
+pub(crate) use self::region::Region;
 use super::error::{Limit, StackError};
 use super::guard::{self, GuardKind};
 use super::shape::Shape;
