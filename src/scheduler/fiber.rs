@@ -36,6 +36,7 @@ use super::Worker;
 use super::current::{replace_worker, stored_worker};
 use super::remote::RemoteReceiver;
 use super::timer_thread;
+use crate::arch::stack_pointer;
 use crate::coroutine::chain::Marked;
 use crate::coroutine::raw::{Event, RawCoroutine};
 use crate::coroutine::raw_yielder::{Handle, RawYielder};
@@ -208,12 +209,20 @@ pub(crate) fn resume<R>(raw: &mut RawCoroutine<FiberHandle, R>, waker: &Waker) -
     if !stored_worker().is_null() || !handle.worker.get().is_null() || suspend_check::is_no_suspend() {
         poller.exchange_others();
     }
-    let event = raw.resume(());
+    let event = raw.go_on(());
     // Restored in place and in each branch: a drop would move the context, and its common end for all events would be an indirect jump.
     if let Event::Yielded(()) = event {
         poller.restore();
         forget(poller);
         return Event::Yielded(());
+    }
+    if let Event::Complete(output) = event {
+        poller.restore();
+        forget(poller);
+        if !handle.worker.get().is_null() {
+            abort_in_run(handle);
+        }
+        return Event::Complete(output);
     }
     poller.restore();
     forget(poller);
@@ -315,6 +324,13 @@ impl FiberHandle {
         }
     }
 
+    /// Like [`foreign`](foreign()), for code inside the body.
+    #[inline]
+    fn foreign<R>(&self, f: impl FnOnce() -> R) -> R {
+        // On the stack of the fiber itself no generator is between the body and this code.
+        if self.raw_yielder.slot().contains(stack_pointer()) { f() } else { foreign(f) }
+    }
+
     /// Returns a clone of the waker that the fiber is polled with. The caller hands it back with [`keep_waker`](Self::keep_waker), so that
     /// the fiber clones a waker once and not for each poll of a future.
     #[inline(always)]
@@ -332,9 +348,9 @@ impl FiberHandle {
     fn clone_waker(&self, mut former: Option<Waker>) -> Waker {
         loop {
             // SAFETY: as in `take_waker`. Cloning and dropping a waker are foreign code: nothing is borrowed here.
-            let new = foreign(|| unsafe { &*self.polled_with.get() }.clone());
+            let new = self.foreign(|| unsafe { &*self.polled_with.get() }.clone());
             // If that code waits, the fiber may be polled with another waker.
-            if !self.suspends_during(|| drop(former)) {
+            if former.is_none() || !self.suspends_during(|| drop(former)) {
                 return new;
             }
             former = Some(new);
@@ -354,7 +370,7 @@ impl FiberHandle {
     #[inline(never)]
     fn suspends_during(&self, f: impl FnOnce()) -> bool {
         let before = self.suspensions.get();
-        foreign(f);
+        self.foreign(f);
         before != self.suspensions.get()
     }
 
@@ -391,7 +407,7 @@ impl FiberHandle {
         while self.can_suspend() && deadline.is_none_or(|deadline| deadline > Instant::now()) {
             // SAFETY: as in `take_waker`.
             let waker = unsafe { &*self.polled_with.get() };
-            let Some(former) = foreign(|| queue.begin_sleep_with(waker)) else { return };
+            let Some(former) = self.foreign(|| queue.begin_sleep_with(waker)) else { return };
             // The code of the former waker may wait, and take an entry or the wake that was for this sleep: then the caller looks again.
             if former.is_some() && (self.suspends_during(|| drop(former)) || !queue.is_announced()) {
                 return;
@@ -433,7 +449,7 @@ impl FiberHandle {
         if self.can_suspend() {
             // A clone: if the waker's code suspends the fiber itself, the executor may drop its own waker meanwhile.
             let waker = self.take_waker();
-            foreign(|| waker.wake_by_ref());
+            self.foreign(|| waker.wake_by_ref());
             if !self.keep_waker(waker) {
                 self.suspend();
             }

@@ -43,9 +43,12 @@ impl Stack {
         name: Option<Cow<'static, str>>,
         clear: bool,
     ) -> Result<Stack, StackError> {
-        let slot = match take_local(shape, kind) {
+        let slot = match take_last(shape, kind) {
             Some(slot) => slot,
-            None => acquire_from_depot(shape, kind)?,
+            None => match take_local(shape, kind) {
+                Some(slot) => slot,
+                None => acquire_from_depot(shape, kind)?,
+            },
         };
         if clear || name.is_some() {
             slot.describe(name, clear);
@@ -61,6 +64,16 @@ impl Stack {
     #[inline]
     pub(crate) fn limit(&self) -> usize {
         self.slot.limit()
+    }
+
+    /// Returns the right to use a stack that was given up with `forget`.
+    ///
+    /// # Safety
+    ///
+    /// The `Stack` of this slot was forgotten, and nothing uses the memory.
+    #[inline]
+    pub(crate) unsafe fn owned(slot: Slot) -> Stack {
+        Stack { slot }
     }
 
     /// Returns the slot, which names the stack without the right to use it.
@@ -113,16 +126,20 @@ pub(crate) fn thread_is_alive() -> bool {
 }
 
 thread_local! {
-    static LOCAL: Local = const { Local { caches: RefCell::new(Vec::new()), idle: Cell::new(None), in_use: Cell::new(0) } };
+    static LOCAL: Local = const {
+        Local { last: Cell::new(None), caches: RefCell::new(Vec::new()), idle: Cell::new(None), held: Cell::new(0) }
+    };
 }
 
 /// The state of the pool in one thread: its unused stacks and counts.
 struct Local {
+    /// The stack that was returned last, of any shape, if it was not taken since: a cache in front of the caches.
+    last: Cell<Option<Slot>>,
     caches: RefCell<Vec<LocalCache>>,
     /// Set when the thread takes its first stack, and kept until the thread ends.
     idle: Cell<Option<&'static Membership>>,
-    /// The number of stacks that this thread took, minus those returned on it.
-    in_use: Cell<usize>,
+    /// The number of stacks that this thread took from the depot, minus those that it put there. Those of them that are not idle are in use.
+    held: Cell<usize>,
 }
 
 /// A thread's free list of one shape. The warmest stack is last.
@@ -138,6 +155,12 @@ struct Membership {
     _signals: Option<AlternateStack>,
 }
 
+/// Takes the stack that was returned last on this thread, if it has this shape: the case of code that makes one body after another.
+#[inline(always)]
+fn take_last(shape: Shape, kind: Kind) -> Option<Slot> {
+    LOCAL.try_with(|local| local.take_last(shape, kind)).ok().flatten()
+}
+
 /// Takes a stack from the thread's local cache.
 #[inline(never)]
 fn take_local(shape: Shape, kind: Kind) -> Option<Slot> {
@@ -146,12 +169,20 @@ fn take_local(shape: Shape, kind: Kind) -> Option<Slot> {
 
 impl Local {
     #[inline(always)]
+    fn take_last(&self, shape: Shape, kind: Kind) -> Option<Slot> {
+        let slot = self.last.get().filter(|slot| slot.shape() == shape)?;
+        self.last.set(None);
+        slot.set_tag(kind, self.identity());
+        self.count(-1);
+        Some(slot)
+    }
+
+    #[inline(always)]
     fn take(&self, shape: Shape, kind: Kind) -> Option<Slot> {
         let mut caches = self.caches.borrow_mut();
         let slot = caches.iter_mut().find(|cache| cache.shape == shape)?.free.pop()?;
         slot.set_tag(kind, self.identity());
         self.count(-1);
-        self.in_use.set(self.in_use.get() + 1);
         Some(slot)
     }
 
@@ -160,22 +191,28 @@ impl Local {
         std::ptr::from_ref(self) as usize
     }
 
+    /// Keeps a stack for the next user.
     #[inline]
     fn take_back(&self, slot: Slot) {
-        self.in_use.set(self.in_use.get() - 1);
-        self.put(slot);
+        if pool_cap() == 0 {
+            return self.put_into_depot(slot);
+        }
+        self.count(1);
+        if let Some(former) = self.last.replace(Some(slot)) {
+            self.put(former);
+        }
     }
 
-    #[inline]
+    /// Puts the stack that was returned before the last one into its cache.
+    #[inline(never)]
     fn put(&self, slot: Slot) {
         let mut caches = self.caches.borrow_mut();
         match caches.iter_mut().find(|cache| cache.shape == slot.shape()) {
-            Some(cache) if cache.free.len() < LOCAL_CACHE_MOST.min(pool_cap()) => {
-                cache.free.push(slot);
-                self.count(1);
-            }
+            // The last stack counts, too.
+            Some(cache) if cache.free.len() + 1 < LOCAL_CACHE_MOST.min(pool_cap()) => cache.free.push(slot),
             _ => {
                 drop(caches);
+                self.count(-1);
                 self.put_into_depot(slot);
             }
         }
@@ -194,6 +231,7 @@ impl Local {
         self.count(-(extra.len() as isize));
         extra.push(slot);
         drop(caches);
+        self.hold(-(extra.len() as isize));
         store(&mut extra);
     }
 
@@ -205,10 +243,21 @@ impl Local {
         }
     }
 
+    fn hold(&self, change: isize) {
+        self.held.set(self.held.get().wrapping_add_signed(change));
+    }
+
+    /// Returns whether a stack that this thread took is in use.
+    fn has_users(&self) -> bool {
+        self.idle.get().is_some_and(|member| self.held.get() != member.idle.load(Relaxed))
+    }
+
     /// Removes all stacks from the caches.
     fn empty(&self) -> Vec<Slot> {
-        let all: Vec<Slot> = self.caches.borrow_mut().iter_mut().flat_map(|cache| cache.free.drain(..)).collect();
+        let mut all: Vec<Slot> = self.caches.borrow_mut().iter_mut().flat_map(|cache| cache.free.drain(..)).collect();
+        all.extend(self.last.take());
         self.count(-(all.len() as isize));
+        self.hold(-(all.len() as isize));
         all
     }
 
@@ -228,7 +277,7 @@ pub(crate) const THREAD_ENDED: u8 = 0xed;
 
 impl Drop for Local {
     fn drop(&mut self) {
-        if self.in_use.get() > 0 {
+        if self.has_users() {
             arena::write_thread_end(self.identity(), THREAD_ENDED);
         }
         store(&mut self.empty());
@@ -264,7 +313,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn acquire_from_depot(shape: Shape, kind: Kind) -> Result<Slot, StackError> {
     let slot = take_from_depot(shape)?;
     slot.set_tag(kind, LOCAL.try_with(Local::identity).unwrap_or(0));
-    let _ = LOCAL.try_with(|local| local.in_use.set(local.in_use.get() + 1));
+    let _ = LOCAL.try_with(|local| local.hold(1));
     Ok(slot)
 }
 
@@ -298,6 +347,7 @@ fn take_from_depot(shape: Shape) -> Result<Slot, StackError> {
         };
         cache.free.extend(from.drain(from.len() - more..));
         local.count(more as isize);
+        local.hold(more as isize);
     });
     Ok(slot)
 }

@@ -90,7 +90,8 @@ impl Shape {
     /// Returns the default shape of fibers: 256 KiB, since futures are polled on their stacks, and take much of it without optimization.
     #[inline]
     pub(crate) fn fiber_shape() -> Shape {
-        Shape { size: whole_pages(256 * 1024), guard: whole_pages(DEFAULT_GUARD_SIZE) }
+        // The default guard is one page.
+        Shape { size: whole_pages(256 * 1024), guard: page_size() }
     }
 
     /// Returns the distance from the start of one slot to the start of the next. The sum cannot overflow: both sizes
