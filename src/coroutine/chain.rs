@@ -254,7 +254,7 @@ pub(crate) fn mark(section: Opened) -> Marked {
 /// mark: one look at the stack pointer shows that ([`Region`] says why it suffices), and no walk.
 #[inline(always)]
 pub(crate) fn mark_poll(section: Opened) -> Marked {
-    if POLLED_FROM.get().shows_no_body(arch::stack_pointer()) {
+    if POLLED_FROM.with(|region| region.get().shows_no_body(arch::stack_pointer())) {
         debug_assert!(inside_fiber().next().is_none(), "the region from which a fiber is polled is wrong");
         return Marked::None;
     }

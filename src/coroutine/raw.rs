@@ -443,7 +443,7 @@ impl<H: Handle, R> Drop for RawCoroutine<H, R> {
             // this `RawCoroutine` has owned since `with_stack` forgot the `Stack`.
             unsafe {
                 ManuallyDrop::drop(&mut self.inner);
-                drop(Stack::owned(slot));
+                Stack::free(slot);
             }
         }
         if let Err(payload) = thrown {

@@ -120,10 +120,9 @@ impl Handle for FiberHandle {
 
     #[inline(always)]
     fn is_trivial(&self) -> bool {
-        let waker = self.clone.take();
-        let trivial = waker.is_none() && self.rare.get().is_none();
-        self.clone.set(waker);
-        trivial
+        // SAFETY: the cell is not shared with other threads, and nothing changes it during the look.
+        let has_clone = unsafe { (*self.clone.as_ptr()).is_some() };
+        !has_clone && self.rare.get().is_none()
     }
 }
 
@@ -339,21 +338,27 @@ impl FiberHandle {
         let given = unsafe { &*self.polled_with.get() };
         match self.clone.take() {
             Some(clone) if is_same(&clone, given) => clone,
-            other => self.clone_waker(other),
+            Some(other) => self.renew_waker(other),
+            None => self.clone_waker(),
         }
+    }
+
+    #[inline(never)]
+    fn clone_waker(&self) -> Waker {
+        // SAFETY: as in `take_waker`. Cloning and dropping a waker are foreign code: nothing is borrowed here.
+        self.foreign(|| unsafe { &*self.polled_with.get() }.clone())
     }
 
     #[cold]
     #[inline(never)]
-    fn clone_waker(&self, mut former: Option<Waker>) -> Waker {
+    fn renew_waker(&self, mut former: Waker) -> Waker {
         loop {
-            // SAFETY: as in `take_waker`. Cloning and dropping a waker are foreign code: nothing is borrowed here.
-            let new = self.foreign(|| unsafe { &*self.polled_with.get() }.clone());
+            let new = self.clone_waker();
             // If that code waits, the fiber may be polled with another waker.
-            if former.is_none() || !self.suspends_during(|| drop(former)) {
+            if !self.suspends_during(|| drop(former)) {
                 return new;
             }
-            former = Some(new);
+            former = new;
         }
     }
 

@@ -66,14 +66,20 @@ impl Stack {
         self.slot.limit()
     }
 
-    /// Returns the right to use a stack that was given up with `forget`.
+    /// Returns a stack to the pool whose `Stack` was forgotten.
     ///
     /// # Safety
     ///
-    /// The `Stack` of this slot was forgotten, and nothing uses the memory.
-    #[inline]
-    pub(crate) unsafe fn owned(slot: Slot) -> Stack {
-        Stack { slot }
+    /// The `Stack` of this slot was forgotten, once for each call, and its user has ended.
+    #[inline(never)]
+    pub(crate) unsafe fn free(slot: Slot) {
+        if slot.clear_tag() {
+            // SAFETY: the caller has the right to use the slot, and its user has ended.
+            unsafe { clear(slot) };
+        }
+        if LOCAL.try_with(|local| local.take_back(slot)).is_err() {
+            store_one(slot);
+        }
     }
 
     /// Returns the slot, which names the stack without the right to use it.
@@ -86,14 +92,8 @@ impl Stack {
 impl Drop for Stack {
     #[inline]
     fn drop(&mut self) {
-        let slot = self.slot;
-        if slot.clear_tag() {
-            // SAFETY: this `Stack` was the right to use the slot, and its user has ended.
-            unsafe { clear(slot) };
-        }
-        if LOCAL.try_with(|local| local.take_back(slot)).is_err() {
-            store_one(slot);
-        }
+        // SAFETY: this `Stack` was the right to use the slot, and its user has ended. Nothing uses it after its drop.
+        unsafe { Stack::free(self.slot) };
     }
 }
 
@@ -127,7 +127,7 @@ pub(crate) fn thread_is_alive() -> bool {
 
 thread_local! {
     static LOCAL: Local = const {
-        Local { last: Cell::new(None), caches: RefCell::new(Vec::new()), idle: Cell::new(None), held: Cell::new(0) }
+        Local { last: Cell::new(None), caches: RefCell::new(Vec::new()), idle: Cell::new(None), member: Cell::new(None), held: Cell::new(0) }
     };
 }
 
@@ -136,8 +136,9 @@ struct Local {
     /// The stack that was returned last, of any shape, if it was not taken since: a cache in front of the caches.
     last: Cell<Option<Slot>>,
     caches: RefCell<Vec<LocalCache>>,
-    /// Set when the thread takes its first stack, and kept until the thread ends.
-    idle: Cell<Option<&'static Membership>>,
+    /// The number of unused stacks here. Set when the thread takes its first stack, and kept until the thread ends.
+    idle: Cell<Option<&'static AtomicUsize>>,
+    member: Cell<Option<Membership>>,
     /// The number of stacks that this thread took from the depot, minus those that it put there. Those of them that are not idle are in use.
     held: Cell<usize>,
 }
@@ -237,9 +238,9 @@ impl Local {
 
     #[inline]
     fn count(&self, change: isize) {
-        if let Some(member) = self.idle.get() {
+        if let Some(idle) = self.idle.get() {
             // Only this thread writes the count, so no atomic read-modify-write is needed.
-            member.idle.store(member.idle.load(Relaxed).wrapping_add_signed(change), Relaxed);
+            idle.store(idle.load(Relaxed).wrapping_add_signed(change), Relaxed);
         }
     }
 
@@ -249,7 +250,7 @@ impl Local {
 
     /// Returns whether a stack that this thread took is in use.
     fn has_users(&self) -> bool {
-        self.idle.get().is_some_and(|member| self.held.get() != member.idle.load(Relaxed))
+        self.idle.get().is_some_and(|idle| self.held.get() != idle.load(Relaxed))
     }
 
     /// Removes all stacks from the caches.
@@ -266,8 +267,9 @@ impl Local {
         if self.idle.get().is_none() {
             let idle = Arc::new(AtomicUsize::new(0));
             lock(&MEMBERS).push(Arc::clone(&idle));
-            let member = Membership { idle, _signals: overflow::prepare_thread() };
-            self.idle.set(Some(Box::leak(Box::new(member))));
+            // SAFETY: `member` keeps the count alive until `drop`, which removes this reference first.
+            self.idle.set(Some(unsafe { &*Arc::as_ptr(&idle) }));
+            self.member.set(Some(Membership { idle, _signals: overflow::prepare_thread() }));
         }
     }
 }
@@ -281,9 +283,8 @@ impl Drop for Local {
             arena::write_thread_end(self.identity(), THREAD_ENDED);
         }
         store(&mut self.empty());
-        if let Some(member) = self.idle.take() {
-            // SAFETY: `join` leaked this box for this thread, and `take` removed the only reference to it.
-            let member = unsafe { Box::from_raw(std::ptr::from_ref(member).cast_mut()) };
+        self.idle.set(None);
+        if let Some(member) = self.member.take() {
             lock(&MEMBERS).retain(|idle| !Arc::ptr_eq(idle, &member.idle));
         }
     }
