@@ -50,6 +50,9 @@ use std::task::Waker;
 use std::thread::panicking;
 use std::time::Instant;
 
+/// The lowest number of turns of a run after which it gives way to the executor.
+const TURNS: u64 = 64;
+
 /// The number of waits that a cancelled body may begin before it is unwound, and again before it is leaked.
 const PATIENCE: u32 = 1000;
 
@@ -71,6 +74,8 @@ pub(crate) struct FiberHandle {
     refused: Cell<u32>,
     /// Counts suspensions.
     suspensions: Cell<u32>,
+    /// The number of turns of the run inside when it gave way last.
+    gave_way_at: Cell<u64>,
     rare: OnceCell<Box<Rare>>,
 }
 
@@ -109,6 +114,7 @@ impl Handle for FiberHandle {
             cancelled: Cell::new(false),
             refused: Cell::new(0),
             suspensions: Cell::new(0),
+            gave_way_at: Cell::new(0),
             rare: OnceCell::new(),
         }
     }
@@ -446,6 +452,16 @@ impl FiberHandle {
             }
             timer_thread::set(deadline, queue.queue(), run);
         }
+    }
+
+    /// Returns whether the run inside must give way, after this number of turns since it was opened. A run of which the fiber knows nothing yet
+    /// may give way too early, if another one was open before it.
+    pub(super) fn had_turns(&self, turns: u64) -> bool {
+        let had = turns.wrapping_sub(self.gave_way_at.get()) >= TURNS;
+        if had {
+            self.gave_way_at.set(turns);
+        }
+        had
     }
 
     /// Suspends the body for one round of the executor.
