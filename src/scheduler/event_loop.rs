@@ -276,9 +276,11 @@ impl Worker {
         }
     }
 
-    /// Makes the event loop give way to the executor before the next task.
+    /// Makes the event loop give way to the executor before the next task, if the run had enough turns since it did so last: the first turns of
+    /// a run poll, too, and those at its end.
     pub(super) fn give_way_soon(&self) {
-        if !self.is_event_loop(self.current()) {
+        let had_turns = || fiber::current().is_some_and(|fiber| fiber.had_turns(self.ticks.total()));
+        if !self.is_event_loop(self.current()) && had_turns() {
             self.give_way.set(true);
             self.queue_event_loop();
         }
