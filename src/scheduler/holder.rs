@@ -31,6 +31,12 @@ impl Holder {
         self.run.store(0, Relaxed);
     }
 
+    /// Returns whether the holder is a task of `run`, as far as it is known.
+    #[inline]
+    pub(crate) fn is_in(&self, run: u64) -> bool {
+        self.run.load(Relaxed) == run
+    }
+
     /// Returns the number of the holding task, if the holder is a task of `run`.
     pub(crate) fn task_of(&self, run: u64) -> Option<u64> {
         (self.run.load(Relaxed) == run).then(|| self.id.load(Relaxed)).filter(|id| *id != 0)

@@ -35,6 +35,7 @@ mod event;
 mod mutex;
 pub mod promise;
 pub mod queue;
+mod raw_mutex;
 mod rwlock;
 pub mod select;
 mod semaphore;

@@ -10,11 +10,10 @@
 //! 2. The wait queue is empty unless the mutex is locked. A release grants the lock to the first waiter, and `locked`
 //!    stays true; only if no waiter exists does `locked` become false.
 
-use super::error::{WaitTimeoutError, outcome};
+use super::error::WaitTimeoutError;
+use super::raw_mutex::{OnCancel, RawMutex};
 use crate::time::now;
-use crate::wait::lock::BiasedLock;
-use crate::wait::queue::{Line, WaitQueue, wait_in};
-use crate::wait::{Cancelled, Holder, WaitSpec, WakeHandle, Worker, consume_budget_of, worker};
+use crate::wait::{Cancelled, Worker, consume_budget_of};
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
@@ -64,115 +63,6 @@ pub struct Mutex<T: ?Sized> {
 // SAFETY: only the owner of the single guard accesses the value (invariant 1), so `T: Send` is enough. Each release happens
 // before the next acquisition, since both lock `raw.state`.
 unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
-
-/// The mutex without its value: lock state, wait queue and current holder.
-pub(super) struct RawMutex {
-    state: BiasedLock<State>,
-    holder: Holder,
-}
-
-#[derive(Default)]
-struct State {
-    locked: bool,
-    /// A waiter's value is true if the waiter must record itself in `RawMutex::holder` after the grant: `Line::regrant` has no
-    /// access to the holder.
-    waiters: WaitQueue<bool>,
-}
-
-/// The wait queue of a mutex.
-struct Lockers;
-
-impl Line for Lockers {
-    type State = State;
-    type Value = bool;
-
-    fn waiters(state: &mut State) -> &mut WaitQueue<bool> {
-        &mut state.waiters
-    }
-
-    fn regrant(state: &mut State, _: bool) -> Vec<WakeHandle> {
-        let Some(waiter) = state.waiters.grant() else {
-            state.locked = false;
-            return Vec::new();
-        };
-        *state.waiters.value(waiter) = true;
-        vec![state.waiters.waker(waiter)]
-    }
-}
-
-/// Whether a cancel ends the wait for a mutex.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum OnCancel {
-    GiveUp,
-    KeepWaiting,
-}
-
-impl RawMutex {
-    const fn new() -> RawMutex {
-        RawMutex { state: BiasedLock::new(State { locked: false, waiters: WaitQueue::new() }), holder: Holder::none() }
-    }
-
-    #[inline]
-    fn try_take(&self) -> bool {
-        let mut state = self.state.lock();
-        if state.locked {
-            return false;
-        }
-        state.locked = true;
-        self.holder.set_current();
-        true
-    }
-
-    /// Acquires the lock, after all earlier callers. Returns the worker whose cooperative budget pays for the call: `None` if
-    /// the call waited, or if a plain thread made it.
-    #[inline(always)]
-    #[track_caller]
-    fn take(&self, deadline: Option<Instant>, on_cancel: OnCancel) -> Result<Option<&Worker>, WaitTimeoutError> {
-        let worker = worker();
-        let mut state = self.state.lock_for(worker);
-        if !state.locked {
-            state.locked = true;
-            self.holder.set_task_of(worker);
-            return Ok(worker);
-        }
-        let waiter = state.waiters.enqueue(false);
-        drop(state);
-        let wait = WaitSpec {
-            reason: "a mutex",
-            external: true,
-            uncancellable: on_cancel == OnCancel::KeepWaiting,
-            holder: &raw const self.holder,
-            ..WaitSpec::DEFAULT
-        };
-        if outcome(wait_in::<Lockers>(&self.state, waiter, wait, deadline))? {
-            self.holder.set_current();
-        }
-        Ok(None)
-    }
-
-    /// Reacquires the lock after the wait for a condition, even if the task was cancelled. Returns false if a
-    /// deadlock or the end of the grace period ended the wait for the lock.
-    #[track_caller]
-    pub(super) fn take_again(&self) -> bool {
-        self.take(None, OnCancel::KeepWaiting).is_ok()
-    }
-
-    /// Releases the lock: grants it to the first waiter, or marks it free if none waits.
-    #[inline]
-    fn give_up(&self) {
-        let mut state = self.state.lock();
-        let Some(waiter) = state.waiters.grant() else {
-            // `holder` stays set: it is read only while a task waits, and the next holder overwrites it before that.
-            state.locked = false;
-            return;
-        };
-        let waker = state.waiters.waker(waiter);
-        self.holder.set(waker);
-        drop(state);
-        // False if the waiter has ended since: then there is no task to wake.
-        let _ = waker.wake();
-    }
-}
 
 impl<T> Mutex<T> {
     /// Creates an unlocked mutex.
@@ -307,7 +197,7 @@ impl<T: ?Sized> Mutex<T> {
     /// assert!(!cede::sync::Mutex::new(1).is_locked());
     /// ```
     pub fn is_locked(&self) -> bool {
-        self.raw.state.lock().locked
+        self.raw.is_locked()
     }
 
     /// Creates the guard after `take`, and counts the call against the cooperative budget of `worker`.
