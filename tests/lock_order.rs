@@ -101,7 +101,8 @@ fn waiter_is_served_between_hot_threads() {
         let log = log.lock().unwrap();
         let end = log.iter().position(|(name, _)| *name == "remote").expect("the waiter was served");
         // A holder that came before the time and one that took what that one released are the same, or one came late.
-        let late = log[..end].iter().filter(|(_, time)| *time > remote.queued + PATIENCE + Duration::from_micros(2)).count();
+        let late =
+            log[..end].iter().filter(|(_, time)| *time > remote.queued + PATIENCE + Duration::from_micros(2)).count();
         assert!(late <= 1, "{late} holders began after the waiter's time");
     }
 }
@@ -267,7 +268,8 @@ fn mutex_serves_threads_and_runs_with_cancels() {
         let (mutex, start, done) = (Arc::clone(&mutex), Arc::clone(&start), done.clone());
         thread::spawn(move || {
             start.wait();
-            let count = if thread < 3 { lock_in_a_loop(&mutex, each, thread) } else { lock_in_tasks(&mutex, each, thread) };
+            let count =
+                if thread < 3 { lock_in_a_loop(&mutex, each, thread) } else { lock_in_tasks(&mutex, each, thread) };
             done.send(count).unwrap();
         });
     }

@@ -138,7 +138,7 @@ enum Next {
     Granted(WaiterId),
     /// The waiter is woken and competes for the lock.
     Offered(WaiterId),
-    /// No waiter is to be woken.
+    /// No waiter must be woken.
     None,
 }
 
@@ -217,7 +217,7 @@ impl Line for Lockers {
     }
 
     fn left(state: &mut State, _: bool) -> Vec<WakeHandle> {
-        // The waiter may be the one that was woken for the offer.
+        // The waiter may be the first one, which was woken for the offer.
         let next = if state.lock == Lock::Offered { state.release_unrecorded() } else { None };
         next.into_iter().collect()
     }

@@ -20,13 +20,14 @@
 //! # Guarantees
 //!
 //! * **Hand-off**: a granted value belongs to its waiter from the grant on, not only when the waiter runs. No later
-//!   caller can take it in between (no barging), and the waiter never has to compete for it.
+//!   caller can take it in between (no barging), and the waiter never has to compete for it. One type may wake a waiter
+//!   of another thread without a grant instead: see `Line::retry` and `sync/raw_mutex.rs`.
 //! * **FIFO**: `grant` takes the first waiter that can still take a value. The types complete a call without waiting
 //!   only if no queued waiter has a claim to the same value, so a later caller never overtakes an earlier one.
 //! * **No lost wakeup**: a caller checks the state and enqueues itself under one hold of the lock. A granter therefore
 //!   either runs before the check, which then finds the value, or after the enqueue, and then finds the waiter. A wake
 //!   between the release of the lock and the suspension is not lost either: it makes the next wait return at once.
-//! * **Spurious wakeups** end no wait: `wait_in` waits again while its node is still queued.
+//! * **Spurious wakeups** end no wait: `wait_in` waits again while its node is still queued and `retry` takes nothing.
 //! * **Cancel safety**: a wait ends either granted or not granted, and the lock decides which. If the grant came first,
 //!   the wait returns the value, and the next wait reports the cancel. If the cancel or the deadline came first, the
 //!   wait takes nothing, and returns the value that it brought (a message to send).
@@ -72,8 +73,8 @@
 use super::lock::BiasedLock;
 use super::now;
 use super::{is_out, place, wait_anywhere};
-use crate::scheduler::{WaitSpec, worker};
 use crate::scheduler::wake::{Place, WakeHandle};
+use crate::scheduler::{WaitSpec, worker};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
