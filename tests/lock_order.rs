@@ -148,6 +148,29 @@ fn tasks_pass_a_remote_waiter_in_their_order() {
     assert!(passed || emulated(), "the mutex was always handed to the other thread");
 }
 
+/// A release does not search a long queue for a task of its worker: the first waiter is granted the mutex.
+#[test]
+fn far_task_waits_behind_remote_ones() {
+    let (log, names_of_remote) = (Logged::default(), (0..40).map(|n| &*n.to_string().leak()).collect::<Vec<&str>>());
+    cede::run(|| {
+        let held = log.lock().unwrap();
+        let (inner, remote_names, (told, hears)) = (Arc::clone(&log), names_of_remote.clone(), channel());
+        let remote = thread::spawn(move || {
+            cede::run(|| {
+                let mut tasks: Vec<_> = remote_names.iter().map(|name| waiter(&inner, name)).collect();
+                told.send(()).unwrap();
+                tasks.iter_mut().for_each(|task| task.join().unwrap());
+            });
+        });
+        hears.recv().unwrap();
+        let mut far = waiter(&log, "far");
+        drop(held);
+        far.join().unwrap();
+        remote.join().unwrap();
+    });
+    assert_eq!(names(&log), [&names_of_remote[..], &["far"]].concat());
+}
+
 /// A release by another thread wakes the first waiter. A task of the woken waiter's worker that comes first overtakes no
 /// task of its worker, and gives the mutex to the first of them.
 #[test]

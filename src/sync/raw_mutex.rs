@@ -151,7 +151,7 @@ impl State {
                 self.lock = Lock::Held;
                 Next::Granted(waiter)
             }
-            FirstWaiter::Elsewhere(first) => self.release_to_others(first),
+            FirstWaiter::Elsewhere(first) => self.release_elsewhere(first),
             FirstWaiter::None => {
                 self.lock = Lock::Free;
                 Next::None
@@ -162,7 +162,7 @@ impl State {
     /// Releases the lock, if the first waiter belongs to another worker or is a plain thread.
     #[cold]
     #[inline(never)]
-    fn release_to_others(&mut self, first: WaiterId) -> Next {
+    fn release_elsewhere(&mut self, first: WaiterId) -> Next {
         if self.waiters.value(first).is_due(time()) {
             return self.grant(first);
         }
