@@ -84,6 +84,17 @@ const LOCK: File = File {
 };
 
 const MUTEX: File = File { name: "sync/mutex.rs", for_loom: &[("const fn new", "fn new")] };
+
+const RAW_MUTEX: File = File {
+    name: "sync/raw_mutex.rs",
+    for_loom: &[
+        ("const fn new", "fn new"),
+        // A spin only adds interleavings of the inner lock.
+        ("const SPINS: [u32; 5] = [4, 8, 16, 32, 64];", "const SPINS: [u32; 0] = [];"),
+        ("fn time() -> u32 {", "fn time() -> u32 { return crate::time::micros();"),
+    ],
+};
+
 const WAIT_ERROR: File = File { name: "sync/error.rs", for_loom: &[] };
 
 const WAIT_QUEUE: File =
@@ -159,12 +170,30 @@ const FAULTS: &[Fault] = &[
         instead_of: "Status::Granted => Ended::Granted,",
         what: "Status::Granted if outcome.is_ok() => Ended::Granted,",
     },
-    Fault { name: "the_next_is_not_woken", file: MUTEX.name, instead_of: "let _ = waker.wake();", what: "" },
+    Fault { name: "the_next_is_not_woken", file: RAW_MUTEX.name, instead_of: "let _ = waker.wake();", what: "" },
     Fault {
         name: "handed_over_and_free",
-        file: MUTEX.name,
+        file: RAW_MUTEX.name,
         instead_of: "self.holder.set(waker);",
-        what: "state.locked = false;",
+        what: "state.lock = Lock::Free;",
+    },
+    Fault {
+        name: "an_offer_is_not_passed_on",
+        file: RAW_MUTEX.name,
+        instead_of: "if state.lock == Lock::Offered { state.release_unrecorded() } else { None }",
+        what: "None",
+    },
+    Fault {
+        name: "woken_once_only",
+        file: RAW_MUTEX.name,
+        instead_of: "self.0.get() & !Waiter::WOKEN",
+        what: "self.0.get()",
+    },
+    Fault {
+        name: "taken_without_an_offer",
+        file: RAW_MUTEX.name,
+        instead_of: "if !record.looks() || state.lock != Lock::Offered {",
+        what: "if !record.looks() {",
     },
     Fault {
         name: "two_may_claim",
@@ -289,6 +318,7 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
             }}
             pub mod sync {{
                 pub mod error {{ {} }}
+                pub mod raw_mutex {{ {} }}
                 pub mod mutex {{ {} }}
                 pub mod promise {{ {} }}
                 pub mod channel {{
@@ -314,6 +344,7 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
         part(&WAIT_QUEUE),
         around("src/wait.rs"),
         part(&WAIT_ERROR),
+        part(&RAW_MUTEX),
         part(&MUTEX),
         part(&PROMISE),
         part(&CHANNEL),

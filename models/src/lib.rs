@@ -52,6 +52,7 @@ macro_rules! models {
             use crate::modules::$module::sync::mutex::Mutex;
             use crate::modules::$module::sync::promise::Promise;
             use crate::modules::$module::sys::{close_bell, poll_bell};
+            use crate::modules::$module::time::set_pace;
             use crate::modules::$module::wait::lock::BiasedLock;
             use loom::cell::Cell;
 
@@ -196,9 +197,11 @@ macro_rules! models {
                 });
             }
 
-            /// A mutex is passed from thread to thread by hand-off; one of the threads has a run.
-            pub(crate) fn a_mutex_is_handed_over(others: usize) {
+            /// A mutex goes from thread to thread; one of the threads has a run. At each look at the clock `pace` microseconds
+            /// pass: with 0, each release offers the mutex; with 1,000, each release grants it.
+            pub(crate) fn a_mutex_goes_around(others: usize, pace: u32) {
                 explore(3, move || {
+                    set_pace(pace);
                     let mutex = Arc::new(Mutex::new(Cell::new(0)));
                     let add = |mutex: &Mutex<Cell<usize>>| {
                         let count = mutex.lock().unwrap();
@@ -221,9 +224,10 @@ macro_rules! models {
                 });
             }
 
-            /// E3: a waiter is cancelled while the mutex is granted to it.
-            pub(crate) fn a_cancel_hits_a_mutex() {
-                explore(3, || {
+            /// E3: a waiter is cancelled while the mutex is granted or offered to it. Another thread waits behind it.
+            pub(crate) fn a_cancel_hits_a_mutex(others: usize, pace: u32) {
+                explore(3, move || {
+                    set_pace(pace);
                     let mutex = Arc::new(Mutex::new(()));
                     let held = mutex.lock().unwrap();
                     let inner = Arc::clone(&mutex);
@@ -233,8 +237,15 @@ macro_rules! models {
                         drop(inner.lock());
                         cancelling.join().unwrap();
                     });
+                    let behind: Vec<_> = (0..others)
+                        .map(|_| {
+                            let inner = Arc::clone(&mutex);
+                            thread::spawn(move || drop(inner.lock().unwrap()))
+                        })
+                        .collect();
                     drop(held);
                     waiting.join().unwrap();
+                    behind.into_iter().for_each(|one| one.join().unwrap());
                     assert!(!mutex.is_locked(), "the mutex is free");
                 });
             }
@@ -361,6 +372,9 @@ mod check {
     models!(a_cancel_drops_what_was_handed);
     models!(the_next_is_not_woken);
     models!(handed_over_and_free);
+    models!(an_offer_is_not_passed_on);
+    models!(woken_once_only);
+    models!(taken_without_an_offer);
     models!(two_may_claim);
     models!(looks_before_the_lock);
     models!(no_light_fence);
@@ -416,13 +430,22 @@ mod models {
 
     #[test]
     fn mutex_hand_off_excludes_other_threads() {
-        as_it_is::a_mutex_is_handed_over(1);
-        as_it_is::a_mutex_is_handed_over(2);
+        as_it_is::a_mutex_goes_around(1, 1000);
+        as_it_is::a_mutex_goes_around(2, 1000);
+    }
+
+    #[test]
+    fn offered_mutex_excludes_other_threads() {
+        as_it_is::a_mutex_goes_around(1, 0);
+        as_it_is::a_mutex_goes_around(2, 0);
     }
 
     #[test]
     fn e3_a_cancel_that_hits_a_mutex_loses_nothing() {
-        as_it_is::a_cancel_hits_a_mutex();
+        for pace in [0, 1000] {
+            as_it_is::a_cancel_hits_a_mutex(0, pace);
+            as_it_is::a_cancel_hits_a_mutex(1, pace);
+        }
     }
 
     #[test]
@@ -461,8 +484,11 @@ mod faults {
             "never_clears_a_cell" => check::never_clears_a_cell::post_and_poll(),
             "enlists_too_late" => check::enlists_too_late::hand_over(1),
             "a_cancel_drops_what_was_handed" => check::a_cancel_drops_what_was_handed::a_cancel_hits_a_hand_over(),
-            "the_next_is_not_woken" => check::the_next_is_not_woken::a_mutex_is_handed_over(1),
-            "handed_over_and_free" => check::handed_over_and_free::a_mutex_is_handed_over(2),
+            "the_next_is_not_woken" => check::the_next_is_not_woken::a_mutex_goes_around(1, 1000),
+            "handed_over_and_free" => check::handed_over_and_free::a_mutex_goes_around(2, 1000),
+            "an_offer_is_not_passed_on" => check::an_offer_is_not_passed_on::a_cancel_hits_a_mutex(1, 0),
+            "woken_once_only" => check::woken_once_only::a_mutex_goes_around(2, 0),
+            "taken_without_an_offer" => check::taken_without_an_offer::a_mutex_goes_around(2, 0),
             "two_may_claim" => check::two_may_claim::one_of_two(),
             "looks_before_the_lock" => check::looks_before_the_lock::setting_meets_waiting(1, PromiseEnd::Set),
             "no_light_fence" => check::no_light_fence::one_at_a_time(1),
@@ -548,6 +574,21 @@ mod faults {
     #[test]
     fn a_mutex_that_is_handed_over_and_free() {
         is_found("handed_over_and_free", "Causality violation");
+    }
+
+    #[test]
+    fn a_cancelled_waiter_that_keeps_an_offer() {
+        is_found("an_offer_is_not_passed_on", "deadlock");
+    }
+
+    #[test]
+    fn a_waiter_that_is_woken_only_once() {
+        is_found("woken_once_only", "deadlock");
+    }
+
+    #[test]
+    fn a_woken_waiter_that_takes_a_held_mutex() {
+        is_found("taken_without_an_offer", "Causality violation");
     }
 
     #[test]

@@ -37,8 +37,8 @@ pub(crate) use self::suspend::wait_anywhere_in_poll;
 #[cfg(any(feature = "io", feature = "tokio", feature = "futures-io"))]
 pub(crate) use self::suspend::{Cause, cause};
 pub(crate) use self::suspend::{
-    can_suspend, is_out, not_running, now, refuse, running, sleep_in_fiber, wait, wait_anywhere, wait_until_done,
-    wake_hidden_if_interrupted,
+    can_suspend, is_out, not_running, now, place, refuse, running, sleep_in_fiber, wait, wait_anywhere,
+    wait_until_done, wake_hidden_if_interrupted,
 };
 pub(crate) use crate::scheduler::event_loop::Held;
 #[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
