@@ -139,7 +139,7 @@ struct Local {
     /// The number of unused stacks here. Set when the thread takes its first stack, and kept until the thread ends.
     idle: Cell<Option<&'static AtomicUsize>>,
     member: Cell<Option<Membership>>,
-    /// The number of stacks that this thread took from the depot, minus those that it put there. The stacks among them that are not idle are in use.
+    /// The number of stacks that this thread took from the depot, minus the stacks that it put there. The stacks among them that are not idle are in use.
     held: Cell<usize>,
 }
 
