@@ -71,7 +71,6 @@
 
 use super::lock::BiasedLock;
 use super::now;
-use super::wake_list::wake_each;
 use super::{is_out, wait_anywhere};
 use crate::scheduler::WaitSpec;
 use crate::scheduler::wake::WakeHandle;
@@ -443,9 +442,6 @@ pub(crate) fn wake(waker: WakeHandle) {
 
 /// Wakes all of `wakers`, in order, like `wake`.
 pub(crate) fn wake_all(wakers: Vec<WakeHandle>) {
-    if wakers.len() > 1 {
-        return wake_each(wakers.into_iter());
-    }
     wakers.into_iter().for_each(wake);
 }
 
