@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// # Why an old region still tells the truth
 ///
 /// A slab is never unmapped, and its slots and tags never move: so a slot stays a slot, and its kind is read anew at each question. A range
-/// without slots stays so until a slab is added. Then the newest slab is another one, also if it lies elsewhere, and the region is not used any
+/// without slots stays so until a slab is added. Then the newest slab is another one, also if it is elsewhere, and the region is not used any
 /// more. Its address proves that, since no slab is freed. A thread sees each slab on whose stacks it runs: it has taken the stack from a
 /// list that was filled after the slab was published.
 #[derive(Clone, Copy)]
@@ -114,7 +114,7 @@ mod tests {
         let (start, end) = (region.start, region.start + region.len);
         let stack = take(352 * 1024, Kind::Generator);
         assert!(!region.shows_no_body(here), "a slab was added");
-        // A slab that lies in the old range is not in the new one.
+        // A slab in the old range is not in the new one.
         let region = Region::around(stack.limit());
         assert!(region.start < stack.limit() && region.len == stack.slot().shape().stride());
         assert!(!region.shows_no_body(stack.limit()));
