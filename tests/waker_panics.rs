@@ -1,10 +1,10 @@
-//! A waker of an executor that panics: the waiters behind it in a wait queue are woken all the same, and the panic goes on.
+//! A waker of an executor that panics: the waiters behind it in a list of waiters are woken all the same, and the panic goes on.
 
 mod common;
 
 use cede::bridge::Fiber;
 use cede::fiber;
-use cede::sync::{Event, RwLock};
+use cede::sync::RwLock;
 use common::executor::{Wakes, poll, poll_with};
 use common::{caught, panic_text};
 use std::sync::Arc;
@@ -39,17 +39,6 @@ fn panic_of_wakes(waits: impl Fn() -> Fiber<()>, ends: impl FnOnce()) -> String 
         assert_eq!(poll(&mut fiber), Poll::Ready(()));
     }
     text
-}
-
-#[test]
-#[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn event_wakes_behind_a_panic() {
-    let event = Arc::new(Event::new());
-    let waits = || {
-        let event = Arc::clone(&event);
-        fiber(move || event.wait().unwrap())
-    };
-    assert_eq!(panic_of_wakes(waits, || event.set()), "wake 0");
 }
 
 #[test]

@@ -43,12 +43,11 @@ impl Stack {
         name: Option<Cow<'static, str>>,
         clear: bool,
     ) -> Result<Stack, StackError> {
-        let slot = match take_last(shape, kind) {
+        // First the stack that was returned last: the case of code that makes one body after another.
+        let last = LOCAL.try_with(|local| local.take_last(shape, kind)).ok().flatten();
+        let slot = match last.or_else(|| take_local(shape, kind)) {
             Some(slot) => slot,
-            None => match take_local(shape, kind) {
-                Some(slot) => slot,
-                None => acquire_from_depot(shape, kind)?,
-            },
+            None => acquire_from_depot(shape, kind)?,
         };
         if clear || name.is_some() {
             slot.describe(name, clear);
@@ -139,7 +138,7 @@ struct Local {
     /// The number of unused stacks here. Set when the thread takes its first stack, and kept until the thread ends.
     idle: Cell<Option<&'static AtomicUsize>>,
     member: Cell<Option<Membership>>,
-    /// The number of stacks that this thread took from the depot, minus the stacks that it put there. The stacks among them that are not idle are in use.
+    /// The number of stacks that this thread took from the depot, minus the number that it put there. A stack that is not idle is in use.
     held: Cell<usize>,
 }
 
@@ -154,12 +153,6 @@ struct LocalCache {
 struct Membership {
     idle: Arc<AtomicUsize>,
     _signals: Option<AlternateStack>,
-}
-
-/// Takes the stack that was returned last on this thread, if it has this shape: the case of code that makes one body after another.
-#[inline(always)]
-fn take_last(shape: Shape, kind: Kind) -> Option<Slot> {
-    LOCAL.try_with(|local| local.take_last(shape, kind)).ok().flatten()
 }
 
 /// Takes a stack from the thread's local cache.
@@ -248,11 +241,6 @@ impl Local {
         self.held.set(self.held.get().wrapping_add_signed(change));
     }
 
-    /// Returns whether a stack that this thread took is in use.
-    fn has_users(&self) -> bool {
-        self.idle.get().is_some_and(|idle| self.held.get() != idle.load(Relaxed))
-    }
-
     /// Removes all stacks from the caches.
     fn empty(&self) -> Vec<Slot> {
         let mut all: Vec<Slot> = self.caches.borrow_mut().iter_mut().flat_map(|cache| cache.free.drain(..)).collect();
@@ -279,7 +267,8 @@ pub(crate) const THREAD_ENDED: u8 = 0xed;
 
 impl Drop for Local {
     fn drop(&mut self) {
-        if self.has_users() {
+        // A stack of this thread that is not idle is in use.
+        if self.idle.get().is_some_and(|idle| self.held.get() != idle.load(Relaxed)) {
             arena::write_thread_end(self.identity(), THREAD_ENDED);
         }
         store(&mut self.empty());

@@ -72,7 +72,6 @@
 
 use super::lock::BiasedLock;
 use super::now;
-use super::wake_list::wake_each;
 use super::{is_out, place, wait_anywhere};
 use crate::scheduler::wake::{Place, WakeHandle};
 use crate::scheduler::{WaitSpec, worker};
@@ -511,9 +510,6 @@ pub(crate) fn wake(waker: WakeHandle) {
 
 /// Wakes all of `wakers`, in order, like `wake`.
 pub(crate) fn wake_all(wakers: Vec<WakeHandle>) {
-    if wakers.len() > 1 {
-        return wake_each(wakers.into_iter());
-    }
     wakers.into_iter().for_each(wake);
 }
 

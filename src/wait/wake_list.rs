@@ -52,7 +52,7 @@ impl Drop for WakeList {
 /// Wakes all waiters, in order. The waker of an executor is foreign code, which may panic: then the other waiters are woken, too, and the panic
 /// goes on after them. In a thread that panics already it ends here.
 #[inline(never)]
-pub(super) fn wake_each(wakers: impl Iterator<Item = WakeHandle>) {
+fn wake_each(wakers: impl Iterator<Item = WakeHandle>) {
     let mut first = None;
     for waker in wakers {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {

@@ -114,7 +114,7 @@ mod tests {
         let (start, end) = (region.start, region.start + region.len);
         let stack = take(352 * 1024, Kind::Generator);
         assert!(!region.shows_no_body(here), "a slab was added");
-        // A slab that is in the old range is not in the new one.
+        // A slab in the old range is not in the new one.
         let region = Region::around(stack.limit());
         assert!(region.start < stack.limit() && region.len == stack.slot().shape().stride());
         assert!(!region.shows_no_body(stack.limit()));
