@@ -47,7 +47,7 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 /// The time for which callers on other threads may overtake the first waiter, in microseconds: several times as long as a
-/// sleeping thread takes to wake. At most one hand-off to a given sleeper happens in this time.
+/// sleeping thread takes to wake.
 const PATIENCE: u32 = 500;
 
 /// The number of waiters among which a release looks for one of its own worker. With more waiters of other workers
