@@ -15,9 +15,10 @@
 //!             take                   release, no waiter
 //!    Free ------------> Held ----------------------------------> Free
 //!                        | ^
-//!      release, offered  | |  the woken waiter or a later caller takes the lock; the woken
+//!      release, offered  | |  the woken waiter or a later caller takes the lock; or the woken
 //!                        v |  waiter leaves, and the next waiter is granted the lock
-//!                      Offered
+//!                      Offered --------------------------------> Free
+//!                              the woken waiter leaves, no other waiter
 //! ```
 //!
 //! # Invariants
@@ -45,8 +46,8 @@ use std::num::NonZeroU32;
 use std::sync::OnceLock;
 use std::time::Instant;
 
-/// The time for which callers on other threads may overtake the first waiter, in microseconds. It bounds the unfairness,
-/// and a convoy to one sleeping waiter in this time. A sleeping thread runs some 50 microseconds after its wake.
+/// The time for which callers on other threads may overtake the first waiter, in microseconds: several times as long as a
+/// sleeping thread takes to wake.
 const PATIENCE: u32 = 500;
 
 /// The number of waiters among which a release looks for one of its own worker. With more waiters of other workers
