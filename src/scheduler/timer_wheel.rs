@@ -43,21 +43,16 @@ pub(crate) struct Key {
     pub(crate) sequence: u64,
 }
 
-/// The part of an entry that a move to another slot uses.
-struct Node {
+struct Node<T> {
+    value: T,
+    /// The number of the arming, from 1; 0 for a free node.
+    sequence: u64,
     /// Nanoseconds since the origin.
     time: i64,
     /// The neighbours in the list of a slot. A free node has its successor in the free list in `next`.
     next: u32,
     previous: u32,
     place: u32,
-}
-
-/// The rest of an entry.
-struct Rest<T> {
-    /// The number of the arming, from 1; 0 for a free node.
-    sequence: u64,
-    value: T,
 }
 
 /// An entry of the heap: ordered by time, then by the number of its arming.
@@ -78,9 +73,7 @@ impl Entry {
 pub(crate) struct Wheel<T> {
     /// The current tick. Entries of this tick and of earlier ones are in the heap.
     tick: u64,
-    nodes: Vec<Node>,
-    /// As many as `nodes`.
-    rests: Vec<Rest<T>>,
+    nodes: Vec<Node<T>>,
     /// The head of the list of free nodes.
     free: u32,
     armed: usize,
@@ -100,7 +93,6 @@ impl<T: Copy> Wheel<T> {
         Wheel {
             tick: 0,
             nodes: Vec::new(),
-            rests: Vec::new(),
             free: NONE,
             armed: 0,
             sequence: 0,
@@ -134,8 +126,7 @@ impl<T: Copy> Wheel<T> {
         let node = self.free;
         let entry = &mut self.nodes[node as usize];
         self.free = entry.next;
-        entry.time = time;
-        self.rests[node as usize] = Rest { sequence, value };
+        (entry.time, entry.sequence, entry.value) = (time, sequence, value);
         self.insert(node, time);
         Key { node, sequence }
     }
@@ -144,18 +135,17 @@ impl<T: Copy> Wheel<T> {
     #[cold]
     fn add(&mut self, value: T) {
         let node = u32::try_from(self.nodes.len()).ok().filter(|node| *node < HEAP);
-        self.nodes.push(Node { time: 0, next: self.free, previous: NONE, place: NONE });
-        self.rests.push(Rest { sequence: 0, value });
+        self.nodes.push(Node { sequence: 0, value, time: 0, next: self.free, previous: NONE, place: NONE });
         self.free = node.expect("2^31 timers do not fit into memory");
     }
 
     /// Removes an entry. Returns false if it has left the wheel before.
     #[inline]
     pub(crate) fn cancel(&mut self, key: Key) -> bool {
-        if self.rests[key.node as usize].sequence != key.sequence {
+        let Node { sequence, next, previous, place, .. } = self.nodes[key.node as usize];
+        if sequence != key.sequence {
             return false;
         }
-        let Node { next, previous, place, .. } = self.nodes[key.node as usize];
         if place >= HEAP {
             self.heap_remove((place - HEAP) as usize);
         } else {
@@ -183,7 +173,7 @@ impl<T: Copy> Wheel<T> {
                     return None;
                 }
                 self.heap_remove(0);
-                let value = self.rests[first.node as usize].value;
+                let value = self.nodes[first.node as usize].value;
                 self.release(first.node);
                 return Some(value);
             }
@@ -250,7 +240,7 @@ impl<T: Copy> Wheel<T> {
     fn insert(&mut self, node: u32, time: i64) {
         let tick = tick_of(time);
         if tick <= self.tick {
-            let sequence = self.rests[node as usize].sequence;
+            let sequence = self.nodes[node as usize].sequence;
             self.heap.push(Entry { time, sequence, node });
             self.sift_up(self.heap.len() - 1);
             return;
@@ -298,8 +288,8 @@ impl<T: Copy> Wheel<T> {
     }
 
     fn release(&mut self, node: u32) {
-        self.rests[node as usize].sequence = 0;
-        self.nodes[node as usize].next = self.free;
+        let entry = &mut self.nodes[node as usize];
+        (entry.sequence, entry.next) = (0, self.free);
         self.free = node;
         self.armed -= 1;
     }
