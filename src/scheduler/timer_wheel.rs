@@ -32,8 +32,9 @@ const NONE: u32 = u32::MAX;
 const HEAP: u32 = 1 << 31;
 /// The number of entries that a lower bound looks at.
 const FEW: usize = 16;
-/// The number of entries, and the highest level, of a slot that goes to the heap as a whole.
+/// The largest number of entries of a slot that goes to the heap as a whole.
 const SPARSE: usize = 4;
+/// The highest level of such a slot.
 const SHORT: usize = 2;
 
 /// The handle to an armed entry: its node, and the number of its arming.
