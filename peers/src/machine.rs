@@ -40,6 +40,7 @@ pub(crate) fn look(
     }
     Machine {
         cpu: cpu(&file("/proc/cpuinfo")),
+        mhz: mhz(&file("/proc/cpuinfo")),
         cores: std::thread::available_parallelism().map_or(0, |cores| cores.get()),
         kernel: file("/proc/sys/kernel/osrelease").trim().to_string(),
         rustc: said(Command::new("rustc").arg("--version")),
@@ -68,6 +69,11 @@ fn cpu(info: &str) -> String {
         (Some(family), Some(model)) => format!("{name} (family {family}, model {model})"),
         _ => name,
     }
+}
+
+/// Returns the frequency of the first core, if the system tells it.
+fn mhz(info: &str) -> Option<f64> {
+    info.lines().find_map(|line| after_colon(line, "cpu MHz"))?.parse().ok()
 }
 
 fn after_colon(line: &str, name: &str) -> Option<String> {
@@ -113,6 +119,8 @@ mod tests {
         assert_eq!(cpu(info), "AMD EPYC (family 25, model 17)");
         assert_eq!(cpu("model name\t: x\n"), "x");
         assert_eq!(cpu("CPU part\t: 0xd0c\n"), "");
+        assert_eq!(mhz("cpu MHz\t\t: 3693.062\n"), Some(3693.062));
+        assert_eq!(mhz(info), None);
     }
 
     #[test]

@@ -58,9 +58,10 @@ fn machine(record: &Record) -> String {
         }
         None => {}
     }
+    let mhz = machine.mhz.map_or(String::new(), |mhz| format!(" at {mhz:.0} MHz"));
     let versions = machine.versions.iter().map(|(name, version)| format!("{name} {version}")).collect::<Vec<_>>();
     format!(
-        "`{}` on {}: {}, {} cores, Linux {}, {}, {pinned}, load {} before the run.\n\nVersions: {}.\n",
+        "`{}` on {}: {}{mhz}, {} cores, Linux {}, {}, {pinned}, load {} before the run.\n\nVersions: {}.\n",
         machine.command,
         machine.date,
         machine.cpu,

@@ -11,6 +11,9 @@ use std::path::Path;
 pub(crate) struct Machine {
     pub(crate) cpu: String,
     pub(crate) cores: usize,
+    /// The frequency of the first core before the run, in MHz. Earlier records have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mhz: Option<f64>,
     pub(crate) kernel: String,
     pub(crate) rustc: String,
     /// The versions of cede, of the rivals, and of the tools of the rivals.
@@ -217,6 +220,20 @@ mod tests {
         assert_eq!(Record::from_json_lines(&record.to_json_lines()), Ok(record));
         let error = Record::from_json_lines("{\"machine\":3}\n").unwrap_err();
         assert!(error.starts_with("line 1: "), "{error}");
+    }
+
+    /// Older records lack fields of newer ones.
+    #[test]
+    fn kept_records_can_be_read() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks");
+        let files = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+        let mut records = files.filter(|path| path.extension().is_some_and(|end| end == "json"));
+        assert!(records.by_ref().map(|path| Record::read(&path).unwrap().lines.len()).all(|lines| lines > 0));
+        let text = record().to_json_lines();
+        assert!(!text.contains("mhz"), "{text}");
+        let newer = Machine { mhz: Some(3693.062), ..Machine::default() };
+        let text = Record { machine: newer.clone(), lines: Vec::new() }.to_json_lines();
+        assert_eq!(Record::from_json_lines(&text).unwrap().machine, newer);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::async_fd::Async;
 use crate::reactor::Interest;
 use crate::sync::select::Case;
-use crate::sync::select::sealed::{Granted, Internal, Operation, Registration};
+use crate::sync::select::sealed::{Granted, Internal, Operation, Plan, Registration};
 use crate::sys::poll_fd;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -98,7 +98,8 @@ impl Operation for ReadyCase<'_> {
         })
     }
 
-    fn enqueue(&mut self, _: Registration, _: Internal) -> bool {
+    fn enqueue(&mut self, _: Registration, plan: &mut Plan, _: Internal) -> bool {
+        plan.external = true;
         self.watch().unwrap_or_else(|error| {
             // The next attempt completes with the error.
             self.error = Some(error);

@@ -205,8 +205,8 @@ impl Worker {
     /// A paused clock jumps to the next timer instead. While a task waits for an operation in progress it does not
     /// jump: the operation takes no time by that clock, however long it takes.
     fn idle(&self) {
-        // SAFETY: `arm` is called with TCBs of `self.table` only, which lives as long as the worker.
-        let timer = self.timers.next(|tcb, wait_seq| unsafe { !(*tcb).is_waiting(wait_seq) });
+        // A paused clock stops at deadlines only.
+        let timer = if self.clock.jumps() { self.timers.next() } else { self.timers.sleep_limit() };
         if let Some(next) = timer {
             // A paused clock does not jump past an event that is there already.
             if self.clock.jumps() && self.poll_io(Some(Duration::ZERO)) {

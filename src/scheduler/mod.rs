@@ -66,6 +66,7 @@ pub(crate) mod tcb_ext;
 mod tcb_links;
 pub(crate) mod tcb_table;
 pub(crate) mod timer_thread;
+mod timer_wheel;
 pub(crate) mod timers;
 pub(crate) mod wake;
 pub(crate) mod waker;
@@ -81,7 +82,7 @@ pub use self::task_id::Task;
 pub(crate) use self::tcb::WaitSpec;
 use self::tcb::{Tcb, Woken};
 use self::tcb_table::{TcbTable, tcb_of};
-use self::timers::Timers;
+use self::timers::{NO_TIMER, Timers};
 use crate::arch::{Context, Entry, switch};
 #[cfg(feature = "io")]
 use crate::reactor::Reactor;
@@ -254,7 +255,7 @@ impl Worker {
             mode: Cell::new(Mode::Running),
             shutting_down: Cell::new(false),
             table: Rc::new(TcbTable::new()),
-            timers: Timers::new(),
+            timers: Timers::new(began),
             remote,
             clock,
             jobs: RefCell::default(),
@@ -394,9 +395,7 @@ impl Worker {
             return false;
         }
         let wait_seq = tcb.park(wait, deadline, self.coarse_now());
-        if let Some(deadline) = deadline {
-            self.timers.arm(deadline, tcb, wait_seq);
-        }
+        let timer = deadline.map_or(NO_TIMER, |deadline| self.timers.arm(deadline, tcb, wait_seq));
         if wait.in_progress {
             self.in_progress.set(self.in_progress.get() + 1);
         }
@@ -417,9 +416,8 @@ impl Worker {
         let timed_out = !tcb.is_waiting(wait_seq);
         if !timed_out {
             tcb.end_wait(wait_seq);
-            if deadline.is_some() {
-                // SAFETY: `arm` is called with TCBs of `self.table` only, which lives as long as the worker.
-                self.timers.disarmed(|tcb, wait_seq| unsafe { !(*tcb).is_waiting(wait_seq) });
+            if let Some(deadline) = deadline {
+                self.timers.disarm(deadline, timer);
             }
         }
         timed_out

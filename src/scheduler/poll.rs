@@ -210,8 +210,6 @@ impl Worker {
             if tcb.is_waiting(wait_seq) && tcb.is_parked() {
                 tcb.end_wait(wait_seq);
                 self.wake(tcb);
-            } else {
-                self.timers.was_stale();
             }
         }
     }

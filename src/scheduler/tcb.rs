@@ -250,7 +250,7 @@ impl Tcb {
         self.wake_token.set(false);
         self.permit.set(false);
         self.end_order.set(0);
-        // Timers of the old task's waits become stale.
+        // No wait of the old task is current.
         self.end_wait(self.wait_seq.get());
     }
 

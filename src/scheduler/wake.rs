@@ -65,7 +65,7 @@ pub(super) fn with_thread<R>(f: impl Fn(&RemoteReceiver) -> R) -> R {
 }
 
 impl WakeHandle {
-    #[cfg(test)]
+    /// Returns the waker of the running task; outside of a run, that of the thread. See `put_current`.
     pub(crate) fn current() -> WakeHandle {
         let mut place = None;
         WakeHandle::put_current(&mut place);

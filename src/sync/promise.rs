@@ -262,11 +262,11 @@ impl<T> Completion<T> {
         self.shared.wait(Some(deadline))
     }
 
-    /// Enqueues the current task or thread for a select. Returns `None` if the promise is set: then the case is ready.
-    pub(super) fn enqueue(&self, select_state: &'static SelectState, index: usize) -> Option<WaiterId> {
+    /// Enqueues a waiter of a select. Returns `None` if the promise is set: then the case is ready.
+    pub(super) fn enqueue(&self, waker: &WakeHandle, select: (&'static SelectState, usize)) -> Option<WaiterId> {
         let mut state = self.shared.state.lock();
         let is_set = self.shared.outcome.get().is_some();
-        (!is_set).then(|| state.waiting.enqueue_select((), select_state, index))
+        (!is_set).then(|| state.waiting.enqueue_select((), waker, select))
     }
 
     /// Removes a waiter of a select.

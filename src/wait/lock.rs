@@ -89,6 +89,12 @@ impl<T> BiasedLock<T> {
         self.lock_shared()
     }
 
+    /// Locks if the run of `worker` owns the lock, with less work than `lock`. Otherwise returns `None`: call `lock` then.
+    #[inline(always)]
+    pub(crate) fn lock_as_owner(&self, worker: &Worker) -> Option<OwnerGuard<'_, T>> {
+        self.enter(worker.run()).then(|| OwnerGuard { lock: self, _not_send: PhantomData })
+    }
+
     /// Locks as the owner. Returns false if `run` does not own the lock, or if its bias is being revoked.
     #[inline(always)]
     fn enter(&self, run: u64) -> bool {
@@ -199,6 +205,37 @@ impl<T> Drop for Guard<'_, T> {
         if self.shared.is_none() {
             self.lock.inside.store(false, Ordering::Release);
         }
+    }
+}
+
+/// The guard of `lock_as_owner`.
+pub(crate) struct OwnerGuard<'a, T> {
+    lock: &'a BiasedLock<T>,
+    _not_send: PhantomData<*const ()>,
+}
+
+impl<T> Deref for OwnerGuard<'_, T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: this guard holds the lock while it exists, so no other guard accesses the value.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T> DerefMut for OwnerGuard<'_, T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as in `deref`; the guard is mutably borrowed for as long as the returned reference lives.
+        unsafe { &mut *self.lock.value.get() }
+    }
+}
+
+impl<T> Drop for OwnerGuard<'_, T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.lock.inside.store(false, Ordering::Release);
     }
 }
 

@@ -256,6 +256,12 @@ impl<V> WaitQueue<V> {
     /// Appends the current task, or the current thread outside of a run.
     #[inline(always)]
     pub(crate) fn enqueue(&mut self, value: V) -> WaiterId {
+        self.enqueue_with(value, WakeHandle::put_current)
+    }
+
+    /// Appends a waiter whose wake handle `put_waker` stores.
+    #[inline(always)]
+    fn enqueue_with(&mut self, value: V, put_waker: impl FnOnce(&mut Option<WakeHandle>)) -> WaiterId {
         let waiter = if self.free == NONE { self.add() } else { self.free };
         // Field by field: building a node elsewhere and copying it costs as much as the rest of the hand-off.
         let node = &mut self.nodes[waiter as usize];
@@ -263,7 +269,7 @@ impl<V> WaitQueue<V> {
         node.status = Status::Queued;
         node.previous = self.last;
         node.next = NONE;
-        WakeHandle::put_current(&mut node.waker);
+        put_waker(&mut node.waker);
         node.value = Some(value);
         match self.last {
             NONE => self.first = waiter,
@@ -273,9 +279,16 @@ impl<V> WaitQueue<V> {
         WaiterId(waiter)
     }
 
-    /// Appends the current task or thread as a waiter of a select. A granter claims `select_state` with `index`.
-    pub(crate) fn enqueue_select(&mut self, value: V, select_state: &'static SelectState, index: usize) -> WaiterId {
-        let waiter = self.enqueue(value);
+    /// Appends a waiter of a select, which `waker` wakes. A granter claims `select_state` with `index`.
+    #[inline(always)]
+    pub(crate) fn enqueue_select(
+        &mut self,
+        value: V,
+        waker: &WakeHandle,
+        (select_state, index): (&'static SelectState, usize),
+    ) -> WaiterId {
+        // The handle was built long enough before, for all queues of the select.
+        let waiter = self.enqueue_with(value, |place| *place = Some(*waker));
         self.nodes[waiter.0 as usize].select_state = Some((select_state, index));
         waiter
     }
@@ -482,6 +495,12 @@ impl<V> WaitQueue<V> {
             NONE => self.last = previous,
             next => self.nodes[next as usize].previous = previous,
         }
+    }
+
+    /// Removes a waiter if it is still queued, and returns its value.
+    #[inline(always)]
+    pub(crate) fn remove_queued(&mut self, waiter: WaiterId) -> Option<V> {
+        (self.nodes[waiter.0 as usize].status == Status::Queued).then(|| self.remove(waiter).0)
     }
 
     /// Removes a waiter whose wait has ended. Returns its value, and whether that value was granted.

@@ -4,17 +4,27 @@
 //!
 //! `armed` means that 100,000 other tasks (10,000 with `--quick`) sleep meanwhile, each until a different time. A wait is
 //! measured with the turns that it takes; the case `park` shows their share.
+//!
+//! The second table measures the structure that holds the deadlines alone, and a binary heap of the same entries. The rest
+//! of a fire is the task: its TCB, context and stack, which 100,000 tasks do not keep in the caches.
 
 use cede::task::{Unparker, park, park_until};
 use cede::time::{now, sleep, sleep_until};
 use cede::{Config, JoinHandle, block_on, gather, scope, shield, spawn, timeout, yield_now};
 use cede_benches::{Timed, round_trip, take_turns, timed};
 use std::cell::Cell;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::future::{poll_fn, ready};
 use std::hint::black_box;
+use std::ptr::null;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
+
+#[path = "../../../src/scheduler/timer_wheel.rs"]
+#[allow(dead_code)] // parts of it are for the library alone
+mod timer_wheel;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -24,12 +34,17 @@ fn nanos_each(n: u32, mut f: impl FnMut()) -> f64 {
     start.elapsed().as_nanos() as f64 / f64::from(n)
 }
 
+/// Returns up to an hour, in steps of 200 us.
+fn in_no_order(i: u32) -> Duration {
+    Duration::from_micros(u64::from(i.wrapping_mul(2_654_435_761) >> 8) * 200)
+}
+
 /// Spawns `n` tasks that sleep until different times, in no order, one to two hours from now. Returns before they run.
 fn sleepers(n: u32) -> Vec<JoinHandle<bool>> {
     let start = now() + HOUR;
     (0..n)
         .map(|i| {
-            let deadline = start + Duration::from_micros(u64::from(i.wrapping_mul(2_654_435_761) >> 8) * 200);
+            let deadline = start + in_no_order(i);
             spawn(move || sleep_until(deadline).is_ok())
         })
         .collect()
@@ -63,6 +78,37 @@ fn sleep_stage(n: u32, stage: Stage) -> f64 {
         if matches!(stage, Stage::Arm) { armed } else { ended }
     });
     measured.expect("no deadlock").as_nanos() as f64 / f64::from(n)
+}
+
+/// Returns the nanoseconds per deadline that `stage` takes in the timer wheel, without tasks.
+fn wheel_stage(n: u32, stage: Stage) -> f64 {
+    let time = |i: u32| (HOUR + in_no_order(i)).as_nanos() as i64;
+    let mut wheel = timer_wheel::Wheel::new();
+    let start = Instant::now();
+    let mut keys: Vec<_> = (0..n).map(|i| wheel.arm(time(i), (null::<u8>(), i))).collect();
+    let armed = start.elapsed();
+    // Cancelled in an order that is neither that of arming nor that of time.
+    (1..keys.len()).for_each(|i| keys.swap(i, (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20) % (i + 1)));
+    let start = Instant::now();
+    match stage {
+        Stage::Cancel => keys.iter().for_each(|key| assert!(wheel.cancel(*key))),
+        _ => while wheel.pop(i64::MAX).map(black_box).is_some() {},
+    }
+    let ended = start.elapsed();
+    assert_eq!(wheel.len(), 0);
+    (if matches!(stage, Stage::Arm) { armed } else { ended }).as_nanos() as f64 / f64::from(n)
+}
+
+/// The same in a binary heap, from which nothing can be removed early.
+fn heap_stage(n: u32, stage: Stage) -> f64 {
+    let first = Instant::now() + HOUR;
+    let mut heap = BinaryHeap::new();
+    let start = Instant::now();
+    (0..n).for_each(|i| heap.push(Reverse((first + in_no_order(i), u64::from(i), null::<u8>(), i))));
+    let armed = start.elapsed();
+    let start = Instant::now();
+    while heap.pop().map(black_box).is_some() {}
+    (if matches!(stage, Stage::Arm) { armed } else { start.elapsed() }).as_nanos() as f64 / f64::from(n)
 }
 
 /// Measures a wait that an unpark ends before its deadline, while `armed` other tasks sleep: two turns, and the work of `wait`.
@@ -174,6 +220,18 @@ fn main() {
             timed("arm: the first turn, up to the sleep", move || sleep_stage(armed, Stage::Arm)),
             timed("fire, and end", move || sleep_stage(armed, Stage::Fire)),
             timed("cancel, and end", move || sleep_stage(armed, Stage::Cancel)),
+        ],
+    );
+    table(
+        &format!("the structure of the deadlines alone, each of {armed}"),
+        rounds,
+        vec![
+            round_trip(),
+            timed("wheel: arm", move || wheel_stage(armed, Stage::Arm)),
+            timed("wheel: cancel, in no order", move || wheel_stage(armed, Stage::Cancel)),
+            timed("wheel: fire", move || wheel_stage(armed, Stage::Fire)),
+            timed("binary heap: arm", move || heap_stage(armed, Stage::Arm)),
+            timed("binary heap: fire", move || heap_stage(armed, Stage::Fire)),
         ],
     );
     table(

@@ -2,8 +2,8 @@
 //!
 //! Between two requests all tasks except the keeper are parked. The keeper sets the work of a turn, wakes the tasks in the order
 //! of their creation (or in a random order), gives them one turn without the clock, and then takes `count` timed turns itself.
-//! Every task counts its own turns. So an executor that is not strictly round robin is measured by the turns that were really
-//! taken.
+//! Every task counts its own turns while the clock runs, and the figure is the time divided by the sum. So an executor that is
+//! not strictly round robin, or that runs woken tasks before all are woken, is measured by the turns that the clock has seen.
 
 use crate::area::Body;
 use crate::serve::{Request, Requests};
@@ -18,6 +18,8 @@ const PARKED: u8 = 0;
 const REGISTERS: u8 = 1;
 const STACK: u8 = 2;
 const ENDED: u8 = 3;
+/// The clock has not started: turns do not count.
+const WARM: u8 = 4;
 
 /// The current work of the tasks. A static, because a body that keeps its state in registers has no place for a pointer.
 static MODE: AtomicU8 = AtomicU8::new(PARKED);
@@ -25,7 +27,7 @@ static MODE: AtomicU8 = AtomicU8::new(PARKED);
 static ROUND: AtomicU64 = AtomicU64::new(0);
 /// The number of parked tasks.
 static IDLE: AtomicU64 = AtomicU64::new(0);
-/// The turns of all tasks that have parked since the request.
+/// The timed turns of all tasks that have parked since the request.
 static TURNS: AtomicU64 = AtomicU64::new(0);
 
 /// The operations of a rival with stackful tasks. A trait, because its functions are inlined and function values are not, and a
@@ -54,6 +56,14 @@ fn touch(turns: &mut u64) {
     let turns = &raw mut *turns;
     // SAFETY: `turns` comes from a mutable reference that outlives this call.
     unsafe { turns.write_volatile(turns.read_volatile() + 1) };
+}
+
+/// Takes turns until the clock starts.
+#[inline(never)]
+fn warm<T: Tasks>() {
+    while MODE.load(Relaxed) == WARM {
+        T::yield_now();
+    }
 }
 
 /// Takes turns that count in a register. Like `stack`, a separate function, so that only the count is alive across a turn:
@@ -94,6 +104,7 @@ pub(crate) fn task<T: Tasks>(wakers: &Wakers<T::Waker>) {
             continue;
         }
         last = round;
+        warm::<T>();
         match MODE.load(Relaxed) {
             REGISTERS => park_with(registers::<T>()),
             STACK => park_with(stack::<T>()),
@@ -114,6 +125,9 @@ pub(crate) async fn future<F: Future<Output = ()>>(wakers: Wakers<Waker>, yield_
     loop {
         let mut parked = false;
         poll_fn(|_| if std::mem::replace(&mut parked, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+        while MODE.load(Relaxed) == WARM {
+            yield_now().await;
+        }
         match MODE.load(Relaxed) {
             REGISTERS => {
                 let mut turns = 0;
@@ -160,7 +174,7 @@ impl<W> Keeper<W> {
         }
         TURNS.store(0, Relaxed);
         IDLE.store(0, Relaxed);
-        MODE.store(if request.body == Body::Registers { REGISTERS } else { STACK }, Relaxed);
+        MODE.store(WARM, Relaxed);
         ROUND.fetch_add(1, Release);
         self.wake_all(wake);
         Some(request)
@@ -171,12 +185,16 @@ impl<W> Keeper<W> {
         self.order.iter().for_each(|&i| wake(&wakers[i]));
     }
 
-    /// Answers the request after all tasks have parked again. Of `count + 1` turns of each task, `count` were timed.
+    /// Answers the request after all tasks have parked again. The keeper itself has taken `count` turns.
     fn answer(&self, elapsed: Duration, count: u64) {
-        let all = TURNS.load(Relaxed) + count + 1;
-        let timed = u128::from(all) * u128::from(count) / u128::from(count + 1);
-        self.requests.answer(elapsed, timed as u64);
+        self.requests.answer(elapsed, TURNS.load(Relaxed) + count);
     }
+}
+
+/// Starts the clock: turns count.
+fn start_clock(request: &Request) -> Instant {
+    MODE.store(if request.body == Body::Registers { REGISTERS } else { STACK }, Relaxed);
+    Instant::now()
 }
 
 fn all_parked(others: u64) -> bool {
@@ -192,7 +210,7 @@ pub(crate) fn keep<T: Tasks>(wakers: &Wakers<T::Waker>, others: u64) {
     let mut keeper = Keeper::new(wakers, others);
     while let Some(request) = keeper.begin(&T::wake) {
         T::yield_now();
-        let start = Instant::now();
+        let start = start_clock(&request);
         if request.body == Body::Registers {
             for _ in 0..request.count {
                 T::yield_now();
@@ -227,7 +245,7 @@ pub(crate) async fn keep_futures<F: Future<Output = ()>>(
     let mut keeper = Keeper::new(&wakers, others);
     while let Some(request) = keeper.begin(&Waker::wake_by_ref) {
         yield_now().await;
-        let start = Instant::now();
+        let start = start_clock(&request);
         if request.body == Body::Registers {
             for _ in 0..request.count {
                 yield_now().await;

@@ -6,7 +6,7 @@ use super::core::{Channel, Receiving, Sending};
 use super::error::{RecvError, SendError, TryRecvError, TrySendError};
 use super::{Receiver, Sender};
 use crate::sync::select::Case;
-use crate::sync::select::sealed::{Granted, Internal, Operation, Registration};
+use crate::sync::select::sealed::{Granted, Internal, Operation, Plan, Registration};
 use crate::wait::queue::{Line, WaiterId, wake, wake_all};
 use std::fmt;
 
@@ -121,7 +121,51 @@ impl<T> SendCase<'_, T> {
 impl<T> Case for RecvCase<'_, T> {}
 
 impl<T> Operation for RecvCase<'_, T> {
-    fn try_complete(&mut self, _: Internal) -> bool {
+    fn try_complete(&mut self, internal: Internal) -> bool {
+        if let Some(state) = internal.worker.and_then(|worker| self.channel.state.lock_as_owner(worker))
+            && !state.may_recv()
+            && self.received.is_none()
+        {
+            return false;
+        }
+        self.try_recv()
+    }
+
+    fn enqueue(&mut self, registration: Registration, plan: &mut Plan, internal: Internal) -> bool {
+        plan.external = true;
+        let select = (registration.select_state, registration.index);
+        if let Some(mut state) = internal.worker.and_then(|worker| self.channel.state.lock_as_owner(worker))
+            && !state.may_recv()
+        {
+            self.waiter = Some(state.receiving.enqueue_select(None, &plan.waker, select));
+            return true;
+        }
+        let mut state = self.channel.state.lock();
+        if state.can_recv(registration.select_state) {
+            return false;
+        }
+        self.waiter = Some(state.receiving.enqueue_select(None, &plan.waker, select));
+        true
+    }
+
+    fn is_ready(&self, registration: Registration, _: Internal) -> bool {
+        self.channel.state.lock().can_recv(registration.select_state)
+    }
+
+    fn leave(&mut self, use_of_granted: Granted, internal: Internal) {
+        let Some(waiter) = self.waiter.take() else { return };
+        if let Some(mut state) = internal.worker.and_then(|worker| self.channel.state.lock_as_owner(worker))
+            && let Some(_no_message) = state.receiving.remove_queued(waiter)
+        {
+            return;
+        }
+        self.leave_granted(waiter, use_of_granted);
+    }
+}
+
+impl<T> RecvCase<'_, T> {
+    #[inline(never)]
+    fn try_recv(&mut self) -> bool {
         let attempt = self.channel.state.lock().try_recv();
         self.received = match attempt {
             Ok((message, waker)) => {
@@ -136,21 +180,9 @@ impl<T> Operation for RecvCase<'_, T> {
         self.received.is_some()
     }
 
-    fn enqueue(&mut self, registration: Registration, _: Internal) -> bool {
-        let mut state = self.channel.state.lock();
-        if state.can_recv(registration.select_state) {
-            return false;
-        }
-        self.waiter = Some(state.receiving.enqueue_select(None, registration.select_state, registration.index));
-        true
-    }
-
-    fn is_ready(&self, registration: Registration, _: Internal) -> bool {
-        self.channel.state.lock().can_recv(registration.select_state)
-    }
-
-    fn leave(&mut self, use_of_granted: Granted, _: Internal) {
-        let Some(waiter) = self.waiter.take() else { return };
+    /// Leaves the queue, also if the waiter was granted a message, or if this run does not own the lock.
+    #[inline(never)]
+    fn leave_granted(&mut self, waiter: WaiterId, use_of_granted: Granted) {
         let mut state = self.channel.state.lock();
         let (message, granted) = state.receiving.remove(waiter);
         match message {
@@ -169,9 +201,14 @@ impl<T> Case for SendCase<'_, T> {}
 
 impl<T> Operation for SendCase<'_, T> {
     fn try_complete(&mut self, _: Internal) -> bool {
-        let message =
-            self.message.slot().take().expect("a send case that was chosen has no message left: make a new case");
-        let attempt = self.channel.state.lock().try_send(message);
+        let message = self.message.slot();
+        assert!(message.is_some(), "a send case that was chosen has no message left: make a new case");
+        let mut state = self.channel.state.lock();
+        if !state.may_send() {
+            return false;
+        }
+        let attempt = state.try_send(message.take().expect("it was looked at above"));
+        drop(state);
         self.sent = match attempt {
             Ok(waker) => {
                 if let Some(waker) = waker {
@@ -188,13 +225,15 @@ impl<T> Operation for SendCase<'_, T> {
         self.sent.is_some()
     }
 
-    fn enqueue(&mut self, registration: Registration, _: Internal) -> bool {
+    fn enqueue(&mut self, registration: Registration, plan: &mut Plan, _: Internal) -> bool {
+        plan.external = true;
         let mut state = self.channel.state.lock();
-        if state.can_send(registration.select_state) {
+        let select = (registration.select_state, registration.index);
+        if state.may_send() && state.can_send(registration.select_state) {
             return false;
         }
         let message = self.message.slot().take();
-        self.waiter = Some(state.sending.enqueue_select(message, registration.select_state, registration.index));
+        self.waiter = Some(state.sending.enqueue_select(message, &plan.waker, select));
         true
     }
 

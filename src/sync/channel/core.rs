@@ -131,6 +131,18 @@ impl<T> State<T> {
         Err(if self.is_closed_to_receivers() { TryRecvError::Disconnected } else { TryRecvError::Empty })
     }
 
+    /// Returns whether `try_recv` may return a message or `Disconnected`. If not, it would return `Empty`.
+    #[inline(always)]
+    pub(super) fn may_recv(&self) -> bool {
+        !self.buffer.is_empty() || !self.sending.is_empty() || self.is_closed_to_receivers()
+    }
+
+    /// Returns whether `try_send` may send or return `Disconnected`. If not, it would return `Full`.
+    #[inline(always)]
+    pub(super) fn may_send(&self) -> bool {
+        self.buffer.len() < self.capacity || !self.receiving.is_empty() || self.is_closed_to_senders()
+    }
+
     /// Returns whether `try_recv` would return a message or `Disconnected` to the select `select_state`.
     pub(super) fn can_recv(&mut self, select_state: &'static SelectState) -> bool {
         !self.buffer.is_empty() || self.is_closed_to_receivers() || self.sending.has_other(select_state)

@@ -1,7 +1,7 @@
 //! The cases of a select that are not channel operations: a time, the end of a task, a promise.
 
 use super::Case;
-use super::sealed::{Granted, Internal, Operation, Registration};
+use super::sealed::{Granted, Internal, Operation, Plan, Registration};
 use crate::sync::promise::{Completion, PromiseError};
 use crate::task::{JoinError, JoinHandle};
 use crate::time::now;
@@ -48,7 +48,8 @@ impl Operation for AfterCase {
         self.deadline.is_some_and(|deadline| deadline <= now())
     }
 
-    fn enqueue(&mut self, _: Registration, _: Internal) -> bool {
+    fn enqueue(&mut self, _: Registration, plan: &mut Plan, _: Internal) -> bool {
+        plan.deadline = [plan.deadline, self.deadline].into_iter().flatten().min();
         true
     }
 
@@ -57,14 +58,6 @@ impl Operation for AfterCase {
     }
 
     fn leave(&mut self, _: Granted, _: Internal) {}
-
-    fn deadline(&self, _: Internal) -> Option<Instant> {
-        self.deadline
-    }
-
-    fn is_closed(&self, _: Internal) -> bool {
-        true
-    }
 }
 
 /// A case that becomes ready when a task ends. Returned by [`join`].
@@ -117,7 +110,7 @@ impl<T> Operation for JoinCase<'_, T> {
         self.result.is_some()
     }
 
-    fn enqueue(&mut self, _: Registration, _: Internal) -> bool {
+    fn enqueue(&mut self, _: Registration, _: &mut Plan, _: Internal) -> bool {
         self.listens = self.handle.listen();
         self.listens
     }
@@ -130,10 +123,6 @@ impl<T> Operation for JoinCase<'_, T> {
         if std::mem::take(&mut self.listens) {
             self.handle.stop_listening();
         }
-    }
-
-    fn is_closed(&self, _: Internal) -> bool {
-        true
     }
 }
 
@@ -183,8 +172,9 @@ impl<T> Operation for WaitCase<'_, T> {
         self.completion.get().is_some()
     }
 
-    fn enqueue(&mut self, registration: Registration, _: Internal) -> bool {
-        self.waiter = self.completion.enqueue(registration.select_state, registration.index);
+    fn enqueue(&mut self, registration: Registration, plan: &mut Plan, _: Internal) -> bool {
+        plan.external = true;
+        self.waiter = self.completion.enqueue(&plan.waker, (registration.select_state, registration.index));
         self.waiter.is_some()
     }
 

@@ -28,12 +28,12 @@ pub mod mistakes;
 mod tests;
 
 pub use self::cases::{AfterCase, JoinCase, WaitCase, after, at, join, wait};
-use self::sealed::{Granted, Internal, Registration};
+use self::sealed::{Granted, Internal, Plan, Registration};
 use crate::time::now;
 use crate::wait::queue::SelectState;
 #[cfg(feature = "io")]
 use crate::wait::wait_anywhere_in_poll;
-use crate::wait::{Cancelled, WaitSpec, consume_budget, rng, wait_anywhere, worker};
+use crate::wait::{Cancelled, WaitSpec, WakeHandle, consume_budget, rng, wait_anywhere, worker};
 use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,6 +50,7 @@ pub trait Case: sealed::Operation {}
 /// The private part of [`Case`]: the steps of a select.
 pub(crate) mod sealed {
     use crate::wait::queue::SelectState;
+    use crate::wait::{WakeHandle, Worker};
     use std::time::Instant;
 
     /// Proof that the caller is this crate: another crate cannot name this type, so it cannot call a method that takes
@@ -57,8 +58,12 @@ pub(crate) mod sealed {
     ///
     /// A private supertrait alone keeps other crates from implementing [`Case`](super::Case), but its methods could
     /// still be called through a bound.
-    #[derive(Clone, Copy, Debug)]
-    pub struct Internal;
+    #[derive(Clone, Copy)]
+    #[allow(missing_debug_implementations, reason = "sealed")]
+    pub struct Internal<'a> {
+        /// The worker of this thread, if any.
+        pub(crate) worker: Option<&'a Worker>,
+    }
 
     /// The use of a granted value by a case that leaves its queue.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,13 +82,24 @@ pub(crate) mod sealed {
         pub(crate) index: usize,
     }
 
+    /// The wait of a select. Each case adds its part when it is enqueued.
+    #[allow(missing_debug_implementations, reason = "sealed")]
+    pub struct Plan {
+        /// The wake handle of the select.
+        pub(crate) waker: WakeHandle,
+        /// The earliest time at which a case becomes ready by itself, if any.
+        pub(crate) deadline: Option<Instant>,
+        /// Whether other threads or the kernel can make a case ready, not only time and tasks of this run.
+        pub(crate) external: bool,
+    }
+
     /// The operation of a case.
     pub trait Operation {
         /// Completes the operation if it is ready. Returns whether it did.
         fn try_complete(&mut self, _: Internal) -> bool;
 
         /// Enqueues the case in its wait queue, unless it is ready. Returns whether it did.
-        fn enqueue(&mut self, registration: Registration, _: Internal) -> bool;
+        fn enqueue(&mut self, registration: Registration, plan: &mut Plan, _: Internal) -> bool;
 
         /// Returns whether `try_complete` would succeed. Called while the case is enqueued.
         fn is_ready(&self, registration: Registration, _: Internal) -> bool;
@@ -92,22 +108,16 @@ pub(crate) mod sealed {
         /// result, or is passed on, as `granted` says.
         fn leave(&mut self, granted: Granted, _: Internal);
 
-        /// Returns the time at which the case becomes ready by itself, if any.
-        fn deadline(&self, _: Internal) -> Option<Instant> {
-            None
-        }
-
         /// Returns the descriptor whose readiness makes the case ready, if any: readable (`true`) or writable.
         #[cfg(feature = "io")]
         fn descriptor(&self, _: Internal) -> Option<(std::os::fd::BorrowedFd<'_>, bool)> {
             None
         }
-
-        /// Returns whether only time and tasks of this run can make the case ready.
-        fn is_closed(&self, _: Internal) -> bool {
-            false
-        }
     }
+}
+
+fn internal<'a>() -> Internal<'a> {
+    Internal { worker: worker() }
 }
 
 /// The longest time that a select waits.
@@ -249,7 +259,8 @@ pub fn among(cases: &mut [&mut dyn Case], mode: WaitMode) -> Result<Option<usize
         }
         let mut enqueued = Enqueued { cases, select_state: SelectState::take() };
         // No wait if a case has become ready while the select enqueued itself: the next pass performs it.
-        let outcome = if enqueued.enqueue(&order) { enqueued.wait(until) } else { Ok(()) };
+        let mut plan = Plan { waker: WakeHandle::current(), deadline: until, external: false };
+        let outcome = if enqueued.enqueue(&order, &mut plan) { enqueued.wait(&plan) } else { Ok(()) };
         let chosen = enqueued.leave(Granted::Keep);
         std::mem::forget(enqueued);
         // A grant that came first wins over a cancel: the next wait reports the cancel.
@@ -274,7 +285,7 @@ const FEW: usize = 32;
 /// The order of the enqueueing matters too: of two cases that wait for the same channel, the channel grants to the case
 /// that was enqueued first.
 struct Order {
-    few: [u32; FEW],
+    few: [u8; FEW],
     /// Used instead of `few` if there are more than `FEW` cases.
     many: Vec<u32>,
     count: usize,
@@ -284,27 +295,54 @@ impl Order {
     fn of(count: usize) -> Order {
         let number = |i: usize| u32::try_from(i).expect("2^32 cases do not fit into memory");
         let many = if count > FEW { (0..count).map(number).collect() } else { Vec::new() };
-        Order { few: std::array::from_fn(|i| i as u32), many, count }
+        Order { few: std::array::from_fn(|i| i as u8), many, count }
     }
 
-    /// Performs a ready case, each with the same probability, and returns its number. Draws the order case by case, as
-    /// a Fisher-Yates shuffle: if no case is ready, the whole order is drawn.
+    /// Performs a ready case, each with the same probability, and returns its number. If no case is ready, the whole
+    /// order is drawn.
     fn try_complete(&mut self, cases: &mut [&mut dyn Case]) -> Option<usize> {
-        let order = if self.count > FEW { &mut self.many[..] } else { &mut self.few[..self.count] };
-        for i in 0..order.len() {
-            order.swap(i, i + random(order.len() - i));
-            let case = order[i] as usize;
-            if cases[case].try_complete(Internal) {
-                return Some(case);
-            }
+        let internal = internal();
+        let complete = |case: usize| cases[case].try_complete(internal);
+        if self.count > FEW {
+            shuffle(&mut self.many, |case| case as usize, complete)
+        } else {
+            shuffle(&mut self.few[..self.count], |case| case as usize, complete)
         }
-        None
     }
 
-    fn iter(&self) -> impl Iterator<Item = usize> {
-        let order = if self.count > FEW { &self.many[..] } else { &self.few[..self.count] };
-        order.iter().map(|&case| case as usize)
+    /// Returns whether `f` returns true for all cases, in their order. Stops at the first false.
+    fn all(&self, mut f: impl FnMut(usize) -> bool) -> bool {
+        if self.count > FEW {
+            self.many.iter().all(|&case| f(case as usize))
+        } else {
+            self.few[..self.count].iter().all(|&case| f(usize::from(case)))
+        }
     }
+}
+
+/// Shuffles `order` (Fisher-Yates), and returns the first case for which `complete` returns true. Does not draw the rest
+/// of the order then.
+#[inline(always)]
+fn shuffle<N: Copy>(
+    order: &mut [N],
+    number: impl Fn(N) -> usize,
+    mut complete: impl FnMut(usize) -> bool,
+) -> Option<usize> {
+    let mut random = 0;
+    for i in 0..order.len() {
+        // Eight places among a few cases take 40 of the 64 bits of one draw.
+        if i % 8 == 0 || order.len() > FEW {
+            random = draw();
+        }
+        let product = u128::from(random) * (order.len() - i) as u128;
+        random = product as u64;
+        order.swap(i, i + (product >> 64) as usize);
+        let case = number(order[i]);
+        if complete(case) {
+            return Some(case);
+        }
+    }
+    None
 }
 
 /// The number of plain threads that have used a select.
@@ -316,10 +354,9 @@ thread_local! {
     static RANDOM: Cell<u64> = Cell::new(rng::splitmix64(THREADS.fetch_add(1, Ordering::Relaxed)));
 }
 
-/// Returns a random number below `limit`. In a run the sequence depends only on [`Config::seed`](crate::Config::seed).
-fn random(limit: usize) -> usize {
-    let step = |state: &Cell<u64>| (rng::xorshift64_star(state) >> 33) as usize;
-    worker().map_or_else(|| RANDOM.with(step), |worker| step(&worker.random)) % limit
+/// Returns 64 random bits. In a run the sequence depends only on [`Config::seed`](crate::Config::seed).
+fn draw() -> u64 {
+    worker().map_or_else(|| RANDOM.with(rng::xorshift64_star), |worker| rng::xorshift64_star(&worker.random))
 }
 
 /// The number that a select claims its own state with when it leaves its queues, so that no granter can claim it any
@@ -338,20 +375,19 @@ impl Enqueued<'_, '_> {
     }
 
     /// Enqueues all cases in their wait queues. Stops and returns `false` if a case has become ready.
-    fn enqueue(&mut self, order: &Order) -> bool {
-        order.iter().all(|case| {
+    fn enqueue(&mut self, order: &Order, plan: &mut Plan) -> bool {
+        let internal = internal();
+        order.all(|case| {
             let registration = self.registration(case);
-            self.cases[case].enqueue(registration, Internal)
+            self.cases[case].enqueue(registration, plan, internal)
         })
     }
 
     /// Waits until a case was granted or may be ready, or the deadline has passed.
     #[track_caller]
-    fn wait(&self, until: Option<Instant>) -> Result<(), Cancelled> {
-        let deadline = self.cases.iter().filter_map(|case| case.deadline(Internal)).chain(until).min();
-        let closed = self.cases.iter().all(|case| case.is_closed(Internal));
-        let wait =
-            WaitSpec { reason: "one of several things", only_this_run: closed, external: !closed, ..WaitSpec::DEFAULT };
+    fn wait(&self, &Plan { deadline, external, .. }: &Plan) -> Result<(), Cancelled> {
+        let reason = "one of several things";
+        let wait = WaitSpec { reason, only_this_run: !external, external, ..WaitSpec::DEFAULT };
         loop {
             self.suspend(wait, deadline)?;
             let is_late = deadline.is_some_and(|deadline| deadline <= now());
@@ -362,7 +398,7 @@ impl Enqueued<'_, '_> {
             }
             if self.select_state.claimed() != 0
                 || is_late
-                || self.cases.iter().enumerate().any(|(i, case)| case.is_ready(self.registration(i), Internal))
+                || self.cases.iter().enumerate().any(|(i, case)| case.is_ready(self.registration(i), internal()))
             {
                 return Ok(());
             }
@@ -374,10 +410,10 @@ impl Enqueued<'_, '_> {
     #[track_caller]
     fn suspend(&self, wait: WaitSpec, deadline: Option<Instant>) -> Result<(), Cancelled> {
         // Few selects have descriptors, and only plain threads need the list.
-        if worker().is_some() || self.cases.iter().all(|case| case.descriptor(Internal).is_none()) {
+        if worker().is_some() || self.cases.iter().all(|case| case.descriptor(internal()).is_none()) {
             return wait_anywhere(wait, deadline);
         }
-        let descriptors: Vec<_> = self.cases.iter().filter_map(|case| case.descriptor(Internal)).collect();
+        let descriptors: Vec<_> = self.cases.iter().filter_map(|case| case.descriptor(internal())).collect();
         wait_anywhere_in_poll(wait, &descriptors, deadline)
     }
 
@@ -394,7 +430,8 @@ impl Enqueued<'_, '_> {
         let _ = self.select_state.claim(LEAVING);
         let chosen =
             Some(self.select_state.claimed()).filter(|index| *index < SelectState::OVER).map(|index| index - 1);
-        self.cases.iter_mut().for_each(|case| case.leave(granted, Internal));
+        let internal = internal();
+        self.cases.iter_mut().for_each(|case| case.leave(granted, internal));
         self.select_state.give_back();
         chosen
     }
