@@ -53,7 +53,7 @@ impl Worker {
     }
 
     /// Starts a closure. While the run shuts down, gives it up.
-    pub(super) fn start_job(&self, job: Job) {
+    pub(crate) fn start_job(&self, job: Job) {
         if self.mode.get() == Mode::Running { job.start() } else { self.drop_as_job(job) }
     }
 

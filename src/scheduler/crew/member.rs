@@ -6,7 +6,10 @@ use crate::scheduler::job::Job;
 use crate::scheduler::remote::RemoteReceiver;
 use crate::scheduler::rng::{splitmix64, xorshift64};
 use crossbeam_deque::Steal;
-use std::cell::Cell;
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::fence;
@@ -23,16 +26,33 @@ pub(crate) struct Member {
     rng: Cell<u64>,
     /// The worker was woken to search, and counts in `Crew::searching`.
     searches: Cell<bool>,
+    scopes: RefCell<Scopes>,
 }
+
+/// The parts of open scopes on a worker, by the address of what the parts of one scope share. Type-erased: the type is defined in `task`, a
+/// higher layer.
+pub(crate) type Scopes = BTreeMap<usize, Rc<dyn Any>>;
 
 impl Member {
     /// Creates the membership of the worker `number`.
     pub(crate) fn new(crew: Arc<Crew>, number: usize, deques: Deques) -> Member {
-        Member { crew, number, deques, rng: Cell::new(splitmix64(number as u64)), searches: Cell::new(false) }
+        Member {
+            crew,
+            number,
+            deques,
+            rng: Cell::new(splitmix64(number as u64)),
+            searches: Cell::new(false),
+            scopes: RefCell::default(),
+        }
     }
 
     pub(crate) fn crew(&self) -> &Arc<Crew> {
         &self.crew
+    }
+
+    /// Returns the parts on this worker of the scopes whose tasks run on several workers.
+    pub(crate) fn scopes(&self) -> &RefCell<Scopes> {
+        &self.scopes
     }
 
     /// Returns the number of the worker in its crew; 0 for the one of main.

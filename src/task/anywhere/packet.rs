@@ -1,11 +1,12 @@
 //! The packet of a task that any thread may join: the way of its outcome, and of its cancel.
 #![forbid(unsafe_code)]
 
+use super::shared_scope::SharedScope;
 use crate::scheduler::{Holder, Task};
 use crate::task::JoinError;
 use crate::task::result::unhandled;
 use crate::wait::WakeHandle;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 /// The progress of the task.
@@ -42,10 +43,12 @@ pub(super) struct Packet<T> {
     state: Mutex<State<T>>,
     /// The task, for reports about the tasks that join it.
     holder: Holder,
+    /// The scope of the task, which takes its panic if no handle does.
+    scope: Option<Arc<SharedScope>>,
 }
 
 impl<T> Packet<T> {
-    pub(super) fn new() -> Packet<T> {
+    pub(super) fn new(scope: Option<Arc<SharedScope>>) -> Packet<T> {
         let state = State {
             stage: Stage::Created,
             outcome: None,
@@ -54,7 +57,11 @@ impl<T> Packet<T> {
             waiter: None,
             task: None,
         };
-        Packet { state: Mutex::new(state), holder: Holder::none() }
+        Packet { state: Mutex::new(state), holder: Holder::none(), scope }
+    }
+
+    pub(super) fn scope(&self) -> Option<&Arc<SharedScope>> {
+        self.scope.as_ref()
     }
 
     pub(super) fn holder(&self) -> &Holder {
@@ -126,13 +133,13 @@ impl<T> Packet<T> {
         true
     }
 
-    /// Notes that the handle is dropped. A panic that it has not taken goes to the hook for unhandled panics.
+    /// Notes that the handle is dropped. A panic that it has not taken goes to the scope, or to the hook for unhandled panics.
     pub(super) fn detach(&self) {
         let mut state = self.state();
         state.is_detached = true;
         let (outcome, task) = (state.outcome.take(), state.task.clone());
         drop(state);
-        report_panic(task, outcome);
+        self.report_panic(task, outcome);
     }
 
     /// Notes that the worker starts the task now. Returns false if it was cancelled before.
@@ -173,18 +180,21 @@ impl<T> Packet<T> {
         };
         let (waiter, task) = (state.waiter.take(), state.task.clone());
         drop(state);
-        report_panic(task, detached);
+        self.report_panic(task, detached);
         match waiter {
             Some(Waiter::Wait(waiter)) => drop(waiter.wake()),
             Some(Waiter::Poll(waker)) => waker.wake(),
             None => {}
         }
     }
-}
 
-/// Passes a panic that no handle can take any more to the hook for unhandled panics.
-fn report_panic<T>(task: Option<Task>, outcome: Option<Result<T, JoinError>>) {
-    if let (Some(task), Some(Err(JoinError::Panicked(payload)))) = (task, outcome) {
-        unhandled(&task, payload);
+    /// Passes a panic that no handle can take any more to the scope, or to the hook for unhandled panics.
+    fn report_panic(&self, task: Option<Task>, outcome: Option<Result<T, JoinError>>) {
+        if let (Some(task), Some(Err(JoinError::Panicked(payload)))) = (task, outcome) {
+            match &self.scope {
+                Some(scope) => scope.add_failure(task, payload),
+                None => unhandled(&task, payload),
+            }
+        }
     }
 }
