@@ -15,7 +15,16 @@ impl Worker {
     }
 
     /// Returns the membership in the crew. The crew of a run of one worker is made by the first use.
+    #[inline]
     pub(crate) fn member(&self) -> &Member {
+        match self.existing_member() {
+            Some(member) => member,
+            None => self.make_crew(),
+        }
+    }
+
+    #[cold]
+    fn make_crew(&self) -> &Member {
         self.member.get_or_init(|| {
             let (crew, mut deques) = Crew::new(1);
             let member = Member::new(crew, 0, deques.remove(0));

@@ -247,6 +247,7 @@ pub(crate) fn wake_hidden_if_interrupted(worker: &Worker, tcb: &Tcb) {
 
 /// Returns whether the calling code may suspend: not while its thread panics, in a callback, inside `no_suspend`, or on
 /// the event loop.
+#[inline]
 pub(crate) fn can_suspend(worker: &Worker) -> bool {
     let tcb = worker.current();
     !panicking() && !tcb.has_flags(flags::NO_SUSPEND) && !worker.is_in_job() && !worker.is_event_loop(tcb)

@@ -12,6 +12,7 @@ mod remote_task;
 mod scope;
 mod shared_scope;
 mod signal;
+mod slot;
 
 pub use self::each::{for_each_anywhere, map_anywhere};
 pub use self::fork::join_anywhere;
@@ -89,7 +90,7 @@ impl Handle {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.send(None, None, f)
+        send(&self.crew, None, None, f)
     }
 
     /// Like [`spawn`](Self::spawn), with the name and the options of a builder. If its sizes are out of bounds, or if no stack can be
@@ -113,7 +114,7 @@ impl Handle {
         T: Send + 'static,
     {
         let worker = builder.worker();
-        self.send(worker, Some(Box::new(builder)), f)
+        send(&self.crew, worker, Some(Box::new(builder)), f)
     }
 
     /// Like [`spawn`](Self::spawn), but on the worker `worker`, which starts the task between two turns. The worker of main is 0.
@@ -141,31 +142,7 @@ impl Handle {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.send(Some(worker), None, f)
-    }
-
-    /// Sends a task to `worker`, or to any.
-    #[track_caller]
-    fn send<F, T>(
-        &self,
-        worker: Option<usize>,
-        builder: Option<Box<Builder>>,
-        f: F,
-    ) -> Result<RemoteHandle<T>, RunEnded<F>>
-    where
-        F: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-    {
-        check_worker(&self.crew, worker);
-        let eager = builder.as_ref().is_some_and(|builder| builder.is_eager());
-        let task = RemoteTask::new(builder, None, f);
-        let handle = RemoteHandle::new(Arc::clone(&task) as _, &self.crew);
-        // SAFETY: the closure and its result are `'static`: they borrow nothing that ends before the task or the handle.
-        let accepted = unsafe { task.send(&self.crew, worker, eager) };
-        match accepted {
-            true => Ok(handle),
-            false => Err(RunEnded(task.take_back().expect("a refused task keeps its closure"))),
-        }
+        send(&self.crew, Some(worker), None, f)
     }
 
     /// Returns the number of workers of the run: see [`Config::workers`](crate::Config::workers).
@@ -176,6 +153,31 @@ impl Handle {
     /// Returns whether the run has ended. Another thread may see a run that has just ended as open.
     pub fn is_ended(&self) -> bool {
         !self.crew.is_open()
+    }
+}
+
+/// Sends a task to `worker`, or to any.
+#[track_caller]
+fn send<F, T>(
+    crew: &Arc<Crew>,
+    worker: Option<usize>,
+    builder: Option<Box<Builder>>,
+    f: F,
+) -> Result<RemoteHandle<T>, RunEnded<F>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    check_worker(crew, worker);
+    let eager = builder.as_ref().is_some_and(|builder| builder.is_eager());
+    let task = RemoteTask::new(builder, None, f);
+    let handle = RemoteHandle::new(Arc::clone(&task) as _, crew);
+    // SAFETY: the closure and its result are `'static`: they borrow nothing that ends before the task or the handle.
+    let accepted = unsafe { task.send(crew, worker, eager) };
+    match accepted {
+        true => Ok(handle),
+        // SAFETY: the task was refused.
+        false => Err(RunEnded(unsafe { task.take_back() }.expect("a refused task keeps its closure"))),
     }
 }
 
@@ -236,7 +238,7 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    match Handle::current().spawn(f) {
+    match send(running("spawn a task").member().crew(), None, None, f) {
         Ok(handle) => handle,
         Err(error) => panic!("{error}"),
     }
@@ -260,7 +262,8 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let worker = worker().ok_or(SpawnError::NotRunning)?;
-        Handle::of(worker.member().crew()).spawn_with(self, f).map_err(|_| SpawnError::NotRunning)
+        let worker = self::worker().ok_or(SpawnError::NotRunning)?;
+        let on = self.worker();
+        send(worker.member().crew(), on, Some(Box::new(self)), f).map_err(|_| SpawnError::NotRunning)
     }
 }

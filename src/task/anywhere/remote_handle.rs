@@ -1,8 +1,8 @@
 //! `RemoteHandle` and `ScopedRemoteHandle`: join and cancel a task from any thread.
-#![forbid(unsafe_code)]
 
-use super::packet::{Packet, Waiter};
+use super::packet::Packet;
 use super::remote_task::HasPacket;
+use super::slot::Waiter;
 use crate::scheduler::Task;
 use crate::scheduler::crew::Crew;
 use crate::task::JoinError;
@@ -49,6 +49,13 @@ impl<'a, T> Joiner<'a, T> {
         self.task.packet()
     }
 
+    /// Takes the outcome. Returns `None` if there is none yet.
+    #[track_caller]
+    fn take(&mut self) -> Option<Result<T, JoinError>> {
+        // SAFETY: `self` is the handle, and borrowed exclusively.
+        unsafe { self.packet().take() }
+    }
+
     /// Returns whether the calling code belongs to the run of the task.
     fn is_here(&self) -> bool {
         let member = worker().and_then(|worker| worker.existing_member());
@@ -59,7 +66,7 @@ impl<'a, T> Joiner<'a, T> {
     fn join(&mut self) -> Result<T, JoinError> {
         wait::consume_budget();
         loop {
-            if let Some(outcome) = self.packet().take() {
+            if let Some(outcome) = self.take() {
                 return outcome;
             }
             let mut waiter = None;
@@ -86,7 +93,7 @@ impl<'a, T> Joiner<'a, T> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
         loop {
-            if let Some(outcome) = self.packet().take() {
+            if let Some(outcome) = self.take() {
                 return Poll::Ready(outcome);
             }
             let waker = cx.waker();
@@ -106,7 +113,8 @@ impl<'a, T> Joiner<'a, T> {
 
 impl<T> Drop for Joiner<'_, T> {
     fn drop(&mut self) {
-        self.packet().detach();
+        // SAFETY: `self` is the handle, which is dropped.
+        unsafe { self.packet().detach() };
     }
 }
 
@@ -146,7 +154,7 @@ impl<T> RemoteHandle<T> {
     /// Panics if the result was already taken.
     #[track_caller]
     pub fn try_join(&mut self) -> Option<Result<T, JoinError>> {
-        self.0.packet().take()
+        self.0.take()
     }
 
     /// Returns whether the task has ended, or will never run.
@@ -226,7 +234,7 @@ impl<'scope, T> ScopedRemoteHandle<'scope, T> {
     /// Panics if the result was already taken.
     #[track_caller]
     pub fn try_join(&mut self) -> Option<Result<T, JoinError>> {
-        self.joiner.packet().take()
+        self.joiner.take()
     }
 
     /// Returns whether the task has ended, or will never run.

@@ -13,15 +13,21 @@ use crate::task::JoinError;
 use crate::task::result::release;
 use crate::task::start::{SpawnOptions, start_borrowing};
 use crate::wait::WakeHandle;
+use std::cell::UnsafeCell;
 use std::mem::forget;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// A task that any worker may start, with its closure `F` until its first turn.
 pub(super) struct RemoteTask<F, T> {
     packet: Packet<T>,
-    unstarted: Mutex<Option<Unstarted<F>>>,
+    /// Accessed by the *runner* only: `send`, then the holder of the job, then the task. Each has it from the one before.
+    unstarted: UnsafeCell<Option<Unstarted<F>>>,
 }
+
+// SAFETY: the handle uses the packet only, which is `Sync` for a `T` that is `Send`. `unstarted` goes from one thread to another with the
+// job, and its `F` is `Send`; a builder is, too.
+unsafe impl<F: Send, T: Send> Sync for RemoteTask<F, T> where Packet<T>: Sync {}
 
 /// The closure of a task, and its options.
 struct Unstarted<F> {
@@ -48,16 +54,27 @@ where
 {
     /// Creates a task. A task of a `scope` counts there already, and counts out when it ends or is given up.
     pub(super) fn new(builder: Option<Box<Builder>>, scope: Option<Arc<SharedScope>>, f: F) -> Arc<Self> {
-        Arc::new(RemoteTask { packet: Packet::new(scope), unstarted: Mutex::new(Some(Unstarted { f, builder })) })
+        Arc::new(RemoteTask { packet: Packet::new(scope), unstarted: UnsafeCell::new(Some(Unstarted { f, builder })) })
     }
 
-    fn take(&self) -> Option<Unstarted<F>> {
-        self.unstarted.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Takes the closure.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the runner.
+    unsafe fn take(&self) -> Option<Unstarted<F>> {
+        // SAFETY: the caller is the runner, and no reference is kept.
+        unsafe { (*self.unstarted.get()).take() }
     }
 
-    /// Takes the closure back, if no worker has it.
-    pub(super) fn take_back(&self) -> Option<F> {
-        self.take().map(|unstarted| unstarted.f)
+    /// Takes the closure back.
+    ///
+    /// # Safety
+    ///
+    /// [`send`](Self::send) has returned false.
+    pub(super) unsafe fn take_back(&self) -> Option<F> {
+        // SAFETY: no job was made, so the caller is the runner.
+        unsafe { self.take() }.map(|unstarted| unstarted.f)
     }
 
     /// Sends the task to a worker of the crew: to `on`, or to any. An `eager` task without `on` has its first turn before the call returns, if
@@ -85,10 +102,10 @@ where
     ///
     /// # Safety
     ///
-    /// What the closure and its result borrow outlives the task.
+    /// The caller is the runner. What the closure and its result borrow outlives the task.
     unsafe fn start_in(self: Arc<Self>, worker: &Worker, eager: bool) {
-        let builder =
-            self.unstarted.lock().unwrap_or_else(PoisonError::into_inner).as_mut().and_then(|u| u.builder.take());
+        // SAFETY: the caller is the runner. No reference is kept.
+        let builder = unsafe { (*self.unstarted.get()).as_mut() }.and_then(|unstarted| unstarted.builder.take());
         let options = match builder {
             None => Ok(SpawnOptions { shape: worker.shape, name: None, clear: false, eager: false }),
             Some(builder) => builder.spawn_options(worker),
@@ -96,17 +113,19 @@ where
         let options = match options {
             Ok(options) => SpawnOptions { eager, ..options },
             Err(error) => {
-                worker.drop_as_job(self.take());
-                return self.give_up(JoinError::Stack(error));
+                // SAFETY: the caller is the runner.
+                unsafe {
+                    worker.drop_as_job(self.take());
+                    return self.give_up(JoinError::Stack(error));
+                }
             }
         };
-        let was_cancelled = !self.packet.begin_start();
         let prepare = |tcb: &Tcb| {
             if let Some(scope) = self.packet.scope() {
                 LocalScope::adopt(worker, scope, tcb);
             }
-            let cancelled_meanwhile = self.packet.end_start(Task::of(tcb), WakeHandle::of(worker, tcb));
-            if was_cancelled || cancelled_meanwhile {
+            // SAFETY: the caller is the runner, and starts the task once.
+            if unsafe { self.packet.start(Task::of(tcb), WakeHandle::of(worker, tcb)) } {
                 tcb.add_flags(flags::CANCELLED);
             }
         };
@@ -116,21 +135,29 @@ where
         match unsafe { start_borrowing(worker, options, prepare, move || completion.run()) } {
             // SAFETY: the task has just been created, and the reference of its handle is released here.
             Ok(tcb) => release(&worker.table, unsafe { &*tcb }),
-            Err(error) => {
+            // SAFETY: there is no task, so the caller is still the runner.
+            Err(error) => unsafe {
                 worker.drop_as_job(self.take());
                 self.give_up(JoinError::Stack(error));
-            }
+            },
         }
     }
 
     /// Ends a task that has not started: drops its closure, unless the caller has done so, and sets the outcome. Then it counts the task
     /// out of its scope.
-    pub(super) fn give_up(self: Arc<Self>, error: JoinError) {
+    ///
+    /// # Safety
+    ///
+    /// The caller is the runner: it has the job, or `send` has returned false.
+    pub(super) unsafe fn give_up(self: Arc<Self>, error: JoinError) {
         let scope = self.packet.scope().cloned();
         let end = move || {
             // The panic hook has reported a panic of a destructor.
-            forget(drop_catching(self.take()));
-            self.packet.complete(Err(error));
+            // SAFETY: the caller is the runner, and the task has no outcome, since it has not started.
+            unsafe {
+                forget(drop_catching(self.take()));
+                self.packet.complete(Err(error));
+            }
             forget(drop_catching(self));
         };
         match scope {
@@ -140,11 +167,16 @@ where
     }
 
     /// Sets the outcome of the running task. A panic cancels its scope.
-    fn end(&self, outcome: Result<T, JoinError>) {
+    ///
+    /// # Safety
+    ///
+    /// The caller is the task. Called once.
+    unsafe fn end(&self, outcome: Result<T, JoinError>) {
         if let (Err(JoinError::Panicked(_)), Some(scope)) = (&outcome, self.packet.scope()) {
             scope.cancel();
         }
-        self.packet.complete(outcome);
+        // SAFETY: the caller is the task.
+        unsafe { self.packet.complete(outcome) };
     }
 }
 
@@ -157,7 +189,8 @@ where
         match worker().filter(|_| fate == Fate::Start) {
             // SAFETY: the job was made by `Job::borrowing`, whose caller ensures it.
             Some(worker) => unsafe { self.start_in(worker, false) },
-            None => self.give_up(JoinError::Cancelled),
+            // SAFETY: the job was the caller's, and this is its only call.
+            None => unsafe { self.give_up(JoinError::Cancelled) },
         }
     }
 }
@@ -175,14 +208,17 @@ where
 {
     /// Runs the closure of the task, and sets the outcome.
     fn run(self) {
-        let Some(Unstarted { f, .. }) = self.0.take() else { return };
-        match catch_unwind(AssertUnwindSafe(f)) {
-            Ok(value) => self.0.end(Ok(value)),
-            Err(payload) if payload.is::<TaskUnwound>() => {
-                self.0.end(Err(JoinError::Cancelled));
-                resume_unwind(payload);
-            }
-            Err(payload) => self.0.end(Err(JoinError::Panicked(payload))),
+        // SAFETY: the task is the runner from its start on.
+        let Some(Unstarted { f, .. }) = (unsafe { self.0.take() }) else { return };
+        let (outcome, unwound) = match catch_unwind(AssertUnwindSafe(f)) {
+            Ok(value) => (Ok(value), None),
+            Err(payload) if payload.is::<TaskUnwound>() => (Err(JoinError::Cancelled), Some(payload)),
+            Err(payload) => (Err(JoinError::Panicked(payload)), None),
+        };
+        // SAFETY: this is the task, which has taken its closure, so `drop` does not call `end`.
+        unsafe { self.0.end(outcome) };
+        if let Some(payload) = unwound {
+            resume_unwind(payload);
         }
     }
 }
@@ -194,13 +230,17 @@ where
 {
     fn drop(&mut self) {
         // Before the first turn, on the stack of the task. Without a stack, `give_up` ends the task.
-        if self.0.packet.has_started()
-            && let Some(unstarted) = self.0.take()
-        {
-            self.0.end(Err(match drop_catching(unstarted) {
+        if !self.0.packet.has_started() {
+            return;
+        }
+        // SAFETY: the task is the runner from its start on. After `run` the closure is gone.
+        if let Some(unstarted) = unsafe { self.0.take() } {
+            let error = match drop_catching(unstarted) {
                 Ok(()) => JoinError::Cancelled,
                 Err(payload) => JoinError::Panicked(payload),
-            }));
+            };
+            // SAFETY: this is the task, and `run` has not ended it.
+            unsafe { self.0.end(Err(error)) };
         }
     }
 }

@@ -241,7 +241,8 @@ impl<'scope> ScopeAnywhere<'scope, '_> {
         // SAFETY: what `f` and its result borrow outlives `'scope`. The task ends before `scope_anywhere` returns (points 1 to 5 in the
         // head of this file), and the handle does not outlive `'scope`.
         if !unsafe { task.send(crew, on, eager) } {
-            task.give_up(JoinError::Cancelled);
+            // SAFETY: the task was refused.
+            unsafe { task.give_up(JoinError::Cancelled) };
         }
         handle
     }
