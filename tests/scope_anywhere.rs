@@ -224,7 +224,7 @@ fn destructors_run_exactly_once() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
-fn panic_cancels_the_others() {
+fn panic_cancels_the_siblings() {
     for workers in [1, 4] {
         with(workers, || {
             let ended = AtomicUsize::new(0);

@@ -6,7 +6,7 @@
 //! 2. When the grace period is over, the tasks are unwound (a forced unwind), and have 500 ms to end.
 //! 3. The run waits, without a limit, for tasks whose stack another thread uses (`blocking::unblock`), or the kernel (a cancelled
 //!    operation of io_uring that has not ended).
-//! 4. With several workers, each waits for tasks of the others that borrow from its tasks.
+//! 4. With several workers, each waits for tasks of the other workers that borrow from its tasks.
 //! 5. The tasks that remain are abandoned: their stacks are leaked, and their names are written to stderr.
 //!
 //! Main itself is never unwound or abandoned, because its stack belongs to the caller of `run`.

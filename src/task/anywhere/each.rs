@@ -4,7 +4,7 @@
 use super::fork::join_anywhere;
 use crate::wait::worker;
 
-/// The number of parts per worker into which a slice is split: enough that a worker that has ended its parts finds others, also if the elements
+/// The number of parts per worker into which a slice is split: enough that a worker that has ended its parts finds more of them, also if the elements
 /// take different times.
 const PARTS: usize = 64;
 

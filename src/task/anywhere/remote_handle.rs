@@ -33,7 +33,7 @@ pub struct ScopedRemoteHandle<'scope, T> {
     _scope: PhantomData<&'scope mut &'scope ()>,
 }
 
-/// What both handles are made of.
+/// The common part of both handles.
 struct Joiner<'a, T> {
     task: Arc<dyn HasPacket<T> + 'a>,
     /// The crew that runs the task, as a number to compare.

@@ -2,7 +2,8 @@
 //!
 //! # Why this is sound
 //!
-//! One thread at a time is the *runner* of the task: the one that starts it, and then that of the task. One is the *owner* of the handle.
+//! One thread at a time is the *runner* of the task: first the thread that starts it, which is then the thread of the task. One is the *owner*
+//! of the handle.
 //!
 //! 1. The runner writes `started` once, before `STARTED`. After that nothing writes it, so every thread may read it that has seen
 //!    `STARTED`.
