@@ -35,6 +35,42 @@ const REMOTE: File = File {
     ],
 };
 
+const REMOTE_WAKE: File = File { name: "scheduler/remote_wake.rs", for_loom: &[] };
+const JOB: File = File { name: "scheduler/job.rs", for_loom: &[] };
+const RNG: File = File { name: "scheduler/rng.rs", for_loom: &[("#[cfg(test)]", "#[cfg(any())]")] };
+
+const CREW: File =
+    File { name: "scheduler/crew/mod.rs", for_loom: &[("mod member;\nmod shared;\nmod sleepers;\nmod stall;\n", "")] };
+
+const CREW_SHARED: File = File {
+    name: "scheduler/crew/shared.rs",
+    for_loom: &[
+        ("use crossbeam_deque::", "use crate::deque::"),
+        ("use std::sync::atomic::Ordering", "use loom::sync::atomic::Ordering"),
+        ("use std::sync::atomic::{AtomicBool", "use loom::sync::atomic::{AtomicBool"),
+        ("use std::thread::yield_now", "use loom::thread::yield_now"),
+    ],
+};
+
+const CREW_SLEEPERS: File = File {
+    name: "scheduler/crew/sleepers.rs",
+    for_loom: &[("use std::sync::atomic::", "use loom::sync::atomic::"), ("#[cfg(test)]", "#[cfg(any())]")],
+};
+
+const CREW_MEMBER: File = File {
+    name: "scheduler/crew/member.rs",
+    for_loom: &[
+        ("use crossbeam_deque::", "use crate::deque::"),
+        ("use std::sync::atomic::Ordering", "use loom::sync::atomic::Ordering"),
+        ("use std::sync::atomic::fence", "use loom::sync::atomic::fence"),
+    ],
+};
+
+const CREW_STALL: File = File {
+    name: "scheduler/crew/stall.rs",
+    for_loom: &[("use std::sync::atomic::", "use loom::sync::atomic::"), ("#[cfg(test)]", "#[cfg(any())]")],
+};
+
 const LOCK: File = File {
     name: "wait/lock.rs",
     for_loom: &[
@@ -48,6 +84,17 @@ const LOCK: File = File {
 };
 
 const MUTEX: File = File { name: "sync/mutex.rs", for_loom: &[("const fn new", "fn new")] };
+
+const RAW_MUTEX: File = File {
+    name: "sync/raw_mutex.rs",
+    for_loom: &[
+        ("const fn new", "fn new"),
+        // A spin only adds interleavings of the inner lock.
+        ("const SPINS: [u32; 5] = [4, 8, 16, 32, 64];", "const SPINS: [u32; 0] = [];"),
+        ("fn time() -> u32 {", "fn time() -> u32 { return crate::time::micros();"),
+    ],
+};
+
 const WAIT_ERROR: File = File { name: "sync/error.rs", for_loom: &[] };
 
 const WAIT_QUEUE: File =
@@ -202,12 +249,30 @@ const FAULTS: &[Fault] = &[
         instead_of: "Status::Granted => Ended::Granted,",
         what: "Status::Granted if outcome.is_ok() => Ended::Granted,",
     },
-    Fault { name: "the_next_is_not_woken", file: MUTEX.name, instead_of: "let _ = waker.wake();", what: "" },
+    Fault { name: "the_next_is_not_woken", file: RAW_MUTEX.name, instead_of: "let _ = waker.wake();", what: "" },
     Fault {
         name: "handed_over_and_free",
-        file: MUTEX.name,
+        file: RAW_MUTEX.name,
         instead_of: "self.holder.set(waker);",
-        what: "state.locked = false;",
+        what: "state.lock = Lock::Free;",
+    },
+    Fault {
+        name: "an_offer_is_not_passed_on",
+        file: RAW_MUTEX.name,
+        instead_of: "if state.lock == Lock::Offered { state.release_unrecorded() } else { None }",
+        what: "None",
+    },
+    Fault {
+        name: "woken_once_only",
+        file: RAW_MUTEX.name,
+        instead_of: "self.0.get() & !Waiter::WOKEN",
+        what: "self.0.get()",
+    },
+    Fault {
+        name: "taken_without_an_offer",
+        file: RAW_MUTEX.name,
+        instead_of: "if !record.looks() || state.lock != Lock::Offered {",
+        what: "if !record.looks() {",
     },
     Fault {
         name: "two_may_claim",
@@ -223,6 +288,54 @@ const FAULTS: &[Fault] = &[
     },
     Fault { name: "no_light_fence", file: LOCK.name, instead_of: "membarrier::asymmetric_light();", what: "" },
     Fault { name: "no_heavy_fence", file: LOCK.name, instead_of: "!membarrier::asymmetric_heavy()", what: "false" },
+    Fault {
+        name: "pushes_without_a_fence",
+        file: CREW_SHARED.name,
+        instead_of: "fn wake_for_work(&self) {\n        fence(SeqCst);",
+        what: "fn wake_for_work(&self) {",
+    },
+    Fault {
+        name: "sleeps_without_a_fence",
+        file: CREW_MEMBER.name,
+        instead_of: "self.crew.sleepers.insert(self.number);\n        fence(SeqCst);",
+        what: "self.crew.sleepers.insert(self.number);",
+    },
+    Fault {
+        name: "sleeps_without_a_second_look",
+        file: CREW_MEMBER.name,
+        instead_of: "let may_sleep = !self.crew.has_work();",
+        what: "let may_sleep = true;",
+    },
+    Fault {
+        name: "gives_a_search_back_without_a_look",
+        file: CREW_SHARED.name,
+        instead_of: "if self.sleepers.is_empty() || !self.has_work() {",
+        what: "if true {",
+    },
+    Fault {
+        name: "stops_searching_without_a_look",
+        file: CREW_MEMBER.name,
+        instead_of: "if self.crew.has_work() {\n                self.crew.wake_for_work();",
+        what: "if false {\n                self.crew.wake_for_work();",
+    },
+    Fault {
+        name: "closes_without_waiting",
+        file: CREW_SHARED.name,
+        instead_of: "while self.gate.load(SeqCst) != CLOSED {",
+        what: "while false {",
+    },
+    Fault {
+        name: "reads_stalls_once",
+        file: CREW_STALL.name,
+        instead_of: "!has_entries && seat.stall.load(SeqCst) == *before",
+        what: "!has_entries",
+    },
+    Fault {
+        name: "ignores_wakes_on_their_way",
+        file: CREW_STALL.name,
+        instead_of: "!has_entries && seat.stall.load(SeqCst) == *before",
+        what: "seat.stall.load(SeqCst) == *before",
+    },
     Fault {
         name: "the_owner_is_not_waited_for",
         file: LOCK.name,
@@ -265,6 +378,16 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
         "pub mod {name} {{
             pub mod scheduler {{
                 pub mod remote {{ {} }}
+                pub mod remote_wake {{ {} }}
+                pub mod job {{ {} }}
+                pub mod rng {{ {} }}
+                pub mod crew {{
+                    pub mod shared {{ {} }}
+                    pub mod sleepers {{ {} }}
+                    pub mod member {{ {} }}
+                    pub mod stall {{ {} }}
+                    {}
+                }}
                 {}
             }}
             pub mod wait {{
@@ -274,6 +397,7 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
             }}
             pub mod sync {{
                 pub mod error {{ {} }}
+                pub mod raw_mutex {{ {} }}
                 pub mod mutex {{ {} }}
                 pub mod promise {{ {} }}
                 pub mod channel {{
@@ -287,14 +411,24 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
                 pub mod count {{ {} }}
                 pub mod slot {{ {} }}
             }}
+            pub mod deque {{ {} }}
             {}
         }}\n",
         part(&REMOTE),
+        part(&REMOTE_WAKE),
+        part(&JOB),
+        part(&RNG),
+        part(&CREW_SHARED),
+        part(&CREW_SLEEPERS),
+        part(&CREW_MEMBER),
+        part(&CREW_STALL),
+        part(&CREW),
         around("src/scheduler.rs"),
         part(&LOCK),
         part(&WAIT_QUEUE),
         around("src/wait.rs"),
         part(&WAIT_ERROR),
+        part(&RAW_MUTEX),
         part(&MUTEX),
         part(&PROMISE),
         part(&CHANNEL),
@@ -303,6 +437,7 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
         part(&SIGNAL),
         part(&COUNT),
         part(&SLOT),
+        around("src/deque.rs"),
         around("src/rest.rs"),
     )
 }

@@ -65,6 +65,12 @@ pub(crate) fn open_poll() -> Marked {
     chain::mark(Opened { kind: Kind::Poll, place: POLL })
 }
 
+/// Like [`open_poll`], for the poll itself: the same executor polls again and again from the same stack.
+#[inline(always)]
+pub(crate) fn open_poll_of_executor() -> Marked {
+    chain::mark_poll(Opened { kind: Kind::Poll, place: POLL })
+}
+
 /// Closes the section of a poll.
 #[inline]
 pub(crate) fn close_poll(marked: &Marked) {

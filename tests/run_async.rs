@@ -14,6 +14,7 @@ use std::cell::{Cell, RefCell};
 use std::future::pending;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -110,6 +111,21 @@ fn interleaved_runs_share_locks() {
         task.join().unwrap();
     });
     assert_eq!((*mutex.lock().unwrap(), total.get()), (120, 120));
+}
+
+#[test]
+fn short_run_needs_one_poll() {
+    let mut run = Config::new().run_async(|| 5);
+    assert!(matches!(poll(&mut run), Poll::Ready(Ok(5))));
+    let mut run = Config::new().run_async(|| {
+        let mut task = cede::spawn(|| (0..8).for_each(|_| yield_now()));
+        task.join().unwrap();
+    });
+    assert!(matches!(poll(&mut run), Poll::Ready(Ok(()))));
+    // A long one gives way.
+    let mut run = Config::new().run_async(|| (0..200).for_each(|_| yield_now()));
+    assert!(poll(&mut run).is_pending());
+    while poll(&mut run).is_pending() {}
 }
 
 #[test]

@@ -509,3 +509,90 @@ fn cancels_cross_workers() {
         assert!(!task.cancel());
     });
 }
+
+#[test]
+fn metrics_and_dumps_cover_all_workers() {
+    with(3, || {
+        let handle = Handle::current();
+        let (ready, is_ready) = unbounded::<()>();
+        let lock = Arc::new(cede::sync::Mutex::new(()));
+        let spawn = |n: usize| {
+            let (ready, lock) = (ready.clone(), Arc::clone(&lock));
+            let body = move || {
+                ready.send(()).unwrap();
+                drop(lock.lock());
+            };
+            Builder::new().on(n).name(format!("locker {n}")).spawn_anywhere(body).unwrap()
+        };
+        let held = lock.lock().unwrap();
+        let mut tasks = [0, 1, 2].map(spawn);
+        tasks.iter().for_each(|_| is_ready.recv().unwrap());
+        let mut joiner = Builder::new().on(1).spawn_anywhere({
+            let mut awaited = tasks.into_iter();
+            move || awaited.by_ref().for_each(|mut task| task.join().unwrap())
+        });
+        sleep(Duration::from_millis(20)).unwrap();
+        let metrics = handle.metrics();
+        assert_eq!((metrics.spawned, metrics.live, metrics.ended), (4, 4, 0));
+        let dump = handle.dump();
+        let of = |name: &str| dump.tasks.iter().find(|one| one.task.name() == Some(name)).unwrap();
+        for n in [0, 1, 2] {
+            assert_eq!(of(&format!("locker {n}")).held_by.as_ref().and_then(|task| task.name()), Some("main"));
+        }
+        let join = dump.tasks.iter().find(|one| one.task.name().is_none()).unwrap();
+        assert_eq!(join.on.as_ref().and_then(|task| task.name()), Some("locker 0"));
+        let text = dump.to_string();
+        assert!(text.contains("@1), waiting: a task to end: 'locker 0' (#"), "{text}");
+        assert_eq!(dump.late_workers, [0; 0]);
+        drop(held);
+        joiner.as_mut().unwrap().join().unwrap();
+        // From a plain thread.
+        let thread = thread::spawn(move || (handle.metrics().ended, handle.dump().tasks.len()));
+        assert_eq!(cede::blocking::unblock(|| thread.join().unwrap()), (4, 3));
+    });
+}
+
+#[test]
+fn late_worker_is_named() {
+    with(2, || {
+        let (began, has_begun) = unbounded::<()>();
+        let stop = Arc::new(AtomicUsize::new(0));
+        let stopped = Arc::clone(&stop);
+        let busy = move || {
+            began.send(()).unwrap();
+            while stopped.load(Relaxed) == 0 {
+                thread::sleep(Duration::from_millis(1));
+            }
+        };
+        let mut busy = Builder::new().on(1).spawn_anywhere(busy).unwrap();
+        has_begun.recv().unwrap();
+        let dump = Handle::current().dump();
+        assert_eq!(dump.late_workers, [1]);
+        assert!(dump.to_string().contains("worker 1 has not answered"), "{dump}");
+        stop.store(1, Relaxed);
+        busy.join().unwrap();
+    });
+}
+
+#[test]
+fn slow_turns_of_all_workers_are_reported() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let hook = Arc::clone(&seen);
+    Config::new()
+        .workers(3)
+        .report_slow_turns(Duration::from_millis(20))
+        .on_slow_turn(move |slow| hook.lock().unwrap().extend(slow.task.clone()))
+        .run(|| {
+            let compute = || {
+                let start = Instant::now();
+                while start.elapsed() < Duration::from_millis(300) {}
+            };
+            let spawn = |n: usize| Builder::new().on(n).name(format!("slow {n}")).spawn_anywhere(compute).unwrap();
+            [1, 2].map(spawn).iter_mut().for_each(|task| task.join().unwrap());
+        })
+        .unwrap();
+    let seen = seen.lock().unwrap();
+    for name in ["slow 1", "slow 2"] {
+        assert!(seen.iter().any(|task| task.name() == Some(name)), "{name} is not in {seen:?}");
+    }
+}

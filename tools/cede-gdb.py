@@ -2,7 +2,10 @@
 
     (gdb) source tools/cede-gdb.py
     (gdb) cede tasks            every task of every run: number, name, state, reason of its wait, stack, function
-    (gdb) cede bt 5             the backtrace of a suspended task; `cede bt 2.5` is task 5 of the second run
+    (gdb) cede bt 5             the backtrace of a suspended task; `cede bt 2.5` is task 5 of the second run, and `cede bt 5@1` is
+                                that of worker 1
+
+Each worker of a run with several workers is listed as a run of its own.
 
 The script calls nothing in the program and writes nothing to it. It needs the program's symbols (not stripped) to find
 the tasks. `cede bt` also needs the unwind tables, which every Rust program has. Line numbers need
@@ -64,6 +67,8 @@ class Task:
     def __init__(self, layout, tcb, context, worker):
         self.tcb, self.context = tcb, context
         self.id = word(tcb + layout["id"])
+        # The worker's number is in the upper bits: see src/scheduler/task_id.rs.
+        self.number = str(self.id % 2**48) + ("@%d" % (self.id >> 48) if self.id >> 48 else "")
         self.phase = bytes(gdb.selected_inferior().read_memory(tcb + layout["phase"], 1))[0]
         self.running = context == word(worker + layout["current"])
         self.is_event_loop = tcb == word(worker + layout["event_loop"])
@@ -211,7 +216,7 @@ class CedeTasks(gdb.Command):
             tasks = tasks_of(layout, worker, table)
             print("run %d: %d task%s" % (number, len(tasks), "" if len(tasks) == 1 else "s"))
             for task in tasks:
-                line = "  %d %s %s" % (task.id, repr(task.name) if task.name else "(unnamed)", task.state())
+                line = "  %s %s %s" % (task.number, repr(task.name) if task.name else "(unnamed)", task.state())
                 if task.reason:
                     line += ": " + task.reason
                 if task.stack:
@@ -230,14 +235,14 @@ class CedeBt(gdb.Command):
     def invoke(self, argument, tty):
         layout, runs = layout_of_program()
         run, _, number = argument.strip().rpartition(".")
-        if not number.isdigit() or (run and not run.isdigit()):
+        if not re.fullmatch(r"\d+(@\d+)?", number) or (run and not run.isdigit()):
             raise gdb.GdbError("no task number: use `cede bt ID` with a number from `cede tasks`")
         if not layout["native"]:
             raise gdb.GdbError("the program was built with the portable switch, whose tasks cannot be unwound")
         chosen = runs[int(run) - 1:int(run)] if run else runs
         for worker, table in chosen:
             for task in tasks_of(layout, worker, table):
-                if task.id != int(number):
+                if task.number != number:
                     continue
                 if not task.is_suspended():
                     raise gdb.GdbError("task %s is %s, so it has no suspended stack: use `bt` in its thread"

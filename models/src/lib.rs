@@ -20,6 +20,7 @@
 mod modules {
     include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 }
+mod crew;
 use modules::*;
 
 use loom::sync::Arc;
@@ -29,6 +30,7 @@ use loom::thread;
 fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 20_000;
     builder.check(model);
 }
 
@@ -54,6 +56,7 @@ macro_rules! models {
             use crate::modules::$module::sync::mutex::Mutex;
             use crate::modules::$module::sync::promise::Promise;
             use crate::modules::$module::sys::{close_bell, poll_bell};
+            use crate::modules::$module::time::set_pace;
             use crate::modules::$module::wait::lock::BiasedLock;
             use loom::cell::Cell;
 
@@ -198,9 +201,11 @@ macro_rules! models {
                 });
             }
 
-            /// A mutex is passed from thread to thread by hand-off; one of the threads has a run.
-            pub(crate) fn a_mutex_is_handed_over(others: usize) {
+            /// A mutex goes from thread to thread; one of the threads has a run. At each look at the clock `pace` microseconds
+            /// pass: with 0, each release offers the mutex; with 1,000, each release grants it.
+            pub(crate) fn a_mutex_goes_around(others: usize, pace: u32) {
                 explore(3, move || {
+                    set_pace(pace);
                     let mutex = Arc::new(Mutex::new(Cell::new(0)));
                     let add = |mutex: &Mutex<Cell<usize>>| {
                         let count = mutex.lock().unwrap();
@@ -223,9 +228,10 @@ macro_rules! models {
                 });
             }
 
-            /// E3: a waiter is cancelled while the mutex is granted to it.
-            pub(crate) fn a_cancel_hits_a_mutex() {
-                explore(3, || {
+            /// E3: a waiter is cancelled while the mutex is granted or offered to it. Another thread waits behind it.
+            pub(crate) fn a_cancel_hits_a_mutex(others: usize, pace: u32) {
+                explore(3, move || {
+                    set_pace(pace);
                     let mutex = Arc::new(Mutex::new(()));
                     let held = mutex.lock().unwrap();
                     let inner = Arc::clone(&mutex);
@@ -235,8 +241,15 @@ macro_rules! models {
                         drop(inner.lock());
                         cancelling.join().unwrap();
                     });
+                    let behind: Vec<_> = (0..others)
+                        .map(|_| {
+                            let inner = Arc::clone(&mutex);
+                            thread::spawn(move || drop(inner.lock().unwrap()))
+                        })
+                        .collect();
                     drop(held);
                     waiting.join().unwrap();
+                    behind.into_iter().for_each(|one| one.join().unwrap());
                     assert!(!mutex.is_locked(), "the mutex is free");
                 });
             }
@@ -413,7 +426,11 @@ macro_rules! models {
                     // SAFETY: this is the owner of the handle, which is not used again.
                     let here = unsafe { slot.detach() };
                     let there = task.join().unwrap();
-                    assert_eq!((here.is_some(), here.xor(there)), (there.is_none(), Some(7)), "the outcome exists once");
+                    assert_eq!(
+                        (here.is_some(), here.xor(there)),
+                        (there.is_none(), Some(7)),
+                        "the outcome exists once"
+                    );
                 });
             }
 
@@ -481,6 +498,9 @@ mod check {
     models!(a_cancel_drops_what_was_handed);
     models!(the_next_is_not_woken);
     models!(handed_over_and_free);
+    models!(an_offer_is_not_passed_on);
+    models!(woken_once_only);
+    models!(taken_without_an_offer);
     models!(two_may_claim);
     models!(looks_before_the_lock);
     models!(no_light_fence);
@@ -536,13 +556,22 @@ mod models {
 
     #[test]
     fn mutex_hand_off_excludes_other_threads() {
-        as_it_is::a_mutex_is_handed_over(1);
-        as_it_is::a_mutex_is_handed_over(2);
+        as_it_is::a_mutex_goes_around(1, 1000);
+        as_it_is::a_mutex_goes_around(2, 1000);
+    }
+
+    #[test]
+    fn offered_mutex_excludes_other_threads() {
+        as_it_is::a_mutex_goes_around(1, 0);
+        as_it_is::a_mutex_goes_around(2, 0);
     }
 
     #[test]
     fn e3_a_cancel_that_hits_a_mutex_loses_nothing() {
-        as_it_is::a_cancel_hits_a_mutex();
+        for pace in [0, 1000] {
+            as_it_is::a_cancel_hits_a_mutex(0, pace);
+            as_it_is::a_cancel_hits_a_mutex(1, pace);
+        }
     }
 
     #[test]
@@ -583,7 +612,7 @@ mod models {
 /// Each planted fault is detected by its model. Each runs in a process of its own: after loom has stopped at the fault,
 /// destructors still run and access objects of loom that no longer exist.
 mod faults {
-    use super::{PromiseEnd, check};
+    use super::{PromiseEnd, check, crew};
 
     #[test]
     #[ignore = "run by the other tests as a child process"]
@@ -607,12 +636,25 @@ mod faults {
             "cancels_what_has_started" => check::cancels_what_has_started::cancel_meets_the_start(),
             "enlists_too_late" => check::enlists_too_late::hand_over(1),
             "a_cancel_drops_what_was_handed" => check::a_cancel_drops_what_was_handed::a_cancel_hits_a_hand_over(),
-            "the_next_is_not_woken" => check::the_next_is_not_woken::a_mutex_is_handed_over(1),
-            "handed_over_and_free" => check::handed_over_and_free::a_mutex_is_handed_over(2),
+            "the_next_is_not_woken" => check::the_next_is_not_woken::a_mutex_goes_around(1, 1000),
+            "handed_over_and_free" => check::handed_over_and_free::a_mutex_goes_around(2, 1000),
+            "an_offer_is_not_passed_on" => check::an_offer_is_not_passed_on::a_cancel_hits_a_mutex(1, 0),
+            "woken_once_only" => check::woken_once_only::a_mutex_goes_around(2, 0),
+            "taken_without_an_offer" => check::taken_without_an_offer::a_mutex_goes_around(2, 0),
             "two_may_claim" => check::two_may_claim::one_of_two(),
             "looks_before_the_lock" => check::looks_before_the_lock::setting_meets_waiting(1, PromiseEnd::Set),
             "no_light_fence" => check::no_light_fence::one_at_a_time(1),
             "no_heavy_fence" => check::no_heavy_fence::one_at_a_time(1),
+            "pushes_without_a_fence" => crew::pushes_without_a_fence::closures_meet_sleep(),
+            "sleeps_without_a_fence" => crew::sleeps_without_a_fence::closures_meet_sleep(),
+            "sleeps_without_a_second_look" => crew::sleeps_without_a_second_look::closures_meet_sleep(),
+            "gives_a_search_back_without_a_look" => {
+                crew::gives_a_search_back_without_a_look::closures_meet_sleep();
+            }
+            "stops_searching_without_a_look" => crew::stops_searching_without_a_look::closures_meet_searches(2),
+            "closes_without_waiting" => crew::closes_without_waiting::closure_meets_the_end(),
+            "reads_stalls_once" => crew::reads_stalls_once::stall_meets_a_wake(),
+            "ignores_wakes_on_their_way" => crew::ignores_wakes_on_their_way::stall_meets_a_wake(),
             "the_owner_is_not_waited_for" => check::the_owner_is_not_waited_for::one_at_a_time(1),
             other => unreachable!("{other} is not planted"),
         }
@@ -732,6 +774,21 @@ mod faults {
     }
 
     #[test]
+    fn a_cancelled_waiter_that_keeps_an_offer() {
+        is_found("an_offer_is_not_passed_on", "deadlock");
+    }
+
+    #[test]
+    fn a_waiter_that_is_woken_only_once() {
+        is_found("woken_once_only", "deadlock");
+    }
+
+    #[test]
+    fn a_woken_waiter_that_takes_a_held_mutex() {
+        is_found("taken_without_an_offer", "Causality violation");
+    }
+
+    #[test]
     fn two_that_claim_the_same_select() {
         is_found("two_may_claim", "a select was granted two messages");
     }
@@ -749,6 +806,46 @@ mod faults {
     #[test]
     fn a_revocation_without_a_fence() {
         is_found("no_heavy_fence", "Causality violation");
+    }
+
+    #[test]
+    fn push_without_a_fence() {
+        is_found("pushes_without_a_fence", "deadlock");
+    }
+
+    #[test]
+    fn sleep_without_a_fence() {
+        is_found("sleeps_without_a_fence", "deadlock");
+    }
+
+    #[test]
+    fn sleep_without_a_second_look() {
+        is_found("sleeps_without_a_second_look", "deadlock");
+    }
+
+    #[test]
+    fn search_that_is_given_back_without_a_look() {
+        is_found("gives_a_search_back_without_a_look", "deadlock");
+    }
+
+    #[test]
+    fn search_that_stops_without_a_look() {
+        is_found("stops_searching_without_a_look", "deadlock");
+    }
+
+    #[test]
+    fn close_that_does_not_wait() {
+        is_found("closes_without_waiting", "an accepted closure was forgotten");
+    }
+
+    #[test]
+    fn stall_that_is_read_once() {
+        is_found("reads_stalls_once", "stalled with a wake on its way");
+    }
+
+    #[test]
+    fn stall_despite_a_wake() {
+        is_found("ignores_wakes_on_their_way", "stalled with a wake on its way");
     }
 
     #[test]

@@ -50,6 +50,22 @@ pub mod time {
     pub fn now() -> std::time::Instant {
         unreachable!("the models use no deadlines")
     }
+
+    loom::lazy_static! {
+        /// The clock of the mutex, in microseconds, and the time that passes at each look.
+        static ref CLOCK: loom::sync::Mutex<(u32, u32)> = loom::sync::Mutex::new((1, 0));
+    }
+
+    /// Sets the time that passes at each look at the clock.
+    pub fn set_pace(pace: u32) {
+        CLOCK.lock().unwrap().1 = pace;
+    }
+
+    pub fn micros() -> u32 {
+        let mut clock = CLOCK.lock().unwrap();
+        clock.0 += clock.1;
+        clock.0
+    }
 }
 
 /// A replacement for `std::sync::OnceLock` made from loom's types: loom has none.

@@ -86,6 +86,17 @@ pub mod wake {
         pub fn is_gone(&self) -> bool {
             false
         }
+
+        pub fn is_here(&self) -> bool {
+            ME.with(|me| me.has_run.get() && me.open.run() == self.run)
+        }
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Place {
+        Out,
+        Here,
+        Elsewhere,
     }
 
     #[derive(Clone, Copy)]
@@ -109,6 +120,12 @@ pub mod wake {
         }
 
         pub fn set(&self, _: WakeHandle) {}
+
+        pub fn clear(&self) {}
+
+        pub fn is_in(&self, _: u64) -> bool {
+            false
+        }
 
         pub fn set_current(&self) {}
 

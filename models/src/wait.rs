@@ -4,7 +4,7 @@ pub use crate::scheduler::event_loop::Held;
 pub use crate::scheduler::wake::{Holder, WaitSpec, WakeHandle};
 pub use crate::scheduler::{Worker, worker};
 pub use crate::time::now;
-use crate::scheduler::wake::{block, is_cancelled};
+use crate::scheduler::wake::{Place, block, is_cancelled};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("cancelled")]
@@ -24,4 +24,15 @@ pub fn consume_budget_of(_: Option<&Worker>) {}
 
 pub fn is_out(waker: &WakeHandle) -> bool {
     waker.is_gone()
+}
+
+pub fn place(waker: &WakeHandle) -> Place {
+    if waker.is_here() { Place::Here } else { Place::Elsewhere }
+}
+
+/// No thread of the models runs a fiber.
+pub mod fiber {
+    pub fn current() -> Option<()> {
+        None
+    }
 }

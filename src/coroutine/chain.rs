@@ -26,7 +26,7 @@
 //! handle of a generator whose body polls it, through a scoped thread-local, and cannot suspend that generator.
 
 use crate::arch;
-use crate::stack::arena::{Kind as Owner, Slot, slot_around};
+use crate::stack::arena::{Kind as Owner, Region, Slot, slot_around};
 use crate::stack::pool::THREAD_ENDED;
 use std::cell::Cell;
 use std::fmt;
@@ -204,7 +204,14 @@ impl Iterator for Walk {
 
     #[inline]
     fn next(&mut self) -> Option<Running> {
-        let slot = slot_around(self.0)?;
+        self.step(slot_around(self.0)?)
+    }
+}
+
+impl Walk {
+    /// Goes on from a stack to that of its resumer. Returns the body on the stack, if it has one.
+    #[inline]
+    fn step(&mut self, slot: Slot) -> Option<Running> {
         let control = slot.exit_byte()?;
         // SAFETY: only `RawYielder::register_exit_byte` stores this address, and it stores that of a head's first field.
         // The head lives until the body ends, which clears the tag. The body has not ended, because the walk reached
@@ -216,6 +223,8 @@ impl Iterator for Walk {
 }
 
 thread_local! {
+    /// The region from which this thread polled a fiber last, outside of bodies.
+    static POLLED_FROM: Cell<Region> = const { Cell::new(Region::EMPTY) };
     /// Set once this thread has created a body. In a program of tasks alone no section starts a walk.
     static HAS_BODIES: Cell<bool> = const { Cell::new(false) };
 }
@@ -243,6 +252,27 @@ pub(crate) fn mark(section: Opened) -> Marked {
     mark_running(section)
 }
 
+/// Like [`mark`], for the poll of a fiber. Most executors run on the stack of a thread, of a task or of another fiber, where there is nothing to
+/// mark: one look at the stack pointer shows that ([`Region`] says why it suffices), and no walk.
+#[inline(always)]
+pub(crate) fn mark_poll(section: Opened) -> Marked {
+    if POLLED_FROM.with(|region| region.get().shows_no_body(arch::stack_pointer())) {
+        debug_assert!(inside_fiber().next().is_none(), "the region from which a fiber is polled is wrong");
+        return Marked::None;
+    }
+    mark_poll_elsewhere(section)
+}
+
+#[cold]
+#[inline(never)]
+fn mark_poll_elsewhere(section: Opened) -> Marked {
+    let marked = mark_running(section);
+    if let Marked::None = marked {
+        POLLED_FROM.set(Region::around(arch::stack_pointer()));
+    }
+    marked
+}
+
 #[inline(never)]
 fn mark_running(section: Opened) -> Marked {
     let mut walk = inside_fiber();
@@ -255,7 +285,11 @@ fn mark_running(section: Opened) -> Marked {
 /// Returns an iterator over the bodies around the caller, out to the first fiber, which is not included. A section inside a fiber
 /// belongs to the fiber, whatever its poller does meanwhile.
 fn inside_fiber() -> impl Iterator<Item = Running> {
-    Walk::from_here().take_while(|running| running.slot.kind() != Owner::Fiber)
+    let mut walk = Walk::from_here();
+    std::iter::from_fn(move || {
+        let slot = slot_around(walk.0)?;
+        if slot.kind() == Owner::Fiber { None } else { walk.step(slot) }
+    })
 }
 
 fn mark_all(innermost: &Head, around: impl Iterator<Item = Running>, section: Opened) -> Option<Opened> {

@@ -42,13 +42,13 @@ use super::chain::{self, Control};
 use super::raw_yielder::{Handle, Label, RawYielder, Unwound};
 use super::unwind_tables::{Anchor, In, Last, Out};
 use crate::report::report;
-use crate::stack::arena::Kind;
+use crate::stack::arena::{Kind, slot_around};
 use crate::stack::{Shape, Stack, StackError, overflow, pool};
 use corosensei::stack::StackPointer;
 use std::any::Any;
 use std::borrow::Cow;
 use std::marker::PhantomData;
-use std::mem::{ManuallyDrop, MaybeUninit, needs_drop};
+use std::mem::{ManuallyDrop, MaybeUninit, forget, needs_drop};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::{NonNull, drop_in_place};
 use std::thread::panicking;
@@ -84,15 +84,14 @@ pub(crate) enum Event<Y, R> {
     Panicked(Payload),
 }
 
-/// The part of the stack that corosensei sees: all below the handle.
+/// The part of the stack that corosensei sees: all below the handle. The handle names the stack, and `RawCoroutine` returns it to the pool: a
+/// second copy here would make each coroutine larger.
 struct StackView {
     base: StackPointer,
-    stack: Stack,
 }
 
-// SAFETY: `base` and `limit` bound memory that belongs to `stack` alone and stays mapped as long as `stack`, with a
-// guard below the limit. The memory is at least `min_size` large, less a quarter for the handle and 2 KiB for the
-// staggering.
+// SAFETY: `base` and `limit` bound memory of a stack that belongs to the `RawCoroutine` alone, which frees it after this view. Below the limit is
+// the guard. The memory is at least `min_size` large, less a quarter for the handle and 2 KiB for the staggering.
 unsafe impl corosensei::stack::Stack for StackView {
     #[inline(always)]
     fn base(&self) -> StackPointer {
@@ -101,7 +100,9 @@ unsafe impl corosensei::stack::Stack for StackView {
 
     #[inline]
     fn limit(&self) -> StackPointer {
-        StackPointer::new(self.stack.limit()).unwrap_or(StackPointer::MIN)
+        // Only AddressSanitizer asks for it.
+        let limit = slot_around(self.base.get()).and_then(|slot| StackPointer::new(slot.limit()));
+        limit.unwrap_or(StackPointer::MIN)
     }
 }
 
@@ -186,7 +187,9 @@ impl<H: Handle, R> RawCoroutine<H, R> {
             let handle = NonNull::new_unchecked(base as *mut H);
             handle.write(H::new(RawYielder::new(slot)));
             handle.as_ref().raw_yielder().register_exit_byte();
-            let view = StackView { base: StackPointer::new_unchecked(base), stack };
+            let view = StackView { base: StackPointer::new_unchecked(base) };
+            // From here on the `RawCoroutine` owns the stack.
+            forget(stack);
             let first = First { handle, body };
             let inner = Inner::with_stack_unchecked(view, move |yielder, _| Last(run(first, yielder)));
             Ok(RawCoroutine { inner: ManuallyDrop::new(inner), handle, _marker: PhantomData })
@@ -254,6 +257,12 @@ impl<H: Handle, R> RawCoroutine<H, R> {
         if self.is_finished() {
             self.refuse_to_resume();
         }
+        self.go_on(input)
+    }
+
+    /// Like [`resume`](Self::resume), for a caller that has checked that the body has not finished.
+    #[inline(always)]
+    pub(crate) fn go_on(&mut self, input: H::In) -> Event<H::Out, R> {
         self.handle().raw_yielder().input.set(MaybeUninit::new(input));
         self.switch()
     }
@@ -417,11 +426,8 @@ impl<H: Handle, R> Drop for RawCoroutine<H, R> {
     #[inline]
     fn drop(&mut self) {
         let slot = self.handle().raw_yielder().slot();
-        if slot.is_leaked() {
-            return;
-        }
         let mut thrown = if self.inner.done() { Ok(()) } else { self.end(false) };
-        // The label needs the name, which the stack loses when it returns to the pool below.
+        // Leaked above or earlier, which leaves nothing to do. The label needs the name, which the stack loses when it returns to the pool.
         let mut label = thrown.is_err().then(|| Label(slot).to_string());
         if !slot.is_leaked() {
             if !self.handle().is_trivial() {
@@ -433,9 +439,12 @@ impl<H: Handle, R> Drop for RawCoroutine<H, R> {
                     thrown = thrown.and(dropped);
                 }
             }
-            // SAFETY: `drop` runs once, and nothing uses `inner` after this. The drop returns the stack to the pool;
-            // the body has ended (invariant 5).
-            unsafe { ManuallyDrop::drop(&mut self.inner) };
+            // SAFETY: `drop` runs once, and nothing uses `inner` after this. The body has ended (invariant 5), so nothing uses the stack, which
+            // this `RawCoroutine` has owned since `with_stack` forgot the `Stack`.
+            unsafe {
+                ManuallyDrop::drop(&mut self.inner);
+                Stack::free(slot);
+            }
         }
         if let Err(payload) = thrown {
             throw_from_drop(payload, &label.unwrap_or_default());

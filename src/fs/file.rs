@@ -18,7 +18,7 @@ use std::time::SystemTime;
 /// call has ended. Outside of a run the calls block the thread, as those of std do. The [module docs](super) have the details.
 ///
 /// [`Read`], [`Write`] and [`Seek`] use the cursor, also through a shared reference. Calls that use the cursor of one file, or of its
-/// clones, take turns in arrival order. [`read_at`](Self::read_at) and [`write_at`](Self::write_at) neither use nor move it, and several
+/// clones, take turns in the order of a [`Mutex`]. [`read_at`](Self::read_at) and [`write_at`](Self::write_at) neither use nor move it, and several
 /// tasks may call them at once. There is no buffer: wrap the file in a [`BufReader`](io::BufReader) or a [`BufWriter`](io::BufWriter) for
 /// small reads and writes.
 ///

@@ -18,7 +18,7 @@ use std::os::fd::BorrowedFd;
 use std::panic::resume_unwind;
 use std::time::Duration;
 
-/// The state of a stream, which the tasks and threads of a process share. Its waiters are served in arrival order.
+/// The state of a stream, which the tasks and threads of a process share. Its waiters are served in the order of a `Mutex`.
 pub(super) struct Shared<T: 'static>(PerProcess<Mutex<T>>);
 
 impl<T: Send> Shared<T> {

@@ -153,10 +153,10 @@ fn cycle_from(start: &Node, by_key: &HashMap<Key, &Node>) -> Option<Vec<Task>> {
     }
 }
 
-/// Returns whether only tasks of this run can end the waits of all tasks. Then a stall is a deadlock.
+/// Returns whether only tasks of this run can end the waits of all tasks of this worker. Then a stall is a deadlock, unless another thread can
+/// spawn a task.
 pub(crate) fn is_closed(worker: &Worker) -> bool {
-    // Through a handle to the run, another thread may spawn a task in it.
-    let mut closed = !worker.has_handles();
+    let mut closed = true;
     // Every idle run without a timer comes here, so no list is made.
     worker.table.for_each(|tcb| {
         if tcb.is_parked() {

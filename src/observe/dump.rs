@@ -1,12 +1,14 @@
 //! Dumps: the state, the wait and the backtrace of every task of a run, at one moment.
 #![forbid(unsafe_code)]
 
+use super::ask::ask;
 use super::deadlock::{holder, tasks_by_id};
 use super::descriptor::Descriptor;
 use crate::scheduler::{backtrace, worker};
 use crate::task::info::state_of;
-use crate::task::{Task, TaskState};
+use crate::task::{Handle, REMOTE_JOIN, Task, TaskState};
 use std::backtrace::Backtrace;
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -30,9 +32,11 @@ pub struct TaskDump {
     /// The stack of the suspended task, down to its first function. `None` for the task that made the dump, and on targets
     /// without a hand-written switch. Displaying it looks up the names of the functions, which is slow.
     pub backtrace: Option<Backtrace>,
+    /// The numbers of the tasks of other workers that `on` and `held_by` would name.
+    elsewhere: [Option<u64>; 2],
 }
 
-/// The states of all tasks of a run at one moment. Made by [`dump`](dump()).
+/// The states of all tasks of a run, or of one of its workers, at one moment. Made by [`dump`](dump()) and [`Handle::dump`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Dump {
@@ -41,10 +45,13 @@ pub struct Dump {
     /// The driver of I/O: `io_uring`, `epoll` or `poll`. If io_uring was tried and is not available, also the reason. Empty before the
     /// first wait for I/O. The displayed dump has it in its first line: `3 tasks; I/O by io_uring`.
     pub io_driver: String,
+    /// The workers whose tasks are missing, by their numbers: a turn of theirs has lasted for more than 1 s.
+    pub late_workers: Vec<usize>,
 }
 
-/// Returns the state of every task of this run: what it waits for, since when, for which task, and its backtrace. Also returns the
-/// driver through which the run waits for I/O.
+/// Returns the state of every task of this worker: what it waits for, since when, for which task, and its backtrace. Also returns the
+/// driver through which the worker waits for I/O. The worker is the whole run unless [`Config::workers`](crate::Config::workers) has set
+/// several; then [`Handle::dump`] returns the tasks of all.
 ///
 /// Does not wait. Takes up to 20 µs per task. Displaying the dump takes far longer, because it looks up the names of the
 /// functions. Outside a run the dump is empty. [`Config::dump_on_signal`](crate::Config::dump_on_signal) prints a dump when a
@@ -78,20 +85,65 @@ pub fn dump() -> Dump {
                 return;
             }
             let parked = tcb.is_parked();
-            let on = tcb.awaited_task();
+            let on = tcb.awaited_task().map(Task::of);
+            let holder_here = holder(worker, &by_id, tcb).map(Task::of);
+            let joins = parked && tcb.wait().reason == REMOTE_JOIN;
+            let (on, held_by) = if joins { (on.or(holder_here), None) } else { (on, holder_here) };
+            let elsewhere = tcb.awaited_holder().filter(|(run, _)| *run != worker.run()).map(|(_, id)| id);
+            let elsewhere = if joins { [elsewhere, None] } else { [None, elsewhere] };
             tasks.push(TaskDump {
                 task: Task::of(tcb),
                 state: state_of(Some(worker), tcb),
                 waited: parked.then(|| now.saturating_duration_since(worker.waits_since(tcb))),
-                on: on.map(Task::of),
-                held_by: holder(worker, &by_id, tcb).map(Task::of),
+                on,
+                held_by,
                 descriptor: Descriptor::of(tcb),
                 backtrace: backtrace::of(worker, tcb),
+                elsewhere,
             });
         });
     }
     tasks.sort_by_key(|one| one.task.id());
-    Dump { tasks, io_driver }
+    Dump { tasks, io_driver, late_workers: Vec::new() }
+}
+
+impl Handle {
+    /// Returns the states of the tasks of all workers, like [`dump`](dump()). Each worker makes its part between two turns: waits for the
+    /// parts, up to 1 s. Names the workers that are later. After the end of the run, all are.
+    ///
+    /// # Panics
+    ///
+    /// Panics in a callback and inside [`no_suspend`](crate::no_suspend).
+    ///
+    /// ```
+    /// cede::Config::new().workers(2).run(|| {
+    ///     let builder = cede::Builder::new().name("far away").on(1);
+    ///     let task = builder.spawn_anywhere(|| cede::task::park("a friend")).unwrap();
+    ///     let dump = cede::task::Handle::current().dump();
+    ///     assert!(dump.tasks.iter().any(|one| one.task.name() == Some("far away") && one.task.worker() == 1));
+    ///     task.cancel();
+    /// })?;
+    /// # Ok::<(), cede::RunError<()>>(())
+    /// ```
+    #[track_caller]
+    pub fn dump(&self) -> Dump {
+        let parts = ask(self, |_| dump());
+        let late_workers = (0..).zip(&parts).filter(|(_, part)| part.is_none()).map(|(worker, _)| worker).collect();
+        let (mut io_driver, mut tasks) = (String::new(), Vec::new());
+        for part in parts.into_iter().flatten() {
+            if io_driver.is_empty() {
+                io_driver = part.io_driver;
+            }
+            tasks.extend(part.tasks);
+        }
+        let named: HashMap<u64, Task> = tasks.iter().map(|one| (one.task.id(), one.task.clone())).collect();
+        for one in &mut tasks {
+            let [on, held_by] = one.elsewhere.map(|id| named.get(&id?).cloned());
+            one.on = one.on.take().or(on);
+            one.held_by = one.held_by.take().or(held_by);
+        }
+        Dump { tasks, io_driver, late_workers }
+    }
 }
 
 impl fmt::Display for Dump {
@@ -101,18 +153,25 @@ impl fmt::Display for Dump {
         if !self.io_driver.is_empty() {
             write!(f, "; I/O by {}", self.io_driver)?;
         }
-        self.tasks.iter().try_for_each(|one| write!(f, "\n{one}"))
+        self.tasks.iter().try_for_each(|one| write!(f, "\n{one}"))?;
+        for worker in &self.late_workers {
+            write!(
+                f,
+                "\nworker {worker} has not answered: a turn of one of its tasks has lasted for more than 1 s, or the run has ended"
+            )?;
+        }
+        Ok(())
     }
 }
 
 impl fmt::Display for TaskDump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "task {} (#{}), {}", self.task, self.task.id(), self.state)?;
+        write!(f, "task {} ({}), {}", self.task, self.task.number(), self.state)?;
         if let Some(on) = &self.on {
-            write!(f, ": {on} (#{})", on.id())?;
+            write!(f, ": {on} ({})", on.number())?;
         }
         if let Some(holder) = &self.held_by {
-            write!(f, ", held by {holder} (#{})", holder.id())?;
+            write!(f, ", held by {holder} ({})", holder.number())?;
         }
         if let Some(descriptor) = &self.descriptor {
             write!(f, " ({descriptor})")?;

@@ -1,6 +1,7 @@
 //! Diagnostics of a run: dumps with backtraces, metrics, deadlock reports, and a watchdog for slow turns. Reads all lower
 //! layers; only `runtime` uses it.
 
+mod ask;
 pub(crate) mod deadlock;
 mod descriptor;
 pub(crate) mod dump;

@@ -45,8 +45,10 @@ pub(super) fn on_stall(
                 stalled
             }
         };
+        // Asked by the last worker only: a handle that another worker has seen may be gone. The drop of the last handle wakes a worker.
+        let is_closed = stalled == Stalled::Closed && (closed_world || !worker.has_handles());
         // The executor that polls the fiber of a run may wake a task, too, on this thread.
-        if stalled == Stalled::Closed || !worker.in_fiber && is_only_thread() {
+        if is_closed || !worker.in_fiber && is_only_thread() {
             // A thread may have queued a wake just before it exited: check the remote queues once more.
             fence(Ordering::Acquire);
             if worker.remote.has_pending() {

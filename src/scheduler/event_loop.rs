@@ -31,9 +31,11 @@ pub(super) unsafe extern "C" fn run(worker: usize) -> *const Context {
         worker.end_stall();
         worker.free_retired_stack();
         worker.run_jobs();
-        worker.poll_events();
-        if worker.in_fiber {
-            worker.follow_fiber();
+        if !worker.start_between_polls() {
+            worker.poll_events();
+            if worker.in_fiber {
+                worker.follow_fiber();
+            }
         }
         if let Some(next) = worker.run_queue.pop_front() {
             if std::ptr::eq(next, worker.current.get()) {
@@ -274,9 +276,11 @@ impl Worker {
         }
     }
 
-    /// Makes the event loop give way to the executor before the next task.
+    /// Makes the event loop give way to the executor before the next task, if the run had enough turns since it did so last: the first turns of
+    /// a run poll, too, and those at its end.
     pub(super) fn give_way_soon(&self) {
-        if !self.is_event_loop(self.current()) {
+        let had_turns = || fiber::current().is_some_and(|fiber| fiber.had_turns(self.ticks.total()));
+        if !self.is_event_loop(self.current()) && had_turns() {
             self.give_way.set(true);
             self.queue_event_loop();
         }

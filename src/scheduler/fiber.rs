@@ -36,6 +36,7 @@ use super::Worker;
 use super::current::{replace_worker, stored_worker};
 use super::remote::RemoteReceiver;
 use super::timer_thread;
+use crate::arch::stack_pointer;
 use crate::coroutine::chain::Marked;
 use crate::coroutine::raw::{Event, RawCoroutine};
 use crate::coroutine::raw_yielder::{Handle, RawYielder};
@@ -48,6 +49,9 @@ use std::ptr::null;
 use std::task::Waker;
 use std::thread::panicking;
 use std::time::Instant;
+
+/// The lowest number of turns of a run after which it gives way to the executor.
+const TURNS: u64 = 64;
 
 /// The number of waits that a cancelled body may begin before it is unwound, and again before it is leaked.
 const PATIENCE: u32 = 1000;
@@ -70,6 +74,8 @@ pub(crate) struct FiberHandle {
     refused: Cell<u32>,
     /// Counts suspensions.
     suspensions: Cell<u32>,
+    /// The number of turns of the run inside when it gave way last.
+    gave_way_at: Cell<u64>,
     rare: OnceCell<Box<Rare>>,
 }
 
@@ -108,6 +114,7 @@ impl Handle for FiberHandle {
             cancelled: Cell::new(false),
             refused: Cell::new(0),
             suspensions: Cell::new(0),
+            gave_way_at: Cell::new(0),
             rare: OnceCell::new(),
         }
     }
@@ -119,10 +126,9 @@ impl Handle for FiberHandle {
 
     #[inline(always)]
     fn is_trivial(&self) -> bool {
-        let waker = self.clone.take();
-        let trivial = waker.is_none() && self.rare.get().is_none();
-        self.clone.set(waker);
-        trivial
+        // SAFETY: the cell is not shared with other threads, and nothing changes it during the look.
+        let has_clone = unsafe { (*self.clone.as_ptr()).is_some() };
+        !has_clone && self.rare.get().is_none()
     }
 }
 
@@ -204,16 +210,24 @@ pub(crate) fn resume<R>(raw: &mut RawCoroutine<FiberHandle, R>, waker: &Waker) -
     let handle = unsafe { &*address };
     handle.polled_with.set(waker);
     let mut poller =
-        Poller { handle, fiber: FIBER.replace(address), others: None, section: suspend_check::open_poll() };
+        Poller { handle, fiber: FIBER.replace(address), others: None, section: suspend_check::open_poll_of_executor() };
     if !stored_worker().is_null() || !handle.worker.get().is_null() || suspend_check::is_no_suspend() {
         poller.exchange_others();
     }
-    let event = raw.resume(());
+    let event = raw.go_on(());
     // Restored in place and in each branch: a drop would move the context, and its common end for all events would be an indirect jump.
     if let Event::Yielded(()) = event {
         poller.restore();
         forget(poller);
         return Event::Yielded(());
+    }
+    if let Event::Complete(output) = event {
+        poller.restore();
+        forget(poller);
+        if !handle.worker.get().is_null() {
+            abort_in_run(handle);
+        }
+        return Event::Complete(output);
     }
     poller.restore();
     forget(poller);
@@ -315,6 +329,13 @@ impl FiberHandle {
         }
     }
 
+    /// Like [`foreign`](foreign()), for code inside the body.
+    #[inline]
+    fn foreign<R>(&self, f: impl FnOnce() -> R) -> R {
+        // On the stack of the fiber itself no generator is between the body and this code.
+        if self.raw_yielder.slot().contains(stack_pointer()) { f() } else { foreign(f) }
+    }
+
     /// Returns a clone of the waker that the fiber is polled with. The caller hands it back with [`keep_waker`](Self::keep_waker), so that
     /// the fiber clones a waker once and not for each poll of a future.
     #[inline(always)]
@@ -323,21 +344,27 @@ impl FiberHandle {
         let given = unsafe { &*self.polled_with.get() };
         match self.clone.take() {
             Some(clone) if is_same(&clone, given) => clone,
-            other => self.clone_waker(other),
+            Some(other) => self.renew_waker(other),
+            None => self.clone_waker(),
         }
+    }
+
+    #[inline(never)]
+    fn clone_waker(&self) -> Waker {
+        // SAFETY: as in `take_waker`. Cloning and dropping a waker are foreign code: nothing is borrowed here.
+        self.foreign(|| unsafe { &*self.polled_with.get() }.clone())
     }
 
     #[cold]
     #[inline(never)]
-    fn clone_waker(&self, mut former: Option<Waker>) -> Waker {
+    fn renew_waker(&self, mut former: Waker) -> Waker {
         loop {
-            // SAFETY: as in `take_waker`. Cloning and dropping a waker are foreign code: nothing is borrowed here.
-            let new = foreign(|| unsafe { &*self.polled_with.get() }.clone());
+            let new = self.clone_waker();
             // If that code waits, the fiber may be polled with another waker.
             if !self.suspends_during(|| drop(former)) {
                 return new;
             }
-            former = Some(new);
+            former = new;
         }
     }
 
@@ -354,7 +381,7 @@ impl FiberHandle {
     #[inline(never)]
     fn suspends_during(&self, f: impl FnOnce()) -> bool {
         let before = self.suspensions.get();
-        foreign(f);
+        self.foreign(f);
         before != self.suspensions.get()
     }
 
@@ -391,7 +418,7 @@ impl FiberHandle {
         while self.can_suspend() && deadline.is_none_or(|deadline| deadline > Instant::now()) {
             // SAFETY: as in `take_waker`.
             let waker = unsafe { &*self.polled_with.get() };
-            let Some(former) = foreign(|| queue.begin_sleep_with(waker)) else { return };
+            let Some(former) = self.foreign(|| queue.begin_sleep_with(waker)) else { return };
             // The code of the former waker may wait, and take an entry or the wake that was for this sleep: then the caller looks again.
             if former.is_some() && (self.suspends_during(|| drop(former)) || !queue.is_announced()) {
                 return;
@@ -427,13 +454,23 @@ impl FiberHandle {
         }
     }
 
+    /// Returns whether the run inside must give way, after this number of turns since it was opened. A run of which the fiber knows nothing yet
+    /// may give way too early, if another one was open before it.
+    pub(super) fn had_turns(&self, turns: u64) -> bool {
+        let had = turns.wrapping_sub(self.gave_way_at.get()) >= TURNS;
+        if had {
+            self.gave_way_at.set(turns);
+        }
+        had
+    }
+
     /// Suspends the body for one round of the executor.
     #[track_caller]
     pub(crate) fn give_way(&self) {
         if self.can_suspend() {
             // A clone: if the waker's code suspends the fiber itself, the executor may drop its own waker meanwhile.
             let waker = self.take_waker();
-            foreign(|| waker.wake_by_ref());
+            self.foreign(|| waker.wake_by_ref());
             if !self.keep_waker(waker) {
                 self.suspend();
             }

@@ -35,4 +35,10 @@ impl Holder {
     pub(crate) fn task(&self) -> Option<(u64, u64)> {
         Some((self.run.load(Relaxed), self.id.load(Relaxed))).filter(|(run, id)| *run != 0 && *id != 0)
     }
+
+    /// Returns whether the holder is a task of `run`, as far as it is known.
+    #[inline]
+    pub(crate) fn is_in(&self, run: u64) -> bool {
+        self.run.load(Relaxed) == run
+    }
 }

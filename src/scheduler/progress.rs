@@ -60,6 +60,11 @@ impl Ticks {
         true
     }
 
+    /// Returns whether a poll is due.
+    pub(crate) fn is_due(&self) -> bool {
+        self.left.load(Relaxed) == 0
+    }
+
     /// Counts a turn that `count` did not count.
     pub(crate) fn count_late(&self) {
         self.before.store(self.before.load(Relaxed) + 1, Relaxed);

@@ -53,6 +53,17 @@ impl Worker {
         job.map(|job| self.start_job(job)).is_some()
     }
 
+    /// Starts a closure of this worker or from the injector if no task is ready, and neither a poll nor a remote wake is due: so that short
+    /// tasks need no poll each. Returns whether a task is ready then.
+    #[inline]
+    pub(super) fn start_between_polls(&self) -> bool {
+        if self.run_queue.len() > 0 || self.ticks.is_due() || self.remote.has_pending() {
+            return false;
+        }
+        let job = self.existing_member().and_then(Member::find_own);
+        job.map(|job| self.start_job(job)).is_some()
+    }
+
     /// Starts a closure of this worker or from the injector, so that busy workers start theirs, too.
     #[inline]
     pub(super) fn start_own(&self) {

@@ -27,9 +27,26 @@ impl Task {
         (self.id >> WORKER_SHIFT) as usize
     }
 
+    pub(crate) fn number(&self) -> Number {
+        Number(self.id)
+    }
+
     /// Returns the name that the task's builder set, if any; "main" for main.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+}
+
+/// The number of a task, as text: `#7`, or `#7@1` on worker 1.
+pub(crate) struct Number(u64);
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0 & ((1 << WORKER_SHIFT) - 1))?;
+        match self.0 >> WORKER_SHIFT {
+            0 => Ok(()),
+            worker => write!(f, "@{worker}"),
+        }
     }
 }
 
@@ -37,13 +54,7 @@ impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
             Some(name) => write!(f, "'{name}'"),
-            None => {
-                write!(f, "#{}", self.id & ((1 << WORKER_SHIFT) - 1))?;
-                match self.worker() {
-                    0 => Ok(()),
-                    worker => write!(f, "@{worker}"),
-                }
-            }
+            None => self.number().fmt(f),
         }
     }
 }

@@ -33,6 +33,17 @@ pub(crate) struct WakeHandle {
     wake: RemoteWake,
 }
 
+/// The place of a waiter, seen from a caller that has something to grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Nothing may be granted to the waiter.
+    Out,
+    /// The waiter is a task of the caller's run.
+    Here,
+    /// The waiter is a task of another run, a plain thread or a fiber.
+    Elsewhere,
+}
+
 thread_local! {
     /// The remote queue of a plain thread, created on first use.
     static THREAD: RemoteReceiver = RemoteReceiver::new();
@@ -149,18 +160,26 @@ impl WakeHandle {
     /// TCB of a task of another run belongs to another thread.
     #[inline(always)]
     pub(crate) fn is_out(&self, is_over: impl FnOnce(&Worker, &Tcb) -> bool) -> bool {
+        self.place(is_over) == Place::Out
+    }
+
+    /// Like [`is_out`](Self::is_out), and returns whether the waiter belongs to the run of the calling code.
+    #[inline(always)]
+    pub(crate) fn place(&self, is_over: impl FnOnce(&Worker, &Tcb) -> bool) -> Place {
         match worker() {
             Some(worker) if worker.run() == self.run => {
                 // SAFETY: run numbers are unique, so the address is that of a TCB of this worker's table, which lives
                 // as long as the worker and never moves a TCB.
                 let tcb = unsafe { &*(self.wake.tcb as *const Tcb) };
-                if tcb.flags() == 0 {
+                let is_out = if tcb.flags() == 0 {
                     tcb.is_finished() || tcb.id() != self.wake.task_id
                 } else {
                     !is_there(tcb, self.wake.task_id) || is_over(worker, tcb)
-                }
+                };
+                if is_out { Place::Out } else { Place::Here }
             }
-            _ => !self.queue.is_open(self.run),
+            _ if self.queue.is_open(self.run) => Place::Elsewhere,
+            _ => Place::Out,
         }
     }
 

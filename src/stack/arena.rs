@@ -4,6 +4,9 @@
 //! that other code borrows from must stay at its address, and an unused slab costs address space only. Therefore the
 //! handler for stack overflow may search the list of slabs at any moment, without a lock.
 
+mod region;
+
+pub(crate) use self::region::Region;
 use super::error::{Limit, StackError};
 use super::guard::{self, GuardKind};
 use super::shape::Shape;
@@ -175,8 +178,18 @@ impl Slot {
         self.slab.shape
     }
 
+    #[inline(always)]
     fn tag(&self) -> &'static Tag {
-        &self.slab.tags[self.index as usize]
+        debug_assert!((self.index as usize) < self.slab.tags.len());
+        // SAFETY: both places that create a slot take its index from its slab: `carve` from the slots that it has made, `slot_around` from an
+        // address inside the slab. A slab never shrinks.
+        unsafe { self.slab.tags.get_unchecked(self.index as usize) }
+    }
+
+    /// Returns whether an address is on the stack, or in its guard.
+    #[inline(always)]
+    pub(crate) fn contains(self, address: usize) -> bool {
+        address.wrapping_sub(self.start()) < self.slab.shape.stride()
     }
 
     /// Stores the kind of the stack's user and its thread.

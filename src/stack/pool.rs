@@ -43,9 +43,12 @@ impl Stack {
         name: Option<Cow<'static, str>>,
         clear: bool,
     ) -> Result<Stack, StackError> {
-        let slot = match take_local(shape, kind) {
+        let slot = match take_last(shape, kind) {
             Some(slot) => slot,
-            None => acquire_from_depot(shape, kind)?,
+            None => match take_local(shape, kind) {
+                Some(slot) => slot,
+                None => acquire_from_depot(shape, kind)?,
+            },
         };
         if clear || name.is_some() {
             slot.describe(name, clear);
@@ -63,6 +66,22 @@ impl Stack {
         self.slot.limit()
     }
 
+    /// Returns a stack to the pool whose `Stack` was forgotten.
+    ///
+    /// # Safety
+    ///
+    /// The `Stack` of this slot was forgotten, once for each call, and its user has ended.
+    #[inline(never)]
+    pub(crate) unsafe fn free(slot: Slot) {
+        if slot.clear_tag() {
+            // SAFETY: the caller has the right to use the slot, and its user has ended.
+            unsafe { clear(slot) };
+        }
+        if LOCAL.try_with(|local| local.take_back(slot)).is_err() {
+            store_one(slot);
+        }
+    }
+
     /// Returns the slot, which names the stack without the right to use it.
     #[inline]
     pub(crate) fn slot(&self) -> Slot {
@@ -73,14 +92,8 @@ impl Stack {
 impl Drop for Stack {
     #[inline]
     fn drop(&mut self) {
-        let slot = self.slot;
-        if slot.clear_tag() {
-            // SAFETY: this `Stack` was the right to use the slot, and its user has ended.
-            unsafe { clear(slot) };
-        }
-        if LOCAL.try_with(|local| local.take_back(slot)).is_err() {
-            store_one(slot);
-        }
+        // SAFETY: this `Stack` was the right to use the slot, and its user has ended. Nothing uses it after its drop.
+        unsafe { Stack::free(self.slot) };
     }
 }
 
@@ -113,16 +126,21 @@ pub(crate) fn thread_is_alive() -> bool {
 }
 
 thread_local! {
-    static LOCAL: Local = const { Local { caches: RefCell::new(Vec::new()), idle: Cell::new(None), in_use: Cell::new(0) } };
+    static LOCAL: Local = const {
+        Local { last: Cell::new(None), caches: RefCell::new(Vec::new()), idle: Cell::new(None), member: Cell::new(None), held: Cell::new(0) }
+    };
 }
 
 /// The state of the pool in one thread: its unused stacks and counts.
 struct Local {
+    /// The stack that was returned last, of any shape, if it was not taken since: a cache in front of the caches.
+    last: Cell<Option<Slot>>,
     caches: RefCell<Vec<LocalCache>>,
-    /// Set when the thread takes its first stack, and kept until the thread ends.
-    idle: Cell<Option<&'static Membership>>,
-    /// The number of stacks that this thread took, minus those returned on it.
-    in_use: Cell<usize>,
+    /// The number of unused stacks here. Set when the thread takes its first stack, and kept until the thread ends.
+    idle: Cell<Option<&'static AtomicUsize>>,
+    member: Cell<Option<Membership>>,
+    /// The number of stacks that this thread took from the depot, minus those that it put there. The stacks among them that are not idle are in use.
+    held: Cell<usize>,
 }
 
 /// A thread's free list of one shape. The warmest stack is last.
@@ -138,6 +156,12 @@ struct Membership {
     _signals: Option<AlternateStack>,
 }
 
+/// Takes the stack that was returned last on this thread, if it has this shape: the case of code that makes one body after another.
+#[inline(always)]
+fn take_last(shape: Shape, kind: Kind) -> Option<Slot> {
+    LOCAL.try_with(|local| local.take_last(shape, kind)).ok().flatten()
+}
+
 /// Takes a stack from the thread's local cache.
 #[inline(never)]
 fn take_local(shape: Shape, kind: Kind) -> Option<Slot> {
@@ -146,12 +170,20 @@ fn take_local(shape: Shape, kind: Kind) -> Option<Slot> {
 
 impl Local {
     #[inline(always)]
+    fn take_last(&self, shape: Shape, kind: Kind) -> Option<Slot> {
+        let slot = self.last.get().filter(|slot| slot.shape() == shape)?;
+        self.last.set(None);
+        slot.set_tag(kind, self.identity());
+        self.count(-1);
+        Some(slot)
+    }
+
+    #[inline(always)]
     fn take(&self, shape: Shape, kind: Kind) -> Option<Slot> {
         let mut caches = self.caches.borrow_mut();
         let slot = caches.iter_mut().find(|cache| cache.shape == shape)?.free.pop()?;
         slot.set_tag(kind, self.identity());
         self.count(-1);
-        self.in_use.set(self.in_use.get() + 1);
         Some(slot)
     }
 
@@ -160,22 +192,28 @@ impl Local {
         std::ptr::from_ref(self) as usize
     }
 
+    /// Keeps a stack for the next user.
     #[inline]
     fn take_back(&self, slot: Slot) {
-        self.in_use.set(self.in_use.get() - 1);
-        self.put(slot);
+        if pool_cap() == 0 {
+            return self.put_into_depot(slot);
+        }
+        self.count(1);
+        if let Some(former) = self.last.replace(Some(slot)) {
+            self.put(former);
+        }
     }
 
-    #[inline]
+    /// Puts the stack that was returned before the last one into its cache.
+    #[inline(never)]
     fn put(&self, slot: Slot) {
         let mut caches = self.caches.borrow_mut();
         match caches.iter_mut().find(|cache| cache.shape == slot.shape()) {
-            Some(cache) if cache.free.len() < LOCAL_CACHE_MOST.min(pool_cap()) => {
-                cache.free.push(slot);
-                self.count(1);
-            }
+            // The last stack counts, too.
+            Some(cache) if cache.free.len() + 1 < LOCAL_CACHE_MOST.min(pool_cap()) => cache.free.push(slot),
             _ => {
                 drop(caches);
+                self.count(-1);
                 self.put_into_depot(slot);
             }
         }
@@ -194,21 +232,33 @@ impl Local {
         self.count(-(extra.len() as isize));
         extra.push(slot);
         drop(caches);
+        self.hold(-(extra.len() as isize));
         store(&mut extra);
     }
 
     #[inline]
     fn count(&self, change: isize) {
-        if let Some(member) = self.idle.get() {
+        if let Some(idle) = self.idle.get() {
             // Only this thread writes the count, so no atomic read-modify-write is needed.
-            member.idle.store(member.idle.load(Relaxed).wrapping_add_signed(change), Relaxed);
+            idle.store(idle.load(Relaxed).wrapping_add_signed(change), Relaxed);
         }
+    }
+
+    fn hold(&self, change: isize) {
+        self.held.set(self.held.get().wrapping_add_signed(change));
+    }
+
+    /// Returns whether a stack that this thread took is in use.
+    fn has_users(&self) -> bool {
+        self.idle.get().is_some_and(|idle| self.held.get() != idle.load(Relaxed))
     }
 
     /// Removes all stacks from the caches.
     fn empty(&self) -> Vec<Slot> {
-        let all: Vec<Slot> = self.caches.borrow_mut().iter_mut().flat_map(|cache| cache.free.drain(..)).collect();
+        let mut all: Vec<Slot> = self.caches.borrow_mut().iter_mut().flat_map(|cache| cache.free.drain(..)).collect();
+        all.extend(self.last.take());
         self.count(-(all.len() as isize));
+        self.hold(-(all.len() as isize));
         all
     }
 
@@ -217,8 +267,9 @@ impl Local {
         if self.idle.get().is_none() {
             let idle = Arc::new(AtomicUsize::new(0));
             lock(&MEMBERS).push(Arc::clone(&idle));
-            let member = Membership { idle, _signals: overflow::prepare_thread() };
-            self.idle.set(Some(Box::leak(Box::new(member))));
+            // SAFETY: `member` keeps the count alive until `drop`, which removes this reference first.
+            self.idle.set(Some(unsafe { &*Arc::as_ptr(&idle) }));
+            self.member.set(Some(Membership { idle, _signals: overflow::prepare_thread() }));
         }
     }
 }
@@ -228,13 +279,12 @@ pub(crate) const THREAD_ENDED: u8 = 0xed;
 
 impl Drop for Local {
     fn drop(&mut self) {
-        if self.in_use.get() > 0 {
+        if self.has_users() {
             arena::write_thread_end(self.identity(), THREAD_ENDED);
         }
         store(&mut self.empty());
-        if let Some(member) = self.idle.take() {
-            // SAFETY: `join` leaked this box for this thread, and `take` removed the only reference to it.
-            let member = unsafe { Box::from_raw(std::ptr::from_ref(member).cast_mut()) };
+        self.idle.set(None);
+        if let Some(member) = self.member.take() {
             lock(&MEMBERS).retain(|idle| !Arc::ptr_eq(idle, &member.idle));
         }
     }
@@ -264,7 +314,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn acquire_from_depot(shape: Shape, kind: Kind) -> Result<Slot, StackError> {
     let slot = take_from_depot(shape)?;
     slot.set_tag(kind, LOCAL.try_with(Local::identity).unwrap_or(0));
-    let _ = LOCAL.try_with(|local| local.in_use.set(local.in_use.get() + 1));
+    let _ = LOCAL.try_with(|local| local.hold(1));
     Ok(slot)
 }
 
@@ -298,6 +348,7 @@ fn take_from_depot(shape: Shape) -> Result<Slot, StackError> {
         };
         cache.free.extend(from.drain(from.len() - more..));
         local.count(more as isize);
+        local.hold(more as isize);
     });
     Ok(slot)
 }

@@ -90,7 +90,9 @@ impl Shape {
     /// Returns the default shape of fibers: 256 KiB, since futures are polled on their stacks, and take much of it without optimization.
     #[inline]
     pub(crate) fn fiber_shape() -> Shape {
-        Shape { size: whole_pages(256 * 1024), guard: whole_pages(DEFAULT_GUARD_SIZE) }
+        // As `whole_pages`, with one look at the size of a page, which is the size of the default guard.
+        let page = page_size();
+        Shape { size: (256 * 1024 + page - 1) & !(page - 1), guard: page }
     }
 
     /// Returns the distance from the start of one slot to the start of the next. The sum cannot overflow: both sizes

@@ -9,6 +9,10 @@
 //! (hand-off), so waiters are served in arrival order, and a later caller never overtakes an earlier one (no barging).
 //! No wakeup is lost, and a spurious wakeup never ends a wait.
 //!
+//! [`Mutex`] keeps this order among the tasks of one worker. Between workers and plain threads, callers may overtake a
+//! waiter for half a millisecond, because a hand-off to a sleeping thread takes some microseconds each time. The other
+//! types hand off strictly between threads, too.
+//!
 //! # Cancel safety
 //!
 //! A cancelled wait takes nothing: no message, permit or lock is lost. If the hand-off came first, the wait returns
@@ -35,6 +39,7 @@ mod event;
 mod mutex;
 pub mod promise;
 pub mod queue;
+mod raw_mutex;
 mod rwlock;
 pub mod select;
 mod semaphore;

@@ -1,20 +1,15 @@
-//! A fair mutual-exclusion lock: FIFO, by hand-off.
+//! A fair mutual-exclusion lock. `raw_mutex` has the lock itself, and the rule that decides which caller is next; this file has
+//! the value and the guard.
 //!
-//! A release grants the mutex directly to the first waiter. The mutex never becomes free in between, so a later caller
-//! cannot take it first (barging), and waiters do not starve.
+//! # Invariant
 //!
-//! # Invariants
-//!
-//! 1. At most one guard exists, and only the guard's owner accesses the value. `locked` is true while a guard
-//!    exists, and while the lock is granted to a waiter that has not created its guard yet.
-//! 2. The wait queue is empty unless the mutex is locked. A release grants the lock to the first waiter, and `locked`
-//!    stays true; only if no waiter exists does `locked` become false.
+//! 1. At most one guard exists, and only the guard's owner accesses the value: a guard is created only by a caller that has
+//!    acquired the raw mutex (its invariant 1).
 
-use super::error::{WaitTimeoutError, outcome};
+use super::error::WaitTimeoutError;
+use super::raw_mutex::{OnCancel, RawMutex};
 use crate::time::now;
-use crate::wait::lock::BiasedLock;
-use crate::wait::queue::{Line, WaitQueue, wait_in};
-use crate::wait::{Cancelled, Holder, WaitSpec, WakeHandle, Worker, consume_budget_of, worker};
+use crate::wait::{Cancelled, Worker, consume_budget_of};
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
@@ -23,8 +18,22 @@ use std::time::{Duration, Instant};
 
 /// A fair mutual-exclusion lock, shared by tasks of one or several runs and by plain threads.
 ///
-/// The lock is FIFO: waiters acquire it in arrival order, and a later caller never overtakes a waiter (no barging). While a
-/// task waits, the other tasks of its run continue; a plain thread blocks.
+/// While a task waits, the other tasks of its run continue; a plain thread blocks.
+///
+/// # Order
+///
+/// Among the tasks of one worker, the lock is FIFO: they acquire it in arrival order, and a later caller never overtakes a
+/// waiter. A release grants the mutex to the next of them directly, at the cost of one switch.
+///
+/// Between workers and plain threads, overtaking (barging) is bounded to half a millisecond. A waiter of another thread
+/// often sleeps, and all callers would wait until it is awake. So a release grants the mutex to the first waiting task of
+/// its own worker. Without one, it wakes the first waiter, and the first caller that comes locks the mutex. A waiter that
+/// was overtaken keeps its place. Once it has waited for half a millisecond, it is granted the mutex by the next release,
+/// so no waiter starves. The time of a waiter begins with its wait if another worker or a thread holds the mutex then, and
+/// otherwise with the first release on another thread that finds it first in the queue. Before a plain thread queues, it
+/// tries again for some microseconds.
+///
+/// # Failures
 ///
 /// The mutex is never poisoned: a holder that panics, or that is cancelled, releases it when its guard is dropped.
 ///
@@ -62,117 +71,8 @@ pub struct Mutex<T: ?Sized> {
 }
 
 // SAFETY: only the owner of the single guard accesses the value (invariant 1), so `T: Send` is enough. Each release happens
-// before the next acquisition, since both lock `raw.state`.
+// before the next acquisition, since both lock the state of `raw`.
 unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
-
-/// The mutex without its value: lock state, wait queue and current holder.
-pub(super) struct RawMutex {
-    state: BiasedLock<State>,
-    holder: Holder,
-}
-
-#[derive(Default)]
-struct State {
-    locked: bool,
-    /// A waiter's value is true if the waiter must record itself in `RawMutex::holder` after the grant: `Line::regrant` has no
-    /// access to the holder.
-    waiters: WaitQueue<bool>,
-}
-
-/// The wait queue of a mutex.
-struct Lockers;
-
-impl Line for Lockers {
-    type State = State;
-    type Value = bool;
-
-    fn waiters(state: &mut State) -> &mut WaitQueue<bool> {
-        &mut state.waiters
-    }
-
-    fn regrant(state: &mut State, _: bool) -> Vec<WakeHandle> {
-        let Some(waiter) = state.waiters.grant() else {
-            state.locked = false;
-            return Vec::new();
-        };
-        *state.waiters.value(waiter) = true;
-        vec![state.waiters.waker(waiter)]
-    }
-}
-
-/// Whether a cancel ends the wait for a mutex.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum OnCancel {
-    GiveUp,
-    KeepWaiting,
-}
-
-impl RawMutex {
-    const fn new() -> RawMutex {
-        RawMutex { state: BiasedLock::new(State { locked: false, waiters: WaitQueue::new() }), holder: Holder::none() }
-    }
-
-    #[inline]
-    fn try_take(&self) -> bool {
-        let mut state = self.state.lock();
-        if state.locked {
-            return false;
-        }
-        state.locked = true;
-        self.holder.set_current();
-        true
-    }
-
-    /// Acquires the lock, after all earlier callers. Returns the worker whose cooperative budget pays for the call: `None` if
-    /// the call waited, or if a plain thread made it.
-    #[inline(always)]
-    #[track_caller]
-    fn take(&self, deadline: Option<Instant>, on_cancel: OnCancel) -> Result<Option<&Worker>, WaitTimeoutError> {
-        let worker = worker();
-        let mut state = self.state.lock_for(worker);
-        if !state.locked {
-            state.locked = true;
-            self.holder.set_task_of(worker);
-            return Ok(worker);
-        }
-        let waiter = state.waiters.enqueue(false);
-        drop(state);
-        let wait = WaitSpec {
-            reason: "a mutex",
-            external: true,
-            uncancellable: on_cancel == OnCancel::KeepWaiting,
-            holder: &raw const self.holder,
-            ..WaitSpec::DEFAULT
-        };
-        if outcome(wait_in::<Lockers>(&self.state, waiter, wait, deadline))? {
-            self.holder.set_current();
-        }
-        Ok(None)
-    }
-
-    /// Reacquires the lock after the wait for a condition, even if the task was cancelled. Returns false if a
-    /// deadlock or the end of the grace period ended the wait for the lock.
-    #[track_caller]
-    pub(super) fn take_again(&self) -> bool {
-        self.take(None, OnCancel::KeepWaiting).is_ok()
-    }
-
-    /// Releases the lock: grants it to the first waiter, or marks it free if none waits.
-    #[inline]
-    fn give_up(&self) {
-        let mut state = self.state.lock();
-        let Some(waiter) = state.waiters.grant() else {
-            // `holder` stays set: it is read only while a task waits, and the next holder overwrites it before that.
-            state.locked = false;
-            return;
-        };
-        let waker = state.waiters.waker(waiter);
-        self.holder.set(waker);
-        drop(state);
-        // False if the waiter has ended since: then there is no task to wake.
-        let _ = waker.wake();
-    }
-}
 
 impl<T> Mutex<T> {
     /// Creates an unlocked mutex.
@@ -199,7 +99,7 @@ impl<T> Mutex<T> {
 
 impl<T: ?Sized> Mutex<T> {
     /// Locks the mutex, and returns a guard that keeps it locked until the guard is dropped. Waits while the mutex is
-    /// locked. Waiters are served in FIFO order.
+    /// locked. Waiting tasks of one worker are served in FIFO order; see [Order](Self#order).
     ///
     /// Cancel safety: a call that returns [`Cancelled`] has left the wait queue and holds nothing. If the mutex was granted
     /// before the cancel, the call returns the guard, and the task's next wait returns `Cancelled`.
@@ -229,8 +129,8 @@ impl<T: ?Sized> Mutex<T> {
         }
     }
 
-    /// Locks the mutex if it is free, without waiting; returns `None` otherwise. A mutex with waiters is never free, so this
-    /// call does not overtake them.
+    /// Locks the mutex if it is free, without waiting; returns `None` otherwise. The call does not overtake waiting tasks of
+    /// its worker. While a waiter of another thread wakes up to lock the mutex, the mutex is free; see [Order](Self#order).
     ///
     /// ```
     /// let cell = cede::sync::Mutex::new(1);
@@ -301,13 +201,13 @@ impl<T: ?Sized> Mutex<T> {
         self.value.get_mut()
     }
 
-    /// Returns whether the mutex is locked. Other tasks and threads can change that at any time.
+    /// Returns whether the mutex is locked, or granted to a waiter. Other tasks and threads can change that at any time.
     ///
     /// ```
     /// assert!(!cede::sync::Mutex::new(1).is_locked());
     /// ```
     pub fn is_locked(&self) -> bool {
-        self.raw.state.lock().locked
+        self.raw.is_locked()
     }
 
     /// Creates the guard after `take`, and counts the call against the cooperative budget of `worker`.

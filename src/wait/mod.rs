@@ -35,7 +35,7 @@ pub(crate) use self::kernel::{Ended, is_interrupted, wait_for_kernel};
 #[cfg(feature = "io")]
 pub(crate) use self::suspend::wait_anywhere_in_poll;
 pub(crate) use self::suspend::{
-    AbortOnUnwind, can_suspend, is_out, not_running, now, refuse, running, sleep_in_fiber, wait, wait_anywhere,
+    AbortOnUnwind, can_suspend, is_out, not_running, now, place, refuse, running, sleep_in_fiber, wait, wait_anywhere,
     wait_for_borrowers, wait_until_done, wake_hidden_if_interrupted,
 };
 #[cfg(any(feature = "io", feature = "tokio", feature = "futures-io"))]

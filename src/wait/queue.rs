@@ -20,13 +20,14 @@
 //! # Guarantees
 //!
 //! * **Hand-off**: a granted value belongs to its waiter from the grant on, not only when the waiter runs. No later
-//!   caller can take it in between (no barging), and the waiter never has to compete for it.
+//!   caller can take it in between (no barging), and the waiter never has to compete for it. One type may wake a waiter
+//!   of another thread without a grant instead: see `Line::retry` and `sync/raw_mutex.rs`.
 //! * **FIFO**: `grant` takes the first waiter that can still take a value. The types complete a call without waiting
 //!   only if no queued waiter has a claim to the same value, so a later caller never overtakes an earlier one.
 //! * **No lost wakeup**: a caller checks the state and enqueues itself under one hold of the lock. A granter therefore
 //!   either runs before the check, which then finds the value, or after the enqueue, and then finds the waiter. A wake
 //!   between the release of the lock and the suspension is not lost either: it makes the next wait return at once.
-//! * **Spurious wakeups** end no wait: `wait_in` waits again while its node is still queued.
+//! * **Spurious wakeups** end no wait: `wait_in` waits again while its node is still queued and `retry` takes nothing.
 //! * **Cancel safety**: a wait ends either granted or not granted, and the lock decides which. If the grant came first,
 //!   the wait returns the value, and the next wait reports the cancel. If the cancel or the deadline came first, the
 //!   wait takes nothing, and returns the value that it brought (a message to send).
@@ -71,9 +72,10 @@
 
 use super::lock::BiasedLock;
 use super::now;
-use super::{is_out, wait_anywhere};
-use crate::scheduler::WaitSpec;
-use crate::scheduler::wake::WakeHandle;
+use super::wake_list::wake_each;
+use super::{is_out, place, wait_anywhere};
+use crate::scheduler::wake::{Place, WakeHandle};
+use crate::scheduler::{WaitSpec, worker};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -101,6 +103,25 @@ enum Status {
 /// A waiter's place in its queue. The caller that enqueued the waiter owns it, and removes it exactly once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WaiterId(u32);
+
+/// The result of a search for a waiter of the calling run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OwnWaiter {
+    Found(WaiterId),
+    None,
+    /// There are too many other waiters before it, if it exists.
+    Unknown,
+}
+
+/// The first waiter of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FirstWaiter {
+    /// A task of the calling run, which was taken out of the queue.
+    Granted(WaiterId),
+    /// A waiter of another run or thread, which is still queued.
+    Elsewhere(WaiterId),
+    None,
+}
 
 struct Node<V> {
     status: Status,
@@ -289,6 +310,47 @@ impl<V> WaitQueue<V> {
         None
     }
 
+    /// Grants to the first waiter that can be granted something, like `grant`, if it is a task of the calling run.
+    /// Not for queues in which selects wait.
+    #[inline(always)]
+    pub(crate) fn grant_if_own(&mut self) -> FirstWaiter {
+        while self.first != NONE {
+            let waiter = self.first;
+            let node = &self.nodes[waiter as usize];
+            debug_assert!(node.select_state.is_none(), "a select must be claimed, by `grant`");
+            match node.waker.as_ref().map_or(Place::Out, place) {
+                Place::Out => self.skip(waiter),
+                Place::Here => {
+                    self.unlink(waiter, Status::Granted);
+                    return FirstWaiter::Granted(WaiterId(waiter));
+                }
+                Place::Elsewhere => return FirstWaiter::Elsewhere(WaiterId(waiter)),
+            }
+        }
+        FirstWaiter::None
+    }
+
+    /// Returns the first task of the calling run that can be granted something, if it is among the first `limit` waiters.
+    /// Not for queues in which selects wait.
+    pub(crate) fn first_own(&self, limit: usize) -> OwnWaiter {
+        if worker().is_none() {
+            // A plain thread, or a fiber outside of a run, waits in one queue at a time.
+            return OwnWaiter::None;
+        }
+        let mut waiter = self.first;
+        for _ in 0..limit {
+            if waiter == NONE {
+                return OwnWaiter::None;
+            }
+            let node = &self.nodes[waiter as usize];
+            if node.waker.is_some_and(|waker| waker.is_here() && !is_out(&waker)) {
+                return OwnWaiter::Found(WaiterId(waiter));
+            }
+            waiter = node.next;
+        }
+        if waiter == NONE { OwnWaiter::None } else { OwnWaiter::Unknown }
+    }
+
     /// Returns the number of waiters that can be granted something, and skips the rest. Ignores select states: a
     /// barrier, which no select waits for, is the only caller.
     pub(crate) fn count(&mut self) -> usize {
@@ -373,6 +435,13 @@ impl<V> WaitQueue<V> {
         WaiterId(waiter)
     }
 
+    /// Takes a queued waiter out of the queue, like `grant`. Checks nothing, as `grant_first`.
+    #[inline]
+    pub(crate) fn grant_queued(&mut self, waiter: WaiterId) {
+        debug_assert_eq!(self.nodes[waiter.0 as usize].status, Status::Queued);
+        self.unlink(waiter.0, Status::Granted);
+    }
+
     /// Returns the value that the waiter brought or was granted.
     #[inline]
     pub(crate) fn value(&mut self, waiter: WaiterId) -> &mut V {
@@ -442,6 +511,9 @@ pub(crate) fn wake(waker: WakeHandle) {
 
 /// Wakes all of `wakers`, in order, like `wake`.
 pub(crate) fn wake_all(wakers: Vec<WakeHandle>) {
+    if wakers.len() > 1 {
+        return wake_each(wakers.into_iter());
+    }
     wakers.into_iter().for_each(wake);
 }
 
@@ -465,6 +537,14 @@ pub(crate) trait Line {
     fn left(state: &mut Self::State, was_queued: bool) -> Vec<WakeHandle> {
         let _ = (state, was_queued);
         Vec::new()
+    }
+
+    /// Lets a queued waiter that was woken without a grant take what the type has, with
+    /// [`grant_queued`](WaitQueue::grant_queued). Returns false if it must wait again.
+    #[inline(always)]
+    fn retry(state: &mut Self::State, waiter: WaiterId) -> bool {
+        let _ = (state, waiter);
+        false
     }
 }
 
@@ -522,12 +602,12 @@ pub(crate) fn wait_in<L: Line>(
         let outcome = wait_anywhere(wait, deadline);
         // The status decides, not the outcome: a grant or a close that came first wins over a cancel or a deadline.
         let mut state = lock.lock();
-        let waiters = L::waiters(&mut state);
-        let status = waiters.nodes[waiter.0 as usize].status;
+        let status = L::waiters(&mut state).nodes[waiter.0 as usize].status;
         let end: fn(L::Value) -> Ended<L::Value> = match status {
             Status::Granted => Ended::Granted,
             Status::Closed => Ended::Closed,
             _ if outcome.is_err() => Ended::Cancelled,
+            Status::Queued if L::retry(&mut state, waiter) => Ended::Granted,
             _ if deadline.is_some_and(|deadline| deadline <= now()) => Ended::TimedOut,
             // A granter skipped this waiter because the deadline of a section had passed. Moving that deadline
             // afterwards does not undo the skip.
@@ -537,7 +617,7 @@ pub(crate) fn wait_in<L: Line>(
         };
         // From here on this function removes the waiter itself.
         std::mem::forget(enqueued);
-        let (value, granted) = waiters.remove(waiter);
+        let (value, granted) = L::waiters(&mut state).remove(waiter);
         if !granted {
             let wakers = L::left(&mut state, status == Status::Queued);
             drop(state);

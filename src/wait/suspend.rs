@@ -8,7 +8,7 @@
 use super::cancel::Cancelled;
 use super::limits;
 use crate::scheduler::tcb::Tcb;
-use crate::scheduler::wake::{WakeHandle, block_thread};
+use crate::scheduler::wake::{Place, WakeHandle, block_thread};
 use crate::scheduler::{WaitSpec, Worker, fiber, flags, worker};
 use crate::stack::arena::Kind;
 use crate::stack::overflow::abort_naming;
@@ -199,6 +199,12 @@ impl Worker {
 #[inline(always)]
 pub(crate) fn is_out(waker: &WakeHandle) -> bool {
     waker.is_out(is_over)
+}
+
+/// Like [`is_out`], and returns whether the waiter belongs to the run of the calling code.
+#[inline(always)]
+pub(crate) fn place(waker: &WakeHandle) -> Place {
+    waker.place(is_over)
 }
 
 /// Returns whether the wait of a task of this run was interrupted, although the task has not run since: the task was

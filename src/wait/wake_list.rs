@@ -1,7 +1,10 @@
 //! A list of waiters to wake after a lock was released.
 #![forbid(unsafe_code)]
 
+use crate::coroutine::raw::drop_catching;
 use crate::scheduler::wake::WakeHandle;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::thread::panicking;
 
 /// A list of wake handles that wakes all its waiters when dropped. Declare it before the guard of the lock: then it is dropped
 /// after the guard, also if `Ord` of an item panics in between.
@@ -37,12 +40,31 @@ impl WakeList {
 impl Drop for WakeList {
     #[inline]
     fn drop(&mut self) {
-        // False if a waiter has ended since: then there is no task to wake.
-        if let Some(waker) = self.first {
-            let _ = waker.wake();
+        match (self.first.take(), self.others.is_empty()) {
+            // False if a waiter has ended since: then there is no task to wake.
+            (Some(waker), true) => _ = waker.wake(),
+            (Some(waker), false) => wake_each(std::iter::once(waker).chain(self.others.drain(..))),
+            (None, _) => {}
         }
-        for waker in &self.others {
-            let _ = waker.wake();
+    }
+}
+
+/// Wakes all waiters, in order. The waker of an executor is foreign code, which may panic: then the other waiters are woken, too, and the panic
+/// goes on after them. In a thread that panics already it ends here.
+#[inline(never)]
+pub(super) fn wake_each(wakers: impl Iterator<Item = WakeHandle>) {
+    let mut first = None;
+    for waker in wakers {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+            match first {
+                None => first = Some(payload),
+                // The panic hook has printed its message.
+                Some(_) => std::mem::forget(drop_catching(payload)),
+            }
         }
+    }
+    match first {
+        Some(payload) if !panicking() => resume_unwind(payload),
+        payload => std::mem::forget(drop_catching(payload)),
     }
 }

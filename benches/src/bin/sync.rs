@@ -5,12 +5,17 @@
 //!
 //! In `hand-over` two tasks hold a lock in turn, and each waits for the other: every release is a hand-off to a waiter, which
 //! costs one switch between tasks. *Shared* locks were used by another run before, so their bias is revoked.
+//!
+//! In `contended` threads lock a mutex in a loop, and do some work with the mutex held and as much without it. A figure is the time
+//! of all threads together divided by the number of holds.
 
 use cede::sync::{Condvar, Mutex, PriorityQueue, Queue, RwLock, Semaphore};
 use cede_benches::{Timed, futex_hand_over, round_trip, take_turns, timed};
 use std::hint::black_box;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// The number of uncontended operations in a round.
 const MANY: u32 = 200_000;
@@ -59,6 +64,136 @@ fn two_threads<T: Send + Sync>(thing: T, step: impl Fn(&T) + Copy + Send + Sync)
         (0..THREADS / 2).for_each(|_| step(&thing));
         start.elapsed().as_nanos() as f64 / f64::from(THREADS)
     })
+}
+
+/// The time for which threads lock in a loop in a round.
+const CONTENDED: Duration = Duration::from_millis(20);
+
+/// Calls `many` in `threads` threads at the same time. It must return, soon after its argument is set, how many steps it made.
+/// Returns nanoseconds per step.
+fn contend(threads: usize, many: impl Fn(&AtomicBool) -> u64 + Sync) -> f64 {
+    let (stop, start) = (AtomicBool::new(false), Barrier::new(threads + 1));
+    thread::scope(|scope| {
+        let run = || {
+            start.wait();
+            many(&stop)
+        };
+        let started: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
+        start.wait();
+        let from = Instant::now();
+        thread::sleep(CONTENDED);
+        stop.store(true, Ordering::Relaxed);
+        let steps: u64 = started.into_iter().map(|thread| thread.join().expect("it only steps")).sum();
+        from.elapsed().as_nanos() as f64 / steps as f64
+    })
+}
+
+/// Calls `step` until `stop` is set. Returns the number of calls.
+#[inline(always)]
+fn count_until(stop: &AtomicBool, mut step: impl FnMut()) -> u64 {
+    let mut count = 0;
+    while !stop.load(Ordering::Relaxed) {
+        step();
+        count += 1;
+    }
+    count
+}
+
+fn work(amount: u32) {
+    (0..amount).for_each(|n| _ = black_box(n));
+}
+
+/// Threads that hold the lock for some work, and do as much work without it. `with` calls its argument while it holds the lock.
+fn contend_with<T: Sync + 'static>(
+    name: &str,
+    (threads, amount): (usize, u32),
+    new: impl Fn() -> T + 'static,
+    with: impl Fn(&T, &dyn Fn()) + Copy + Sync + 'static,
+) -> Timed {
+    timed(&format!("{name}, {threads} threads, work of {amount}"), move || {
+        let lock = new();
+        contend(threads, |stop| {
+            count_until(stop, || {
+                with(&lock, &|| work(amount));
+                work(amount);
+            })
+        })
+    })
+}
+
+/// What a task does with the mutex held.
+#[derive(Clone, Copy, PartialEq)]
+enum Hold {
+    Work(u32),
+    /// Lets the other tasks of its worker have a turn.
+    Turn,
+}
+
+/// Two runs on two threads, each with 10 tasks.
+fn contend_in_runs(hold: Hold) -> f64 {
+    let mutex = Arc::new(Mutex::new(0_u64));
+    contend(2, |stop| {
+        let step = |mutex: &Mutex<u64>| {
+            let mut guard = mutex.lock().expect("not cancelled");
+            *guard += 1;
+            match hold {
+                Hold::Work(amount) => work(amount),
+                Hold::Turn => cede::yield_now(),
+            }
+            drop(guard);
+            if let Hold::Work(amount) = hold {
+                work(amount);
+            }
+            cede::yield_now();
+        };
+        cede::run(|| {
+            cede::scope(|scope| {
+                let tasks: Vec<_> = (0..10).map(|_| scope.spawn(|| count_until(stop, || step(&mutex)))).collect();
+                tasks.into_iter().map(|mut task| task.join().expect("it only steps")).sum()
+            })
+            .expect("no child panics")
+        })
+    })
+}
+
+fn contended() -> Vec<Timed> {
+    let mut cases = Vec::new();
+    for case in [(2, 0), (2, 100), (2, 1000), (6, 100)] {
+        cases.push(contend_with(
+            "std::sync::Mutex",
+            case,
+            || std::sync::Mutex::new(0_u64),
+            |mutex, work| {
+                let mut guard = mutex.lock().expect("not poisoned");
+                *guard += 1;
+                work();
+            },
+        ));
+        cases.push(contend_with(
+            "parking_lot::Mutex",
+            case,
+            || parking_lot::Mutex::new(0_u64),
+            |mutex, work| {
+                let mut guard = mutex.lock();
+                *guard += 1;
+                work();
+            },
+        ));
+        cases.push(contend_with(
+            "Mutex",
+            case,
+            || Mutex::new(0_u64),
+            |mutex, work| {
+                let mut guard = mutex.lock().expect("not cancelled");
+                *guard += 1;
+                work();
+            },
+        ));
+    }
+    cases.push(timed("Mutex, 2 runs of 10 tasks, work of 0", || contend_in_runs(Hold::Work(0))));
+    cases.push(timed("Mutex, 2 runs of 10 tasks, work of 100", || contend_in_runs(Hold::Work(100))));
+    cases.push(timed("Mutex, 2 runs of 10 tasks, held over a turn", || contend_in_runs(Hold::Turn)));
+    cases
 }
 
 /// Holds the mutex during a turn of the other task, which then waits for it.
@@ -245,7 +380,12 @@ fn main() {
     let quick = std::env::args().any(|arg| arg == "--quick");
     let (rounds, wanted) = if quick { (9, Cases::Tasks) } else { (25, Cases::TasksAndThreads) };
     let only = std::env::args().skip_while(|arg| arg != "--only").nth(1).unwrap_or_default();
-    for (title, mut cases) in [("uncontended, once", uncontended()), ("hand-over, once", hand_over(wanted))] {
+    let tables = [
+        ("uncontended, once", uncontended()),
+        ("hand-over, once", hand_over(wanted)),
+        ("contended, a hold", contended()),
+    ];
+    for (title, mut cases) in tables {
         cases.retain(|(name, _)| name.contains(&only));
         if !cases.is_empty() {
             cede_benches::print(title, &take_turns(rounds, cases));

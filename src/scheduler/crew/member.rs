@@ -11,7 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
 use std::sync::atomic::fence;
 
 /// The number of times that a search goes through all workers while queues change under it.
@@ -27,6 +27,8 @@ pub(crate) struct Member {
     /// The worker was woken to search, and counts in `Crew::searching`.
     searches: Cell<bool>,
     scopes: RefCell<Scopes>,
+    /// The number of times that this worker stole.
+    steals: Cell<u64>,
 }
 
 /// The parts of open scopes on a worker, by the address of what the parts of one scope share. Type-erased: the type is defined in `task`, a
@@ -43,6 +45,7 @@ impl Member {
             rng: Cell::new(splitmix64(number as u64)),
             searches: Cell::new(false),
             scopes: RefCell::default(),
+            steals: Cell::new(0),
         }
     }
 
@@ -58,6 +61,11 @@ impl Member {
     /// Returns the number of the worker in its crew; 0 for the one of main.
     pub(crate) fn number(&self) -> usize {
         self.number
+    }
+
+    /// Returns the number of times that this worker took closures of another one.
+    pub(crate) fn steals(&self) -> u64 {
+        self.steals.get()
     }
 
     /// Pushes a closure for any worker.
@@ -108,7 +116,7 @@ impl Member {
                 };
                 retry |= stolen.is_retry();
                 if let Steal::Success(job) = stolen {
-                    self.crew.steals.fetch_add(1, Relaxed);
+                    self.steals.set(self.steals.get() + 1);
                     return Some(job);
                 }
             }

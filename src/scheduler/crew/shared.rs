@@ -20,6 +20,9 @@ pub(super) struct Seat {
     pub(super) stall: AtomicU64,
 }
 
+/// The bit of `Crew::gate` that no thread outside of the run can spawn any more.
+const CLOSED: usize = 1 << (usize::BITS - 1);
+
 /// The workers of a run.
 pub(crate) struct Crew {
     pub(super) injector: Injector<Job>,
@@ -31,10 +34,8 @@ pub(crate) struct Crew {
     pub(super) spinning: AtomicUsize,
     /// Main has returned: each worker shuts down.
     pub(super) ending: AtomicBool,
-    /// No thread outside of the run can spawn any more.
-    pub(super) closed: AtomicBool,
-    /// The number of threads that are inside of `inject`.
-    pub(super) injecting: AtomicUsize,
+    /// The number of threads that are inside of `inject`, and the bit `CLOSED`.
+    pub(super) gate: AtomicUsize,
     /// The number of handles that can spawn.
     pub(super) handles: AtomicUsize,
     /// The number of workers whose tasks have ended or were abandoned.
@@ -45,8 +46,6 @@ pub(crate) struct Crew {
     pub(super) given_up: AtomicBool,
     /// A worker gathers the report of a stall.
     pub(super) reporting: AtomicBool,
-    /// The number of times that a worker stole.
-    pub(super) steals: AtomicU64,
 }
 
 /// The queues of a worker, which only its own thread pushes to.
@@ -73,14 +72,12 @@ impl Crew {
             sleepers: Sleepers::new(workers),
             spinning: AtomicUsize::new(0),
             ending: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
-            injecting: AtomicUsize::new(0),
+            gate: AtomicUsize::new(0),
             handles: AtomicUsize::new(0),
             finished: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             given_up: AtomicBool::new(false),
             reporting: AtomicBool::new(false),
-            steals: AtomicU64::new(0),
         };
         (Arc::new(crew), deques)
     }
@@ -88,11 +85,6 @@ impl Crew {
     /// Returns the number of workers.
     pub(crate) fn workers(&self) -> usize {
         self.seats.len()
-    }
-
-    /// Returns the number of times that a worker took closures of another one.
-    pub(crate) fn steals(&self) -> u64 {
-        self.steals.load(Relaxed)
     }
 
     /// Notes that main has returned.
@@ -122,15 +114,15 @@ impl Crew {
 
     /// Refuses all later closures of threads outside of the run, and waits for the pushes in progress.
     pub(crate) fn close(&self) {
-        self.closed.store(true, SeqCst);
-        while self.injecting.load(SeqCst) > 0 {
+        self.gate.fetch_or(CLOSED, SeqCst);
+        while self.gate.load(SeqCst) != CLOSED {
             yield_now();
         }
     }
 
     /// Returns whether threads outside of the run can spawn. Another thread may see a run that has just ended as open.
     pub(crate) fn is_open(&self) -> bool {
-        !self.closed.load(Acquire)
+        self.gate.load(Acquire) & CLOSED == 0
     }
 
     /// Sends a closure to any worker, from any thread. Calls `job` if the run has not ended; otherwise returns false.
@@ -151,13 +143,11 @@ impl Crew {
 
     /// Calls `f`, unless the run has ended; then returns false. `close` waits for the end of the call.
     fn while_open(&self, f: impl FnOnce()) -> bool {
-        // Either this thread sees `closed`, or `close` sees its count.
-        self.injecting.fetch_add(1, SeqCst);
-        let is_open = !self.closed.load(SeqCst);
+        let is_open = self.gate.fetch_add(1, SeqCst) & CLOSED == 0;
         if is_open {
             f();
         }
-        self.injecting.fetch_sub(1, SeqCst);
+        self.gate.fetch_sub(1, SeqCst);
         is_open
     }
 
@@ -177,7 +167,7 @@ impl Crew {
     #[inline]
     pub(super) fn wake_for_work(&self) {
         fence(SeqCst);
-        if self.sleepers.count() != 0 && self.searching.load(Relaxed) == 0 {
+        if !self.sleepers.is_empty() && self.searching.load(Relaxed) == 0 {
             self.wake_searcher();
         }
     }
@@ -191,7 +181,7 @@ impl Crew {
             self.searching.fetch_sub(1, SeqCst);
             // Another thread may have relied on this search, and a worker have gone to sleep meanwhile.
             fence(SeqCst);
-            if self.sleepers.count() == 0 || !self.has_work() {
+            if self.sleepers.is_empty() || !self.has_work() {
                 return;
             }
         }

@@ -1,41 +1,34 @@
 //! The set of workers that sleep, which the workers that have something to do wake from.
 #![forbid(unsafe_code)]
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 /// A set of worker numbers.
 pub(super) struct Sleepers {
     words: Box<[AtomicU64]>,
-    /// The number of bits set: what a push checks.
-    count: AtomicUsize,
 }
 
 impl Sleepers {
     /// Creates an empty set of numbers below `workers`.
     pub(super) fn new(workers: usize) -> Sleepers {
-        Sleepers { words: (0..workers.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(), count: AtomicUsize::new(0) }
+        Sleepers { words: (0..workers.div_ceil(64)).map(|_| AtomicU64::new(0)).collect() }
     }
 
-    /// Returns the number of sleepers. A sleeper that is added or removed at the same time may or may not be counted.
+    /// Returns whether no worker sleeps. A sleeper that is added or removed at the same time may be missed.
     #[inline]
-    pub(super) fn count(&self) -> usize {
-        self.count.load(SeqCst)
+    pub(super) fn is_empty(&self) -> bool {
+        self.words.iter().all(|word| word.load(SeqCst) == 0)
     }
 
     /// Adds a worker, which is not in the set.
     pub(super) fn insert(&self, worker: usize) {
         self.words[worker / 64].fetch_or(1 << (worker % 64), SeqCst);
-        self.count.fetch_add(1, SeqCst);
     }
 
     /// Removes a worker. Returns whether it was in the set: of several callers, one gets true.
     pub(super) fn remove(&self, worker: usize) -> bool {
         let bit = 1 << (worker % 64);
-        let was_in = self.words[worker / 64].fetch_and(!bit, SeqCst) & bit != 0;
-        if was_in {
-            self.count.fetch_sub(1, SeqCst);
-        }
-        was_in
+        self.words[worker / 64].fetch_and(!bit, SeqCst) & bit != 0
     }
 
     /// Removes any worker, and returns its number.
@@ -64,9 +57,9 @@ mod tests {
     fn each_sleeper_is_removed_once() {
         let sleepers = Sleepers::new(130);
         [0, 63, 64, 129].into_iter().for_each(|worker| sleepers.insert(worker));
-        assert_eq!(sleepers.count(), 4);
+        assert!(!sleepers.is_empty());
         assert!(sleepers.remove(64) && !sleepers.remove(64) && !sleepers.remove(1));
         let rest: Vec<_> = std::iter::from_fn(|| sleepers.remove_any()).collect();
-        assert_eq!((rest, sleepers.count()), (vec![0, 63, 129], 0));
+        assert_eq!((rest, sleepers.is_empty()), (vec![0, 63, 129], true));
     }
 }

@@ -150,6 +150,10 @@ impl Handle {
         self.crew.workers()
     }
 
+    pub(crate) fn crew(&self) -> &Crew {
+        &self.crew
+    }
+
     /// Returns whether the run has ended. Another thread may see a run that has just ended as open.
     pub fn is_ended(&self) -> bool {
         !self.crew.is_open()
