@@ -109,6 +109,31 @@ const PROMISE: File = File {
     ],
 };
 
+const SIGNAL: File = File {
+    name: "task/anywhere/signal.rs",
+    for_loom: &[
+        ("use std::cell::Cell;", "use loom::cell::Cell;"),
+        ("use std::sync::atomic::", "use loom::sync::atomic::"),
+        ("pub(super) fn new", "pub fn overwrite(&self) { self.waiter.set(None) } pub(super) fn new"),
+        ("pub(super)", "pub"),
+    ],
+};
+
+const COUNT: File = File {
+    name: "task/anywhere/count.rs",
+    for_loom: &[("use std::sync::atomic::", "use loom::sync::atomic::"), ("pub(super)", "pub")],
+};
+
+const SLOT: File = File {
+    name: "task/anywhere/slot.rs",
+    for_loom: &[
+        ("use std::cell::UnsafeCell;", "use crate::once::Tracked as UnsafeCell;"),
+        ("use std::sync::atomic::", "use loom::sync::atomic::"),
+        ("use std::sync::{Mutex, MutexGuard,", "use loom::sync::{Mutex, MutexGuard};use std::sync::{"),
+        ("pub(super)", "pub"),
+    ],
+};
+
 const CHANNEL: File = File { name: "sync/channel/core.rs", for_loom: &[] };
 const ERROR: File = File { name: "sync/channel/error.rs", for_loom: &[] };
 
@@ -157,6 +182,60 @@ const FAULTS: &[Fault] = &[
         file: REMOTE.name,
         instead_of: "cell.posted.swap(false, Ordering::AcqRel);",
         what: "",
+    },
+    Fault {
+        name: "announces_a_wait_by_a_store",
+        file: SIGNAL.name,
+        instead_of: "self.state.compare_exchange(EMPTY, AWAITED, AcqRel, Acquire).is_ok()",
+        what: "{ self.state.store(AWAITED, Release); true }",
+    },
+    Fault {
+        name: "reads_the_waiter_after_the_end",
+        file: SIGNAL.name,
+        instead_of: "let waiter = waiter.get();\n            state.store(DONE, Release);",
+        what: "state.store(DONE, Release);\nlet waiter = waiter.get();",
+    },
+    Fault {
+        name: "ends_without_release",
+        file: SIGNAL.name,
+        instead_of: "state.compare_exchange(EMPTY, DONE, Release, Acquire)",
+        what: "state.compare_exchange(EMPTY, DONE, ::std::sync::atomic::Ordering::Relaxed, Acquire)",
+    },
+    Fault {
+        name: "counts_before_the_end",
+        file: COUNT.name,
+        instead_of: "        end();\n        if self.left.fetch_sub(1, AcqRel) == 1 {",
+        what: "        let is_last = self.left.fetch_sub(1, AcqRel) == 1;\n        end();\n        if is_last {",
+    },
+    Fault {
+        name: "counts_without_order",
+        file: COUNT.name,
+        instead_of: "if self.left.fetch_sub(1, AcqRel) == 1 {",
+        what: "if self.left.fetch_sub(1, Relaxed) == 1 {",
+    },
+    Fault {
+        name: "done_before_the_value",
+        file: SLOT.name,
+        instead_of: "unsafe { *self.value.get() = Some(value) };\n        let before = self.state.fetch_or(DONE, AcqRel);",
+        what: "let before = self.state.fetch_or(DONE, AcqRel);\nunsafe { *self.value.get() = Some(value) };",
+    },
+    Fault {
+        name: "looks_for_the_waiter_first",
+        file: SLOT.name,
+        instead_of: "let before = self.state.fetch_or(DONE, AcqRel);",
+        what: "let before = self.state.load(Acquire); self.state.fetch_or(DONE, AcqRel);",
+    },
+    Fault {
+        name: "awaits_before_the_waiter",
+        file: SLOT.name,
+        instead_of: "let former = self.waiter().replace(waiter);\n        let may_wait = self.state.fetch_or(AWAITED, AcqRel) & DONE == 0;",
+        what: "let may_wait = self.state.fetch_or(AWAITED, AcqRel) & DONE == 0;\nlet former = self.waiter().replace(waiter);",
+    },
+    Fault {
+        name: "cancels_what_has_started",
+        file: SLOT.name,
+        instead_of: "_ => self.state.fetch_or(CANCELLED, AcqRel),",
+        what: "state => { self.state.fetch_or(CANCELLED, AcqRel); state }",
     },
     Fault {
         name: "enlists_too_late",
@@ -327,6 +406,11 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
                     {}
                 }}
             }}
+            pub mod anywhere {{
+                pub mod signal {{ {} }}
+                pub mod count {{ {} }}
+                pub mod slot {{ {} }}
+            }}
             pub mod deque {{ {} }}
             {}
         }}\n",
@@ -350,6 +434,9 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
         part(&CHANNEL),
         part(&ERROR),
         around("src/channel.rs"),
+        part(&SIGNAL),
+        part(&COUNT),
+        part(&SLOT),
         around("src/deque.rs"),
         around("src/rest.rs"),
     )

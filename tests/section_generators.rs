@@ -3,7 +3,7 @@
 
 mod common;
 
-use cede::task::{deadline, park};
+use cede::task::{deadline, join_anywhere, park, scope_anywhere};
 use cede::{
     Builder, Config, CoroutineState, Generator, Inbox, Scoped, Sink, Suspender, Yielder, no_suspend, run, scope,
     scoped, shield, spawn, timeout, yield_now,
@@ -19,8 +19,10 @@ use std::time::{Duration, Instant};
 type Inside = fn(&dyn Fn());
 
 /// Each kind of section that can be opened in a run, and how its message names it.
-const SECTIONS: [(&str, Inside); 5] = [
+const SECTIONS: [(&str, Inside); 7] = [
     ("scope", |f| drop(scope(|_| f()))),
+    ("scope", |f| drop(scope_anywhere(|_| f()))),
+    ("join_anywhere", |f| drop(join_anywhere(f, || ()))),
     ("shield", |f| shield(f)),
     ("timeout", |f| drop(timeout(Duration::MAX, f))),
     ("deadline", |f| drop(deadline(Instant::now() + Duration::from_secs(99), |_| f()))),

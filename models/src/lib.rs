@@ -1,5 +1,6 @@
 //! Loom models of the library's concurrency: loom executes the library's own source files in every thread interleaving.
-//! Covered are the remote queue (park, poll and wake), the biased lock, the wait queue, the channel, the mutex and the promise.
+//! Covered are the remote queue (park, poll and wake), the biased lock, the wait queue, the channel, the mutex, the promise, and of the tasks
+//! on several workers the outcome of a task, the signal of a join and the count of a scope.
 //! `.ci/models` runs the models.
 //!
 //! `build.rs` generates the modules. To model another type, add its file and the replacements that loom needs there. The models
@@ -46,8 +47,11 @@ macro_rules! models {
         #[allow(dead_code, reason = "each fault is checked by one model")]
         pub(super) mod $module {
             use super::{Arc, PromiseEnd, explore, thread};
+            use crate::modules::$module::anywhere::count::Count;
+            use crate::modules::$module::anywhere::signal::Signal;
+            use crate::modules::$module::anywhere::slot::{Cancel, Slot, Waiter};
             use crate::modules::$module::scheduler::remote::{RemoteReceiver, RemoteWake};
-            use crate::modules::$module::scheduler::wake::{Canceller, ME};
+            use crate::modules::$module::scheduler::wake::{Canceller, ME, WakeHandle, block};
             use crate::modules::$module::sync::channel::{Chan, receive_from_either};
             use crate::modules::$module::sync::mutex::Mutex;
             use crate::modules::$module::sync::promise::Promise;
@@ -343,6 +347,119 @@ macro_rules! models {
                 });
             }
 
+            /// A task completes the signal in the frame of its joiner, which uses the frame for something else afterwards.
+            pub(crate) fn joining_meets_the_end() {
+                explore(3, || {
+                    let (signal, outcome) = (Arc::new(Signal::new()), Arc::new(Cell::new(0)));
+                    let (signal_there, outcome_there) = (Arc::clone(&signal), Arc::clone(&outcome));
+                    let task = thread::spawn(move || {
+                        outcome_there.set(7);
+                        // SAFETY: the signal is in an `Arc`, and completed once.
+                        unsafe { Signal::complete(&raw const *signal_there) };
+                    });
+                    while signal.begin_wait() {
+                        block();
+                    }
+                    assert_eq!(outcome.get(), 7);
+                    outcome.set(0);
+                    signal.overwrite();
+                    task.join().unwrap();
+                });
+            }
+
+            /// Tasks of a scope end while its closure ends. One of them has spawned the other.
+            pub(crate) fn scope_meets_its_tasks() {
+                explore(3, || {
+                    let count = Arc::new(Count::new(WakeHandle::current()));
+                    let borrowed = [(); 2].map(|()| Arc::new(Cell::new(0)));
+                    let [first, second] = borrowed.each_ref().map(Arc::clone);
+                    count.enter();
+                    let there = Arc::clone(&count);
+                    let task = thread::spawn(move || {
+                        there.enter();
+                        let inner = Arc::clone(&there);
+                        let sibling = thread::spawn(move || inner.leave_after(|| second.set(2)));
+                        there.leave_after(|| first.set(1));
+                        sibling.join().unwrap();
+                    });
+                    count.leave();
+                    while !count.is_done() {
+                        block();
+                    }
+                    borrowed.iter().zip(1..).for_each(|(borrowed, n)| assert_eq!(borrowed.replace(0), n));
+                    task.join().unwrap();
+                });
+            }
+
+            /// A joiner whose wait is cancelled joins again, while the task ends.
+            pub(crate) fn outcome_meets_its_joiner() {
+                explore(3, || {
+                    let slot = Arc::new(Slot::<u32, u32>::new());
+                    let there = Arc::clone(&slot);
+                    let task = thread::spawn(move || {
+                        // SAFETY: this is the runner, and each is called once.
+                        let (left, waiter) = unsafe { there.complete(7) };
+                        assert!(left.is_none());
+                        if let Some(waiter) = waiter {
+                            waiter.wake();
+                        }
+                    });
+                    if slot.begin_wait(Waiter::Wait(WakeHandle::current())) {
+                        slot.end_wait();
+                    }
+                    while slot.begin_wait(Waiter::Wait(WakeHandle::current())) {
+                        block();
+                    }
+                    // SAFETY: this is the owner of the handle.
+                    assert_eq!(unsafe { slot.take() }, Some(7));
+                    task.join().unwrap();
+                });
+            }
+
+            /// The handle is dropped while the task ends: one of them has the outcome.
+            pub(crate) fn outcome_meets_the_drop() {
+                explore(3, || {
+                    let slot = Arc::new(Slot::<u32, u32>::new());
+                    let there = Arc::clone(&slot);
+                    // SAFETY: this is the runner, and completes once.
+                    let task = thread::spawn(move || unsafe { there.complete(7) }.0);
+                    // SAFETY: this is the owner of the handle, which is not used again.
+                    let here = unsafe { slot.detach() };
+                    let there = task.join().unwrap();
+                    assert_eq!(
+                        (here.is_some(), here.xor(there)),
+                        (there.is_none(), Some(7)),
+                        "the outcome exists once"
+                    );
+                });
+            }
+
+            /// A task starts and ends while it is cancelled: the runner or the canceller knows of it.
+            pub(crate) fn cancel_meets_the_start() {
+                explore(3, || {
+                    let slot = Arc::new(Slot::<u32, u32>::new());
+                    let there = Arc::clone(&slot);
+                    let task = thread::spawn(move || {
+                        // SAFETY: this is the runner, and each is called once.
+                        unsafe {
+                            let was_cancelled = there.start(3);
+                            drop(there.complete(7));
+                            was_cancelled
+                        }
+                    });
+                    let here = match slot.cancel() {
+                        Cancel::Started(started) => {
+                            assert_eq!(*started, 3);
+                            Some(false)
+                        }
+                        Cancel::BeforeStart => Some(true),
+                        Cancel::NoEffect => None,
+                    };
+                    let there = task.join().unwrap();
+                    assert_eq!(here.unwrap_or(there), there, "the cancel is lost");
+                });
+            }
+
             /// Closing a channel ends the wait of its receiver.
             pub(crate) fn closing_meets_waiting() {
                 explore(3, || {
@@ -368,6 +485,15 @@ mod check {
     models!(closes_a_bell_that_is_rung);
     models!(clears_a_cell_by_a_store);
     models!(never_clears_a_cell);
+    models!(announces_a_wait_by_a_store);
+    models!(reads_the_waiter_after_the_end);
+    models!(ends_without_release);
+    models!(counts_before_the_end);
+    models!(counts_without_order);
+    models!(done_before_the_value);
+    models!(looks_for_the_waiter_first);
+    models!(awaits_before_the_waiter);
+    models!(cancels_what_has_started);
     models!(enlists_too_late);
     models!(a_cancel_drops_what_was_handed);
     models!(the_next_is_not_woken);
@@ -461,6 +587,23 @@ mod models {
     }
 
     #[test]
+    fn joins_and_ends() {
+        as_it_is::joining_meets_the_end();
+    }
+
+    #[test]
+    fn scopes_and_their_tasks() {
+        as_it_is::scope_meets_its_tasks();
+    }
+
+    #[test]
+    fn outcomes_reach_one_owner() {
+        as_it_is::outcome_meets_its_joiner();
+        as_it_is::outcome_meets_the_drop();
+        as_it_is::cancel_meets_the_start();
+    }
+
+    #[test]
     fn closing_ends_the_waits() {
         as_it_is::closing_meets_waiting();
     }
@@ -482,6 +625,15 @@ mod faults {
             "closes_a_bell_that_is_rung" => check::closes_a_bell_that_is_rung::poll_and_wake(),
             "clears_a_cell_by_a_store" => check::clears_a_cell_by_a_store::post_and_poll(),
             "never_clears_a_cell" => check::never_clears_a_cell::post_and_poll(),
+            "announces_a_wait_by_a_store" => check::announces_a_wait_by_a_store::joining_meets_the_end(),
+            "reads_the_waiter_after_the_end" => check::reads_the_waiter_after_the_end::joining_meets_the_end(),
+            "ends_without_release" => check::ends_without_release::joining_meets_the_end(),
+            "counts_before_the_end" => check::counts_before_the_end::scope_meets_its_tasks(),
+            "counts_without_order" => check::counts_without_order::scope_meets_its_tasks(),
+            "done_before_the_value" => check::done_before_the_value::outcome_meets_its_joiner(),
+            "looks_for_the_waiter_first" => check::looks_for_the_waiter_first::outcome_meets_its_joiner(),
+            "awaits_before_the_waiter" => check::awaits_before_the_waiter::outcome_meets_its_joiner(),
+            "cancels_what_has_started" => check::cancels_what_has_started::cancel_meets_the_start(),
             "enlists_too_late" => check::enlists_too_late::hand_over(1),
             "a_cancel_drops_what_was_handed" => check::a_cancel_drops_what_was_handed::a_cancel_hits_a_hand_over(),
             "the_next_is_not_woken" => check::the_next_is_not_woken::a_mutex_goes_around(1, 1000),
@@ -554,6 +706,51 @@ mod faults {
     #[test]
     fn a_cell_that_is_never_cleared() {
         is_found("never_clears_a_cell", "deadlock");
+    }
+
+    #[test]
+    fn joiner_that_overwrites_the_end() {
+        is_found("announces_a_wait_by_a_store", "deadlock");
+    }
+
+    #[test]
+    fn end_that_reads_the_waiter_late() {
+        is_found("reads_the_waiter_after_the_end", "Causality violation");
+    }
+
+    #[test]
+    fn end_without_release() {
+        is_found("ends_without_release", "Causality violation");
+    }
+
+    #[test]
+    fn task_that_counts_too_early() {
+        is_found("counts_before_the_end", "Causality violation");
+    }
+
+    #[test]
+    fn count_without_order() {
+        is_found("counts_without_order", "Causality violation");
+    }
+
+    #[test]
+    fn outcome_that_is_set_late() {
+        is_found("done_before_the_value", "Causality violation");
+    }
+
+    #[test]
+    fn waiter_that_is_looked_for_early() {
+        is_found("looks_for_the_waiter_first", "deadlock");
+    }
+
+    #[test]
+    fn waiter_that_is_set_late() {
+        is_found("awaits_before_the_waiter", "deadlock");
+    }
+
+    #[test]
+    fn cancel_that_is_lost() {
+        is_found("cancels_what_has_started", "the cancel is lost");
     }
 
     #[test]

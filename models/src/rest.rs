@@ -74,6 +74,23 @@ pub mod once {
     use loom::sync::atomic::{AtomicBool, Ordering};
     use std::cell::UnsafeCell;
 
+    /// A replacement for `UnsafeCell`, which fails if two threads access it without an order between them.
+    pub struct Tracked<T> {
+        value: UnsafeCell<T>,
+        accesses: loom::cell::Cell<()>,
+    }
+
+    impl<T> Tracked<T> {
+        pub fn new(value: T) -> Tracked<T> {
+            Tracked { value: UnsafeCell::new(value), accesses: loom::cell::Cell::new(()) }
+        }
+
+        pub fn get(&self) -> *mut T {
+            self.accesses.set(());
+            self.value.get()
+        }
+    }
+
     pub struct OnceLock<T> {
         is_set: AtomicBool,
         setting: Mutex<()>,

@@ -124,6 +124,7 @@ impl Head {
 pub(crate) enum Kind {
     Run,
     Scope,
+    Join,
     Timeout,
     Deadline,
     Shield,
@@ -137,6 +138,7 @@ impl Kind {
         match self {
             Kind::Run => "run",
             Kind::Scope => "scope",
+            Kind::Join => "join_anywhere",
             Kind::Timeout => "timeout",
             Kind::Deadline => "deadline",
             Kind::Shield => "shield",

@@ -6,7 +6,8 @@
 //! 2. When the grace period is over, the tasks are unwound (a forced unwind), and have 500 ms to end.
 //! 3. The run waits, without a limit, for tasks whose stack another thread uses (`blocking::unblock`), or the kernel (a cancelled
 //!    operation of io_uring that has not ended).
-//! 4. The tasks that remain are abandoned: their stacks are leaked, and their names are written to stderr.
+//! 4. With several workers, each waits for tasks of the other workers that borrow from its tasks.
+//! 5. The tasks that remain are abandoned: their stacks are leaked, and their names are written to stderr.
 //!
 //! Main itself is never unwound or abandoned, because its stack belongs to the caller of `run`.
 #![forbid(unsafe_code)]
@@ -48,6 +49,7 @@ pub(super) fn shut_down(worker: &Worker, grace: Duration) {
         wait_for_tasks(worker, Some(after_unwind(worker)));
     }
     wait_for_lent(worker);
+    wait_for_borrowers(worker);
     run_callbacks(worker);
     if worker.drop_jobs() {
         // The dropped jobs may own results of tasks. If such a result is an unjoined panic, a new job reports it.
@@ -56,6 +58,7 @@ pub(super) fn shut_down(worker: &Worker, grace: Duration) {
     if worker.live.get() > 0 {
         // The callbacks gave tasks turns, in which a task may have begun another call.
         wait_for_lent(worker);
+        wait_for_borrowers(worker);
         abandon(worker);
     }
     wait_for_workers(worker);
@@ -112,6 +115,14 @@ fn unwind(worker: &Worker) {
 /// scope that has still not ended then would block main permanently, so the process is aborted.
 pub(super) fn on_shutdown_overdue(worker: &Worker) {
     if worker.mode.get() == Mode::Unwinding {
+        if let Some(member) = worker.existing_member() {
+            // Main may wait for a task of another worker.
+            member.crew().call_others(member.number(), || {
+                if let Some(worker) = scheduler::worker() {
+                    abort_for_borrowers(worker, Borrowers::Unwound);
+                }
+            });
+        }
         return abort_for_borrowers(worker, Borrowers::Unwound);
     }
     let why =
@@ -191,6 +202,33 @@ fn wait_for_lent(worker: &Worker) {
         }
         wait_for_tasks(worker, Some(after_unwind(worker)));
     }
+}
+
+/// The time between two looks at the tasks that wait for tasks of other workers.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Waits, without a limit, while a task of this worker waits for tasks of other workers that borrow from it, and the other workers have not come
+/// as far. If one of these tasks does not end, its own worker aborts the process and names it.
+fn wait_for_borrowers(worker: &Worker) {
+    let Some(crew) = worker.existing_member().map(Member::crew).filter(|crew| crew.workers() > 1) else { return };
+    if worker.lenders.get() == 0 {
+        return;
+    }
+    abort_for_borrowers(worker, Borrowers::Unwound);
+    crew.begin_waiting();
+    let mut all_wait_since = None;
+    while worker.lenders.get() > 0 {
+        let now = worker.clock.now();
+        // The last task of another worker may have ended just now, and its wake be on its way.
+        let since = crew.all_wait().then(|| *all_wait_since.get_or_insert(now));
+        if since.is_some_and(|since| now.saturating_duration_since(since) > AFTER_UNWIND) {
+            break;
+        }
+        all_wait_since = since;
+        wait_for_tasks(worker, now.checked_add(LOOK_INTERVAL));
+    }
+    crew.end_waiting();
+    wait_for_tasks(worker, Some(after_unwind(worker)));
 }
 
 /// Sets bits of the flags of every task but main, and ends the waits that they interrupt.

@@ -37,13 +37,7 @@ impl Job {
         Job { data, run }
     }
 
-    /// Creates the job of a closure that the `Arc` owns.
-    pub(crate) fn shared<S: Start + 'static>(start: Arc<S>) -> Job {
-        // SAFETY: an `Arc<S>` of `'static` data is valid until it is dropped, on every thread because `S: Send + Sync`.
-        unsafe { Job::borrowing(start) }
-    }
-
-    /// Like [`shared`](Self::shared), for a closure that borrows.
+    /// Creates the job of a closure that the `Arc` owns, and that may borrow.
     ///
     /// # Safety
     ///

@@ -214,6 +214,9 @@ pub(crate) struct Worker {
     /// The number of tasks that must not be abandoned now, because another thread or the kernel uses what they borrow: see
     /// `wait::wait_until_done` and `wait::wait_for_kernel`.
     pub(crate) lent: Cell<usize>,
+    /// The number of tasks that wait for tasks which borrow from them, and which may run on other workers: see
+    /// `wait::wait_for_borrowers`.
+    pub(crate) lenders: Cell<usize>,
     /// The start of the run, by its clock.
     began: Instant,
     /// The driver that the reactor will use.
@@ -286,6 +289,7 @@ impl Worker {
             coarse_now: Cell::new(0),
             in_progress: Cell::new(0),
             lent: Cell::new(0),
+            lenders: Cell::new(0),
             began,
             #[cfg(feature = "io")]
             driver: Cell::default(),

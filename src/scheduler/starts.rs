@@ -15,7 +15,16 @@ impl Worker {
     }
 
     /// Returns the membership in the crew. The crew of a run of one worker is made by the first use.
+    #[inline]
     pub(crate) fn member(&self) -> &Member {
+        match self.existing_member() {
+            Some(member) => member,
+            None => self.make_crew(),
+        }
+    }
+
+    #[cold]
+    fn make_crew(&self) -> &Member {
         self.member.get_or_init(|| {
             let (crew, mut deques) = Crew::new(1);
             let member = Member::new(crew, 0, deques.remove(0));
@@ -64,7 +73,7 @@ impl Worker {
     }
 
     /// Starts a closure. While the run shuts down, gives it up.
-    pub(super) fn start_job(&self, job: Job) {
+    pub(crate) fn start_job(&self, job: Job) {
         if self.mode.get() == Mode::Running { job.start() } else { self.drop_as_job(job) }
     }
 

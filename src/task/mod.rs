@@ -13,6 +13,7 @@
 //! | Cancelling | [`JoinHandle::cancel`]; in the task, [`check`], [`is_cancelled`] and [`cancelled`] |
 //! | Sections | [`timeout`], [`deadline`] and [`shield`] change what ends a wait; [`no_suspend`] forbids waits |
 //! | Structured concurrency | [`scope`] (a nursery): tasks that may borrow, and that end before the scope returns |
+//! | Several cores | [`scope_anywhere`], [`join_anywhere`], [`for_each_anywhere`], [`map_anywhere`]: closures that borrow, on all workers of the run |
 //! | Task-locals | [`task_local!`](crate::task_local) and [`LocalKey`] |
 //! | Observing | [`current`], [`all`], [`TaskState`], [`JoinHandle::backtrace`] |
 //!
@@ -44,7 +45,10 @@ mod start;
 mod timeout;
 
 pub(crate) use self::anywhere::REMOTE_JOIN;
-pub use self::anywhere::{Handle, RemoteHandle, RunEnded, spawn_anywhere};
+pub use self::anywhere::{
+    Handle, RemoteHandle, RunEnded, ScopeAnywhere, ScopedRemoteHandle, for_each_anywhere, join_anywhere, map_anywhere,
+    scope_anywhere, spawn_anywhere,
+};
 pub use self::callbacks::{CallbackId, Done};
 /// The name of [`join_all`] in asyncio.
 #[doc(no_inline)]

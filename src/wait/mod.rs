@@ -34,12 +34,12 @@ pub(crate) use self::future::{Poll, poll_in_fiber, wait_for_waker};
 pub(crate) use self::kernel::{Ended, is_interrupted, wait_for_kernel};
 #[cfg(feature = "io")]
 pub(crate) use self::suspend::wait_anywhere_in_poll;
+pub(crate) use self::suspend::{
+    AbortOnUnwind, can_suspend, is_out, not_running, now, place, refuse, running, sleep_in_fiber, wait, wait_anywhere,
+    wait_for_borrowers, wait_until_done, wake_hidden_if_interrupted,
+};
 #[cfg(any(feature = "io", feature = "tokio", feature = "futures-io"))]
 pub(crate) use self::suspend::{Cause, cause};
-pub(crate) use self::suspend::{
-    can_suspend, is_out, not_running, now, place, refuse, running, sleep_in_fiber, wait, wait_anywhere,
-    wait_until_done, wake_hidden_if_interrupted,
-};
 pub(crate) use crate::scheduler::event_loop::Held;
 #[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]
 pub(crate) use crate::scheduler::io::forked;

@@ -151,12 +151,30 @@ pub(crate) fn wait_until_done(worker: &Worker, reason: &'static str, done: impl 
     std::mem::forget(guard);
 }
 
+/// Suspends the running task until `is_done` returns true, for a task whose frame tasks of any worker borrow from. The last of them must
+/// then wake it. Nothing ends the wait early, and it does not unwind: see [`wait_until_done`].
+///
+/// Unlike there, tasks of the run end the wait, which may never end. So it can be part of a deadlock, and at the end of the run a worker
+/// waits only until the workers of these tasks have come as far (`Worker::lenders`).
+///
+/// The caller must have checked [`can_suspend`].
+pub(crate) fn wait_for_borrowers(worker: &Worker, reason: &'static str, is_done: impl Fn() -> bool) {
+    let wait = WaitSpec { reason, only_this_run: true, uncancellable: true, ..WaitSpec::DEFAULT };
+    let guard = AbortOnUnwind(worker);
+    worker.lenders.set(worker.lenders.get() + 1);
+    while !is_done() {
+        worker.park(worker.current(), wait, None);
+    }
+    worker.lenders.set(worker.lenders.get() - 1);
+    std::mem::forget(guard);
+}
+
 /// Aborts the process if a wait unwinds that must not, which the scheduler does only if its invariants are broken.
-pub(super) struct AbortOnUnwind<'a>(pub(super) &'a Worker);
+pub(crate) struct AbortOnUnwind<'a>(pub(crate) &'a Worker);
 
 impl Drop for AbortOnUnwind<'_> {
     fn drop(&mut self) {
-        let why = "was unwound while another thread or the kernel used what it borrows";
+        let why = "was unwound while another thread, task or the kernel used what it borrows";
         abort_naming(Kind::Task, self.0.current().name().as_deref(), why);
     }
 }
@@ -235,6 +253,7 @@ pub(crate) fn wake_hidden_if_interrupted(worker: &Worker, tcb: &Tcb) {
 
 /// Returns whether the calling code may suspend: not while its thread panics, in a callback, inside `no_suspend`, or on
 /// the event loop.
+#[inline]
 pub(crate) fn can_suspend(worker: &Worker) -> bool {
     let tcb = worker.current();
     !panicking() && !tcb.has_flags(flags::NO_SUSPEND) && !worker.is_in_job() && !worker.is_event_loop(tcb)

@@ -6,7 +6,10 @@ use crate::scheduler::job::Job;
 use crate::scheduler::remote::RemoteReceiver;
 use crate::scheduler::rng::{splitmix64, xorshift64};
 use crossbeam_deque::Steal;
-use std::cell::Cell;
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
 use std::sync::atomic::fence;
@@ -23,9 +26,14 @@ pub(crate) struct Member {
     rng: Cell<u64>,
     /// The worker was woken to search, and counts in `Crew::searching`.
     searches: Cell<bool>,
+    scopes: RefCell<Scopes>,
     /// The number of times that this worker stole.
     steals: Cell<u64>,
 }
+
+/// The parts of open scopes on a worker, by the address of what the parts of one scope share. Type-erased: the type is defined in `task`, a
+/// higher layer.
+pub(crate) type Scopes = BTreeMap<usize, Rc<dyn Any>>;
 
 impl Member {
     /// Creates the membership of the worker `number`.
@@ -36,12 +44,18 @@ impl Member {
             deques,
             rng: Cell::new(splitmix64(number as u64)),
             searches: Cell::new(false),
+            scopes: RefCell::default(),
             steals: Cell::new(0),
         }
     }
 
     pub(crate) fn crew(&self) -> &Arc<Crew> {
         &self.crew
+    }
+
+    /// Returns the parts on this worker of the scopes whose tasks run on several workers.
+    pub(crate) fn scopes(&self) -> &RefCell<Scopes> {
+        &self.scopes
     }
 
     /// Returns the number of the worker in its crew; 0 for the one of main.
@@ -64,8 +78,13 @@ impl Member {
     /// Pushes a closure that this worker takes back first, and other workers steal.
     #[inline]
     pub(crate) fn push_fork(&self, job: Job) {
+        // With several forks there, a sleeper was woken for one of them, and wakes the next if it finds more: no fence here. Thieves may have
+        // taken them just now, and look too early. Then only this worker runs the new fork.
+        let were_several = self.deques.forks.len() >= 2;
         self.deques.forks.push(job);
-        self.crew.wake_for_work();
+        if !were_several {
+            self.crew.wake_for_work();
+        }
     }
 
     /// Takes the fork that was pushed last, if it was not stolen.

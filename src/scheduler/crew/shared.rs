@@ -40,6 +40,8 @@ pub(crate) struct Crew {
     pub(super) handles: AtomicUsize,
     /// The number of workers whose tasks have ended or were abandoned.
     pub(super) finished: AtomicUsize,
+    /// The number of workers whose shutdown waits for tasks of other workers.
+    pub(super) waiting: AtomicUsize,
     /// The run could not start.
     pub(super) given_up: AtomicBool,
     /// A worker gathers the report of a stall.
@@ -73,6 +75,7 @@ impl Crew {
             gate: AtomicUsize::new(0),
             handles: AtomicUsize::new(0),
             finished: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
             given_up: AtomicBool::new(false),
             reporting: AtomicBool::new(false),
         };
@@ -214,6 +217,21 @@ impl Crew {
     /// Returns whether the tasks of all workers have ended or were abandoned.
     pub(crate) fn is_finished(&self) -> bool {
         self.finished.load(SeqCst) == self.workers() || self.given_up.load(SeqCst)
+    }
+
+    /// Notes that the shutdown of a worker begins to wait for tasks of other workers.
+    pub(crate) fn begin_waiting(&self) {
+        self.waiting.fetch_add(1, SeqCst);
+    }
+
+    /// Ends what [`begin_waiting`](Self::begin_waiting) began.
+    pub(crate) fn end_waiting(&self) {
+        self.waiting.fetch_sub(1, SeqCst);
+    }
+
+    /// Returns whether the shutdown of no worker goes on: each has ended, or waits for tasks of other workers.
+    pub(crate) fn all_wait(&self) -> bool {
+        self.waiting.load(SeqCst) + self.finished.load(SeqCst) >= self.workers()
     }
 
     /// Takes closures from the injector: one, and some more into `into`.

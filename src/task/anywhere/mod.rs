@@ -1,20 +1,29 @@
-//! Tasks that other threads spawn: [`Handle`] and [`spawn_anywhere`].
+//! Tasks that any worker of a run starts: [`Handle`], [`spawn_anywhere`], [`scope_anywhere`], [`join_anywhere`].
 //!
 //! A closure that has not started can be sent to the thread of a run; a task that has started stays there. So the closure and its result
 //! are `Send`, and the [`RemoteHandle`] can be used on every thread.
 
+mod count;
+mod each;
+mod fork;
 mod packet;
 mod remote_handle;
 mod remote_task;
+mod scope;
+mod shared_scope;
+mod signal;
+mod slot;
 
+pub use self::each::{for_each_anywhere, map_anywhere};
+pub use self::fork::join_anywhere;
 pub(crate) use self::remote_handle::REMOTE_JOIN;
-pub use self::remote_handle::RemoteHandle;
+pub use self::remote_handle::{RemoteHandle, ScopedRemoteHandle};
 use self::remote_task::RemoteTask;
+pub use self::scope::{ScopeAnywhere, scope_anywhere};
 use super::spawn::SpawnError;
 use crate::coroutine::Builder;
-use crate::scheduler::Mode;
-use crate::scheduler::crew::Crew;
-use crate::scheduler::job::Job;
+use crate::scheduler::Worker;
+use crate::scheduler::crew::{Crew, Member};
 use crate::wait::{running, worker};
 use std::fmt;
 use std::sync::Arc;
@@ -151,6 +160,45 @@ impl Handle {
     }
 }
 
+/// Sends a task to `worker`, or to any.
+#[track_caller]
+fn send<F, T>(
+    crew: &Arc<Crew>,
+    worker: Option<usize>,
+    builder: Option<Box<Builder>>,
+    f: F,
+) -> Result<RemoteHandle<T>, RunEnded<F>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    check_worker(crew, worker);
+    let eager = builder.as_ref().is_some_and(|builder| builder.is_eager());
+    let task = RemoteTask::new(builder, None, f);
+    let handle = RemoteHandle::new(Arc::clone(&task) as _, crew);
+    // SAFETY: the closure and its result are `'static`: they borrow nothing that ends before the task or the handle.
+    let accepted = unsafe { task.send(crew, worker, eager) };
+    match accepted {
+        true => Ok(handle),
+        // SAFETY: the task was refused.
+        false => Err(RunEnded(unsafe { task.take_back() }.expect("a refused task keeps its closure"))),
+    }
+}
+
+/// Returns the membership of a worker in this crew, if it is a member.
+fn member_of<'a>(worker: &'a Worker, crew: &Arc<Crew>) -> Option<&'a Member> {
+    worker.existing_member().filter(|member| Arc::ptr_eq(member.crew(), crew))
+}
+
+/// Panics if the run has no worker of this number.
+#[track_caller]
+fn check_worker(crew: &Crew, worker: Option<usize>) {
+    if let Some(worker) = worker {
+        let workers = crew.workers();
+        assert!(worker < workers, "cannot spawn a task on worker {worker}: the run has {workers}, numbered from 0");
+    }
+}
+
 impl Clone for Handle {
     fn clone(&self) -> Handle {
         Handle::of(&self.crew)
@@ -166,53 +214,6 @@ impl Drop for Handle {
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle").field("is_ended", &self.is_ended()).finish_non_exhaustive()
-    }
-}
-
-/// Sends a task to `worker`, or to any.
-#[track_caller]
-fn send<F, T>(
-    crew: &Arc<Crew>,
-    worker: Option<usize>,
-    builder: Option<Box<Builder>>,
-    f: F,
-) -> Result<RemoteHandle<T>, RunEnded<F>>
-where
-    F: FnOnce() -> T + Send + 'static,
-    T: Send + 'static,
-{
-    if let Some(worker) = worker {
-        let workers = crew.workers();
-        assert!(worker < workers, "cannot spawn a task on worker {worker}: the run has {workers}, numbered from 0");
-    }
-    let eager = builder.as_ref().is_some_and(|builder| builder.is_eager());
-    let task = RemoteTask::new(builder, f);
-    let handle = RemoteHandle::new(Arc::clone(&task) as _, crew);
-    let job = || Job::shared(Arc::clone(&task));
-    let here = self::worker()
-        .filter(|_| worker.is_none())
-        .filter(|own| own.existing_member().is_some_and(|member| Arc::ptr_eq(member.crew(), crew)));
-    let accepted = match (here, worker) {
-        // The run shuts down: the task never runs.
-        (Some(own), _) if own.mode.get() != Mode::Running => {
-            drop(job());
-            true
-        }
-        (Some(own), _) if eager => {
-            // SAFETY: the closure and its result are `'static`: they borrow nothing that ends before the task.
-            unsafe { Arc::clone(&task).start_in(own, true) };
-            true
-        }
-        (Some(own), _) => {
-            own.member().push(job());
-            true
-        }
-        (None, None) => crew.inject(job),
-        (None, Some(worker)) => crew.inject_at(worker, job),
-    };
-    match accepted {
-        true => Ok(handle),
-        false => Err(RunEnded(task.take_back().expect("a refused task keeps its closure"))),
     }
 }
 
@@ -265,7 +266,7 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let worker = worker().ok_or(SpawnError::NotRunning)?;
+        let worker = self::worker().ok_or(SpawnError::NotRunning)?;
         let on = self.worker();
         send(worker.member().crew(), on, Some(Box::new(self)), f).map_err(|_| SpawnError::NotRunning)
     }
