@@ -596,3 +596,62 @@ fn slow_turns_of_all_workers_are_reported() {
         assert!(seen.iter().any(|task| task.name() == Some(name)), "{name} is not in {seen:?}");
     }
 }
+
+#[test]
+fn combinators_take_remote_handles() {
+    use cede::task::{When, as_completed, join_all, race, try_join_all, wait};
+    with(3, || {
+        let on = |n: usize, ms: u64| {
+            Builder::new().on(n).spawn_anywhere(move || sleep(Duration::from_millis(ms)).map(|()| n)).unwrap()
+        };
+        let all = join_all([on(2, 5), on(1, 1), on(0, 3)]);
+        assert_eq!(all.into_iter().map(|one| one.unwrap().unwrap()).collect::<Vec<_>>(), [2, 1, 0]);
+        let mut order = as_completed([on(2, 60), on(1, 30), on(0, 1)]).map(|done| done.place).collect::<Vec<_>>();
+        assert_eq!(order, [2, 1, 0]);
+        // One that has ended before the call.
+        let mut first = [on(1, 0), on(2, 10_000)];
+        sleep(Duration::from_millis(30)).unwrap();
+        let waited = wait(&mut first, When::First, None).unwrap();
+        assert_eq!((waited.done, waited.pending), (vec![0], vec![1]));
+        // A wait that ends early leaves its watch behind, and the next one replaces it.
+        let waited = wait(&mut first, When::All, Some(Duration::from_millis(5))).unwrap();
+        assert_eq!(waited.pending, [1]);
+        let race = race([on(1, 10_000), on(2, 1)]);
+        assert_eq!((race.winner, race.result.unwrap().unwrap()), (1, 2));
+        assert!(race.losers[0].1.as_ref().unwrap().is_err(), "the loser was cancelled");
+        let fails =
+            |n: usize| Builder::new().on(n).spawn_anywhere(move || if n == 2 { Err(n) } else { Ok(n) }).unwrap();
+        let error = try_join_all([fails(1), fails(2)]).unwrap_err();
+        assert_eq!(error.failures[0].0, 1);
+        let (left, right) = cede::join!(on(1, 1), on(2, 1));
+        order = vec![left.unwrap().unwrap(), right.unwrap().unwrap()];
+        assert_eq!(order, [1, 2]);
+        first[1].cancel();
+    });
+    // A plain thread joins them, too.
+    let tasks = with(2, || {
+        let mut tasks = [spawn_anywhere(|| 1), spawn_anywhere(|| 2)];
+        tasks.iter_mut().for_each(|task| {
+            while !task.is_finished() {
+                yield_now()
+            }
+        });
+        tasks
+    });
+    assert_eq!(task::join_all(tasks).into_iter().map(Result::unwrap).sum::<i32>(), 3);
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn first_error_of_remote_tasks_ends_a_wait() {
+    use cede::task::{When, wait};
+    with(2, || {
+        let ok = spawn_anywhere(|| task::park("a friend").is_err());
+        let panics = Builder::new().on(1).spawn_anywhere(|| panic!("planned")).unwrap();
+        let mut tasks = [ok, panics];
+        let waited = wait(&mut tasks, When::FirstError, None).unwrap();
+        assert_eq!(waited.done, [1]);
+        assert!(tasks[1].join().is_err());
+        tasks[0].cancel();
+    });
+}

@@ -23,6 +23,10 @@ pub mod event_loop {
 
     impl Held {
         pub fn release(self) {}
+
+        pub fn discard(self) -> bool {
+            false
+        }
     }
 }
 

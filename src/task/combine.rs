@@ -51,7 +51,7 @@ fn nothing_yet<T>(count: usize) -> Vec<Option<T>> {
 /// Takes the result of a task that has ended or was abandoned.
 #[track_caller]
 fn take<H: Joinable>(handle: &mut H) -> Result<H::Value, JoinError> {
-    handle.handle(Internal).join()
+    handle.join(Internal)
 }
 
 /// The error of one task of [`try_join_all`].
@@ -311,7 +311,7 @@ pub fn wait<H: Joinable>(handles: &mut [H], when: When, timeout: Option<Duration
         is_pending[place] = false;
         enough |= match when {
             When::First => true,
-            When::FirstError => handles[place].handle(Internal).has_panicked(),
+            When::FirstError => handles[place].has_panicked(Internal),
             When::All => false,
         };
     }

@@ -1,12 +1,13 @@
 //! Groups: one task waits for several tasks, and sees them in the order in which they end.
 
+use super::anywhere::{RemoteHandle, ScopedRemoteHandle};
 use super::handle::{CancelOnDrop, JoinHandle};
 use super::join_error::JoinError;
 use super::scope::ScopedJoinHandle;
 use super::spawn::yield_now;
 use super::timeout::{check, shield};
-use crate::scheduler::WaitSpec;
 use crate::scheduler::tcb::{EndListener, Tcb};
+use crate::scheduler::{WaitSpec, worker};
 use crate::wait::{self, Cancelled, running};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -14,14 +15,16 @@ use std::ptr::null;
 use std::rc::Rc;
 use std::time::Instant;
 
-/// A handle that the combinators accept: [`JoinHandle`], [`ScopedJoinHandle`] or [`CancelOnDrop`].
+/// A handle that the combinators accept: [`JoinHandle`], [`ScopedJoinHandle`], [`CancelOnDrop`], [`RemoteHandle`] or
+/// [`ScopedRemoteHandle`].
 pub trait Joinable: sealed::Handle<Self::Value> {
     /// The type of the task's value.
     type Value;
 }
 
 pub(super) mod sealed {
-    use super::JoinHandle;
+    use super::{Group, JoinError};
+    use std::rc::Rc;
 
     /// Proof that the caller is this crate: another crate cannot name this type, so it cannot call a method that takes it.
     ///
@@ -30,49 +33,120 @@ pub(super) mod sealed {
     #[derive(Debug)]
     pub struct Internal;
 
-    /// Access to the `JoinHandle` in a handle.
+    /// A place in a group, which the end of a task is reported to.
+    #[derive(Debug)]
+    pub struct Member<'a> {
+        pub(super) group: &'a Rc<Group>,
+        pub(super) place: u32,
+    }
+
+    /// The methods of a handle that the combinators call.
     pub trait Handle<T> {
         #[doc(hidden)]
-        fn handle(&mut self, _: Internal) -> &mut JoinHandle<T>;
+        #[track_caller]
+        fn join(&mut self, _: Internal) -> Result<T, JoinError>;
+
+        #[doc(hidden)]
+        fn cancel(&mut self, _: Internal);
+
+        /// Returns whether the task has panicked and the panic was not taken yet.
+        #[doc(hidden)]
+        fn has_panicked(&mut self, _: Internal) -> bool;
+
+        /// Makes the end of the task a message to the group. If it has ended already, returns its place in the order of ends instead.
+        #[doc(hidden)]
+        fn watch(&mut self, member: Member<'_>) -> Option<u64>;
     }
 }
 
-impl<T> Joinable for JoinHandle<T> {
-    type Value = T;
+/// Implements `Joinable` for a handle that has a `JoinHandle`.
+macro_rules! local {
+    ([$($generic:tt)*] $handle:ty, $self:ident => $inner:expr) => {
+        impl<$($generic)*> Joinable for $handle {
+            type Value = T;
+        }
+
+        impl<$($generic)*> sealed::Handle<T> for $handle {
+            fn join(&mut $self, _: sealed::Internal) -> Result<T, JoinError> {
+                JoinHandle::join($inner)
+            }
+
+            fn cancel(&mut $self, _: sealed::Internal) {
+                JoinHandle::cancel($inner);
+            }
+
+            fn has_panicked(&mut $self, _: sealed::Internal) -> bool {
+                JoinHandle::has_panicked($inner)
+            }
+
+            fn watch(&mut $self, member: sealed::Member<'_>) -> Option<u64> {
+                watch_local($inner, member)
+            }
+        }
+    };
 }
 
-impl<T> sealed::Handle<T> for JoinHandle<T> {
-    fn handle(&mut self, _: sealed::Internal) -> &mut JoinHandle<T> {
-        self
+local!([T] JoinHandle<T>, self => self);
+local!(['scope, T] ScopedJoinHandle<'scope, T>, self => self.inner());
+local!([T] CancelOnDrop<T>, self => self);
+
+/// Watches a task of this run. A task that its run has abandoned counts as ended.
+fn watch_local<T>(handle: &mut JoinHandle<T>, member: sealed::Member<'_>) -> Option<u64> {
+    let tcb = handle.tcb();
+    if handle.is_finished() || handle.own_worker().is_none() {
+        if !handle.is_finished() {
+            handle.refuse_hidden();
+        }
+        return Some(tcb.end_order());
     }
+    tcb.join_group(Rc::clone(member.group) as Rc<dyn EndListener>, member.place);
+    None
 }
 
-impl<T> Joinable for ScopedJoinHandle<'_, T> {
-    type Value = T;
+/// Implements `Joinable` for a handle to a task of any worker.
+macro_rules! remote {
+    ([$($generic:tt)*] $handle:ty) => {
+        impl<$($generic)*> Joinable for $handle {
+            type Value = T;
+        }
+
+        impl<$($generic)*> sealed::Handle<T> for $handle {
+            fn join(&mut self, _: sealed::Internal) -> Result<T, JoinError> {
+                self.joiner().join()
+            }
+
+            fn cancel(&mut self, _: sealed::Internal) {
+                self.joiner().cancel();
+            }
+
+            fn has_panicked(&mut self, _: sealed::Internal) -> bool {
+                self.joiner().has_panicked()
+            }
+
+            fn watch(&mut self, member: sealed::Member<'_>) -> Option<u64> {
+                let sealed::Member { group, place } = member;
+                group.external.set(group.external.get() | !self.joiner().is_here());
+                let group = Rc::clone(group);
+                let is_watched = self.joiner().watch(move || group.add(place));
+                // The order of ends is that of one worker: the task comes after those of this one.
+                if is_watched { None } else { Some(u64::MAX) }
+            }
+        }
+    };
 }
 
-impl<T> sealed::Handle<T> for ScopedJoinHandle<'_, T> {
-    fn handle(&mut self, _: sealed::Internal) -> &mut JoinHandle<T> {
-        self.inner()
-    }
-}
-
-impl<T> Joinable for CancelOnDrop<T> {
-    type Value = T;
-}
-
-impl<T> sealed::Handle<T> for CancelOnDrop<T> {
-    fn handle(&mut self, _: sealed::Internal) -> &mut JoinHandle<T> {
-        self
-    }
-}
+remote!([T] RemoteHandle<T>);
+remote!(['scope, T] ScopedRemoteHandle<'scope, T>);
 
 /// Tasks that one task waits for together.
+#[derive(Debug)]
 pub(super) struct Group {
     /// The indices of the tasks that have ended and were not returned yet, in the order of their ends.
     ended: RefCell<VecDeque<u32>>,
     /// The task that is parked in `next`, or null.
     waiter: Cell<*const Tcb>,
+    /// A task of another run is in the group.
+    external: Cell<bool>,
 }
 
 impl EndListener for Group {
@@ -89,23 +163,24 @@ impl Group {
     /// A task can be in one group only. No task is in a second group here: a task has one handle, and the combinator
     /// borrows or owns that handle.
     pub(super) fn watch<H: Joinable>(handles: &mut [H]) -> Rc<Group> {
-        let group = Rc::new(Group { ended: RefCell::default(), waiter: Cell::new(null()) });
+        let group = Rc::new(Group { ended: RefCell::default(), waiter: Cell::new(null()), external: Cell::new(false) });
         let mut ended = Vec::new();
         for (place, handle) in (0..).zip(handles) {
-            let handle = handle.handle(sealed::Internal);
-            let tcb = handle.tcb();
-            if handle.is_finished() || handle.own_worker().is_none() {
-                if !handle.is_finished() {
-                    handle.refuse_hidden();
-                }
-                ended.push((tcb.end_order(), place));
-            } else {
-                tcb.join_group(Rc::clone(&group) as Rc<dyn EndListener>, place);
-            }
+            let order = handle.watch(sealed::Member { group: &group, place });
+            ended.extend(order.map(|order| (order, place)));
         }
         ended.sort_unstable();
         group.ended.borrow_mut().extend(ended.into_iter().map(|(_, place)| place));
         group
+    }
+
+    /// Notes the end of a task of any worker, in the event loop of the worker that waits.
+    fn add(&self, place: u32) {
+        self.ended.borrow_mut().push_back(place);
+        // SAFETY: null, or the task that is parked in `next`, which resets the pointer when its wait ends.
+        if let (Some(waiter), Some(worker)) = (unsafe { self.waiter.get().as_ref() }, worker()) {
+            worker.wake(waiter);
+        }
     }
 
     /// Returns the index of the next task that has ended, if there is one. Never waits.
@@ -134,7 +209,9 @@ impl Group {
             }
             self.waiter.set(worker.current());
             let _reset = Reset(&self.waiter);
-            let reason = WaitSpec { reason: "one of several tasks to end", only_this_run: true, ..WaitSpec::DEFAULT };
+            let external = self.external.get();
+            let reason = "one of several tasks to end";
+            let reason = WaitSpec { reason, only_this_run: !external, external, ..WaitSpec::DEFAULT };
             let outcome = wait::wait(worker, reason, deadline);
             if self.ended.borrow().is_empty() {
                 outcome?;
@@ -157,7 +234,7 @@ impl Drop for Reset<'_> {
 pub(super) fn settle<H: Joinable>(handles: &mut [H], results: &mut [Option<Result<H::Value, JoinError>>]) {
     let mut cut = false;
     for (handle, result) in handles.iter_mut().zip(&mut *results).filter(|(_, result)| result.is_none()) {
-        match handle.handle(sealed::Internal).join() {
+        match handle.join(sealed::Internal) {
             Err(JoinError::Interrupted) => {
                 cut = true;
                 break;
@@ -175,12 +252,12 @@ pub(super) fn settle<H: Joinable>(handles: &mut [H], results: &mut [Option<Resul
 pub(super) fn cancel_and_settle<H: Joinable>(handles: &mut [H], results: &mut [Option<Result<H::Value, JoinError>>]) {
     let mut open: Vec<_> = handles.iter_mut().zip(results).filter(|(_, result)| result.is_none()).collect();
     for (handle, _) in &mut open {
-        handle.handle(sealed::Internal).cancel();
+        handle.cancel(sealed::Internal);
     }
     shield(|| {
         for (handle, result) in open {
             // If no wait is possible (the thread is panicking, or the run is deadlocked), the result is `Interrupted`.
-            *result = Some(handle.handle(sealed::Internal).join());
+            *result = Some(handle.join(sealed::Internal));
         }
     });
 }

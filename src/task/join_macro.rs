@@ -44,7 +44,7 @@ fn first_try<H: Joinable>(handle: &mut H, cut: &mut bool) -> Option<Result<H::Va
     if *cut {
         return None;
     }
-    match handle.handle(Internal).join() {
+    match handle.join(Internal) {
         Err(JoinError::Interrupted) => {
             *cut = true;
             None
@@ -64,7 +64,7 @@ macro_rules! tuples {
                 let mut cut = false;
                 $(let mut $result = [first_try(&mut $handle, &mut cut)];)+
                 if cut {
-                    $(if $result[0].is_none() { $handle.handle(Internal).cancel(); })+
+                    $(if $result[0].is_none() { $handle.cancel(Internal); })+
                     shield(|| { $(settle(std::slice::from_mut(&mut $handle), &mut $result);)+ });
                 }
                 ($({ let [result] = $result; result.expect("every task is settled") },)+)

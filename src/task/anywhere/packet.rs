@@ -46,6 +46,16 @@ impl<T> Packet<T> {
         unsafe { self.slot.take() }
     }
 
+    /// Returns the outcome, if it is there and was not taken.
+    ///
+    /// # Safety
+    ///
+    /// The caller has the handle, and takes no outcome while the reference is alive.
+    pub(super) unsafe fn peek(&self) -> Option<&Result<T, JoinError>> {
+        // SAFETY: the caller has the handle.
+        unsafe { self.slot.peek() }
+    }
+
     /// Sets the waiter, unless there is an outcome, or was one. Returns whether to wait.
     pub(super) fn begin_wait(&self, waiter: Waiter) -> bool {
         self.slot.begin_wait(waiter)

@@ -2,11 +2,11 @@
 
 use super::packet::Packet;
 use super::remote_task::HasPacket;
-use super::slot::Waiter;
+use super::slot::{HeldJob, Waiter};
 use crate::scheduler::Task;
 use crate::scheduler::crew::Crew;
 use crate::task::JoinError;
-use crate::wait::{self, WaitSpec, WakeHandle, wait_anywhere, worker};
+use crate::wait::{self, WaitSpec, WakeHandle, running, wait_anywhere, worker};
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -34,7 +34,7 @@ pub struct ScopedRemoteHandle<'scope, T> {
 }
 
 /// The common part of both handles.
-struct Joiner<'a, T> {
+pub(in crate::task) struct Joiner<'a, T> {
     task: Arc<dyn HasPacket<T> + 'a>,
     /// The crew that runs the task, as a number to compare.
     crew: usize,
@@ -57,13 +57,13 @@ impl<'a, T> Joiner<'a, T> {
     }
 
     /// Returns whether the calling code belongs to the run of the task.
-    fn is_here(&self) -> bool {
+    pub(in crate::task) fn is_here(&self) -> bool {
         let member = worker().and_then(|worker| worker.existing_member());
         member.is_some_and(|member| Arc::as_ptr(member.crew()) as usize == self.crew)
     }
 
     #[track_caller]
-    fn join(&mut self) -> Result<T, JoinError> {
+    pub(in crate::task) fn join(&mut self) -> Result<T, JoinError> {
         wait::consume_budget();
         loop {
             if let Some(outcome) = self.take() {
@@ -89,6 +89,24 @@ impl<'a, T> Joiner<'a, T> {
                 return Err(JoinError::Interrupted);
             }
         }
+    }
+
+    pub(in crate::task) fn cancel(&self) -> bool {
+        self.packet().cancel()
+    }
+
+    /// Returns whether the task has panicked and the panic was not taken yet.
+    pub(in crate::task) fn has_panicked(&mut self) -> bool {
+        // SAFETY: `self` is the handle, and borrowed exclusively.
+        matches!(unsafe { self.packet().peek() }, Some(Err(JoinError::Panicked(_))))
+    }
+
+    /// Makes the event loop of this worker call `f` when the task has ended, in place of another wait of the handle. Returns false if it has
+    /// ended already.
+    #[track_caller]
+    pub(in crate::task) fn watch(&mut self, f: impl FnOnce() + 'static) -> bool {
+        let job = running("wait for tasks").hold(Box::new(f));
+        self.packet().begin_wait(Waiter::Job(HeldJob(job)))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
@@ -185,6 +203,12 @@ impl<T> RemoteHandle<T> {
     }
 }
 
+impl<T> RemoteHandle<T> {
+    pub(in crate::task) fn joiner(&mut self) -> &mut Joiner<'static, T> {
+        &mut self.0
+    }
+}
+
 impl<T> Future for RemoteHandle<T> {
     type Output = Result<T, JoinError>;
 
@@ -251,6 +275,12 @@ impl<'scope, T> ScopedRemoteHandle<'scope, T> {
     /// Returns the number and the name of the task; `None` before it starts.
     pub fn task(&self) -> Option<Task> {
         self.joiner.packet().task()
+    }
+}
+
+impl<'scope, T> ScopedRemoteHandle<'scope, T> {
+    pub(in crate::task) fn joiner(&mut self) -> &mut Joiner<'scope, T> {
+        &mut self.joiner
     }
 }
 

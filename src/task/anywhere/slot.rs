@@ -12,8 +12,9 @@
 //!    same atomic.
 //! 3. Each change acquires and releases.
 
-use crate::wait::WakeHandle;
+use crate::wait::{Held, WakeHandle};
 use std::cell::UnsafeCell;
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{
     AtomicU8,
     Ordering::{AcqRel, Acquire},
@@ -38,6 +39,25 @@ const AWAITED: u8 = 32;
 pub(super) enum Waiter {
     Wait(WakeHandle),
     Poll(Waker),
+    /// A job of the worker that waits.
+    Job(HeldJob),
+}
+
+/// A job that is dropped with its worker's thread, unless it was released.
+pub(super) struct HeldJob(pub(super) Held);
+
+impl HeldJob {
+    fn release(self) {
+        let job = ManuallyDrop::new(self);
+        job.0.release();
+    }
+}
+
+impl Drop for HeldJob {
+    fn drop(&mut self) {
+        // False if its run has ended, which has dropped it.
+        let _ = self.0.discard();
+    }
 }
 
 impl Waiter {
@@ -47,6 +67,7 @@ impl Waiter {
             // False if it has ended.
             Waiter::Wait(waiter) => drop(waiter.wake()),
             Waiter::Poll(waker) => waker.wake(),
+            Waiter::Job(job) => job.release(),
         }
     }
 }
@@ -165,6 +186,16 @@ impl<S, V> Slot<S, V> {
         self.state.fetch_or(TAKEN, AcqRel);
         // SAFETY: after `DONE` the value belongs to the owner of the handle, which calls.
         unsafe { (*self.value.get()).take() }
+    }
+
+    /// Returns the value, if it is there and was not taken.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the owner of the handle, and takes no value while the reference is alive.
+    pub(super) unsafe fn peek(&self) -> Option<&V> {
+        // SAFETY: after `DONE` the value belongs to the owner of the handle, which calls.
+        if self.is_done() { unsafe { (*self.value.get()).as_ref() } } else { None }
     }
 
     /// Notes that the handle is dropped. Returns the value, if it is there and was not taken.
