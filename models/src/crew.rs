@@ -29,7 +29,8 @@ macro_rules! crew_models {
             }
 
             fn job(counts: &loom::sync::Arc<[AtomicUsize; 2]>) -> Job {
-                Job::shared(Arc::new(Count(loom::sync::Arc::clone(counts))))
+                // SAFETY: it borrows nothing.
+                unsafe { Job::borrowing(Arc::new(Count(loom::sync::Arc::clone(counts)))) }
             }
 
             fn seated(crew: &Arc<Crew>, number: usize, deques: Deques) -> (Member, RemoteReceiver) {
@@ -105,7 +106,12 @@ macro_rules! crew_models {
                         })
                         .collect();
                     for _ in 0..2 {
-                        assert!(crew.inject(|| Job::shared(Arc::new(Meeting(loom::sync::Arc::clone(&meeting))))));
+                        // SAFETY: it borrows nothing.
+                        assert!(
+                            crew.inject(|| unsafe {
+                                Job::borrowing(Arc::new(Meeting(loom::sync::Arc::clone(&meeting))))
+                            })
+                        );
                     }
                     workers.into_iter().for_each(|worker| worker.join().unwrap());
                 });

@@ -36,3 +36,11 @@ pub mod fiber {
         None
     }
 }
+
+pub mod wake_list {
+    use super::WakeHandle;
+
+    pub fn wake_each(wakers: impl Iterator<Item = WakeHandle>) {
+        wakers.for_each(|waker| drop(waker.wake()));
+    }
+}

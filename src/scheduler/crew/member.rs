@@ -78,13 +78,8 @@ impl Member {
     /// Pushes a closure that this worker takes back first, and other workers steal.
     #[inline]
     pub(crate) fn push_fork(&self, job: Job) {
-        // With several forks there, a sleeper was woken for one of them, and wakes the next if it finds more: no fence here. Thieves may have
-        // taken them just now, and look too early. Then only this worker runs the new fork.
-        let were_several = self.deques.forks.len() >= 2;
         self.deques.forks.push(job);
-        if !were_several {
-            self.crew.wake_for_work();
-        }
+        self.crew.wake_for_work();
     }
 
     /// Takes the fork that was pushed last, if it was not stolen.

@@ -27,6 +27,7 @@ use std::mem::forget;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::null;
 use std::rc::Rc;
+use std::thread;
 
 /// The second closure, in the frame of its joiner. While its job is out, `f` and `outcome` belong to the holder of the job.
 struct Fork<F, T> {
@@ -120,19 +121,34 @@ where
         }
     };
     if !is_back {
-        wait_for_borrowers(worker, "the second closure of join_anywhere", || !fork.signal.begin_wait());
+        return join_stolen(worker, guard, &fork, first);
     }
     forget(guard);
-    let Fork { f, outcome, .. } = fork;
-    if !is_back && first.is_ok() {
-        // A forced unwind that came meanwhile.
-        worker.unwind_if_requested();
-    }
-    // If `a` has panicked, `f` is dropped without a call.
+    let b = fork.f.into_inner();
+    // If `a` has panicked, `b` is dropped without a call.
     let first = first.unwrap_or_else(|payload| resume_unwind(payload));
-    match (outcome.into_inner(), f.into_inner()) {
+    (first, b.expect("a closure that was taken back was not called")())
+}
+
+/// Waits for the second closure, which another task has, and returns both values.
+#[cold]
+fn join_stolen<A, B, F: FnOnce() -> B>(
+    worker: &Worker,
+    guard: AbortOnUnwind<'_>,
+    fork: &Fork<F, B>,
+    first: thread::Result<A>,
+) -> (A, B) {
+    wait_for_borrowers(worker, "the second closure of join_anywhere", || !fork.signal.begin_wait());
+    forget(guard);
+    let first = first.unwrap_or_else(|payload| resume_unwind(payload));
+    // A forced unwind that came meanwhile.
+    worker.unwind_if_requested();
+    // SAFETY: the signal is done, so both belong to this thread again.
+    let (outcome, f) = unsafe { ((*fork.outcome.get()).take(), (*fork.f.get()).take()) };
+    match (outcome, f) {
         (Some(Outcome::Value(second)), _) => (first, second),
         (Some(Outcome::Panicked(payload)), _) => resume_unwind(payload),
+        // It was given up, or its task had no stack: nothing has called it.
         (None, Some(b)) => (first, b()),
         (Some(Outcome::Unwound), _) | (None, None) => {
             panic!("the second closure of join_anywhere has no value: its task was unwound, because the run shuts down")
