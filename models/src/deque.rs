@@ -96,6 +96,10 @@ impl<T> Worker<T> {
         Worker(Queue::new())
     }
 
+    pub fn len(&self) -> usize {
+        self.0.length.load(Ordering::Acquire)
+    }
+
     pub fn stealer(&self) -> Stealer<T> {
         Stealer(Arc::clone(&self.0))
     }
