@@ -15,6 +15,7 @@
     missing_debug_implementations,
     unreachable_pub,
     clippy::all,
+    clippy::undocumented_unsafe_blocks,
     reason = "generated"
 )]
 mod modules {

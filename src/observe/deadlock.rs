@@ -110,7 +110,7 @@ pub(crate) fn assemble(parts: Vec<Part>) -> DeadlockReport {
     let named = |key: Option<Key>| key.and_then(|key| alive.get(&key).cloned());
     let stuck = |node: &Node| Stuck {
         task: node.task.clone(),
-        reason: node.reason.clone(),
+        reason: node.reason,
         on: named(node.on),
         held_by: named(node.holder),
     };
