@@ -394,6 +394,14 @@ unsafe fn run<H: Handle, R>(
     catch_unwind(AssertUnwindSafe(|| body(handle)))
 }
 
+/// The payload of a forced unwind, which ends a task that ignored its cancel for longer than the grace period.
+pub(crate) struct TaskUnwound;
+
+/// Returns whether a payload unwinds a stack around the body that it came from, and must not be held up.
+pub(crate) fn is_forced_unwind(payload: &Payload) -> bool {
+    payload.is::<TaskUnwound>() || payload.is::<Unwound>()
+}
+
 /// Drops a value and returns the panic of its destructor.
 pub(crate) fn drop_catching<T>(value: T) -> Result<(), Payload> {
     if needs_drop::<T>() { catch_unwind(AssertUnwindSafe(|| drop(value))) } else { Ok(()) }

@@ -21,6 +21,7 @@
 mod delegate;
 mod error;
 mod protocol;
+mod read_ahead;
 mod yield_from;
 mod yielder;
 
@@ -37,6 +38,7 @@ use std::iter::FusedIterator;
 use std::panic::resume_unwind;
 
 pub use self::error::{CloseError, Interrupt, SendError, ThrowError};
+pub use self::read_ahead::ReadAhead;
 pub use self::yielder::Yielder;
 
 /// A coroutine whose body yields values of type `Y`, receives values of type `S`, and returns an `R`.
@@ -307,6 +309,22 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
             stop => {
                 let stop = self.chain.follow_inner(&mut self.raw, stop, false);
                 self.step_or_panic(stop)
+            }
+        }
+    }
+
+    /// Runs the body, or the innermost generator, until the consumer has to know of the stop.
+    #[inline(always)]
+    fn run_to_stop(&mut self, value: S) -> Stop<Y, S, R> {
+        if !self.chain.is_empty() {
+            let stop = self.chain.send(value);
+            return self.chain.follow_inner(&mut self.raw, stop, false);
+        }
+        match self.raw.resume(value) {
+            Event::Yielded(value) => Stop::Yielded(value),
+            event => {
+                let stop = delegate::stop_of(&self.raw, event);
+                self.chain.follow_root(&mut self.raw, stop, false)
             }
         }
     }
