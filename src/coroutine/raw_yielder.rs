@@ -57,18 +57,21 @@ impl<I, Y> RawYielder<I, Y> {
     #[track_caller]
     pub(crate) fn suspend_or_put(&self, value: Y, buffer: &OnceCell<Writer<Y>>) -> Result<I, Control> {
         let mut value = value;
-        if self.head.open.get() != 0 {
-            self.check();
-            // A body that unwinds must not succeed: the resumer sees that it suspends.
-            if !panicking()
+        let open = self.head.open.get();
+        if open != 0 {
+            off_the_path();
+            // Whether the body unwinds is of no interest here: nothing is suspended.
+            if open == AHEAD
                 && let Some(buffer) = buffer.get()
             {
                 value = match buffer.put(value) {
-                    // SAFETY: `set_ahead` has set a bit in `open`, since no section is open. So `I` is `()`, of which no
-                    // byte can be uninitialised.
+                    // SAFETY: only `set_ahead` sets `AHEAD`, and it exists for an `I` of `()` only, of which no byte can be
+                    // uninitialised.
                     Ok(()) => return Ok(unsafe { self.take_input() }),
                     Err(value) => value,
                 };
+            } else {
+                self.check();
             }
         }
         self.leave(MaybeUninit::new(value))
@@ -255,6 +258,11 @@ impl<I, Y> RawYielder<I, Y> {
         self.slot
     }
 }
+
+/// Marks a branch as the rarer one: the code of the other one then needs no jump.
+#[cold]
+#[inline(always)]
+fn off_the_path() {}
 
 impl<Y> RawYielder<(), Y> {
     /// Sets whether the body runs ahead: whether [`suspend_or_put`](RawYielder::suspend_or_put) puts values into the buffer. Called on the
