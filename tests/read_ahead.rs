@@ -4,11 +4,13 @@
 mod common;
 
 use cede::sync::channel::unbounded;
-use cede::{CloseError, Generator, Interrupt, Yielder, run, spawn, yield_now};
+use cede::task::park;
+use cede::{CloseError, Config, Generator, Interrupt, Yielder, run, shield, spawn, yield_now};
 use common::witness::{AtEnd, Log};
 use common::{caught, panic_text};
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// The numbers from 1 on, and a counter of those that the body has produced.
 fn counting(last: u32) -> (Generator<u32, (), &'static str>, Rc<Cell<u32>>) {
@@ -289,6 +291,34 @@ fn body_waits_as_the_task_that_reads() {
         assert_eq!(Generator::new(body).read_ahead(6).collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
         drop(producer);
     });
+}
+
+/// The items that were produced before a forced unwind do not hold it up: the consumer is unwound, too, and gets none.
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn forced_unwind_does_not_wait_for_the_items() {
+    let log = Log::default();
+    let inner = log.clone();
+    Config::new()
+        .shutdown_grace(Duration::ZERO)
+        .run(move || {
+            spawn(move || {
+                let _end = inner.at_end("consumer");
+                let held = inner.clone();
+                let body = move |y: &Yielder<AtEnd<Box<dyn FnMut()>>>| {
+                    let _end = held.at_end("body");
+                    let log = held.clone();
+                    y.yield_(AtEnd(Box::new(move || log.add("item"))));
+                    let _ = shield(|| park("the forced unwind"));
+                };
+                for _item in Generator::new(body).read_ahead(8) {
+                    inner.add("consumed");
+                }
+            });
+            yield_now();
+        })
+        .unwrap();
+    assert_eq!(log.take(), ["body", "item", "consumer"]);
 }
 
 /// Room in the buffer does not permit a yield that is refused without it.

@@ -47,9 +47,11 @@ pub(crate) struct Reader<Y> {
 ///
 /// Panics if the values do not fit into the address space.
 pub(crate) fn buffer<Y>(size: usize) -> (Writer<Y>, Reader<Y>) {
-    let slots = Box::into_raw(Box::new_uninit_slice(size.max(1)));
+    // Positions of values without a size stay in the address space.
+    let size = if size_of::<Y>() == 0 { size.min(isize::MAX as usize) } else { size }.max(1);
+    let slots = Box::into_raw(Box::new_uninit_slice(size));
     let first = slots.cast::<Y>();
-    let shared = Rc::new(Shared { filled: Cell::new(first), limit: after(first, size.max(1) - 1), slots });
+    let shared = Rc::new(Shared { filled: Cell::new(first), limit: after(first, size - 1), slots });
     (Writer(Rc::clone(&shared)), Reader { next: first, end: first, shared })
 }
 
@@ -81,7 +83,8 @@ impl<Y> Shared<Y> {
     #[inline(always)]
     fn put(&self, value: Y, limit: *mut Y) -> Result<(), Y> {
         let filled = self.filled.get();
-        if filled == limit {
+        // After a push, the writer's limit is below.
+        if filled >= limit {
             return Err(value);
         }
         // SAFETY: both callers pass a limit of at most `slots + size`, so the slot is in bounds. It is not initialised and
@@ -132,7 +135,7 @@ impl<Y> Reader<Y> {
         self.end = self.shared.filled.get();
     }
 
-    /// Appends a value, which [`take`](Self::take) returns after all others. Returns the value if the buffer is full.
+    /// Appends a value, which [`take`](Self::take) returns after the values that are there. Returns the value if the buffer is full.
     #[inline]
     pub(crate) fn push(&mut self, value: Y) -> Result<(), Y> {
         let limit = after(self.shared.slots.cast(), self.shared.slots.len());
@@ -151,7 +154,7 @@ impl<Y> Reader<Y> {
         }
     }
 
-    /// Drops all values, in order. If the destructor of one panics, the others are dropped nevertheless.
+    /// Drops all values, in order. If the destructor of one panics, the rest is dropped nevertheless.
     pub(crate) fn clear(&mut self) {
         let (next, filled) = (self.next, self.shared.filled.get());
         (self.next, self.end) = (filled, filled);
@@ -217,9 +220,17 @@ mod tests {
         assert!([writer.put(Unit), writer.put(Unit), writer.put(Unit)].iter().all(Result::is_ok));
         assert!(writer.put(Unit).is_err());
         reader.look();
-        assert_eq!((reader.len(), reader.take().is_some(), DROPS.get()), (3, true, 2));
+        assert_eq!((reader.len(), reader.take().is_some(), DROPS.get()), (3, true, 1));
         drop(reader);
         assert_eq!(DROPS.get(), 4);
+    }
+
+    #[test]
+    fn no_size_is_too_large() {
+        let (writer, mut reader) = buffer(usize::MAX);
+        assert_eq!((writer.put(()), reader.push(())), (Ok(()), Ok(())));
+        assert_eq!((reader.take(), reader.take(), reader.take()), (Some(()), Some(()), None));
+        assert!(std::panic::catch_unwind(|| drop(buffer::<u64>(usize::MAX))).is_err());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::panic::resume_unwind;
 pub struct ReadAhead<Y: 'static, R: 'static = ()> {
     // Dropped in this order: items in the order in which they were produced, then the body.
     reader: Reader<Y>,
-    /// How the body ended after the items in the buffer, until they are consumed.
+    /// The end of the body, if it came ahead: held back until the items in the buffer are consumed.
     stop: Option<Stop<Y, (), R>>,
     generator: Generator<Y, (), R>,
 }
@@ -36,6 +36,8 @@ impl<Y: 'static, R: 'static> Generator<Y, (), R> {
     ///   them.
     /// * A return value, a panic of the body and an error that it rethrows reach the consumer after all items that the
     ///   body yielded before. Dropping the iterator first drops them too.
+    /// * A destructor that yields while a panic unwinds the body succeeds while there is room. Without room it aborts the
+    ///   process, as always.
     /// * A wait in the body, for example for a message of another task, holds up the items that are already produced.
     ///
     /// A generator that the body yields from with [`yield_from`](crate::Yielder::yield_from) does not run ahead: each of its items
