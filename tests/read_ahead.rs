@@ -198,6 +198,21 @@ fn body_that_ignores_its_close_goes_on() {
     assert_eq!(ahead.collect::<Vec<_>>(), [3, 4, 5]);
 }
 
+/// The same with room in the buffer: the last item came from another generator, before the buffer was full.
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn closed_body_does_not_use_the_room() {
+    let body = |y: &Yielder<u32>| {
+        y.yield_(1);
+        assert!(y.try_yield_from(Generator::new(|y: &Yielder<u32>| y.yield_(2))).is_err());
+        (3..=5).for_each(|n| y.yield_(n));
+    };
+    let mut ahead = Generator::new(body).read_ahead(8);
+    assert_eq!((ahead.next(), ahead.next()), (Some(1), Some(2)));
+    assert!(matches!(ahead.close(), Err(CloseError::Ignored(3))));
+    assert_eq!(ahead.collect::<Vec<_>>(), [4, 5]);
+}
+
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn panic_ahead_is_dropped_with_the_items_or_closes() {

@@ -255,7 +255,8 @@ impl<H: Handle, R> RawCoroutine<H, R> {
             self.refuse_to_resume();
         }
         self.handle().raw_yielder().input.set(MaybeUninit::new(input));
-        self.switch()
+        // SAFETY: checked above, and only a resume ends a body.
+        unsafe { self.switch_unfinished() }
     }
 
     #[cold]
@@ -272,9 +273,20 @@ impl<H: Handle, R> RawCoroutine<H, R> {
 
     #[inline(always)]
     fn switch(&mut self) -> Event<H::Out, R> {
+        assert!(!self.is_finished(), "cannot resume {}: it has finished", self.label());
+        // SAFETY: checked above.
+        unsafe { self.switch_unfinished() }
+    }
+
+    /// # Safety
+    /// The body must not have finished.
+    #[inline(always)]
+    unsafe fn switch_unfinished(&mut self) -> Event<H::Out, R> {
         if panicking() {
             self.handle().raw_yielder().resumed_by_a_panic();
         }
+        // SAFETY: the contract of this function. corosensei's own check is then removed.
+        unsafe { std::hint::assert_unchecked(!self.inner.done()) };
         // Forces a frame pointer: see `unwind_tables`.
         let anchor = Anchor::new();
         anchor.before_resume();

@@ -170,8 +170,11 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         if !self.raw.is_started() {
             return Err(SendError::NotStarted(value));
         }
-        if !self.chain.is_empty() {
-            return Ok(self.advance_innermost(value));
+        if let Some(innermost) = self.chain.innermost() {
+            return Ok(match innermost.send(value) {
+                Some(value) => CoroutineState::Yielded(value),
+                None => self.follow_inner(),
+            });
         }
         // One case, which makes the result at once, and cold calls for the rest: paths that join cost six instructions.
         match self.raw.resume(value) {
@@ -302,23 +305,22 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         coroutine::stack_high_water(&self.raw)
     }
 
-    /// Resumes the innermost generator of the chain directly, without a visit to the generators around it.
-    fn advance_innermost(&mut self, value: S) -> CoroutineState<Y, R> {
-        match self.chain.send(value) {
-            Stop::Yielded(value) => CoroutineState::Yielded(value),
-            stop => {
-                let stop = self.chain.follow_inner(&mut self.raw, stop, false);
-                self.step_or_panic(stop)
-            }
-        }
+    /// Handles a stop of the innermost generator other than yielding.
+    #[cold]
+    #[inline(never)]
+    fn follow_inner(&mut self) -> CoroutineState<Y, R> {
+        let stop = self.chain.follow_inner(&mut self.raw);
+        self.step_or_panic(stop)
     }
 
     /// Runs the body, or the innermost generator, until the consumer has to know of the stop.
     #[inline(always)]
     fn run_to_stop(&mut self, value: S) -> Stop<Y, S, R> {
-        if !self.chain.is_empty() {
-            let stop = self.chain.send(value);
-            return self.chain.follow_inner(&mut self.raw, stop, false);
+        if let Some(innermost) = self.chain.innermost() {
+            return match innermost.send(value) {
+                Some(value) => Stop::Yielded(value),
+                None => self.chain.follow_inner(&mut self.raw),
+            };
         }
         match self.raw.resume(value) {
             Event::Yielded(value) => Stop::Yielded(value),
@@ -391,9 +393,11 @@ impl<Y: 'static, R: 'static> Iterator for Generator<Y, (), R> {
         if self.raw.is_finished() {
             return None;
         }
-        if !self.chain.is_empty() {
-            let state = self.advance_innermost(());
-            return self.keep_returned(state);
+        if let Some(innermost) = self.chain.innermost() {
+            return innermost.send(()).or_else(|| {
+                let state = self.follow_inner();
+                self.keep_returned(state)
+            });
         }
         // One case, as in `send`.
         match self.raw.resume(()) {

@@ -24,7 +24,8 @@ pub struct ReadAhead<Y: 'static, R: 'static = ()> {
 
 impl<Y: 'static, R: 'static> Generator<Y, (), R> {
     /// Converts the generator into an iterator that runs the body up to `n` items ahead, so that one switch of stacks
-    /// carries `n` items. An item then takes less than half of the time, if the body and the consumer do little with it.
+    /// carries `n` items. With an `n` of 32 an item takes about half of the time, if the body and the consumer do little with it
+    /// (`cargo run --release -p cede-benches`).
     ///
     /// When the consumer asks for an item and there is none, the body runs until it has yielded `n` items or ends. A
     /// yield returns at once while there is room. With an `n` of 0 or 1 no item is produced ahead. The items
