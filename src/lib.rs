@@ -49,7 +49,7 @@ pub mod guide;
 
 pub use bridge::{block_on, fiber};
 pub use coroutine::{Builder, Coroutine, CoroutineState, Scoped, State, Suspender, scoped};
-pub use generator::{CloseError, Generator, Interrupt, SendError, ThrowError, Yielder};
+pub use generator::{CloseError, Generator, Interrupt, ReadAhead, SendError, ThrowError, Yielder};
 pub use observe::dump::dump;
 pub use observe::metrics::metrics;
 pub use pipeline::{Inbox, Sink};

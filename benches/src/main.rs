@@ -45,6 +45,10 @@ fn resume() {
         }
     });
     sending.start();
+    let mut wide_raw =
+        corosensei::Coroutine::<(), [u64; 4], ()>::new(|y, ()| (0..u64::MAX).for_each(|i| y.suspend([i; 4])));
+    let mut wide = Generator::new(|y: &Yielder<[u64; 4]>| (0..u64::MAX).for_each(|i| y.yield_([i; 4])));
+    let [mut ahead_8, mut ahead_32] = [8, 32].map(|n| delegating(1).read_ahead(n));
     let counter = Cell::new(0u64);
     let call: Box<dyn Fn() -> u64> = Box::new(|| {
         counter.set(counter.get() + 1);
@@ -94,6 +98,28 @@ fn resume() {
                     }
                 }
             }),
+            Case::new("corosensei resume, 32 bytes out", |n| {
+                for _ in 0..n {
+                    if let CoroutineResult::Yield(v) = wide_raw.resume(()) {
+                        black_box(v);
+                    }
+                }
+            }),
+            Case::new("Generator::next, 32 bytes out", |n| {
+                for _ in 0..n {
+                    black_box(wide.next());
+                }
+            }),
+            Case::new("Generator::read_ahead(8), an item", |n| {
+                for _ in 0..n {
+                    black_box(ahead_8.next());
+                }
+            }),
+            Case::new("Generator::read_ahead(32), an item", |n| {
+                for _ in 0..n {
+                    black_box(ahead_32.next());
+                }
+            }),
             Case::new("an indirect call", |n| {
                 for _ in 0..n {
                     black_box(call());
@@ -109,7 +135,7 @@ fn resume() {
     );
     print("resume + suspend: one round trip", &figures);
     // Leaked, since dropping would unwind the bodies.
-    std::mem::forget((raw, raw_in));
+    std::mem::forget((raw, raw_in, wide_raw));
 }
 
 fn recursive(depth: u32) -> Generator<u64> {

@@ -67,13 +67,17 @@ pub(crate) struct Head {
     /// The kind of the section that was opened at `place`.
     kind: Cell<Kind>,
     /// The number of open sections on the body's stack and on the stacks of the bodies that it resumed. The body must
-    /// not suspend while this number is not zero.
+    /// not suspend while this number is not zero. [`AHEAD`] is added while the body runs ahead.
     pub(super) open: Cell<u32>,
     /// The parent link, on targets where [`Head::link`] cannot compute its address. Null until the body starts.
     stored_link: Cell<*const Link>,
     /// The place where the innermost section on the body's own stack was opened.
     place: Cell<Option<&'static Location<'static>>>,
 }
+
+/// The bit of [`Head::open`] that sends the body's values into its buffer. A look at the sections then also finds
+/// out that a body runs ahead, so the bodies that do not run ahead pay nothing.
+pub(super) const AHEAD: u32 = 1 << 31;
 
 impl Head {
     pub(super) fn new() -> Head {

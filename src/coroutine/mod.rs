@@ -4,6 +4,7 @@
 //! programs want [`Generator`](crate::Generator), whose values the owner pulls, or [`Sink`](crate::Sink), to which the
 //! owner pushes items. Both are built on the same engine.
 
+pub(crate) mod ahead;
 pub(crate) mod chain;
 pub(crate) mod raw;
 pub(crate) mod raw_yielder;

@@ -264,7 +264,8 @@ impl<H: Handle, R> RawCoroutine<H, R> {
     #[inline(always)]
     pub(crate) fn go_on(&mut self, input: H::In) -> Event<H::Out, R> {
         self.handle().raw_yielder().input.set(MaybeUninit::new(input));
-        self.switch()
+        // SAFETY: checked above, and only a resume ends a body.
+        unsafe { self.switch_unfinished() }
     }
 
     #[cold]
@@ -281,9 +282,20 @@ impl<H: Handle, R> RawCoroutine<H, R> {
 
     #[inline(always)]
     fn switch(&mut self) -> Event<H::Out, R> {
+        assert!(!self.is_finished(), "cannot resume {}: it has finished", self.label());
+        // SAFETY: checked above.
+        unsafe { self.switch_unfinished() }
+    }
+
+    /// # Safety
+    /// The body must not have finished.
+    #[inline(always)]
+    unsafe fn switch_unfinished(&mut self) -> Event<H::Out, R> {
         if panicking() {
             self.handle().raw_yielder().resumed_by_a_panic();
         }
+        // SAFETY: the contract of this function. corosensei's own check is then removed.
+        unsafe { std::hint::assert_unchecked(!self.inner.done()) };
         // Forces a frame pointer: see `unwind_tables`.
         let anchor = Anchor::new();
         anchor.before_resume();
@@ -401,6 +413,14 @@ unsafe fn run<H: Handle, R>(
         return drop_catching(body).and(Err(Box::new(Unwound(handle.raw_yielder().slot()))));
     }
     catch_unwind(AssertUnwindSafe(|| body(handle)))
+}
+
+/// The payload of a forced unwind, which ends a task that ignored its cancel for longer than the grace period.
+pub(crate) struct TaskUnwound;
+
+/// Returns whether a payload unwinds a stack around the body that it came from, and must not be held up.
+pub(crate) fn is_forced_unwind(payload: &Payload) -> bool {
+    payload.is::<TaskUnwound>() || payload.is::<Unwound>()
 }
 
 /// Drops a value and returns the panic of its destructor.

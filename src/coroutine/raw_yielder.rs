@@ -2,11 +2,12 @@
 //!
 //! The invariants are listed in [`raw`](super::raw).
 
-use super::chain::{self, Control, Head, Link};
+use super::ahead::Writer;
+use super::chain::{self, AHEAD, Control, Head, Link};
 use super::unwind_tables::{In, Out, go_on_unwinding, stop_unwinding};
 use crate::stack::arena::Slot;
 use crate::stack::overflow;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::panic::resume_unwind;
@@ -48,6 +49,31 @@ impl<I, Y> RawYielder<I, Y> {
     pub(crate) fn suspend(&self, value: Y) -> Result<I, Control> {
         // Check first: a refusal must drop the value.
         self.check();
+        self.leave(MaybeUninit::new(value))
+    }
+
+    /// Puts the value into the buffer of a body that runs ahead, or suspends the body with it if there is no room.
+    #[inline(always)]
+    #[track_caller]
+    pub(crate) fn suspend_or_put(&self, value: Y, buffer: &OnceCell<Writer<Y>>) -> Result<I, Control> {
+        let mut value = value;
+        let open = self.head.open.get();
+        if open != 0 {
+            off_the_path();
+            // Whether the body unwinds is of no interest here: nothing is suspended.
+            if open == AHEAD
+                && let Some(buffer) = buffer.get()
+            {
+                value = match buffer.put(value) {
+                    // SAFETY: only `set_ahead` sets `AHEAD`, and it exists for an `I` of `()` only, of which no byte can be
+                    // uninitialised.
+                    Ok(()) => return Ok(unsafe { self.take_input() }),
+                    Err(value) => value,
+                };
+            } else {
+                self.check();
+            }
+        }
         self.leave(MaybeUninit::new(value))
     }
 
@@ -119,7 +145,7 @@ impl<I, Y> RawYielder<I, Y> {
     #[inline(always)]
     #[track_caller]
     pub(crate) fn check(&self) {
-        if self.head.open.get() != 0 {
+        if self.head.open.get() & !AHEAD != 0 {
             self.refuse();
         }
     }
@@ -230,6 +256,20 @@ impl<I, Y> RawYielder<I, Y> {
     /// Returns the stack that the body runs on.
     pub(crate) fn slot(&self) -> Slot {
         self.slot
+    }
+}
+
+/// Marks a branch as the rarer one: the code of the other one then needs no jump.
+#[cold]
+#[inline(always)]
+fn off_the_path() {}
+
+impl<Y> RawYielder<(), Y> {
+    /// Sets whether the body runs ahead: whether [`suspend_or_put`](RawYielder::suspend_or_put) puts values into the buffer. Called on the
+    /// resumer's side.
+    pub(crate) fn set_ahead(&self, ahead: bool) {
+        let sections = self.head.open.get() & !AHEAD;
+        self.head.open.set(if ahead { sections | AHEAD } else { sections });
     }
 }
 

@@ -101,17 +101,12 @@ impl<Y, S> Chain<Y, S> {
         Chain { frames: Vec::new() }
     }
 
+    /// Returns the innermost generator, or `None` if the root itself runs.
     #[inline(always)]
-    pub(super) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
-    }
-
-    /// Sends a value to the innermost generator. The chain must not be empty.
-    #[inline]
-    pub(super) fn send(&mut self, value: S) -> Stop<Y, S, Box<dyn Any>> {
+    pub(super) fn innermost(&mut self) -> Option<&mut dyn Frame<Y, S>> {
         match self.frames.last_mut() {
-            Some(innermost) => innermost.send(value),
-            None => unreachable!("asked only when the chain is not empty"),
+            Some(innermost) => Some(&mut **innermost),
+            None => None,
         }
     }
 
@@ -136,14 +131,10 @@ impl<Y, S> Chain<Y, S> {
         self.follow(root, Ran::Root(stop), closing)
     }
 
-    /// Continues after a stop of the innermost generator.
-    pub(super) fn follow_inner<R>(
-        &mut self,
-        root: &mut RawCoroutine<Yielder<Y, S>, R>,
-        stop: Stop<Y, S, Box<dyn Any>>,
-        closing: bool,
-    ) -> Stop<Y, S, R> {
-        self.follow(root, Ran::Inner(stop), closing)
+    /// Continues after a stop of the innermost generator, for which its `send` returned `None`.
+    pub(super) fn follow_inner<R>(&mut self, root: &mut RawCoroutine<Yielder<Y, S>, R>) -> Stop<Y, S, R> {
+        let stop = self.innermost().map_or(Stop::Unwound, |innermost| innermost.stopped());
+        self.follow(root, Ran::Inner(stop), false)
     }
 
     /// Runs bodies until one of them yields or the root ends. Never returns `Stop::Delegate`.

@@ -21,6 +21,7 @@
 mod delegate;
 mod error;
 mod protocol;
+mod read_ahead;
 mod yield_from;
 mod yielder;
 
@@ -37,6 +38,7 @@ use std::iter::FusedIterator;
 use std::panic::resume_unwind;
 
 pub use self::error::{CloseError, Interrupt, SendError, ThrowError};
+pub use self::read_ahead::ReadAhead;
 pub use self::yielder::Yielder;
 
 /// A coroutine whose body yields values of type `Y`, receives values of type `S`, and returns an `R`.
@@ -142,11 +144,8 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     /// ```
     #[track_caller]
     pub fn start(&mut self) -> CoroutineState<Y, R> {
-        match self.raw.start() {
-            Event::Yielded(value) => CoroutineState::Yielded(value),
-            Event::Complete(value) => CoroutineState::Complete(value),
-            event => self.settle(event),
-        }
+        let event = self.raw.start();
+        self.settle(event)
     }
 
     /// Sends `value` to the body as the result of its current `yield`, and runs the body to the next `yield` or to its
@@ -171,7 +170,17 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         if !self.raw.is_started() {
             return Err(SendError::NotStarted(value));
         }
-        Ok(self.advance(value))
+        if let Some(innermost) = self.chain.innermost() {
+            return Ok(match innermost.send(value) {
+                Some(value) => CoroutineState::Yielded(value),
+                None => self.follow_inner(),
+            });
+        }
+        // One case, which makes the result at once, and cold calls for the rest: paths that join cost six instructions.
+        match self.raw.resume(value) {
+            Event::Yielded(value) => Ok(CoroutineState::Yielded(value)),
+            event => Ok(self.settle(event)),
+        }
     }
 
     /// Throws `error` at the body's current `yield`, and runs the body to the next `yield` or to its end. Returns
@@ -296,34 +305,50 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         coroutine::stack_high_water(&self.raw)
     }
 
-    /// The fast path, short enough for inlining: resumes the body itself, which yields.
+    /// Handles a stop of the innermost generator other than yielding.
+    #[cold]
+    #[inline(never)]
+    fn follow_inner(&mut self) -> CoroutineState<Y, R> {
+        let stop = self.chain.follow_inner(&mut self.raw);
+        self.step_or_panic(stop)
+    }
+
+    /// Runs the body, or the innermost generator, until the consumer has to know of the stop.
     #[inline(always)]
-    fn advance(&mut self, value: S) -> CoroutineState<Y, R> {
-        if self.chain.is_empty() {
-            match self.raw.resume(value) {
-                Event::Yielded(value) => CoroutineState::Yielded(value),
-                Event::Complete(value) => CoroutineState::Complete(value),
-                event => self.settle(event),
-            }
-        } else {
-            self.advance_innermost(value)
+    fn run_to_stop(&mut self, value: S) -> Stop<Y, S, R> {
+        if let Some(innermost) = self.chain.innermost() {
+            return match innermost.send(value) {
+                Some(value) => Stop::Yielded(value),
+                None => self.chain.follow_inner(&mut self.raw),
+            };
         }
-    }
-
-    /// Resumes the innermost generator of the chain directly, without a visit to the generators around it.
-    fn advance_innermost(&mut self, value: S) -> CoroutineState<Y, R> {
-        match self.chain.send(value) {
-            Stop::Yielded(value) => CoroutineState::Yielded(value),
-            stop => {
-                let stop = self.chain.follow_inner(&mut self.raw, stop, false);
-                self.step_or_panic(stop)
+        match self.raw.resume(value) {
+            Event::Yielded(value) => Stop::Yielded(value),
+            event => {
+                let stop = delegate::stop_of(&self.raw, event);
+                self.chain.follow_root(&mut self.raw, stop, false)
             }
         }
     }
 
-    /// Handles an event other than yielding or returning.
+    /// Converts the outcome of a resume to that of `next`, and keeps a return value.
+    #[cold]
+    fn keep_returned(&mut self, state: CoroutineState<Y, R>) -> Option<Y> {
+        match state {
+            CoroutineState::Yielded(value) => Some(value),
+            CoroutineState::Complete(value) => {
+                self.returned = Some(value);
+                None
+            }
+        }
+    }
+
+    /// Handles an event other than yielding.
     #[cold]
     fn settle(&mut self, event: Event<Y, R>) -> CoroutineState<Y, R> {
+        if let Event::Complete(value) = event {
+            return CoroutineState::Complete(value);
+        }
         let stop = delegate::stop_of(&self.raw, event);
         let stop = self.chain.follow_root(&mut self.raw, stop, false);
         self.step_or_panic(stop)
@@ -368,11 +393,18 @@ impl<Y: 'static, R: 'static> Iterator for Generator<Y, (), R> {
         if self.raw.is_finished() {
             return None;
         }
-        match self.advance(()) {
-            CoroutineState::Yielded(value) => Some(value),
-            CoroutineState::Complete(value) => {
-                self.returned = Some(value);
-                None
+        if let Some(innermost) = self.chain.innermost() {
+            return innermost.send(()).or_else(|| {
+                let state = self.follow_inner();
+                self.keep_returned(state)
+            });
+        }
+        // One case, as in `send`.
+        match self.raw.resume(()) {
+            Event::Yielded(value) => Some(value),
+            event => {
+                let state = self.settle(event);
+                self.keep_returned(state)
             }
         }
     }

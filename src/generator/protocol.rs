@@ -49,8 +49,11 @@ impl<Y, S> Stop<Y, S, Box<dyn Any>> {
 pub(super) trait Frame<Y, S> {
     /// Runs the body to its next stop, as `next` does.
     fn enter(&mut self) -> Stop<Y, S, Box<dyn Any>>;
-    /// Sends a value to the body's current `yield`.
-    fn send(&mut self, value: S) -> Stop<Y, S, Box<dyn Any>>;
+    /// Sends a value to the body's current `yield`. Returns the next value of the body, or `None` for another stop, which
+    /// [`stopped`](Self::stopped) then returns: an `Option` is returned in registers where a `Stop` would be in memory.
+    fn send(&mut self, value: S) -> Option<Y>;
+    /// Takes the stop for which `send` returned `None`.
+    fn stopped(&mut self) -> Stop<Y, S, Box<dyn Any>>;
     /// Delivers a message to the body.
     fn deliver(&mut self, message: Message<Y, S>) -> Stop<Y, S, Box<dyn Any>>;
     /// Takes the frames that this generator already delegates to, so that they follow it into another chain.

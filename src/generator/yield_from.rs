@@ -85,7 +85,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
         );
         // Check first: after a refusal no delegate may stay in the handle.
         self.raw_yielder.check();
-        self.put_message(Message::Delegate(Box::new(inner) as Box<dyn Frame<Y, S>>));
+        self.put_message(Message::Delegate(Box::new(Inner { generator: inner, stop: None }) as Box<dyn Frame<Y, S>>));
         match self.raw_yielder.call() {
             Err(Control::Message) => match self.take_message() {
                 Some(Message::Returned(value)) => match value.downcast::<R>() {
@@ -102,31 +102,45 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     }
 }
 
-impl<Y: 'static, S: 'static, R: 'static> Frame<Y, S> for Generator<Y, S, R> {
+/// A generator that another one yields from, and the stop that its owner has not taken yet.
+struct Inner<Y: 'static, S: 'static, R: 'static> {
+    generator: Generator<Y, S, R>,
+    stop: Option<Stop<Y, S, Box<dyn Any>>>,
+}
+
+impl<Y: 'static, S: 'static, R: 'static> Frame<Y, S> for Inner<Y, S, R> {
     fn enter(&mut self) -> Stop<Y, S, Box<dyn Any>> {
+        let raw = &mut self.generator.raw;
         let event = match unit() {
-            Some(unit) if self.raw.is_started() => self.raw.resume(unit),
-            _ => self.raw.start(),
+            Some(unit) if raw.is_started() => raw.resume(unit),
+            _ => raw.start(),
         };
-        boxed(stop_of(&self.raw, event))
+        boxed(stop_of(raw, event))
     }
 
-    fn send(&mut self, value: S) -> Stop<Y, S, Box<dyn Any>> {
-        match self.raw.resume(value) {
-            Event::Yielded(value) => Stop::Yielded(value),
-            event => boxed(stop_of(&self.raw, event)),
+    fn send(&mut self, value: S) -> Option<Y> {
+        match self.generator.raw.resume(value) {
+            Event::Yielded(value) => Some(value),
+            event => {
+                self.stop = Some(boxed(stop_of(&self.generator.raw, event)));
+                None
+            }
         }
     }
 
+    fn stopped(&mut self) -> Stop<Y, S, Box<dyn Any>> {
+        self.stop.take().unwrap_or(Stop::Unwound)
+    }
+
     fn deliver(&mut self, message: Message<Y, S>) -> Stop<Y, S, Box<dyn Any>> {
-        boxed(deliver(&mut self.raw, message))
+        boxed(deliver(&mut self.generator.raw, message))
     }
 
     fn take_chain(&mut self) -> Vec<Box<dyn Frame<Y, S>>> {
-        self.chain.take()
+        self.generator.chain.take()
     }
 
     fn leak(&mut self) {
-        self.raw.leak("is yielded from by a generator that is leaked");
+        self.generator.raw.leak("is yielded from by a generator that is leaked");
     }
 }

@@ -2,9 +2,10 @@
 
 use super::error::Interrupt;
 use super::protocol::Message;
+use crate::coroutine::ahead::Writer;
 use crate::coroutine::chain::Control;
 use crate::coroutine::raw_yielder::{Handle, RawYielder};
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::error::Error;
 use std::fmt;
 
@@ -26,6 +27,8 @@ use std::fmt;
 #[repr(C)]
 pub struct Yielder<Y, S = ()> {
     pub(super) raw_yielder: RawYielder<S, Y>,
+    /// The buffer of a generator that is read ahead.
+    pub(super) buffer: OnceCell<Writer<Y>>,
     /// The message that goes with `Control::Message`, or the error that an unwinding carries out.
     message: Cell<Option<Message<Y, S>>>,
     /// Set while the body is suspended in a call that returns an interrupt as a value.
@@ -55,7 +58,7 @@ impl<Y, S> Handle for Yielder<Y, S> {
     type Out = Y;
 
     fn new(raw_yielder: RawYielder<S, Y>) -> Self {
-        Yielder { raw_yielder, message: Cell::new(None), trying: Cell::new(false) }
+        Yielder { raw_yielder, buffer: OnceCell::new(), message: Cell::new(None), trying: Cell::new(false) }
     }
 
     #[inline(always)]
@@ -84,7 +87,7 @@ impl<Y, S> Yielder<Y, S> {
     #[inline(always)]
     #[track_caller]
     pub fn yield_(&self, value: Y) -> S {
-        match self.raw_yielder.suspend(value) {
+        match self.raw_yielder.suspend_or_put(value, &self.buffer) {
             Ok(sent) => sent,
             Err(_) => self.raw_yielder.unwind(),
         }
@@ -112,7 +115,7 @@ impl<Y, S> Yielder<Y, S> {
             return Err(Interrupt::Closed);
         }
         let trying = Trying::new(&self.trying);
-        let answer = self.raw_yielder.suspend(value);
+        let answer = self.raw_yielder.suspend_or_put(value, &self.buffer);
         drop(trying);
         match answer {
             Ok(sent) => Ok(sent),

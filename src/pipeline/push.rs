@@ -24,7 +24,8 @@ pub trait Push<T> {
     /// Ends the input, lets every later stage finish, and returns the result.
     fn finish(self) -> Self::Output;
 
-    /// Sends the items of an iterator until one is refused.
+    /// Sends the items of an iterator until one is refused. A [`Generator`](crate::Generator) as the source costs a switch for each
+    /// item; [`read_ahead`](crate::Generator::read_ahead) makes that one for several.
     ///
     /// # Errors
     ///

@@ -124,8 +124,7 @@ pub(crate) type Unhandled = dyn Fn(&str, &(dyn Any + Send));
 /// A hook that a higher layer sets.
 pub(crate) type Hook = Box<dyn Fn(&Worker)>;
 
-/// The payload of a forced unwind, which ends a task that ignored its cancel for longer than the grace period.
-pub(crate) struct TaskUnwound;
+pub(crate) use crate::coroutine::raw::TaskUnwound;
 
 /// The worker of a run. The fields that every turn uses come first.
 #[repr(C)]
