@@ -30,14 +30,14 @@ pub fn receive_from_either(channels: [&Chan<u32>; 2]) -> Option<u32> {
     if let Some(message) = channels.iter().find_map(|channel| channel.try_recv().ok()) {
         return Some(message);
     }
-    let select_state = SelectState::take();
+    let (select_state, waker) = (SelectState::take(), crate::wait::WakeHandle::current());
     let mut waiters = [None, None];
     for (i, Chan(channel)) in channels.iter().enumerate() {
         let mut state = channel.state.lock();
         if state.can_recv(select_state) {
             break;
         }
-        waiters[i] = Some(state.receiving.enqueue_select(None, select_state, i + 1));
+        waiters[i] = Some(state.receiving.enqueue_select(None, &waker, (select_state, i + 1)));
     }
     if waiters[1].is_some() {
         while select_state.claimed() == 0 {
