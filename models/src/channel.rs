@@ -30,7 +30,7 @@ pub fn receive_from_either(channels: [&Chan<u32>; 2]) -> Option<u32> {
     if let Some(message) = channels.iter().find_map(|channel| channel.try_recv().ok()) {
         return Some(message);
     }
-    let (select_state, waker) = (SelectState::take(), crate::scheduler::wake::WakeHandle::current());
+    let (select_state, waker) = (SelectState::take(), crate::wait::WakeHandle::current());
     let mut waiters = [None, None];
     for (i, Chan(channel)) in channels.iter().enumerate() {
         let mut state = channel.state.lock();

@@ -70,7 +70,7 @@ impl Entry {
     }
 }
 
-/// A timer wheel. `T` is what an entry stands for.
+/// A timer wheel. `T` is the value of an entry.
 pub(crate) struct Wheel<T> {
     /// The current tick. Entries of this tick and of earlier ones are in the heap.
     tick: u64,

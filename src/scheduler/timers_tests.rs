@@ -181,7 +181,7 @@ fn many_deadlines_cost_few_extra_sleeps() {
     assert!((1000..1100).contains(&sleeps), "{sleeps} sleeps");
 }
 
-/// Timers that are armed and disarmed again and again, with a clock that stands still, need no more memory.
+/// Timers that are armed and disarmed again and again, with a stopped clock, need no more memory.
 #[test]
 fn disarmed_timers_leave_nothing() {
     let pair = Pair::new(0);

@@ -23,7 +23,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 #[path = "../../../src/scheduler/timer_wheel.rs"]
-#[allow(dead_code)] // parts of it are for the library alone
+#[allow(dead_code, reason = "parts of it are for the library alone")]
 mod timer_wheel;
 
 const HOUR: Duration = Duration::from_secs(3600);
