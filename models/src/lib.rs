@@ -716,8 +716,7 @@ mod faults {
 
     #[test]
     fn end_that_reads_the_waiter_late() {
-        // A use after free: loom reports it, or the process crashes before.
-        is_found("reads_the_waiter_after_the_end", "");
+        is_found("reads_the_waiter_after_the_end", "Causality violation");
     }
 
     #[test]
