@@ -2,13 +2,14 @@
 //!
 //! cargo run --release -p cede-benches --bin crew -- [rounds [jobs [seed]]]
 //!
-//! First `rounds` (30,000) rounds of a few short tasks with 2, 4 and 8 workers: most find the workers about to sleep. Then `jobs` (40) runs of
+//! First `rounds` (30,000) rounds of a few short tasks with 2, 4 and 8 workers, and as many of tasks that borrow and of joins: most find the
+//! workers about to sleep. Then `jobs` (40) runs of
 //! 100,000 jobs of unequal length with 2 workers. Then programs that a seed generates, with 4 workers: tasks that lock, send, join, sleep and
 //! spawn on all workers; none is deadlocked, so a report of a deadlock is a false alarm. A run that makes no progress for 60 s ends the
 //! process with an error.
 
 use cede::sync::{Mutex, channel};
-use cede::task::{Handle, RemoteHandle, spawn_anywhere};
+use cede::task::{Handle, RemoteHandle, join_anywhere, scope_anywhere, spawn_anywhere};
 use cede::time::sleep;
 use cede::{Builder, Config, spawn, yield_now};
 use std::hint::{black_box, spin_loop};
@@ -66,6 +67,29 @@ fn rounds(count: u64, workers: usize) {
             for (n, task) in (0..).zip(&mut tasks) {
                 assert_eq!(task.join().unwrap(), n);
             }
+            step();
+        }
+    };
+    Config::new().workers(workers).run(main).unwrap();
+}
+
+/// Rounds of one to seven tasks that borrow, and of joins.
+fn borrowing_rounds(count: u64, workers: usize) {
+    let main = || {
+        for round in 0..count {
+            let (tasks, sum) = (1 + round % 7, AtomicU64::new(0));
+            let body = |task: u64| {
+                (0..(round * 31 + task * 977) % 3000).for_each(|_| spin_loop());
+                if round.is_multiple_of(3) {
+                    yield_now();
+                }
+                sum.fetch_add(task, Relaxed);
+            };
+            let body = &body;
+            scope_anywhere(|s| (0..tasks).for_each(|task| drop(s.spawn(move || body(task))))).unwrap();
+            assert_eq!(sum.swap(0, Relaxed), tasks * (tasks - 1) / 2);
+            let ((), ((), ())) = join_anywhere(|| body(1), || join_anywhere(|| body(2), || body(3)));
+            assert_eq!(sum.into_inner(), 6);
             step();
         }
     };
@@ -180,6 +204,7 @@ fn main() {
     watch();
     for workers in [2, 4, 8] {
         rounds(count, workers);
+        borrowing_rounds(count, workers);
         println!("{count} rounds with {workers} workers");
     }
     jobs(runs);
