@@ -17,3 +17,5 @@ pub mod processes;
 #[cfg(feature = "io")]
 pub mod sockets;
 pub mod tokio;
+#[cfg(feature = "io")]
+pub mod workers;

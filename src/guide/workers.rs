@@ -1,0 +1,2 @@
+//! Several cores.
+#![forbid(unsafe_code)]
