@@ -42,7 +42,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// fn connection(stream: TcpStream) -> std::io::Result<()> {
 ///     for line in BufReader::new(&stream).lines() {
 ///         let line = line?;
-///         let answer = spawn_anywhere(move || answer(line)).join().map_err(std::io::Error::other)?;
+///         let answer = spawn_anywhere(move || answer(line)).join().map_err(|error| std::io::Error::other(error.to_string()))?;
 ///         writeln!(&stream, "{answer}")?;
 ///     }
 ///     Ok(())
