@@ -6,13 +6,14 @@ mod common;
 use cede::io::Driver;
 use cede::net::{TcpListener, TcpStream, UdpSocket};
 use cede::sync::channel::{bounded, rendezvous};
-use cede::task::{RemoteHandle, current};
+use cede::task::{RemoteHandle, current, spawn_anywhere};
 use cede::time::sleep;
 use cede::{Builder, Config, io, spawn, timeout};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
 
 const WORKERS: usize = 3;
 const MS: Duration = Duration::from_millis(1);
@@ -311,4 +312,36 @@ fn closed_elsewhere_number_is_used_again() {
             on(1 + round % 2, move || drop(stream)).join().unwrap();
         }
     });
+}
+
+/// Tasks that wait for I/O go on while many closures wait for their start: the worker polls between closures.
+#[test]
+fn queued_closures_do_not_starve_io() {
+    for (workers, driver) in [(1, Driver::Epoll), (1, Driver::Auto), (2, Driver::Auto)] {
+        let main = || {
+            let (client, server) = pair();
+            let mut answers = spawn(move || (0..10).for_each(|_| answer(&server, 1)));
+            let mut asks = spawn(move || (0..10).for_each(|_| ask(&client, 1)));
+            sleep(MS).unwrap(); // both have begun
+            let left = Arc::new(AtomicUsize::new(20_000));
+            let closure = || {
+                let left = Arc::clone(&left);
+                move || {
+                    let begun = Instant::now();
+                    while begun.elapsed() < Duration::from_micros(20) {}
+                    left.fetch_sub(1, SeqCst);
+                }
+            };
+            let (client, server) = pair();
+            let mut late_answers = spawn(move || (0..10).for_each(|_| answer(&server, 1)));
+            let mut late_asks = spawn(move || (0..10).for_each(|_| ask(&client, 1)));
+            let mut closures: Vec<_> = (0..20_000).map(|_| spawn_anywhere(closure())).collect();
+            [&mut answers, &mut asks, &mut late_answers, &mut late_asks].map(|task| task.join().unwrap());
+            let left = left.load(SeqCst);
+            assert!(left > 10_000, "{workers} {driver:?}: {left} closures are left");
+            closures.iter().for_each(|closure| drop(closure.cancel()));
+            closures.iter_mut().for_each(|closure| drop(closure.join()));
+        };
+        Config::new().workers(workers).driver(driver).run(main).unwrap();
+    }
 }
