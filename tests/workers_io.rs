@@ -9,6 +9,7 @@ use cede::sync::channel::{bounded, rendezvous};
 use cede::task::{RemoteHandle, current, spawn_anywhere};
 use cede::time::sleep;
 use cede::{Builder, Config, io, spawn, timeout};
+use common::emulated;
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -344,4 +345,26 @@ fn queued_closures_do_not_starve_io() {
         };
         Config::new().workers(workers).driver(driver).run(main).unwrap();
     }
+}
+
+/// The registration of a worker that a stream has left wakes it a limited number of times.
+#[test]
+fn moved_stream_leaves_its_first_worker() {
+    let rounds = if emulated() { 300 } else { 2000 };
+    with_drivers(|| {
+        let (client, stream) = pair();
+        let mut asks = on(2, move || {
+            for _ in 0..=rounds {
+                cede::yield_now();
+                ask(&client, 1);
+            }
+        });
+        answer(&stream, 1); // waits here, or finds the data
+        let mut answers = on(1, move || (0..rounds).for_each(|_| answer(&stream, 1)));
+        let before = cede::metrics().io_polls;
+        answers.join().unwrap();
+        let polls = cede::metrics().io_polls - before;
+        assert!(polls < 200, "{polls} polls during {rounds} requests to another worker");
+        asks.join().unwrap();
+    });
 }
