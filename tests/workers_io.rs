@@ -267,7 +267,9 @@ fn several_workers_accept_from_one_listener() {
             ask(&TcpStream::connect(address).unwrap(), 1);
             served.recv().unwrap();
         }
-        servers.iter().for_each(|server| drop(server.cancel()));
+        for server in &servers {
+            server.cancel();
+        }
     });
 }
 
@@ -321,8 +323,8 @@ fn queued_closures_do_not_starve_io() {
     for (workers, driver) in [(1, Driver::Epoll), (1, Driver::Auto), (2, Driver::Auto)] {
         let main = || {
             let (client, server) = pair();
-            let mut answers = spawn(move || (0..10).for_each(|_| answer(&server, 1)));
-            let mut asks = spawn(move || (0..10).for_each(|_| ask(&client, 1)));
+            let answers = spawn(move || (0..10).for_each(|_| answer(&server, 1)));
+            let asks = spawn(move || (0..10).for_each(|_| ask(&client, 1)));
             sleep(MS).unwrap(); // both have begun
             let left = Arc::new(AtomicUsize::new(20_000));
             let closure = || {
@@ -334,14 +336,16 @@ fn queued_closures_do_not_starve_io() {
                 }
             };
             let (client, server) = pair();
-            let mut late_answers = spawn(move || (0..10).for_each(|_| answer(&server, 1)));
-            let mut late_asks = spawn(move || (0..10).for_each(|_| ask(&client, 1)));
+            let late_answers = spawn(move || (0..10).for_each(|_| answer(&server, 1)));
+            let late_asks = spawn(move || (0..10).for_each(|_| ask(&client, 1)));
             let mut closures: Vec<_> = (0..20_000).map(|_| spawn_anywhere(closure())).collect();
-            [&mut answers, &mut asks, &mut late_answers, &mut late_asks].map(|task| task.join().unwrap());
+            [answers, asks, late_answers, late_asks].iter_mut().for_each(|task| task.join().unwrap());
             let left = left.load(SeqCst);
             assert!(left > 10_000, "{workers} {driver:?}: {left} closures are left");
-            closures.iter().for_each(|closure| drop(closure.cancel()));
-            closures.iter_mut().for_each(|closure| drop(closure.join()));
+            for closure in &mut closures {
+                closure.cancel();
+                let _ = closure.join();
+            }
         };
         Config::new().workers(workers).driver(driver).run(main).unwrap();
     }

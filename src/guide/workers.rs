@@ -156,8 +156,8 @@
 //!
 //! # The end
 //!
-//! When main returns, closures that have not started are dropped: their [`join`](crate::task::RemoteHandle::join) returns [`JoinError::Cancelled`]. The
-//! tasks of all workers are cancelled, and have the [grace period](crate::Config::shutdown_grace) to end. Then the threads are joined. A
+//! When main returns, closures that have not started are dropped: their [`join`](crate::task::RemoteHandle::join) returns
+//! [`JoinError::Cancelled`]. The tasks of all workers are cancelled, and have the [grace period](crate::Config::shutdown_grace) to end. Then the threads are joined. A
 //! [`Handle`] that another thread keeps returns each closure that it gets later.
 //!
 //! A panic of a task on any worker goes to its `join`, or without a handle to the hook of
