@@ -1,6 +1,7 @@
 // The first definition of a link counts: here the glossary and the guide are modules, in the README files.
 //! [glossary]: mod@glossary
 //! [sockets]: mod@guide::sockets
+//! [several cores]: mod@guide::workers
 //! [processes]: mod@guide::processes
 //! [blocking calls]: mod@guide::blocking_calls
 //! [C callbacks]: mod@guide::c_callbacks

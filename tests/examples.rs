@@ -66,6 +66,15 @@ transcripts! {
     echo_server echo_client chat proxy port_scan http_server crawler run_children
 }
 
+/// The demonstration sends its requests one after another, so the workers that answer them make no difference.
+#[cfg(all(feature = "io", target_os = "linux"))]
+#[test]
+fn http_server_uses_workers() {
+    let output = command(example("http_server")).args(["--workers", "3"]).output().unwrap();
+    let text = without_emulator(&transcript(&output));
+    assert_eq!(text, include_str!("transcripts/http_server.txt"));
+}
+
 #[cfg(all(feature = "io", target_os = "linux"))]
 #[test]
 fn io_driver_is_named() {

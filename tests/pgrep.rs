@@ -88,9 +88,9 @@ fn check(dir: &Dir, place: &Path, flags: &[&str], pattern: &str) {
     let mut grep = reference(flags);
     grep.arg("-H").args(flags).arg("--").arg(pattern).args(&files);
     let expected = outcome(grep, dir);
-    for threads in ["1", "3"] {
+    for [option, threads] in [["-j", "1"], ["-j", "3"], ["--workers", "2"]] {
         let mut pgrep = command(example("pgrep"));
-        pgrep.args(["-j", threads, "-H"]).args(flags).arg("--").arg(pattern).arg(place);
+        pgrep.args([option, threads, "-H"]).args(flags).arg("--").arg(pattern).arg(place);
         let actual = outcome(pgrep, dir);
         let same = actual.0.iter().zip(&expected.0).take_while(|(a, b)| a == b).count();
         let part = |bytes: &[u8]| {
@@ -98,7 +98,7 @@ fn check(dir: &Dir, place: &Path, flags: &[&str], pattern: &str) {
         };
         assert!(
             actual == expected,
-            "-j {threads} {flags:?} {pattern:?}: exit {:?} instead of {:?}, at byte {same}\n{}\ninstead of\n{}",
+            "{option} {threads} {flags:?} {pattern:?}: exit {:?} instead of {:?}, at byte {same}\n{}\ninstead of\n{}",
             actual.1,
             expected.1,
             part(&actual.0),
@@ -222,7 +222,7 @@ fn standard_input_is_read() {
 
 #[test]
 fn a_wrong_thread_count_is_refused() {
-    for words in [&["-j"][..], &["-j", "many", "x"]] {
+    for words in [&["-j"][..], &["-j", "many", "x"], &["--workers"], &["--workers", "-1", "x"], &["--j", "1", "x"]] {
         let output = command(example("pgrep")).args(words).output().unwrap();
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
         assert!(output.stderr.starts_with(b"grep: "), "{}", String::from_utf8_lossy(&output.stderr));

@@ -161,10 +161,10 @@ impl Letters {
     }
 }
 
-/// Parses the command line of this process. `other` takes the letters of further options, and reads their values from the parser. It
-/// returns `None` if it does not know the letter.
+/// Parses the command line of this process. `other` takes the names of further options, and reads their values from the parser. It
+/// returns `None` if it does not know the name.
 pub(crate) fn parse(
-    mut other: impl FnMut(char, &mut Parser) -> Option<Result<(), lexopt::Error>>,
+    mut other: impl FnMut(&str, &mut Parser) -> Option<Result<(), lexopt::Error>>,
 ) -> Result<Request, Refusal> {
     let mut letters = Letters::default();
     let mut values = Vec::new();
@@ -187,12 +187,20 @@ pub(crate) fn parse(
             }
             Ok(Some(Arg::Short(letter))) if letters.set(letter).is_some() => continue,
             Ok(None) => break,
-            Ok(Some(Arg::Short(letter))) => match other(letter, &mut parser) {
+            Ok(Some(Arg::Short(letter))) => match other(letter.encode_utf8(&mut [0; 4]), &mut parser) {
                 Some(Ok(())) => continue,
                 Some(Err(error)) => error.to_string(),
                 None => format!("invalid option -- '{letter}'"),
             },
-            Ok(Some(Arg::Long(name))) => format!("unrecognized option '--{name}'"),
+            Ok(Some(Arg::Long(name))) => {
+                let name = name.to_owned();
+                // A letter is no long option.
+                match (name.len() > 1).then(|| other(&name, &mut parser)).flatten() {
+                    Some(Ok(())) => continue,
+                    Some(Err(error)) => error.to_string(),
+                    None => format!("unrecognized option '--{name}'"),
+                }
+            }
             Err(error) => error.to_string(),
         };
         return Err(letters.refuse(format!("grep: {wrong}\n{USAGE}")));

@@ -11,6 +11,7 @@ Usage: http_server [OPTION]... [ADDRESS]
 Serve HTTP/1.1 at ADDRESS, for example 127.0.0.1:8080. Without ADDRESS, serve a few requests of its own.
 SIGTERM and Ctrl-C stop the server in order: requests that have begun are answered.
 
+  --workers N       use N threads, each with a part of the connections (default 1; 0: one for each core)
   --connections N   serve at most N connections at the same time (default 10000)
   --requests N      stop after N responses
   --seconds N       stop after N seconds
@@ -26,6 +27,7 @@ SIGTERM and Ctrl-C stop the server in order: requests that have begun are answer
 pub(crate) struct Options {
     pub(crate) address: SocketAddr,
     pub(crate) is_demo: bool,
+    pub(crate) workers: usize,
     pub(crate) connections: usize,
     pub(crate) requests: Option<u64>,
     pub(crate) seconds: Option<Duration>,
@@ -40,6 +42,7 @@ pub(crate) fn parse() -> Result<Option<Options>, lexopt::Error> {
     let mut options = Options {
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
         is_demo: true,
+        workers: 1,
         connections: 10_000,
         requests: None,
         seconds: None,
@@ -53,6 +56,7 @@ pub(crate) fn parse() -> Result<Option<Options>, lexopt::Error> {
             Arg::Value(address) if options.is_demo => {
                 (options.address, options.is_demo) = (address.parse()?, false);
             }
+            Arg::Long("workers") => options.workers = parser.value()?.parse()?,
             Arg::Long("connections") => match parser.value()?.parse()? {
                 0 => return Err("--connections needs at least 1".into()),
                 connections => options.connections = connections,

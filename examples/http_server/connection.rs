@@ -9,7 +9,7 @@ use cede::net::TcpStream;
 use cede::timeout;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The bytes that one read takes at most.
@@ -53,16 +53,17 @@ impl From<Refusal> for Failure {
 
 /// A connection with the bytes that have arrived and were not used.
 pub(crate) struct Connection<'c> {
-    pub(crate) stream: Rc<TcpStream>,
+    pub(crate) stream: Arc<TcpStream>,
     pub(crate) service: &'c Service,
     buffer: Vec<u8>,
     used: usize,
 }
 
-/// Serves the requests of a connection until it ends.
+/// Serves the requests of a connection until it ends. The routes compute next to nothing, so the connection's own task handles the requests.
+/// Longer work would go to `spawn_anywhere`.
 pub(crate) fn serve(stream: TcpStream, service: &Service) {
     let _ = stream.set_nodelay(true); // each response is written at once
-    let mut connection = Connection { stream: Rc::new(stream), service, buffer: Vec::new(), used: 0 };
+    let mut connection = Connection { stream: Arc::new(stream), service, buffer: Vec::new(), used: 0 };
     while let Ok(true) = connection.serve_request() {}
 }
 

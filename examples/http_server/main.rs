@@ -2,6 +2,7 @@
 //!
 //! cargo run --example http_server                               # serves a few requests of its own, and prints the responses
 //! cargo run --release --example http_server -- 127.0.0.1:8080   # serves until SIGTERM or Ctrl-C; see --help
+//! cargo run --release --example http_server -- --workers 0 127.0.0.1:8080   # the same with a thread for each core
 //!
 //! `connection.rs` is the way of a request through the server. `request.rs` and `body.rs` decide what is a request, `routes.rs`
 //! answers it.
@@ -25,12 +26,14 @@ fn main() -> std::process::ExitCode {
             return ExitCode::from(2);
         }
     };
-    match cede::run(|| serve(&options)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("http_server: {error}");
-            ExitCode::FAILURE
-        }
+    let fail = |error: &dyn std::fmt::Display| {
+        eprintln!("http_server: {error}");
+        ExitCode::FAILURE
+    };
+    match cede::Config::new().workers(options.workers).run(|| serve(&options)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => fail(&error),
+        Err(error) => fail(&error),
     }
 }
 
@@ -43,7 +46,7 @@ fn serve(options: &args::Options) -> std::io::Result<()> {
     // The backlog of `bind`, 128 as in `std`, is too short for a burst of clients: each one too many waits a second or more.
     socket2::SockRef::from(&listener).listen(4096)?;
     let address = listener.local_addr()?;
-    let service = &service::Service::new(options.limits, options.requests);
+    let service = &std::sync::Arc::new(service::Service::new(options.limits, options.requests));
     let signals = &[on(SignalKind::terminate())?, on(SignalKind::interrupt())?];
     let served = scope(|s| {
         for signals in signals {
@@ -67,7 +70,8 @@ fn serve(options: &args::Options) -> std::io::Result<()> {
             println!("listening on {address}");
         }
         let server = Server::new(options.connections).shutdown(&service.stop, options.grace);
-        let served = server.serve(listener, |stream, _peer| connection::serve(stream, service));
+        let shared = std::sync::Arc::clone(service);
+        let served = server.serve_anywhere(listener, move |stream, _peer| connection::serve(stream, &shared));
         s.cancel(); // the tasks above
         served
     });

@@ -3,22 +3,28 @@
 use crate::connection::Limits;
 use cede::net::TcpStream;
 use cede::sync::Event;
-use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, RawFd};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The state of the server.
+/// The state of the server. The connections of all workers share it. No task waits while it holds one of the locks, so they are those of
+/// `std`.
 pub(crate) struct Service {
     pub(crate) limits: Limits,
     /// Set to stop the server: by the timer, or after the last response of `--requests`.
     pub(crate) stop: Event,
-    left: Cell<Option<u64>>,
-    responses: RefCell<BTreeMap<u16, u64>>,
+    responses: Mutex<Responses>,
     /// The connections that wait for a request, by their descriptors.
-    idle: RefCell<HashMap<RawFd, Rc<TcpStream>>>,
+    idle: Mutex<HashMap<RawFd, Arc<TcpStream>>>,
+}
+
+/// The number of responses.
+struct Responses {
+    by_status: BTreeMap<u16, u64>,
+    /// The number after which the server stops.
+    left: Option<u64>,
 }
 
 impl Service {
@@ -27,9 +33,8 @@ impl Service {
         Service {
             limits,
             stop: Event::new(),
-            left: Cell::new(requests),
-            responses: RefCell::default(),
-            idle: RefCell::default(),
+            responses: Mutex::new(Responses { by_status: BTreeMap::new(), left: requests }),
+            idle: Mutex::default(),
         }
     }
 
@@ -39,10 +44,11 @@ impl Service {
 
     /// Counts a response.
     pub(crate) fn count(&self, status: u16) {
-        *self.responses.borrow_mut().entry(status).or_insert(0) += 1;
-        if let Some(left) = self.left.get() {
-            self.left.set(Some(left.saturating_sub(1)));
-            if left <= 1 {
+        let mut responses = lock(&self.responses);
+        *responses.by_status.entry(status).or_insert(0) += 1;
+        if let Some(left) = &mut responses.left {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
                 self.stop.set();
             }
         }
@@ -51,27 +57,31 @@ impl Service {
     /// Returns the counts as text.
     pub(crate) fn stats(&self) -> String {
         let mut text = String::new();
-        for (status, count) in &*self.responses.borrow() {
+        for (status, count) in &lock(&self.responses).by_status {
             let _ = writeln!(text, "{status}: {count}");
         }
         text
     }
 
     /// Marks a connection as idle until the guard is dropped.
-    pub(crate) fn idle<'a>(&'a self, stream: &Rc<TcpStream>) -> Idle<'a> {
+    pub(crate) fn idle<'a>(&'a self, stream: &Arc<TcpStream>) -> Idle<'a> {
         let number = stream.as_raw_fd();
-        self.idle.borrow_mut().insert(number, Rc::clone(stream));
+        lock(&self.idle).insert(number, Arc::clone(stream));
         Idle { service: self, number }
     }
 
     /// Waits for the stop, and ends the idle connections: they need no grace period.
     pub(crate) fn end_idle_connections(&self) {
         if self.stop.wait().is_ok() {
-            for stream in self.idle.borrow().values() {
+            for stream in lock(&self.idle).values() {
                 let _ = stream.shutdown(Shutdown::Read); // the connection's read returns the end of the stream
             }
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An idle connection.
@@ -82,6 +92,7 @@ pub(crate) struct Idle<'a> {
 
 impl Drop for Idle<'_> {
     fn drop(&mut self) {
-        self.service.idle.borrow_mut().remove(&self.number);
+        let stream = lock(&self.service.idle).remove(&self.number);
+        drop(stream);
     }
 }

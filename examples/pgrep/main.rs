@@ -1,12 +1,12 @@
 //! A grep over many files, which reads the next files while it searches the present one.
 //!
 //! ```text
-//! cargo run --release --example pgrep -- [-EFHchilnoqv] [-j N] PATTERN [FILE|DIR]...
+//! cargo run --release --example pgrep -- [-EFHchilnoqv] [-j N | --workers N] PATTERN [FILE|DIR]...
 //! ```
 //!
 //! Tasks read files through `cede::fs`, and search the blocks that they have read. A task takes several small files at once, and opens
 //! them with one call of `cede::blocking`. While one task waits for the disk, the other tasks go on. The main task prints the answers in the
-//! order of the walk. With `-j N` there are N runs, each on a thread, whose tasks read and search. Memory is bounded: a task is at most
+//! order of the walk. With `-j N` or `--workers N` the run has N workers, whose tasks read and search. Memory is bounded: a task is at most
 //! `AHEAD` blocks ahead of the printer, so a large file is read block by block.
 //!
 //! ```text
@@ -60,6 +60,7 @@ mod windows;
 use args::{Options, Refusal, Request, Show};
 use block::{Block, Tray};
 use cede::sync::channel::{Receiver, bounded};
+use cede::{Builder, Config};
 use files::Batch;
 use lexopt::ValueExt;
 use output::{Destination, Output};
@@ -74,7 +75,7 @@ use std::sync::Arc;
 use std::thread;
 use windows::Windows;
 
-/// The number of tasks that read and search, over all threads.
+/// The number of tasks that read and search, over all workers.
 const READERS: usize = 8;
 /// The number of batches of paths that wait for a task.
 const QUEUED: usize = 8;
@@ -82,10 +83,10 @@ const QUEUED: usize = 8;
 const AHEAD: usize = 16;
 
 fn main() -> ExitCode {
-    let mut threads = 1;
-    let request = args::parse(|letter, parser| {
-        (letter == 'j').then(|| {
-            threads = parser.value()?.parse()?;
+    let mut workers = 1;
+    let request = args::parse(|name, parser| {
+        ["j", "workers"].contains(&name).then(|| {
+            workers = parser.value()?.parse()?;
             Ok(())
         })
     });
@@ -103,18 +104,21 @@ fn main() -> ExitCode {
         return ExitCode::from(1);
     }
     let quiet = options.quiet;
-    let summary = cede::run(|| run(options, pattern, threads.clamp(1, 256)));
-    exit::code(&summary, quiet)
+    match Config::new().workers(workers.min(256)).run(|| run(options, pattern)) {
+        Ok(summary) => exit::code(&summary, quiet),
+        Err(error) => exit::refuse(Refusal { text: format!("grep: {error}\n"), quiet }),
+    }
 }
 
 /// The text of `--help`.
 fn help() -> String {
     let text = args::HELP.replace("Usage: grep", "Usage: pgrep");
-    text.replace("  --help", "  -j N   search with N threads (1)\n  --help")
+    text.replace("  --help", "  -j N, --workers N   search with N threads (1; 0: one for each core)\n  --help")
 }
 
 /// Starts the walk and the tasks, and prints their answers.
-fn run(mut options: Options, pattern: Pattern, threads: usize) -> Summary {
+fn run(mut options: Options, pattern: Pattern) -> Summary {
+    let workers = cede::task::Handle::current().workers();
     let destination = Destination::of_stdout();
     if let Destination::Null = destination {
         options.show = Show::Nothing;
@@ -124,7 +128,7 @@ fn run(mut options: Options, pattern: Pattern, threads: usize) -> Summary {
     let colour = output.colour;
     let windows = Arc::new(Windows::default());
     let (sender, batches) = bounded(QUEUED);
-    let (answers, ordered) = bounded(QUEUED + READERS.max(threads));
+    let (answers, ordered) = bounded(QUEUED + READERS.max(workers));
     let reader = |pattern| Reader {
         search: Search { pattern, options: Arc::clone(&options), colour },
         destination,
@@ -132,9 +136,8 @@ fn run(mut options: Options, pattern: Pattern, threads: usize) -> Summary {
         windows: Arc::clone(&windows),
     };
 
-    // The first thread is this one, whose tasks read and search between the turns of the printer. They wait for files before another
-    // thread starts: the first wait at a channel registers the process for membarrier(2), which takes 15 ms if it has several threads.
-    let count = READERS.div_ceil(threads);
+    // The tasks of worker 0 read and search between the turns of the printer.
+    let count = READERS.div_ceil(workers);
     let first = Rc::new(reader(pattern));
     let mut tasks: Vec<_> = (0..count)
         .map(|_| {
@@ -142,12 +145,12 @@ fn run(mut options: Options, pattern: Pattern, threads: usize) -> Summary {
             cede::spawn(move || reader.task())
         })
         .collect();
-    cede::yield_now();
-    let others: Vec<_> = (1..threads)
-        .map(|_| {
+    let mut others: Vec<_> = (1..workers)
+        .map(|worker| {
             let pattern = Pattern::new(&options).expect("the pattern has been compiled before");
             let reader = reader(pattern);
-            thread::spawn(move || cede::run(|| reader.run(count)))
+            let run = move || reader.run(count);
+            Builder::new().on(worker).spawn_anywhere(run).expect("the run has not ended")
         })
         .collect();
     let walk = {
@@ -160,7 +163,7 @@ fn run(mut options: Options, pattern: Pattern, threads: usize) -> Summary {
     drop(ordered);
     batches.close();
     tasks.iter_mut().for_each(|task| task.join().expect("a task does not panic"));
-    others.into_iter().for_each(|thread| thread.join().expect("a thread does not panic"));
+    others.iter_mut().for_each(|task| task.join().expect("a task does not panic"));
     walk.join().expect("the walk does not panic");
     summary
 }

@@ -13,9 +13,9 @@ use cede::fs::File;
 use cede::sync::channel::{Receiver, Sender};
 use std::sync::Arc;
 
-/// The parameters of the tasks of one thread.
+/// The parameters of the tasks of one worker.
 pub(crate) struct Reader {
-    /// The search. Each thread has a pattern of its own: threads would take turns at the memory of a shared one.
+    /// The search. Each worker has a pattern of its own: workers would take turns at the memory of a shared one.
     pub search: Search,
     /// The destination of the output, which is not searched.
     pub destination: Destination,

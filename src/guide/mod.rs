@@ -3,6 +3,7 @@
 //! * [`sockets`]: servers and clients, names, buffers, deadlines, cancels, half-closes, select, the types of std, plain threads, drivers,
 //!   limits.
 //! * [`blocking_calls`]: calls that stop the whole run, their replacements (files, standard streams, the pool), and how to find them.
+//! * [`workers`]: several cores: where tasks run, what may move, servers, locks, the end, tests, figures.
 //! * [`processes`]: children, their output, time limits, the end of a program by Ctrl-C and SIGTERM.
 //! * [`async_rust`]: futures in tasks, fibers and runs as futures, cancels, readers, writers and streams, wakers, and limits.
 //! * [`mod@tokio`]: tokio inside of a run, and cede inside of tokio.
@@ -17,3 +18,5 @@ pub mod processes;
 #[cfg(feature = "io")]
 pub mod sockets;
 pub mod tokio;
+#[cfg(feature = "io")]
+pub mod workers;

@@ -15,7 +15,8 @@
 //! waits as usual, and a new run on such a thread has a driver of its own. A child that clone(2) made without a call of
 //! fork(2) is not detected.
 //!
-//! [`serve`] is the accept loop of a server, with a task per connection. [`Server`] adds an ordered shutdown.
+//! [`serve`] is the accept loop of a server, with a task per connection. [`serve_anywhere`] gives the connections to all workers of the run.
+//! [`Server`] adds an ordered shutdown.
 //!
 //! [`UdpSocket::send_batch`] and [`UdpSocket::recv_batch`] transfer many datagrams with one system call.
 //!
@@ -83,6 +84,7 @@ mod operations;
 mod raw_fd;
 mod resolve;
 mod serve;
+mod serve_anywhere;
 mod socket;
 mod sys;
 mod sys_batch;
@@ -98,6 +100,7 @@ pub use self::resolve::lookup_host;
 #[doc(hidden)]
 pub use self::resolve::{set_resolver, system_resolver};
 pub use self::serve::{Listener, Served, Server, serve};
+pub use self::serve_anywhere::serve_anywhere;
 pub use self::tcp::{Incoming, TcpListener, TcpStream};
 pub use self::udp::UdpSocket;
 pub use self::unix::{UnixIncoming, UnixListener, UnixStream};

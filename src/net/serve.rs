@@ -15,6 +15,7 @@ use crate::wait::running;
 use std::cell::Cell;
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// The first delay before another accept after the system was out of a resource. Each further delay is twice as long.
@@ -206,7 +207,7 @@ impl<'a> Server<'a> {
     pub fn serve<L: Listener>(self, listener: L, handler: impl Fn(L::Stream, L::Address)) -> io::Result<Served> {
         // The reactor needs two descriptors. Made by the first wait, it could find that the connections have taken all.
         running("serve connections").reactor()?;
-        let state = State { permits: Semaphore::bounded(self.max), accepted: Cell::new(0), ended: Event::new() };
+        let state = State::new(self.max);
         let outcome = scope(|connections| {
             let start = |permit, stream, peer| state.start(connections, permit, &handler, stream, peer);
             let stopped = self.accept_all(&listener, &state, start);
@@ -221,8 +222,12 @@ impl<'a> Server<'a> {
         flatten(outcome)
     }
 
+    pub(super) fn max(&self) -> usize {
+        self.max
+    }
+
     /// Accepts connections until the stop event is set or an error ends the server.
-    fn accept_all<'s, L: Listener>(
+    pub(super) fn accept_all<'s, L: Listener>(
         &self,
         listener: &L,
         state: &'s State,
@@ -260,6 +265,7 @@ impl<'a> Server<'a> {
             // Before the accept: the end of a connection after the accept has failed must end the delay.
             state.ended.clear();
             let outcome = permit.and_then(|permit| {
+                state.check_stacks()?;
                 let (stream, peer) = listener.next_connection()?;
                 start(permit, stream, peer)
             });
@@ -289,14 +295,14 @@ impl<'a> Server<'a> {
     }
 
     /// Waits up to the grace period until the handlers have returned.
-    fn wait_for_handlers(&self, state: &State) -> io::Result<Served> {
+    pub(super) fn wait_for_handlers(&self, state: &State) -> io::Result<Served> {
         let grace = self.shutdown.map_or(Duration::ZERO, |(_, grace)| grace);
         let cancelled = match state.permits.acquire_timeout(self.max, grace) {
             Ok(_) => 0,
             Err(WaitTimeoutError::Timeout) => self.max - state.permits.available_permits(),
             Err(WaitTimeoutError::Cancelled) => return Err(interrupted(Cancelled)),
         };
-        Ok(Served { accepted: state.accepted.get(), cancelled })
+        Ok(Served { accepted: state.accepted.load(Relaxed), cancelled })
     }
 
     /// Reports an error that delays the server. No return value can carry it while the server runs, and a server that stops
@@ -321,12 +327,14 @@ impl fmt::Debug for Server<'_> {
 }
 
 /// The state of a server that its tasks share.
-struct State {
+pub(super) struct State {
     /// The permits of the running handlers, one each.
-    permits: Semaphore,
-    accepted: Cell<u64>,
+    pub(super) permits: Semaphore,
+    accepted: AtomicU64,
     /// Set when a connection has ended, which may have freed a descriptor.
-    ended: Event,
+    pub(super) ended: Event,
+    /// Another worker had no memory for the stack of a connection's task.
+    pub(super) lacks_stack: AtomicBool,
 }
 
 /// A connection that is given to its task. The drop closes the stream first.
@@ -349,6 +357,28 @@ impl Drop for Slot<'_> {
 }
 
 impl State {
+    pub(super) fn new(max: usize) -> State {
+        State {
+            permits: Semaphore::bounded(max),
+            accepted: AtomicU64::new(0),
+            ended: Event::new(),
+            lacks_stack: AtomicBool::new(false),
+        }
+    }
+
+    /// Counts a connection that has got its task.
+    pub(super) fn count_accepted(&self) {
+        self.accepted.fetch_add(1, Relaxed);
+    }
+
+    /// Returns an error if a connection had no stack since the last call.
+    fn check_stacks(&self) -> io::Result<()> {
+        match self.lacks_stack.load(Relaxed) && self.lacks_stack.swap(false, Relaxed) {
+            true => Err(io::Error::new(io::ErrorKind::OutOfMemory, "no memory for the stack of a task")),
+            false => Ok(()),
+        }
+    }
+
     /// Starts the task of a connection.
     fn start<'scope, S: 'static, A: 'static>(
         &'scope self,
@@ -372,13 +402,13 @@ impl State {
             }
             return Err(without_stack(error));
         }
-        self.accepted.set(self.accepted.get() + 1);
+        self.count_accepted();
         Ok(())
     }
 }
 
 /// Converts the error of a spawn. In a run the only one is that there is no memory for a stack.
-fn without_stack(error: SpawnError) -> io::Error {
+pub(super) fn without_stack(error: SpawnError) -> io::Error {
     io::Error::new(io::ErrorKind::OutOfMemory, error)
 }
 

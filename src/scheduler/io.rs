@@ -131,8 +131,8 @@ impl Worker {
                 self.wake(tcb);
             }
         }
-        // The event loop sleeps in the reactor next, unless a task is ready.
-        let sleeps_next = self.is_event_loop(self.current()) && self.run_queue.len() == 0;
+        // The event loop sleeps in the reactor next, unless a task is ready or a closure can be started.
+        let sleeps_next = self.is_event_loop(self.current()) && self.run_queue.len() == 0 && !self.has_closures();
         if sleeps_next {
             return;
         }

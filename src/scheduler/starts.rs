@@ -54,14 +54,21 @@ impl Worker {
     }
 
     /// Starts a closure of this worker or from the injector if no task is ready, and neither a poll nor a remote wake is due: so that short
-    /// tasks need no poll each. Returns whether a task is ready then.
+    /// tasks need no poll each. While a task waits for I/O, each closure comes after a poll: closures must not delay it. Returns whether a
+    /// task is ready then.
     #[inline]
     pub(super) fn start_between_polls(&self) -> bool {
-        if self.run_queue.len() > 0 || self.ticks.is_due() || self.remote.has_pending() {
+        if self.run_queue.len() > 0 || self.ticks.is_due() || self.remote.has_pending() || self.waits_for_io() {
             return false;
         }
         let job = self.existing_member().and_then(Member::find_own);
         job.map(|job| self.start_job(job)).is_some()
+    }
+
+    /// Returns whether there is a closure that this worker could start.
+    #[cfg(feature = "io")]
+    pub(super) fn has_closures(&self) -> bool {
+        self.existing_member().is_some_and(|member| member.crew().has_work())
     }
 
     /// Starts a closure of this worker or from the injector, so that busy workers start theirs, too.

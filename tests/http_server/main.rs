@@ -423,7 +423,9 @@ fn grace_period_ends_the_rest() {
 
 #[test]
 fn wrong_command_lines_are_refused() {
-    for arguments in ["--connections 0", "--idle", "nowhere", "127.0.0.1:0 127.0.0.1:0", "--what"] {
+    for arguments in
+        ["--workers", "--workers -1", "--connections 0", "--idle", "nowhere", "127.0.0.1:0 127.0.0.1:0", "--what"]
+    {
         let output = command(example("http_server")).args(arguments.split(' ')).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments}");
         assert!(String::from_utf8_lossy(&output.stderr).ends_with("; see --help\n"));

@@ -16,10 +16,10 @@ fn signal(server: &Server, signal: i32) {
 
 /// A third of the connections is silent, a third has had a response, and the requests of a third have begun. Those are answered, the
 /// idle ones are closed at once, and the server ends with its statistics.
-fn stops_in_order(number: i32) {
+fn stops_in_order(number: i32, options: &str) {
     let count = if emulated() { 60 } else { 1_000 };
     raise_descriptor_limit(2 * count as u64 + 1000);
-    let server = Server::start("--connections 2000 --grace 20000");
+    let server = Server::start(&format!("--connections 2000 --grace 20000 {options}"));
     let mut streams: Vec<_> = (0..count).map(|_| server.connect()).collect();
     let (idle, begun) = streams.split_at_mut(count - count / 3);
     let (used, _silent) = idle.split_at_mut(count / 3);
@@ -49,18 +49,22 @@ fn stops_in_order(number: i32) {
 
 #[test]
 fn sigterm_ends_in_order() {
-    stops_in_order(libc::SIGTERM);
+    stops_in_order(libc::SIGTERM, "");
+}
+
+#[test]
+fn all_workers_end_in_order() {
+    stops_in_order(libc::SIGTERM, "--workers 4");
 }
 
 #[test]
 fn ctrl_c_ends_in_order() {
-    stops_in_order(libc::SIGINT);
+    stops_in_order(libc::SIGINT, "");
 }
 
 /// Requests that never end are cancelled after the grace period.
-#[test]
-fn grace_period_limits_the_stop() {
-    let server = Server::start("--grace 300");
+fn is_limited_by_grace(options: &str) {
+    let server = Server::start(&format!("--grace 300 {options}"));
     let mut streams: Vec<_> = (0..10).map(|_| server.connect()).collect();
     streams.iter_mut().for_each(|stream| stream.write_all(HEAD).unwrap());
     server.serves();
@@ -72,4 +76,10 @@ fn grace_period_limits_the_stop() {
     let text = server.end();
     assert!(text.contains("11 connections, 10 of them cancelled"), "{text}");
     assert!(stopped.elapsed() >= Duration::from_millis(300) && stopped.elapsed() < LONG, "{:?}", stopped.elapsed());
+}
+
+#[test]
+fn grace_period_limits_the_stop() {
+    is_limited_by_grace("");
+    is_limited_by_grace("--workers 3");
 }

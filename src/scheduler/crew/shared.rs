@@ -188,7 +188,7 @@ impl Crew {
     }
 
     /// Returns whether there is a closure that any worker can start.
-    pub(super) fn has_work(&self) -> bool {
+    pub(crate) fn has_work(&self) -> bool {
         !self.injector.is_empty() || self.seats.iter().any(|seat| !seat.starts.is_empty() || !seat.forks.is_empty())
     }
 
