@@ -97,8 +97,10 @@ const RAW_MUTEX: File = File {
 
 const WAIT_ERROR: File = File { name: "sync/error.rs", for_loom: &[] };
 
-const WAIT_QUEUE: File =
-    File { name: "wait/queue.rs", for_loom: &[("use std::sync::atomic::", "use loom::sync::atomic::")] };
+const WAIT_QUEUE: File = File { name: "wait/queue.rs", for_loom: &[] };
+const WAITER: File = File { name: "wait/waiter.rs", for_loom: &[] };
+const SELECT_STATE: File =
+    File { name: "wait/select_state.rs", for_loom: &[("use std::sync::atomic::", "use loom::sync::atomic::")] };
 
 const PROMISE: File = File {
     name: "sync/promise.rs",
@@ -276,7 +278,7 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "two_may_claim",
-        file: WAIT_QUEUE.name,
+        file: SELECT_STATE.name,
         instead_of: "self.0.compare_exchange(0, index, Ordering::Relaxed, Ordering::Relaxed).is_ok()",
         what: "{ self.0.store(index, Ordering::Relaxed); true }",
     },
@@ -393,6 +395,8 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
             pub mod wait {{
                 pub mod lock {{ {} }}
                 pub mod queue {{ {} }}
+                pub mod waiter {{ {} }}
+                pub mod select_state {{ {} }}
                 {}
             }}
             pub mod sync {{
@@ -426,6 +430,8 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
         around("src/scheduler.rs"),
         part(&LOCK),
         part(&WAIT_QUEUE),
+        part(&WAITER),
+        part(&SELECT_STATE),
         around("src/wait.rs"),
         part(&WAIT_ERROR),
         part(&RAW_MUTEX),

@@ -22,7 +22,9 @@ mod kernel;
 pub(crate) mod limits;
 pub(crate) mod lock;
 pub(crate) mod queue;
+mod select_state;
 mod suspend;
+mod waiter;
 pub(crate) mod wake_list;
 
 #[cfg(feature = "io")]
