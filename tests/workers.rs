@@ -75,7 +75,7 @@ fn started_task_stays_on_its_thread() {
                 let (home, worker) = (thread::current().id(), current().unwrap().worker());
                 for n in 0..turns {
                     if n % 97 == 0 {
-                        drop(sleep(Duration::from_micros(10)))
+                        sleep(Duration::from_micros(10)).unwrap_or_default();
                     } else {
                         yield_now()
                     }
@@ -525,7 +525,7 @@ fn metrics_and_dumps_cover_all_workers() {
             Builder::new().on(n).name(format!("locker {n}")).spawn_anywhere(body).unwrap()
         };
         let held = lock.lock().unwrap();
-        let mut tasks = [0, 1, 2].map(spawn);
+        let tasks = [0, 1, 2].map(spawn);
         tasks.iter().for_each(|_| is_ready.recv().unwrap());
         let mut joiner = Builder::new().on(1).spawn_anywhere({
             let mut awaited = tasks.into_iter();
