@@ -258,9 +258,15 @@ fn destructors_run_exactly_once() {
 fn runs_in_order_where_nothing_waits() {
     let in_order = || {
         let step = AtomicU32::new(0);
-        let steps = join_anywhere(|| step.fetch_add(1, Relaxed), || step.fetch_add(1, Relaxed));
-        assert_eq!(steps, (0, 1));
-        thread::current().id()
+        let first = || {
+            // Time for another worker to take the second one.
+            thread::sleep(Duration::from_millis(20));
+            step.fetch_add(1, Relaxed)
+        };
+        let second = || (step.fetch_add(1, Relaxed), thread::current().id());
+        let (first, (second, place)) = join_anywhere(first, second);
+        assert_eq!((first, second), (0, 1));
+        place
     };
     assert_eq!(in_order(), thread::current().id());
     with(2, || {

@@ -5,6 +5,7 @@ use super::crew::{Crew, Member, Stalled};
 use super::job::Job;
 use super::task_id::WORKER_SHIFT;
 use super::{Mode, Worker};
+use std::sync::Arc;
 
 impl Worker {
     /// Takes a seat in a crew. Called before the first task.
@@ -40,6 +41,11 @@ impl Worker {
     #[inline]
     pub(crate) fn existing_member(&self) -> Option<&Member> {
         self.member.get().map(|member| &**member)
+    }
+
+    /// Returns whether this is a worker of the crew.
+    pub(crate) fn is_member_of(&self, crew: &Arc<Crew>) -> bool {
+        self.existing_member().is_some_and(|member| Arc::ptr_eq(member.crew(), crew))
     }
 
     /// Returns whether this is a worker beside the one of main: its own main only waits for the end of the run.

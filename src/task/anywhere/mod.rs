@@ -18,12 +18,11 @@ pub use self::each::{for_each_anywhere, map_anywhere};
 pub use self::fork::join_anywhere;
 pub(crate) use self::remote_handle::REMOTE_JOIN;
 pub use self::remote_handle::{RemoteHandle, ScopedRemoteHandle};
-use self::remote_task::RemoteTask;
+use self::remote_task::{RemoteTask, check_worker};
 pub use self::scope::{ScopeAnywhere, scope_anywhere};
 use super::spawn::SpawnError;
 use crate::coroutine::Builder;
-use crate::scheduler::Worker;
-use crate::scheduler::crew::{Crew, Member};
+use crate::scheduler::crew::Crew;
 use crate::wait::{running, worker};
 use std::fmt;
 use std::sync::Arc;
@@ -182,20 +181,6 @@ where
         true => Ok(handle),
         // SAFETY: the task was refused.
         false => Err(RunEnded(unsafe { task.take_back() }.expect("a refused task keeps its closure"))),
-    }
-}
-
-/// Returns the membership of a worker in this crew, if it is a member.
-fn member_of<'a>(worker: &'a Worker, crew: &Arc<Crew>) -> Option<&'a Member> {
-    worker.existing_member().filter(|member| Arc::ptr_eq(member.crew(), crew))
-}
-
-/// Panics if the run has no worker of this number.
-#[track_caller]
-fn check_worker(crew: &Crew, worker: Option<usize>) {
-    if let Some(worker) = worker {
-        let workers = crew.workers();
-        assert!(worker < workers, "cannot spawn a task on worker {worker}: the run has {workers}, numbered from 0");
     }
 }
 

@@ -1,6 +1,5 @@
 //! A closure on its way to a worker, and the start of its task there.
 
-use super::member_of;
 use super::packet::Packet;
 use super::shared_scope::{LocalScope, SharedScope};
 use crate::coroutine::Builder;
@@ -86,7 +85,7 @@ where
     pub(super) unsafe fn send(self: &Arc<Self>, crew: &Arc<Crew>, on: Option<usize>, eager: bool) -> bool {
         // SAFETY: the caller ensures that what the closure borrows outlives the task.
         let job = || unsafe { Job::borrowing(Arc::clone(self)) };
-        match (worker().filter(|worker| on.is_none() && member_of(worker, crew).is_some()), on) {
+        match (worker().filter(|worker| on.is_none() && worker.is_member_of(crew)), on) {
             // The run shuts down: the task never runs.
             (Some(own), _) if own.mode.get() != Mode::Running => drop(job()),
             // SAFETY: the caller ensures that what the closure borrows outlives the task.
@@ -242,5 +241,14 @@ where
             // SAFETY: this is the task, and `run` has not ended it.
             unsafe { self.0.end(Err(error)) };
         }
+    }
+}
+
+/// Panics if the run has no worker of this number.
+#[track_caller]
+pub(super) fn check_worker(crew: &Crew, worker: Option<usize>) {
+    if let Some(worker) = worker {
+        let workers = crew.workers();
+        assert!(worker < workers, "cannot spawn a task on worker {worker}: the run has {workers}, numbered from 0");
     }
 }

@@ -22,9 +22,8 @@
 //!    before there is a task.
 
 use super::remote_handle::ScopedRemoteHandle;
-use super::remote_task::RemoteTask;
+use super::remote_task::{RemoteTask, check_worker};
 use super::shared_scope::{LocalScope, SharedScope};
-use super::{check_worker, member_of};
 use crate::coroutine::Builder;
 use crate::scheduler::{WaitSpec, Worker, worker};
 use crate::stack::arena::Kind;
@@ -231,7 +230,7 @@ impl<'scope> ScopeAnywhere<'scope, '_> {
         let crew = &self.shared.crew;
         let (on, eager) = builder.as_ref().map_or((None, false), |builder| (builder.worker(), builder.is_eager()));
         check_worker(crew, on);
-        if eager && let Some(own) = worker().filter(|own| member_of(own, crew).is_some()) {
+        if eager && let Some(own) = worker().filter(|own| own.is_member_of(crew)) {
             // Before the task counts, because its first turn would be refused.
             wait::refuse(own);
         }

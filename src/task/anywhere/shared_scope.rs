@@ -1,7 +1,6 @@
 //! The state of a scope whose tasks run on several workers: one part that all of them share, and one part on each worker.
 
 use super::count::Count;
-use super::member_of;
 use crate::coroutine::chain::Kind as SectionKind;
 use crate::coroutine::raw::Payload;
 use crate::scheduler::crew::Crew;
@@ -48,7 +47,7 @@ impl SharedScope {
             return;
         }
         // A task that starts from now on sees the flag, or is in the list of its worker before the call comes there.
-        let own = worker().filter(|worker| member_of(worker, &self.crew).is_some());
+        let own = worker().filter(|worker| worker.is_member_of(&self.crew));
         let number = own.map(|worker| worker.member().number());
         if let Some(worker) = own {
             LocalScope::cancel_on(worker, self);
