@@ -13,6 +13,7 @@ use crate::scheduler::clock::Clock;
 use crate::scheduler::crew::{Crew, Deques, Member};
 use crate::scheduler::{WaitSpec, Worker};
 use crate::stack::Shape;
+use crate::sys::membarrier;
 use crate::sys::threads::InternalThread;
 use std::panic::{Location, resume_unwind};
 use std::rc::Rc;
@@ -64,6 +65,8 @@ pub(super) fn with_workers<R, T>(
     options: &Options,
     main: impl FnOnce() -> R,
 ) -> Result<R, RunError<T>> {
+    // The first lock between workers needs it. Asked before there are several threads, the kernel answers at once.
+    membarrier::is_available();
     thread::scope(|scope| {
         let (started, starts) = mpsc::channel();
         let (mut threads, mut error) = (Vec::new(), None);
