@@ -6,6 +6,7 @@
 //! [`Config::report_slow_turns`]: crate::Config::report_slow_turns
 //! [`Config::report_stall`]: crate::Config::report_stall
 //! [`Config::seed`]: crate::Config::seed
+//! [`Config::workers`]: crate::Config::workers
 //! [`Config::closed_world`]: crate::Config::closed_world
 //! [`Config::shutdown_grace`]: crate::Config::shutdown_grace
 //! [`RunError::Deadlock`]: crate::RunError::Deadlock
