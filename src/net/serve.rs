@@ -64,7 +64,8 @@ listener!(UnixListener, UnixStream, std::os::unix::net::SocketAddr);
 listener!(&UnixListener, UnixStream, std::os::unix::net::SocketAddr);
 
 /// Accepts connections, and calls `handler` with the stream and the peer's address of each, in a task of its own. At most `max`
-/// handlers run at the same time. [`Server`] adds an ordered shutdown.
+/// handlers run at the same time. [`Server`] adds an ordered shutdown. The connections are on the worker of the caller;
+/// [`serve_anywhere`](super::serve_anywhere()) uses all workers of the run.
 ///
 /// While `max` handlers run, the server does not accept: further connections wait in the backlog of the listener. The handlers
 /// may borrow from the caller, because `serve` waits for them before it returns, like [`scope`](crate::scope).
