@@ -40,7 +40,7 @@ fn sums_are_exact() {
     for workers in [1, 2, 4, 16] {
         let (mut numbers, sum) = ((0..jobs).collect::<Vec<u64>>(), AtomicU64::new(0));
         let task = |n: &mut u64| {
-            if *n % 3 == 0 {
+            if n.is_multiple_of(3) {
                 yield_now();
             }
             sum.fetch_add(*n, Relaxed);
