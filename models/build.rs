@@ -219,7 +219,7 @@ const FAULTS: &[Fault] = &[
         name: "done_before_the_value",
         file: SLOT.name,
         instead_of: "unsafe { *self.value.get() = Some(value) };\n        let before = self.state.fetch_or(DONE, AcqRel);",
-        what: "let before = self.state.fetch_or(DONE, AcqRel);\nunsafe { *self.value.get() = Some(value) };",
+        what: "let before = self.state.fetch_or(DONE, AcqRel);\n// SAFETY: none, which is the fault.\nunsafe { *self.value.get() = Some(value) };",
     },
     Fault {
         name: "looks_for_the_waiter_first",

@@ -449,7 +449,7 @@ fn values_are_in_order() {
         let items: Vec<usize> = (0..777).collect();
         let values = with(workers, || {
             map_anywhere(&items, |n| {
-                if n % 50 == 0 {
+                if n.is_multiple_of(50) {
                     yield_now();
                 }
                 n.to_string()

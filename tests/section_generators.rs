@@ -22,7 +22,7 @@ type Inside = fn(&dyn Fn());
 const SECTIONS: [(&str, Inside); 7] = [
     ("scope", |f| drop(scope(|_| f()))),
     ("scope", |f| drop(scope_anywhere(|_| f()))),
-    ("join_anywhere", |f| join_anywhere(f, || ()).0),
+    ("join_anywhere", |f| assert_eq!(join_anywhere(f, || 1), ((), 1))),
     ("shield", |f| shield(f)),
     ("timeout", |f| drop(timeout(Duration::MAX, f))),
     ("deadline", |f| drop(deadline(Instant::now() + Duration::from_secs(99), |_| f()))),

@@ -106,10 +106,10 @@ macro_rules! crew_models {
                         })
                         .collect();
                     for _ in 0..2 {
-                        let start = Arc::new(Meeting(loom::sync::Arc::clone(&meeting)));
+                        let meeting = Arc::new(Meeting(loom::sync::Arc::clone(&meeting)));
                         // SAFETY: it borrows nothing.
-                        let job = unsafe { Job::borrowing(start) };
-                        assert!(crew.inject(|| job));
+                        let job = || unsafe { Job::borrowing(meeting) };
+                        assert!(crew.inject(job));
                     }
                     workers.into_iter().for_each(|worker| worker.join().unwrap());
                 });

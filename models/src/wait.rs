@@ -41,8 +41,8 @@ pub mod wake_list {
     use super::WakeHandle;
 
     pub fn wake_each(wakers: impl Iterator<Item = WakeHandle>) {
-        wakers.for_each(|waker| {
+        for waker in wakers {
             let _ = waker.wake();
-        });
+        }
     }
 }

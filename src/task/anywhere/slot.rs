@@ -65,7 +65,7 @@ impl Waiter {
     pub(super) fn wake(self) {
         match self {
             // False if it has ended.
-            Waiter::Wait(waiter) => drop(waiter.wake()),
+            Waiter::Wait(waiter) => _ = waiter.wake(),
             Waiter::Poll(waker) => waker.wake(),
             Waiter::Job(job) => job.release(),
         }
