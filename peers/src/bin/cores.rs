@@ -135,12 +135,11 @@ fn worker_stream(n: u64) -> f64 {
     with(2, || {
         let (send, receive) = bounded(1024);
         let mut other = Builder::new().on(1).spawn_anywhere(move || receive.iter().sum::<u64>()).unwrap();
-        let time = nanos(n, || {
+        nanos(n, || {
             (0..n).for_each(|m| send.send(m).unwrap());
             drop(send);
             black_box(other.join().unwrap());
-        });
-        time
+        })
     })
 }
 
