@@ -162,7 +162,7 @@
 //!
 //! A panic of a task on any worker goes to its `join`, or without a handle to the hook of
 //! [`Config::on_unhandled_panic`](crate::Config::on_unhandled_panic), which runs on the thread of main. [`Handle::metrics`] sums the
-//! counters of all workers, and [`dump`](crate::dump()) shows their tasks.
+//! counters of all workers, and [`Handle::dump`] lists their tasks. A deadlock of all workers is found and reported like that of one.
 //!
 //! # When not to use workers
 //!
@@ -231,6 +231,7 @@
 //! [`Handle`]: crate::task::Handle
 //! [`Handle::spawn_on`]: crate::task::Handle::spawn_on
 //! [`Handle::metrics`]: crate::task::Handle::metrics
+//! [`Handle::dump`]: crate::task::Handle::dump
 //! [`RemoteHandle::join`]: crate::task::RemoteHandle::join
 //! [`JoinError::Cancelled`]: crate::task::JoinError::Cancelled
 //! [`serve_anywhere`]: crate::net::serve_anywhere()
