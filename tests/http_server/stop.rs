@@ -14,6 +14,15 @@ fn signal(server: &Server, signal: i32) {
     assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
 }
 
+/// Returns when the server has read what was sent before.
+fn reads_all(server: &Server, options: &str) {
+    server.serves();
+    if options.contains("--workers") {
+        // That was one worker. The other ones read at their own pace.
+        std::thread::sleep(Duration::from_secs(if emulated() { 5 } else { 2 }));
+    }
+}
+
 /// A third of the connections is silent, a third has had a response, and the requests of a third have begun. Those are answered, the
 /// idle ones are closed at once, and the server ends with its statistics.
 fn stops_in_order(number: i32, options: &str) {
@@ -30,11 +39,7 @@ fn stops_in_order(number: i32, options: &str) {
         assert_eq!(&answer, b"HTTP/1.1 200 OK");
     }
     begun.iter_mut().for_each(|stream| stream.write_all(HEAD).unwrap());
-    server.serves(); // what was sent before has arrived at its worker
-    if !options.is_empty() {
-        // The other workers read at their own pace.
-        std::thread::sleep(Duration::from_secs(1));
-    }
+    reads_all(&server, options);
     signal(&server, number);
     for stream in idle {
         assert!(rest(stream).matches("HTTP/1.1").count() == 0, "the connection is closed without a response");
@@ -71,7 +76,7 @@ fn is_limited_by_grace(options: &str) {
     let server = Server::start(&format!("--grace 300 {options}"));
     let mut streams: Vec<_> = (0..10).map(|_| server.connect()).collect();
     streams.iter_mut().for_each(|stream| stream.write_all(HEAD).unwrap());
-    server.serves();
+    reads_all(&server, options);
     let stopped = Instant::now();
     signal(&server, libc::SIGTERM);
     for stream in &mut streams {
