@@ -131,8 +131,45 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! A spawn of this kind without tokio-util comes with runs on several threads, which cede does not have yet. A whole run also works on a
-//! thread that may be blocked: `tokio::task::spawn_blocking(|| cede::run(main))`. Such a thread is in the context of its runtime.
+//! A run with [workers](super::workers) is such a pool, too. It has a thread of its own, and its [`Handle`](crate::task::Handle) spawns from
+//! every thread. The handle to the task is a `Send` future:
+//!
+//! ```
+//! # #[cfg(feature = "guide")] {
+//! use cede::sync::channel::bounded;
+//! use cede::{Config, block_on, task::Handle};
+//! use std::{sync::mpsc, thread, time::Duration};
+//! use tokio::{runtime::Builder, time::sleep};
+//!
+//! let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+//! let tokio = runtime.handle().clone();
+//! let (stop, stopped) = bounded::<()>(1);
+//! let (sender, receiver) = mpsc::channel();
+//! let pool_thread = thread::spawn(move || {
+//!     let config = Config::new().workers(2).around_worker(move |run| {
+//!         let _guard = tokio.enter(); // on the thread of each worker
+//!         run();
+//!     });
+//!     config.run(|| {
+//!         sender.send(Handle::current()).unwrap();
+//!         stopped.recv().is_err()
+//!     })
+//! });
+//! let pool = receiver.recv().unwrap();
+//! let answer = runtime.block_on(async {
+//!     let synchronous = || block_on(sleep(Duration::from_millis(1))).map(|()| 42);
+//!     let handler = async move { pool.spawn(synchronous).unwrap().await };
+//!     tokio::spawn(handler).await
+//! });
+//! assert_eq!(answer.unwrap().unwrap(), Ok(42));
+//! drop(stop); // ends the run
+//! assert!(pool_thread.join().unwrap().unwrap());
+//! # }
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! A whole run also works on a thread of the runtime that may be blocked: `tokio::task::spawn_blocking(|| cede::run(main))`. Such a thread is
+//! in the context of its runtime.
 //!
 //! # What does not work
 //!
