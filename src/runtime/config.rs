@@ -96,6 +96,8 @@ impl Config {
     /// [`spawn_anywhere`](crate::task::spawn_anywhere) and [`Handle`](crate::task::Handle) take closures that are `Send`. When main returns,
     /// all workers shut down, and their threads are joined.
     ///
+    /// A child process that a task makes with fork(2) has only the calling thread: it must call exec or `_exit`.
+    ///
     /// With several workers, [`seed`](Self::seed) and [`paused_clock`](Self::paused_clock) are errors. A program behaves the same with one
     /// worker, so it can be tested with them.
     ///
