@@ -29,19 +29,22 @@ fn with<T>(workers: usize, main: impl FnOnce() -> T) -> T {
     Config::new().workers(workers).run(main).expect("the run starts")
 }
 
+/// Two flags: one says whose turn it is, the other one brings the answer. A park may end by a spurious wakeup.
+type Turns = Arc<[AtomicBool; 2]>;
+
 /// Two tasks of two workers wake each other. Returns the time of one wake.
 fn unparks(n: u64) -> f64 {
     with(2, || {
-        let turn = Arc::new(AtomicBool::new(false));
-        let main = Unparker::current();
+        let turns = Turns::default();
+        let (main, there) = (Unparker::current(), Arc::clone(&turns));
         let (send, receive) = bounded(1);
-        let there = Arc::clone(&turn);
         let body = move || {
             send.send(Unparker::current()).unwrap();
             for _ in 0..n {
-                while !there.swap(false, Ordering::AcqRel) {
+                while !there[0].swap(false, Ordering::AcqRel) {
                     park("its turn").unwrap();
                 }
+                there[1].store(true, Ordering::Release);
                 main.unpark();
             }
         };
@@ -49,10 +52,10 @@ fn unparks(n: u64) -> f64 {
         let unparker = receive.recv().unwrap();
         let time = nanos(2 * n, || {
             for _ in 0..n {
-                turn.store(true, Ordering::Release);
+                turns[0].store(true, Ordering::Release);
                 unparker.unpark();
-                if park("the answer").is_err() {
-                    return;
+                while !turns[1].swap(false, Ordering::AcqRel) {
+                    park("the answer").unwrap();
                 }
             }
         });
@@ -63,21 +66,24 @@ fn unparks(n: u64) -> f64 {
 
 /// The same by threads of std.
 fn thread_unparks(n: u64) -> f64 {
-    let turn = Arc::new(AtomicBool::new(false));
-    let (there, main) = (Arc::clone(&turn), thread::current());
+    let turns = Turns::default();
+    let (there, main) = (Arc::clone(&turns), thread::current());
     let other = thread::spawn(move || {
         for _ in 0..n {
-            while !there.swap(false, Ordering::AcqRel) {
+            while !there[0].swap(false, Ordering::AcqRel) {
                 thread::park();
             }
+            there[1].store(true, Ordering::Release);
             main.unpark();
         }
     });
     let time = nanos(2 * n, || {
         for _ in 0..n {
-            turn.store(true, Ordering::Release);
+            turns[0].store(true, Ordering::Release);
             other.thread().unpark();
-            thread::park();
+            while !turns[1].swap(false, Ordering::AcqRel) {
+                thread::park();
+            }
         }
     });
     other.join().unwrap();
