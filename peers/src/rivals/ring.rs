@@ -121,10 +121,19 @@ pub(crate) async fn future<F: Future<Output = ()>>(wakers: Wakers<Waker>, yield_
         Poll::Ready(())
     })
     .await;
+    let mut last = ROUND.load(Acquire);
     park_with(0);
     loop {
         let mut parked = false;
         poll_fn(|_| if std::mem::replace(&mut parked, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+        if MODE.load(Relaxed) == ENDED {
+            return;
+        }
+        let round = ROUND.load(Acquire);
+        if round == last {
+            continue;
+        }
+        last = round;
         while MODE.load(Relaxed) == WARM {
             yield_now().await;
         }
@@ -145,8 +154,8 @@ pub(crate) async fn future<F: Future<Output = ()>>(wakers: Wakers<Waker>, yield_
                 }
                 park_with(turns);
             }
-            ENDED => return,
-            _ => {}
+            // The keeper took all its turns before this task was polled. It waits for the task to park again.
+            _ => park_with(0),
         }
     }
 }
