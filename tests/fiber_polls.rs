@@ -126,6 +126,7 @@ fn generators_on_new_mappings() {
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
+#[cfg_attr(feature = "asan", ignore = "the sanitizer moves variables to the heap")]
 fn generator_on_the_pollers_stack() {
     let reuses = thread::spawn(|| {
         let trier = Trier::new();

@@ -215,6 +215,7 @@ enum End {
 
 /// A waiter that was woken to take the mutex, and ends without looking, passes that on to the waiter behind it.
 #[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn ended_waiter_passes_the_mutex_on() {
     for end in [End::Cancel, End::Deadline, End::Unwind] {
         for _ in 0..if emulated() { 10 } else { 100 } {
