@@ -1,4 +1,4 @@
-//! A waker of an executor that panics: the waiters behind it in a list of waiters are woken all the same, and the panic goes on.
+//! A waker of an executor that panics: the waiters behind it in a list of waiters are woken nevertheless, and the panic goes on.
 
 mod common;
 

@@ -16,7 +16,7 @@ use std::fmt;
 pub use self::config::Config;
 pub use self::run_async::{Canceller, RunFuture};
 
-/// Runs `main` and the tasks that it spawns on this thread, and returns the value of `main`.
+/// Runs `main` and the tasks that it spawns on this thread, and returns the value of `main`. [`Config::workers`] adds threads.
 ///
 /// `main` may borrow, and runs on the thread's own stack. When `main` has returned, the run shuts down: the remaining
 /// tasks are cancelled and awaited. Tasks that do not end within the grace period ([`Config::shutdown_grace`]) are

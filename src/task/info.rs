@@ -43,8 +43,8 @@ pub fn current() -> Option<Task> {
     worker().map(|worker| Task::of(worker.current()))
 }
 
-/// Returns all tasks of this run that have not ended, main included, with their states, in no particular order. Outside a
-/// run there are none.
+/// Returns all tasks of this worker that have not ended, main included, with their states, in no particular order. Outside a
+/// run there are none. [`Handle::dump`](super::Handle::dump) lists the tasks of several workers.
 ///
 /// ```
 /// cede::run(|| {
