@@ -19,7 +19,7 @@ pub enum JoinError {
     Cancelled,
     /// The task, which another thread may have spawned, never ran: a size of its builder is out of bounds, or no stack could be allocated.
     #[error("the task was not started: {0}")]
-    Stack(StackError),
+    Stack(Box<StackError>),
     /// The wait was interrupted: the waiting task was cancelled, or a deadline or scope around the wait ended it. The task
     /// continues, and can be joined again.
     #[error("the wait for the task was cancelled")]

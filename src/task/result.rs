@@ -25,6 +25,9 @@ const fn fits<T>() -> bool {
         && align_of::<Result<T, JoinError>>() <= align_of::<usize>()
 }
 
+// A result of up to two words is stored without an allocation, so `JoinError` has at most two words.
+const _: () = assert!(fits::<[usize; 2]>());
+
 /// Stores the result of a task in its TCB.
 ///
 /// # Safety

@@ -115,7 +115,7 @@ where
                 // SAFETY: the caller is the runner.
                 unsafe {
                     worker.drop_as_job(self.take());
-                    return self.give_up(JoinError::Stack(error));
+                    return self.give_up(JoinError::Stack(Box::new(error)));
                 }
             }
         };
@@ -137,7 +137,7 @@ where
             // SAFETY: there is no task, so the caller is still the runner.
             Err(error) => unsafe {
                 worker.drop_as_job(self.take());
-                self.give_up(JoinError::Stack(error));
+                self.give_up(JoinError::Stack(Box::new(error)));
             },
         }
     }
