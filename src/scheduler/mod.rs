@@ -64,6 +64,7 @@ pub(crate) mod task_ref;
 pub(crate) mod tcb;
 pub(crate) mod tcb_ext;
 mod tcb_links;
+pub(crate) mod tcb_place;
 pub(crate) mod tcb_table;
 pub(crate) mod timer_thread;
 mod timer_wheel;
@@ -308,28 +309,33 @@ impl Worker {
     /// Allocates a TCB, numbers its task, and reserves a slot in the run queue.
     #[inline]
     pub(crate) fn new_tcb(&self) -> &Tcb {
-        let tcb = self.table.take();
-        let id = self.next_id.replace(self.next_id.get() + 1);
-        if self.run_queue.capacity() < self.table.capacity() {
-            self.run_queue.reserve(self.table.capacity());
-        }
-        // SAFETY: `tcb` points into `self.table`, which lives as long as the worker and never moves a TCB.
-        let tcb = unsafe { &*tcb };
-        tcb.allocate(id);
+        let tcb = match self.table.take() {
+            Some(tcb) => tcb,
+            None => self.grow_table(),
+        };
+        tcb.allocate(self.next_id.replace(self.next_id.get() + 1));
         tcb
     }
 
-    /// Starts a task, which runs `entry(arg)` on `stack` in its first turn.
+    #[cold]
+    #[inline(never)]
+    fn grow_table(&self) -> &Tcb {
+        self.table.grow();
+        self.run_queue.reserve(self.table.capacity());
+        self.table.take().expect("a chunk has slots")
+    }
+
+    /// Starts a task, which calls `entry` on `stack` in its first turn, with the address of its TCB.
     ///
     /// # Safety
     ///
     /// `tcb` is from `new_tcb` and has not been started. `entry` obeys the contract of `arch` and returns the
-    /// result of `Worker::end`. The stack below `top` is unused; above it is the memory that `arg` refers to.
+    /// result of `Worker::end`.
     #[inline]
-    pub(crate) unsafe fn start(&self, tcb: &Tcb, stack: Stack, top: usize, entry: Entry, arg: usize) {
-        // SAFETY: the caller ensures that the stack below `top` is unused and that `entry` obeys its contract. The TCB
-        // owns the stack until the task has ended (invariant 4).
-        unsafe { (*tcb.context()).init(stack.limit(), top, entry, arg) };
+    pub(crate) unsafe fn start(&self, tcb: &Tcb, stack: Stack, entry: Entry) {
+        // SAFETY: the stack is unused, and the TCB owns it until the task has ended (invariant 4). The caller ensures that
+        // `entry` obeys its contract.
+        unsafe { (*tcb.context()).init(stack.limit(), stack.top(), entry, std::ptr::from_ref(tcb) as usize) };
         tcb.start(stack);
         self.live.set(self.live.get() + 1);
         self.spawned.set(self.spawned.get() + 1);

@@ -67,12 +67,6 @@ impl RunQueue {
         self.tail.get().wrapping_sub(self.head.get())
     }
 
-    /// Returns the number of entries that the run queue can hold.
-    #[inline(always)]
-    pub(crate) fn capacity(&self) -> usize {
-        self.mask.get() + 1
-    }
-
     /// Grows the array to hold at least `count` entries.
     pub(crate) fn reserve(&self, count: usize) {
         let size = count.next_power_of_two();
@@ -97,7 +91,7 @@ impl RunQueue {
     ///
     /// # Safety
     ///
-    /// The run queue holds fewer than `capacity` entries.
+    /// The run queue holds fewer entries than the number that was reserved.
     #[inline(always)]
     pub(crate) unsafe fn push_back(&self, context: *const Context) {
         debug_assert!(self.len() <= self.mask.get(), "the run queue has room for every task");
@@ -185,7 +179,7 @@ impl RunQueue {
     ///
     /// # Safety
     ///
-    /// The run queue holds fewer than `capacity` entries.
+    /// The run queue holds fewer entries than the number that was reserved.
     pub(crate) unsafe fn push_front(&self, context: *const Context) {
         debug_assert!(self.len() <= self.mask.get(), "the run queue has room for every task");
         let head = self.head.get().wrapping_sub(1);

@@ -8,11 +8,11 @@ use super::phase::{Phase, flags};
 use super::remote::WakerCell;
 use super::task_id::Task;
 use super::tcb_ext::TcbExt;
+use super::tcb_place::Place;
 use crate::arch::Context;
 use crate::stack::pool::Stack;
 use std::any::Any;
-use std::cell::{Cell, RefCell, UnsafeCell};
-use std::mem::MaybeUninit;
+use std::cell::{Cell, RefCell};
 use std::ptr::null;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -83,8 +83,10 @@ pub(super) enum Woken {
 
 /// A task control block: the state of one task beside its context. Only the worker's thread accesses it.
 ///
-/// Each change of state is a method, below or in `tcb_links`, so that its rule is written once.
-#[repr(align(64))]
+/// Each change of state is a method, here, in `tcb_links` or in `tcb_place`, so that its rule is written once. The fields
+/// fill four cache lines: the state that spawns, waits and ends use; the wait; the closure, later the result; and the parts
+/// that few tasks have.
+#[repr(C, align(64))]
 pub(crate) struct Tcb {
     /// The saved registers of the task while it is suspended.
     context: Cell<*const Context>,
@@ -98,41 +100,45 @@ pub(crate) struct Tcb {
     /// An `Unparker` was used outside of a public park: the next public park returns at once. Other waits do not
     /// consume it.
     permit: Cell<bool>,
-    /// Reference count: one for the task until it ends, one for its handle, one for each pending callback.
-    pub(super) ref_count: Cell<u32>,
-    /// Drops the result. Set while there is a result.
-    pub(super) drop_result: Cell<Option<unsafe fn(&Tcb)>>,
+    /// The parts in use that few tasks have: the bits of `parts`.
+    parts: Cell<u8>,
     /// A callback runs and may hold a reference to the result, so `join` must not take the result.
     pub(super) result_borrowed: Cell<bool>,
+    /// Reference count: one for the task until it ends, one for its handle, one for each pending callback.
+    pub(super) ref_count: Cell<u32>,
     /// The sequence number of the task's waits. A timer compares it to tell whether its wait is over.
     wait_seq: Cell<u32>,
+    /// The task that waits in `join` for this one, or null. In a free TCB, the next free one.
+    pub(super) joiner: Cell<*const Tcb>,
+    /// Drops the result. Set while there is a result.
+    pub(super) drop_result: Cell<Option<unsafe fn(&Tcb)>>,
+    /// The task's stack, until the task has ended.
+    pub(super) stack: Cell<Option<Stack>>,
     /// The current wait. Valid while the task is parked, has been woken and has not run since, or is in a wait queue.
     pub(super) wait: Cell<WaitSpec>,
-    /// The deadline of the current wait. Valid while `flags::HAS_DEADLINE` is set.
-    deadline: Cell<Option<Instant>>,
-    /// The time at which the current wait began: see `Worker::waits_since`.
-    parked_at: Cell<u64>,
-    /// The task that waits in `join` for this one, or null.
-    pub(super) joiner: Cell<*const Tcb>,
-    /// The group that waits for several tasks, this one among them.
-    pub(super) end_listener: Cell<Option<Rc<dyn EndListener>>>,
-    /// The scope that this task must not outlive.
-    pub(super) scope_link: Cell<Option<Rc<dyn ScopeLink>>>,
+    /// The cell of the task's `Waker`s, which may still be bound to an earlier task of the TCB.
+    waker_cell: Cell<Option<&'static WakerCell>>,
     /// The task's index in the group of `end_listener`.
     pub(super) group_index: Cell<u32>,
     /// The task's index among the children of its scope.
     pub(super) scope_index: Cell<u32>,
-    /// The task's place in the order of ends: the number of tasks of the run that had ended when it did.
-    end_order: Cell<u64>,
-    /// The task's stack, from `spawn` until the task has ended.
-    pub(super) stack: Cell<Option<Stack>>,
+    /// The closure until the first turn, then the result and other fields of a started task.
+    pub(super) place: Place,
+    /// The group that waits for several tasks, this one among them.
+    pub(super) end_listener: Cell<Option<Rc<dyn EndListener>>>,
+    /// The scope that this task must not outlive.
+    pub(super) scope_link: Cell<Option<Rc<dyn ScopeLink>>>,
     pub(super) name: Cell<Option<Arc<str>>>,
-    /// The cell of the task's `Waker`s, which may still be bound to an earlier task of the TCB.
-    waker_cell: Cell<Option<&'static WakerCell>>,
     /// The cold part: callbacks, locals, limits, unparker, cancel reason. Allocated on first use.
     ext: RefCell<Option<Box<TcbExt>>>,
-    /// The result, or the box that holds it. The task's result type decides which.
-    pub(super) result: UnsafeCell<MaybeUninit<[usize; RESULT_WORDS]>>,
+}
+
+/// Bits of `Tcb::parts`: the parts in use that few tasks have. The end of a task looks at these bits instead of the parts.
+pub(super) mod parts {
+    pub(in crate::scheduler) const NAME: u8 = 1;
+    pub(in crate::scheduler) const GROUP: u8 = 2;
+    pub(in crate::scheduler) const SCOPE: u8 = 4;
+    pub(in crate::scheduler) const EXT: u8 = 8;
 }
 
 impl Tcb {
@@ -145,24 +151,22 @@ impl Tcb {
             flags: Cell::new(0),
             wake_token: Cell::new(false),
             permit: Cell::new(false),
-            ref_count: Cell::new(0),
-            drop_result: Cell::new(None),
+            parts: Cell::new(0),
             result_borrowed: Cell::new(false),
+            ref_count: Cell::new(0),
             wait_seq: Cell::new(0),
-            wait: Cell::new(WaitSpec::DEFAULT),
-            deadline: Cell::new(None),
-            parked_at: Cell::new(0),
             joiner: Cell::new(null()),
-            end_listener: Cell::new(None),
-            scope_link: Cell::new(None),
+            drop_result: Cell::new(None),
+            stack: Cell::new(None),
+            wait: Cell::new(WaitSpec::DEFAULT),
+            waker_cell: Cell::new(None),
             group_index: Cell::new(0),
             scope_index: Cell::new(0),
-            end_order: Cell::new(0),
-            stack: Cell::new(None),
+            place: Place::new(),
+            end_listener: Cell::new(None),
+            scope_link: Cell::new(None),
             name: Cell::new(None),
-            waker_cell: Cell::new(None),
             ext: RefCell::new(None),
-            result: UnsafeCell::new(MaybeUninit::uninit()),
         }
     }
 
@@ -210,7 +214,20 @@ impl Tcb {
     }
 
     pub(crate) fn set_name(&self, name: Arc<str>) {
+        self.add_part(parts::NAME);
         self.name.set(Some(name));
+    }
+
+    /// Notes that a part which few tasks have is in use, until the TCB is freed.
+    #[inline(always)]
+    pub(super) fn add_part(&self, part: u8) {
+        self.parts.set(self.parts.get() | part);
+    }
+
+    /// Returns whether a part may be in use that few tasks have: a name, a group, a scope or the cold part.
+    #[inline(always)]
+    pub(crate) fn has_parts(&self) -> bool {
+        self.parts.get() != 0
     }
 
     /// Returns the bits of [`flags`].
@@ -243,21 +260,37 @@ impl Tcb {
     /// Resets the TCB for its next task.
     #[inline]
     pub(super) fn free(&self) {
+        if self.parts.get() & parts::NAME != 0 {
+            drop(self.name.take());
+        }
         self.id.set(0);
         self.phase.set(Phase::Free);
-        drop(self.name.take());
         self.flags.set(0);
         self.wake_token.set(false);
         self.permit.set(false);
-        self.end_order.set(0);
+        self.parts.set(0);
         // No wait of the old task is current.
         self.end_wait(self.wait_seq.get());
+    }
+
+    /// Links a free TCB to the next free one, or to null.
+    #[inline(always)]
+    pub(super) fn set_next_free(&self, next: *const Tcb) {
+        self.joiner.set(next);
+    }
+
+    /// Takes the link of a free TCB.
+    #[inline(always)]
+    pub(super) fn take_next_free(&self) -> *const Tcb {
+        self.joiner.replace(null())
     }
 
     /// Makes the TCB that of main, which runs already, or of the event loop, which has no closure to drop.
     pub(super) fn adopt(&self, name: Option<&str>) {
         self.phase.set(Phase::Ready);
-        self.name.set(name.map(Arc::from));
+        if let Some(name) = name {
+            self.set_name(Arc::from(name));
+        }
     }
 
     /// Drops what [`adopt`](Self::adopt) and the run have stored in the TCB, before the TCB is returned to its table.
@@ -283,7 +316,7 @@ impl Tcb {
     #[inline(always)]
     pub(crate) fn finish(&self, phase: Phase, end_order: u64) {
         self.phase.set(phase);
-        self.end_order.set(end_order);
+        self.set_end_order(end_order);
     }
 
     /// Makes the ended task ready again while the destructors of its result run on its stack. Until they have returned,
@@ -291,10 +324,6 @@ impl Tcb {
     #[inline(always)]
     pub(crate) fn resume_for_destructors(&self) {
         self.phase.set(Phase::Ready);
-    }
-
-    pub(crate) fn end_order(&self) -> u64 {
-        self.end_order.get()
     }
 
     /// Takes the stack of an ended task, which must not be freed before the switch away from it (invariant 4).
@@ -337,13 +366,13 @@ impl Tcb {
     /// Parks the task and returns the sequence number of the wait.
     #[inline(always)]
     pub(super) fn park(&self, wait: WaitSpec, deadline: Option<Instant>, now: u64) -> u32 {
-        self.parked_at.set(now);
+        self.set_parked_at(now);
         self.wait.set(WaitSpec { has_deadline: deadline.is_some(), ..wait });
         self.phase.set(Phase::Parked);
         let wait_seq = self.wait_seq.get().wrapping_add(1);
         self.wait_seq.set(wait_seq);
         if let Some(deadline) = deadline {
-            self.deadline.set(Some(deadline));
+            self.set_deadline(deadline);
             self.add_flags(flags::HAS_DEADLINE);
         }
         wait_seq
@@ -362,14 +391,10 @@ impl Tcb {
         self.wait_seq.set(wait_seq.wrapping_add(1));
     }
 
-    /// Returns the time at which the current wait began: see `Worker::waits_since`.
-    pub(super) fn parked_at(&self) -> u64 {
-        self.parked_at.get()
-    }
-
     /// Returns the deadline that the task is parked with.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.deadline.get().filter(|_| self.has_flags(flags::HAS_DEADLINE))
+        // SAFETY: `park` has stored the deadline before it set the flag.
+        self.has_flags(flags::HAS_DEADLINE).then(|| unsafe { self.stored_deadline() })
     }
 
     /// Wakes the task for the library: makes a parked task ready. For a task that is not parked, the next wait returns
@@ -401,6 +426,7 @@ impl Tcb {
     /// Calls `f` with the cold part, which is allocated on first use. `f` must not run user code, because the part is
     /// borrowed.
     pub(crate) fn ext<R>(&self, f: impl FnOnce(&mut TcbExt) -> R) -> R {
+        self.add_part(parts::EXT);
         f(self.ext.borrow_mut().get_or_insert_default())
     }
 

@@ -1,8 +1,7 @@
-//! The links of a TCB to other tasks (joiner, group, scope), its reference count, and the storage of its result.
+//! The links of a TCB to other tasks (joiner, group, scope), its reference count, and whether it has a result.
 
 use super::phase::flags;
-use super::tcb::{EndListener, RESULT_WORDS, ScopeLink, Tcb, WaitSpec};
-use std::mem::MaybeUninit;
+use super::tcb::{EndListener, ScopeLink, Tcb, WaitSpec, parts};
 use std::ptr::null;
 use std::rc::Rc;
 
@@ -46,6 +45,7 @@ impl Tcb {
 
     /// Adds the task to a group, at this index: the group is notified when the task ends.
     pub(crate) fn join_group(&self, group: Rc<dyn EndListener>, index: u32) {
+        self.add_part(parts::GROUP);
         self.group_index.set(index);
         self.end_listener.set(Some(group));
     }
@@ -58,6 +58,7 @@ impl Tcb {
 
     /// Makes the task a child of a scope, at this index.
     pub(crate) fn join_scope(&self, scope: Rc<dyn ScopeLink>, index: u32) {
+        self.add_part(parts::SCOPE);
         self.scope_index.set(index);
         self.scope_link.set(Some(scope));
     }
@@ -97,12 +98,6 @@ impl Tcb {
     #[inline(always)]
     pub(crate) fn has_one_reference(&self) -> bool {
         self.ref_count.get() == 1
-    }
-
-    /// Returns the address of the result, or of the box that holds it.
-    #[inline(always)]
-    pub(crate) fn result_place(&self) -> *mut MaybeUninit<[usize; RESULT_WORDS]> {
-        self.result.get()
     }
 
     /// Records that a result is stored, and the function that drops it.

@@ -1,5 +1,5 @@
 //! The table of task control blocks (TCBs): two dense arrays, one of contexts, which every turn accesses, and one of
-//! TCBs, which only waits and ends access. Freed TCBs are kept in a free list.
+//! TCBs, which only waits and ends access. Free TCBs are linked to a free list.
 //!
 //! ```text
 //! chunk, 32 KiB, aligned to its size           TCBs
@@ -22,7 +22,6 @@ use super::tcb::Tcb;
 use crate::arch::Context;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::mem::offset_of;
 use std::ptr::null;
 
@@ -122,8 +121,10 @@ pub(crate) struct TcbTable {
     chunks: RefCell<Vec<Chunk>>,
     /// The chunk that was allocated last, from which a debugger begins.
     newest: Cell<*const Header>,
-    /// The free list, used as a stack.
-    free: RefCell<VecDeque<*const Tcb>>,
+    /// The first TCB of the free list, or null. The one freed last is first: its memory is most likely in the cache.
+    free: Cell<*const Tcb>,
+    /// The number of TCBs in all chunks.
+    capacity: Cell<usize>,
     /// The address of the worker while its run is open, otherwise null.
     worker: Cell<*const ()>,
 }
@@ -133,7 +134,8 @@ impl TcbTable {
         TcbTable {
             chunks: RefCell::default(),
             newest: Cell::new(null()),
-            free: RefCell::default(),
+            free: Cell::new(null()),
+            capacity: Cell::new(0),
             worker: Cell::new(null()),
         }
     }
@@ -148,23 +150,24 @@ impl TcbTable {
         self.worker.get()
     }
 
-    /// Takes a TCB from the free list: the one freed last, whose memory is most likely in the cache.
-    #[inline]
-    pub(crate) fn take(&self) -> *const Tcb {
-        if let Some(tcb) = self.free.borrow_mut().pop_back() {
-            return tcb;
-        }
-        self.grow()
+    /// Takes the first TCB of the free list; `None` if the table must [`grow`](Self::grow).
+    #[inline(always)]
+    pub(super) fn take(&self) -> Option<&Tcb> {
+        // SAFETY: null, or a free TCB of this table, which never moves a TCB.
+        let tcb = unsafe { self.free.get().as_ref() }?;
+        self.free.set(tcb.take_next_free());
+        Some(tcb)
     }
 
-    #[cold]
-    fn grow(&self) -> *const Tcb {
+    /// Adds a chunk of free TCBs.
+    pub(super) fn grow(&self) {
         let chunk = Chunk::new(self.newest.get());
         self.newest.set(chunk.contexts.cast());
-        let mut free = self.free.borrow_mut();
-        free.extend(chunk.tcbs()[1..].iter().rev().map(std::ptr::from_ref));
+        for tcb in chunk.tcbs()[1..].iter().rev() {
+            tcb.set_next_free(self.free.replace(tcb));
+        }
         self.chunks.borrow_mut().push(chunk);
-        free.pop_back().expect("a chunk has slots")
+        self.capacity.set(self.capacity.get() + SLOTS);
     }
 
     /// Returns a TCB to the free list.
@@ -175,8 +178,9 @@ impl TcbTable {
     #[inline]
     pub(crate) unsafe fn give_back(&self, tcb: *const Tcb) {
         // SAFETY: the caller ensures that `tcb` is in this table, which keeps it allocated.
-        unsafe { &*tcb }.free();
-        self.free.borrow_mut().push_back(tcb);
+        let freed = unsafe { &*tcb };
+        freed.free();
+        freed.set_next_free(self.free.replace(tcb));
     }
 
     /// Calls `f` with every TCB in use, in memory order.
@@ -197,6 +201,6 @@ impl TcbTable {
 
     /// Returns the number of TCBs that the allocated chunks hold. The run queue reserves as many slots.
     pub(crate) fn capacity(&self) -> usize {
-        self.chunks.borrow().len() * SLOTS
+        self.capacity.get()
     }
 }

@@ -198,7 +198,9 @@ pub(super) fn drop_what_is_left(tcb: &Tcb) {
         unsafe { drop_result(tcb) };
     }
     // A destructor may set task-locals again. They belong to the ended task, so they are dropped before the TCB is reused.
-    while let Some(ext) = tcb.take_ext() {
-        std::mem::forget(drop_catching(ext));
+    if tcb.has_parts() {
+        while let Some(ext) = tcb.take_ext() {
+            std::mem::forget(drop_catching(ext));
+        }
     }
 }

@@ -6,6 +6,7 @@ use super::result::{drop_what_is_left, free, put_result, suppress_report};
 use crate::arch::Context;
 use crate::coroutine::raw::{Payload, drop_catching};
 use crate::scheduler::tcb::Tcb;
+use crate::scheduler::tcb_place::fits;
 use crate::scheduler::{Mode, Phase, TaskUnwound, Worker, flags, worker};
 use crate::stack::arena::Kind;
 use crate::stack::pool::Stack;
@@ -38,8 +39,8 @@ where
     unsafe { start_borrowing(worker, options, |_| {}, f) }
 }
 
-/// Creates a task that runs `f`: allocates a stack and a TCB, moves `f` to the top of the stack, and puts the task at the
-/// end of the run queue. Calls `prepare` with the TCB before the task is in the run queue.
+/// Creates a task that runs `f`: allocates a stack and a TCB, moves `f` into the TCB, and puts the task at the end of the run
+/// queue. Calls `prepare` with the TCB before the task is in the run queue.
 ///
 /// # Safety
 ///
@@ -55,8 +56,8 @@ pub(super) unsafe fn start_borrowing<F, T>(
 where
     F: FnOnce() -> T,
 {
-    if const { size_of::<F>() > 1024 || align_of::<F>() > 64 } {
-        // A large closure is boxed, so that it does not use up the stack.
+    if const { !fits::<F>() } {
+        // A closure that does not fit into a TCB is boxed. A large one then does not use up the stack, either.
         // SAFETY: the caller keeps the contract of this function, and the box borrows the same as `f`.
         return unsafe { start_borrowing(worker, options, prepare, Box::new(f) as Box<dyn FnOnce() -> T + '_>) };
     }
@@ -70,7 +71,6 @@ where
     // label of the stack.
     let tag = name.as_ref().map(|name| unsafe { std::mem::transmute::<&str, &'static str>(name) }).map(Cow::Borrowed);
     let stack = Stack::acquire(shape, Kind::Task, tag, clear)?;
-    let top = (stack.top() - size_of::<F>()) & !(align_of::<F>().max(16) - 1);
     let tcb = worker.new_tcb();
     if let Some(name) = name {
         tcb.set_name(name);
@@ -80,11 +80,10 @@ where
         tcb.add_flags(flags::CANCELLED);
     }
     prepare(tcb);
-    // SAFETY: `top` is aligned for `F`, and `F` fits between it and the stack's top. `F` has at most 1 KiB, and the stack
-    // is larger. `tcb` is new. `entry` reads the closure once and ends by `Worker::end`.
+    // SAFETY: `fits` was checked above, and `tcb` is new. `entry` takes the closure once and ends by `Worker::end`.
     unsafe {
-        (top as *mut F).write(f);
-        worker.start(tcb, stack, top, entry::<F, T>, top);
+        tcb.put_closure(f);
+        worker.start(tcb, stack, entry::<F, T>);
     }
     if at_once {
         worker.enter_last();
@@ -96,15 +95,17 @@ where
 ///
 /// # Safety
 ///
-/// `f` is the address of an `F` that no other code reads. Only the scheduler enters this function, as a task's first turn.
-unsafe extern "C" fn entry<F, T>(f: usize) -> *const Context
+/// `tcb` is the address of the TCB of a task with a closure `F` that returns a `T`. Only the scheduler enters this function, as
+/// the task's first turn.
+unsafe extern "C" fn entry<F, T>(tcb: usize) -> *const Context
 where
     F: FnOnce() -> T,
 {
     let worker = worker().expect("a task runs inside a run");
-    let tcb = worker.current();
-    // SAFETY: the caller ensures that `f` is the address of an `F`, which is read only here.
-    let f = unsafe { (f as *const F).read() };
+    // SAFETY: the caller passes the address of the running task's TCB, which is in the table of the worker.
+    let tcb = unsafe { &*(tcb as *const Tcb) };
+    // SAFETY: the caller ensures that the TCB has a closure `F`. This is the first turn, so it was not taken.
+    let f = unsafe { tcb.take_closure::<F>() };
     let outcome = if tcb.has_flags(flags::CANCELLED) {
         drop_catching(f).map_err(failure).and(Err(JoinError::Cancelled))
     } else {
@@ -168,17 +169,24 @@ fn give_to_scope(tcb: &Tcb, error: &mut JoinError) -> bool {
 
 /// Ends the current task, whose result is stored: wakes its waiters, queues its callbacks, and drops the result if no
 /// reference is left.
+#[inline]
 fn finish(worker: &Worker, tcb: &Tcb, phase: Phase, panicked: bool) {
     tcb.finish(phase, worker.count_end());
-    let wake = |waiter: *const Tcb| {
-        // SAFETY: null, or a task that waits for this one. It waits until this wake, so its TCB is allocated.
-        if let Some(waiter) = unsafe { waiter.as_ref() } {
-            worker.wake(waiter);
-        }
-    };
-    wake(tcb.take_joiner());
+    wake(worker, tcb.take_joiner());
+    if tcb.has_parts() || tcb.has_one_reference() {
+        return finish_with_parts(worker, tcb, panicked);
+    }
+    // Most tasks: the handle has the result, and no other code waits for the end.
+    worker.retire_stack(tcb.take_stack());
+    tcb.remove_reference();
+}
+
+/// The rest of [`finish`] for a task with a name, callbacks, a group, a scope or other parts that few tasks have, and for a
+/// task without a handle.
+#[inline(never)]
+fn finish_with_parts(worker: &Worker, tcb: &Tcb, panicked: bool) {
     if let Some((group, index)) = tcb.take_group() {
-        wake(group.ended(index, panicked));
+        wake(worker, group.ended(index, panicked));
     }
     callbacks::schedule(worker, tcb);
     let is_last = tcb.has_one_reference();
@@ -197,7 +205,16 @@ fn finish(worker: &Worker, tcb: &Tcb, phase: Phase, panicked: bool) {
     }
     if let Some((scope, index)) = scope {
         // The last step: when the scope has no tasks left, what this task borrowed may be freed.
-        wake(scope.ended(index, panicked));
+        wake(worker, scope.ended(index, panicked));
     }
     worker.retire_stack(stack);
+}
+
+/// Wakes a task that waits for the end of the current one; null for none.
+#[inline(always)]
+fn wake(worker: &Worker, waiter: *const Tcb) {
+    // SAFETY: null, or a task that waits for the current one. It waits until this wake, so its TCB is allocated.
+    if let Some(waiter) = unsafe { waiter.as_ref() } {
+        worker.wake(waiter);
+    }
 }

@@ -1,0 +1,67 @@
+//! Benchmarks of spawning and joining empty tasks: one after another, in batches, and with many outstanding.
+//!
+//! cargo run --release -p cede-benches --bin spawns -- [--once]
+//!
+//! `--once` measures each case once and prints only the figures, so that a script can alternate two builds of this program.
+
+use cede_benches::{Timed, take_turns, timed};
+use std::hint::black_box;
+use std::time::Instant;
+
+/// Spawns `total` tasks in batches, each of which is joined before the next. Returns nanoseconds per task.
+fn batches(batch: u32, total: u32) -> f64 {
+    cede::run(|| {
+        let mut tasks = Vec::with_capacity(batch as usize);
+        let start = Instant::now();
+        for _ in 0..total / batch {
+            tasks.extend((0..batch).map(|i| cede::spawn(move || i + 1)));
+            for mut task in tasks.drain(..) {
+                black_box(task.join().expect("the task does not panic"));
+            }
+        }
+        start.elapsed().as_nanos() as f64 / f64::from(total)
+    })
+}
+
+/// Spawns tasks that yield once, in batches: each needs a stack of its own. Returns nanoseconds per task.
+fn yielding(batch: u32, total: u32) -> f64 {
+    cede::run(|| {
+        let start = Instant::now();
+        for _ in 0..total / batch {
+            let tasks: Vec<_> = (0..batch).map(|_| cede::spawn(cede::yield_now)).collect();
+            tasks.into_iter().for_each(|mut task| task.join().expect("the task does not panic"));
+        }
+        start.elapsed().as_nanos() as f64 / f64::from(total)
+    })
+}
+
+/// Spawns and joins tasks one after another. Returns nanoseconds per task.
+fn one_by_one(total: u32) -> f64 {
+    cede::run(|| {
+        let start = Instant::now();
+        for i in 0..total {
+            black_box(cede::spawn(move || i + 1).join().expect("the task does not panic"));
+        }
+        start.elapsed().as_nanos() as f64 / f64::from(total)
+    })
+}
+
+fn main() {
+    let cases: Vec<Timed> = vec![
+        timed("one after another", || one_by_one(200_000)),
+        timed("batches of 10", || batches(10, 200_000)),
+        timed("batches of 100", || batches(100, 200_000)),
+        timed("batches of 1,000", || batches(1_000, 200_000)),
+        timed("10,000 outstanding", || batches(10_000, 100_000)),
+        timed("100,000 outstanding", || batches(100_000, 100_000)),
+        timed("batches of 100, each yields once", || yielding(100, 100_000)),
+        timed("1,000 outstanding, each yields once", || yielding(1_000, 100_000)),
+    ];
+    if std::env::args().any(|argument| argument == "--once") {
+        for (name, mut case) in cases {
+            println!("{:.2}\t{name}", case());
+        }
+        return;
+    }
+    cede_benches::print("spawn + join of a task", &take_turns(9, cases));
+}
