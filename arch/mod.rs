@@ -15,6 +15,8 @@
 //!   must not unwind. **`entry` returns the context to enter next**; once that context is entered, the stack of `entry`
 //!   is unused. An ending task therefore needs no second kind of switch, and one contract fits the hand-written files,
 //!   corosensei and ASan.
+//! * `init` does not access the stack. So several contexts may be prepared on one stack, as long as at most one of them uses it
+//!   after it was entered. `entry` may prepare its own context again, on another stack, and return it.
 //! * [`switch`]`(save, to)` saves the stack pointer, the resume address, the frame pointer and the one other register
 //!   that the compiler reserves. Every other register is declared as clobbered, so the compiler spills live registers
 //!   only. A switch costs 1 ns for this reason.

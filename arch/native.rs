@@ -71,7 +71,7 @@ impl Context {
         let top = top & !15;
         #[cfg(feature = "asan")]
         // SAFETY: the caller ensures the conditions of this function, which are those of `asan::init`.
-        let (top, entry, arg) = unsafe { asan::init(self, limit, top, entry, arg) };
+        let (entry, arg) = unsafe { asan::init(self, limit, top, entry, arg) };
         // The two saved registers carry the entry and its argument, so `root` depends on no other register.
         self.sp.set(top);
         self.pc.set(imp::root_address());
@@ -167,15 +167,20 @@ mod asan {
 
     /// ASan's state of a suspended context. The bounds are those of the stack that the context was suspended on. Inside
     /// a nested coroutine that is the coroutine's stack, not the task's.
+    ///
+    /// Aligned so that the size of a context remains a power of two.
+    #[repr(align(64))]
     pub(super) struct Fiber {
         fake: Cell<*mut u8>,
         bottom: Cell<*const u8>,
         size: Cell<usize>,
+        /// The function of a fresh context, and its argument.
+        start: Cell<Option<(Entry, usize)>>,
     }
 
     impl Fiber {
         pub(super) const fn new() -> Fiber {
-            Fiber { fake: Cell::new(null_mut()), bottom: Cell::new(null()), size: Cell::new(0) }
+            Fiber { fake: Cell::new(null_mut()), bottom: Cell::new(null()), size: Cell::new(0), start: Cell::new(None) }
         }
 
         pub(super) fn fake(&self) -> *mut u8 {
@@ -215,31 +220,26 @@ mod asan {
     }
 
     /// Makes the context call `first` before `entry`, and removes the red zones of frames that never returned.
-    pub(super) unsafe fn init(
-        c: &Context,
-        limit: usize,
-        top: usize,
-        entry: Entry,
-        arg: usize,
-    ) -> (usize, Entry, usize) {
-        // SAFETY: `limit..top` is writable and unused (condition of `Context::init`).
-        unsafe {
-            __asan_unpoison_memory_region(limit as *const u8, top - limit);
-            c.asan.fake.set(null_mut());
-            c.asan.bottom.set(limit as *const u8);
-            c.asan.size.set(top - limit);
-            let cell = top - 16;
-            (cell as *mut (Entry, usize)).write((entry, arg));
-            (cell, first, cell)
-        }
+    ///
+    /// # Safety
+    ///
+    /// The conditions of `Context::init`.
+    pub(super) unsafe fn init(c: &Context, limit: usize, top: usize, entry: Entry, arg: usize) -> (Entry, usize) {
+        // SAFETY: `limit..top` is a stack (condition of `Context::init`). Contexts that are prepared on it have no frames there yet.
+        unsafe { __asan_unpoison_memory_region(limit as *const u8, top - limit) };
+        c.asan.fake.set(null_mut());
+        c.asan.bottom.set(limit as *const u8);
+        c.asan.size.set(top - limit);
+        c.asan.start.set(Some((entry, arg)));
+        (first, std::ptr::from_ref(c) as usize)
     }
 
-    unsafe extern "C" fn first(cell: usize) -> *const Context {
-        // SAFETY: `init` wrote the cell. This is the first frame on the stack, and `root` enters the returned context
-        // next.
+    unsafe extern "C" fn first(context: usize) -> *const Context {
+        // SAFETY: `init` passes the address of the context, which is entered now for the first time. This is the first frame on the
+        // stack, and `root` enters the returned context next.
         unsafe {
             arrive(null_mut());
-            let (entry, arg) = *(cell as *const (Entry, usize));
+            let (entry, arg) = (*(context as *const Context)).asan.start.take().expect("`init` has set it");
             let next = entry(arg);
             leave(null(), next);
             next

@@ -37,11 +37,44 @@ unsafe impl Stack for Span {
     }
 }
 
+/// The fiber of a context. corosensei writes to a new fiber's stack, so a fiber is made when its context is entered first: until
+/// then other contexts may use the stack.
+enum Body {
+    Fresh { limit: usize, top: usize, entry: Entry, arg: usize },
+    Entered(Fiber),
+}
+
+impl Body {
+    /// Returns the fiber of the context `me`, which is made at the first call.
+    ///
+    /// # Safety
+    ///
+    /// The conditions of [`Context::init`], which made this body, hold. `me` is about to be entered.
+    unsafe fn fiber(&mut self, me: *const Context) -> &mut Fiber {
+        if let &mut Body::Fresh { limit, top, entry, arg } = self {
+            // SAFETY: the addresses of a stack are not 0. `me` does not move until `entry` has returned, and `entry(arg)`
+            // may be called on this stack (conditions of `init`).
+            *self = Body::Entered(unsafe {
+                let span =
+                    Span { limit: StackPointer::new_unchecked(limit), top: StackPointer::new_unchecked(top & !15) };
+                Fiber::with_stack(span, move |yielder, ()| {
+                    (*me).yielder.set(yielder);
+                    entry(arg)
+                })
+            });
+        }
+        match self {
+            Body::Entered(fiber) => fiber,
+            Body::Fresh { .. } => unreachable!("the fiber was made above"),
+        }
+    }
+}
+
 /// A suspended execution context.
 #[repr(C, align(32))]
 pub(crate) struct Context {
     /// The fiber, owned from `init` until `entry` has returned. Null for a hub.
-    fiber: Cell<*mut Fiber>,
+    body: Cell<*mut Body>,
     /// The yielder that suspends the running fiber. Null for a hub.
     yielder: Cell<*const Yielder<(), Next>>,
 }
@@ -49,7 +82,7 @@ pub(crate) struct Context {
 impl Context {
     /// Returns a context that is not suspended: a hub.
     pub(crate) const fn new() -> Context {
-        Context { fiber: Cell::new(null_mut()), yielder: Cell::new(null()) }
+        Context { body: Cell::new(null_mut()), yielder: Cell::new(null()) }
     }
 
     /// Prepares the context to call `entry(arg)` on the stack between `limit` and `top`.
@@ -58,17 +91,8 @@ impl Context {
     ///
     /// The conditions of the hand-written `init`. In addition, the context does not move until `entry` has returned.
     pub(crate) unsafe fn init(&self, limit: usize, top: usize, entry: Entry, arg: usize) {
-        let me: *const Context = self;
-        // SAFETY: the addresses of a stack are not 0. `me` does not move until `entry` has returned, and `entry(arg)`
-        // may be called on this stack (conditions of this function).
-        let fiber = unsafe {
-            let span = Span { limit: StackPointer::new_unchecked(limit), top: StackPointer::new_unchecked(top & !15) };
-            Fiber::with_stack(span, move |yielder, ()| {
-                (*me).yielder.set(yielder);
-                entry(arg)
-            })
-        };
-        self.fiber.set(Box::into_raw(Box::new(fiber)));
+        self.yielder.set(null());
+        self.body.set(Box::into_raw(Box::new(Body::Fresh { limit, top, entry, arg })));
     }
 
     /// Returns 0: corosensei does not expose the stack pointer.
@@ -105,12 +129,17 @@ unsafe fn hub(me: *const Context, mut next: *const Context) {
         // fiber that returned never runs again, so this loop may free its box.
         unsafe {
             let context = &*next;
-            debug_assert!(!context.fiber.get().is_null(), "switch to a context that was never made");
-            next = match (*context.fiber.get()).resume(()) {
+            let body = context.body.get();
+            debug_assert!(!body.is_null(), "switch to a context that was never made");
+            next = match (*body).fiber(context).resume(()) {
                 CoroutineResult::Yield(next) => next,
                 CoroutineResult::Return(next) => {
-                    context.yielder.set(null());
-                    drop(Box::from_raw(context.fiber.replace(null_mut())));
+                    // `entry` may have prepared its own context again, which then has another body and no yielder.
+                    if context.body.get() == body {
+                        context.yielder.set(null());
+                        context.body.set(null_mut());
+                    }
+                    drop(Box::from_raw(body));
                     next
                 }
             };

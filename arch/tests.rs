@@ -297,6 +297,45 @@ fn returned_context_is_entered_next_and_stacks_are_reusable() {
     }
 }
 
+/// A context that begins on a stack which it shares, and continues on a stack of its own.
+struct Mover<'a> {
+    context: Context,
+    own: Stack,
+    link: Link<'a>,
+}
+
+/// Prepares the context again, on its own stack.
+unsafe extern "C" fn move_over(mover: usize) -> *const Context {
+    // SAFETY: the address is that of a mover in the test below, whose link outlives the switches. Only this context uses the stack.
+    unsafe {
+        let mover = &*(mover as *const Mover<'_>);
+        // Uses the shared stack, which other movers are prepared on.
+        black_box(black_box([7u8; 2000]).iter().map(|&byte| u32::from(byte)).sum::<u32>());
+        mover.context.init(mover.own.limit(), mover.own.top(), link, &raw const mover.link as usize);
+        &raw const mover.context
+    }
+}
+
+#[test]
+fn contexts_prepared_on_one_stack_move_to_their_own() {
+    let (here, log, shared) = (Context::new(), RefCell::default(), stack());
+    let mut movers: Vec<Mover<'_>> = Vec::with_capacity(20);
+    for n in 0..20 {
+        let before = movers.last().map_or(&raw const here, |mover: &Mover<'_>| &raw const mover.context);
+        movers.push(Mover { context: Context::new(), own: stack(), link: Link(n, &log, before) });
+    }
+    for round in 0..3 {
+        for mover in &movers {
+            // SAFETY: the contexts are entered one after the other, and leave the shared stack before the next is entered. The
+            // movers outlive the switch below.
+            unsafe { mover.context.init(shared.limit(), shared.top(), move_over, &raw const *mover as usize) };
+        }
+        // SAFETY: the context is prepared and has not been entered.
+        unsafe { switch(&here, &movers[19].context) };
+        assert_eq!(log.take(), (0..20).rev().collect::<Vec<_>>(), "round {round}");
+    }
+}
+
 #[test]
 fn an_ended_task_enters_started_and_fresh_tasks_alike() {
     let log = &RefCell::new(Vec::new());

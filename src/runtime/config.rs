@@ -158,7 +158,8 @@ impl Config {
     /// join. Without a hook, the panic is reported on stderr. [`scope`](crate::scope) returns the panics of its own tasks.
     ///
     /// `f` receives the label of the task (its name or its number) and the payload. It runs on the stack of the event loop
-    /// (256 KiB) and must not wait.
+    /// (256 KiB) and must not wait. A task that never ran because no stack could be allocated is unhandled like a panic: its payload is a
+    /// [`StackError`](crate::StackError).
     pub fn on_unhandled_panic(mut self, f: impl Fn(&str, &(dyn Any + Send)) + 'static) -> Self {
         self.unhandled = Rc::new(f);
         self

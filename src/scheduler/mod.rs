@@ -57,6 +57,7 @@ pub(crate) mod poll_thread;
 pub(crate) mod progress;
 pub(crate) mod rng;
 mod spin;
+mod start;
 mod starts;
 pub(crate) mod run_queue;
 mod task_id;
@@ -84,7 +85,7 @@ pub(crate) use self::tcb::WaitSpec;
 use self::tcb::{Tcb, Woken};
 use self::tcb_table::{TcbTable, tcb_of};
 use self::timers::{NO_TIMER, Timers};
-use crate::arch::{Context, Entry, switch};
+use crate::arch::{Context, switch};
 #[cfg(feature = "io")]
 use crate::reactor::Reactor;
 use crate::stack::Shape;
@@ -136,6 +137,8 @@ pub(crate) struct Worker {
     run_queue: RunQueue,
     /// The stack of the task that ended last: still in use until the switch away from it (invariant 4).
     retired_stack: Cell<Option<Stack>>,
+    /// The stack on which the tasks that have none begin their first turns: see `start`.
+    nursery: OnceCell<Stack>,
     event_loop: Cell<*const Tcb>,
     main: Cell<*const Tcb>,
     /// The event loop is in the run queue.
@@ -248,6 +251,7 @@ impl Worker {
             ticks: Ticks::new(),
             run_queue: RunQueue::new(),
             retired_stack: Cell::new(None),
+            nursery: OnceCell::new(),
             event_loop: Cell::new(null()),
             main: Cell::new(null()),
             event_loop_queued: Cell::new(false),
@@ -304,43 +308,6 @@ impl Worker {
     #[inline(always)]
     pub(crate) fn run(&self) -> u64 {
         self.run
-    }
-
-    /// Allocates a TCB, numbers its task, and reserves a slot in the run queue.
-    #[inline]
-    pub(crate) fn new_tcb(&self) -> &Tcb {
-        let tcb = match self.table.take() {
-            Some(tcb) => tcb,
-            None => self.grow_table(),
-        };
-        tcb.allocate(self.next_id.replace(self.next_id.get() + 1));
-        tcb
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn grow_table(&self) -> &Tcb {
-        self.table.grow();
-        self.run_queue.reserve(self.table.capacity());
-        self.table.take().expect("a chunk has slots")
-    }
-
-    /// Starts a task, which calls `entry` on `stack` in its first turn, with the address of its TCB.
-    ///
-    /// # Safety
-    ///
-    /// `tcb` is from `new_tcb` and has not been started. `entry` obeys the contract of `arch` and returns the
-    /// result of `Worker::end`.
-    #[inline]
-    pub(crate) unsafe fn start(&self, tcb: &Tcb, stack: Stack, entry: Entry) {
-        // SAFETY: the stack is unused, and the TCB owns it until the task has ended (invariant 4). The caller ensures that
-        // `entry` obeys its contract.
-        unsafe { (*tcb.context()).init(stack.limit(), stack.top(), entry, std::ptr::from_ref(tcb) as usize) };
-        tcb.start(stack);
-        self.live.set(self.live.get() + 1);
-        self.spawned.set(self.spawned.get() + 1);
-        // SAFETY: the run queue has room for every TCB, and a new TCB is not in it (invariant 2).
-        unsafe { self.run_queue.push_back(tcb.context()) };
     }
 
     /// Returns the TCB of the running task.
@@ -492,40 +459,6 @@ impl Worker {
             // SAFETY: the task was parked, so it was not in the run queue, which has room for every TCB (invariant 2).
             unsafe { self.run_queue.push_back(tcb.context()) };
         }
-    }
-
-    /// Counts the end of the running task. Returns its place in the order of ends, from 1.
-    #[inline]
-    pub(crate) fn count_end(&self) -> u64 {
-        let count = self.ended.get() + 1;
-        self.ended.set(count);
-        count
-    }
-
-    /// Retires the stack of the running task, which has ended but uses the stack until the switch. Frees the stack
-    /// retired before.
-    #[inline]
-    pub(crate) fn retire_stack(&self, stack: Option<Stack>) {
-        drop(self.retired_stack.replace(stack));
-    }
-
-    /// Ends the running task, whose stack has been retired. Returns the context to enter next, which the task's entry
-    /// must return.
-    #[inline]
-    pub(crate) fn end(&self) -> *const Context {
-        self.live.set(self.live.get() - 1);
-        if self.live.get() == 0 && self.shutting_down.get() {
-            self.wake(self.main());
-        }
-        let next = if self.ticks.count() { self.next() } else { self.next_late() };
-        self.current.set(next);
-        next
-    }
-
-    /// Frees the stack of the task that ended last. Must not be called on that stack.
-    #[inline]
-    pub(crate) fn free_retired_stack(&self) {
-        drop(self.retired_stack.take());
     }
 
     /// Ends a sleep of the event loop, for code outside of the run that has queued a job.

@@ -18,9 +18,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The largest result, in machine words, that is stored in the TCB itself instead of a box.
-pub(crate) const RESULT_WORDS: usize = 4;
-
 /// The specification of a wait: the wait reason, and the events that end it. A new wait reason needs only a new `reason`
 /// text. A new kind of event needs a field here and a check in `wait`.
 #[derive(Clone, Copy, Debug)]
@@ -135,10 +132,10 @@ pub(crate) struct Tcb {
 
 /// Bits of `Tcb::parts`: the parts in use that few tasks have. The end of a task looks at these bits instead of the parts.
 pub(super) mod parts {
-    pub(in crate::scheduler) const NAME: u8 = 1;
-    pub(in crate::scheduler) const GROUP: u8 = 2;
-    pub(in crate::scheduler) const SCOPE: u8 = 4;
-    pub(in crate::scheduler) const EXT: u8 = 8;
+    pub(crate) const NAME: u8 = 1;
+    pub(crate) const GROUP: u8 = 2;
+    pub(crate) const SCOPE: u8 = 4;
+    pub(crate) const EXT: u8 = 8;
 }
 
 impl Tcb {
@@ -298,12 +295,17 @@ impl Tcb {
         drop((self.stack.take(), self.name.take(), self.ext.take()));
     }
 
-    /// Marks the task as spawned: it has a stack, two references (its own and its handle's), and has not had a turn.
+    /// Marks the task as spawned: it has two references (its own and its handle's), and has not had a turn.
     #[inline(always)]
-    pub(super) fn start(&self, stack: Stack) {
+    pub(super) fn start(&self) {
         self.ref_count.set(2);
-        self.stack.set(Some(stack));
         self.phase.set(Phase::Fresh);
+    }
+
+    /// Gives the task its stack.
+    #[inline(always)]
+    pub(super) fn set_stack(&self, stack: Stack) {
+        self.stack.set(Some(stack));
     }
 
     /// Marks the start of the task's own code.
@@ -316,7 +318,7 @@ impl Tcb {
     #[inline(always)]
     pub(crate) fn finish(&self, phase: Phase, end_order: u64) {
         self.phase.set(phase);
-        self.set_end_order(end_order);
+        self.place.set_end_order(end_order);
     }
 
     /// Makes the ended task ready again while the destructors of its result run on its stack. Until they have returned,
@@ -324,6 +326,14 @@ impl Tcb {
     #[inline(always)]
     pub(crate) fn resume_for_destructors(&self) {
         self.phase.set(Phase::Ready);
+    }
+
+    /// Returns whether the task has a stack of its own: main has none, nor has a task that gets one with its first turn.
+    pub(super) fn has_stack(&self) -> bool {
+        let stack = self.stack.take();
+        let has_stack = stack.is_some();
+        self.stack.set(stack);
+        has_stack
     }
 
     /// Takes the stack of an ended task, which must not be freed before the switch away from it (invariant 4).
@@ -366,13 +376,13 @@ impl Tcb {
     /// Parks the task and returns the sequence number of the wait.
     #[inline(always)]
     pub(super) fn park(&self, wait: WaitSpec, deadline: Option<Instant>, now: u64) -> u32 {
-        self.set_parked_at(now);
+        self.place.set_parked_at(now);
         self.wait.set(WaitSpec { has_deadline: deadline.is_some(), ..wait });
         self.phase.set(Phase::Parked);
         let wait_seq = self.wait_seq.get().wrapping_add(1);
         self.wait_seq.set(wait_seq);
         if let Some(deadline) = deadline {
-            self.set_deadline(deadline);
+            self.place.set_deadline(deadline);
             self.add_flags(flags::HAS_DEADLINE);
         }
         wait_seq
@@ -394,7 +404,7 @@ impl Tcb {
     /// Returns the deadline that the task is parked with.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         // SAFETY: `park` has stored the deadline before it set the flag.
-        self.has_flags(flags::HAS_DEADLINE).then(|| unsafe { self.stored_deadline() })
+        self.has_flags(flags::HAS_DEADLINE).then(|| unsafe { self.place.deadline() })
     }
 
     /// Wakes the task for the library: makes a parked task ready. For a task that is not parked, the next wait returns

@@ -1,7 +1,8 @@
-//! The links of a TCB to other tasks (joiner, group, scope), its reference count, and whether it has a result.
+//! The links of a TCB to other tasks (joiner, group, scope), its reference count, its closure and its result.
 
 use super::phase::flags;
 use super::tcb::{EndListener, ScopeLink, Tcb, WaitSpec, parts};
+use super::tcb_place::RESULT_WORDS;
 use std::ptr::null;
 use std::rc::Rc;
 
@@ -98,6 +99,46 @@ impl Tcb {
     #[inline(always)]
     pub(crate) fn has_one_reference(&self) -> bool {
         self.ref_count.get() == 1
+    }
+
+    /// Stores the closure of a new task, which is forgotten if the task never starts.
+    ///
+    /// # Safety
+    ///
+    /// The closure [`fits`](super::tcb_place::fits), and the TCB is new.
+    #[inline(always)]
+    pub(crate) unsafe fn put_closure<F>(&self, f: F) {
+        // SAFETY: the caller ensures that an `F` fits. No field of a started task is in use in a new TCB.
+        unsafe { self.place.closure::<F>().write(f) };
+    }
+
+    /// Takes the closure of a task that starts.
+    ///
+    /// # Safety
+    ///
+    /// `put_closure::<F>` stored it, and it was not taken.
+    #[inline(always)]
+    pub(crate) unsafe fn take_closure<F>(&self) -> F {
+        // SAFETY: the caller ensures that an `F` is there, which is read once.
+        unsafe { self.place.closure::<F>().read() }
+    }
+
+    /// Returns the address of the result, or of the box that holds it.
+    #[inline(always)]
+    pub(crate) fn result_place(&self) -> *mut [usize; RESULT_WORDS] {
+        self.place.result()
+    }
+
+    /// Returns the time at which the current wait began: see `Worker::waits_since`. 0 if the task is not parked.
+    pub(super) fn parked_at(&self) -> u64 {
+        // SAFETY: `Tcb::park` has stored the time before it set the phase.
+        if self.is_parked() { unsafe { self.place.parked_at() } } else { 0 }
+    }
+
+    /// Returns the task's place in the order of ends: the number of tasks of the run that had ended when it did. 0 if it has not ended.
+    pub(crate) fn end_order(&self) -> u64 {
+        // SAFETY: `Tcb::finish` has stored the place when it set the phase.
+        if self.is_finished() { unsafe { self.place.end_order() } } else { 0 }
     }
 
     /// Records that a result is stored, and the function that drops it.

@@ -240,7 +240,13 @@ impl Slot {
     #[inline]
     pub(crate) fn clear_tag(&self) -> bool {
         self.tag().exit_byte.store(null_mut(), Ordering::Relaxed);
-        self.tag().duties.load(Ordering::Relaxed) != 0 && self.do_duties()
+        self.has_duties() && self.do_duties()
+    }
+
+    /// Returns whether there is work to do when the user has ended.
+    #[inline(always)]
+    pub(crate) fn has_duties(&self) -> bool {
+        self.tag().duties.load(Ordering::Relaxed) != 0
     }
 
     #[cold]

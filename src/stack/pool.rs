@@ -43,16 +43,20 @@ impl Stack {
         name: Option<Cow<'static, str>>,
         clear: bool,
     ) -> Result<Stack, StackError> {
+        let depot = || acquire_from_depot(shape, kind).map(|slot| Stack { slot });
+        let stack = Stack::acquire_cached(shape, kind).map_or_else(depot, Ok)?;
+        if clear || name.is_some() {
+            stack.slot.describe(name, clear);
+        }
+        Ok(stack)
+    }
+
+    /// Takes the warmest unused stack of this shape from the thread's local cache, if there is one.
+    #[inline(always)]
+    pub(crate) fn acquire_cached(shape: Shape, kind: Kind) -> Option<Stack> {
         // First the stack that was returned last: the case of code that makes one body after another.
         let last = LOCAL.try_with(|local| local.take_last(shape, kind)).ok().flatten();
-        let slot = match last.or_else(|| take_local(shape, kind)) {
-            Some(slot) => slot,
-            None => acquire_from_depot(shape, kind)?,
-        };
-        if clear || name.is_some() {
-            slot.describe(name, clear);
-        }
-        Ok(Stack { slot })
+        last.or_else(|| take_local(shape, kind)).map(|slot| Stack { slot })
     }
 
     #[inline]

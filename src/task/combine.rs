@@ -231,7 +231,7 @@ pub fn race<H: Joinable>(handles: impl IntoIterator<Item = H>) -> Race<H::Value>
 pub enum When {
     /// A task has ended, in any way.
     First,
-    /// A task has panicked, or all tasks have ended. A cancelled task does not count as panicked.
+    /// A task has panicked or never ran because it had no stack, or all tasks have ended. A cancelled task does not count.
     FirstError,
     /// All tasks have ended.
     All,

@@ -76,7 +76,7 @@ macro_rules! local {
             }
 
             fn has_panicked(&mut $self, _: sealed::Internal) -> bool {
-                JoinHandle::has_panicked($inner)
+                JoinHandle::has_failed($inner)
             }
 
             fn watch(&mut $self, member: sealed::Member<'_>) -> Option<u64> {

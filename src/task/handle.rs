@@ -42,6 +42,7 @@ impl<T> JoinHandle<T> {
     ///
     /// * [`JoinError::Panicked`] if the task panicked, with the payload.
     /// * [`JoinError::Cancelled`] if the task was cancelled before its first turn, was unwound, or was abandoned.
+    /// * [`JoinError::Stack`] if no stack could be allocated at the task's first turn.
     /// * [`JoinError::Interrupted`] if the calling task was cancelled before or during the wait, if a deadline or scope
     ///   around this call ended the wait, or if the call would have to wait while the thread is panicking.
     /// * [`JoinError::Deadlock`] if the task joins the calling task, directly or through joins of further tasks, and
@@ -136,7 +137,8 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     ///
-    /// [`JoinError::Panicked`] and [`JoinError::Cancelled`], as in [`join`](Self::join), except for an abandoned task.
+    /// [`JoinError::Panicked`], [`JoinError::Cancelled`] and [`JoinError::Stack`], as in [`join`](Self::join), except for an abandoned
+    /// task.
     ///
     /// # Panics
     ///
@@ -181,7 +183,7 @@ impl<T> JoinHandle<T> {
     }
 
     /// Returns a backtrace of the task's stack, from its current wait out to its first function, if the task is
-    /// suspended. Returns `None` if the task is running or has ended, if its run is over, on targets other than x86_64
+    /// suspended. Returns `None` if the task is running, has ended or has no stack yet, if its run is over, on targets other than x86_64
     /// and little-endian aarch64, and with `--cfg cede_portable_switch`.
     ///
     /// ```
@@ -273,15 +275,15 @@ impl<T> JoinHandle<T> {
         CancelOnDrop { handle: Some(self) }
     }
 
-    /// Returns whether the task has panicked and the panic was not taken yet.
-    pub(super) fn has_panicked(&self) -> bool {
+    /// Returns whether the task has panicked or had no stack, and the error was not taken yet.
+    pub(super) fn has_failed(&self) -> bool {
         // SAFETY: the task of a `JoinHandle<T>` returns a `T`. No code takes the result during this call.
-        matches!(unsafe { peek::<T>(self.tcb()) }, Some(Err(JoinError::Panicked(_))))
+        matches!(unsafe { peek::<T>(self.tcb()) }, Some(Err(error)) if error.is_failure())
     }
 
-    /// Takes the result if it is a panic and no callback borrows it.
-    pub(super) fn take_panic(&mut self) -> Option<JoinError> {
-        if !self.has_panicked() || self.tcb().is_result_borrowed() {
+    /// Takes the result if it is a failure and no callback borrows it.
+    pub(super) fn take_failure(&mut self) -> Option<JoinError> {
+        if !self.has_failed() || self.tcb().is_result_borrowed() {
             return None;
         }
         self.try_join()?.err()

@@ -17,7 +17,7 @@ pub enum TaskState {
     Waiting(Reason),
     /// The task has returned or panicked.
     Done,
-    /// The task was cancelled before its first turn, or was unwound.
+    /// The task was cancelled before its first turn, was unwound, or never ran because it had no stack.
     Cancelled,
 }
 

@@ -17,7 +17,8 @@ pub enum JoinError {
     /// The task was cancelled before its first turn, or it did not end when it was cancelled and was unwound or abandoned.
     #[error("the task was cancelled")]
     Cancelled,
-    /// The task, which another thread may have spawned, never ran: a size of its builder is out of bounds, or no stack could be allocated.
+    /// The task never ran: no stack could be allocated at its first turn, or, for a task that another thread spawned, a size of its
+    /// builder is out of bounds.
     #[error("the task was not started: {0}")]
     Stack(Box<StackError>),
     /// The wait was interrupted: the waiting task was cancelled, or a deadline or scope around the wait ended it. The task
@@ -56,6 +57,13 @@ impl JoinError {
             JoinError::Panicked(payload) => Some(payload),
             _ => None,
         }
+    }
+}
+
+impl JoinError {
+    /// Returns whether the task failed on its own: it panicked, or it had no stack.
+    pub(super) fn is_failure(&self) -> bool {
+        matches!(self, JoinError::Panicked(_) | JoinError::Stack(_))
     }
 }
 

@@ -12,9 +12,11 @@ use crate::coroutine::raw::{Payload, drop_catching};
 use crate::report::report;
 #[cfg(feature = "io")]
 use crate::scheduler::TaskUnwound;
-use crate::scheduler::tcb::{RESULT_WORDS, Tcb};
+use crate::scheduler::tcb::Tcb;
+use crate::scheduler::tcb_place::RESULT_WORDS;
 use crate::scheduler::tcb_table::TcbTable;
 use crate::scheduler::{Task, worker};
+use crate::stack::StackError;
 #[cfg(feature = "io")]
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -93,6 +95,7 @@ unsafe fn drop_result<T>(tcb: &Tcb) {
     let result = unsafe { take_result::<T>(tcb) };
     match result {
         Err(JoinError::Panicked(payload)) => unhandled(&Task::of(tcb), payload),
+        Err(JoinError::Stack(error)) => unhandled(&Task::of(tcb), error),
         // A panic of the value's destructor has been printed by the panic hook.
         result => std::mem::forget(drop_catching(result)),
     }
@@ -113,7 +116,8 @@ pub(super) unsafe fn suppress_report<T>(tcb: &Tcb) {
     tcb.set_result(drop_without_report::<T>);
 }
 
-/// Passes the unjoined panic of a task to the hook of `Config::on_unhandled_panic`.
+/// Passes the unjoined panic of a task to the hook of `Config::on_unhandled_panic`, or the `StackError` of a task that had no
+/// stack.
 #[cold]
 pub(super) fn unhandled(task: &Task, payload: Payload) {
     let label = task.to_string();
@@ -156,6 +160,9 @@ pub(crate) fn report_panic_of(f: impl FnOnce()) {
 
 /// Prints an unjoined panic on stderr: the default hook.
 pub(crate) fn report_unhandled(label: &str, payload: &(dyn std::any::Any + Send)) {
+    if let Some(error) = payload.downcast_ref::<StackError>() {
+        return report!("task {label} never ran and was not joined: {error}");
+    }
     let text = text_in(payload).unwrap_or("(not a string)");
     report!("task {label} panicked and was not joined: {text}");
 }

@@ -25,13 +25,14 @@ use super::handle::JoinHandle;
 use super::join_error::JoinError;
 use super::result;
 use super::spawn::SpawnError;
-use super::start::{SpawnOptions, start_borrowing};
+use super::start::{SpawnOptions, StackTime, start_borrowing};
 use crate::Builder;
 use crate::coroutine::chain::Kind as SectionKind;
 use crate::coroutine::raw::Payload;
 use crate::scheduler::tcb::{EndListener, ScopeLink, Tcb};
 use crate::scheduler::tcb_ext::LimitKind;
 use crate::scheduler::{Task, WaitSpec, Worker, flags, worker};
+use crate::stack::StackError;
 use crate::stack::arena::Kind;
 use crate::stack::overflow::abort_naming;
 use crate::wait::limits::{self, OpenLimit};
@@ -44,19 +45,19 @@ use std::ptr::null;
 use std::rc::Rc;
 use std::thread::panicking;
 
-/// The panic of one task of a scope, in [`ScopeError::Failed`].
+/// The failure of one task of a scope, in [`ScopeError::Failed`].
 #[derive(Debug)]
 pub struct Failure {
-    /// The task that panicked.
+    /// The task that failed.
     pub task: Task,
-    /// The panic with its payload: [`JoinError::Panicked`].
+    /// The panic with its payload, [`JoinError::Panicked`], or the missing stack of a task that never ran, [`JoinError::Stack`].
     pub error: JoinError,
 }
 
 /// The error of [`scope`].
 #[non_exhaustive]
 pub enum ScopeError<T> {
-    /// Tasks of the scope panicked and were not joined.
+    /// Tasks of the scope panicked, or had no stack, and were not joined.
     Failed {
         /// The value that the scope's closure returned.
         value: T,
@@ -181,7 +182,11 @@ impl EndListener for ScopeState {
 
 impl ScopeLink for ScopeState {
     fn failed(&self, tcb: &Tcb, payload: Payload) {
-        let failure = Failure { task: Task::of(tcb), error: JoinError::Panicked(payload) };
+        let error = match payload.downcast::<StackError>() {
+            Ok(error) => JoinError::Stack(error),
+            Err(payload) => JoinError::Panicked(payload),
+        };
+        let failure = Failure { task: Task::of(tcb), error };
         self.failures.borrow_mut().push(failure);
     }
 }
@@ -214,7 +219,8 @@ pub struct Scope<'scope, 'env: 'scope> {
 ///
 /// # Errors
 ///
-/// [`ScopeError::Failed`] if tasks panicked and were not joined. It holds these panics and the value of `f`.
+/// [`ScopeError::Failed`] if tasks panicked and were not joined. It holds these panics and the value of `f`. A task for which no stack
+/// could be allocated counts as panicked.
 /// [`ScopeError::Panicking`] if the thread is panicking, that is, if a destructor that runs because of a panic calls
 /// `scope`. `f` is not called then.
 ///
@@ -290,7 +296,7 @@ impl<'scope> Scope<'scope, '_> {
     #[track_caller]
     pub fn spawn<T: 'scope>(&'scope self, f: impl FnOnce() -> T + 'scope) -> ScopedJoinHandle<'scope, T> {
         let worker = running("spawn a task");
-        let options = SpawnOptions { shape: worker.shape, name: None, clear: false, eager: false };
+        let options = SpawnOptions::of_run(worker, StackTime::FirstTurn);
         match self.start(worker, options, |_| {}, f) {
             Ok(handle) => handle,
             Err(SpawnError::Stack(error)) => crate::coroutine::no_stack(&error),
@@ -442,7 +448,7 @@ impl<T> std::ops::Deref for ScopedJoinHandle<'_, T> {
 
 impl<T> Drop for ScopedJoinHandle<'_, T> {
     fn drop(&mut self) {
-        if let Some(error) = self.handle.take_panic() {
+        if let Some(error) = self.handle.take_failure() {
             let failure = Failure { task: self.handle.task(), error };
             self.state.failures.borrow_mut().push(failure);
         }

@@ -2,7 +2,7 @@
 
 use super::handle::JoinHandle;
 use super::local;
-use super::start::{SpawnOptions, start, start_borrowing};
+use super::start::{SpawnOptions, StackTime, start, start_borrowing};
 use crate::coroutine::Builder;
 use crate::generator::Generator;
 use crate::scheduler::{Worker, worker};
@@ -68,9 +68,14 @@ fn yield_outside() {
 /// Dropping the handle detaches the task: the task continues to run. When main returns, the remaining tasks are cancelled
 /// and have the grace period to end. A task that is spawned after main has returned never runs.
 ///
+/// The task takes an unused stack of the thread if there is one, and otherwise a stack with its first turn. If no stack can be
+/// allocated then, the task never runs: `f` is dropped in the event loop, where its destructors must not wait, and the join
+/// returns [`JoinError::Stack`](crate::task::JoinError::Stack). [`Builder::spawn`] takes the stack at once.
+///
 /// # Panics
 ///
-/// Panics if called outside a run, or if no stack can be allocated. [`Builder::spawn`] returns these as errors.
+/// Panics if called outside a run, or if no stack can be allocated for the first turns of such tasks, which all of them share.
+/// [`Builder::spawn`] returns these as errors.
 ///
 /// ```
 /// let sum = cede::run(|| {
@@ -86,7 +91,7 @@ fn yield_outside() {
 #[track_caller]
 pub fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
     let Some(worker) = worker() else { not_running("spawn a task") };
-    match start(worker, SpawnOptions { shape: worker.shape, name: None, clear: false, eager: false }, f) {
+    match start(worker, SpawnOptions::of_run(worker, StackTime::FirstTurn), f) {
         Ok(tcb) => JoinHandle::new(&worker.table, tcb),
         Err(error) => crate::coroutine::no_stack(&error),
     }
@@ -126,7 +131,8 @@ pub fn spawn_each<Y: 'static, R: 'static>(
 }
 
 impl Builder {
-    /// Spawns `f` as a task of the current run, like [`spawn`], with the name and the options of this builder.
+    /// Spawns `f` as a task of the current run, like [`spawn`], with the name and the options of this builder. The task has its
+    /// stack from the spawn on.
     ///
     /// # Errors
     ///
@@ -159,7 +165,7 @@ impl Builder {
         let (shaped, eager) = (self.is_shaped(), self.is_eager());
         let options = self.options()?;
         let shape = if shaped { options.shape } else { worker.shape };
-        Ok(SpawnOptions { shape, name: options.name, clear: options.clear, eager })
+        Ok(SpawnOptions { shape, name: options.name, clear: options.clear, eager, stack: StackTime::Spawn })
     }
 }
 

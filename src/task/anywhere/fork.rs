@@ -20,7 +20,7 @@ use crate::scheduler::tcb::{EndListener, ScopeLink, Tcb};
 use crate::scheduler::{Task, TaskUnwound, Worker, worker};
 use crate::suspend_check::Section;
 use crate::task::result::{release, unhandled};
-use crate::task::start::{SpawnOptions, start_borrowing};
+use crate::task::start::{SpawnOptions, StackTime, start_borrowing};
 use crate::wait::{AbortOnUnwind, can_suspend, wait_for_borrowers};
 use std::cell::UnsafeCell;
 use std::mem::forget;
@@ -166,7 +166,7 @@ unsafe fn run<F: FnOnce() -> T, T>(fork: *const (), fate: Fate) {
     // SAFETY: the caller ensures that the fork lives. No reference to it is kept.
     let signal = unsafe { &raw const (*fork).signal };
     let started = worker().filter(|_| fate == Fate::Start).and_then(|worker| {
-        let options = SpawnOptions { shape: worker.shape, name: None, clear: false, eager: false };
+        let options = SpawnOptions::of_run(worker, StackTime::Spawn);
         let prepare = |tcb: &Tcb| tcb.join_scope(Rc::new(ForkEnd(signal)), 0);
         // SAFETY: what the closure of the task uses is the fork, which lives until `ForkEnd::ended` has made the signal done: in the last
         // step of the task. The task of a scope is never abandoned.

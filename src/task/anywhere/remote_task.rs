@@ -10,7 +10,7 @@ use crate::scheduler::tcb::Tcb;
 use crate::scheduler::{Mode, Task, TaskUnwound, Worker, flags, worker};
 use crate::task::JoinError;
 use crate::task::result::release;
-use crate::task::start::{SpawnOptions, start_borrowing};
+use crate::task::start::{SpawnOptions, StackTime, start_borrowing};
 use crate::wait::WakeHandle;
 use std::cell::UnsafeCell;
 use std::mem::forget;
@@ -106,7 +106,7 @@ where
         // SAFETY: the caller is the runner. No reference is kept.
         let builder = unsafe { (*self.unstarted.get()).as_mut() }.and_then(|unstarted| unstarted.builder.take());
         let options = match builder {
-            None => Ok(SpawnOptions { shape: worker.shape, name: None, clear: false, eager: false }),
+            None => Ok(SpawnOptions::of_run(worker, StackTime::Spawn)),
             Some(builder) => builder.spawn_options(worker),
         };
         let options = match options {
