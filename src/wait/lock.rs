@@ -23,6 +23,11 @@
 //! forbids membarrier(2) later, when locks have owners already, the revoking thread requests the fence from the owner's thread
 //! instead (`handshake`), and no further lock gets an owner.
 //!
+//! Of two threads that use a shared lock all the time, the one that finds it locked backs off for a moment. Meanwhile the other one does many
+//! operations whose memory stays in the cache of its core. With a plain mutex the memory moves between the cores with nearly each
+//! operation: a message between two workers, through a channel of 1,024 places, takes 94 ns then, and 26 ns with the pauses (`cargo run
+//! --release -p peers --bin cores -- --only places`, free cores).
+//!
 //! A lock is held briefly: a task never suspends while it holds one, and no user code runs meanwhile, except `Ord` of the items
 //! of a `PriorityQueue`. The lock is not fair: a thread that locks `shared` may overtake another one (barging). FIFO order is
 //! up to the wait queues in the protected state.
@@ -31,6 +36,7 @@ use crate::scheduler::{Worker, handshake, worker};
 use crate::sys::membarrier;
 use std::cell::UnsafeCell;
 use std::fmt;
+use std::hint::spin_loop;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -42,6 +48,9 @@ use std::time::Duration;
 const UNOWNED: u64 = 0;
 /// The bias of a lock after its revocation: all threads lock `shared`.
 const SHARED: u64 = u64::MAX;
+
+/// The numbers of pauses of the processor, of 10 to 60 ns each, between looks at a lock that another thread holds.
+const BACK_OFF: &[u32] = &[8, 16, 32, 64, 128];
 
 /// A biased lock around the state of a blocking type. See the module head.
 pub(crate) struct BiasedLock<T> {
@@ -117,7 +126,10 @@ impl<T> BiasedLock<T> {
     /// present owner.
     #[inline(never)]
     fn lock_shared(&self) -> Guard<'_, T> {
-        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = match self.shared.try_lock() {
+            Ok(shared) => shared,
+            Err(_) => self.back_off(),
+        };
         // `bias` changes only while `shared` is locked.
         match self.bias.load(Ordering::Relaxed) {
             SHARED => {}
@@ -140,6 +152,19 @@ impl<T> BiasedLock<T> {
             }
         }
         Guard { lock: self, shared: Some(shared), _not_send: PhantomData }
+    }
+
+    /// Locks `shared`, which another thread holds: see the module head.
+    #[cold]
+    #[inline(never)]
+    fn back_off(&self) -> MutexGuard<'_, ()> {
+        for pauses in BACK_OFF {
+            (0..*pauses).for_each(|_| spin_loop());
+            if let Ok(shared) = self.shared.try_lock() {
+                return shared;
+            }
+        }
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until the owner, which may hold the lock at the revocation, has released it. That takes nanoseconds unless the
