@@ -122,7 +122,7 @@ fn closures_of_every_shape_arrive() {
         shape::<5_000>();
         shape::<100_000>();
         let aligned = Aligned([7; 64]);
-        let mut task = spawn(move || (&raw const aligned).addr() % 64 == 0 && aligned.0 == [7; 64]);
+        let mut task = spawn(move || (&raw const aligned).addr().is_multiple_of(64) && aligned.0 == [7; 64]);
         assert!(task.join().unwrap());
         // More than the stack of a task: the box keeps it off the stack.
         let large = vec![1u8; 10].into_boxed_slice();
@@ -148,7 +148,8 @@ fn cancelled_closure_is_dropped_in_its_task() {
         let mut waiting = spawn(move || drop(waits));
         let panics = AtEnd(|| panic!("in the drop"));
         let mut panicking = spawn(move || drop(panics));
-        (waiting.cancel(), panicking.cancel());
+        waiting.cancel();
+        panicking.cancel();
         assert!(matches!(waiting.join(), Err(JoinError::Cancelled)));
         assert_eq!(log.take(), [format!("{}", waiting.task().id()), "after the yield".into()]);
         let Err(JoinError::Panicked(payload)) = panicking.join() else { panic!("the panic is lost") };
