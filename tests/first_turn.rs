@@ -206,6 +206,23 @@ fn task_without_a_stack_is_seen() {
     });
 }
 
+/// A task uses the stack of the task that ended before it only if that has the size of its own.
+#[test]
+fn stack_of_another_size_is_not_reused() {
+    fn deep(levels: usize) -> usize {
+        let frame = black_box([levels as u8; 1024]);
+        if levels == 0 { 0 } else { deep(levels - 1) + usize::from(frame[levels] == levels as u8) }
+    }
+    run(|| {
+        for size in [stack::min_size(), 1 << 20] {
+            for _ in 0..3 {
+                Builder::new().stack_size(size).spawn(|| ()).unwrap().join().unwrap();
+                assert_eq!(spawn(|| deep(15)).join().unwrap(), 15);
+            }
+        }
+    });
+}
+
 // ---- no stack
 
 /// Calls `f` in a run in which no task can get another stack: nearly all address space is used.
