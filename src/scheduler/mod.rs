@@ -138,7 +138,7 @@ pub(crate) struct Worker {
     /// The stack of the task that ended last: still in use until the switch away from it (invariant 4).
     retired_stack: Cell<Option<Stack>>,
     /// The stack on which the tasks that have none begin their first turns: see `start`.
-    nursery: OnceCell<Stack>,
+    first_stack: OnceCell<Stack>,
     event_loop: Cell<*const Tcb>,
     main: Cell<*const Tcb>,
     /// The event loop is in the run queue.
@@ -251,7 +251,7 @@ impl Worker {
             ticks: Ticks::new(),
             run_queue: RunQueue::new(),
             retired_stack: Cell::new(None),
-            nursery: OnceCell::new(),
+            first_stack: OnceCell::new(),
             event_loop: Cell::new(null()),
             main: Cell::new(null()),
             event_loop_queued: Cell::new(false),

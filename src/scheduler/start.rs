@@ -4,9 +4,9 @@
 //! one of the thread's cache. Otherwise the task takes a stack in its first turn. Then 100,000 outstanding tasks that end
 //! without waiting run one after the other on one warm stack.
 //!
-//! A turn does not check for that. The context of a task without a stack is prepared on the *nursery*, a stack that all such
+//! A turn does not check for that. The context of a task without a stack is prepared on the *first stack*, a stack that all such
 //! tasks of a worker share. There its first turn takes a stack, prepares the context a second time, on that stack, and enters
-//! it. No context is suspended on the nursery after it was entered, so at most one uses it at a time.
+//! it. No context is suspended on the first stack after it was entered, so at most one uses it at a time.
 
 use super::Worker;
 use super::tcb::Tcb;
@@ -80,26 +80,26 @@ impl Worker {
         (slot.shape() == self.shape && !slot.has_duties()).then_some(stack)
     }
 
-    /// Allocates the nursery, unless it exists.
+    /// Allocates the first stack, unless it exists.
     ///
     /// # Errors
     ///
     /// Fails if its stack cannot be allocated.
     #[inline(always)]
-    pub(crate) fn prepare_nursery(&self) -> Result<(), StackError> {
-        if self.nursery.get().is_some() { Ok(()) } else { self.make_nursery() }
+    pub(crate) fn prepare_first_stack(&self) -> Result<(), StackError> {
+        if self.first_stack.get().is_some() { Ok(()) } else { self.make_first_stack() }
     }
 
     #[cold]
     #[inline(never)]
-    fn make_nursery(&self) -> Result<(), StackError> {
+    fn make_first_stack(&self) -> Result<(), StackError> {
         let stack = Stack::acquire(Shape::default_shape(), Kind::EventLoop, None, false)?;
-        assert!(self.nursery.set(stack).is_ok(), "the nursery is made once");
+        assert!(self.first_stack.set(stack).is_ok(), "the first stack is made once");
         Ok(())
     }
 
-    /// Starts a task without a stack. Its first turn calls `first_turn` with the address of the TCB, on the nursery, which
-    /// [`prepare_nursery`](Self::prepare_nursery) has allocated.
+    /// Starts a task without a stack. Its first turn calls `first_turn` with the address of the TCB, on the first stack, which
+    /// [`prepare_first_stack`](Self::prepare_first_stack) has allocated.
     ///
     /// # Safety
     ///
@@ -107,18 +107,20 @@ impl Worker {
     /// [`take_stack`](Self::take_stack).
     #[inline]
     pub(crate) unsafe fn start_without_stack(&self, tcb: &Tcb, first_turn: Entry) {
-        let nursery = self.nursery.get().expect("the caller has prepared the nursery");
-        // SAFETY: the nursery lives as long as the worker. Contexts on it are entered one at a time, and none is suspended there
+        let first_stack = self.first_stack.get().expect("the caller has prepared the first stack");
+        // SAFETY: the first stack lives as long as the worker. Contexts on it are entered one at a time, and none is suspended there
         // after it was entered: `take_stack` does not suspend. The caller ensures the rest.
-        unsafe { (*tcb.context()).init(nursery.limit(), nursery.top(), first_turn, std::ptr::from_ref(tcb) as usize) };
+        unsafe {
+            (*tcb.context()).init(first_stack.limit(), first_stack.top(), first_turn, std::ptr::from_ref(tcb) as usize)
+        };
         self.enqueue_new(tcb);
     }
 
-    /// Takes a stack for the running task, which runs on the nursery, and prepares its context there to call `entry` with the address of the
+    /// Takes a stack for the running task, which runs on the first stack, and prepares its context there to call `entry` with the address of the
     /// TCB. Returns the context to enter next: this one, or that of the next task if there is no stack.
     ///
     /// Without a stack, the event loop calls `give_up` after all tasks that are ready: the destructor of the closure is user code, which
-    /// must not run on the nursery.
+    /// must not run on the first stack.
     ///
     /// # Safety
     ///

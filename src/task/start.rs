@@ -93,7 +93,7 @@ where
     let stack = match if is_usual { worker.stack_at_hand() } else { None } {
         Some(stack) => Some(stack),
         None if is_usual && time == StackTime::FirstTurn => {
-            worker.prepare_nursery()?;
+            worker.prepare_first_stack()?;
             None
         }
         None => Some(Stack::acquire(shape, Kind::Task, tag, clear)?),
