@@ -75,6 +75,8 @@ impl Body {
 pub(crate) struct Context {
     /// The fiber, owned from `init` until `entry` has returned. Null for a hub.
     body: Cell<*mut Body>,
+    /// The body was entered.
+    entered: Cell<bool>,
     /// The yielder that suspends the running fiber. Null for a hub.
     yielder: Cell<*const Yielder<(), Next>>,
 }
@@ -82,7 +84,7 @@ pub(crate) struct Context {
 impl Context {
     /// Returns a context that is not suspended: a hub.
     pub(crate) const fn new() -> Context {
-        Context { body: Cell::new(null_mut()), yielder: Cell::new(null()) }
+        Context { body: Cell::new(null_mut()), entered: Cell::new(false), yielder: Cell::new(null()) }
     }
 
     /// Prepares the context to call `entry(arg)` on the stack between `limit` and `top`.
@@ -92,7 +94,12 @@ impl Context {
     /// The conditions of the hand-written `init`. In addition, the context does not move until `entry` has returned.
     pub(crate) unsafe fn init(&self, limit: usize, top: usize, entry: Entry, arg: usize) {
         self.yielder.set(null());
-        self.body.set(Box::into_raw(Box::new(Body::Fresh { limit, top, entry, arg })));
+        let former = self.body.replace(Box::into_raw(Box::new(Body::Fresh { limit, top, entry, arg })));
+        // The loop in `hub` frees the body of a context that was entered.
+        if !self.entered.replace(false) && !former.is_null() {
+            // SAFETY: the body of an earlier `init`, which only this context owns.
+            drop(unsafe { Box::from_raw(former) });
+        }
     }
 
     /// Returns 0: corosensei does not expose the stack pointer.
@@ -131,6 +138,7 @@ unsafe fn hub(me: *const Context, mut next: *const Context) {
             let context = &*next;
             let body = context.body.get();
             debug_assert!(!body.is_null(), "switch to a context that was never made");
+            context.entered.set(true);
             next = match (*body).fiber(context).resume(()) {
                 CoroutineResult::Yield(next) => next,
                 CoroutineResult::Return(next) => {

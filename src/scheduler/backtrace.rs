@@ -7,17 +7,13 @@ use crate::arch::unwind_from;
 use std::backtrace::Backtrace;
 
 /// Returns the backtrace of a suspended task's own stack, which ends at the task's first function. Returns `None` for a
-/// task that runs, has ended or has no stack yet, and on targets without the hand-written switch.
+/// task that runs or has ended, and on targets without the hand-written switch.
 pub(crate) fn of(worker: &Worker, tcb: &Tcb) -> Option<Backtrace> {
     unsafe extern "C" fn capture(place: *mut u8) {
         // SAFETY: `place` points to `trace` below, which outlives the call.
         unsafe { *place.cast::<Option<Backtrace>>() = Some(Backtrace::force_capture()) };
     }
-    let suspended = match tcb.phase() {
-        Phase::Ready | Phase::Parked => true,
-        Phase::Fresh => tcb.has_stack(),
-        Phase::Free | Phase::Ended | Phase::Cancelled => false,
-    };
+    let suspended = matches!(tcb.phase(), Phase::Fresh | Phase::Ready | Phase::Parked);
     if !suspended || std::ptr::eq(worker.current(), tcb) {
         return None;
     }

@@ -107,13 +107,22 @@ impl Worker {
     /// [`take_stack`](Self::take_stack).
     #[inline]
     pub(crate) unsafe fn start_without_stack(&self, tcb: &Tcb, first_turn: Entry) {
-        let first_stack = self.first_stack.get().expect("the caller has prepared the first stack");
-        // SAFETY: the first stack lives as long as the worker. Contexts on it are entered one at a time, and none is suspended there
-        // after it was entered: `take_stack` does not suspend. The caller ensures the rest.
-        unsafe {
-            (*tcb.context()).init(first_stack.limit(), first_stack.top(), first_turn, std::ptr::from_ref(tcb) as usize)
-        };
+        // SAFETY: the first stack lives as long as the worker. Contexts on it are entered one at a time, and none is suspended
+        // there after it was entered: `take_stack` does not suspend. The caller ensures the rest.
+        unsafe { self.prepare_on_first_stack(tcb, first_turn) };
         self.enqueue_new(tcb);
+    }
+
+    /// Prepares the context of a task on the first stack.
+    ///
+    /// # Safety
+    ///
+    /// The conditions of [`Context::init`], if the context is entered.
+    #[inline(always)]
+    unsafe fn prepare_on_first_stack(&self, tcb: &Tcb, entry: Entry) {
+        let stack = self.first_stack.get().expect("the first stack was prepared");
+        // SAFETY: the caller ensures it.
+        unsafe { (*tcb.context()).init(stack.limit(), stack.top(), entry, std::ptr::from_ref(tcb) as usize) };
     }
 
     /// Takes a stack for the running task, which runs on the first stack, and prepares its context there to call `entry` with the address of the
@@ -141,6 +150,10 @@ impl Worker {
                 tcb.context()
             }
             Err(error) => {
+                // The context is not entered again. It is prepared because a dump may take the backtrace of the task before the event
+                // loop has ended it.
+                // SAFETY: `init` does not access the stack, and the context is the running one, so no other code uses it.
+                unsafe { self.prepare_on_first_stack(tcb, entry) };
                 let (worker, tcb) = (std::ptr::from_ref(self), std::ptr::from_ref(tcb));
                 // SAFETY: the event loop runs the job while the worker and its table exist. The task does not run again, so this is the
                 // only call of `give_up`.

@@ -328,14 +328,6 @@ impl Tcb {
         self.phase.set(Phase::Ready);
     }
 
-    /// Returns whether the task has a stack of its own: main has none, nor has a task that gets one with its first turn.
-    pub(super) fn has_stack(&self) -> bool {
-        let stack = self.stack.take();
-        let has_stack = stack.is_some();
-        self.stack.set(stack);
-        has_stack
-    }
-
     /// Takes the stack of an ended task, which must not be freed before the switch away from it (invariant 4).
     #[inline(always)]
     pub(crate) fn take_stack(&self) -> Option<Stack> {

@@ -183,7 +183,7 @@ impl<T> JoinHandle<T> {
     }
 
     /// Returns a backtrace of the task's stack, from its current wait out to its first function, if the task is
-    /// suspended. Returns `None` if the task is running, has ended or has no stack yet, if its run is over, on targets other than x86_64
+    /// suspended. Returns `None` if the task is running or has ended, if its run is over, on targets other than x86_64
     /// and little-endian aarch64, and with `--cfg cede_portable_switch`.
     ///
     /// ```
@@ -317,6 +317,7 @@ impl<T> JoinHandle<T> {
 }
 
 /// A handle that cancels its task when dropped; see [`JoinHandle::cancel_on_drop`]. Dereferences to the [`JoinHandle`].
+#[must_use = "the task is cancelled at once if the handle is not kept"]
 pub struct CancelOnDrop<T> {
     /// `None` only after `into_inner` has taken the handle.
     handle: Option<JoinHandle<T>>,
