@@ -1,0 +1,114 @@
+//! Notifications and the other small types of `sync` against plain models, in the manner of `sync_models`: by tasks of one run with
+//! random cancels and deadlines, and by plain threads and the tasks of two runs at once.
+
+mod common;
+
+use cede::sync::{Notify, WaitTimeoutError};
+use common::random::Random;
+use common::storm::{Waiter, check, crowd, deadline, pause, storm, take_first};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+const SLOW: bool = cfg!(any(feature = "asan", target_arch = "aarch64"));
+const OPERATIONS: u64 = if SLOW { 20_000 } else { 100_000 };
+const CROWD: u64 = OPERATIONS / 5;
+
+/// A wait of a caller of `crowd`: it has passed already, or soon passes.
+fn short(random: &mut Random) -> Duration {
+    Duration::from_micros(random.below(200) as u64)
+}
+
+/// Takes all waiters that are not skipped out of the queue of a model.
+fn take_all<T>(line: &mut VecDeque<Waiter<T>>) -> Vec<u64> {
+    std::iter::from_fn(|| take_first(line)).map(|waiter| waiter.call).collect()
+}
+
+/// Removes the call from the list, and returns whether it was there.
+fn take_call(calls: &mut Vec<u64>, call: u64) -> bool {
+    let place = calls.iter().position(|other| *other == call);
+    place.map(|place| calls.swap_remove(place)).is_some()
+}
+
+/// Asserts that the outcome of a wait is that of the model: `Ok` if and only if the call was woken.
+fn compare<T>(
+    outcome: Result<(), WaitTimeoutError>,
+    call: u64,
+    woken: &mut Vec<u64>,
+    line: &mut VecDeque<Waiter<T>>,
+    until: Option<std::time::Instant>,
+) {
+    assert_eq!(outcome.is_ok(), take_call(woken, call), "{outcome:?}");
+    if let Err(error) = outcome {
+        check(error, until);
+        line.retain(|waiter| waiter.call != call);
+    }
+}
+
+#[test]
+fn a_notification_does_what_the_model_does() {
+    #[derive(Default)]
+    struct Model {
+        permit: bool,
+        line: VecDeque<Waiter<()>>,
+        woken: Vec<u64>,
+    }
+    let (notify, model) = (Arc::new(Notify::new()), Rc::new(RefCell::new(Model::default())));
+    let end = Rc::clone(&model);
+    let waits = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&waits);
+    storm(OPERATIONS, 11, move |call, random, told| match random.below(8) {
+        0..2 => {
+            let mut model = model.borrow_mut();
+            match take_first(&mut model.line) {
+                Some(waiter) => model.woken.push(waiter.call),
+                None => model.permit = true,
+            }
+            notify.notify_one();
+        }
+        2 => {
+            let mut model = model.borrow_mut();
+            let all = take_all(&mut model.line);
+            model.woken.extend(all);
+            notify.notify_waiters();
+        }
+        3 => pause(random),
+        _ => {
+            let until = deadline(random);
+            let has_permit = std::mem::take(&mut model.borrow_mut().permit);
+            if has_permit {
+                model.borrow_mut().woken.push(call);
+            } else {
+                model.borrow_mut().line.push_back(Waiter::new(call, until, told, ()));
+            }
+            let outcome = match until {
+                Some(until) => notify.notified_deadline(until),
+                None => notify.notified().map_err(WaitTimeoutError::from),
+            };
+            counted.set(counted.get() + u64::from(outcome.is_ok()));
+            let Model { line, woken, .. } = &mut *model.borrow_mut();
+            compare(outcome, call, woken, line, until);
+        }
+    });
+    assert!(end.borrow().line.is_empty() && end.borrow().woken.is_empty());
+    assert!(waits.get() > OPERATIONS / 10);
+}
+
+#[test]
+fn a_crowd_consumes_each_notification_at_most_once() {
+    let (notify, sent, consumed) = (Notify::new(), AtomicU64::new(0), AtomicU64::new(0));
+    crowd(CROWD, 12, |random| {
+        if random.below(2) == 0 {
+            sent.fetch_add(1, SeqCst);
+            notify.notify_one();
+        } else if notify.notified_timeout(short(random)).is_ok() {
+            consumed.fetch_add(1, SeqCst);
+        }
+    });
+    let left = u64::from(notify.notified_timeout(Duration::ZERO).is_ok());
+    assert!(consumed.load(SeqCst) + left <= sent.load(SeqCst));
+    assert!(consumed.load(SeqCst) > CROWD / 20, "{consumed:?} of {sent:?}");
+}
