@@ -3,7 +3,9 @@
 
 mod common;
 
-use cede::sync::{Notify, WaitTimeoutError};
+use cede::sync::once_cell::{InitError, OnceCell};
+use cede::sync::{Event, Notify, WaitTimeoutError};
+use cede::task::is_cancelled;
 use common::random::Random;
 use common::storm::{Waiter, check, crowd, deadline, pause, storm, take_first};
 use std::cell::{Cell, RefCell};
@@ -111,4 +113,104 @@ fn a_crowd_consumes_each_notification_at_most_once() {
     let left = u64::from(notify.notified_timeout(Duration::ZERO).is_ok());
     assert!(consumed.load(SeqCst) + left <= sent.load(SeqCst));
     assert!(consumed.load(SeqCst) > CROWD / 20, "{consumed:?} of {sent:?}");
+}
+
+/// One cell after the other: some initializers fail, some are cancelled in their wait, and one value is stored.
+#[test]
+fn a_cell_does_what_the_model_does() {
+    #[derive(Default)]
+    struct Model {
+        cell: Rc<OnceCell<u64>>,
+        value: Option<u64>,
+        loader: Option<u64>,
+        line: VecDeque<Waiter<()>>,
+    }
+    let (model, finished) = (Rc::new(RefCell::new(Model::default())), Rc::new(Cell::new(0)));
+    let (end, counted) = (Rc::clone(&model), Rc::clone(&finished));
+    storm(OPERATIONS, 13, move |call, random, told| {
+        let cell = {
+            let mut model = model.borrow_mut();
+            if model.value.is_some() && random.below(4) == 0 {
+                // The model begins again. Callers of the former cell have its value already, or get it without a wait.
+                *model = Model::default();
+                counted.set(counted.get() + 1);
+            }
+            Rc::clone(&model.cell)
+        };
+        if random.below(8) == 0 {
+            let mut model = model.borrow_mut();
+            let can = model.value.is_none() && model.loader.is_none();
+            assert_eq!(cell.set(call).is_ok(), can);
+            if can {
+                model.value = Some(call);
+            }
+            return;
+        }
+        let waits = {
+            let mut model = model.borrow_mut();
+            let waits = model.value.is_none() && model.loader.is_some();
+            match (model.value, model.loader) {
+                (None, None) => model.loader = Some(call),
+                (None, Some(_)) => model.line.push_back(Waiter::new(call, None, told, ())),
+                _ => {}
+            }
+            waits
+        };
+        let mut has_loaded = false;
+        let load = || {
+            has_loaded = true;
+            assert_eq!(model.borrow().loader, Some(call), "the model names another loader");
+            pause(random);
+            let is_stored = random.below(3) == 0;
+            let mut model = model.borrow_mut();
+            if is_stored {
+                (model.value, model.loader) = (Some(call), None);
+                model.line.clear();
+                Ok(call)
+            } else {
+                model.loader = take_first(&mut model.line).map(|next| next.call);
+                Err(call)
+            }
+        };
+        let outcome = cell.get_or_try_init(load);
+        match outcome {
+            Ok(value) => assert!(*value == call || !has_loaded, "the value of another caller"),
+            Err(InitError::Failed(error)) => assert!(has_loaded && error == call, "the error of another caller"),
+            Err(InitError::Cancelled) => {
+                assert!(waits && !has_loaded && is_cancelled());
+                model.borrow_mut().line.retain(|waiter| waiter.call != call);
+            }
+        }
+    });
+    assert!(end.borrow().loader.is_none() && end.borrow().line.is_empty());
+    assert!(finished.get() > OPERATIONS / 100, "{finished:?}");
+}
+
+#[test]
+fn a_crowd_initializes_each_cell_once() {
+    const CELLS: usize = 500;
+    let cells: Vec<OnceCell<u64>> = (0..CELLS).map(|_| OnceCell::new()).collect();
+    let stored: Vec<_> = (0..CELLS).map(|_| AtomicU64::new(0)).collect();
+    let (calls, waits, never) = (AtomicU64::new(0), AtomicU64::new(0), Event::new());
+    crowd(CROWD, 14, |random| {
+        // Most calls are for the cells of the present.
+        let one = (calls.fetch_add(1, SeqCst) as usize * CELLS / CROWD as usize + random.below(3)).min(CELLS - 1);
+        let number = random.next();
+        let mut is_cancelled_or_unlucky = false;
+        let outcome = cells[one].get_or_try_init(|| {
+            // A wait that is cancelled is an error of the initializer.
+            let pause = never.wait_timeout(short(random));
+            is_cancelled_or_unlucky = pause == Err(WaitTimeoutError::Cancelled) || random.below(2) == 0;
+            if is_cancelled_or_unlucky { Err(()) } else { Ok(number) }
+        });
+        match outcome {
+            Ok(value) if *value == number => _ = stored[one].fetch_add(1, SeqCst),
+            Ok(_) => _ = waits.fetch_add(1, SeqCst),
+            Err(InitError::Failed(())) => assert!(is_cancelled_or_unlucky, "the error of another caller"),
+            Err(InitError::Cancelled) => assert!(is_cancelled()),
+        }
+    });
+    assert!(stored.iter().all(|stored| stored.load(SeqCst) <= 1), "a value was stored twice");
+    assert!(cells.iter().zip(&stored).all(|(cell, stored)| cell.is_set() == (stored.load(SeqCst) == 1)));
+    assert!(waits.load(SeqCst) > 0);
 }
