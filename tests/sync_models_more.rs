@@ -4,7 +4,7 @@
 mod common;
 
 use cede::sync::once_cell::{InitError, OnceCell};
-use cede::sync::{Event, Notify, WaitTimeoutError};
+use cede::sync::{CancellationToken, Event, Notify, WaitTimeoutError};
 use cede::task::is_cancelled;
 use common::random::Random;
 use common::storm::{Waiter, check, crowd, deadline, pause, storm, take_first};
@@ -213,4 +213,106 @@ fn a_crowd_initializes_each_cell_once() {
     assert!(stored.iter().all(|stored| stored.load(SeqCst) <= 1), "a value was stored twice");
     assert!(cells.iter().zip(&stored).all(|(cell, stored)| cell.is_set() == (stored.load(SeqCst) == 1)));
     assert!(waits.load(SeqCst) > 0);
+}
+
+/// A forest of tokens. The model has the parent of each token, and finds the cancelled ancestors anew each time.
+#[test]
+fn a_token_does_what_the_model_does() {
+    struct Tree {
+        tokens: Vec<CancellationToken>,
+        parents: Vec<Option<usize>>,
+        cancelled: Vec<bool>,
+        lines: Vec<VecDeque<Waiter<()>>>,
+        woken: Vec<u64>,
+    }
+    impl Tree {
+        fn new() -> Tree {
+            let tokens = vec![CancellationToken::new()];
+            Tree {
+                tokens,
+                parents: vec![None],
+                cancelled: vec![false],
+                lines: vec![VecDeque::new()],
+                woken: Vec::new(),
+            }
+        }
+
+        fn is_cancelled(&self, one: usize) -> bool {
+            std::iter::successors(Some(one), |one| self.parents[*one]).any(|one| self.cancelled[one])
+        }
+    }
+    let (tree, waits) = (Rc::new(RefCell::new(Tree::new())), Rc::new(Cell::new(0)));
+    let counted = Rc::clone(&waits);
+    storm(OPERATIONS, 15, move |call, random, told| {
+        let mut model = tree.borrow_mut();
+        let one = random.below(model.tokens.len());
+        assert_eq!(model.tokens[one].is_cancelled(), model.is_cancelled(one));
+        match random.below(12) {
+            0..3 if model.tokens.len() < 40 => {
+                let child = model.tokens[one].child_token();
+                model.tokens.push(child);
+                model.parents.push(Some(one));
+                model.cancelled.push(false);
+                model.lines.push(VecDeque::new());
+            }
+            0..3 if model.lines.iter().all(VecDeque::is_empty) && model.woken.is_empty() => *model = Tree::new(),
+            3 => {
+                let one = one.max(random.below(model.tokens.len()));
+                model.cancelled[one] = true;
+                for other in 0..model.tokens.len() {
+                    if model.is_cancelled(other) {
+                        let woken = take_all(&mut model.lines[other]);
+                        model.woken.extend(woken);
+                    }
+                }
+                model.tokens[one].cancel();
+            }
+            4..10 => {
+                let (until, token) = (deadline(random), model.tokens[one].clone());
+                if model.is_cancelled(one) {
+                    model.woken.push(call);
+                } else {
+                    model.lines[one].push_back(Waiter::new(call, until, told, ()));
+                }
+                drop(model);
+                let outcome = match until {
+                    Some(until) => token.cancelled_deadline(until),
+                    None => token.cancelled().map_err(WaitTimeoutError::from),
+                };
+                let Tree { lines, woken, .. } = &mut *tree.borrow_mut();
+                compare(outcome.map(drop), call, woken, &mut lines[one], until);
+                counted.set(counted.get() + 1);
+            }
+            _ => {
+                drop(model);
+                pause(random);
+            }
+        }
+    });
+    assert!(waits.get() > OPERATIONS / 4);
+}
+
+/// Threads and tasks create, cancel and drop tokens of one tree: a cancelled token has only cancelled children.
+#[test]
+fn a_crowd_shares_a_tree_of_tokens() {
+    let places: Vec<_> = (0..16).map(|_| std::sync::Mutex::new(CancellationToken::new())).collect();
+    let woken = AtomicU64::new(0);
+    crowd(CROWD, 16, |random| {
+        let token = places[random.below(places.len())].lock().unwrap().clone();
+        match random.below(8) {
+            0..3 => {
+                let child = token.child_token();
+                let is_cancelled = token.is_cancelled();
+                token.cancel();
+                assert!(child.is_cancelled(), "cancelled before: {is_cancelled}");
+            }
+            3..5 => *places[random.below(places.len())].lock().unwrap() = token.child_token(),
+            5 => *places[random.below(places.len())].lock().unwrap() = CancellationToken::new(),
+            _ => match token.cancelled_timeout(short(random)) {
+                Ok(_) => _ = (woken.fetch_add(1, SeqCst), assert!(token.is_cancelled())),
+                Err(error) => assert!(error == WaitTimeoutError::Timeout || is_cancelled()),
+            },
+        }
+    });
+    assert!(woken.load(SeqCst) > 0);
 }

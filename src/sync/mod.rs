@@ -32,6 +32,7 @@
 //! a callback, inside [`no_suspend`](crate::no_suspend), or while its thread panics.
 
 mod barrier;
+mod cancellation_token;
 pub mod channel;
 mod condvar;
 mod error;
@@ -49,6 +50,7 @@ mod semaphore;
 mod tests;
 
 pub use self::barrier::{Barrier, BarrierError, BarrierWaitResult};
+pub use self::cancellation_token::{CancellationToken, DropGuard};
 pub use self::condvar::{Condvar, WaitCancelled, WaitTimeoutResult};
 pub use self::error::WaitTimeoutError;
 pub use self::event::Event;
