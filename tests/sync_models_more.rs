@@ -4,7 +4,7 @@
 mod common;
 
 use cede::sync::once_cell::{InitError, OnceCell};
-use cede::sync::{CancellationToken, Event, Notify, WaitTimeoutError};
+use cede::sync::{CancellationToken, Event, Notify, WaitGroup, WaitTimeoutError};
 use cede::task::is_cancelled;
 use common::random::Random;
 use common::storm::{Waiter, check, crowd, deadline, pause, storm, take_first};
@@ -315,4 +315,114 @@ fn a_crowd_shares_a_tree_of_tokens() {
         }
     });
     assert!(woken.load(SeqCst) > 0);
+}
+
+/// Handles that are kept for some time, and waits through some of them.
+#[test]
+fn a_wait_group_does_what_the_model_does() {
+    #[derive(Default)]
+    struct Model {
+        members: usize,
+        line: VecDeque<Waiter<()>>,
+        woken: Vec<u64>,
+        /// The waiting handles of this round.
+        waiting: usize,
+        round: u64,
+    }
+    impl Model {
+        fn remove_member(&mut self) -> bool {
+            self.members -= 1;
+            let ends = self.members == 0;
+            if ends {
+                self.members = std::mem::take(&mut self.waiting);
+                self.round += 1;
+                let woken = take_all(&mut self.line);
+                self.woken.extend(woken);
+            }
+            ends
+        }
+    }
+    let handles: Rc<RefCell<Vec<WaitGroup>>> = Rc::new(RefCell::new(vec![WaitGroup::new()]));
+    let model = Rc::new(RefCell::new(Model { members: 1, ..Model::default() }));
+    let (waits, ends) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let counted = (Rc::clone(&waits), Rc::clone(&ends));
+    storm(OPERATIONS, 17, move |call, random, told| {
+        let all = model.borrow().members + model.borrow().waiting;
+        let free = handles.borrow().len();
+        if free == 0 {
+            return pause(random);
+        }
+        let one = random.below(free);
+        match random.below(8) {
+            0 if all < 5 => {
+                let new = handles.borrow()[one].clone();
+                handles.borrow_mut().push(new);
+                model.borrow_mut().members += 1;
+            }
+            0..3 if all > 1 => {
+                model.borrow_mut().remove_member();
+                let member = handles.borrow_mut().swap_remove(one);
+                drop(member);
+            }
+            3..7 => {
+                let (until, handle) = (deadline(random), handles.borrow_mut().swap_remove(one));
+                let round = {
+                    let mut model = model.borrow_mut();
+                    model.waiting += 1;
+                    let round = model.round;
+                    if model.remove_member() {
+                        counted.1.set(counted.1.get() + 1);
+                        model.woken.push(call);
+                    } else {
+                        model.line.push_back(Waiter::new(call, until, told, ()));
+                    }
+                    round
+                };
+                let outcome = match until {
+                    Some(until) => handle.wait_deadline(until),
+                    None => handle.wait().map_err(WaitTimeoutError::from),
+                };
+                handles.borrow_mut().push(handle);
+                let mut model = model.borrow_mut();
+                let Model { line, woken, .. } = &mut *model;
+                compare(outcome, call, woken, line, until);
+                if model.round == round {
+                    model.waiting -= 1;
+                    model.members += 1;
+                }
+                counted.0.set(counted.0.get() + u64::from(outcome.is_ok()));
+            }
+            _ => pause(random),
+        }
+        let model = model.borrow();
+        let expected = format!("WaitGroup {{ members: {}, waiting: {} }}", model.members, model.waiting);
+        assert!(handles.borrow().first().is_none_or(|handle| format!("{handle:?}") == expected), "{expected}");
+    });
+    assert!(waits.get() > ends.get() && ends.get() > OPERATIONS / 50, "{waits:?} {ends:?}");
+}
+
+/// Each round adds members that count up when they are done: a wait returns only when all of them have.
+#[test]
+fn a_crowd_waits_for_the_members_of_its_groups() {
+    let waits = AtomicU64::new(0);
+    let pool = std::sync::Mutex::new(Vec::new());
+    crowd(CROWD, 18, |random| {
+        if random.below(2) == 0 {
+            let (group, done) = (WaitGroup::new(), Arc::new(AtomicU64::new(0)));
+            let count = 1 + random.below(3) as u64;
+            let members = (0..count).map(|_| (group.clone(), Arc::clone(&done)));
+            pool.lock().unwrap().extend(members);
+            match group.wait_timeout(short(random)) {
+                Ok(()) => assert_eq!((done.load(SeqCst), waits.fetch_add(1, SeqCst)).0, count),
+                Err(error) => assert!(error == WaitTimeoutError::Timeout || is_cancelled()),
+            }
+        } else {
+            let member = pool.lock().unwrap().pop();
+            if let Some((member, done)) = member {
+                done.fetch_add(1, SeqCst);
+                drop(member);
+            }
+        }
+    });
+    assert!(waits.load(SeqCst) > 0);
 }

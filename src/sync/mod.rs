@@ -48,6 +48,7 @@ pub mod select;
 mod semaphore;
 #[cfg(test)]
 mod tests;
+mod wait_group;
 
 pub use self::barrier::{Barrier, BarrierError, BarrierWaitResult};
 pub use self::cancellation_token::{CancellationToken, DropGuard};
@@ -63,3 +64,4 @@ pub use self::queue::{PopError, PopTimeoutError, PushError, PushTimeoutError, Tr
 pub use self::rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use self::select::Select;
 pub use self::semaphore::{OwnedPermit, Permit, Semaphore, TooManyPermits};
+pub use self::wait_group::WaitGroup;
