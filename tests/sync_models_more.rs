@@ -4,7 +4,7 @@
 mod common;
 
 use cede::sync::once_cell::{InitError, OnceCell};
-use cede::sync::{CancellationToken, Event, Notify, WaitGroup, WaitTimeoutError};
+use cede::sync::{CancellationToken, Event, Notify, WaitGroup, WaitTimeoutError, watch};
 use cede::task::is_cancelled;
 use common::random::Random;
 use common::storm::{Waiter, check, crowd, deadline, pause, storm, take_first};
@@ -425,4 +425,110 @@ fn a_crowd_waits_for_the_members_of_its_groups() {
         }
     });
     assert!(waits.load(SeqCst) > 0);
+}
+
+/// Each task has its own receiver. The model knows which values each of them has seen.
+#[test]
+fn a_watch_channel_does_what_the_model_does() {
+    const SENDERS: usize = 3;
+    #[derive(Default)]
+    struct Model {
+        value: u64,
+        sent: u64,
+        line: VecDeque<Waiter<()>>,
+        woken: Vec<u64>,
+    }
+    impl Model {
+        fn send(&mut self, value: u64) {
+            self.value = value;
+            self.sent += 1;
+            let woken = take_all(&mut self.line);
+            self.woken.extend(woken);
+        }
+    }
+    let sender = watch::Sender::new(0u64);
+    let senders: Vec<_> = (0..SENDERS).map(|_| sender.clone()).collect();
+    let receivers: Rc<RefCell<Vec<(watch::Receiver<u64>, u64)>>> = Rc::default();
+    let (model, waits) = (Rc::new(RefCell::new(Model::default())), Rc::new(Cell::new(0)));
+    let counted = Rc::clone(&waits);
+    storm(OPERATIONS, 19, move |call, random, told| {
+        let sender = &senders[random.below(SENDERS)];
+        match random.below(10) {
+            0 => {
+                model.borrow_mut().send(call);
+                sender.send_replace(call);
+            }
+            1 => {
+                let value = model.borrow().value + 1;
+                model.borrow_mut().send(value);
+                sender.send_modify(|value| *value += 1);
+            }
+            2 => {
+                let outcome = sender.send(call);
+                assert_eq!(outcome.is_err(), sender.receiver_count() == 0);
+                if outcome.is_ok() {
+                    model.borrow_mut().send(call);
+                }
+            }
+            3 => receivers.borrow_mut().push((sender.subscribe(), model.borrow().sent)),
+            4 => drop(receivers.borrow_mut().pop()),
+            5 => pause(random),
+            _ => {
+                let taken = receivers.borrow_mut().pop();
+                let (mut receiver, seen) = taken.unwrap_or_else(|| (sender.subscribe(), model.borrow().sent));
+                assert_eq!(receiver.has_changed(), seen != model.borrow().sent);
+                let (until, before) = (deadline(random), model.borrow().sent);
+                if seen == before {
+                    model.borrow_mut().line.push_back(Waiter::new(call, until, told, ()));
+                } else {
+                    model.borrow_mut().woken.push(call);
+                }
+                let outcome = match until {
+                    Some(until) => receiver.changed_deadline(until).map_err(|error| match error {
+                        watch::RecvTimeoutError::Timeout => WaitTimeoutError::Timeout,
+                        _ => WaitTimeoutError::Cancelled,
+                    }),
+                    None => receiver.changed().map_err(|_| WaitTimeoutError::Cancelled),
+                };
+                let Model { value, sent, line, woken } = &mut *model.borrow_mut();
+                compare(outcome, call, woken, line, until);
+                assert_eq!(*receiver.borrow(), *value);
+                counted.set(counted.get() + u64::from(outcome.is_ok()));
+                // A call that need not wait may yield after it has seen the value.
+                let seen = match outcome {
+                    Ok(()) if seen == before => *sent,
+                    Ok(()) => before,
+                    Err(_) => seen,
+                };
+                receivers.borrow_mut().push((receiver, seen));
+            }
+        }
+    });
+    assert!(waits.get() > OPERATIONS / 10, "{waits:?}");
+}
+
+#[test]
+fn a_crowd_counts_up_a_watched_value() {
+    let (sender, receiver) = watch::channel(0u64);
+    let added = AtomicU64::new(0);
+    crowd(CROWD, 20, |random| match random.below(3) {
+        0 => {
+            added.fetch_add(1, SeqCst);
+            sender.send_modify(|value| *value += 1);
+        }
+        1 => {
+            let (mut receiver, before) = (receiver.clone(), *receiver.borrow());
+            if receiver.wait_for_timeout(short(random), |value| *value > before).is_ok() {
+                assert!(*receiver.borrow() > before);
+            }
+        }
+        _ => {
+            let mut receiver = sender.subscribe();
+            let before = *receiver.borrow_and_update();
+            if receiver.changed_timeout(short(random)).is_ok() {
+                assert!(*receiver.borrow() > before, "a change without a new value");
+            }
+        }
+    });
+    assert_eq!(*receiver.borrow(), added.load(SeqCst));
 }

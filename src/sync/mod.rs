@@ -49,6 +49,7 @@ mod semaphore;
 #[cfg(test)]
 mod tests;
 mod wait_group;
+pub mod watch;
 
 pub use self::barrier::{Barrier, BarrierError, BarrierWaitResult};
 pub use self::cancellation_token::{CancellationToken, DropGuard};
