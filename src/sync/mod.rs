@@ -40,6 +40,7 @@ mod event;
 mod mutex;
 mod notify;
 pub mod once_cell;
+pub mod oneshot;
 pub mod promise;
 pub mod queue;
 mod raw_mutex;
