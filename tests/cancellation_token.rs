@@ -3,10 +3,10 @@
 
 mod common;
 
-use cede::sync::{CancellationToken, WaitTimeoutError};
+use cede::sync::{CancellationToken, Notify, WaitTimeoutError, channel};
 use cede::task::{Cancellation, Cancelled, TaskState};
 use cede::time::now;
-use cede::{JoinHandle, spawn, yield_now};
+use cede::{JoinHandle, select, spawn, yield_now};
 use common::worlds::in_all_worlds;
 use common::{paused, rounds};
 use std::sync::Arc;
@@ -197,5 +197,39 @@ fn waiters_of_one_token_wake_in_arrival_order() {
         token.cancel();
         tasks.into_iter().for_each(|mut task| task.join().unwrap().unwrap());
         assert_eq!(order.take(), ["0", "1", "2"]);
+    });
+}
+
+#[test]
+fn cancel_of_a_parent_ends_a_select_for_its_child() {
+    in_all_worlds(|world| {
+        let (root, started) = (CancellationToken::new(), CancellationToken::new());
+        let (child, starts) = (root.child_token(), started.clone());
+        let caller = world.spawn(move || {
+            let (_sender, receiver) = channel::bounded::<u32>(1);
+            starts.cancel();
+            select! {
+                recv(receiver) -> number => format!("{number:?}"),
+                cancelled(&child) -> why => why.to_string(),
+                notified(Notify::new()) => "notified".to_string(),
+            }
+        });
+        started.cancelled().unwrap();
+        root.cancel_with("enough");
+        assert_eq!(caller.join(), Ok("cancelled: enough".into()));
+    });
+}
+
+#[test]
+fn select_that_chose_another_case_leaves_the_token() {
+    cede::run(|| {
+        let (token, notify) = (CancellationToken::new(), Notify::new());
+        notify.notify_one();
+        let chosen = select! { cancelled(token) -> _why => "token", notified(notify) => "notify" };
+        assert_eq!(chosen, Ok("notify"));
+        let late = select! { cancelled(token) -> _why => "token", default(Duration::ZERO) => "late" };
+        assert_eq!(late, Ok("late"));
+        token.cancel();
+        assert_eq!(select! { cancelled(token) -> _why => "token", notified(notify) => "notify" }, Ok("token"));
     });
 }

@@ -3,10 +3,10 @@
 
 mod common;
 
-use cede::sync::{Notify, WaitTimeoutError};
+use cede::sync::{Notify, WaitTimeoutError, channel};
 use cede::task::{Cancelled, TaskState};
 use cede::time::now;
-use cede::{Config, JoinHandle, spawn, yield_now};
+use cede::{Config, JoinHandle, select, shield, spawn, yield_now};
 use common::witness::{AtEnd, Log};
 use common::worlds::in_all_worlds;
 use common::{paused, rounds};
@@ -129,7 +129,7 @@ fn unwound_waiter_gives_its_notification_back() {
             cede::task::park_shielded("nothing");
         });
         let inner = Arc::clone(&notify);
-        let _detached = spawn(move || cede::shield(|| inner.notified()));
+        let _detached = spawn(move || shield(|| inner.notified()));
         yield_now();
     });
     outcome.unwrap();
@@ -243,4 +243,63 @@ fn notified_while_misses_no_broadcast_of_a_thread() {
         scope.spawn(wait);
         cede::run(|| cede::scope(|tasks| (0..3).for_each(|_| drop(tasks.spawn(wait)))).unwrap());
     });
+}
+
+/// Both kinds of notification end a select, also if it waits for the same one twice.
+#[test]
+fn notifications_end_selects() {
+    cede::run(|| {
+        let notify = Arc::new(Notify::new());
+        for all in [false, true] {
+            let inner = Arc::clone(&notify);
+            let mut task = spawn(move || {
+                let (_sender, receiver) = channel::bounded::<u32>(1);
+                select! { notified(inner) => 1, recv(receiver) -> _ => 2, notified(inner) => 1 }
+            });
+            rounds(2);
+            if all {
+                notify.notify_waiters()
+            } else {
+                notify.notify_one()
+            }
+            assert_eq!(task.join().unwrap(), Ok(1));
+            assert!(!has_permit(&notify));
+        }
+    });
+}
+
+#[test]
+fn select_that_chose_another_case_consumes_nothing() {
+    cede::run(|| {
+        let (notify, (sender, receiver)) = (Arc::new(Notify::new()), channel::bounded(1));
+        let inner = Arc::clone(&notify);
+        let mut task = spawn(move || select! { notified(inner) => 0, recv(receiver) -> number => number.unwrap() });
+        let mut waiting = waiters(&notify, &Log::default(), 1);
+        sender.send(5).unwrap();
+        // The first waiter is the select, which was given a message: the next one is notified.
+        notify.notify_one();
+        assert_eq!((task.join().unwrap(), waiting[0].join().unwrap()), (Ok(5), Ok(())));
+    });
+}
+
+/// Like `unwound_waiter_gives_its_notification_back`, for a select.
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn unwound_select_gives_its_notification_back() {
+    for all in [false, true] {
+        let notify = Arc::new(Notify::new());
+        let outcome = Config::new().shutdown_grace(Duration::from_millis(5)).run(|| {
+            let inner = Arc::clone(&notify);
+            let _detached = spawn(move || {
+                let notify = || if all { inner.notify_waiters() } else { inner.notify_one() };
+                let _end = AtEnd(|| std::thread::scope(|scope| scope.spawn(notify).join().unwrap()));
+                cede::task::park_shielded("nothing");
+            });
+            let inner = Arc::clone(&notify);
+            let _detached = spawn(move || shield(|| select! { notified(inner) => () }));
+            yield_now();
+        });
+        outcome.unwrap();
+        assert_eq!(has_permit(&notify), !all, "a broadcast is not stored");
+    }
 }

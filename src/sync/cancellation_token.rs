@@ -12,10 +12,12 @@
 #![forbid(unsafe_code)]
 
 use super::error::{WaitTimeoutError, outcome};
+use super::select::Case;
+use super::select::sealed::{Granted, Internal, Operation, Plan, Registration};
 use crate::time::now;
 use crate::wait::cancel::Cancellation;
 use crate::wait::lock::BiasedLock;
-use crate::wait::queue::{Line, WaitQueue, wait_in};
+use crate::wait::queue::{Line, WaitQueue, WaiterId, wait_in};
 use crate::wait::wake_list::WakeList;
 use crate::wait::{Cancelled, WaitSpec, WakeHandle, consume_budget_of, worker};
 use std::borrow::Cow;
@@ -300,6 +302,79 @@ impl CancellationToken {
     /// ```
     pub fn drop_guard(self) -> DropGuard {
         DropGuard { token: Some(self) }
+    }
+}
+
+/// The wait for a token as a case of a [`Select`](super::Select). Returned by [`CancellationToken::case`].
+pub struct CancelledCase<'a> {
+    node: &'a Node,
+    waiter: Option<WaiterId>,
+}
+
+impl CancellationToken {
+    /// Returns a case of a [`Select`](super::Select) that is ready when the token is cancelled. In
+    /// [`select!`](crate::select), `cancelled(token) -> why` is the same.
+    ///
+    /// ```
+    /// use cede::{select, sync::{CancellationToken, channel}};
+    /// let (token, (_sender, receiver)) = (CancellationToken::new(), channel::bounded::<u32>(1));
+    /// token.cancel_with("enough");
+    /// let end = select! {
+    ///     recv(receiver) -> number => format!("{number:?}"),
+    ///     cancelled(token) -> why => why.to_string(),
+    /// }?;
+    /// assert_eq!(end, "cancelled: enough");
+    /// # Ok::<(), cede::task::Cancelled>(())
+    /// ```
+    pub fn case(&self) -> CancelledCase<'_> {
+        CancelledCase { node: &self.node, waiter: None }
+    }
+}
+
+impl CancelledCase<'_> {
+    /// Returns the cancellation of the token. Call it after the select has chosen this case.
+    ///
+    /// # Panics
+    ///
+    /// If the token is not cancelled: this case was not chosen.
+    #[track_caller]
+    pub fn take(&mut self) -> Cancellation {
+        self.node.cancellation().expect("only the chosen case has a result")
+    }
+}
+
+impl Case for CancelledCase<'_> {}
+
+impl Operation for CancelledCase<'_> {
+    fn try_complete(&mut self, _: Internal) -> bool {
+        self.node.is_cancelled.load(Ordering::Acquire)
+    }
+
+    fn enqueue(&mut self, registration: Registration, plan: &mut Plan, _: Internal) -> bool {
+        plan.external = true;
+        let mut state = self.node.state.lock();
+        if state.cancellation.is_some() {
+            return false;
+        }
+        let select = (registration.select_state, registration.index);
+        self.waiter = Some(state.waiters.enqueue_select((), &plan.waker, select));
+        true
+    }
+
+    fn is_ready(&self, _: Registration, _: Internal) -> bool {
+        self.node.is_cancelled.load(Ordering::Acquire)
+    }
+
+    fn leave(&mut self, _: Granted, _: Internal) {
+        if let Some(waiter) = self.waiter.take() {
+            self.node.state.lock().waiters.remove(waiter);
+        }
+    }
+}
+
+impl fmt::Debug for CancelledCase<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CancelledCase").finish_non_exhaustive()
     }
 }
 

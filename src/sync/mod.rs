@@ -53,12 +53,12 @@ mod wait_group;
 pub mod watch;
 
 pub use self::barrier::{Barrier, BarrierError, BarrierWaitResult};
-pub use self::cancellation_token::{CancellationToken, DropGuard};
+pub use self::cancellation_token::{CancellationToken, CancelledCase, DropGuard};
 pub use self::condvar::{Condvar, WaitCancelled, WaitTimeoutResult};
 pub use self::error::WaitTimeoutError;
 pub use self::event::Event;
 pub use self::mutex::{Mutex, MutexGuard};
-pub use self::notify::Notify;
+pub use self::notify::{Notify, NotifyCase};
 pub use self::once_cell::OnceCell;
 pub use self::promise::{Completion, Promise};
 pub use self::queue::{Job, LifoQueue, PriorityQueue, Queue};

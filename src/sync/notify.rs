@@ -1,15 +1,17 @@
 //! A notification without a value: a wakeup that is stored as one permit while no waiter is there.
 //!
-//! `notify_one` grants to the first waiter, so a waiter that is unwound passes the notification on. `notify_waiters`
-//! closes the queue, so it stores nothing, and a waiter that is unwound loses nothing of the other waiters. A number
-//! counts the calls of `notify_waiters`. A caller that reads the number before it checks its own condition cannot miss
-//! such a call in between: see [`Notify::notified_while`].
+//! `notify_one` grants to the first waiter, and a waiter that is unwound passes the notification on. `notify_waiters`
+//! grants to all waiters, and a waiter that is unwound passes nothing on. It does not close the queue: a select that is
+//! woken by a close tries again, and would find nothing. A number counts the calls of `notify_waiters`. A caller that reads
+//! the number before it checks its own condition cannot miss such a call in between: see [`Notify::notified_while`].
 #![forbid(unsafe_code)]
 
 use super::error::{WaitTimeoutError, outcome};
+use super::select::Case;
+use super::select::sealed::{Granted, Internal, Operation, Plan, Registration};
 use crate::time::now;
 use crate::wait::lock::BiasedLock;
-use crate::wait::queue::{Line, WaitQueue, wait_in, wake_all};
+use crate::wait::queue::{Line, WaitQueue, WaiterId, wait_in, wake_all};
 use crate::wait::wake_list::WakeList;
 use crate::wait::{
     Cancelled, WaitSpec, WakeHandle, Worker, consume_budget, consume_budget_of, is_budget_spent, worker,
@@ -51,7 +53,17 @@ struct State {
     permit: bool,
     /// The number of calls of `notify_waiters`.
     broadcasts: u64,
-    waiters: WaitQueue<()>,
+    /// The value of a waiter is the kind of its notification, when it has one.
+    waiters: WaitQueue<Kind>,
+}
+
+/// The kind of a notification.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// By `notify_one`: exactly one waiter consumes it.
+    One,
+    /// By `notify_waiters`.
+    All,
 }
 
 /// The wait queue of a notification.
@@ -59,14 +71,17 @@ struct Waiting;
 
 impl Line for Waiting {
     type State = State;
-    type Value = ();
+    type Value = Kind;
 
-    fn waiters(state: &mut State) -> &mut WaitQueue<()> {
+    fn waiters(state: &mut State) -> &mut WaitQueue<Kind> {
         &mut state.waiters
     }
 
-    fn regrant(state: &mut State, (): ()) -> Vec<WakeHandle> {
-        state.notify_one().into_iter().collect()
+    fn regrant(state: &mut State, kind: Kind) -> Vec<WakeHandle> {
+        match kind {
+            Kind::One => state.notify_one().into_iter().collect(),
+            Kind::All => Vec::new(),
+        }
     }
 }
 
@@ -131,11 +146,13 @@ impl Notify {
     /// assert_eq!(notify.notified_deadline(cede::time::now()), Err(WaitTimeoutError::Timeout));
     /// ```
     pub fn notify_waiters(&self) {
+        let mut wake_list = WakeList::default();
         let mut state = self.state.lock();
         state.broadcasts += 1;
-        let wakers = state.waiters.close();
-        drop(state);
-        wake_all(wakers);
+        while let Some(waiter) = state.waiters.grant() {
+            *state.waiters.value(waiter) = Kind::All;
+            wake_list.push(state.waiters.waker(waiter));
+        }
     }
 
     /// Waits for a notification. `seen` is the number of broadcasts that the caller has seen: if there were more, the
@@ -156,10 +173,10 @@ impl Notify {
             }
             return Ok(());
         }
-        let waiter = state.waiters.enqueue(());
+        let waiter = state.waiters.enqueue(Kind::One);
         drop(state);
         let wait = WaitSpec { reason: "a notification", external: true, ..WaitSpec::DEFAULT };
-        outcome(wait_in::<Waiting>(&self.state, waiter, wait, deadline))
+        outcome(wait_in::<Waiting>(&self.state, waiter, wait, deadline)).map(drop)
     }
 
     /// Yields for the cooperative budget with a consumed permit.
@@ -319,6 +336,75 @@ impl Notify {
             consume_budget();
         }
         Ok(())
+    }
+}
+
+/// The wait for a notification as a case of a [`Select`](super::Select). Returned by [`Notify::case`].
+pub struct NotifyCase<'a> {
+    notify: &'a Notify,
+    waiter: Option<WaiterId>,
+}
+
+impl Notify {
+    /// Returns a case of a [`Select`](super::Select) that waits for a notification, and consumes it if it is chosen. In
+    /// [`select!`](crate::select), `notified(notify)` is the same.
+    ///
+    /// Cancel safety: a cancelled select, and one that chooses another case, consumes no notification.
+    ///
+    /// ```
+    /// let notify = cede::sync::Notify::new();
+    /// notify.notify_one();
+    /// assert_eq!(cede::select! { notified(notify) => "notified", default => "not" }, Ok("notified"));
+    /// assert_eq!(cede::select! { notified(notify) => "notified", default => "not" }, Ok("not"));
+    /// ```
+    pub fn case(&self) -> NotifyCase<'_> {
+        NotifyCase { notify: self, waiter: None }
+    }
+}
+
+impl NotifyCase<'_> {
+    /// Does nothing. Every case has this method; a notification has no result.
+    pub fn take(&mut self) {}
+}
+
+impl Case for NotifyCase<'_> {}
+
+impl Operation for NotifyCase<'_> {
+    fn try_complete(&mut self, _: Internal) -> bool {
+        std::mem::take(&mut self.notify.state.lock().permit)
+    }
+
+    fn enqueue(&mut self, registration: Registration, plan: &mut Plan, _: Internal) -> bool {
+        plan.external = true;
+        let mut state = self.notify.state.lock();
+        if state.permit {
+            return false;
+        }
+        let select = (registration.select_state, registration.index);
+        self.waiter = Some(state.waiters.enqueue_select(Kind::One, &plan.waker, select));
+        true
+    }
+
+    fn is_ready(&self, _: Registration, _: Internal) -> bool {
+        self.notify.state.lock().permit
+    }
+
+    fn leave(&mut self, granted: Granted, _: Internal) {
+        let Some(waiter) = self.waiter.take() else { return };
+        let mut state = self.notify.state.lock();
+        let (kind, is_granted) = state.waiters.remove(waiter);
+        if is_granted && granted == Granted::PassOn {
+            // The select is unwound, and cannot return.
+            let wakers = Waiting::regrant(&mut state, kind);
+            drop(state);
+            wake_all(wakers);
+        }
+    }
+}
+
+impl fmt::Debug for NotifyCase<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NotifyCase").finish_non_exhaustive()
     }
 }
 
