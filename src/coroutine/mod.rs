@@ -144,6 +144,7 @@ impl<I, Y> Handle for Suspender<I, Y> {
 /// assert_eq!(greeter.resume("Ada"), CoroutineState::Yielded("hello, Ada".to_string()));
 /// assert_eq!(greeter.resume("Bob"), CoroutineState::Complete("and goodbye, Bob".to_string()));
 /// ```
+#[must_use = "the body runs only when it is resumed"]
 pub struct Coroutine<I, Y, R> {
     raw: RawCoroutine<Suspender<I, Y>, R>,
 }

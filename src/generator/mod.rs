@@ -22,6 +22,7 @@ mod delegate;
 mod error;
 mod protocol;
 mod read_ahead;
+mod results;
 mod yield_from;
 mod yielder;
 
@@ -39,6 +40,7 @@ use std::panic::resume_unwind;
 
 pub use self::error::{CloseError, Interrupt, SendError, ThrowError};
 pub use self::read_ahead::ReadAhead;
+pub use self::results::Results;
 pub use self::yielder::Yielder;
 
 /// A coroutine whose body yields values of type `Y`, receives values of type `S`, and returns an `R`.
@@ -62,6 +64,7 @@ pub use self::yielder::Yielder;
 /// let generator = Generator::new(|y| digits(2048, y));
 /// assert_eq!(generator.collect::<Vec<_>>(), [2, 0, 4, 8]);
 /// ```
+#[must_use = "the body runs only when it is resumed"]
 pub struct Generator<Y: 'static, S: 'static = (), R: 'static = ()> {
     raw: RawCoroutine<Yielder<Y, S>, R>,
     /// The generators that this one delegates to, the innermost last. Empty unless the body waits in `yield_from`.

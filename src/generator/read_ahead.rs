@@ -14,6 +14,7 @@ use std::panic::resume_unwind;
 /// An iterator over the items of a generator whose body runs ahead. [`Generator::read_ahead`] returns it.
 ///
 /// Dropping it drops the items that were not consumed, and then closes the generator.
+#[must_use = "the body runs only when an item is asked for"]
 pub struct ReadAhead<Y: 'static, R: 'static = ()> {
     // Dropped in this order: items in the order in which they were produced, then the body.
     reader: Reader<Y>,

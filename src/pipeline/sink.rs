@@ -38,6 +38,7 @@ use std::thread::panicking;
 /// assert_eq!(grep.finish(), 1);
 /// # Ok::<(), cede::SendError<&str>>(())
 /// ```
+#[must_use = "the body runs only when an item is sent"]
 pub struct Sink<T: 'static, R: 'static = ()> {
     raw: RawCoroutine<Inbox<T>, R>,
     returned: Option<R>,

@@ -135,6 +135,7 @@ impl<T, F: FnMut(&T), P: Push<T>> Push<T> for Inspect<F, P> {
 
 /// The stage that [`take`] returns.
 #[derive(Debug)]
+#[must_use = "a stage does nothing until an item is pushed"]
 pub struct Take<P> {
     left: usize,
     target: P,
@@ -175,6 +176,7 @@ impl<T, P: Push<T>> Push<T> for Take<P> {
 
 /// The stage that [`batch`] returns.
 #[derive(Debug)]
+#[must_use = "a stage does nothing until an item is pushed"]
 pub struct Batch<T, P> {
     size: usize,
     items: Vec<T>,
@@ -230,6 +232,7 @@ impl<T, P: Push<Vec<T>>> Push<T> for Batch<T, P> {
 
 /// The stage that [`tee`] returns.
 #[derive(Debug)]
+#[must_use = "a stage does nothing until an item is pushed"]
 pub struct Tee<P, Q> {
     first: P,
     second: Q,
@@ -276,6 +279,7 @@ impl<T: Clone, P: Push<T>, Q: Push<T>> Push<T> for Tee<P, Q> {
 
 /// The stage that [`broadcast`] returns.
 #[derive(Debug)]
+#[must_use = "a stage does nothing until an item is pushed"]
 pub struct Broadcast<P> {
     targets: Vec<P>,
 }
@@ -319,6 +323,7 @@ impl<T: Clone, P: Push<T>> Push<T> for Broadcast<P> {
 }
 
 /// The end of a pipeline that [`fold`], [`for_each`] and [`collect`] return.
+#[must_use = "a stage does nothing until an item is pushed"]
 pub struct Fold<A, F> {
     value: Option<A>,
     f: F,

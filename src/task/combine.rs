@@ -330,6 +330,7 @@ pub struct Completed<T> {
 }
 
 /// An iterator over tasks in the order in which they end; see [`as_completed`].
+#[must_use = "the iterator waits only when an item is asked for"]
 pub struct AsCompleted<H> {
     handles: Vec<Option<H>>,
     group: Rc<Group>,

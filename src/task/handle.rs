@@ -315,6 +315,7 @@ impl<T> JoinHandle<T> {
 }
 
 /// A handle that cancels its task when dropped; see [`JoinHandle::cancel_on_drop`]. Dereferences to the [`JoinHandle`].
+#[must_use = "the task is cancelled at once if the handle is not kept"]
 pub struct CancelOnDrop<T> {
     /// `None` only after `into_inner` has taken the handle.
     handle: Option<JoinHandle<T>>,

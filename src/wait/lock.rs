@@ -23,8 +23,8 @@
 //! forbids membarrier(2) later, when locks have owners already, the revoking thread requests the fence from the owner's thread
 //! instead (`handshake`), and no further lock gets an owner.
 //!
-//! Of two threads that use a shared lock all the time, the one that finds it locked backs off for a moment. Meanwhile the other one does many
-//! operations whose memory stays in the cache of its core. With a plain mutex the memory moves between the cores with nearly each
+//! A thread that finds a shared lock held backs off for a moment. Meanwhile the thread that holds it does many operations whose memory stays
+//! in the cache of its core. With a plain mutex the memory moves between the cores with nearly each
 //! operation: a message between two workers, through a channel of 1,024 places, takes 94 ns then, and 26 ns with the pauses (`cargo run
 //! --release -p peers --bin cores -- --only places`, free cores).
 //!
