@@ -431,6 +431,8 @@ fn a_crowd_waits_for_the_members_of_its_groups() {
 #[test]
 fn a_watch_channel_does_what_the_model_does() {
     const SENDERS: usize = 3;
+    /// A receiver, and the number of the value that it has seen.
+    type Seen = (watch::Receiver<u64>, u64);
     #[derive(Default)]
     struct Model {
         value: u64,
@@ -448,7 +450,7 @@ fn a_watch_channel_does_what_the_model_does() {
     }
     let sender = watch::Sender::new(0u64);
     let senders: Vec<_> = (0..SENDERS).map(|_| sender.clone()).collect();
-    let receivers: Rc<RefCell<Vec<(watch::Receiver<u64>, u64)>>> = Rc::default();
+    let receivers: Rc<RefCell<Vec<Seen>>> = Rc::default();
     let (model, waits) = (Rc::new(RefCell::new(Model::default())), Rc::new(Cell::new(0)));
     let counted = Rc::clone(&waits);
     storm(OPERATIONS, 19, move |call, random, told| {

@@ -3,6 +3,20 @@
 //! All types work between tasks of one run, tasks of different runs, and plain threads. A blocking call suspends its
 //! task, and the other tasks of the run go on; outside of a run it blocks the thread.
 //!
+//! | to | use |
+//! |---|---|
+//! | pass messages, in order, each to one receiver | [`channel`] |
+//! | pass one value to one receiver; to many, by reference | [`oneshot`]; [`Promise`] |
+//! | share the latest value with all receivers | [`watch`] |
+//! | hand out work, and wait until it is done | [`Queue`], [`PriorityQueue`], [`LifoQueue`] |
+//! | change a shared value | [`Mutex`], [`RwLock`], with [`Condvar`] to wait for a change |
+//! | limit how many use a resource | [`Semaphore`] |
+//! | load a value once | [`OnceCell`] |
+//! | wait for a flag; for a wakeup that one waiter consumes | [`Event`]; [`Notify`] |
+//! | request the end of some work | [`CancellationToken`] |
+//! | wait for each other; for the end of all members | [`Barrier`]; [`WaitGroup`] |
+//! | wait for the first of several operations | [`Select`], [`select!`](crate::select) |
+//!
 //! # Fairness
 //!
 //! Every type keeps its waiters in a FIFO wait queue. A lock, permit or message goes directly to the first waiter
