@@ -1,6 +1,6 @@
 //! A channel for one value, which moves from its sender to its receiver.
 //!
-//! The names are those of tokio's `oneshot`. A thin layer over a [channel](super::channel) of capacity 1, whose waits,
+//! The names are those of tokio's `oneshot`. A thin layer over [`sync::channel`](mod@super::channel), of capacity 1, whose waits,
 //! hand-off and cancel safety apply. A [`Promise`](super::Promise) differs in three ways: any number of waiters share its
 //! value by reference, it can fail with an error, and it calls callbacks.
 //!

@@ -11,7 +11,7 @@
 //! next send. A send costs an allocation, and a borrow costs two atomic operations.
 //!
 //! [`Sender::send_modify`] therefore changes a clone of the value. Its closure runs with a lock against other senders of
-//! the channel, and cannot suspend: see [`no_suspend`](crate::no_suspend).
+//! the channel, and cannot suspend: see [`no_suspend`].
 //!
 //! ```
 //! use cede::sync::watch;
@@ -236,7 +236,7 @@ impl<T> Sender<T> {
     ///
     /// # Panics
     ///
-    /// If `modify` or the clone would suspend, as in [`no_suspend`](crate::no_suspend), or sends to the same channel.
+    /// If `modify` or the clone would suspend, as in [`no_suspend`], or sends to the same channel.
     /// Propagates their panics.
     ///
     /// ```
@@ -316,7 +316,7 @@ impl<T> Sender<T> {
     ///
     /// # Panics
     ///
-    /// If it would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
+    /// If it would have to wait in a callback or inside [`no_suspend`].
     ///
     /// ```
     /// let (sender, receiver) = cede::sync::watch::channel(1);
@@ -430,7 +430,7 @@ impl<T> Receiver<T> {
     ///
     /// # Panics
     ///
-    /// If it would have to wait in a callback or inside [`no_suspend`](crate::no_suspend).
+    /// If it would have to wait in a callback or inside [`no_suspend`].
     ///
     /// ```
     /// use cede::sync::watch::{RecvError, channel};
