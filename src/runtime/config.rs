@@ -119,6 +119,9 @@ impl Config {
     }
 
     /// Sets the size in bytes of the stacks of tasks. A [`Builder`](crate::Builder) overrides it for one task.
+    ///
+    /// Only touched pages use memory, but many small stacks need fewer page tables than large ones: with 100,000 tasks of 16 KiB a turn
+    /// takes two thirds of the time that it takes with the default of 64 KiB. Smaller stacks than 32 KiB have no room to print a backtrace.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = bytes;
         self

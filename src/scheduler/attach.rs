@@ -6,7 +6,7 @@ use super::{Worker, debugger, event_loop, handshake};
 use crate::coroutine::raw::drop_catching;
 use crate::stack::arena::Kind;
 use crate::stack::pool::Stack;
-use crate::stack::{Shape, StackError, overflow};
+use crate::stack::{Shape, StackError, depot, overflow};
 use crate::suspend_check::Section;
 use std::panic::Location;
 use std::ptr::null;
@@ -52,6 +52,7 @@ impl Worker {
         self.table.set_worker(std::ptr::from_ref(self).cast());
         set_worker(self);
         debugger::enter(self);
+        depot::enter_run();
         Ok(())
     }
 
@@ -77,6 +78,7 @@ impl Worker {
                 self.table.give_back(tcb);
             }
         }
+        depot::leave_run();
         // User code, which is outside of the run now: the closures of tasks that were not started.
         std::mem::forget(drop_catching(contents));
     }

@@ -11,6 +11,7 @@ use super::fiber::{self, FiberHandle};
 use super::remote::{Order, RemoteQueue};
 use super::{StallAction, Worker, worker};
 use crate::arch::Context;
+use crate::stack::depot::shrink_idle;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -240,6 +241,8 @@ impl Worker {
 
     /// Sleeps until a remote wake arrives, or until `deadline` by the real clock. In a fiber, suspends the fiber.
     fn sleep_until(&self, deadline: Option<Instant>) {
+        // The stack pool may have memory to return before.
+        let deadline = [deadline, shrink_idle()].into_iter().flatten().min();
         if !self.announce_sleep() {
             return;
         }

@@ -5,6 +5,7 @@ use super::progress::Progress;
 use super::remote::WakeKind;
 use super::tcb::Tcb;
 use super::{Mode, TaskUnwound, Worker, flags, handshake, rng};
+use crate::stack::depot::shrink_idle;
 use crate::suspend_check;
 use std::panic::resume_unwind;
 use std::thread::panicking;
@@ -58,7 +59,7 @@ impl Worker {
         self.began + Duration::from_nanos(tcb.parked_at().saturating_sub(1))
     }
 
-    /// Polls for events: reads remote wakes, fires timers, and checks whether the grace period is over.
+    /// Polls for events: reads remote wakes, fires timers, and checks whether the grace period is over. Returns unused memory of the stack pool.
     #[cold]
     #[inline(never)]
     #[track_caller]
@@ -73,6 +74,7 @@ impl Worker {
         self.ticks.set(self.run_queue.len().clamp(EVENT_INTERVAL.0, EVENT_INTERVAL.1) as u32);
         self.coarse_now.set(0);
         self.run_queue.consider_fetching();
+        let _ = shrink_idle();
         if self.in_fiber {
             self.give_way_soon();
         }

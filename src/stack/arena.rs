@@ -4,14 +4,15 @@
 //! that other code borrows from must stay at its address, and an unused slab costs address space only. Therefore the
 //! handler for stack overflow may search the list of slabs at any moment, without a lock.
 
+mod memory;
 mod region;
 
+pub(crate) use self::memory::return_memory;
 pub(crate) use self::region::Region;
 use super::error::{Limit, StackError};
 use super::guard::{self, GuardKind};
 use super::shape::Shape;
 use crate::arch::valgrind;
-use crate::sys::page_size;
 use memmap2::{Advice, MmapMut, MmapOptions};
 use std::borrow::Cow;
 use std::io;
@@ -292,25 +293,6 @@ impl Slot {
         // SAFETY: the bytes are those of the `str` that `set_name` stored.
         (kind, Some(unsafe { std::str::from_utf8_unchecked(name) }))
     }
-
-    /// Returns the high-water mark in bytes: the size of the part of the stack above the lowest page that was touched
-    /// since the memory was last returned to the system, including this page.
-    ///
-    /// # Errors
-    ///
-    /// The error of `mincore`.
-    pub(crate) fn high_water(self) -> io::Result<usize> {
-        let page = page_size();
-        let mut resident = vec![0u8; self.slab.shape.size / page];
-        // SAFETY: the stack is mapped, since slabs are never unmapped, and `resident` has a byte for each of its pages.
-        let answer =
-            unsafe { libc::mincore(self.limit() as *mut _, self.slab.shape.size, resident.as_mut_ptr().cast()) };
-        if answer != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let untouched = resident.iter().take_while(|&&page| page & 1 == 0).count();
-        Ok((resident.len() - untouched) * page)
-    }
 }
 
 impl Slot {
@@ -345,45 +327,6 @@ pub(crate) fn write_thread_end(owner: usize, value: u8) {
             }
         }
         slab = this.next;
-    }
-}
-
-/// Returns the memory of these stacks to the system; their guards stay. Sorts the slots, so that one call covers
-/// neighbours. Returns false if the system refused some of the memory (locked memory), which then keeps its contents.
-///
-/// # Safety
-///
-/// The stacks are unused, and nothing points into them.
-pub(crate) unsafe fn return_memory(slots: &mut [Slot]) -> bool {
-    let mut all = true;
-    slots.sort_unstable_by_key(|slot| slot.start());
-    let mut rest = &*slots;
-    while let [first, ..] = rest {
-        let stride = first.shape().stride();
-        let run = rest
-            .iter()
-            .enumerate()
-            .take_while(|(i, slot)| slot.slab.start == first.slab.start && slot.start() == first.start() + i * stride)
-            .count();
-        let len = run * stride - first.shape().guard;
-        // SAFETY: the slots are neighbours in one slab and unused (condition of this function). Guards of both kinds
-        // survive the call. The range starts above the first slot's guard, which holds no memory.
-        all &= unsafe { libc::madvise(first.limit() as *mut _, len, libc::MADV_DONTNEED) } == 0;
-        rest = &rest[run..];
-    }
-    all
-}
-
-impl Slot {
-    /// Fills the stack with zeros, which makes all of it resident.
-    ///
-    /// # Safety
-    ///
-    /// The stack is unused, and nothing points into it.
-    pub(crate) unsafe fn fill_with_zeros(self) {
-        // SAFETY: the range from the limit to the next slot is mapped, writable and unused (condition of this
-        // function).
-        unsafe { std::ptr::write_bytes(self.limit() as *mut u8, 0, self.shape().size) };
     }
 }
 

@@ -3,24 +3,22 @@
 //! The pool has three levels:
 //!
 //! 1. Each thread has a local cache, a small free list per shape, so creating and ending a coroutine takes no lock.
-//! 2. All threads share one depot per shape. Up to the cap its stacks are warm: their memory is kept. Beyond the cap
-//!    they are cold: their memory is returned to the system, and only the address space stays.
+//! 2. All threads share one depot per shape (`depot`). Its stacks are warm, with the memory of their last use, or cold: their memory is
+//!    returned to the system, and only the address space stays.
 //! 3. If both are empty, the arena makes new stacks.
 //!
-//! [`trim`] and [`set_pool_cap`] shrink the pool.
+//! [`trim`], [`set_pool_limit`](super::set_pool_limit) and [`set_pool_idle_timeout`](super::set_pool_idle_timeout) shrink the pool.
 
-use super::arena::{self, FreshSlots, Kind, Slot};
+use super::arena::{self, Kind, Slot};
+use super::depot;
 use super::error::StackError;
-use super::guard::GuardKind;
 use super::overflow::{self, AlternateStack};
 use super::shape::Shape;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The largest number of unused stacks of one shape in a thread's local cache.
-const LOCAL_CACHE_MOST: usize = 32;
 /// The largest number of stacks that a thread moves from the depot to its local cache when the cache is empty.
 const REFILL: usize = 16;
 
@@ -115,7 +113,7 @@ unsafe fn clear(slot: Slot) {
 #[cold]
 #[inline(never)]
 fn store_one(slot: Slot) {
-    store(&mut vec![slot]);
+    depot::store(&[slot]);
 }
 
 /// Returns false if this thread is destroying its thread-locals, as far as this module can see: its own thread-local
@@ -145,6 +143,8 @@ struct Local {
 /// A thread's free list of one shape. The warmest stack is last.
 struct LocalCache {
     shape: Shape,
+    /// The largest number of stacks, with the last one.
+    most: usize,
     free: Vec<Slot>,
 }
 
@@ -188,7 +188,7 @@ impl Local {
     /// Keeps a stack for the next user.
     #[inline]
     fn take_back(&self, slot: Slot) {
-        if pool_cap() == 0 {
+        if depot::local_most() == 0 {
             return self.put_into_depot(slot);
         }
         self.count(1);
@@ -203,7 +203,7 @@ impl Local {
         let mut caches = self.caches.borrow_mut();
         match caches.iter_mut().find(|cache| cache.shape == slot.shape()) {
             // The last stack counts, too.
-            Some(cache) if cache.free.len() + 1 < LOCAL_CACHE_MOST.min(pool_cap()) => cache.free.push(slot),
+            Some(cache) if cache.free.len() + 1 < cache.most.min(depot::local_most()) => cache.free.push(slot),
             _ => {
                 drop(caches);
                 self.count(-1);
@@ -226,7 +226,7 @@ impl Local {
         extra.push(slot);
         drop(caches);
         self.hold(-(extra.len() as isize));
-        store(&mut extra);
+        depot::store(&extra);
     }
 
     #[inline]
@@ -239,6 +239,22 @@ impl Local {
 
     fn hold(&self, change: isize) {
         self.held.set(self.held.get().wrapping_add_signed(change));
+    }
+
+    /// Adds stacks from the depot, of which one more was taken.
+    fn fill(&self, shape: Shape, slots: &[Slot]) {
+        let mut caches = self.caches.borrow_mut();
+        let cache = match caches.iter().position(|cache| cache.shape == shape) {
+            Some(at) => &mut caches[at],
+            None => {
+                let most = depot::local_most_of(shape);
+                caches.push(LocalCache { shape, most, free: Vec::with_capacity(most) });
+                caches.last_mut().expect("just pushed")
+            }
+        };
+        cache.free.extend(slots);
+        self.count(slots.len() as isize);
+        self.hold(slots.len() as isize + 1);
     }
 
     /// Removes all stacks from the caches.
@@ -254,7 +270,7 @@ impl Local {
     fn join(&self) {
         if self.idle.get().is_none() {
             let idle = Arc::new(AtomicUsize::new(0));
-            lock(&MEMBERS).push(Arc::clone(&idle));
+            depot::add_member(Arc::clone(&idle));
             // SAFETY: `member` keeps the count alive until `drop`, which removes this reference first.
             self.idle.set(Some(unsafe { &*Arc::as_ptr(&idle) }));
             self.member.set(Some(Membership { idle, _signals: overflow::prepare_thread() }));
@@ -271,185 +287,31 @@ impl Drop for Local {
         if self.idle.get().is_some_and(|idle| self.held.get() != idle.load(Relaxed)) {
             arena::write_thread_end(self.identity(), THREAD_ENDED);
         }
-        store(&mut self.empty());
+        depot::store(&self.empty());
         self.idle.set(None);
         if let Some(member) = self.member.take() {
-            lock(&MEMBERS).retain(|idle| !Arc::ptr_eq(idle, &member.idle));
+            depot::remove_member(&member.idle);
         }
     }
-}
-
-/// The unused stacks of one shape that are in no thread's local cache.
-struct Depot {
-    fresh: FreshSlots,
-    /// The free list of stacks with the memory of their last use. The warmest stack is last.
-    warm: Vec<Slot>,
-    /// The free list of stacks without memory.
-    cold: Vec<Slot>,
-}
-
-static DEPOTS: Mutex<Vec<Depot>> = Mutex::new(Vec::new());
-static MEMBERS: Mutex<Vec<Arc<AtomicUsize>>> = Mutex::new(Vec::new());
-static CAP: AtomicUsize = AtomicUsize::new(1024);
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Poisoning is ignored: no code panics between two steps of a change, so the lists are consistent.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Takes a stack from the depot, and fills the thread's local cache.
 #[cold]
 #[inline(never)]
 fn acquire_from_depot(shape: Shape, kind: Kind) -> Result<Slot, StackError> {
-    let slot = take_from_depot(shape)?;
-    slot.set_tag(kind, LOCAL.try_with(Local::identity).unwrap_or(0));
-    let _ = LOCAL.try_with(|local| local.hold(1));
-    Ok(slot)
-}
-
-fn take_from_depot(shape: Shape) -> Result<Slot, StackError> {
     overflow::install();
     let _ = LOCAL.try_with(Local::join);
-    let mut depots = lock(&DEPOTS);
-    let live = count_live(&depots);
-    let depot = match depots.iter().position(|depot| depot.fresh.shape() == shape) {
-        Some(at) => &mut depots[at],
-        None => {
-            depots.push(Depot { fresh: FreshSlots::new(shape), warm: Vec::new(), cold: Vec::new() });
-            depots.last_mut().expect("just pushed")
-        }
-    };
-    let Depot { fresh, warm, cold } = depot;
-    if warm.is_empty() && cold.is_empty() {
-        fresh.carve(cold, live)?;
+    let mut more = Vec::new();
+    let slot = depot::take(shape, REFILL.min(depot::local_most_of(shape) / 2), &mut more)?;
+    slot.set_tag(kind, LOCAL.try_with(Local::identity).unwrap_or(0));
+    if LOCAL.try_with(|local| local.fill(shape, &more)).is_err() {
+        depot::store(&more);
     }
-    let from = if warm.is_empty() { cold } else { warm };
-    let slot = from.pop().expect("one of the two has a stack");
-    let more = REFILL.min(LOCAL_CACHE_MOST.min(pool_cap())).min(from.len());
-    let _ = LOCAL.try_with(|local| {
-        let mut caches = local.caches.borrow_mut();
-        let cache = match caches.iter().position(|cache| cache.shape == shape) {
-            Some(at) => &mut caches[at],
-            None => {
-                caches.push(LocalCache { shape, free: Vec::with_capacity(LOCAL_CACHE_MOST) });
-                caches.last_mut().expect("just pushed")
-            }
-        };
-        cache.free.extend(from.drain(from.len() - more..));
-        local.count(more as isize);
-        local.hold(more as isize);
-    });
     Ok(slot)
-}
-
-/// Puts unused stacks into their depots. Stacks over the cap lose their memory.
-fn store(slots: &mut Vec<Slot>) {
-    let mut depots = lock(&DEPOTS);
-    let room = pool_cap().saturating_sub(depots.iter().map(|depot| depot.warm.len()).sum());
-    // The warmest stacks are at the end of the list, so the stacks over the cap are at its start.
-    let over = slots.len().saturating_sub(room);
-    for slot in slots.drain(over..) {
-        depot_of(&mut depots, slot).warm.push(slot);
-    }
-    drop(depots);
-    chill(slots);
-}
-
-/// Returns the memory of these stacks to the system and puts them into their depots as cold stacks.
-fn chill(slots: &mut Vec<Slot>) {
-    if !slots.is_empty() {
-        // SAFETY: the slots are from dropped `Stack`s, whose users have ended, and were removed from their free lists.
-        unsafe { arena::return_memory(slots) };
-        let mut depots = lock(&DEPOTS);
-        for slot in slots.drain(..) {
-            depot_of(&mut depots, slot).cold.push(slot);
-        }
-    }
-}
-
-fn depot_of(depots: &mut [Depot], slot: Slot) -> &mut Depot {
-    let depot = depots.iter_mut().find(|depot| depot.fresh.shape() == slot.shape());
-    depot.expect("the depot that made the stack is never removed")
-}
-
-fn count_live(depots: &[Depot]) -> usize {
-    let idle: usize = lock(&MEMBERS).iter().map(|idle| idle.load(Relaxed)).sum();
-    let stored: usize = depots.iter().map(|depot| depot.warm.len() + depot.cold.len()).sum();
-    let made: usize = depots.iter().map(|depot| depot.fresh.made()).sum();
-    // Other threads take and return stacks at the same time, so the difference may be below zero for a moment.
-    made.saturating_sub(idle + stored)
-}
-
-/// The numbers of stacks in the stack pool, returned by [`stats`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Stacks in use, including leaked stacks and stacks whose memory is being returned to the system at this moment.
-    pub live: usize,
-    /// Unused stacks that may have the memory of their last use, including the local caches of all threads.
-    pub warm: usize,
-    /// Unused stacks without memory: address space only.
-    pub cold: usize,
-    /// Mappings that contain the stacks. With guards by `mprotect` the system counts two more mappings for every stack.
-    pub slabs: usize,
-    /// The kind of the next guard.
-    pub guard: GuardKind,
-}
-
-/// Returns the numbers of live, warm and cold stacks of the process. They are exact while no other thread creates or
-/// ends a coroutine or task.
-///
-/// ```
-/// let g = cede::Generator::new(|y: &cede::Yielder<u32>| { y.yield_(1); });
-/// assert!(cede::stack::stats().live >= 1);
-/// drop(g);
-/// ```
-pub fn stats() -> Stats {
-    let depots = lock(&DEPOTS);
-    let idle: usize = lock(&MEMBERS).iter().map(|idle| idle.load(Relaxed)).sum();
-    Stats {
-        live: count_live(&depots),
-        warm: idle + depots.iter().map(|depot| depot.warm.len()).sum::<usize>(),
-        cold: depots.iter().map(|depot| depot.cold.len()).sum(),
-        slabs: arena::slab_count(),
-        guard: arena::guard_kind(),
-    }
-}
-
-/// Returns the cap of the stack pool: the largest number of unused stacks, of all shapes together, that keep their
-/// memory for the next user.
-///
-/// The default is 1,024. In addition, each thread keeps up to 32 stacks of each shape.
-#[inline]
-pub fn pool_cap() -> usize {
-    CAP.load(Relaxed)
-}
-
-/// Sets the cap of the stack pool, and returns the memory of unused stacks beyond the cap to the system.
-///
-/// With a cap of 0 every stack loses its memory when its coroutine ends, which costs a system call each time.
-///
-/// ```
-/// cede::stack::set_pool_cap(64);
-/// assert_eq!(cede::stack::pool_cap(), 64);
-/// ```
-pub fn set_pool_cap(stacks: usize) {
-    CAP.store(stacks, Relaxed);
-    let mut over = Vec::new();
-    {
-        let mut depots = lock(&DEPOTS);
-        let mut excess = depots.iter().map(|depot| depot.warm.len()).sum::<usize>().saturating_sub(stacks);
-        for depot in depots.iter_mut() {
-            let most = excess.min(depot.warm.len());
-            over.extend(depot.warm.drain(..most));
-            excess -= most;
-        }
-    }
-    chill(&mut over);
 }
 
 /// Shrinks the stack pool: returns the memory of all unused stacks to the system, except the stacks in the local caches
-/// of other threads (up to 32 of each shape per thread). Returns the number of stacks; some of them may have had no
+/// of other threads (up to 32 of each size per thread). Returns the number of stacks; some of them may have had no
 /// memory.
 ///
 /// The address space stays mapped, for the next burst.
@@ -459,11 +321,9 @@ pub fn set_pool_cap(stacks: usize) {
 /// ```
 pub fn trim() -> usize {
     let mut all = LOCAL.try_with(Local::empty).unwrap_or_default();
-    for depot in lock(&DEPOTS).iter_mut() {
-        all.append(&mut depot.warm);
-    }
+    depot::remove_warm(&mut all);
     let count = all.len();
-    chill(&mut all);
+    depot::chill(all);
     count
 }
 

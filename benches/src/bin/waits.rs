@@ -209,7 +209,7 @@ fn main() {
     let quick = std::env::args().any(|arg| arg == "--quick");
     let (armed, rounds) = if quick { (10_000, 5) } else { (100_000, 11) };
     // Keep the memory of all stacks: returning it to the system takes up to 3 us per stack, which would distort the figures.
-    cede::stack::set_pool_cap(2 * armed as usize);
+    cede::stack::set_pool_limit(2 * armed as usize * 8192);
     let far = || ignore(park_until("a wake", now() + HOUR));
     let limited = || ignore(timeout(HOUR, || park("a wake")));
     table(

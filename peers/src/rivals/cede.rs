@@ -124,9 +124,9 @@ fn spawns(n: u64) {
     });
 }
 
-/// The same, with a pool that keeps the memory of n stacks (`set_pool_cap`).
+/// The same, with a pool that keeps the memory of n stacks (`set_pool_limit`).
 fn large_pool(_: Area, n: u64) {
-    cede::stack::set_pool_cap(usize::try_from(n).expect("64 bits"));
+    cede::stack::set_pool_limit(usize::try_from(n).expect("64 bits") * 8192);
     spawns(n);
 }
 
