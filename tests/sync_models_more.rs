@@ -17,7 +17,8 @@ use std::time::Duration;
 
 const SLOW: bool = cfg!(any(feature = "asan", target_arch = "aarch64"));
 const OPERATIONS: u64 = if SLOW { 20_000 } else { 100_000 };
-const CROWD: u64 = OPERATIONS / 5;
+/// Fewer for callers on several threads, whose waits take real time.
+const CROWD: u64 = OPERATIONS / 10;
 
 /// A wait of a caller of `crowd`: it has passed already, or soon passes.
 fn short(random: &mut Random) -> Duration {
