@@ -3,7 +3,7 @@
 
 mod common;
 
-use cede::sync::{Barrier, Condvar, Event, Mutex, Promise, Queue, RwLock, Semaphore, channel, select};
+use cede::sync::{Barrier, Condvar, Event, Mutex, Notify, Promise, Queue, RwLock, Semaphore, channel, select};
 use cede::task::{TaskState, Unparker, When, check, no_suspend, park, wait};
 use cede::time::sleep;
 use cede::{Config, select, shield, spawn, yield_now};
@@ -32,6 +32,7 @@ fn calls() -> Vec<Call> {
     let completion = set.completion();
     set.set(1).unwrap();
     let dropped = Promise::<u32>::new().completion();
+    let (notify, checked) = (Notify::new(), Notify::new());
     let (barrier, broken) = (Barrier::new(1), Barrier::new(2));
     broken.abort();
     let (condition, guarded) = (Condvar::new(), Mutex::new(0));
@@ -56,6 +57,8 @@ fn calls() -> Vec<Call> {
         ("mutex, timeout", Box::new(move || *m.lock_timeout(MS).unwrap() += 1)),
         ("read", Box::new(move || assert!(*lock.read().unwrap() == 0))),
         ("write", Box::new(move || *l.write_timeout(MS).unwrap() = 0)),
+        ("notification", Box::new(move || (notify.notify_one(), notify.notified().unwrap()).1)),
+        ("notification, checked", Box::new(move || checked.notified_while(|| false).unwrap())),
         ("semaphore", Box::new(move || drop(semaphore.acquire().unwrap()))),
         ("owned permits", Box::new(move || drop(s.acquire_owned(2).unwrap()))),
         ("event", Box::new(move || event.wait().unwrap())),

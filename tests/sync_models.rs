@@ -9,120 +9,13 @@ mod common;
 
 use cede::sync::{Mutex, Queue, RwLock, Semaphore, WaitTimeoutError};
 use cede::sync::{PopTimeoutError, PushTimeoutError, TryPopError, TryPushError};
-use cede::task::is_cancelled;
-use cede::time::{now, sleep};
-use cede::{Config, JoinError, JoinHandle, spawn, yield_now};
-use common::random::Random;
-use common::rounds;
+use common::storm::{Waiter, check, deadline, first, pause, remove, storm, take_first};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 const OPERATIONS: u64 = if cfg!(feature = "asan") || cfg!(target_arch = "aarch64") { 20_000 } else { 260_000 };
-
-/// Half of the waits have a deadline, and some deadlines have passed already.
-fn deadline(random: &mut Random) -> Option<Instant> {
-    (random.below(2) == 0).then(|| now() + Duration::from_millis(random.below(4) as u64))
-}
-
-/// Lets other tasks run, or time pass, or neither.
-fn pause(random: &mut Random) {
-    match random.below(4) {
-        0 => {}
-        1 => drop(sleep(Duration::from_millis(random.below(3) as u64))),
-        _ => rounds(random.below(3) as u32),
-    }
-}
-
-/// Whether a task was cancelled.
-type Told = Rc<Cell<bool>>;
-
-/// A waiter in the wait queue of a model.
-struct Waiter<T> {
-    call: u64,
-    until: Option<Instant>,
-    told: Told,
-    what: T,
-}
-
-impl<T> Waiter<T> {
-    fn new(call: u64, until: Option<Instant>, told: &Told, what: T) -> Waiter<T> {
-        Waiter { call, until, told: Rc::clone(told), what }
-    }
-
-    /// Whether the wait is interrupted, even if its task has not run since: the waiter is skipped.
-    fn is_over(&self) -> bool {
-        self.told.get() || self.until.is_some_and(|until| until <= now())
-    }
-}
-
-/// Returns the place of the first waiter that is not skipped.
-fn first<T>(line: &VecDeque<Waiter<T>>) -> Option<usize> {
-    line.iter().position(|waiter| !waiter.is_over())
-}
-
-/// Takes the first waiter that is not skipped out of the queue.
-fn take_first<T>(line: &mut VecDeque<Waiter<T>>) -> Option<Waiter<T>> {
-    first(line).and_then(|place| line.remove(place))
-}
-
-/// Runs up to ten tasks that call `act`, each call with a unique number, and cancels some of them, until there were enough
-/// calls. Then cancels until all tasks have ended.
-fn storm(seed: u64, act: impl Fn(u64, &mut Random, &Told) + 'static) {
-    let (act, calls) = (Rc::new(act), Rc::new(Cell::new(0)));
-    let outcome = Config::new().paused_clock(true).seed(seed).run(|| {
-        let mut random = Random::new(seed);
-        let mut tasks: Vec<(JoinHandle<()>, Told)> = Vec::new();
-        while calls.get() < OPERATIONS || !tasks.is_empty() {
-            while calls.get() < OPERATIONS && tasks.len() < 10 {
-                let (act, calls, mut random) = (Rc::clone(&act), Rc::clone(&calls), Random::new(random.next()));
-                let told = Told::default();
-                let own = Rc::clone(&told);
-                let task = spawn(move || {
-                    for _ in 0..random.below(60) {
-                        if is_cancelled() || calls.get() >= OPERATIONS {
-                            break;
-                        }
-                        calls.set(calls.get() + 1);
-                        act(calls.get(), &mut random, &own);
-                    }
-                });
-                tasks.push((task, told));
-            }
-            match random.below(12) {
-                0 => {
-                    let one = random.below(tasks.len());
-                    tasks[one].1.set(true);
-                    tasks[one].0.cancel();
-                }
-                1 => sleep(Duration::from_millis(1)).unwrap(),
-                _ => yield_now(),
-            }
-            let ended = tasks.iter().position(|(task, _)| task.is_finished());
-            if let Some((mut task, _)) = ended.map(|ended| tasks.swap_remove(ended)) {
-                let result = task.join();
-                assert!(matches!(result, Ok(()) | Err(JoinError::Cancelled)), "{result:?}");
-            }
-        }
-    });
-    outcome.unwrap();
-    assert!(calls.get() >= OPERATIONS);
-}
-
-/// Asserts that a wait was interrupted for a valid reason.
-fn check(error: WaitTimeoutError, deadline: Option<Instant>) {
-    match error {
-        WaitTimeoutError::Timeout => assert!(deadline.unwrap() <= now(), "early"),
-        WaitTimeoutError::Cancelled => assert!(is_cancelled(), "the task was not cancelled"),
-    }
-}
-
-fn remove<T>(line: &mut VecDeque<Waiter<T>>, call: u64) {
-    let place = line.iter().position(|other| other.call == call).expect("the waiter is still in the queue");
-    line.remove(place);
-}
 
 #[test]
 fn a_mutex_does_what_the_model_does() {
@@ -135,7 +28,7 @@ fn a_mutex_does_what_the_model_does() {
     let (outer, end) = (Arc::clone(&mutex), Rc::clone(&model));
     let count = Rc::new(Cell::new(0));
     let inside = Rc::clone(&count);
-    storm(1, move |call, random, told| {
+    storm(OPERATIONS, 1, move |call, random, told| {
         let free = model.borrow().holder.is_none();
         let guard = if random.below(4) == 0 {
             let guard = mutex.try_lock();
@@ -209,7 +102,7 @@ fn a_read_write_lock_does_what_the_model_does() {
     let (outer, end) = (Arc::clone(&lock), Rc::clone(&model));
     let writes_done = Rc::new(Cell::new(0));
     let counted = Rc::clone(&writes_done);
-    storm(2, move |call, random, told| {
+    storm(OPERATIONS, 2, move |call, random, told| {
         let writes = random.below(3) == 0;
         let free = first(&model.borrow().line).is_none() && model.borrow().admits(writes);
         let until = deadline(random);
@@ -288,7 +181,7 @@ fn a_semaphore_does_what_the_model_does() {
     let (outer, end) = (Arc::clone(&semaphore), Rc::clone(&model));
     let taken = Rc::new(Cell::new(0));
     let counted = Rc::clone(&taken);
-    storm(3, move |call, random, told| {
+    storm(OPERATIONS, 3, move |call, random, told| {
         let count = 1 + random.below(4).min(random.below(4));
         let trying = random.below(4) == 0;
         let free = first(&model.borrow().line).is_none() && model.borrow().available >= count;
@@ -344,7 +237,7 @@ fn a_queue_does_what_the_model_does() {
     let (outer, end) = (Arc::clone(&queue), Rc::clone(&model));
     let (pushed, returned, popped) = (Rc::new(Cell::new(0u64)), Rc::new(Cell::new(0u64)), Rc::new(Cell::new(0u64)));
     let (sent, back, received) = (Rc::clone(&pushed), Rc::clone(&returned), Rc::clone(&popped));
-    storm(4, move |call, random, told| {
+    storm(OPERATIONS, 4, move |call, random, told| {
         let until = deadline(random);
         let trying = random.below(4) == 0;
         if random.below(2) == 0 {

@@ -3,6 +3,20 @@
 //! All types work between tasks of one run, tasks of different runs, and plain threads. A blocking call suspends its
 //! task, and the other tasks of the run go on; outside of a run it blocks the thread.
 //!
+//! | to | use |
+//! |---|---|
+//! | pass messages, in order, each to one receiver | [`channel`] |
+//! | pass one value to one receiver; to many, by reference | [`oneshot`]; [`Promise`] |
+//! | share the latest value with all receivers | [`watch`] |
+//! | hand out work, and wait until it is done | [`Queue`], [`PriorityQueue`], [`LifoQueue`] |
+//! | change a shared value | [`Mutex`], [`RwLock`], with [`Condvar`] to wait for a change |
+//! | limit how many use a resource | [`Semaphore`] |
+//! | load a value once | [`OnceCell`] |
+//! | wait for a flag; for a wakeup that one waiter consumes | [`Event`]; [`Notify`] |
+//! | request the end of some work | [`CancellationToken`] |
+//! | wait for each other; for the end of all members | [`Barrier`]; [`WaitGroup`] |
+//! | wait for the first of several operations | [`Select`], [`select!`](crate::select) |
+//!
 //! # Fairness
 //!
 //! Every type keeps its waiters in a FIFO wait queue. A lock, permit or message goes directly to the first waiter
@@ -32,11 +46,15 @@
 //! a callback, inside [`no_suspend`](crate::no_suspend), or while its thread panics.
 
 mod barrier;
+mod cancellation_token;
 pub mod channel;
 mod condvar;
 mod error;
 mod event;
 mod mutex;
+mod notify;
+pub mod once_cell;
+pub mod oneshot;
 pub mod promise;
 pub mod queue;
 mod raw_mutex;
@@ -45,15 +63,21 @@ pub mod select;
 mod semaphore;
 #[cfg(test)]
 mod tests;
+mod wait_group;
+pub mod watch;
 
 pub use self::barrier::{Barrier, BarrierError, BarrierWaitResult};
+pub use self::cancellation_token::{CancellationToken, CancelledCase, DropGuard};
 pub use self::condvar::{Condvar, WaitCancelled, WaitTimeoutResult};
 pub use self::error::WaitTimeoutError;
 pub use self::event::Event;
 pub use self::mutex::{Mutex, MutexGuard};
+pub use self::notify::{Notify, NotifyCase};
+pub use self::once_cell::OnceCell;
 pub use self::promise::{Completion, Promise};
 pub use self::queue::{Job, LifoQueue, PriorityQueue, Queue};
 pub use self::queue::{PopError, PopTimeoutError, PushError, PushTimeoutError, TryPopError, TryPushError};
 pub use self::rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use self::select::Select;
 pub use self::semaphore::{OwnedPermit, Permit, Semaphore, TooManyPermits};
+pub use self::wait_group::WaitGroup;

@@ -22,15 +22,20 @@ pub fn is_cancelled() -> bool {
     worker().is_some_and(|worker| worker.current().has_flags(flags::CANCELLED))
 }
 
-/// The cancellation of a task, with its reason. Returned by [`cancelled`].
+/// The cancellation of a task or of a token, with its reason. Returned by [`cancelled`] and by
+/// [`CancellationToken::cancelled`](crate::sync::CancellationToken::cancelled).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cancellation {
     reason: Option<Cow<'static, str>>,
 }
 
 impl Cancellation {
-    /// Returns the reason that was given to [`JoinHandle::cancel_with`](crate::task::JoinHandle::cancel_with), or the
-    /// reason of the run: main has ended, or the run is deadlocked. `None` for a cancel without a reason.
+    pub(crate) fn new(reason: Option<Cow<'static, str>>) -> Cancellation {
+        Cancellation { reason }
+    }
+
+    /// Returns the reason that was given to [`JoinHandle::cancel_with`](crate::task::JoinHandle::cancel_with) or to
+    /// [`CancellationToken::cancel_with`](crate::sync::CancellationToken::cancel_with), or the reason of the run: main has ended, or the run is deadlocked. `None` for a cancel without a reason.
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
     }

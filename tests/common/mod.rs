@@ -8,6 +8,7 @@ pub(crate) mod futures;
 pub(crate) mod random;
 #[cfg(target_os = "linux")]
 pub(crate) mod seccomp;
+pub(crate) mod storm;
 #[cfg(any(feature = "tokio", feature = "futures-io"))]
 pub(crate) mod streams;
 pub(crate) mod witness;

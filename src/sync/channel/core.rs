@@ -91,11 +91,11 @@ impl<T> Line for Sending<T> {
 }
 
 impl<T> State<T> {
-    fn is_closed_to_senders(&self) -> bool {
+    pub(super) fn is_closed_to_senders(&self) -> bool {
         self.closed || self.receivers == 0
     }
 
-    fn is_closed_to_receivers(&self) -> bool {
+    pub(super) fn is_closed_to_receivers(&self) -> bool {
         self.closed || self.senders == 0
     }
 

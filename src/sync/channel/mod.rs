@@ -314,7 +314,7 @@ impl<T> Receiver<T> {
 
 /// Implements the methods and traits common to both halves.
 macro_rules! both_ends {
-    ($($end:ident, $count:ident, $drop:ident;)+) => { $(
+    ($($end:ident, $count:ident, $drop:ident, $is_closed:ident;)+) => { $(
         impl<T> $end<T> {
             /// Returns the number of messages in the channel, without the messages of waiting senders.
             pub fn len(&self) -> usize {
@@ -356,6 +356,19 @@ macro_rules! both_ends {
                 self.channel.close()
             }
 
+            /// Returns whether the channel was closed, or has lost all halves of the other kind. A receiver can still
+            /// receive the messages that are in the channel.
+            ///
+            /// ```
+            /// let (sender, receiver) = cede::sync::channel::bounded::<i32>(1);
+            /// assert!(!sender.is_closed());
+            /// drop(receiver);
+            /// assert!(sender.is_closed());
+            /// ```
+            pub fn is_closed(&self) -> bool {
+                self.channel.state.lock().$is_closed()
+            }
+
             /// Returns whether `self` and `other` belong to the same channel.
             pub fn same_channel(&self, other: &Self) -> bool {
                 Arc::ptr_eq(&self.channel, &other.channel)
@@ -384,6 +397,6 @@ macro_rules! both_ends {
 }
 
 both_ends! {
-    Sender, senders, drop_sender;
-    Receiver, receivers, drop_receiver;
+    Sender, senders, drop_sender, is_closed_to_senders;
+    Receiver, receivers, drop_receiver, is_closed_to_receivers;
 }

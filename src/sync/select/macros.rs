@@ -8,6 +8,8 @@
 /// send_from(sender, option) -> result => ..   option: &mut Option<T>, from which a chosen send takes its message
 /// join(handle) -> result => ..            handle: &mut JoinHandle<T>; result: Result<T, JoinError>
 /// wait(completion) -> result => ..        result: Result<&T, PromiseError>
+/// notified(notify) => ..                  notify: Notify
+/// cancelled(token) -> why => ..           token: CancellationToken; why: Cancellation
 /// after(duration) => ..   at(instant) => ..
 /// readable(fd) -> result => ..   writable(fd) -> result => ..   a descriptor (`AsFd`) is ready; result: io::Result<()>
 /// default => ..                           runs if no operation is ready
@@ -64,7 +66,7 @@
 #[macro_export]
 macro_rules! select {
     ($($arms:tt)+) => { $crate::__select!(@arms [] [0] [] $($arms)+) };
-    () => { compile_error!("select! needs at least one arm: the operations are recv, send, send_from, join, wait, after, at, readable, writable and default") };
+    () => { compile_error!("select! needs at least one arm: the operations are recv, send, send_from, join, wait, notified, cancelled, after, at, readable, writable and default") };
 }
 
 // Parses the arms one by one: `@arms [cases so far] [number of the next case] [the default] arms`. `@body` parses the
@@ -185,6 +187,14 @@ macro_rules! __select {
     (@case wait $op:tt ($completion:expr $(,)?)) => {
         $crate::sync::select::wait($crate::__select!(@lent $op [$crate::sync::Completion] $completion))
     };
+    (@case notified $op:tt ($notify:expr $(,)?)) => {
+        $crate::sync::Notify::case($crate::sync::select::lent::<$crate::sync::Notify>(match &($notify) { $op => $op }))
+    };
+    (@case cancelled $op:tt ($token:expr $(,)?)) => {
+        $crate::sync::CancellationToken::case(
+            $crate::sync::select::lent::<$crate::sync::CancellationToken>(match &($token) { $op => $op })
+        )
+    };
     (@case after $op:tt ($duration:expr $(,)?)) => {{ $crate::sync::select::after($duration) }};
     (@case at $op:tt ($deadline:expr $(,)?)) => {{ $crate::sync::select::at($deadline) }};
     (@case readable $op:tt ($fd:expr $(,)?)) => { $crate::__select_descriptor!(readable $fd) };
@@ -203,6 +213,8 @@ macro_rules! __select {
     (@refuse send_from $op:tt $mistake:ident) => { $crate::__select!(@mistake $op $mistake) };
     (@refuse join $op:tt $mistake:ident) => { $crate::__select!(@mistake $op $mistake) };
     (@refuse wait $op:tt $mistake:ident) => { $crate::__select!(@mistake $op $mistake) };
+    (@refuse notified $op:tt $mistake:ident) => { $crate::__select!(@mistake $op $mistake) };
+    (@refuse cancelled $op:tt $mistake:ident) => { $crate::__select!(@mistake $op $mistake) };
     (@refuse after $op:tt $mistake:ident) => { $crate::__select!(@mistake $op $mistake) };
     (@refuse at $op:tt $mistake:ident) => { $crate::__select!(@mistake $op $mistake) };
     (@refuse readable $op:tt $mistake:ident) => { $crate::__select!(@mistake $op $mistake) };
@@ -211,7 +223,7 @@ macro_rules! __select {
     (@refuse $word:ident $op:tt $mistake:ident) => { $crate::__select!(@mistake $op Operation) };
     (@refuse $word:tt $op:tt $mistake:ident) => {
         compile_error!(concat!(
-            "an arm of select! begins with recv, send, send_from, join, wait, after, at, readable, writable or default, not with `",
+            "an arm of select! begins with recv, send, send_from, join, wait, notified, cancelled, after, at, readable, writable or default, not with `",
             stringify!($word),
             "`"
         ))

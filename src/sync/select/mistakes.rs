@@ -18,7 +18,7 @@ mistakes! {
     #[diagnostic::on_unimplemented(
         message = "select! has no such operation",
         label = "not an operation of select!",
-        note = "the operations are recv, send, send_from, join, wait, after, at, readable, writable and default"
+        note = "the operations are recv, send, send_from, join, wait, notified, cancelled, after, at, readable, writable and default"
     )]
     Operation;
 

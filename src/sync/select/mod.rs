@@ -41,7 +41,7 @@ use std::time::{Duration, Instant};
 
 /// An operation that a [`Select`] can wait for: [receiving](super::channel::Receiver::case) and
 /// [sending](super::channel::Sender::case) a message, the end of a task ([`join`]), the completion of a promise
-/// ([`wait`]), a time ([`after`], [`at`]), or the readiness of a descriptor (`io::readable`, `io::writable`).
+/// ([`wait`]), a [notification](super::Notify::case), the [cancel of a token](super::CancellationToken::case), a time ([`after`], [`at`]), or the readiness of a descriptor (`io::readable`, `io::writable`).
 ///
 /// After the select has chosen a case, the method `take` of the case returns its result. The trait is sealed: only this
 /// crate can implement it and call its methods.
