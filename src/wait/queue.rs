@@ -75,6 +75,7 @@ use super::now;
 pub(crate) use super::select_state::SelectState;
 pub(crate) use super::waiter::{FirstWaiter, OwnWaiter, WaiterId};
 use super::waiter::{Node, Status};
+use super::wake_list::wake_all;
 use super::{is_out, place, wait_anywhere};
 use crate::scheduler::wake::{Place, WakeHandle};
 use crate::scheduler::{WaitSpec, worker};
@@ -385,11 +386,6 @@ impl<V> WaitQueue<V> {
 pub(crate) fn wake(waker: WakeHandle) {
     // A waiter that no longer exists needs no wake.
     let _ = waker.wake();
-}
-
-/// Wakes all of `wakers`, in order, like `wake`.
-pub(crate) fn wake_all(wakers: Vec<WakeHandle>) {
-    wakers.into_iter().for_each(wake);
 }
 
 /// The protocol of a wait queue: which queue of a type it is, and how the type reacts if a wait ends without using its

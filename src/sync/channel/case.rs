@@ -7,7 +7,8 @@ use super::error::{RecvError, SendError, TryRecvError, TrySendError};
 use super::{Receiver, Sender};
 use crate::sync::select::Case;
 use crate::sync::select::sealed::{Granted, Internal, Operation, Plan, Registration};
-use crate::wait::queue::{Line, WaiterId, wake, wake_all};
+use crate::wait::queue::{Line, WaiterId, wake};
+use crate::wait::wake_list::wake_all;
 use std::fmt;
 
 /// A receive operation of a [`Select`](crate::sync::Select). Returned by [`Receiver::case`].

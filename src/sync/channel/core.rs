@@ -16,7 +16,8 @@
 
 use super::error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 use crate::wait::lock::BiasedLock;
-use crate::wait::queue::{Ended, Line, SelectState, WaitQueue, wait_in, wake, wake_all};
+use crate::wait::queue::{Ended, Line, SelectState, WaitQueue, wait_in, wake};
+use crate::wait::wake_list::wake_all;
 use crate::wait::{WaitSpec, WakeHandle, consume_budget};
 use std::collections::VecDeque;
 use std::marker::PhantomData;
