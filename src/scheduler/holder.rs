@@ -21,7 +21,10 @@ impl Holder {
     /// Records the task `id` of the run `run` as the holder.
     #[inline(always)]
     pub(super) fn record(&self, run: u64, id: u64) {
-        self.run.store(run, Relaxed);
+        // Nearly always the same, and a store takes more than a look: one leaves the store queue in each cycle.
+        if self.run.load(Relaxed) != run {
+            self.run.store(run, Relaxed);
+        }
         self.id.store(id, Relaxed);
     }
 

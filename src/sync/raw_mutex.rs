@@ -38,7 +38,7 @@
 #![forbid(unsafe_code)]
 
 use super::error::{WaitTimeoutError, outcome};
-use crate::wait::lock::{BiasedLock, Guard};
+use crate::wait::lock::{BiasedLock, Guard, OwnerGuard};
 use crate::wait::queue::{FirstWaiter, Line, OwnWaiter, WaitQueue, WaiterId, wait_in};
 use crate::wait::{Holder, WaitSpec, WakeHandle, Worker, fiber, worker};
 use std::hint::spin_loop;
@@ -235,6 +235,13 @@ impl Line for Lockers {
     }
 }
 
+/// The outcome of an attempt to take the lock.
+enum Attempt {
+    Taken,
+    /// The caller was queued, and must wait.
+    Queued(WaiterId),
+}
+
 /// Whether a cancel ends the wait for a mutex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OnCancel {
@@ -278,26 +285,19 @@ impl RawMutex {
         on_cancel: OnCancel,
     ) -> Result<Option<&Worker>, WaitTimeoutError> {
         let worker = worker();
-        let mut state = self.state.lock_for(worker);
-        if state.lock == Lock::Free {
-            state.lock = Lock::Held;
-            self.holder.set_task_of(worker);
-            return Ok(worker);
-        }
-        if state.lock == Lock::Offered && self.take_offer(&mut state) {
-            return Ok(worker);
-        }
-        if worker.is_none() {
-            match self.spin(state) {
-                Some(locked) => state = locked,
-                None => return Ok(None),
-            }
-        }
-        // Only a holder on another thread makes the clock worth its price: `is_due` begins the time of the rest.
-        let is_own = worker.is_some_and(|worker| self.holder.is_in(worker.run()));
-        let record = if is_own { Waiter::NEW } else { Waiter::of_now() };
-        let waiter = state.waiters.enqueue(record);
-        drop(state);
+        // The run that owns the lock of the state: it is looked at, and the caller is queued, in one pass.
+        let as_owner = match worker {
+            Some(worker) => self.state.lock_as_owner(worker).and_then(|mut state| self.take_as_owner(worker, &mut state)),
+            None => None,
+        };
+        let waiter = match as_owner {
+            Some(Attempt::Taken) => return Ok(worker),
+            Some(Attempt::Queued(waiter)) => waiter,
+            None => match self.take_shared(worker) {
+                (Attempt::Taken, pays) => return Ok(if pays { worker } else { None }),
+                (Attempt::Queued(waiter), _) => waiter,
+            },
+        };
         let wait = WaitSpec {
             reason: "a mutex",
             external: true,
@@ -309,6 +309,49 @@ impl RawMutex {
             self.holder.set_current();
         }
         Ok(None)
+    }
+
+    /// Takes the lock, or queues the caller, for the run that owns the lock of the state. Returns `None` if the lock is offered.
+    #[inline(always)]
+    fn take_as_owner(&self, worker: &Worker, state: &mut State) -> Option<Attempt> {
+        match state.lock {
+            Lock::Free => {
+                state.lock = Lock::Held;
+                self.holder.set_task_of(Some(worker));
+                Some(Attempt::Taken)
+            }
+            Lock::Held => Some(Attempt::Queued(self.enqueue(Some(worker), state))),
+            Lock::Offered => None,
+        }
+    }
+
+    /// Takes the lock, or queues the caller. Returns also whether the call pays the cooperative budget.
+    #[inline(never)]
+    fn take_shared(&self, worker: Option<&Worker>) -> (Attempt, bool) {
+        let mut state = self.state.lock_for(worker);
+        if state.lock == Lock::Free {
+            state.lock = Lock::Held;
+            self.holder.set_task_of(worker);
+            return (Attempt::Taken, true);
+        }
+        if state.lock == Lock::Offered && self.take_offer(&mut state) {
+            return (Attempt::Taken, true);
+        }
+        if worker.is_none() {
+            match self.spin(state) {
+                Some(locked) => state = locked,
+                None => return (Attempt::Taken, false),
+            }
+        }
+        (Attempt::Queued(self.enqueue(worker, &mut state)), false)
+    }
+
+    /// Queues the caller.
+    #[inline(always)]
+    fn enqueue(&self, worker: Option<&Worker>, state: &mut State) -> WaiterId {
+        // Only a holder on another thread makes the clock worth its price: `is_due` begins the time of the rest.
+        let is_own = worker.is_some_and(|worker| self.holder.is_in(worker.run()));
+        state.waiters.enqueue(if is_own { Waiter::NEW } else { Waiter::of_now() })
     }
 
     /// Waits for a moment without queueing, while no waiter is queued. A lock that is held briefly costs less so than by two
@@ -367,29 +410,44 @@ impl RawMutex {
     }
 
     /// Releases the lock, and wakes the waiter that it was granted or offered to.
-    #[inline]
+    #[inline(always)]
     pub(super) fn give_up(&self) {
-        let mut state = self.state.lock();
-        if state.waiters.is_empty() {
-            // `holder` stays set: it is read only while a task waits, and the next holder overwrites it.
-            state.lock = Lock::Free;
-            return;
+        match self.state.lock_in_run() {
+            Some(mut state) if state.waiters.is_empty() => {
+                // `holder` stays set: it is read only while a task waits, and the next holder overwrites it.
+                state.lock = Lock::Free;
+            }
+            state => self.pass_on(state),
         }
-        let waker = match state.release() {
+    }
+
+    /// Releases the lock if a waiter may be granted it, or if this run does not own the lock of the state.
+    #[inline(never)]
+    fn pass_on(&self, owned: Option<OwnerGuard<'_, State>>) {
+        let waker = match owned {
+            Some(mut state) => self.release(&mut state),
+            None => self.release(&mut self.state.lock()),
+        };
+        if let Some(waker) = waker {
+            // False if the waiter has ended since: then there is no task to wake.
+            let _ = waker.wake();
+        }
+    }
+
+    /// Releases the lock. Returns the waiter to wake.
+    #[inline(always)]
+    fn release(&self, state: &mut State) -> Option<WakeHandle> {
+        match state.release() {
             Next::Granted(waiter) => {
                 let waker = state.waiters.waker(waiter);
                 self.holder.set(waker);
-                waker
+                Some(waker)
             }
             Next::Offered(waiter) => {
-                let waker = state.waiters.waker(waiter);
                 self.holder.clear();
-                waker
+                Some(state.waiters.waker(waiter))
             }
-            Next::None => return,
-        };
-        drop(state);
-        // False if the waiter has ended since: then there is no task to wake.
-        let _ = waker.wake();
+            Next::None => None,
+        }
     }
 }

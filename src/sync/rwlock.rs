@@ -10,8 +10,8 @@
 
 use super::error::{WaitTimeoutError, outcome};
 use crate::time::now;
-use crate::wait::lock::{BiasedLock, Guard};
-use crate::wait::queue::{Line, WaitQueue, wait_in};
+use crate::wait::lock::{BiasedLock, OwnerGuard};
+use crate::wait::queue::{Line, WaitQueue, WaiterId, wait_in};
 use crate::wait::wake_list::WakeList;
 use crate::wait::{Cancelled, Holder, WaitSpec, WakeHandle, Worker, is_budget_spent, worker, yield_for_budget};
 use std::cell::UnsafeCell;
@@ -60,17 +60,23 @@ enum Access {
     Write,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Active {
-    Readers(usize),
-    Writer,
-}
+/// The value of `State::active` while a writer has the lock.
+const WRITER: usize = usize::MAX;
 
 struct State {
-    active: Active,
+    /// The number of readers that have the lock, or `WRITER`.
+    active: usize,
     waiters: WaitQueue<Access>,
     /// The number of the newest guard: the one whose owner `holder` names.
     named: u32,
+}
+
+/// The outcome of an attempt to acquire the lock.
+enum Attempt {
+    /// The caller has the lock, and its guard has this number.
+    Taken(u32),
+    /// The caller was queued, and must wait.
+    Queued(WaiterId),
 }
 
 /// The wait queue of a readers-writer lock.
@@ -99,16 +105,26 @@ impl Line for Users {
 
 impl State {
     /// Acquires the lock if the active readers or the active writer allow it. Ignores the wait queue.
+    #[inline(always)]
     fn enter(&mut self, access: Access) -> bool {
-        self.active = match (access, self.active) {
-            (Access::Read, Active::Readers(count)) => Active::Readers(count + 1),
-            (Access::Write, Active::Readers(0)) => Active::Writer,
-            _ => return false,
+        let can = match access {
+            Access::Read => self.active < WRITER - 1,
+            Access::Write => self.active == 0,
         };
-        true
+        if can {
+            self.active = if access == Access::Read { self.active + 1 } else { WRITER };
+        }
+        can
+    }
+
+    /// Counts down the guards.
+    #[inline(always)]
+    fn leave(&mut self, access: Access) {
+        self.active = if access == Access::Read { self.active - 1 } else { 0 };
     }
 
     /// Like `enter`, but does not overtake waiters.
+    #[inline(always)]
     fn enter_in_turn(&mut self, access: Access) -> bool {
         (self.waiters.is_empty() || self.waiters.first().is_none()) && self.enter(access)
     }
@@ -125,10 +141,7 @@ impl State {
     }
 
     fn release(&mut self, access: Access, wake_list: &mut WakeList) {
-        self.active = match (access, self.active) {
-            (Access::Read, Active::Readers(count)) => Active::Readers(count - 1),
-            _ => Active::Readers(0),
-        };
+        self.leave(access);
         if !self.waiters.is_empty() {
             self.admit(wake_list);
         }
@@ -144,7 +157,7 @@ impl<T> RwLock<T> {
     /// # Ok::<(), cede::task::Cancelled>(())
     /// ```
     pub const fn new(value: T) -> RwLock<T> {
-        let state = State { active: Active::Readers(0), waiters: WaitQueue::new(), named: 0 };
+        let state = State { active: 0, waiters: WaitQueue::new(), named: 0 };
         RwLock { state: BiasedLock::new(state), holder: Holder::none(), value: UnsafeCell::new(value) }
     }
 
@@ -162,41 +175,57 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     fn try_take(&self, access: Access) -> Option<u32> {
         let mut state = self.state.lock();
-        if !state.enter_in_turn(access) {
-            return None;
-        }
-        Some(self.sign(worker(), state))
+        state.enter_in_turn(access).then(|| self.sign(worker(), &mut state))
     }
 
     /// Records the caller, which has just acquired the lock, as the holder. Returns the number of its guard.
-    #[inline]
-    fn sign(&self, worker: Option<&Worker>, mut state: Guard<'_, State>) -> u32 {
+    #[inline(always)]
+    fn sign(&self, worker: Option<&Worker>, state: &mut State) -> u32 {
         state.named = state.named.wrapping_add(1);
         self.holder.set_task_of(worker);
         state.named
     }
 
-    #[inline]
+    #[inline(always)]
     #[track_caller]
     fn take(&self, access: Access, deadline: Option<Instant>) -> Result<u32, WaitTimeoutError> {
         let worker = worker();
-        let mut state = self.state.lock_for(worker);
-        if state.enter_in_turn(access) {
-            let number = self.sign(worker, state);
-            if is_budget_spent(worker) {
-                self.give_way(worker, access, number);
+        let attempt = match worker.and_then(|worker| self.state.lock_as_owner(worker)) {
+            Some(mut state) => self.attempt(worker, access, &mut state),
+            None => self.attempt_shared(worker, access),
+        };
+        let waiter = match attempt {
+            Attempt::Taken(number) => {
+                if is_budget_spent(worker) {
+                    self.give_way(worker, access, number);
+                }
+                return Ok(number);
             }
-            return Ok(number);
-        }
-        let waiter = state.waiters.enqueue(access);
-        drop(state);
+            Attempt::Queued(waiter) => waiter,
+        };
         let reason = match access {
             Access::Read => "an RwLock, to read",
             Access::Write => "an RwLock, to write",
         };
         let wait = WaitSpec { reason, external: true, holder: &raw const self.holder, ..WaitSpec::DEFAULT };
         outcome(wait_in::<Users>(&self.state, waiter, wait, deadline))?;
-        Ok(self.sign(worker, self.state.lock()))
+        Ok(self.sign(worker, &mut self.state.lock()))
+    }
+
+    /// Acquires the lock, or queues the caller.
+    #[inline(always)]
+    fn attempt(&self, worker: Option<&Worker>, access: Access, state: &mut State) -> Attempt {
+        if state.enter_in_turn(access) {
+            Attempt::Taken(self.sign(worker, state))
+        } else {
+            Attempt::Queued(state.waiters.enqueue(access))
+        }
+    }
+
+    /// Like `attempt`, for a run that does not own the lock of the state, and for plain threads.
+    #[inline(never)]
+    fn attempt_shared(&self, worker: Option<&Worker>, access: Access) -> Attempt {
+        self.attempt(worker, access, &mut self.state.lock_for(worker))
     }
 
     /// Yields for the cooperative budget while the lock is held. The temporary guard releases the lock if the task is unwound in
@@ -217,14 +246,35 @@ impl<T: ?Sized> RwLock<T> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn give_up(&self, access: Access, number: u32) {
+        match self.state.lock_in_run() {
+            Some(mut state) if state.waiters.is_empty() => {
+                state.leave(access);
+                // A free lock keeps its record: it is read only while a task waits, and the next holder overwrites it.
+                if state.active != 0 && state.named == number {
+                    self.holder.clear();
+                }
+            }
+            state => self.pass_on(state, access, number),
+        }
+    }
+
+    /// Releases the lock if a waiter may be granted it, or if this run does not own the lock of the state.
+    #[inline(never)]
+    fn pass_on(&self, owned: Option<OwnerGuard<'_, State>>, access: Access, number: u32) {
         let mut wake_list = WakeList::default();
-        let mut state = self.state.lock();
+        match owned {
+            Some(mut state) => self.release(&mut state, access, number, &mut wake_list),
+            None => self.release(&mut self.state.lock(), access, number, &mut wake_list),
+        }
+    }
+
+    fn release(&self, state: &mut State, access: Access, number: u32, wake_list: &mut WakeList) {
         if state.named == number {
             self.holder.clear();
         }
-        state.release(access, &mut wake_list);
+        state.release(access, wake_list);
     }
 
     #[inline]
@@ -476,7 +526,7 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
         std::mem::forget(this);
         let mut wake_list = WakeList::default();
         let mut state = lock.state.lock();
-        state.active = Active::Readers(1);
+        state.active = 1;
         state.admit(&mut wake_list);
         drop(state);
         lock.read_guard(number)

@@ -11,8 +11,8 @@
 
 use super::error::{WaitTimeoutError, outcome};
 use crate::time::now;
-use crate::wait::lock::{BiasedLock, Guard};
-use crate::wait::queue::{Line, WaitQueue, wait_in};
+use crate::wait::lock::{BiasedLock, OwnerGuard};
+use crate::wait::queue::{Line, WaitQueue, WaiterId, wait_in};
 use crate::wait::wake_list::WakeList;
 use crate::wait::{Cancelled, Holder, WaitSpec, WakeHandle, Worker, is_budget_spent, worker, yield_for_budget};
 use std::fmt;
@@ -66,6 +66,14 @@ pub struct TooManyPermits {
     pub bound: usize,
 }
 
+/// The outcome of an attempt to acquire permits.
+enum Attempt {
+    /// The caller has the permits, and its [`Permit`] has this number.
+    Taken(u32),
+    /// The caller was queued, and must wait.
+    Queued(WaiterId),
+}
+
 /// The wait queue of a semaphore.
 struct Takers;
 
@@ -92,6 +100,7 @@ impl Line for Takers {
 
 impl State {
     /// Takes permits if enough are free and no waiter would be overtaken.
+    #[inline(always)]
     fn take_in_turn(&mut self, count: usize) -> bool {
         let can = self.available >= count && (self.waiters.is_empty() || self.waiters.first().is_none());
         if can {
@@ -144,32 +153,54 @@ impl Semaphore {
     }
 
     /// Records the caller, which has just acquired permits, as the holder. Returns the number of its [`Permit`].
-    #[inline]
-    fn sign(&self, worker: Option<&Worker>, mut state: Guard<'_, State>) -> u32 {
+    #[inline(always)]
+    fn sign(&self, worker: Option<&Worker>, state: &mut State) -> u32 {
         state.named = state.named.wrapping_add(1);
         self.holder.set_task_of(worker);
         state.named
     }
 
-    #[inline]
+    #[inline(always)]
     #[track_caller]
     fn take(&self, count: usize, deadline: Option<Instant>) -> Result<u32, WaitTimeoutError> {
         assert!(count <= self.bound, "cannot acquire {count} permits: the bound of the semaphore is {}", self.bound);
         let worker = worker();
-        let mut state = self.state.lock_for(worker);
-        if state.take_in_turn(count) {
-            let number = self.sign(worker, state);
-            if is_budget_spent(worker) {
-                self.give_way(worker, count, number);
+        let attempt = match worker.and_then(|worker| self.state.lock_as_owner(worker)) {
+            Some(mut state) => self.attempt(worker, count, &mut state),
+            None => self.attempt_shared(worker, count),
+        };
+        let waiter = match attempt {
+            Attempt::Taken(number) => {
+                if is_budget_spent(worker) {
+                    self.give_way(worker, count, number);
+                }
+                return Ok(number);
             }
-            return Ok(number);
-        }
-        let waiter = state.waiters.enqueue(count);
-        drop(state);
+            Attempt::Queued(waiter) => waiter,
+        };
         let wait =
             WaitSpec { reason: "a semaphore", external: true, holder: &raw const self.holder, ..WaitSpec::DEFAULT };
         outcome(wait_in::<Takers>(&self.state, waiter, wait, deadline))?;
-        Ok(self.sign(worker, self.state.lock()))
+        Ok(self.sign(worker, &mut self.state.lock()))
+    }
+
+    /// Acquires permits, or queues the caller.
+    #[inline(always)]
+    fn attempt(&self, worker: Option<&Worker>, count: usize, state: &mut State) -> Attempt {
+        if state.take_in_turn(count) {
+            return Attempt::Taken(self.sign(worker, state));
+        }
+        if state.available == state.total {
+            // No permit is held: the record is that of an earlier holder.
+            self.holder.clear();
+        }
+        Attempt::Queued(state.waiters.enqueue(count))
+    }
+
+    /// Like `attempt`, for a run that does not own the lock of the state, and for plain threads.
+    #[inline(never)]
+    fn attempt_shared(&self, worker: Option<&Worker>, count: usize) -> Attempt {
+        self.attempt(worker, count, &mut self.state.lock_for(worker))
     }
 
     /// Yields for the cooperative budget while the permits are held. The temporary permit releases them if the task is unwound in
@@ -183,18 +214,38 @@ impl Semaphore {
 
     fn try_take(&self, count: usize) -> Option<u32> {
         let mut state = self.state.lock();
-        let had = state.take_in_turn(count);
-        had.then(|| self.sign(worker(), state))
+        state.take_in_turn(count).then(|| self.sign(worker(), &mut state))
     }
 
-    #[inline]
+    #[inline(always)]
     fn give_back(&self, count: usize, number: u32) {
+        match self.state.lock_in_run() {
+            Some(mut state) if state.waiters.is_empty() => {
+                state.available += count;
+                // If no permit is held now, `attempt` clears the record.
+                if state.available != state.total && state.named == number {
+                    self.holder.clear();
+                }
+            }
+            state => self.pass_on(state, count, number),
+        }
+    }
+
+    /// Releases permits if a waiter may be granted them, or if this run does not own the lock of the state.
+    #[inline(never)]
+    fn pass_on(&self, owned: Option<OwnerGuard<'_, State>>, count: usize, number: u32) {
         let mut wake_list = WakeList::default();
-        let mut state = self.state.lock();
+        match owned {
+            Some(mut state) => self.release(&mut state, count, number, &mut wake_list),
+            None => self.release(&mut self.state.lock(), count, number, &mut wake_list),
+        }
+    }
+
+    fn release(&self, state: &mut State, count: usize, number: u32, wake_list: &mut WakeList) {
         if state.named == number {
             self.holder.clear();
         }
-        state.give_back(count, &mut wake_list);
+        state.give_back(count, wake_list);
     }
 
     /// Waits until a permit is free and no earlier request waits, then acquires it. Dropping the [`Permit`] releases it.

@@ -2,20 +2,22 @@
 //!
 //! An atomic read-modify-write costs 5 to 6 ns, more than a task switch, and a message takes at least two locks. But the tasks
 //! of one worker cannot preempt each other, so the lock has to exclude other threads only, and most locks are never used by a
-//! second thread. Therefore a lock is biased towards the first run that locks it, its *owner*. The owner sets a flag, `inside`,
-//! for as long as it holds the lock. Another thread first revokes the bias, permanently:
+//! second thread. Therefore a lock is biased towards the first run that locks it, its *owner*. The word `owner` belongs to that
+//! run: it has the run's number while the lock is free, and `INSIDE` while the run holds the lock. Another thread first revokes
+//! the bias, permanently:
 //!
 //! ```text
 //! owner                                    another thread
-//!   inside = true                            lock `shared`
-//!   light fence                              bias = SHARED
-//!   bias is still this run? locked           heavy fence
-//!   ...                                      wait until inside is false
-//!   inside = false                           locked; every later call of any thread locks `shared`
+//!   owner is this run?                       lock `shared`
+//!   owner = INSIDE                           bias = SHARED
+//!   light fence                              heavy fence
+//!   bias is still this run? locked           wait until owner is not INSIDE
+//!   ...                                      locked; every later call of any thread locks `shared`
+//!   owner = this run
 //! ```
 //!
-//! The asymmetric fences guarantee that the owner sees `SHARED` and backs out, or the revoking thread sees `inside`: see
-//! `membarrier`. The owner pays for two plain writes and two reads (about 1 ns). The revocation costs one system call (some
+//! The asymmetric fences guarantee that the owner sees `SHARED` and backs out, or the revoking thread sees `INSIDE`: see
+//! `membarrier`. The owner pays for two plain writes and two reads (less than 1 ns). The revocation costs one system call (some
 //! microseconds), once in the life of a lock.
 //!
 //! A plain thread that locks before any run has done so takes `shared` and does not change the bias, because a channel is often
@@ -27,13 +29,13 @@
 //! of a `PriorityQueue`. The lock is not fair: a thread that locks `shared` may overtake another one (barging). FIFO order is
 //! up to the wait queues in the protected state.
 
-use crate::scheduler::{Worker, handshake, worker};
+use crate::scheduler::{Worker, current_run, handshake, worker};
 use crate::sys::membarrier;
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{sleep, yield_now};
 use std::time::Duration;
@@ -42,13 +44,18 @@ use std::time::Duration;
 const UNOWNED: u64 = 0;
 /// The bias of a lock after its revocation: all threads lock `shared`.
 const SHARED: u64 = u64::MAX;
+/// The owner word of a lock that no run owns, or whose owner has seen the revocation. No run has this number.
+const NOT_OWNED: u64 = u64::MAX;
+/// The owner word of a lock that its owner holds. No run has this number.
+const INSIDE: u64 = u64::MAX - 1;
 
 /// A biased lock around the state of a blocking type. See the module head.
 pub(crate) struct BiasedLock<T> {
     /// The number of the run that owns the lock, or one of the two constants above.
     bias: AtomicU64,
-    /// Whether the owner holds the lock. Only the owner's thread writes it: a lock has at most one owner in its life.
-    inside: AtomicBool,
+    /// The number of the run that owns the lock, while that run does not hold it, or one of the two constants above. Only the owner's
+    /// thread writes it: a lock has at most one owner in its life.
+    owner: AtomicU64,
     /// Held by a thread that holds the lock and is not the owner.
     shared: Mutex<()>,
     value: UnsafeCell<T>,
@@ -62,7 +69,7 @@ impl<T> BiasedLock<T> {
     pub(crate) const fn new(value: T) -> BiasedLock<T> {
         BiasedLock {
             bias: AtomicU64::new(UNOWNED),
-            inside: AtomicBool::new(false),
+            owner: AtomicU64::new(NOT_OWNED),
             shared: Mutex::new(()),
             value: UnsafeCell::new(value),
         }
@@ -81,10 +88,9 @@ impl<T> BiasedLock<T> {
     /// Like `lock`, for a caller that has already looked up `worker`, the worker of this thread.
     #[inline(always)]
     pub(crate) fn lock_for(&self, worker: Option<&Worker>) -> Guard<'_, T> {
-        if let Some(worker) = worker
-            && self.enter(worker.run())
-        {
-            return Guard { lock: self, shared: None, _not_send: PhantomData };
+        let run = worker.map_or(0, Worker::run);
+        if self.enter(run) {
+            return Guard { lock: self, shared: None, run, _not_send: PhantomData };
         }
         self.lock_shared()
     }
@@ -92,24 +98,29 @@ impl<T> BiasedLock<T> {
     /// Locks if the run of `worker` owns the lock, with less work than `lock`. Otherwise returns `None`: call `lock` then.
     #[inline(always)]
     pub(crate) fn lock_as_owner(&self, worker: &Worker) -> Option<OwnerGuard<'_, T>> {
-        self.enter(worker.run()).then(|| OwnerGuard { lock: self, _not_send: PhantomData })
+        let run = worker.run();
+        self.enter(run).then(|| OwnerGuard { lock: self, run, _not_send: PhantomData })
     }
 
-    /// Locks as the owner. Returns false if `run` does not own the lock, or if its bias is being revoked.
+    /// Like `lock_as_owner`, for the run of this thread, if it has one.
+    #[inline(always)]
+    pub(crate) fn lock_in_run(&self) -> Option<OwnerGuard<'_, T>> {
+        let run = current_run();
+        self.enter(run).then(|| OwnerGuard { lock: self, run, _not_send: PhantomData })
+    }
+
+    /// Locks as the owner. Returns false if `run` does not own the lock, if its bias is being revoked, or if `run` is 0.
     #[inline(always)]
     fn enter(&self, run: u64) -> bool {
-        if self.bias.load(Ordering::Relaxed) != run {
+        if self.owner.load(Ordering::Relaxed) != run {
             return false;
         }
-        if self.inside.load(Ordering::Relaxed) {
-            twice();
-        }
-        self.inside.store(true, Ordering::Relaxed);
+        self.owner.store(INSIDE, Ordering::Relaxed);
         membarrier::asymmetric_light();
         if self.bias.load(Ordering::Relaxed) == run {
             return true;
         }
-        self.inside.store(false, Ordering::Release);
+        self.owner.store(NOT_OWNED, Ordering::Release);
         false
     }
 
@@ -125,12 +136,15 @@ impl<T> BiasedLock<T> {
                 if let Some(worker) = worker().filter(|_| membarrier::is_available()) {
                     handshake::register(worker);
                     // No other thread holds the lock: it would hold `shared`.
-                    self.inside.store(true, Ordering::Relaxed);
+                    self.owner.store(INSIDE, Ordering::Relaxed);
                     self.bias.store(worker.run(), Ordering::Relaxed);
-                    return Guard { lock: self, shared: None, _not_send: PhantomData };
+                    return Guard { lock: self, shared: None, run: worker.run(), _not_send: PhantomData };
                 }
             }
             owner => {
+                if owner == current_run() {
+                    twice();
+                }
                 self.bias.store(SHARED, Ordering::Relaxed);
                 if !membarrier::asymmetric_heavy() {
                     // If the owner's run has ended, it is not inside.
@@ -139,7 +153,7 @@ impl<T> BiasedLock<T> {
                 self.wait_for_owner();
             }
         }
-        Guard { lock: self, shared: Some(shared), _not_send: PhantomData }
+        Guard { lock: self, shared: Some(shared), run: 0, _not_send: PhantomData }
     }
 
     /// Waits until the owner, which may hold the lock at the revocation, has released it. That takes nanoseconds unless the
@@ -148,7 +162,7 @@ impl<T> BiasedLock<T> {
     #[cold]
     fn wait_for_owner(&self) {
         let mut looks = 0;
-        while self.inside.load(Ordering::Acquire) {
+        while self.owner.load(Ordering::Acquire) == INSIDE {
             looks += 1;
             if looks < 100 { yield_now() } else { sleep(Duration::from_micros(100)) }
         }
@@ -178,6 +192,8 @@ pub(crate) struct Guard<'a, T> {
     lock: &'a BiasedLock<T>,
     /// `None` if the owner holds the lock.
     shared: Option<MutexGuard<'a, ()>>,
+    /// The run that owns the lock, if it holds the lock.
+    run: u64,
     _not_send: PhantomData<*const ()>,
 }
 
@@ -203,7 +219,7 @@ impl<T> Drop for Guard<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
         if self.shared.is_none() {
-            self.lock.inside.store(false, Ordering::Release);
+            self.lock.owner.store(self.run, Ordering::Release);
         }
     }
 }
@@ -211,6 +227,7 @@ impl<T> Drop for Guard<'_, T> {
 /// The guard of `lock_as_owner`.
 pub(crate) struct OwnerGuard<'a, T> {
     lock: &'a BiasedLock<T>,
+    run: u64,
     _not_send: PhantomData<*const ()>,
 }
 
@@ -235,7 +252,7 @@ impl<T> DerefMut for OwnerGuard<'_, T> {
 impl<T> Drop for OwnerGuard<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.lock.inside.store(false, Ordering::Release);
+        self.lock.owner.store(self.run, Ordering::Release);
     }
 }
 
