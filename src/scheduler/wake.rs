@@ -264,6 +264,12 @@ impl Holder {
         self.set_task_of(worker());
     }
 
+    /// Like `set_current`, for a caller that knows its worker, and the number of the run.
+    #[inline(always)]
+    pub(crate) fn set_task(&self, worker: &Worker, run: u64) {
+        self.record(run, worker.current().id());
+    }
+
     /// Like `set_current`, for a caller that has looked up this thread's worker already.
     #[inline(always)]
     pub(crate) fn set_task_of(&self, worker: Option<&Worker>) {

@@ -23,7 +23,7 @@
 //!
 //! # Invariants
 //!
-//! 1. The lock is `Held` while a guard exists, and while it is granted to a waiter that has not created its guard yet.
+//! 1. The lock is `Held`, or `Free` with a mark of the biased lock around it, while a guard exists, and while it is granted to a waiter that has not created its guard yet.
 //!    At most one caller at a time has the lock.
 //! 2. `Free`: the wait queue is empty.
 //! 3. `Offered`: the first waiter was woken, and has not looked at the lock since. At most one queued waiter is in that
@@ -38,9 +38,10 @@
 #![forbid(unsafe_code)]
 
 use super::error::{WaitTimeoutError, outcome};
-use crate::wait::lock::{BiasedLock, Guard, OwnerGuard};
+use crate::wait::lock::{BiasedLock, Guard, Mark, OwnerGuard};
 use crate::wait::queue::{FirstWaiter, Line, OwnWaiter, WaitQueue, WaiterId, wait_in};
 use crate::wait::{Holder, WaitSpec, WakeHandle, Worker, fiber, worker};
+use crate::sys::likely;
 use std::hint::spin_loop;
 use std::num::NonZeroU32;
 use std::sync::OnceLock;
@@ -56,6 +57,9 @@ const LOOKS: usize = 32;
 
 /// The numbers of pauses of the processor, of 10 to 60 ns each, after which a plain thread looks at the lock before it queues.
 const SPINS: [u32; 5] = [4, 8, 16, 32, 64];
+
+/// The mark of the state's lock that stands for `Lock::Held`, while no caller waits.
+const HELD: Mark = Mark::FIRST;
 
 /// A mutex without its value. See the module head.
 pub(super) struct RawMutex {
@@ -73,6 +77,7 @@ enum Lock {
 }
 
 struct State {
+    /// `Free` also while the lock of the state has a mark: then a task of its owner holds the mutex, and no caller waits.
     lock: Lock,
     waiters: WaitQueue<Waiter>,
 }
@@ -252,7 +257,7 @@ pub(super) enum OnCancel {
 impl RawMutex {
     pub(super) const fn new() -> RawMutex {
         let state = State { lock: Lock::Free, waiters: WaitQueue::new() };
-        RawMutex { state: BiasedLock::new(state), holder: Holder::none() }
+        RawMutex { state: BiasedLock::with_marks(state, |state, _| state.lock = Lock::Held), holder: Holder::none() }
     }
 
     /// Returns whether the lock is held, or granted to a waiter.
@@ -285,9 +290,17 @@ impl RawMutex {
         on_cancel: OnCancel,
     ) -> Result<Option<&Worker>, WaitTimeoutError> {
         let worker = worker();
+        if let Some(worker) = worker
+            && let Some(state) = self.state.lock_as_owner(worker)
+            && likely(state.lock == Lock::Free)
+        {
+            self.holder.set_task(worker, state.run());
+            state.release_marked(HELD);
+            return Ok(Some(worker));
+        }
         // The run that owns the lock of the state: it is looked at, and the caller is queued, in one pass.
         let as_owner = match worker {
-            Some(worker) => self.state.lock_as_owner(worker).and_then(|mut state| self.take_as_owner(worker, &mut state)),
+            Some(worker) => self.state.lock_as_owner(worker).and_then(|state| self.take_as_owner(worker, state)),
             None => None,
         };
         let waiter = match as_owner {
@@ -313,14 +326,14 @@ impl RawMutex {
 
     /// Takes the lock, or queues the caller, for the run that owns the lock of the state. Returns `None` if the lock is offered.
     #[inline(always)]
-    fn take_as_owner(&self, worker: &Worker, state: &mut State) -> Option<Attempt> {
+    fn take_as_owner(&self, worker: &Worker, mut state: OwnerGuard<'_, State>) -> Option<Attempt> {
         match state.lock {
             Lock::Free => {
-                state.lock = Lock::Held;
-                self.holder.set_task_of(Some(worker));
+                self.holder.set_task(worker, state.run());
+                state.release_marked(HELD);
                 Some(Attempt::Taken)
             }
-            Lock::Held => Some(Attempt::Queued(self.enqueue(Some(worker), state))),
+            Lock::Held => Some(Attempt::Queued(self.enqueue(Some(worker), &mut state))),
             Lock::Offered => None,
         }
     }
@@ -412,19 +425,17 @@ impl RawMutex {
     /// Releases the lock, and wakes the waiter that it was granted or offered to.
     #[inline(always)]
     pub(super) fn give_up(&self) {
-        match self.state.lock_in_run() {
-            Some(mut state) if state.waiters.is_empty() => {
-                // `holder` stays set: it is read only while a task waits, and the next holder overwrites it.
-                state.lock = Lock::Free;
-            }
-            state => self.pass_on(state),
+        // A mark that is still there: no caller has waited, and the state is still `Free`. `holder` stays set: it is read only while
+        // a task waits, and the next holder overwrites it.
+        if self.state.lock_marked(HELD).is_none() {
+            self.pass_on();
         }
     }
 
-    /// Releases the lock if a waiter may be granted it, or if this run does not own the lock of the state.
+    /// Releases the lock if it is not marked: a waiter may be granted it.
     #[inline(never)]
-    fn pass_on(&self, owned: Option<OwnerGuard<'_, State>>) {
-        let waker = match owned {
+    fn pass_on(&self) {
+        let waker = match self.state.lock_in_run() {
             Some(mut state) => self.release(&mut state),
             None => self.release(&mut self.state.lock()),
         };

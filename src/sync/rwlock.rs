@@ -9,8 +9,9 @@
 //! 2. If the wait queue has waiters, the first of them cannot have the lock yet. A later caller queues behind them.
 
 use super::error::{WaitTimeoutError, outcome};
+use crate::sys::likely;
 use crate::time::now;
-use crate::wait::lock::{BiasedLock, OwnerGuard};
+use crate::wait::lock::{BiasedLock, Mark};
 use crate::wait::queue::{Line, WaitQueue, WaiterId, wait_in};
 use crate::wait::wake_list::WakeList;
 use crate::wait::{Cancelled, Holder, WaitSpec, WakeHandle, Worker, is_budget_spent, worker, yield_for_budget};
@@ -60,11 +61,22 @@ enum Access {
     Write,
 }
 
+impl Access {
+    /// The mark of the state's lock that stands for one guard with this access, while no other guard and no waiter exists.
+    const fn mark(self) -> Mark {
+        match self {
+            Access::Read => Mark::FIRST,
+            Access::Write => Mark::SECOND,
+        }
+    }
+}
+
 /// The value of `State::active` while a writer has the lock.
 const WRITER: usize = usize::MAX;
 
 struct State {
     /// The number of readers that have the lock, or `WRITER`.
+    /// Without the guard that a mark of the lock of the state stands for.
     active: usize,
     waiters: WaitQueue<Access>,
     /// The number of the newest guard: the one whose owner `holder` names.
@@ -158,7 +170,8 @@ impl<T> RwLock<T> {
     /// ```
     pub const fn new(value: T) -> RwLock<T> {
         let state = State { active: 0, waiters: WaitQueue::new(), named: 0 };
-        RwLock { state: BiasedLock::new(state), holder: Holder::none(), value: UnsafeCell::new(value) }
+        let unmark = |state: &mut State, mark| state.active = if mark == Mark::FIRST { 1 } else { WRITER };
+        RwLock { state: BiasedLock::with_marks(state, unmark), holder: Holder::none(), value: UnsafeCell::new(value) }
     }
 
     /// Consumes the lock and returns the value. Does not lock: an owned `RwLock` has no guards.
@@ -190,6 +203,19 @@ impl<T: ?Sized> RwLock<T> {
     #[track_caller]
     fn take(&self, access: Access, deadline: Option<Instant>) -> Result<u32, WaitTimeoutError> {
         let worker = worker();
+        if let Some(worker) = worker
+            && let Some(state) = self.state.lock_as_owner(worker)
+            && likely(state.active == 0 && state.waiters.is_empty())
+        {
+            // No guard exists, so the number of the newest one is free.
+            let number = state.named;
+            self.holder.set_task(worker, state.run());
+            state.release_marked(access.mark());
+            if is_budget_spent(Some(worker)) {
+                self.give_way(Some(worker), access, number);
+            }
+            return Ok(number);
+        }
         let attempt = match worker.and_then(|worker| self.state.lock_as_owner(worker)) {
             Some(mut state) => self.attempt(worker, access, &mut state),
             None => self.attempt_shared(worker, access),
@@ -248,33 +274,31 @@ impl<T: ?Sized> RwLock<T> {
 
     #[inline(always)]
     fn give_up(&self, access: Access, number: u32) {
-        match self.state.lock_in_run() {
-            Some(mut state) if state.waiters.is_empty() => {
-                state.leave(access);
-                // A free lock keeps its record: it is read only while a task waits, and the next holder overwrites it.
-                if state.active != 0 && state.named == number {
-                    self.holder.clear();
-                }
-            }
-            state => self.pass_on(state, access, number),
+        // A mark that is still there: no caller has come since. A free lock keeps its record of the holder: it is read only while a
+        // task waits, and the next holder overwrites it.
+        if self.state.lock_marked(access.mark()).is_none() {
+            self.give_up_unmarked(access, number);
         }
     }
 
-    /// Releases the lock if a waiter may be granted it, or if this run does not own the lock of the state.
+    /// Releases the lock if it has no mark: there may be other guards, and waiters.
     #[inline(never)]
-    fn pass_on(&self, owned: Option<OwnerGuard<'_, State>>, access: Access, number: u32) {
-        let mut wake_list = WakeList::default();
-        match owned {
-            Some(mut state) => self.release(&mut state, access, number, &mut wake_list),
-            None => self.release(&mut self.state.lock(), access, number, &mut wake_list),
+    fn give_up_unmarked(&self, access: Access, number: u32) {
+        if let Some(mut state) = self.state.lock_in_run()
+            && state.waiters.is_empty()
+        {
+            state.leave(access);
+            if state.named == number {
+                self.holder.clear();
+            }
+            return;
         }
-    }
-
-    fn release(&self, state: &mut State, access: Access, number: u32, wake_list: &mut WakeList) {
+        let mut wake_list = WakeList::default();
+        let mut state = self.state.lock();
         if state.named == number {
             self.holder.clear();
         }
-        state.release(access, wake_list);
+        state.release(access, &mut wake_list);
     }
 
     #[inline]

@@ -10,8 +10,9 @@
 #![forbid(unsafe_code)]
 
 use super::error::{WaitTimeoutError, outcome};
+use crate::sys::likely;
 use crate::time::now;
-use crate::wait::lock::{BiasedLock, OwnerGuard};
+use crate::wait::lock::{BiasedLock, Mark};
 use crate::wait::queue::{Line, WaitQueue, WaiterId, wait_in};
 use crate::wait::wake_list::WakeList;
 use crate::wait::{Cancelled, Holder, WaitSpec, WakeHandle, Worker, is_budget_spent, worker, yield_for_budget};
@@ -65,6 +66,9 @@ pub struct TooManyPermits {
     /// The maximum number of permits.
     pub bound: usize,
 }
+
+/// The mark of the state's lock that stands for one held permit, while no other permit is held and no caller waits.
+const ONE_HELD: Mark = Mark::FIRST;
 
 /// The outcome of an attempt to acquire permits.
 enum Attempt {
@@ -149,7 +153,8 @@ impl Semaphore {
 
     const fn with_bound(permits: usize, bound: usize) -> Semaphore {
         let state = State { available: permits, total: permits, waiters: WaitQueue::new(), named: 0 };
-        Semaphore { state: BiasedLock::new(state), holder: Holder::none(), bound }
+        let unmark = |state: &mut State, _| state.available -= 1;
+        Semaphore { state: BiasedLock::with_marks(state, unmark), holder: Holder::none(), bound }
     }
 
     /// Records the caller, which has just acquired permits, as the holder. Returns the number of its [`Permit`].
@@ -165,6 +170,19 @@ impl Semaphore {
     fn take(&self, count: usize, deadline: Option<Instant>) -> Result<u32, WaitTimeoutError> {
         assert!(count <= self.bound, "cannot acquire {count} permits: the bound of the semaphore is {}", self.bound);
         let worker = worker();
+        if let Some(worker) = worker
+            && let Some(state) = self.state.lock_as_owner(worker)
+            && likely(count == 1 && state.available == state.total && state.available > 0 && state.waiters.is_empty())
+        {
+            // No permit is held, so the number of the newest one is free.
+            let number = state.named;
+            self.holder.set_task(worker, state.run());
+            state.release_marked(ONE_HELD);
+            if is_budget_spent(Some(worker)) {
+                self.give_way(Some(worker), count, number);
+            }
+            return Ok(number);
+        }
         let attempt = match worker.and_then(|worker| self.state.lock_as_owner(worker)) {
             Some(mut state) => self.attempt(worker, count, &mut state),
             None => self.attempt_shared(worker, count),
@@ -219,33 +237,30 @@ impl Semaphore {
 
     #[inline(always)]
     fn give_back(&self, count: usize, number: u32) {
-        match self.state.lock_in_run() {
-            Some(mut state) if state.waiters.is_empty() => {
-                state.available += count;
-                // If no permit is held now, `attempt` clears the record.
-                if state.available != state.total && state.named == number {
-                    self.holder.clear();
-                }
-            }
-            state => self.pass_on(state, count, number),
+        // A mark that is still there: no caller has come since. `attempt` clears the record of the holder.
+        if count != 1 || self.state.lock_marked(ONE_HELD).is_none() {
+            self.give_back_unmarked(count, number);
         }
     }
 
-    /// Releases permits if a waiter may be granted them, or if this run does not own the lock of the state.
+    /// Releases permits if there is no mark: other permits may be held, and waiters may exist.
     #[inline(never)]
-    fn pass_on(&self, owned: Option<OwnerGuard<'_, State>>, count: usize, number: u32) {
-        let mut wake_list = WakeList::default();
-        match owned {
-            Some(mut state) => self.release(&mut state, count, number, &mut wake_list),
-            None => self.release(&mut self.state.lock(), count, number, &mut wake_list),
+    fn give_back_unmarked(&self, count: usize, number: u32) {
+        if let Some(mut state) = self.state.lock_in_run()
+            && state.waiters.is_empty()
+        {
+            state.available += count;
+            if state.named == number {
+                self.holder.clear();
+            }
+            return;
         }
-    }
-
-    fn release(&self, state: &mut State, count: usize, number: u32, wake_list: &mut WakeList) {
+        let mut wake_list = WakeList::default();
+        let mut state = self.state.lock();
         if state.named == number {
             self.holder.clear();
         }
-        state.give_back(count, wake_list);
+        state.give_back(count, &mut wake_list);
     }
 
     /// Waits until a permit is free and no earlier request waits, then acquires it. Dropping the [`Permit`] releases it.

@@ -25,15 +25,23 @@
 //! forbids membarrier(2) later, when locks have owners already, the revoking thread requests the fence from the owner's thread
 //! instead (`handshake`), and no further lock gets an owner.
 //!
+//! # Mark
+//!
+//! The owner can release the lock with a [`Mark`], which the owner word has then. A mark stands for one fact about the state, which so
+//! costs no store of its own: the speed of an uncontended lock is that of its stores. Locking in any other way than by `lock_marked`
+//! removes the mark first, with a function of the state's type that stores the fact. The revoking thread does that, too, after
+//! the owner has left. A mutex marks that a task of the owner holds it, and that nothing else has happened since.
+//!
 //! A lock is held briefly: a task never suspends while it holds one, and no user code runs meanwhile, except `Ord` of the items
 //! of a `PriorityQueue`. The lock is not fair: a thread that locks `shared` may overtake another one (barging). FIFO order is
 //! up to the wait queues in the protected state.
 
 use crate::scheduler::{Worker, current_run, handshake, worker};
-use crate::sys::membarrier;
+use crate::sys::{likely, membarrier};
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::forget;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -49,15 +57,26 @@ const NOT_OWNED: u64 = u64::MAX;
 /// The owner word of a lock that its owner holds. No run has this number.
 const INSIDE: u64 = u64::MAX - 1;
 
+/// The owner word of a lock that its owner has released with a mark. No run has these numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark(u64);
+
+impl Mark {
+    pub(crate) const FIRST: Mark = Mark(u64::MAX - 2);
+    pub(crate) const SECOND: Mark = Mark(u64::MAX - 3);
+}
+
 /// A biased lock around the state of a blocking type. See the module head.
 pub(crate) struct BiasedLock<T> {
     /// The number of the run that owns the lock, or one of the two constants above.
     bias: AtomicU64,
-    /// The number of the run that owns the lock, while that run does not hold it, or one of the two constants above. Only the owner's
+    /// The number of the run that owns the lock, while that run does not hold it, a mark, or one of the constants above. Only the owner's
     /// thread writes it: a lock has at most one owner in its life.
     owner: AtomicU64,
     /// Held by a thread that holds the lock and is not the owner.
     shared: Mutex<()>,
+    /// Stores in the state what a mark stands for.
+    unmark: fn(&mut T, Mark),
     value: UnsafeCell<T>,
 }
 
@@ -67,7 +86,13 @@ unsafe impl<T: Send> Sync for BiasedLock<T> {}
 
 impl<T> BiasedLock<T> {
     pub(crate) const fn new(value: T) -> BiasedLock<T> {
+        BiasedLock::with_marks(value, |_, _| unreachable!("no mark is set"))
+    }
+
+    /// Creates a lock that can have marks. `unmark` stores in the state what a mark stands for. It must not run code of the user.
+    pub(crate) const fn with_marks(value: T, unmark: fn(&mut T, Mark)) -> BiasedLock<T> {
         BiasedLock {
+            unmark,
             bias: AtomicU64::new(UNOWNED),
             owner: AtomicU64::new(NOT_OWNED),
             shared: Mutex::new(()),
@@ -109,15 +134,42 @@ impl<T> BiasedLock<T> {
         self.enter(run).then(|| OwnerGuard { lock: self, run, _not_send: PhantomData })
     }
 
-    /// Locks as the owner. Returns false if `run` does not own the lock, if its bias is being revoked, or if `run` is 0.
+    /// Locks and removes `mark`, if the lock has it and belongs to the run of this thread. Does not call `unmark`.
     #[inline(always)]
-    fn enter(&self, run: u64) -> bool {
-        if self.owner.load(Ordering::Relaxed) != run {
+    pub(crate) fn lock_marked(&self, mark: Mark) -> Option<OwnerGuard<'_, T>> {
+        if !likely(self.owner.load(Ordering::Relaxed) == mark.0) {
+            return None;
+        }
+        let run = current_run();
+        self.enter_marked(run, mark).then(|| OwnerGuard { lock: self, run, _not_send: PhantomData })
+    }
+
+    /// Locks a marked lock as the owner. Returns false if `run` does not own the lock, or if its bias is being revoked.
+    #[inline(always)]
+    fn enter_marked(&self, run: u64, mark: Mark) -> bool {
+        if !likely(self.bias.load(Ordering::Relaxed) == run) {
             return false;
         }
         self.owner.store(INSIDE, Ordering::Relaxed);
         membarrier::asymmetric_light();
-        if self.bias.load(Ordering::Relaxed) == run {
+        if likely(self.bias.load(Ordering::Relaxed) == run) {
+            return true;
+        }
+        // The revoking thread finds the mark, and removes it.
+        self.owner.store(mark.0, Ordering::Release);
+        false
+    }
+
+    /// Locks as the owner. Returns false if `run` does not own the lock, if its bias is being revoked, if the lock is marked, or if
+    /// `run` is 0.
+    #[inline(always)]
+    fn enter(&self, run: u64) -> bool {
+        if !likely(self.owner.load(Ordering::Relaxed) == run) {
+            return false;
+        }
+        self.owner.store(INSIDE, Ordering::Relaxed);
+        membarrier::asymmetric_light();
+        if likely(self.bias.load(Ordering::Relaxed) == run) {
             return true;
         }
         self.owner.store(NOT_OWNED, Ordering::Release);
@@ -125,9 +177,18 @@ impl<T> BiasedLock<T> {
     }
 
     /// Locks for a caller that is not the owner, by way of `shared`: makes the first run the owner, or revokes the bias of the
-    /// present owner.
+    /// present owner. Locks a marked lock for its owner, too.
     #[inline(never)]
     fn lock_shared(&self) -> Guard<'_, T> {
+        let mark = self.mark();
+        if let Some(mark) = mark
+            && let Some(mut owned) = self.lock_marked(mark)
+        {
+            (self.unmark)(&mut owned, mark);
+            let run = owned.run;
+            forget(owned);
+            return Guard { lock: self, shared: None, run, _not_send: PhantomData };
+        }
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         // `bias` changes only while `shared` is locked.
         match self.bias.load(Ordering::Relaxed) {
@@ -151,9 +212,18 @@ impl<T> BiasedLock<T> {
                     let _ = handshake::ask(owner);
                 }
                 self.wait_for_owner();
+                if let Some(mark) = self.mark() {
+                    // SAFETY: this thread holds `shared`, and the owner is not inside: it backs out from now on.
+                    (self.unmark)(unsafe { &mut *self.value.get() }, mark);
+                }
             }
         }
         Guard { lock: self, shared: Some(shared), run: 0, _not_send: PhantomData }
+    }
+
+    /// Returns the mark that the lock has.
+    fn mark(&self) -> Option<Mark> {
+        Some(Mark(self.owner.load(Ordering::Acquire))).filter(|mark| [Mark::FIRST, Mark::SECOND].contains(mark))
     }
 
     /// Waits until the owner, which may hold the lock at the revocation, has released it. That takes nanoseconds unless the
@@ -229,6 +299,21 @@ pub(crate) struct OwnerGuard<'a, T> {
     lock: &'a BiasedLock<T>,
     run: u64,
     _not_send: PhantomData<*const ()>,
+}
+
+impl<T> OwnerGuard<'_, T> {
+    /// Returns the run that owns the lock: that of the caller.
+    #[inline(always)]
+    pub(crate) fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// Releases the lock with a mark. Only for locks made by `with_marks`.
+    #[inline(always)]
+    pub(crate) fn release_marked(self, mark: Mark) {
+        self.lock.owner.store(mark.0, Ordering::Release);
+        forget(self);
+    }
 }
 
 impl<T> Deref for OwnerGuard<'_, T> {
