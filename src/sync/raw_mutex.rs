@@ -38,7 +38,7 @@
 #![forbid(unsafe_code)]
 
 use super::error::{WaitTimeoutError, outcome};
-use crate::wait::lock::{BiasedLock, Guard, Mark, OwnerGuard};
+use crate::wait::lock::{BiasedLock, Guard, Mark};
 use crate::wait::queue::{FirstWaiter, Line, OwnWaiter, WaitQueue, WaiterId, wait_in};
 use crate::wait::{Holder, WaitSpec, WakeHandle, Worker, fiber, worker};
 use crate::sys::likely;
@@ -243,6 +243,8 @@ impl Line for Lockers {
 /// The outcome of an attempt to take the lock.
 enum Attempt {
     Taken,
+    /// Taken by a plain thread, after a moment.
+    TakenAfterSpin,
     /// The caller was queued, and must wait.
     Queued(WaiterId),
 }
@@ -298,18 +300,10 @@ impl RawMutex {
             state.release_marked(HELD);
             return Ok(Some(worker));
         }
-        // The run that owns the lock of the state: it is looked at, and the caller is queued, in one pass.
-        let as_owner = match worker {
-            Some(worker) => self.state.lock_as_owner(worker).and_then(|state| self.take_as_owner(worker, state)),
-            None => None,
-        };
-        let waiter = match as_owner {
-            Some(Attempt::Taken) => return Ok(worker),
-            Some(Attempt::Queued(waiter)) => waiter,
-            None => match self.take_shared(worker) {
-                (Attempt::Taken, pays) => return Ok(if pays { worker } else { None }),
-                (Attempt::Queued(waiter), _) => waiter,
-            },
+        let waiter = match self.take_or_queue(worker) {
+            Attempt::Taken => return Ok(worker),
+            Attempt::TakenAfterSpin => return Ok(None),
+            Attempt::Queued(waiter) => waiter,
         };
         let wait = WaitSpec {
             reason: "a mutex",
@@ -324,47 +318,27 @@ impl RawMutex {
         Ok(None)
     }
 
-    /// Takes the lock, or queues the caller, for the run that owns the lock of the state. Returns `None` if the lock is offered.
-    #[inline(always)]
-    fn take_as_owner(&self, worker: &Worker, mut state: OwnerGuard<'_, State>) -> Option<Attempt> {
-        match state.lock {
-            Lock::Free => {
-                self.holder.set_task(worker, state.run());
-                state.release_marked(HELD);
-                Some(Attempt::Taken)
-            }
-            Lock::Held => Some(Attempt::Queued(self.enqueue(Some(worker), &mut state))),
-            Lock::Offered => None,
-        }
-    }
-
-    /// Takes the lock, or queues the caller. Returns also whether the call pays the cooperative budget.
+    /// Takes the lock, or queues the caller. Not inlined: it returns before the wait.
     #[inline(never)]
-    fn take_shared(&self, worker: Option<&Worker>) -> (Attempt, bool) {
+    fn take_or_queue(&self, worker: Option<&Worker>) -> Attempt {
         let mut state = self.state.lock_for(worker);
         if state.lock == Lock::Free {
             state.lock = Lock::Held;
             self.holder.set_task_of(worker);
-            return (Attempt::Taken, true);
+            return Attempt::Taken;
         }
         if state.lock == Lock::Offered && self.take_offer(&mut state) {
-            return (Attempt::Taken, true);
+            return Attempt::Taken;
         }
         if worker.is_none() {
             match self.spin(state) {
                 Some(locked) => state = locked,
-                None => return (Attempt::Taken, false),
+                None => return Attempt::TakenAfterSpin,
             }
         }
-        (Attempt::Queued(self.enqueue(worker, &mut state)), false)
-    }
-
-    /// Queues the caller.
-    #[inline(always)]
-    fn enqueue(&self, worker: Option<&Worker>, state: &mut State) -> WaiterId {
         // Only a holder on another thread makes the clock worth its price: `is_due` begins the time of the rest.
         let is_own = worker.is_some_and(|worker| self.holder.is_in(worker.run()));
-        state.waiters.enqueue(if is_own { Waiter::NEW } else { Waiter::of_now() })
+        Attempt::Queued(state.waiters.enqueue(if is_own { Waiter::NEW } else { Waiter::of_now() }))
     }
 
     /// Waits for a moment without queueing, while no waiter is queued. A lock that is held briefly costs less so than by two

@@ -79,6 +79,7 @@ use super::wake_list::wake_all;
 use super::{is_out, place, wait_anywhere};
 use crate::scheduler::wake::{Place, WakeHandle};
 use crate::scheduler::{WaitSpec, worker};
+use crate::sys::likely;
 use std::time::Instant;
 
 /// The index of no node.
@@ -364,6 +365,19 @@ impl<V> WaitQueue<V> {
         (self.nodes[waiter.0 as usize].status == Status::Queued).then(|| self.remove(waiter).0)
     }
 
+    /// Removes a waiter if it was granted a value, and returns the value. Not for the waiter of a select.
+    #[inline(always)]
+    fn remove_granted(&mut self, waiter: WaiterId) -> Option<V> {
+        let node = &mut self.nodes[waiter.0 as usize];
+        if !likely(node.status == Status::Granted) {
+            return None;
+        }
+        node.status = Status::Free;
+        node.next = self.free;
+        self.free = waiter.0;
+        node.value.take()
+    }
+
     /// Removes a waiter whose wait has ended. Returns its value, and whether that value was granted.
     #[inline(always)]
     pub(crate) fn remove(&mut self, waiter: WaiterId) -> (V, bool) {
@@ -471,29 +485,45 @@ pub(crate) fn wait_in<L: Line>(
     let enqueued = Enqueued::<L> { lock, waiter };
     loop {
         let outcome = wait_anywhere(wait, deadline);
-        // The status decides, not the outcome: a grant or a close that came first wins over a cancel or a deadline.
-        let mut state = lock.lock();
-        let status = L::waiters(&mut state).nodes[waiter.0 as usize].status;
-        let end: fn(L::Value) -> Ended<L::Value> = match status {
-            Status::Granted => Ended::Granted,
-            Status::Closed => Ended::Closed,
-            _ if outcome.is_err() => Ended::Cancelled,
-            Status::Queued if L::retry(&mut state, waiter) => Ended::Granted,
-            _ if deadline.is_some_and(|deadline| deadline <= now()) => Ended::TimedOut,
-            // A granter skipped this waiter because the deadline of a section had passed. Moving that deadline
-            // afterwards does not undo the skip.
-            Status::Skipped => Ended::Cancelled,
-            // A spurious wakeup.
-            _ => continue,
-        };
-        // From here on this function removes the waiter itself.
-        std::mem::forget(enqueued);
-        let (value, granted) = L::waiters(&mut state).remove(waiter);
-        if !granted {
-            let wakers = L::left(&mut state, status == Status::Queued);
-            drop(state);
-            wake_all(wakers);
+        // Most waits end by a grant, in the run that owns the lock.
+        let granted = lock.lock_in_run().and_then(|mut state| L::waiters(&mut state).remove_granted(waiter));
+        if let Some(value) = granted {
+            std::mem::forget(enqueued);
+            return Ended::Granted(value);
         }
-        return end(value);
+        if let Some((ended, wakers)) = end::<L>(&enqueued, outcome.is_err(), deadline) {
+            // `end` has removed the waiter. A waker may panic.
+            std::mem::forget(enqueued);
+            wake_all(wakers);
+            return ended;
+        }
     }
+}
+
+/// Removes the waiter if its wait has ended, and returns the outcome. Not inlined: it returns before the next wait.
+#[inline(never)]
+fn end<L: Line>(
+    &Enqueued { lock, waiter }: &Enqueued<'_, L>,
+    is_cancelled: bool,
+    deadline: Option<Instant>,
+) -> Option<(Ended<L::Value>, Vec<WakeHandle>)> {
+    // The status decides, not the outcome: a grant or a close that came first wins over a cancel or a deadline.
+    let mut state = lock.lock();
+    let status = L::waiters(&mut state).nodes[waiter.0 as usize].status;
+    let end: fn(L::Value) -> Ended<L::Value> = match status {
+        Status::Granted => Ended::Granted,
+        Status::Closed => Ended::Closed,
+        _ if is_cancelled => Ended::Cancelled,
+        Status::Queued if L::retry(&mut state, waiter) => Ended::Granted,
+        _ if deadline.is_some_and(|deadline| deadline <= now()) => Ended::TimedOut,
+        // A granter skipped this waiter because the deadline of a section had passed. Moving that deadline
+        // afterwards does not undo the skip.
+        Status::Skipped => Ended::Cancelled,
+        // A spurious wakeup.
+        _ => return None,
+    };
+    let (value, granted) = L::waiters(&mut state).remove(waiter);
+    let wakers = if granted { Vec::new() } else { L::left(&mut state, status == Status::Queued) };
+    drop(state);
+    Some((end(value), wakers))
 }
