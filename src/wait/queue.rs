@@ -78,7 +78,7 @@ use super::waiter::{Node, Status};
 use super::wake_list::wake_all;
 use super::{is_out, place, wait_anywhere};
 use crate::scheduler::wake::{Place, WakeHandle};
-use crate::scheduler::{WaitSpec, worker};
+use crate::scheduler::{WaitSpec, Worker, worker};
 use crate::sys::likely;
 use std::time::Instant;
 
@@ -118,7 +118,13 @@ impl<V> WaitQueue<V> {
     /// Appends the current task, or the current thread outside of a run.
     #[inline(always)]
     pub(crate) fn enqueue(&mut self, value: V) -> WaiterId {
-        self.enqueue_with(value, WakeHandle::put_current)
+        self.enqueue_in(value, worker())
+    }
+
+    /// Like `enqueue`, for a caller that has looked up this thread's worker already.
+    #[inline(always)]
+    pub(crate) fn enqueue_in(&mut self, value: V, worker: Option<&Worker>) -> WaiterId {
+        self.enqueue_with(value, |place| WakeHandle::put_current_of(worker, place))
     }
 
     /// Appends a waiter whose wake handle `put_waker` stores.
@@ -188,13 +194,14 @@ impl<V> WaitQueue<V> {
     /// Not for queues in which selects wait.
     #[inline(always)]
     pub(crate) fn grant_if_own(&mut self) -> FirstWaiter {
+        let worker = worker();
         while self.first != NONE {
             let waiter = self.first;
             let node = &self.nodes[waiter as usize];
             debug_assert!(node.select_state.is_none(), "a select must be claimed, by `grant`");
-            match node.waker.as_ref().map_or(Place::Out, place) {
+            match node.waker.as_ref().map_or(Place::Out, |waker| place(waker, worker)) {
                 Place::Out => self.skip(waiter),
-                Place::Here => {
+                Place::Here(..) => {
                     self.unlink(waiter, Status::Granted);
                     return FirstWaiter::Granted(WaiterId(waiter));
                 }
@@ -270,6 +277,37 @@ impl<V> WaitQueue<V> {
                 return Some(WaiterId(waiter));
             }
             self.unlink(waiter, Status::Skipped);
+        }
+        None
+    }
+
+    /// Like `grant`, but stores the granted value itself, with `put`, and wakes a task of the calling run at once: it does not run before
+    /// the caller gives up its turn. Returns the wake handle of another waiter, which the caller must wake. `worker` is that of this
+    /// thread.
+    #[inline(always)]
+    pub(crate) fn grant_and_wake(&mut self, worker: Option<&Worker>, put: impl FnOnce(&mut V)) -> Option<Wake> {
+        while self.first != NONE {
+            let waiter = self.first;
+            let node = &mut self.nodes[waiter as usize];
+            let place = node.waker.as_ref().map_or(Place::Out, |waker| place(waker, worker));
+            if matches!(place, Place::Out) {
+                self.skip(waiter);
+                continue;
+            }
+            if !node.select_state.is_none_or(|(select_state, index)| select_state.claim(index)) {
+                self.unlink(waiter, Status::Skipped);
+                continue;
+            }
+            put(node.value.as_mut().expect("a queued waiter has a value"));
+            let waker = node.waker;
+            self.unlink(waiter, Status::Granted);
+            return Some(match place {
+                Place::Here(worker, tcb) => {
+                    worker.wake(tcb);
+                    Wake::Done
+                }
+                _ => Wake::Of(waker.expect("a queued waiter has a wake handle")),
+            });
         }
         None
     }
@@ -392,6 +430,25 @@ impl<V> WaitQueue<V> {
         node.next = self.free;
         self.free = waiter.0;
         (node.value.take().expect("a waiter is removed once"), status == Status::Granted)
+    }
+}
+
+/// The wake of a waiter that was granted something.
+#[derive(Clone, Copy)]
+#[must_use = "the waiter sleeps otherwise"]
+pub(crate) enum Wake {
+    /// The waiter has been woken.
+    Done,
+    /// The caller must wake the waiter, after it has released the lock.
+    Of(WakeHandle),
+}
+
+impl Wake {
+    #[inline(always)]
+    pub(crate) fn wake(self) {
+        if let Wake::Of(waker) = self {
+            wake(waker);
+        }
     }
 }
 

@@ -7,8 +7,9 @@ use super::error::{RecvError, SendError, TryRecvError, TrySendError};
 use super::{Receiver, Sender};
 use crate::sync::select::Case;
 use crate::sync::select::sealed::{Granted, Internal, Operation, Plan, Registration};
-use crate::wait::queue::{Line, WaiterId, wake};
+use crate::wait::queue::{Line, WaiterId};
 use crate::wait::wake_list::wake_all;
+use crate::wait::worker;
 use std::fmt;
 
 /// A receive operation of a [`Select`](crate::sync::Select). Returned by [`Receiver::case`].
@@ -167,12 +168,11 @@ impl<T> Operation for RecvCase<'_, T> {
 impl<T> RecvCase<'_, T> {
     #[inline(never)]
     fn try_recv(&mut self) -> bool {
-        let attempt = self.channel.state.lock().try_recv();
+        let worker = worker();
+        let attempt = self.channel.state.lock_for(worker).try_recv(worker);
         self.received = match attempt {
-            Ok((message, waker)) => {
-                if let Some(waker) = waker {
-                    wake(waker);
-                }
+            Ok((message, wake)) => {
+                wake.wake();
                 Some(Ok(message))
             }
             Err(TryRecvError::Disconnected) => Some(Err(RecvError::Disconnected)),
@@ -208,13 +208,11 @@ impl<T> Operation for SendCase<'_, T> {
         if !state.may_send() {
             return false;
         }
-        let attempt = state.try_send(message.take().expect("it was looked at above"));
+        let attempt = state.try_send(message.take().expect("it was looked at above"), worker());
         drop(state);
         self.sent = match attempt {
-            Ok(waker) => {
-                if let Some(waker) = waker {
-                    wake(waker);
-                }
+            Ok(wake) => {
+                wake.wake();
                 Some(Ok(()))
             }
             Err(TrySendError::Disconnected(message)) => Some(Err(SendError::Disconnected(message))),
