@@ -49,7 +49,8 @@ pub(crate) fn worker<'a>() -> Option<&'a Worker> {
     let home = fresh_address!(HOME) as *const Home;
     // SAFETY: `home` is the address of the static `HOME`.
     let home = unsafe { &*home };
-    let worker = if likely(home.thread.load(Relaxed) == thread) { home.worker.load(Relaxed).cast_const() } else { WORKER.get() };
+    let worker =
+        if likely(home.thread.load(Relaxed) == thread) { home.worker.load(Relaxed).cast_const() } else { WORKER.get() };
     // SAFETY: the thread's pointer is null or points to a worker whose `run` has not returned (invariant 1). Callers
     // keep the reference no longer than one call by a task or by main, so it does not outlive the run.
     unsafe { worker.as_ref() }
@@ -61,7 +62,11 @@ pub(crate) fn current_run() -> u64 {
     let home = fresh_address!(HOME) as *const Home;
     // SAFETY: `home` is the address of the static `HOME`.
     let home = unsafe { &*home };
-    if likely(home.thread.load(Relaxed) == thread_pointer()) { home.run.load(Relaxed) } else { worker().map_or(0, Worker::run) }
+    if likely(home.thread.load(Relaxed) == thread_pointer()) {
+        home.run.load(Relaxed)
+    } else {
+        worker().map_or(0, Worker::run)
+    }
 }
 
 /// Returns the worker of a table while the run is open. The calling code may not belong to the run: it may be in a fiber that a task of the

@@ -38,10 +38,10 @@
 #![forbid(unsafe_code)]
 
 use super::error::{WaitTimeoutError, outcome};
+use crate::sys::likely;
 use crate::wait::lock::{BiasedLock, Guard, Mark};
 use crate::wait::queue::{FirstWaiter, Line, OwnWaiter, WaitQueue, WaiterId, wait_in};
 use crate::wait::{Holder, WaitSpec, WakeHandle, Worker, fiber, worker};
-use crate::sys::likely;
 use std::hint::spin_loop;
 use std::num::NonZeroU32;
 use std::sync::OnceLock;

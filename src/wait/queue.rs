@@ -312,6 +312,22 @@ impl<V> WaitQueue<V> {
         None
     }
 
+    /// Grants to the first waiter, like `grant`, if it is a task of the run of `worker`, the caller's, and wakes it at once: it does not
+    /// run before the caller gives up its turn. Returns the waiter's value, in which the caller must store the granted one. Returns
+    /// `None` if another waiter is the first, or if it must be skipped: see `grant_and_wake`.
+    #[inline(always)]
+    pub(crate) fn grant_own(&mut self, worker: &Worker) -> Option<&mut V> {
+        let waiter = self.first;
+        let node = self.nodes.get(waiter as usize)?;
+        let Place::Here(_, tcb) = place(node.waker.as_ref()?, Some(worker)) else { return None };
+        if !node.select_state.is_none_or(|(select_state, index)| select_state.claim(index)) {
+            return None;
+        }
+        self.unlink(waiter, Status::Granted);
+        worker.wake(tcb);
+        self.nodes[waiter as usize].value.as_mut()
+    }
+
     /// Skips the waiter permanently if nothing may be granted to it any more. Returns whether it did.
     #[inline(always)]
     fn skip_if_out(&mut self, waiter: u32) -> bool {

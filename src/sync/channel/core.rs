@@ -15,7 +15,8 @@
 //! the channel is freed.
 
 use super::error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
-use crate::wait::lock::BiasedLock;
+use crate::sys::likely;
+use crate::wait::lock::{BiasedLock, OwnerGuard};
 use crate::wait::queue::{Ended, Line, SelectState, WaitQueue, WaiterId, Wake, wait_in};
 use crate::wait::wake_list::wake_all;
 use crate::wait::{WaitSpec, WakeHandle, Worker, consume_budget_of, worker};
@@ -93,7 +94,7 @@ impl<T> Line for Sending<T> {
 
 /// The outcome of an attempt to send.
 enum Sent<T> {
-    Done(Wake),
+    Done,
     Disconnected(T),
     /// The caller was queued, and must wait.
     Queued(WaiterId),
@@ -101,10 +102,19 @@ enum Sent<T> {
 
 /// The outcome of an attempt to receive.
 enum Received<T> {
-    Done(T, Wake),
+    Done(T),
     Disconnected,
     /// The caller was queued, and must wait.
     Queued(WaiterId),
+}
+
+/// Like `Channel::admit`, for any waiter.
+#[cold]
+#[inline(never)]
+fn admit_shared<T>(worker: &Worker, mut state: OwnerGuard<'_, State<T>>) {
+    let wake = state.admit(Some(worker));
+    drop(state);
+    wake.wake();
 }
 
 impl<T> State<T> {
@@ -187,26 +197,6 @@ impl<T> State<T> {
         self.sending.grant_and_wake(worker, put).unwrap_or(Wake::Done)
     }
 
-    /// Sends, or queues the caller.
-    #[inline(always)]
-    fn send(&mut self, message: T, worker: Option<&Worker>) -> Sent<T> {
-        match self.try_send(message, worker) {
-            Ok(wake) => Sent::Done(wake),
-            Err(TrySendError::Disconnected(message)) => Sent::Disconnected(message),
-            Err(TrySendError::Full(message)) => Sent::Queued(self.sending.enqueue_in(Some(message), worker)),
-        }
-    }
-
-    /// Receives, or queues the caller.
-    #[inline(always)]
-    fn recv(&mut self, worker: Option<&Worker>) -> Received<T> {
-        match self.try_recv(worker) {
-            Ok((message, wake)) => Received::Done(message, wake),
-            Err(TryRecvError::Disconnected) => Received::Disconnected,
-            Err(TryRecvError::Empty) => Received::Queued(self.receiving.enqueue_in(None, worker)),
-        }
-    }
-
     /// Closes the channel, and returns the waiters to wake. Returns `None` if it was already closed or disconnected.
     pub(super) fn close(&mut self) -> Option<Vec<WakeHandle>> {
         if self.is_closed_to_receivers() || self.is_closed_to_senders() {
@@ -255,24 +245,39 @@ impl<T> Channel<T> {
     #[track_caller]
     pub(super) fn send(&self, message: T, deadline: Option<Instant>) -> Result<(), SendTimeoutError<T>> {
         let worker = worker();
-        // For the run that owns the lock, one look under it sends the message or queues the caller.
-        let sent = match worker.and_then(|worker| self.state.lock_as_owner(worker)) {
-            Some(mut state) => state.send(message, worker),
-            None => self.send_shared(message, worker),
-        };
         // An unbounded send never waits, so it counts no budget.
         let pays = if self.capacity == usize::MAX { None } else { worker };
-        let waiter = match sent {
-            Sent::Done(wake) => {
-                wake.wake();
+        let waiter = 'queued: {
+            // The run that owns the lock sends the message or queues the caller in one pass.
+            let message = 'other: {
+                let Some(own) = worker else { break 'other message };
+                let Some(mut state) = self.state.lock_as_owner(own) else { break 'other message };
+                if !likely(!state.is_closed_to_senders()) {
+                    break 'other message;
+                }
+                if !state.receiving.is_empty() {
+                    let Some(place) = state.receiving.grant_own(own) else { break 'other message };
+                    *place = Some(message);
+                } else if state.buffer.len() < state.capacity {
+                    state.buffer.push_back(message);
+                } else {
+                    break 'queued state.sending.enqueue_in(Some(message), worker);
+                }
+                drop(state);
                 consume_budget_of(pays);
                 return Ok(());
+            };
+            match self.send_shared(message, worker) {
+                Sent::Done => {
+                    consume_budget_of(pays);
+                    return Ok(());
+                }
+                Sent::Disconnected(message) => {
+                    consume_budget_of(pays);
+                    return Err(SendTimeoutError::Disconnected(message));
+                }
+                Sent::Queued(waiter) => waiter,
             }
-            Sent::Disconnected(message) => {
-                consume_budget_of(pays);
-                return Err(SendTimeoutError::Disconnected(message));
-            }
-            Sent::Queued(waiter) => waiter,
         };
         let reason = if self.capacity == 0 { "a receiver" } else { "room in a channel" };
         let own = |message: Option<T>| message.expect("no receiver took the message of a sender without a grant");
@@ -289,31 +294,62 @@ impl<T> Channel<T> {
         }
     }
 
-    /// Sends or queues for a run that does not own the lock, and for plain threads. Not inlined: it returns before the wait.
+    /// Sends, or queues the caller, for any waiter and any owner of the lock. Not inlined: it returns before the wait.
     #[inline(never)]
     fn send_shared(&self, message: T, worker: Option<&Worker>) -> Sent<T> {
-        self.state.lock_for(worker).send(message, worker)
+        let mut state = self.state.lock_for(worker);
+        match state.try_send(message, worker) {
+            Ok(wake) => {
+                drop(state);
+                wake.wake();
+                Sent::Done
+            }
+            Err(TrySendError::Disconnected(message)) => Sent::Disconnected(message),
+            Err(TrySendError::Full(message)) => Sent::Queued(state.sending.enqueue_in(Some(message), worker)),
+        }
     }
 
     #[inline(always)]
     #[track_caller]
     pub(super) fn recv(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
         let worker = worker();
-        let received = match worker.and_then(|worker| self.state.lock_as_owner(worker)) {
-            Some(mut state) => state.recv(worker),
-            None => self.recv_shared(worker),
-        };
-        let waiter = match received {
-            Received::Done(message, wake) => {
-                wake.wake();
+        let waiter = 'queued: {
+            // The run that owns the lock receives a message or queues the caller in one pass.
+            'other: {
+                let Some(own) = worker else { break 'other };
+                let Some(mut state) = self.state.lock_as_owner(own) else { break 'other };
+                let message = match state.buffer.pop_front() {
+                    Some(message) => {
+                        if state.sending.is_empty() {
+                            drop(state)
+                        } else {
+                            self.admit(own, state)
+                        }
+                        message
+                    }
+                    None if !state.sending.is_empty() => {
+                        let Some(place) = state.sending.grant_own(own) else { break 'other };
+                        let message = place.take().expect("a queued sender has its message");
+                        drop(state);
+                        message
+                    }
+                    None if state.is_closed_to_receivers() => break 'other,
+                    None => break 'queued state.receiving.enqueue_in(None, worker),
+                };
                 consume_budget_of(worker);
                 return Ok(message);
             }
-            Received::Disconnected => {
-                consume_budget_of(worker);
-                return Err(RecvTimeoutError::Disconnected);
+            match self.recv_shared(worker) {
+                Received::Done(message) => {
+                    consume_budget_of(worker);
+                    return Ok(message);
+                }
+                Received::Disconnected => {
+                    consume_budget_of(worker);
+                    return Err(RecvTimeoutError::Disconnected);
+                }
+                Received::Queued(waiter) => waiter,
             }
-            Received::Queued(waiter) => waiter,
         };
         let wait = WaitSpec { reason: "a message", external: true, ..WaitSpec::DEFAULT };
         match wait_in::<Receiving<T>>(&self.state, waiter, wait, deadline) {
@@ -324,10 +360,32 @@ impl<T> Channel<T> {
         }
     }
 
-    /// Receives or queues for a run that does not own the lock, and for plain threads. Not inlined: it returns before the wait.
+    /// Receives, or queues the caller, for any waiter and any owner of the lock. Not inlined: it returns before the wait.
     #[inline(never)]
     fn recv_shared(&self, worker: Option<&Worker>) -> Received<T> {
-        self.state.lock_for(worker).recv(worker)
+        let mut state = self.state.lock_for(worker);
+        match state.try_recv(worker) {
+            Ok((message, wake)) => {
+                drop(state);
+                wake.wake();
+                Received::Done(message)
+            }
+            Err(TryRecvError::Disconnected) => Received::Disconnected,
+            Err(TryRecvError::Empty) => Received::Queued(state.receiving.enqueue_in(None, worker)),
+        }
+    }
+
+    /// Moves the message of the first waiting sender into the buffer, after a receive, and releases the lock.
+    #[inline(always)]
+    fn admit(&self, worker: &Worker, mut state: OwnerGuard<'_, State<T>>) {
+        let state_now = &mut *state;
+        if likely(state_now.buffer.len() < state_now.capacity)
+            && let Some(place) = state_now.sending.grant_own(worker)
+        {
+            state_now.buffer.push_back(place.take().expect("a queued sender has its message"));
+        } else {
+            admit_shared(worker, state);
+        }
     }
 
     pub(super) fn close(&self) -> bool {
