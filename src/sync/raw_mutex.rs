@@ -338,7 +338,7 @@ impl RawMutex {
         }
         // Only a holder on another thread makes the clock worth its price: `is_due` begins the time of the rest.
         let is_own = worker.is_some_and(|worker| self.holder.is_in(worker.run()));
-        Attempt::Queued(state.waiters.enqueue(if is_own { Waiter::NEW } else { Waiter::of_now() }))
+        Attempt::Queued(state.waiters.enqueue_in(if is_own { Waiter::NEW } else { Waiter::of_now() }, worker))
     }
 
     /// Waits for a moment without queueing, while no waiter is queued. A lock that is held briefly costs less so than by two

@@ -76,7 +76,7 @@ const WRITER: usize = usize::MAX;
 
 struct State {
     /// The number of readers that have the lock, or `WRITER`.
-    /// Without the guard that a mark of the lock of the state stands for.
+    /// Without the effect of the mark that the lock of the state may have.
     active: usize,
     waiters: WaitQueue<Access>,
     /// The number of the newest guard: the one whose owner `holder` names.
@@ -216,11 +216,7 @@ impl<T: ?Sized> RwLock<T> {
             }
             return Ok(number);
         }
-        let attempt = match worker.and_then(|worker| self.state.lock_as_owner(worker)) {
-            Some(mut state) => self.attempt(worker, access, &mut state),
-            None => self.attempt_shared(worker, access),
-        };
-        let waiter = match attempt {
+        let waiter = match self.take_or_queue(worker, access) {
             Attempt::Taken(number) => {
                 if is_budget_spent(worker) {
                     self.give_way(worker, access, number);
@@ -238,20 +234,15 @@ impl<T: ?Sized> RwLock<T> {
         Ok(self.sign(worker, &mut self.state.lock()))
     }
 
-    /// Acquires the lock, or queues the caller.
-    #[inline(always)]
-    fn attempt(&self, worker: Option<&Worker>, access: Access, state: &mut State) -> Attempt {
-        if state.enter_in_turn(access) {
-            Attempt::Taken(self.sign(worker, state))
-        } else {
-            Attempt::Queued(state.waiters.enqueue(access))
-        }
-    }
-
-    /// Like `attempt`, for a run that does not own the lock of the state, and for plain threads.
+    /// Acquires the lock, or queues the caller. Not inlined: it returns before the wait.
     #[inline(never)]
-    fn attempt_shared(&self, worker: Option<&Worker>, access: Access) -> Attempt {
-        self.attempt(worker, access, &mut self.state.lock_for(worker))
+    fn take_or_queue(&self, worker: Option<&Worker>, access: Access) -> Attempt {
+        let mut state = self.state.lock_for(worker);
+        if state.enter_in_turn(access) {
+            Attempt::Taken(self.sign(worker, &mut state))
+        } else {
+            Attempt::Queued(state.waiters.enqueue_in(access, worker))
+        }
     }
 
     /// Yields for the cooperative budget while the lock is held. The temporary guard releases the lock if the task is unwound in

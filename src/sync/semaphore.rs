@@ -47,6 +47,7 @@ pub struct Semaphore {
 }
 
 struct State {
+    /// Without the effect of the mark that the lock of the state may have.
     available: usize,
     total: usize,
     /// A waiter's value is the number of permits it requests.
@@ -183,11 +184,7 @@ impl Semaphore {
             }
             return Ok(number);
         }
-        let attempt = match worker.and_then(|worker| self.state.lock_as_owner(worker)) {
-            Some(mut state) => self.attempt(worker, count, &mut state),
-            None => self.attempt_shared(worker, count),
-        };
-        let waiter = match attempt {
+        let waiter = match self.take_or_queue(worker, count) {
             Attempt::Taken(number) => {
                 if is_budget_spent(worker) {
                     self.give_way(worker, count, number);
@@ -202,23 +199,18 @@ impl Semaphore {
         Ok(self.sign(worker, &mut self.state.lock()))
     }
 
-    /// Acquires permits, or queues the caller.
-    #[inline(always)]
-    fn attempt(&self, worker: Option<&Worker>, count: usize, state: &mut State) -> Attempt {
+    /// Acquires permits, or queues the caller. Not inlined: it returns before the wait.
+    #[inline(never)]
+    fn take_or_queue(&self, worker: Option<&Worker>, count: usize) -> Attempt {
+        let mut state = self.state.lock_for(worker);
         if state.take_in_turn(count) {
-            return Attempt::Taken(self.sign(worker, state));
+            return Attempt::Taken(self.sign(worker, &mut state));
         }
         if state.available == state.total {
             // No permit is held: the record is that of an earlier holder.
             self.holder.clear();
         }
-        Attempt::Queued(state.waiters.enqueue(count))
-    }
-
-    /// Like `attempt`, for a run that does not own the lock of the state, and for plain threads.
-    #[inline(never)]
-    fn attempt_shared(&self, worker: Option<&Worker>, count: usize) -> Attempt {
-        self.attempt(worker, count, &mut self.state.lock_for(worker))
+        Attempt::Queued(state.waiters.enqueue_in(count, worker))
     }
 
     /// Yields for the cooperative budget while the permits are held. The temporary permit releases them if the task is unwound in
@@ -237,7 +229,7 @@ impl Semaphore {
 
     #[inline(always)]
     fn give_back(&self, count: usize, number: u32) {
-        // A mark that is still there: no caller has come since. `attempt` clears the record of the holder.
+        // A mark that is still there: no caller has come since. `take_or_queue` clears the record of the holder.
         if count != 1 || self.state.lock_marked(ONE_HELD).is_none() {
             self.give_back_unmarked(count, number);
         }

@@ -131,19 +131,22 @@ impl<V> WaitQueue<V> {
     #[inline(always)]
     fn enqueue_with(&mut self, value: V, put_waker: impl FnOnce(&mut Option<WakeHandle>)) -> WaiterId {
         let waiter = if self.free == NONE { self.add() } else { self.free };
+        // The slice is read once, and not again after each store.
+        let nodes = self.nodes.as_mut_slice();
+        let last = self.last;
+        match last {
+            NONE => self.first = waiter,
+            last => nodes[last as usize].next = waiter,
+        }
+        self.last = waiter;
         // Field by field: building a node elsewhere and copying it costs as much as the rest of the hand-off.
-        let node = &mut self.nodes[waiter as usize];
+        let node = &mut nodes[waiter as usize];
         self.free = node.next;
         node.status = Status::Queued;
-        node.previous = self.last;
+        node.previous = last;
         node.next = NONE;
         put_waker(&mut node.waker);
         node.value = Some(value);
-        match self.last {
-            NONE => self.first = waiter,
-            last => self.nodes[last as usize].next = waiter,
-        }
-        self.last = waiter;
         WaiterId(waiter)
     }
 
@@ -400,16 +403,17 @@ impl<V> WaitQueue<V> {
     /// Takes a queued waiter out of the list, and sets its new status.
     #[inline(always)]
     fn unlink(&mut self, waiter: u32, status: Status) {
-        let node = &mut self.nodes[waiter as usize];
+        let nodes = self.nodes.as_mut_slice();
+        let node = &mut nodes[waiter as usize];
         node.status = status;
         let (previous, next) = (node.previous, node.next);
         match previous {
             NONE => self.first = next,
-            previous => self.nodes[previous as usize].next = next,
+            previous => nodes[previous as usize].next = next,
         }
         match next {
             NONE => self.last = previous,
-            next => self.nodes[next as usize].previous = previous,
+            next => nodes[next as usize].previous = previous,
         }
     }
 

@@ -142,12 +142,7 @@ impl<T> Operation for RecvCase<'_, T> {
             self.waiter = Some(state.receiving.enqueue_select(None, &plan.waker, select));
             return true;
         }
-        let mut state = self.channel.state.lock();
-        if state.can_recv(registration.select_state) {
-            return false;
-        }
-        self.waiter = Some(state.receiving.enqueue_select(None, &plan.waker, select));
-        true
+        self.enqueue_shared(registration, plan)
     }
 
     fn is_ready(&self, registration: Registration, _: Internal) -> bool {
@@ -179,6 +174,18 @@ impl<T> RecvCase<'_, T> {
             Err(TryRecvError::Empty) => None,
         };
         self.received.is_some()
+    }
+
+    /// Enqueues the case, also if senders wait, or if this run does not own the lock.
+    #[inline(never)]
+    fn enqueue_shared(&mut self, registration: Registration, plan: &Plan) -> bool {
+        let mut state = self.channel.state.lock();
+        if state.can_recv(registration.select_state) {
+            return false;
+        }
+        let select = (registration.select_state, registration.index);
+        self.waiter = Some(state.receiving.enqueue_select(None, &plan.waker, select));
+        true
     }
 
     /// Leaves the queue, also if the waiter was granted a message, or if this run does not own the lock.
