@@ -342,8 +342,8 @@ const FAULTS: &[Fault] = &[
     Fault {
         name: "the_owner_is_not_waited_for",
         file: LOCK.name,
-        instead_of: "while self.owner.load(Ordering::Acquire) == INSIDE {",
-        what: "while false {",
+        instead_of: "if owner != INSIDE {",
+        what: "if true {",
     },
     Fault {
         name: "a_mark_stays",

@@ -64,6 +64,11 @@ pub(crate) struct Mark(u64);
 impl Mark {
     pub(crate) const FIRST: Mark = Mark(u64::MAX - 2);
     pub(crate) const SECOND: Mark = Mark(u64::MAX - 3);
+
+    /// Returns the mark that this owner word is.
+    fn of(owner: u64) -> Option<Mark> {
+        Some(Mark(owner)).filter(|mark| [Mark::FIRST, Mark::SECOND].contains(mark))
+    }
 }
 
 /// A biased lock around the state of a blocking type. See the module head.
@@ -180,8 +185,7 @@ impl<T> BiasedLock<T> {
     /// present owner. Locks a marked lock for its owner, too.
     #[inline(never)]
     fn lock_shared(&self) -> Guard<'_, T> {
-        let mark = self.mark();
-        if let Some(mark) = mark
+        if let Some(mark) = Mark::of(self.owner.load(Ordering::Relaxed))
             && let Some(mut owned) = self.lock_marked(mark)
         {
             (self.unmark)(&mut owned, mark);
@@ -211,9 +215,8 @@ impl<T> BiasedLock<T> {
                     // If the owner's run has ended, it is not inside.
                     let _ = handshake::ask(owner);
                 }
-                self.wait_for_owner();
-                if let Some(mark) = self.mark() {
-                    // SAFETY: this thread holds `shared`, and the owner is not inside: it backs out from now on.
+                if let Some(mark) = self.wait_for_owner() {
+                    // SAFETY: this thread holds `shared`, and the owner does not access the state: it backs out from now on.
                     (self.unmark)(unsafe { &mut *self.value.get() }, mark);
                 }
             }
@@ -221,18 +224,18 @@ impl<T> BiasedLock<T> {
         Guard { lock: self, shared: Some(shared), run: 0, _not_send: PhantomData }
     }
 
-    /// Returns the mark that the lock has.
-    fn mark(&self) -> Option<Mark> {
-        Some(Mark(self.owner.load(Ordering::Acquire))).filter(|mark| [Mark::FIRST, Mark::SECOND].contains(mark))
-    }
-
-    /// Waits until the owner, which may hold the lock at the revocation, has released it. That takes nanoseconds unless the
+    /// Waits until the owner, which may hold the lock at the revocation, has released it. Returns the mark that it has left: it
+    /// keeps that mark from now on, but may be inside for a moment before it sees the revocation. The wait takes nanoseconds unless the
     /// owner's thread is descheduled. Sleeps after 100 yields, because a thread of real-time priority that only yields can keep
     /// the owner's thread from ever running.
     #[cold]
-    fn wait_for_owner(&self) {
+    fn wait_for_owner(&self) -> Option<Mark> {
         let mut looks = 0;
-        while self.owner.load(Ordering::Acquire) == INSIDE {
+        loop {
+            let owner = self.owner.load(Ordering::Acquire);
+            if owner != INSIDE {
+                return Mark::of(owner);
+            }
             looks += 1;
             if looks < 100 { yield_now() } else { sleep(Duration::from_micros(100)) }
         }
