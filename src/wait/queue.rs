@@ -73,7 +73,7 @@
 use super::lock::BiasedLock;
 use super::now;
 pub(crate) use super::select_state::SelectState;
-pub(crate) use super::waiter::{FirstWaiter, OwnWaiter, WaiterId};
+pub(crate) use super::waiter::{FirstWaiter, OwnWaiter, WaiterId, Wake};
 use super::waiter::{Node, Status};
 use super::wake_list::wake_all;
 use super::{is_out, place, wait_anywhere};
@@ -451,32 +451,6 @@ impl<V> WaitQueue<V> {
         self.free = waiter.0;
         (node.value.take().expect("a waiter is removed once"), status == Status::Granted)
     }
-}
-
-/// The wake of a waiter that was granted something.
-#[derive(Clone, Copy)]
-#[must_use = "the waiter sleeps otherwise"]
-pub(crate) enum Wake {
-    /// The waiter has been woken.
-    Done,
-    /// The caller must wake the waiter, after it has released the lock.
-    Of(WakeHandle),
-}
-
-impl Wake {
-    #[inline(always)]
-    pub(crate) fn wake(self) {
-        if let Wake::Of(waker) = self {
-            wake(waker);
-        }
-    }
-}
-
-/// Wakes a waiter that was granted something or whose queue was closed. The caller must have released the lock.
-#[inline]
-pub(crate) fn wake(waker: WakeHandle) {
-    // A waiter that no longer exists needs no wake.
-    let _ = waker.wake();
 }
 
 /// The protocol of a wait queue: which queue of a type it is, and how the type reacts if a wait ends without using its
