@@ -18,7 +18,7 @@ impl Clock {
     }
 
     /// Returns whether [`jump`](Self::jump) advances the clock, also after `go_on`.
-    pub(super) fn jumps(&self) -> bool {
+    pub(crate) fn jumps(&self) -> bool {
         self.paused.is_some()
     }
 

@@ -105,6 +105,11 @@ impl Worker {
         self.poll_soon();
     }
 
+    /// Returns whether the run has a seed.
+    pub(crate) fn has_seed(&self) -> bool {
+        self.rng.get() != 0
+    }
+
     /// Moves a random ready task to the front of the run queue.
     #[cold]
     pub(super) fn shuffle_next(&self) {

@@ -163,7 +163,7 @@ impl Group {
     /// A task can be in one group only. No task is in a second group here: a task has one handle, and the combinator
     /// borrows or owns that handle.
     pub(super) fn watch<H: Joinable>(handles: &mut [H]) -> Rc<Group> {
-        let group = Rc::new(Group { ended: RefCell::default(), waiter: Cell::new(null()), external: Cell::new(false) });
+        let group = Group::empty();
         let mut ended = Vec::new();
         for (place, handle) in (0..).zip(handles) {
             let order = handle.watch(sealed::Member { group: &group, place });
@@ -172,6 +172,18 @@ impl Group {
         ended.sort_unstable();
         group.ended.borrow_mut().extend(ended.into_iter().map(|(_, place)| place));
         group
+    }
+
+    /// Creates a group without tasks.
+    pub(super) fn empty() -> Rc<Group> {
+        Rc::new(Group { ended: RefCell::default(), waiter: Cell::new(null()), external: Cell::new(false) })
+    }
+
+    /// Adds a task to the group at `place`, where no task is. If it has ended already, it comes after the tasks that have ended.
+    pub(super) fn insert<H: Joinable>(self: &Rc<Self>, handle: &mut H, place: u32) {
+        if handle.watch(sealed::Member { group: self, place }).is_some() {
+            self.ended.borrow_mut().push_back(place);
+        }
     }
 
     /// Notes the end of a task of any worker, in the event loop of the worker that waits.

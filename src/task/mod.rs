@@ -8,9 +8,9 @@
 //! | Spawning | [`spawn`]; [`Builder::spawn`](crate::Builder::spawn) with a name and a stack size; [`spawn_each`] for a generator; [`yield_now`] |
 //! | Other threads | [`Handle`]: spawns tasks in the run from any thread; [`spawn_anywhere`] and [`RemoteHandle`], which any thread joins |
 //! | Joining one task | [`JoinHandle`]: join, detach (drop), cancel; a callback at the end with [`on_done`](JoinHandle::on_done) |
-//! | Joining several tasks | [`join_all`], [`try_join_all`], [`join!`](crate::join), [`race`], [`wait`], [`as_completed`] |
+//! | Joining several tasks | [`join_all`], [`try_join_all`], [`join!`](crate::join), [`race`], [`wait`], [`as_completed`]; [`JoinSet`] for tasks that are added at any time |
 //! | Waiting | [`park`] until an [`Unparker`] is used; [`sync`](crate::sync) has locks and channels, [`time`](crate::time) has sleeps |
-//! | Cancelling | [`JoinHandle::cancel`]; in the task, [`check`], [`is_cancelled`] and [`cancelled`] |
+//! | Cancelling | [`JoinHandle::cancel`], from any thread [`CancelHandle`]; in the task, [`check`], [`is_cancelled`] and [`cancelled`] |
 //! | Sections | [`timeout`], [`deadline`] and [`shield`] change what ends a wait; [`no_suspend`] forbids waits |
 //! | Structured concurrency | [`scope`] (a nursery): tasks that may borrow, and that end before the scope returns |
 //! | Several cores | [`scope_anywhere`], [`join_anywhere`], [`for_each_anywhere`], [`map_anywhere`]: closures that borrow, on all workers of the run |
@@ -29,12 +29,14 @@
 
 mod anywhere;
 mod callbacks;
+mod cancel_handle;
 mod combine;
 mod group;
 mod handle;
 pub(crate) mod info;
 mod join_error;
 mod join_macro;
+mod join_set;
 mod local;
 mod no_suspend;
 mod park;
@@ -50,6 +52,7 @@ pub use self::anywhere::{
     scope_anywhere, spawn_anywhere,
 };
 pub use self::callbacks::{CallbackId, Done};
+pub use self::cancel_handle::CancelHandle;
 /// The name of [`join_all`] in asyncio.
 #[doc(no_inline)]
 pub use self::combine::join_all as gather;
@@ -62,6 +65,7 @@ pub use self::handle::{CancelOnDrop, JoinHandle};
 pub use self::info::{TaskState, all, current};
 pub use self::join_error::JoinError;
 pub use self::join_macro::JoinTuple;
+pub use self::join_set::JoinSet;
 pub use self::local::LocalKey;
 #[doc(hidden)]
 pub use self::local::new_key;

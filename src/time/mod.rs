@@ -1,12 +1,20 @@
-//! Time for tasks: [`sleep`], periodic ticks ([`interval`]), delayed calls ([`after`]), and the clock of the run ([`now`]).
+//! Time for tasks: [`sleep`], periodic ticks ([`interval`]), delayed calls ([`after`]), repeated attempts ([`retry`]), and the clock of the
+//! run ([`now`]).
+//!
+//! A test pauses the clock with [`Config::paused_clock`](crate::Config::paused_clock): it jumps to the next deadline when all tasks wait, or
+//! by [`advance`].
 //!
 //! No timer fires early. Timers with the same deadline fire in the order in which they were set. A duration too long for
 //! `Instant`, such as `Duration::MAX`, never passes.
 #![forbid(unsafe_code)]
 
+mod interval;
+mod retry;
+
+pub use self::interval::{Interval, MissedTicks, interval, interval_at};
+pub use self::retry::{Backoff, RetryError, retry, retry_if};
 use crate::task::{JoinError, JoinHandle, spawn};
 use crate::wait::{Cancelled, WaitSpec, running, sleep_in_fiber, wait, worker};
-use std::fmt;
 use std::time::{Duration, Instant};
 
 /// Returns the current time of the run's clock, which tests can pause
@@ -17,6 +25,35 @@ use std::time::{Duration, Instant};
 /// ```
 pub fn now() -> Instant {
     crate::wait::now()
+}
+
+/// Advances the paused clock of the run by `duration`, and gives the tasks whose deadlines have passed a turn. All of them
+/// see the new time; with [`sleep`] in place of `advance`, each would see the time of its own deadline.
+///
+/// # Errors
+///
+/// [`Cancelled`] if the task is cancelled. The clock was advanced.
+///
+/// # Panics
+///
+/// If the clock of the run is not [paused](crate::Config::paused_clock), and the panics of [`sleep`].
+///
+/// ```
+/// use std::time::Duration;
+/// cede::Config::new().paused_clock(true).run(|| {
+///     let start = cede::time::now();
+///     cede::time::advance(Duration::from_secs(5)).unwrap();
+///     assert_eq!(cede::time::now() - start, Duration::from_secs(5));
+/// }).unwrap();
+/// ```
+#[track_caller]
+pub fn advance(duration: Duration) -> Result<(), Cancelled> {
+    let worker = running("advance the clock");
+    assert!(worker.clock.jumps(), "cannot advance the clock: it is not paused; see Config::paused_clock");
+    let to = worker.clock.now().checked_add(duration).expect("the clock cannot show a time that far away");
+    worker.clock.jump(to);
+    worker.poll_soon(); // fires the timers
+    sleep(Duration::ZERO)
 }
 
 /// Waits until at least `duration` has passed. With `Duration::ZERO`, yields once. In a [fiber](crate::fiber()) outside of a run, suspends the
@@ -79,84 +116,6 @@ fn until(deadline: Option<Instant>) -> Result<(), Cancelled> {
         wait(worker, WaitSpec { reason: "the end of its sleep", only_this_run: true, ..WaitSpec::DEFAULT }, deadline)?;
     }
     Ok(())
-}
-
-/// A timer that ticks periodically. Created by [`interval`].
-#[derive(Clone)]
-pub struct Interval {
-    next: Option<Instant>,
-    period: Duration,
-}
-
-/// Creates an interval: a timer that ticks every `period`. The first tick is due at once.
-///
-/// The due times are multiples of `period` after the start, so ticks do not drift. If the task is late
-/// and has missed n ticks, the next n calls of [`tick`](Interval::tick) return without sleeping.
-/// [`skip_missed`](Interval::skip_missed) drops the missed ticks instead.
-///
-/// # Panics
-///
-/// If `period` is zero.
-///
-/// ```
-/// use std::time::Duration;
-/// cede::Config::new().paused_clock(true).run(|| {
-///     let start = cede::time::now();
-///     let mut ticks = cede::time::interval(Duration::from_secs(1));
-///     let times: Vec<_> = (0..3).map(|_| (ticks.tick().unwrap() - start).as_secs()).collect();
-///     assert_eq!(times, [0, 1, 2]);
-/// }).unwrap();
-/// ```
-#[doc(alias = "ticker")]
-#[track_caller]
-pub fn interval(period: Duration) -> Interval {
-    assert!(!period.is_zero(), "interval: the period must not be zero");
-    Interval { next: Some(now()), period }
-}
-
-impl Interval {
-    /// Waits for the next tick, and returns the time at which it was due.
-    ///
-    /// # Errors
-    ///
-    /// The errors of [`sleep`]. The tick is not lost: the next call waits for it.
-    ///
-    /// # Panics
-    ///
-    /// The panics of [`sleep`].
-    #[track_caller]
-    pub fn tick(&mut self) -> Result<Instant, Cancelled> {
-        until(self.next)?;
-        // `next` is `None` only if the tick never comes, and then `until` does not return `Ok`.
-        let due = self.next.unwrap_or_else(now);
-        self.next = due.checked_add(self.period);
-        Ok(due)
-    }
-
-    /// Drops all overdue ticks. The next tick is the first one that is due in the future.
-    pub fn skip_missed(&mut self) {
-        let now = now();
-        if let Some(next) = self.next.filter(|next| *next <= now) {
-            // One multiplication instead of a loop, which would be slow after a long delay with a short period. The step is at
-            // most one period longer than the delay. If `Instant` cannot represent the result, the next tick never comes.
-            let period = self.period.as_nanos();
-            let step = ((now - next).as_nanos() / period + 1).checked_mul(period);
-            self.next = step.and_then(duration).and_then(|step| next.checked_add(step));
-        }
-    }
-}
-
-/// Converts nanoseconds to a `Duration`, or returns `None` if they do not fit.
-fn duration(nanos: u128) -> Option<Duration> {
-    let second = Duration::from_secs(1).as_nanos();
-    // The remainder is less than a second, so it fits a `u32`.
-    Some(Duration::new(u64::try_from(nanos / second).ok()?, (nanos % second) as u32))
-}
-
-impl fmt::Debug for Interval {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Interval").field("period", &self.period).finish_non_exhaustive()
-    }
 }
 
 /// A handle of a delayed call. Returned by [`after`]. Dropping it does not cancel the call.
