@@ -39,7 +39,8 @@ fn marked_mutex_is_granted_to_the_next_task() {
             assert!(!next.is_finished());
             drop(guard);
             next.join().unwrap();
-        });
+        })
+        .unwrap();
         assert_eq!(mutex.into_inner(), 2);
     });
 }

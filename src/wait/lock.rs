@@ -30,16 +30,16 @@
 //! operation: a message between two workers, through a channel of 1,024 places, takes 94 ns then, and 26 ns with the pauses (`cargo run
 //! --release -p peers --bin cores -- --only places`, free cores).
 //!
+//! A lock is held briefly: a task never suspends while it holds one, and no user code runs meanwhile, except `Ord` of the items
+//! of a `PriorityQueue`. The lock is not fair: a thread that locks `shared` may overtake another one (barging). FIFO order is
+//! up to the wait queues in the protected state.
+//!
 //! # Mark
 //!
 //! The owner can release the lock with a [`Mark`], which the owner word has then. A mark stands for one fact about the state, which so
 //! costs no store of its own: the speed of an uncontended lock is that of its stores. Locking in any other way than by `lock_marked`
 //! removes the mark first, with a function of the state's type that stores the fact. The revoking thread does that, too, after
 //! the owner has left. A mutex marks that a task of the owner holds it, and that nothing else has happened since.
-//!
-//! A lock is held briefly: a task never suspends while it holds one, and no user code runs meanwhile, except `Ord` of the items
-//! of a `PriorityQueue`. The lock is not fair: a thread that locks `shared` may overtake another one (barging). FIFO order is
-//! up to the wait queues in the protected state.
 
 use crate::scheduler::{Worker, current_run, handshake, worker};
 use crate::sys::{likely, membarrier};

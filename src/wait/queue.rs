@@ -37,7 +37,8 @@
 //!   queued permanently, and granters skip it.
 //!
 //! Wake handles are used, and values dropped, only after the lock is released. A woken thread therefore does not find
-//! the lock held by its waker, and no user code runs under the lock.
+//! the lock held by its waker, and no user code runs under the lock. `grant_own` and `grant_and_wake` wake a task of the
+//! granter's own run under the lock: that only puts it into the run queue.
 //!
 //! # Waiters interrupted before the grant
 //!
