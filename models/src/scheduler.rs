@@ -88,6 +88,10 @@ pub mod wake {
             ME.with(|me| WakeHandle { queue: me.open.queue(), run: me.open.run() })
         }
 
+        pub fn put_current(place: &mut Option<WakeHandle>) {
+            *place = Some(WakeHandle::current());
+        }
+
         pub fn put_current_of(_: Option<&super::Worker>, place: &mut Option<WakeHandle>) {
             *place = Some(WakeHandle::current());
         }
