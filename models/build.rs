@@ -101,6 +101,7 @@ const RAW_MUTEX: File = File {
 const WAIT_ERROR: File = File { name: "sync/error.rs", for_loom: &[] };
 
 const WAIT_QUEUE: File = File { name: "wait/queue.rs", for_loom: &[] };
+const GRANT: File = File { name: "wait/grant.rs", for_loom: &[] };
 const WAITER: File = File { name: "wait/waiter.rs", for_loom: &[] };
 const SELECT_STATE: File =
     File { name: "wait/select_state.rs", for_loom: &[("use std::sync::atomic::", "use loom::sync::atomic::")] };
@@ -416,6 +417,7 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
             pub mod wait {{
                 pub mod lock {{ {} }}
                 pub mod queue {{ {} }}
+                pub mod grant {{ {} }}
                 pub mod waiter {{ {} }}
                 pub mod select_state {{ {} }}
                 {}
@@ -451,6 +453,7 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
         around("src/scheduler.rs"),
         part(&LOCK),
         part(&WAIT_QUEUE),
+        part(&GRANT),
         part(&WAITER),
         part(&SELECT_STATE),
         around("src/wait.rs"),

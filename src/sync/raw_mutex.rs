@@ -58,7 +58,7 @@ const LOOKS: usize = 32;
 /// The numbers of pauses of the processor, of 10 to 60 ns each, after which a plain thread looks at the lock before it queues.
 const SPINS: [u32; 5] = [4, 8, 16, 32, 64];
 
-/// The mark of the state's lock that stands for `Lock::Held`, while no caller waits.
+/// The mark of the state's lock that means `Lock::Held`, while no caller waits.
 const HELD: Mark = Mark::FIRST;
 
 /// A mutex without its value. See the module head.

@@ -62,7 +62,7 @@ enum Access {
 }
 
 impl Access {
-    /// The mark of the state's lock that stands for one guard with this access, while no other guard and no waiter exists.
+    /// The mark of the state's lock that means one guard with this access, while no other guard and no waiter exists.
     const fn mark(self) -> Mark {
         match self {
             Access::Read => Mark::FIRST,

@@ -68,7 +68,7 @@ pub struct TooManyPermits {
     pub bound: usize,
 }
 
-/// The mark of the state's lock that stands for one held permit, while no other permit is held and no caller waits.
+/// The mark of the state's lock that means one held permit, while no other permit is held and no caller waits.
 const ONE_HELD: Mark = Mark::FIRST;
 
 /// The outcome of an attempt to acquire permits.

@@ -36,7 +36,7 @@
 //!
 //! # Mark
 //!
-//! The owner can release the lock with a [`Mark`], which the owner word has then. A mark stands for one fact about the state, which so
+//! The owner can release the lock with a [`Mark`], which the owner word has then. A mark means one fact about the state, which so
 //! costs no store of its own: the speed of an uncontended lock is that of its stores. Locking in any other way than by `lock_marked`
 //! removes the mark first, with a function of the state's type that stores the fact. The revoking thread does that, too, after
 //! the owner has left. A mutex marks that a task of the owner holds it, and that nothing else has happened since.
@@ -89,7 +89,7 @@ pub(crate) struct BiasedLock<T> {
     owner: AtomicU64,
     /// Held by a thread that holds the lock and is not the owner.
     shared: Mutex<()>,
-    /// Stores in the state what a mark stands for.
+    /// Stores in the state what a mark means.
     unmark: fn(&mut T, Mark),
     value: UnsafeCell<T>,
 }
@@ -103,7 +103,7 @@ impl<T> BiasedLock<T> {
         BiasedLock::with_marks(value, |_, _| unreachable!("no mark is set"))
     }
 
-    /// Creates a lock that can have marks. `unmark` stores in the state what a mark stands for. It must not run code of the user.
+    /// Creates a lock that can have marks. `unmark` stores in the state what a mark means. It must not run code of the user.
     pub(crate) const fn with_marks(value: T, unmark: fn(&mut T, Mark)) -> BiasedLock<T> {
         BiasedLock {
             unmark,
