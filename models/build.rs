@@ -78,6 +78,7 @@ const LOCK: File = File {
         ("use std::sync::{Mutex, MutexGuard,", "use loom::sync::{Mutex, MutexGuard};use std::sync::{"),
         ("use std::thread::{sleep, yield_now};", "use loom::thread::yield_now; fn sleep(_: Duration) { yield_now() }"),
         ("const fn new", "fn new"),
+        ("const fn with_marks", "fn with_marks"),
         // A pause is no step of another thread, so the looks between them would only be tried again.
         ("&[8, 16, 32, 64, 128]", "&[]"),
         // The library's unit tests do not run under loom.
@@ -100,6 +101,7 @@ const RAW_MUTEX: File = File {
 const WAIT_ERROR: File = File { name: "sync/error.rs", for_loom: &[] };
 
 const WAIT_QUEUE: File = File { name: "wait/queue.rs", for_loom: &[] };
+const GRANT: File = File { name: "wait/grant.rs", for_loom: &[] };
 const WAITER: File = File { name: "wait/waiter.rs", for_loom: &[] };
 const SELECT_STATE: File =
     File { name: "wait/select_state.rs", for_loom: &[("use std::sync::atomic::", "use loom::sync::atomic::")] };
@@ -244,14 +246,14 @@ const FAULTS: &[Fault] = &[
     Fault {
         name: "enlists_too_late",
         file: CHANNEL.name,
-        instead_of: "let waiter = state.receiving.enqueue(None);",
-        what: "drop(state);\nlet mut state = self.state.lock();\nlet waiter = state.receiving.enqueue(None);",
+        instead_of: "Err(TryRecvError::Empty) => Received::Queued(state.receiving.enqueue_in(None, worker)),",
+        what: "Err(TryRecvError::Empty) => {\ndrop(state);\nlet mut state = self.state.lock_for(worker);\nReceived::Queued(state.receiving.enqueue_in(None, worker))\n}",
     },
     Fault {
         name: "a_cancel_drops_what_was_handed",
         file: WAIT_QUEUE.name,
         instead_of: "Status::Granted => Ended::Granted,",
-        what: "Status::Granted if outcome.is_ok() => Ended::Granted,",
+        what: "Status::Granted if !is_cancelled => Ended::Granted,",
     },
     Fault { name: "the_next_is_not_woken", file: RAW_MUTEX.name, instead_of: "let _ = waker.wake();", what: "" },
     Fault {
@@ -343,8 +345,26 @@ const FAULTS: &[Fault] = &[
     Fault {
         name: "the_owner_is_not_waited_for",
         file: LOCK.name,
-        instead_of: "while self.inside.load(Ordering::Acquire) {",
-        what: "while false {",
+        instead_of: "if owner != INSIDE {",
+        what: "if true {",
+    },
+    Fault {
+        name: "a_mark_stays",
+        file: LOCK.name,
+        instead_of: "(self.unmark)(unsafe { &mut *self.value.get() }, mark);",
+        what: "let _ = mark;",
+    },
+    Fault {
+        name: "a_mark_is_lost",
+        file: LOCK.name,
+        instead_of: "self.owner.store(mark.0, Ordering::Release);",
+        what: "self.owner.store(NOT_OWNED, Ordering::Release);",
+    },
+    Fault {
+        name: "a_mark_is_removed_without_a_look",
+        file: LOCK.name,
+        instead_of: "self.enter_marked(run, mark).then",
+        what: "true.then",
     },
 ];
 
@@ -397,6 +417,7 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
             pub mod wait {{
                 pub mod lock {{ {} }}
                 pub mod queue {{ {} }}
+                pub mod grant {{ {} }}
                 pub mod waiter {{ {} }}
                 pub mod select_state {{ {} }}
                 {}
@@ -432,6 +453,7 @@ fn module(name: &str, fault: Option<&Fault>) -> String {
         around("src/scheduler.rs"),
         part(&LOCK),
         part(&WAIT_QUEUE),
+        part(&GRANT),
         part(&WAITER),
         part(&SELECT_STATE),
         around("src/wait.rs"),

@@ -4,9 +4,11 @@ mod common;
 
 use cede::bridge::Fiber;
 use cede::fiber;
-use cede::sync::RwLock;
+use cede::sync::{Event, Promise, RwLock, channel};
 use common::executor::{Wakes, poll, poll_with};
 use common::{caught, panic_text};
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Poll, Wake, Waker};
@@ -68,4 +70,58 @@ fn second_panic_ends_in_the_list() {
         panic!("before the wakes");
     };
     assert_eq!(panic_of_wakes(waits, ends), "before the wakes");
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn event_wakes_behind_a_panic() {
+    let event = Arc::new(Event::new());
+    let waits = || {
+        let event = Arc::clone(&event);
+        fiber(move || event.wait().unwrap())
+    };
+    assert_eq!(panic_of_wakes(waits, || event.set()), "wake 0");
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn promise_wakes_behind_a_panic() {
+    let promise = Promise::new();
+    let completion = promise.completion();
+    let waits = || {
+        let completion = completion.clone();
+        fiber(move || assert_eq!(completion.wait().unwrap(), &42))
+    };
+    assert_eq!(panic_of_wakes(waits, || promise.set(42).unwrap()), "wake 0");
+}
+
+/// The callbacks of a promise run even if the waker of a waiter panics.
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn promise_callback_after_a_panic_runs() {
+    let promise = Promise::new();
+    let completion = promise.completion();
+    let waits = || {
+        let completion = completion.clone();
+        fiber(move || assert_eq!(completion.wait().unwrap(), &42))
+    };
+    let called = Rc::new(Cell::new(false));
+    cede::run(|| {
+        let sees = Rc::clone(&called);
+        let _callback = completion.on_done(move |_| sees.set(true));
+        assert_eq!(panic_of_wakes(waits, || promise.set(42).unwrap()), "wake 0");
+        cede::yield_now();
+    });
+    assert!(called.get());
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "it unwinds")]
+fn channel_close_wakes_behind_a_panic() {
+    let (sender, receiver) = channel::bounded::<u32>(1);
+    let waits = || {
+        let receiver = receiver.clone();
+        fiber(move || assert!(receiver.recv().is_err()))
+    };
+    assert_eq!(panic_of_wakes(waits, || drop(sender)), "wake 0");
 }

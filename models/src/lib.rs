@@ -229,6 +229,30 @@ macro_rules! models {
                 });
             }
 
+            /// The owner of a mutex locks it again and again, which leaves a mark, while other threads revoke its bias.
+            pub(crate) fn a_mark_meets_a_revocation(others: usize) {
+                explore(3, move || {
+                    run();
+                    set_pace(1000);
+                    let mutex = Arc::new(Mutex::new(Cell::new(0)));
+                    let add = |mutex: &Mutex<Cell<usize>>| {
+                        let count = mutex.lock().unwrap();
+                        count.set(count.get() + 1);
+                    };
+                    add(&mutex);
+                    let coming: Vec<_> = (0..others)
+                        .map(|_| {
+                            let mutex = Arc::clone(&mutex);
+                            thread::spawn(move || add(&mutex))
+                        })
+                        .collect();
+                    add(&mutex);
+                    add(&mutex);
+                    coming.into_iter().for_each(|one| one.join().unwrap());
+                    assert_eq!(mutex.try_lock().unwrap().get(), 3 + others);
+                });
+            }
+
             /// E3: a waiter is cancelled while the mutex is granted or offered to it. Another thread waits behind it.
             pub(crate) fn a_cancel_hits_a_mutex(others: usize, pace: u32) {
                 explore(3, move || {
@@ -511,6 +535,9 @@ mod check {
     models!(no_light_fence);
     models!(no_heavy_fence);
     models!(the_owner_is_not_waited_for);
+    models!(a_mark_stays);
+    models!(a_mark_is_lost);
+    models!(a_mark_is_removed_without_a_look);
 }
 
 mod models {
@@ -563,6 +590,12 @@ mod models {
     fn mutex_hand_off_excludes_other_threads() {
         as_it_is::a_mutex_goes_around(1, 1000);
         as_it_is::a_mutex_goes_around(2, 1000);
+    }
+
+    #[test]
+    fn marked_mutex_excludes_other_threads() {
+        as_it_is::a_mark_meets_a_revocation(1);
+        as_it_is::a_mark_meets_a_revocation(2);
     }
 
     #[test]
@@ -661,6 +694,11 @@ mod faults {
             "reads_stalls_once" => crew::reads_stalls_once::stall_meets_a_wake(),
             "ignores_wakes_on_their_way" => crew::ignores_wakes_on_their_way::stall_meets_a_wake(),
             "the_owner_is_not_waited_for" => check::the_owner_is_not_waited_for::one_at_a_time(1),
+            "a_mark_stays" => check::a_mark_stays::a_mark_meets_a_revocation(1),
+            "a_mark_is_lost" => check::a_mark_is_lost::a_mark_meets_a_revocation(1),
+            "a_mark_is_removed_without_a_look" => {
+                check::a_mark_is_removed_without_a_look::a_mark_meets_a_revocation(1);
+            }
             other => unreachable!("{other} is not planted"),
         }
     }
@@ -856,5 +894,20 @@ mod faults {
     #[test]
     fn a_revocation_that_does_not_wait() {
         is_found("the_owner_is_not_waited_for", "Causality violation");
+    }
+
+    #[test]
+    fn a_revocation_that_leaves_the_mark() {
+        is_found("a_mark_stays", "Causality violation");
+    }
+
+    #[test]
+    fn an_owner_that_loses_its_mark() {
+        is_found("a_mark_is_lost", "Causality violation");
+    }
+
+    #[test]
+    fn an_owner_that_removes_its_mark_blindly() {
+        is_found("a_mark_is_removed_without_a_look", "Causality violation");
     }
 }

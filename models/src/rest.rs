@@ -28,6 +28,10 @@ pub mod sys {
         BELL.0.lock().unwrap().1 = false;
     }
 
+    pub fn likely(condition: bool) -> bool {
+        condition
+    }
+
     pub mod membarrier {
         // membarrier(2) makes every running thread pass a full fence, somewhere. In the model both sides have their own, at the
         // places that matter, since loom knows of no such thing.

@@ -9,6 +9,15 @@ impl Worker {
     pub fn run(&self) -> u64 {
         self.0
     }
+
+    pub fn wake(&self, waiter: wake::WakeHandle) {
+        waiter.wake();
+    }
+}
+
+/// Returns the number of this thread's run; 0 without one.
+pub fn current_run() -> u64 {
+    worker().map_or(0, Worker::run)
 }
 
 /// Returns the worker of this thread, if the model gave it a run.
@@ -83,6 +92,10 @@ pub mod wake {
             *place = Some(WakeHandle::current());
         }
 
+        pub fn put_current_of(_: Option<&super::Worker>, place: &mut Option<WakeHandle>) {
+            *place = Some(WakeHandle::current());
+        }
+
         pub fn wake(&self) -> bool {
             self.queue.notify(self.run)
         }
@@ -96,10 +109,9 @@ pub mod wake {
         }
     }
 
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub enum Place {
+    pub enum Place<'a> {
         Out,
-        Here,
+        Here(&'a super::Worker, WakeHandle),
         Elsewhere,
     }
 
@@ -134,6 +146,8 @@ pub mod wake {
         pub fn set_current(&self) {}
 
         pub fn set_task_of(&self, _: Option<&super::Worker>) {}
+
+        pub fn set_task(&self, _: &super::Worker, _: u64) {}
     }
 
     /// Sleeps until a remote wake arrives.

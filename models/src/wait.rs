@@ -22,12 +22,21 @@ pub fn consume_budget() {}
 
 pub fn consume_budget_of(_: Option<&Worker>) {}
 
+pub fn is_budget_spent(_: Option<&Worker>) -> bool {
+    false
+}
+
+pub fn yield_for_budget(_: Option<&Worker>) {}
+
 pub fn is_out(waker: &WakeHandle) -> bool {
     waker.is_gone()
 }
 
-pub fn place(waker: &WakeHandle) -> Place {
-    if waker.is_here() { Place::Here } else { Place::Elsewhere }
+pub fn place<'a>(waker: &WakeHandle, worker: Option<&'a Worker>) -> Place<'a> {
+    match worker {
+        Some(worker) if waker.is_here() => Place::Here(worker, *waker),
+        _ => Place::Elsewhere,
+    }
 }
 
 /// No thread of the models runs a fiber.
@@ -40,9 +49,11 @@ pub mod fiber {
 pub mod wake_list {
     use super::WakeHandle;
 
-    pub fn wake_each(wakers: impl Iterator<Item = WakeHandle>) {
-        for waker in wakers {
-            let _ = waker.wake();
-        }
+    pub fn wake_all(wakers: Vec<WakeHandle>) {
+        each(wakers.into_iter(), |waker| _ = waker.wake());
+    }
+
+    pub fn each<T>(items: impl Iterator<Item = T>, wake: impl Fn(T)) {
+        items.for_each(wake);
     }
 }

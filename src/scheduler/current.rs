@@ -3,9 +3,10 @@
 use super::Worker;
 use super::tcb_table::TcbTable;
 use crate::arch::{fresh_address, thread_pointer};
+use crate::sys::likely;
 use std::cell::Cell;
 use std::ptr::{null, null_mut};
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 thread_local! {
     static WORKER: Cell<*const Worker> = const { Cell::new(null()) };
@@ -18,13 +19,28 @@ thread_local! {
 /// the run queue, which depends on the worker: 4.6 ns a turn instead of 2.1. The compiler would keep the address of a
 /// static, too, so `fresh_address!` computes the address in assembly each time.
 struct Home {
-    /// The thread pointer of the thread; 0 for none.
+    /// The thread pointer of the thread, or `NO_THREAD`.
     thread: AtomicUsize,
     /// The worker of that thread. Other threads must not use it.
     worker: AtomicPtr<Worker>,
+    /// The number of that worker's run; 0 without a worker.
+    run: AtomicU64,
 }
 
-static HOME: Home = Home { thread: AtomicUsize::new(0), worker: AtomicPtr::new(null_mut()) };
+/// No thread has this thread pointer, and on no system `thread_pointer` returns it for want of one.
+const NO_THREAD: usize = usize::MAX;
+
+static HOME: Home =
+    Home { thread: AtomicUsize::new(NO_THREAD), worker: AtomicPtr::new(null_mut()), run: AtomicU64::new(0) };
+
+impl Home {
+    /// Sets the worker, or none. Only the thread whose pointer is in `thread` may call it.
+    fn set(&self, worker: *const Worker) {
+        // SAFETY: the caller passes null, or a worker that is being attached to this thread, so it is alive.
+        self.run.store(unsafe { worker.as_ref() }.map_or(0, Worker::run), Relaxed);
+        self.worker.store(worker.cast_mut(), Relaxed);
+    }
+}
 
 /// Returns the worker of the run that the calling code belongs to; `None` outside of a run.
 #[inline(always)]
@@ -33,14 +49,24 @@ pub(crate) fn worker<'a>() -> Option<&'a Worker> {
     let home = fresh_address!(HOME) as *const Home;
     // SAFETY: `home` is the address of the static `HOME`.
     let home = unsafe { &*home };
-    let worker = if thread != 0 && home.thread.load(Relaxed) == thread {
-        home.worker.load(Relaxed).cast_const()
-    } else {
-        WORKER.get()
-    };
+    let worker =
+        if likely(home.thread.load(Relaxed) == thread) { home.worker.load(Relaxed).cast_const() } else { WORKER.get() };
     // SAFETY: the thread's pointer is null or points to a worker whose `run` has not returned (invariant 1). Callers
     // keep the reference no longer than one call by a task or by main, so it does not outlive the run.
     unsafe { worker.as_ref() }
+}
+
+/// Returns the number of the run that the calling code belongs to; 0 outside of a run. Cheaper than the worker's own number.
+#[inline(always)]
+pub(crate) fn current_run() -> u64 {
+    let home = fresh_address!(HOME) as *const Home;
+    // SAFETY: `home` is the address of the static `HOME`.
+    let home = unsafe { &*home };
+    if likely(home.thread.load(Relaxed) == thread_pointer()) {
+        home.run.load(Relaxed)
+    } else {
+        worker().map_or(0, Worker::run)
+    }
 }
 
 /// Returns the worker of a table while the run is open. The calling code may not belong to the run: it may be in a fiber that a task of the
@@ -63,8 +89,8 @@ pub(super) fn stored_worker() -> *const Worker {
 pub(super) fn replace_worker(worker: *const Worker) {
     WORKER.set(worker);
     if HOME.thread.load(Relaxed) == thread_pointer() {
-        // Only this thread reads `worker` while `thread` holds its pointer.
-        HOME.worker.store(worker.cast_mut(), Relaxed);
+        // Only this thread reads the worker while `thread` holds its pointer.
+        HOME.set(worker);
     } else if !worker.is_null() {
         set_worker(worker);
     }
@@ -76,7 +102,7 @@ struct AtThreadEnd;
 
 impl Drop for AtThreadEnd {
     fn drop(&mut self) {
-        let _ = HOME.thread.compare_exchange(thread_pointer(), 0, Relaxed, Relaxed);
+        let _ = HOME.thread.compare_exchange(thread_pointer(), NO_THREAD, Relaxed, Relaxed);
     }
 }
 
@@ -90,14 +116,14 @@ pub(super) fn set_worker(worker: *const Worker) {
     let thread = thread_pointer();
     if thread != 0 {
         if worker.is_null() {
-            let _ = HOME.thread.compare_exchange(thread, 0, Relaxed, Relaxed);
+            let _ = HOME.thread.compare_exchange(thread, NO_THREAD, Relaxed, Relaxed);
         } else if HOME.thread.load(Relaxed) == thread {
-            HOME.worker.store(worker.cast_mut(), Relaxed);
+            HOME.set(worker);
         } else if AT_THREAD_END.try_with(|_| ()).is_ok()
-            && HOME.thread.compare_exchange(0, thread, Relaxed, Relaxed).is_ok()
+            && HOME.thread.compare_exchange(NO_THREAD, thread, Relaxed, Relaxed).is_ok()
         {
-            // No other thread reads `worker` while `thread` holds this thread's pointer.
-            HOME.worker.store(worker.cast_mut(), Relaxed);
+            // No other thread reads the worker while `thread` holds this thread's pointer.
+            HOME.set(worker);
         }
     }
 }

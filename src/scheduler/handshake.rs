@@ -13,12 +13,12 @@
 //!   asked = (number, thread)  --------->      asked names this thread?
 //!   wait until answered                       full fence
 //!                             <---------      answered = asked
-//!   read inside
+//!   read the owner word
 //! ```
 //!
 //! Correctness: the signal handler runs between two instructions of the owner's program, and `membarrier::asymmetric_light`
-//! keeps the compiler from reordering the owner's write of `inside` and its read of `bias`. If the owner answers after the
-//! write, the write happens before the answer, which the revoking thread has read: that thread sees `inside`. If the owner
+//! keeps the compiler from reordering the owner's write of `INSIDE` and its read of `bias`. If the owner answers after the
+//! write, the write happens before the answer, which the revoking thread has read: that thread sees `INSIDE`. If the owner
 //! answers before the write, the store of `SHARED` happens before the read of `bias`, since the owner read `asked` in between:
 //! the owner backs out. The handshake gives the guarantee of membarrier for one thread instead of all, on every architecture.
 //!

@@ -1,6 +1,7 @@
 //! The holder of a lock, recorded for reports.
 #![forbid(unsafe_code)]
 
+use crate::sys::likely;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// The task that holds a lock for which other tasks wait. The locking code updates it, and only reports read it. A
@@ -21,8 +22,14 @@ impl Holder {
     /// Records the task `id` of the run `run` as the holder.
     #[inline(always)]
     pub(super) fn record(&self, run: u64, id: u64) {
-        self.run.store(run, Relaxed);
-        self.id.store(id, Relaxed);
+        // A lock without waiters is often locked by one task again and again, and a look costs less than a store: only one store
+        // leaves the processor's queue in a cycle.
+        if !likely(self.run.load(Relaxed) == run) {
+            self.run.store(run, Relaxed);
+        }
+        if !likely(self.id.load(Relaxed) == id) {
+            self.id.store(id, Relaxed);
+        }
     }
 
     /// Records that there is no holder, or that a plain thread is the holder: plain threads have no names.

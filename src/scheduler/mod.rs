@@ -75,7 +75,7 @@ pub(crate) mod waker;
 
 use self::clock::Clock;
 use self::crew::Member;
-pub(crate) use self::current::{worker, worker_of};
+pub(crate) use self::current::{current_run, worker, worker_of};
 pub(crate) use self::holder::Holder;
 pub(crate) use self::phase::{Phase, flags};
 use self::progress::{Current, Sleep, Ticks};

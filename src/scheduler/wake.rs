@@ -34,12 +34,11 @@ pub(crate) struct WakeHandle {
 }
 
 /// The place of a waiter, seen from a caller that has something to grant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Place<'a> {
     /// Nothing may be granted to the waiter.
     Out,
-    /// The waiter is a task of the caller's run.
-    Here,
+    /// The waiter is a task of the caller's run, which `Worker::wake` wakes.
+    Here(&'a Worker, &'a Tcb),
     /// The waiter is a task of another run, a plain thread or a fiber.
     Elsewhere,
 }
@@ -76,7 +75,13 @@ impl WakeHandle {
     /// elsewhere and copied would be read before its stores have completed, which costs 2 ns.
     #[inline(always)]
     pub(crate) fn put_current(place: &mut Option<WakeHandle>) {
-        match worker() {
+        WakeHandle::put_current_of(worker(), place);
+    }
+
+    /// Like `put_current`, for a caller that has looked up this thread's worker already.
+    #[inline(always)]
+    pub(crate) fn put_current_of(worker: Option<&Worker>, place: &mut Option<WakeHandle>) {
+        match worker {
             Some(worker) => *place = Some(WakeHandle::of(worker, worker.current())),
             None => WakeHandle::put_thread(place),
         }
@@ -160,13 +165,18 @@ impl WakeHandle {
     /// TCB of a task of another run belongs to another thread.
     #[inline(always)]
     pub(crate) fn is_out(&self, is_over: impl FnOnce(&Worker, &Tcb) -> bool) -> bool {
-        self.place(is_over) == Place::Out
+        matches!(self.place(worker(), is_over), Place::Out)
     }
 
-    /// Like [`is_out`](Self::is_out), and returns whether the waiter belongs to the run of the calling code.
+    /// Like [`is_out`](Self::is_out), and returns whether the waiter belongs to the run of the calling code. `worker` is that of this
+    /// thread.
     #[inline(always)]
-    pub(crate) fn place(&self, is_over: impl FnOnce(&Worker, &Tcb) -> bool) -> Place {
-        match worker() {
+    pub(crate) fn place<'a>(
+        &self,
+        worker: Option<&'a Worker>,
+        is_over: impl FnOnce(&Worker, &Tcb) -> bool,
+    ) -> Place<'a> {
+        match worker {
             Some(worker) if worker.run() == self.run => {
                 // SAFETY: run numbers are unique, so the address is that of a TCB of this worker's table, which lives
                 // as long as the worker and never moves a TCB.
@@ -176,7 +186,7 @@ impl WakeHandle {
                 } else {
                     !is_there(tcb, self.wake.task_id) || is_over(worker, tcb)
                 };
-                if is_out { Place::Out } else { Place::Here }
+                if is_out { Place::Out } else { Place::Here(worker, tcb) }
             }
             _ if self.queue.is_open(self.run) => Place::Elsewhere,
             _ => Place::Out,
@@ -262,6 +272,12 @@ impl Holder {
     #[inline]
     pub(crate) fn set_current(&self) {
         self.set_task_of(worker());
+    }
+
+    /// Like `set_current`, for a caller that knows its worker, and the number of the run.
+    #[inline(always)]
+    pub(crate) fn set_task(&self, worker: &Worker, run: u64) {
+        self.record(run, worker.current().id());
     }
 
     /// Like `set_current`, for a caller that has looked up this thread's worker already.

@@ -4,7 +4,8 @@
 use super::error::{WaitTimeoutError, outcome};
 use crate::time::now;
 use crate::wait::lock::BiasedLock;
-use crate::wait::queue::{Line, WaitQueue, wait_in, wake_all};
+use crate::wait::queue::{Line, WaitQueue, wait_in};
+use crate::wait::wake_list::wake_all;
 use crate::wait::{Cancelled, WaitSpec, WakeHandle, consume_budget_of, worker};
 use std::fmt;
 use std::time::{Duration, Instant};

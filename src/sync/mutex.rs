@@ -9,7 +9,7 @@
 use super::error::WaitTimeoutError;
 use super::raw_mutex::{OnCancel, RawMutex};
 use crate::time::now;
-use crate::wait::{Cancelled, Worker, consume_budget_of};
+use crate::wait::{Cancelled, Worker, is_budget_spent, yield_for_budget};
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
@@ -213,9 +213,20 @@ impl<T: ?Sized> Mutex<T> {
     /// Creates the guard after `take`, and counts the call against the cooperative budget of `worker`.
     #[inline]
     fn taken(&self, worker: Option<&Worker>) -> MutexGuard<'_, T> {
-        let guard = self.guard();
-        consume_budget_of(worker);
-        guard
+        if is_budget_spent(worker) {
+            self.give_way(worker);
+        }
+        self.guard()
+    }
+
+    /// Yields for the cooperative budget while the mutex is locked. The temporary guard releases it if the task is unwound in the
+    /// yield.
+    #[cold]
+    #[inline(never)]
+    fn give_way(&self, worker: Option<&Worker>) {
+        let given_up_if_unwound = self.guard();
+        yield_for_budget(worker);
+        std::mem::forget(given_up_if_unwound);
     }
 
     /// Creates a guard for a caller that has just acquired the lock and has no guard for it yet.

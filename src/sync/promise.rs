@@ -3,7 +3,8 @@
 
 use crate::time::now;
 use crate::wait::lock::BiasedLock;
-use crate::wait::queue::{Ended, Line, SelectState, WaitQueue, WaiterId, wait_in, wake_all};
+use crate::wait::queue::{Ended, Line, SelectState, WaitQueue, WaiterId, wait_in};
+use crate::wait::wake_list::{each, wake_all};
 use crate::wait::{Held, WaitSpec, WakeHandle, consume_budget_of, worker};
 use std::error::Error;
 use std::fmt;
@@ -162,16 +163,25 @@ impl<T> Promise<T> {
     }
 }
 
+/// Callbacks that are released when the list is dropped.
+struct Callbacks(Vec<Held>);
+
+impl Drop for Callbacks {
+    fn drop(&mut self) {
+        each(self.0.drain(..), Held::release);
+    }
+}
+
 impl<T> Shared<T> {
     /// Sets the outcome, wakes all waiters and releases the callbacks. Returns `outcome` if one was set before.
     fn complete(&self, outcome: Result<T, PromiseError>) -> Result<(), Result<T, PromiseError>> {
         self.outcome.set(outcome)?;
         let mut state = self.state.lock();
         let wakers = state.waiting.close();
-        let callbacks = std::mem::take(&mut state.callbacks);
+        // Released at the end of the call, even if a waker panics.
+        let _callbacks = Callbacks(std::mem::take(&mut state.callbacks));
         drop(state);
         wake_all(wakers);
-        callbacks.into_iter().for_each(Held::release);
         Ok(())
     }
 

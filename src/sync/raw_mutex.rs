@@ -23,7 +23,7 @@
 //!
 //! # Invariants
 //!
-//! 1. The lock is `Held` while a guard exists, and while it is granted to a waiter that has not created its guard yet.
+//! 1. The lock is `Held`, or `Free` with a mark of the biased lock around it, while a guard exists, and while it is granted to a waiter that has not created its guard yet.
 //!    At most one caller at a time has the lock.
 //! 2. `Free`: the wait queue is empty.
 //! 3. `Offered`: the first waiter was woken, and has not looked at the lock since. At most one queued waiter is in that
@@ -38,7 +38,8 @@
 #![forbid(unsafe_code)]
 
 use super::error::{WaitTimeoutError, outcome};
-use crate::wait::lock::{BiasedLock, Guard};
+use crate::sys::likely;
+use crate::wait::lock::{BiasedLock, Guard, Mark};
 use crate::wait::queue::{FirstWaiter, Line, OwnWaiter, WaitQueue, WaiterId, wait_in};
 use crate::wait::{Holder, WaitSpec, WakeHandle, Worker, fiber, worker};
 use std::hint::spin_loop;
@@ -57,6 +58,9 @@ const LOOKS: usize = 32;
 /// The numbers of pauses of the processor, of 10 to 60 ns each, after which a plain thread looks at the lock before it queues.
 const SPINS: [u32; 5] = [4, 8, 16, 32, 64];
 
+/// The mark of the state's lock that means `Lock::Held`, while no caller waits.
+const HELD: Mark = Mark::FIRST;
+
 /// A mutex without its value. See the module head.
 pub(super) struct RawMutex {
     state: BiasedLock<State>,
@@ -73,6 +77,7 @@ enum Lock {
 }
 
 struct State {
+    /// `Free` also while the lock of the state has a mark: then a task of its owner holds the mutex, and no caller waits.
     lock: Lock,
     waiters: WaitQueue<Waiter>,
 }
@@ -235,6 +240,15 @@ impl Line for Lockers {
     }
 }
 
+/// The outcome of an attempt to take the lock.
+enum Attempt {
+    Taken,
+    /// Taken by a plain thread, after a moment.
+    TakenAfterSpin,
+    /// The caller was queued, and must wait.
+    Queued(WaiterId),
+}
+
 /// Whether a cancel ends the wait for a mutex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OnCancel {
@@ -245,7 +259,7 @@ pub(super) enum OnCancel {
 impl RawMutex {
     pub(super) const fn new() -> RawMutex {
         let state = State { lock: Lock::Free, waiters: WaitQueue::new() };
-        RawMutex { state: BiasedLock::new(state), holder: Holder::none() }
+        RawMutex { state: BiasedLock::with_marks(state, |state, _| state.lock = Lock::Held), holder: Holder::none() }
     }
 
     /// Returns whether the lock is held, or granted to a waiter.
@@ -278,26 +292,19 @@ impl RawMutex {
         on_cancel: OnCancel,
     ) -> Result<Option<&Worker>, WaitTimeoutError> {
         let worker = worker();
-        let mut state = self.state.lock_for(worker);
-        if state.lock == Lock::Free {
-            state.lock = Lock::Held;
-            self.holder.set_task_of(worker);
-            return Ok(worker);
+        if let Some(worker) = worker
+            && let Some(state) = self.state.lock_as_owner(worker)
+            && likely(state.lock == Lock::Free)
+        {
+            self.holder.set_task(worker, state.run());
+            state.release_marked(HELD);
+            return Ok(Some(worker));
         }
-        if state.lock == Lock::Offered && self.take_offer(&mut state) {
-            return Ok(worker);
-        }
-        if worker.is_none() {
-            match self.spin(state) {
-                Some(locked) => state = locked,
-                None => return Ok(None),
-            }
-        }
-        // Only a holder on another thread makes the clock worth its price: `is_due` begins the time of the rest.
-        let is_own = worker.is_some_and(|worker| self.holder.is_in(worker.run()));
-        let record = if is_own { Waiter::NEW } else { Waiter::of_now() };
-        let waiter = state.waiters.enqueue(record);
-        drop(state);
+        let waiter = match self.take_or_queue(worker) {
+            Attempt::Taken => return Ok(worker),
+            Attempt::TakenAfterSpin => return Ok(None),
+            Attempt::Queued(waiter) => waiter,
+        };
         let wait = WaitSpec {
             reason: "a mutex",
             external: true,
@@ -309,6 +316,29 @@ impl RawMutex {
             self.holder.set_current();
         }
         Ok(None)
+    }
+
+    /// Takes the lock, or queues the caller. Not inlined: it returns before the wait.
+    #[inline(never)]
+    fn take_or_queue(&self, worker: Option<&Worker>) -> Attempt {
+        let mut state = self.state.lock_for(worker);
+        if state.lock == Lock::Free {
+            state.lock = Lock::Held;
+            self.holder.set_task_of(worker);
+            return Attempt::Taken;
+        }
+        if state.lock == Lock::Offered && self.take_offer(&mut state) {
+            return Attempt::Taken;
+        }
+        if worker.is_none() {
+            match self.spin(state) {
+                Some(locked) => state = locked,
+                None => return Attempt::TakenAfterSpin,
+            }
+        }
+        // Only a holder on another thread makes the clock worth its price: `is_due` begins the time of the rest.
+        let is_own = worker.is_some_and(|worker| self.holder.is_in(worker.run()));
+        Attempt::Queued(state.waiters.enqueue_in(if is_own { Waiter::NEW } else { Waiter::of_now() }, worker))
     }
 
     /// Waits for a moment without queueing, while no waiter is queued. A lock that is held briefly costs less so than by two
@@ -367,29 +397,42 @@ impl RawMutex {
     }
 
     /// Releases the lock, and wakes the waiter that it was granted or offered to.
-    #[inline]
+    #[inline(always)]
     pub(super) fn give_up(&self) {
-        let mut state = self.state.lock();
-        if state.waiters.is_empty() {
-            // `holder` stays set: it is read only while a task waits, and the next holder overwrites it.
-            state.lock = Lock::Free;
-            return;
+        // A mark that is still there: no caller has waited, and the state is still `Free`. `holder` stays set: it is read only while
+        // a task waits, and the next holder overwrites it.
+        if self.state.lock_marked(HELD).is_none() {
+            self.pass_on();
         }
-        let waker = match state.release() {
+    }
+
+    /// Releases the lock if it is not marked: a waiter may be granted it.
+    #[inline(never)]
+    fn pass_on(&self) {
+        let waker = match self.state.lock_in_run() {
+            Some(mut state) => self.release(&mut state),
+            None => self.release(&mut self.state.lock()),
+        };
+        if let Some(waker) = waker {
+            // False if the waiter has ended since: then there is no task to wake.
+            let _ = waker.wake();
+        }
+    }
+
+    /// Releases the lock. Returns the waiter to wake.
+    #[inline(always)]
+    fn release(&self, state: &mut State) -> Option<WakeHandle> {
+        match state.release() {
             Next::Granted(waiter) => {
                 let waker = state.waiters.waker(waiter);
                 self.holder.set(waker);
-                waker
+                Some(waker)
             }
             Next::Offered(waiter) => {
-                let waker = state.waiters.waker(waiter);
                 self.holder.clear();
-                waker
+                Some(state.waiters.waker(waiter))
             }
-            Next::None => return,
-        };
-        drop(state);
-        // False if the waiter has ended since: then there is no task to wake.
-        let _ = waker.wake();
+            Next::None => None,
+        }
     }
 }

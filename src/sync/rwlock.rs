@@ -9,9 +9,10 @@
 //! 2. If the wait queue has waiters, the first of them cannot have the lock yet. A later caller queues behind them.
 
 use super::error::{WaitTimeoutError, outcome};
+use crate::sys::likely;
 use crate::time::now;
-use crate::wait::lock::{BiasedLock, Guard};
-use crate::wait::queue::{Line, WaitQueue, wait_in};
+use crate::wait::lock::{BiasedLock, Mark};
+use crate::wait::queue::{Line, WaitQueue, WaiterId, wait_in};
 use crate::wait::wake_list::WakeList;
 use crate::wait::{Cancelled, Holder, WaitSpec, WakeHandle, Worker, is_budget_spent, worker, yield_for_budget};
 use std::cell::UnsafeCell;
@@ -60,17 +61,34 @@ enum Access {
     Write,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Active {
-    Readers(usize),
-    Writer,
+impl Access {
+    /// The mark of the state's lock that means one guard with this access, while no other guard and no waiter exists.
+    const fn mark(self) -> Mark {
+        match self {
+            Access::Read => Mark::FIRST,
+            Access::Write => Mark::SECOND,
+        }
+    }
 }
 
+/// The value of `State::active` while a writer has the lock.
+const WRITER: usize = usize::MAX;
+
 struct State {
-    active: Active,
+    /// The number of readers that have the lock, or `WRITER`.
+    /// Without the effect of the mark that the lock of the state may have.
+    active: usize,
     waiters: WaitQueue<Access>,
     /// The number of the newest guard: the one whose owner `holder` names.
     named: u32,
+}
+
+/// The outcome of an attempt to acquire the lock.
+enum Attempt {
+    /// The caller has the lock, and its guard has this number.
+    Taken(u32),
+    /// The caller was queued, and must wait.
+    Queued(WaiterId),
 }
 
 /// The wait queue of a readers-writer lock.
@@ -99,16 +117,26 @@ impl Line for Users {
 
 impl State {
     /// Acquires the lock if the active readers or the active writer allow it. Ignores the wait queue.
+    #[inline(always)]
     fn enter(&mut self, access: Access) -> bool {
-        self.active = match (access, self.active) {
-            (Access::Read, Active::Readers(count)) => Active::Readers(count + 1),
-            (Access::Write, Active::Readers(0)) => Active::Writer,
-            _ => return false,
+        let can = match access {
+            Access::Read => self.active < WRITER - 1,
+            Access::Write => self.active == 0,
         };
-        true
+        if can {
+            self.active = if access == Access::Read { self.active + 1 } else { WRITER };
+        }
+        can
+    }
+
+    /// Counts down the guards.
+    #[inline(always)]
+    fn leave(&mut self, access: Access) {
+        self.active = if access == Access::Read { self.active - 1 } else { 0 };
     }
 
     /// Like `enter`, but does not overtake waiters.
+    #[inline(always)]
     fn enter_in_turn(&mut self, access: Access) -> bool {
         (self.waiters.is_empty() || self.waiters.first().is_none()) && self.enter(access)
     }
@@ -125,10 +153,7 @@ impl State {
     }
 
     fn release(&mut self, access: Access, wake_list: &mut WakeList) {
-        self.active = match (access, self.active) {
-            (Access::Read, Active::Readers(count)) => Active::Readers(count - 1),
-            _ => Active::Readers(0),
-        };
+        self.leave(access);
         if !self.waiters.is_empty() {
             self.admit(wake_list);
         }
@@ -144,8 +169,9 @@ impl<T> RwLock<T> {
     /// # Ok::<(), cede::task::Cancelled>(())
     /// ```
     pub const fn new(value: T) -> RwLock<T> {
-        let state = State { active: Active::Readers(0), waiters: WaitQueue::new(), named: 0 };
-        RwLock { state: BiasedLock::new(state), holder: Holder::none(), value: UnsafeCell::new(value) }
+        let state = State { active: 0, waiters: WaitQueue::new(), named: 0 };
+        let unmark = |state: &mut State, mark| state.active = if mark == Mark::FIRST { 1 } else { WRITER };
+        RwLock { state: BiasedLock::with_marks(state, unmark), holder: Holder::none(), value: UnsafeCell::new(value) }
     }
 
     /// Consumes the lock and returns the value. Does not lock: an owned `RwLock` has no guards.
@@ -162,41 +188,61 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     fn try_take(&self, access: Access) -> Option<u32> {
         let mut state = self.state.lock();
-        if !state.enter_in_turn(access) {
-            return None;
-        }
-        Some(self.sign(worker(), state))
+        state.enter_in_turn(access).then(|| self.sign(worker(), &mut state))
     }
 
     /// Records the caller, which has just acquired the lock, as the holder. Returns the number of its guard.
-    #[inline]
-    fn sign(&self, worker: Option<&Worker>, mut state: Guard<'_, State>) -> u32 {
+    #[inline(always)]
+    fn sign(&self, worker: Option<&Worker>, state: &mut State) -> u32 {
         state.named = state.named.wrapping_add(1);
         self.holder.set_task_of(worker);
         state.named
     }
 
-    #[inline]
+    #[inline(always)]
     #[track_caller]
     fn take(&self, access: Access, deadline: Option<Instant>) -> Result<u32, WaitTimeoutError> {
         let worker = worker();
-        let mut state = self.state.lock_for(worker);
-        if state.enter_in_turn(access) {
-            let number = self.sign(worker, state);
-            if is_budget_spent(worker) {
-                self.give_way(worker, access, number);
+        if let Some(worker) = worker
+            && let Some(state) = self.state.lock_as_owner(worker)
+            && likely(state.active == 0 && state.waiters.is_empty())
+        {
+            // No guard exists, so the number of the newest one is free.
+            let number = state.named;
+            self.holder.set_task(worker, state.run());
+            state.release_marked(access.mark());
+            if is_budget_spent(Some(worker)) {
+                self.give_way(Some(worker), access, number);
             }
             return Ok(number);
         }
-        let waiter = state.waiters.enqueue(access);
-        drop(state);
+        let waiter = match self.take_or_queue(worker, access) {
+            Attempt::Taken(number) => {
+                if is_budget_spent(worker) {
+                    self.give_way(worker, access, number);
+                }
+                return Ok(number);
+            }
+            Attempt::Queued(waiter) => waiter,
+        };
         let reason = match access {
             Access::Read => "an RwLock, to read",
             Access::Write => "an RwLock, to write",
         };
         let wait = WaitSpec { reason, external: true, holder: &raw const self.holder, ..WaitSpec::DEFAULT };
         outcome(wait_in::<Users>(&self.state, waiter, wait, deadline))?;
-        Ok(self.sign(worker, self.state.lock()))
+        Ok(self.sign(worker, &mut self.state.lock()))
+    }
+
+    /// Acquires the lock, or queues the caller. Not inlined: it returns before the wait.
+    #[inline(never)]
+    fn take_or_queue(&self, worker: Option<&Worker>, access: Access) -> Attempt {
+        let mut state = self.state.lock_for(worker);
+        if state.enter_in_turn(access) {
+            Attempt::Taken(self.sign(worker, &mut state))
+        } else {
+            Attempt::Queued(state.waiters.enqueue_in(access, worker))
+        }
     }
 
     /// Yields for the cooperative budget while the lock is held. The temporary guard releases the lock if the task is unwound in
@@ -217,8 +263,27 @@ impl<T: ?Sized> RwLock<T> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn give_up(&self, access: Access, number: u32) {
+        // A mark that is still there: no caller has come since. A free lock keeps its record of the holder: it is read only while a
+        // task waits, and the next holder overwrites it.
+        if self.state.lock_marked(access.mark()).is_none() {
+            self.give_up_unmarked(access, number);
+        }
+    }
+
+    /// Releases the lock if it has no mark: there may be other guards, and waiters.
+    #[inline(never)]
+    fn give_up_unmarked(&self, access: Access, number: u32) {
+        if let Some(mut state) = self.state.lock_in_run()
+            && state.waiters.is_empty()
+        {
+            state.leave(access);
+            if state.named == number {
+                self.holder.clear();
+            }
+            return;
+        }
         let mut wake_list = WakeList::default();
         let mut state = self.state.lock();
         if state.named == number {
@@ -476,7 +541,7 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
         std::mem::forget(this);
         let mut wake_list = WakeList::default();
         let mut state = lock.state.lock();
-        state.active = Active::Readers(1);
+        state.active = 1;
         state.admit(&mut wake_list);
         drop(state);
         lock.read_guard(number)

@@ -10,9 +10,10 @@
 #![forbid(unsafe_code)]
 
 use super::error::{WaitTimeoutError, outcome};
+use crate::sys::likely;
 use crate::time::now;
-use crate::wait::lock::{BiasedLock, Guard};
-use crate::wait::queue::{Line, WaitQueue, wait_in};
+use crate::wait::lock::{BiasedLock, Mark};
+use crate::wait::queue::{Line, WaitQueue, WaiterId, wait_in};
 use crate::wait::wake_list::WakeList;
 use crate::wait::{Cancelled, Holder, WaitSpec, WakeHandle, Worker, is_budget_spent, worker, yield_for_budget};
 use std::fmt;
@@ -46,6 +47,7 @@ pub struct Semaphore {
 }
 
 struct State {
+    /// Without the effect of the mark that the lock of the state may have.
     available: usize,
     total: usize,
     /// A waiter's value is the number of permits it requests.
@@ -64,6 +66,17 @@ pub struct TooManyPermits {
     pub total: usize,
     /// The maximum number of permits.
     pub bound: usize,
+}
+
+/// The mark of the state's lock that means one held permit, while no other permit is held and no caller waits.
+const ONE_HELD: Mark = Mark::FIRST;
+
+/// The outcome of an attempt to acquire permits.
+enum Attempt {
+    /// The caller has the permits, and its [`Permit`] has this number.
+    Taken(u32),
+    /// The caller was queued, and must wait.
+    Queued(WaiterId),
 }
 
 /// The wait queue of a semaphore.
@@ -92,6 +105,7 @@ impl Line for Takers {
 
 impl State {
     /// Takes permits if enough are free and no waiter would be overtaken.
+    #[inline(always)]
     fn take_in_turn(&mut self, count: usize) -> bool {
         let can = self.available >= count && (self.waiters.is_empty() || self.waiters.first().is_none());
         if can {
@@ -140,36 +154,63 @@ impl Semaphore {
 
     const fn with_bound(permits: usize, bound: usize) -> Semaphore {
         let state = State { available: permits, total: permits, waiters: WaitQueue::new(), named: 0 };
-        Semaphore { state: BiasedLock::new(state), holder: Holder::none(), bound }
+        let unmark = |state: &mut State, _| state.available -= 1;
+        Semaphore { state: BiasedLock::with_marks(state, unmark), holder: Holder::none(), bound }
     }
 
     /// Records the caller, which has just acquired permits, as the holder. Returns the number of its [`Permit`].
-    #[inline]
-    fn sign(&self, worker: Option<&Worker>, mut state: Guard<'_, State>) -> u32 {
+    #[inline(always)]
+    fn sign(&self, worker: Option<&Worker>, state: &mut State) -> u32 {
         state.named = state.named.wrapping_add(1);
         self.holder.set_task_of(worker);
         state.named
     }
 
-    #[inline]
+    #[inline(always)]
     #[track_caller]
     fn take(&self, count: usize, deadline: Option<Instant>) -> Result<u32, WaitTimeoutError> {
         assert!(count <= self.bound, "cannot acquire {count} permits: the bound of the semaphore is {}", self.bound);
         let worker = worker();
-        let mut state = self.state.lock_for(worker);
-        if state.take_in_turn(count) {
-            let number = self.sign(worker, state);
-            if is_budget_spent(worker) {
-                self.give_way(worker, count, number);
+        if let Some(worker) = worker
+            && let Some(state) = self.state.lock_as_owner(worker)
+            && likely(count == 1 && state.available == state.total && state.available > 0 && state.waiters.is_empty())
+        {
+            // No permit is held, so the number of the newest one is free.
+            let number = state.named;
+            self.holder.set_task(worker, state.run());
+            state.release_marked(ONE_HELD);
+            if is_budget_spent(Some(worker)) {
+                self.give_way(Some(worker), count, number);
             }
             return Ok(number);
         }
-        let waiter = state.waiters.enqueue(count);
-        drop(state);
+        let waiter = match self.take_or_queue(worker, count) {
+            Attempt::Taken(number) => {
+                if is_budget_spent(worker) {
+                    self.give_way(worker, count, number);
+                }
+                return Ok(number);
+            }
+            Attempt::Queued(waiter) => waiter,
+        };
         let wait =
             WaitSpec { reason: "a semaphore", external: true, holder: &raw const self.holder, ..WaitSpec::DEFAULT };
         outcome(wait_in::<Takers>(&self.state, waiter, wait, deadline))?;
-        Ok(self.sign(worker, self.state.lock()))
+        Ok(self.sign(worker, &mut self.state.lock()))
+    }
+
+    /// Acquires permits, or queues the caller. Not inlined: it returns before the wait.
+    #[inline(never)]
+    fn take_or_queue(&self, worker: Option<&Worker>, count: usize) -> Attempt {
+        let mut state = self.state.lock_for(worker);
+        if state.take_in_turn(count) {
+            return Attempt::Taken(self.sign(worker, &mut state));
+        }
+        if state.available == state.total {
+            // No permit is held: the record is that of an earlier holder.
+            self.holder.clear();
+        }
+        Attempt::Queued(state.waiters.enqueue_in(count, worker))
     }
 
     /// Yields for the cooperative budget while the permits are held. The temporary permit releases them if the task is unwound in
@@ -183,12 +224,29 @@ impl Semaphore {
 
     fn try_take(&self, count: usize) -> Option<u32> {
         let mut state = self.state.lock();
-        let had = state.take_in_turn(count);
-        had.then(|| self.sign(worker(), state))
+        state.take_in_turn(count).then(|| self.sign(worker(), &mut state))
     }
 
-    #[inline]
+    #[inline(always)]
     fn give_back(&self, count: usize, number: u32) {
+        // A mark that is still there: no caller has come since. `take_or_queue` clears the record of the holder.
+        if count != 1 || self.state.lock_marked(ONE_HELD).is_none() {
+            self.give_back_unmarked(count, number);
+        }
+    }
+
+    /// Releases permits if there is no mark: other permits may be held, and waiters may exist.
+    #[inline(never)]
+    fn give_back_unmarked(&self, count: usize, number: u32) {
+        if let Some(mut state) = self.state.lock_in_run()
+            && state.waiters.is_empty()
+        {
+            state.available += count;
+            if state.named == number {
+                self.holder.clear();
+            }
+            return;
+        }
         let mut wake_list = WakeList::default();
         let mut state = self.state.lock();
         if state.named == number {

@@ -5,7 +5,8 @@
 extern crate self as cede;
 
 use crate::wait::lock::BiasedLock;
-use crate::wait::queue::{Ended, Line, WaitQueue, wait_in, wake_all};
+use crate::wait::queue::{Ended, Line, WaitQueue, wait_in};
+use crate::wait::wake_list::wake_all;
 use crate::wait::{Holder, WaitSpec, WakeHandle};
 use cede::{Config, RunError, spawn, yield_now};
 use std::sync::Arc;

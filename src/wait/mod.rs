@@ -15,6 +15,7 @@
 pub(crate) mod budget;
 pub(crate) mod cancel;
 mod future;
+mod grant;
 #[cfg(any(feature = "io", feature = "tokio", feature = "futures-io"))]
 pub(crate) mod io_error;
 #[cfg(all(feature = "uring", target_os = "linux", not(cede_poll_driver)))]

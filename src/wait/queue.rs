@@ -37,7 +37,8 @@
 //!   queued permanently, and granters skip it.
 //!
 //! Wake handles are used, and values dropped, only after the lock is released. A woken thread therefore does not find
-//! the lock held by its waker, and no user code runs under the lock.
+//! the lock held by its waker, and no user code runs under the lock. `grant_own` and `grant_and_wake` wake a task of the
+//! granter's own run under the lock: that only puts it into the run queue.
 //!
 //! # Waiters interrupted before the grant
 //!
@@ -73,15 +74,17 @@
 use super::lock::BiasedLock;
 use super::now;
 pub(crate) use super::select_state::SelectState;
-pub(crate) use super::waiter::{FirstWaiter, OwnWaiter, WaiterId};
+pub(crate) use super::waiter::{FirstWaiter, OwnWaiter, WaiterId, Wake};
 use super::waiter::{Node, Status};
-use super::{is_out, place, wait_anywhere};
-use crate::scheduler::wake::{Place, WakeHandle};
-use crate::scheduler::{WaitSpec, worker};
+use super::wake_list::wake_all;
+use super::{is_out, wait_anywhere};
+use crate::scheduler::wake::WakeHandle;
+use crate::scheduler::{WaitSpec, Worker, worker};
+use crate::sys::likely;
 use std::time::Instant;
 
 /// The index of no node.
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
 
 /// A FIFO queue of waiters. Each waiter has a value: the one it brings (a message to send), or room for the one it will
 /// be granted.
@@ -89,10 +92,10 @@ const NONE: u32 = u32::MAX;
 /// A doubly linked list through an array of nodes. Removed nodes are reused through a free list; the array does not
 /// shrink.
 pub(crate) struct WaitQueue<V> {
-    nodes: Vec<Node<V>>,
+    pub(super) nodes: Vec<Node<V>>,
     /// The head of the free list, which is linked by `next`.
     free: u32,
-    first: u32,
+    pub(super) first: u32,
     last: u32,
 }
 
@@ -116,26 +119,35 @@ impl<V> WaitQueue<V> {
     /// Appends the current task, or the current thread outside of a run.
     #[inline(always)]
     pub(crate) fn enqueue(&mut self, value: V) -> WaiterId {
-        self.enqueue_with(value, WakeHandle::put_current)
+        self.enqueue_in(value, worker())
+    }
+
+    /// Like `enqueue`, for a caller that has looked up this thread's worker already.
+    #[inline(always)]
+    pub(crate) fn enqueue_in(&mut self, value: V, worker: Option<&Worker>) -> WaiterId {
+        self.enqueue_with(value, |place| WakeHandle::put_current_of(worker, place))
     }
 
     /// Appends a waiter whose wake handle `put_waker` stores.
     #[inline(always)]
     fn enqueue_with(&mut self, value: V, put_waker: impl FnOnce(&mut Option<WakeHandle>)) -> WaiterId {
         let waiter = if self.free == NONE { self.add() } else { self.free };
+        // The slice is read once, and not again after each store.
+        let nodes = self.nodes.as_mut_slice();
+        let last = self.last;
+        match last {
+            NONE => self.first = waiter,
+            last => nodes[last as usize].next = waiter,
+        }
+        self.last = waiter;
         // Field by field: building a node elsewhere and copying it costs as much as the rest of the hand-off.
-        let node = &mut self.nodes[waiter as usize];
+        let node = &mut nodes[waiter as usize];
         self.free = node.next;
         node.status = Status::Queued;
-        node.previous = self.last;
+        node.previous = last;
         node.next = NONE;
         put_waker(&mut node.waker);
         node.value = Some(value);
-        match self.last {
-            NONE => self.first = waiter,
-            last => self.nodes[last as usize].next = waiter,
-        }
-        self.last = waiter;
         WaiterId(waiter)
     }
 
@@ -182,47 +194,6 @@ impl<V> WaitQueue<V> {
         None
     }
 
-    /// Grants to the first waiter that can be granted something, like `grant`, if it is a task of the calling run.
-    /// Not for queues in which selects wait.
-    #[inline(always)]
-    pub(crate) fn grant_if_own(&mut self) -> FirstWaiter {
-        while self.first != NONE {
-            let waiter = self.first;
-            let node = &self.nodes[waiter as usize];
-            debug_assert!(node.select_state.is_none(), "a select must be claimed, by `grant`");
-            match node.waker.as_ref().map_or(Place::Out, place) {
-                Place::Out => self.skip(waiter),
-                Place::Here => {
-                    self.unlink(waiter, Status::Granted);
-                    return FirstWaiter::Granted(WaiterId(waiter));
-                }
-                Place::Elsewhere => return FirstWaiter::Elsewhere(WaiterId(waiter)),
-            }
-        }
-        FirstWaiter::None
-    }
-
-    /// Returns the first task of the calling run that can be granted something, if it is among the first `limit` waiters.
-    /// Not for queues in which selects wait.
-    pub(crate) fn first_own(&self, limit: usize) -> OwnWaiter {
-        if worker().is_none() {
-            // A plain thread, or a fiber outside of a run, waits in one queue at a time.
-            return OwnWaiter::None;
-        }
-        let mut waiter = self.first;
-        for _ in 0..limit {
-            if waiter == NONE {
-                return OwnWaiter::None;
-            }
-            let node = &self.nodes[waiter as usize];
-            if node.waker.is_some_and(|waker| waker.is_here() && !is_out(&waker)) {
-                return OwnWaiter::Found(WaiterId(waiter));
-            }
-            waiter = node.next;
-        }
-        if waiter == NONE { OwnWaiter::None } else { OwnWaiter::Unknown }
-    }
-
     /// Returns the number of waiters that can be granted something, and skips the rest. Ignores select states: a
     /// barrier, which no select waits for, is the only caller.
     pub(crate) fn count(&mut self) -> usize {
@@ -254,27 +225,9 @@ impl<V> WaitQueue<V> {
         false
     }
 
-    /// Takes the first waiter that can be granted something out of the queue, and claims it if it belongs to a select.
-    /// The caller must then store the granted value in `value`, release the lock, and wake `waker`.
-    #[inline(always)]
-    pub(crate) fn grant(&mut self) -> Option<WaiterId> {
-        while self.first != NONE {
-            let waiter = self.first;
-            if self.skip_if_out(waiter) {
-                continue;
-            }
-            if self.nodes[waiter as usize].select_state.is_none_or(|(select_state, index)| select_state.claim(index)) {
-                self.unlink(waiter, Status::Granted);
-                return Some(WaiterId(waiter));
-            }
-            self.unlink(waiter, Status::Skipped);
-        }
-        None
-    }
-
     /// Skips the waiter permanently if nothing may be granted to it any more. Returns whether it did.
     #[inline(always)]
-    fn skip_if_out(&mut self, waiter: u32) -> bool {
+    pub(super) fn skip_if_out(&mut self, waiter: u32) -> bool {
         let is_out = self.nodes[waiter as usize].waker.is_some_and(|waker| is_out(&waker));
         if is_out {
             self.skip(waiter);
@@ -285,33 +238,12 @@ impl<V> WaitQueue<V> {
     /// Takes a waiter to which nothing may be granted out of the queue.
     #[cold]
     #[inline(never)]
-    fn skip(&mut self, waiter: u32) {
+    pub(super) fn skip(&mut self, waiter: u32) {
         if let Some((select_state, _)) = self.nodes[waiter as usize].select_state {
             // The select's other queues must skip it too. If one of them has granted to it already, that claim remains.
             select_state.claim(SelectState::OVER);
         }
         self.unlink(waiter, Status::Skipped);
-    }
-
-    /// Takes the waiter that `first` has just returned out of the queue, like `grant`. Does not check again whether it
-    /// can be granted something: its run may have ended on another thread since, and the next waiter may want something
-    /// else.
-    #[inline]
-    pub(crate) fn grant_first(&mut self) -> WaiterId {
-        let waiter = self.first;
-        debug_assert!(
-            self.nodes[waiter as usize].select_state.is_none(),
-            "a select must be claimed, by `grant`, before it is granted anything"
-        );
-        self.unlink(waiter, Status::Granted);
-        WaiterId(waiter)
-    }
-
-    /// Takes a queued waiter out of the queue, like `grant`. Checks nothing, as `grant_first`.
-    #[inline]
-    pub(crate) fn grant_queued(&mut self, waiter: WaiterId) {
-        debug_assert_eq!(self.nodes[waiter.0 as usize].status, Status::Queued);
-        self.unlink(waiter.0, Status::Granted);
     }
 
     /// Returns the value that the waiter brought or was granted.
@@ -343,17 +275,18 @@ impl<V> WaitQueue<V> {
 
     /// Takes a queued waiter out of the list, and sets its new status.
     #[inline(always)]
-    fn unlink(&mut self, waiter: u32, status: Status) {
-        let node = &mut self.nodes[waiter as usize];
+    pub(super) fn unlink(&mut self, waiter: u32, status: Status) {
+        let nodes = self.nodes.as_mut_slice();
+        let node = &mut nodes[waiter as usize];
         node.status = status;
         let (previous, next) = (node.previous, node.next);
         match previous {
             NONE => self.first = next,
-            previous => self.nodes[previous as usize].next = next,
+            previous => nodes[previous as usize].next = next,
         }
         match next {
             NONE => self.last = previous,
-            next => self.nodes[next as usize].previous = previous,
+            next => nodes[next as usize].previous = previous,
         }
     }
 
@@ -361,6 +294,19 @@ impl<V> WaitQueue<V> {
     #[inline(always)]
     pub(crate) fn remove_queued(&mut self, waiter: WaiterId) -> Option<V> {
         (self.nodes[waiter.0 as usize].status == Status::Queued).then(|| self.remove(waiter).0)
+    }
+
+    /// Removes a waiter if it was granted a value, and returns the value. Not for the waiter of a select.
+    #[inline(always)]
+    fn remove_granted(&mut self, waiter: WaiterId) -> Option<V> {
+        let node = &mut self.nodes[waiter.0 as usize];
+        if !likely(node.status == Status::Granted) {
+            return None;
+        }
+        node.status = Status::Free;
+        node.next = self.free;
+        self.free = waiter.0;
+        node.value.take()
     }
 
     /// Removes a waiter whose wait has ended. Returns its value, and whether that value was granted.
@@ -378,18 +324,6 @@ impl<V> WaitQueue<V> {
         self.free = waiter.0;
         (node.value.take().expect("a waiter is removed once"), status == Status::Granted)
     }
-}
-
-/// Wakes a waiter that was granted something or whose queue was closed. The caller must have released the lock.
-#[inline]
-pub(crate) fn wake(waker: WakeHandle) {
-    // A waiter that no longer exists needs no wake.
-    let _ = waker.wake();
-}
-
-/// Wakes all of `wakers`, in order, like `wake`.
-pub(crate) fn wake_all(wakers: Vec<WakeHandle>) {
-    wakers.into_iter().for_each(wake);
 }
 
 /// The protocol of a wait queue: which queue of a type it is, and how the type reacts if a wait ends without using its
@@ -475,29 +409,45 @@ pub(crate) fn wait_in<L: Line>(
     let enqueued = Enqueued::<L> { lock, waiter };
     loop {
         let outcome = wait_anywhere(wait, deadline);
-        // The status decides, not the outcome: a grant or a close that came first wins over a cancel or a deadline.
-        let mut state = lock.lock();
-        let status = L::waiters(&mut state).nodes[waiter.0 as usize].status;
-        let end: fn(L::Value) -> Ended<L::Value> = match status {
-            Status::Granted => Ended::Granted,
-            Status::Closed => Ended::Closed,
-            _ if outcome.is_err() => Ended::Cancelled,
-            Status::Queued if L::retry(&mut state, waiter) => Ended::Granted,
-            _ if deadline.is_some_and(|deadline| deadline <= now()) => Ended::TimedOut,
-            // A granter skipped this waiter because the deadline of a section had passed. Moving that deadline
-            // afterwards does not undo the skip.
-            Status::Skipped => Ended::Cancelled,
-            // A spurious wakeup.
-            _ => continue,
-        };
-        // From here on this function removes the waiter itself.
-        std::mem::forget(enqueued);
-        let (value, granted) = L::waiters(&mut state).remove(waiter);
-        if !granted {
-            let wakers = L::left(&mut state, status == Status::Queued);
-            drop(state);
-            wake_all(wakers);
+        // Most waits end by a grant, in the run that owns the lock.
+        let granted = lock.lock_in_run().and_then(|mut state| L::waiters(&mut state).remove_granted(waiter));
+        if let Some(value) = granted {
+            std::mem::forget(enqueued);
+            return Ended::Granted(value);
         }
-        return end(value);
+        if let Some((ended, wakers)) = end::<L>(&enqueued, outcome.is_err(), deadline) {
+            // `end` has removed the waiter. A waker may panic.
+            std::mem::forget(enqueued);
+            wake_all(wakers);
+            return ended;
+        }
     }
+}
+
+/// Removes the waiter if its wait has ended, and returns the outcome. Not inlined: it returns before the next wait.
+#[inline(never)]
+fn end<L: Line>(
+    &Enqueued { lock, waiter }: &Enqueued<'_, L>,
+    is_cancelled: bool,
+    deadline: Option<Instant>,
+) -> Option<(Ended<L::Value>, Vec<WakeHandle>)> {
+    // The status decides, not the outcome: a grant or a close that came first wins over a cancel or a deadline.
+    let mut state = lock.lock();
+    let status = L::waiters(&mut state).nodes[waiter.0 as usize].status;
+    let end: fn(L::Value) -> Ended<L::Value> = match status {
+        Status::Granted => Ended::Granted,
+        Status::Closed => Ended::Closed,
+        _ if is_cancelled => Ended::Cancelled,
+        Status::Queued if L::retry(&mut state, waiter) => Ended::Granted,
+        _ if deadline.is_some_and(|deadline| deadline <= now()) => Ended::TimedOut,
+        // A granter skipped this waiter because the deadline of a section had passed. Moving that deadline
+        // afterwards does not undo the skip.
+        Status::Skipped => Ended::Cancelled,
+        // A spurious wakeup.
+        _ => return None,
+    };
+    let (value, granted) = L::waiters(&mut state).remove(waiter);
+    let wakers = if granted { Vec::new() } else { L::left(&mut state, status == Status::Queued) };
+    drop(state);
+    Some((end(value), wakers))
 }

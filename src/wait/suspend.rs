@@ -201,10 +201,10 @@ pub(crate) fn is_out(waker: &WakeHandle) -> bool {
     waker.is_out(is_over)
 }
 
-/// Like [`is_out`], and returns whether the waiter belongs to the run of the calling code.
+/// Like [`is_out`], and returns whether the waiter belongs to the run of the calling code. `worker` is that of this thread.
 #[inline(always)]
-pub(crate) fn place(waker: &WakeHandle) -> Place {
-    waker.place(is_over)
+pub(crate) fn place<'a>(waker: &WakeHandle, worker: Option<&'a Worker>) -> Place<'a> {
+    waker.place(worker, is_over)
 }
 
 /// Returns whether the wait of a task of this run was interrupted, although the task has not run since: the task was

@@ -43,6 +43,26 @@ pub(crate) enum FirstWaiter {
     None,
 }
 
+/// The wake of a waiter that was granted something.
+#[derive(Clone, Copy)]
+#[must_use = "the waiter sleeps otherwise"]
+pub(crate) enum Wake {
+    /// The waiter has been woken.
+    Done,
+    /// The caller must wake the waiter, after it has released the lock.
+    Of(WakeHandle),
+}
+
+impl Wake {
+    #[inline(always)]
+    pub(crate) fn wake(self) {
+        if let Wake::Of(waker) = self {
+            // A waiter that no longer exists needs no wake.
+            let _ = waker.wake();
+        }
+    }
+}
+
 /// A waiter in a queue, or a free node.
 pub(super) struct Node<V> {
     pub(super) status: Status,

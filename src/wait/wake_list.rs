@@ -43,19 +43,29 @@ impl Drop for WakeList {
         match (self.first.take(), self.others.is_empty()) {
             // False if a waiter has ended since: then there is no task to wake.
             (Some(waker), true) => _ = waker.wake(),
-            (Some(waker), false) => wake_each(std::iter::once(waker).chain(self.others.drain(..))),
+            (Some(waker), false) => each(std::iter::once(waker).chain(self.others.drain(..)), |waker| _ = waker.wake()),
             (None, _) => {}
         }
     }
 }
 
-/// Wakes all waiters, in order. The waker of an executor is foreign code, which may panic: then the other waiters are woken, too, and the panic
-/// goes on after them. In a thread that panics already it ends here.
+/// Wakes all waiters, in order. The caller must have released the lock.
+pub(crate) fn wake_all(wakers: Vec<WakeHandle>) {
+    match wakers[..] {
+        [] => {}
+        // False if the waiter has ended since: then there is no task to wake.
+        [waker] => _ = waker.wake(),
+        _ => each(wakers.into_iter(), |waker| _ = waker.wake()),
+    }
+}
+
+/// Calls `wake` for each item, in order. The waker of an executor is foreign code, which may panic: then the items behind it have
+/// their calls, too, and the panic goes on after them. In a thread that panics already it ends here.
 #[inline(never)]
-fn wake_each(wakers: impl Iterator<Item = WakeHandle>) {
+pub(crate) fn each<T>(items: impl Iterator<Item = T>, wake: impl Fn(T)) {
     let mut first = None;
-    for waker in wakers {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+    for item in items {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| wake(item))) {
             match first {
                 None => first = Some(payload),
                 // The panic hook has printed its message.

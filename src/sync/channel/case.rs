@@ -7,7 +7,9 @@ use super::error::{RecvError, SendError, TryRecvError, TrySendError};
 use super::{Receiver, Sender};
 use crate::sync::select::Case;
 use crate::sync::select::sealed::{Granted, Internal, Operation, Plan, Registration};
-use crate::wait::queue::{Line, WaiterId, wake, wake_all};
+use crate::wait::queue::{Line, WaiterId};
+use crate::wait::wake_list::wake_all;
+use crate::wait::worker;
 use std::fmt;
 
 /// A receive operation of a [`Select`](crate::sync::Select). Returned by [`Receiver::case`].
@@ -140,12 +142,7 @@ impl<T> Operation for RecvCase<'_, T> {
             self.waiter = Some(state.receiving.enqueue_select(None, &plan.waker, select));
             return true;
         }
-        let mut state = self.channel.state.lock();
-        if state.can_recv(registration.select_state) {
-            return false;
-        }
-        self.waiter = Some(state.receiving.enqueue_select(None, &plan.waker, select));
-        true
+        self.enqueue_shared(registration, plan)
     }
 
     fn is_ready(&self, registration: Registration, _: Internal) -> bool {
@@ -166,18 +163,29 @@ impl<T> Operation for RecvCase<'_, T> {
 impl<T> RecvCase<'_, T> {
     #[inline(never)]
     fn try_recv(&mut self) -> bool {
-        let attempt = self.channel.state.lock().try_recv();
+        let worker = worker();
+        let attempt = self.channel.state.lock_for(worker).try_recv(worker);
         self.received = match attempt {
-            Ok((message, waker)) => {
-                if let Some(waker) = waker {
-                    wake(waker);
-                }
+            Ok((message, wake)) => {
+                wake.wake();
                 Some(Ok(message))
             }
             Err(TryRecvError::Disconnected) => Some(Err(RecvError::Disconnected)),
             Err(TryRecvError::Empty) => None,
         };
         self.received.is_some()
+    }
+
+    /// Enqueues the case, also if senders wait, or if this run does not own the lock.
+    #[inline(never)]
+    fn enqueue_shared(&mut self, registration: Registration, plan: &Plan) -> bool {
+        let mut state = self.channel.state.lock();
+        if state.can_recv(registration.select_state) {
+            return false;
+        }
+        let select = (registration.select_state, registration.index);
+        self.waiter = Some(state.receiving.enqueue_select(None, &plan.waker, select));
+        true
     }
 
     /// Leaves the queue, also if the waiter was granted a message, or if this run does not own the lock.
@@ -207,13 +215,11 @@ impl<T> Operation for SendCase<'_, T> {
         if !state.may_send() {
             return false;
         }
-        let attempt = state.try_send(message.take().expect("it was looked at above"));
+        let attempt = state.try_send(message.take().expect("it was looked at above"), worker());
         drop(state);
         self.sent = match attempt {
-            Ok(waker) => {
-                if let Some(waker) = waker {
-                    wake(waker);
-                }
+            Ok(wake) => {
+                wake.wake();
                 Some(Ok(()))
             }
             Err(TrySendError::Disconnected(message)) => Some(Err(SendError::Disconnected(message))),

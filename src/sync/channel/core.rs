@@ -15,9 +15,11 @@
 //! the channel is freed.
 
 use super::error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
-use crate::wait::lock::BiasedLock;
-use crate::wait::queue::{Ended, Line, SelectState, WaitQueue, wait_in, wake, wake_all};
-use crate::wait::{WaitSpec, WakeHandle, consume_budget};
+use crate::sys::likely;
+use crate::wait::lock::{BiasedLock, OwnerGuard};
+use crate::wait::queue::{Ended, Line, SelectState, WaitQueue, WaiterId, Wake, wait_in};
+use crate::wait::wake_list::wake_all;
+use crate::wait::{WaitSpec, WakeHandle, Worker, consume_budget_of, worker};
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::time::Instant;
@@ -90,6 +92,31 @@ impl<T> Line for Sending<T> {
     }
 }
 
+/// The outcome of an attempt to send.
+enum Sent<T> {
+    Done,
+    Disconnected(T),
+    /// The caller was queued, and must wait.
+    Queued(WaiterId),
+}
+
+/// The outcome of an attempt to receive.
+enum Received<T> {
+    Done(T),
+    Disconnected,
+    /// The caller was queued, and must wait.
+    Queued(WaiterId),
+}
+
+/// Like `Channel::admit`, for any waiter.
+#[cold]
+#[inline(never)]
+fn admit_shared<T>(worker: &Worker, mut state: OwnerGuard<'_, State<T>>) {
+    let wake = state.admit(Some(worker));
+    drop(state);
+    wake.wake();
+}
+
 impl<T> State<T> {
     pub(super) fn is_closed_to_senders(&self) -> bool {
         self.closed || self.receivers == 0
@@ -99,34 +126,40 @@ impl<T> State<T> {
         self.closed || self.senders == 0
     }
 
-    /// Sends without waiting. Returns the wake handle of the receiver that was granted the message, if any.
+    /// Sends without waiting. Returns the wake of the receiver that was granted the message, if any. `worker` is that of this
+    /// thread.
     #[inline(always)]
-    pub(super) fn try_send(&mut self, message: T) -> Result<Option<WakeHandle>, TrySendError<T>> {
+    pub(super) fn try_send(&mut self, message: T, worker: Option<&Worker>) -> Result<Wake, TrySendError<T>> {
         if self.is_closed_to_senders() {
             return Err(TrySendError::Disconnected(message));
         }
-        if let Some(waiter) = self.receiving.grant() {
-            *self.receiving.value(waiter) = Some(message);
-            return Ok(Some(self.receiving.waker(waiter)));
+        let mut message = Some(message);
+        if !self.receiving.is_empty()
+            && let Some(wake) = self.receiving.grant_and_wake(worker, |place| *place = message.take())
+        {
+            return Ok(wake);
         }
+        let Some(message) = message else { unreachable!("no receiver was granted the message") };
         if self.buffer.len() >= self.capacity {
             return Err(TrySendError::Full(message));
         }
         self.buffer.push_back(message);
-        Ok(None)
+        Ok(Wake::Done)
     }
 
-    /// Receives without waiting. Returns the message, and the wake handle of the sender whose message was taken or
-    /// filled the freed slot, if any.
+    /// Receives without waiting. Returns the message, and the wake of the sender whose message was taken or filled the freed
+    /// slot, if any. `worker` is that of this thread.
     #[inline(always)]
-    pub(super) fn try_recv(&mut self) -> Result<(T, Option<WakeHandle>), TryRecvError> {
+    pub(super) fn try_recv(&mut self, worker: Option<&Worker>) -> Result<(T, Wake), TryRecvError> {
         if let Some(message) = self.buffer.pop_front() {
-            let waker = if self.sending.is_empty() { None } else { self.admit() };
-            return Ok((message, waker));
+            let wake = if self.sending.is_empty() { Wake::Done } else { self.admit(worker) };
+            return Ok((message, wake));
         }
-        if let Some(waiter) = self.sending.grant() {
-            let message = self.sending.value(waiter).take().expect("a queued sender has its message");
-            return Ok((message, Some(self.sending.waker(waiter))));
+        if !self.sending.is_empty() {
+            let mut message = None;
+            if let Some(wake) = self.sending.grant_and_wake(worker, |place| message = place.take()) {
+                return Ok((message.expect("a queued sender has its message"), wake));
+            }
         }
         Err(if self.is_closed_to_receivers() { TryRecvError::Disconnected } else { TryRecvError::Empty })
     }
@@ -153,16 +186,15 @@ impl<T> State<T> {
         self.buffer.len() < self.capacity || self.is_closed_to_senders() || self.receiving.has_other(select_state)
     }
 
-    /// Moves the message of the first waiting sender into the buffer, if there is room. Returns the sender's wake
-    /// handle.
-    fn admit(&mut self) -> Option<WakeHandle> {
+    /// Moves the message of the first waiting sender into the buffer, if there is room. Returns the wake of the sender.
+    #[inline(always)]
+    fn admit(&mut self, worker: Option<&Worker>) -> Wake {
         if self.buffer.len() >= self.capacity {
-            return None;
+            return Wake::Done;
         }
-        let waiter = self.sending.grant()?;
-        let message = self.sending.value(waiter).take().expect("a queued sender has its message");
-        self.buffer.push_back(message);
-        Some(self.sending.waker(waiter))
+        let buffer = &mut self.buffer;
+        let put = |place: &mut Option<T>| buffer.push_back(place.take().expect("a queued sender has its message"));
+        self.sending.grant_and_wake(worker, put).unwrap_or(Wake::Done)
     }
 
     /// Closes the channel, and returns the waiters to wake. Returns `None` if it was already closed or disconnected.
@@ -195,49 +227,58 @@ impl<T> Channel<T> {
 
     #[inline]
     pub(super) fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
-        let waker = self.state.lock().try_send(message)?;
-        if let Some(waker) = waker {
-            wake(waker);
-        }
+        let worker = worker();
+        let wake = self.state.lock_for(worker).try_send(message, worker)?;
+        wake.wake();
         Ok(())
     }
 
     #[inline]
     pub(super) fn try_recv(&self) -> Result<T, TryRecvError> {
-        let (message, waker) = self.state.lock().try_recv()?;
-        if let Some(waker) = waker {
-            wake(waker);
-        }
+        let worker = worker();
+        let (message, wake) = self.state.lock_for(worker).try_recv(worker)?;
+        wake.wake();
         Ok(message)
     }
 
-    #[inline]
+    #[inline(always)]
     #[track_caller]
     pub(super) fn send(&self, message: T, deadline: Option<Instant>) -> Result<(), SendTimeoutError<T>> {
-        let mut state = self.state.lock();
+        let worker = worker();
         // An unbounded send never waits, so it counts no budget.
-        let message = match state.try_send(message) {
-            Ok(waker) => {
+        let pays = if self.capacity == usize::MAX { None } else { worker };
+        let waiter = 'queued: {
+            // The run that owns the lock sends the message or queues the caller in one pass.
+            let message = 'other: {
+                let Some(own) = worker else { break 'other message };
+                let Some(mut state) = self.state.lock_as_owner(own) else { break 'other message };
+                if !likely(!state.is_closed_to_senders()) {
+                    break 'other message;
+                }
+                if !state.receiving.is_empty() {
+                    let Some(place) = state.receiving.grant_own(own) else { break 'other message };
+                    *place = Some(message);
+                } else if state.buffer.len() < state.capacity {
+                    state.buffer.push_back(message);
+                } else {
+                    break 'queued state.sending.enqueue_in(Some(message), worker);
+                }
                 drop(state);
-                if let Some(waker) = waker {
-                    wake(waker);
-                }
-                if self.capacity != usize::MAX {
-                    consume_budget();
-                }
+                consume_budget_of(pays);
                 return Ok(());
-            }
-            Err(TrySendError::Disconnected(message)) => {
-                drop(state);
-                if self.capacity != usize::MAX {
-                    consume_budget();
+            };
+            match self.send_shared(message, worker) {
+                Sent::Done => {
+                    consume_budget_of(pays);
+                    return Ok(());
                 }
-                return Err(SendTimeoutError::Disconnected(message));
+                Sent::Disconnected(message) => {
+                    consume_budget_of(pays);
+                    return Err(SendTimeoutError::Disconnected(message));
+                }
+                Sent::Queued(waiter) => waiter,
             }
-            Err(TrySendError::Full(message)) => message,
         };
-        let waiter = state.sending.enqueue(Some(message));
-        drop(state);
         let reason = if self.capacity == 0 { "a receiver" } else { "room in a channel" };
         let own = |message: Option<T>| message.expect("no receiver took the message of a sender without a grant");
         match wait_in::<Sending<T>>(
@@ -253,34 +294,97 @@ impl<T> Channel<T> {
         }
     }
 
-    #[inline]
+    /// Sends, or queues the caller, for any waiter and any owner of the lock. Not inlined: it returns before the wait.
+    #[inline(never)]
+    fn send_shared(&self, message: T, worker: Option<&Worker>) -> Sent<T> {
+        let mut state = self.state.lock_for(worker);
+        match state.try_send(message, worker) {
+            Ok(wake) => {
+                drop(state);
+                wake.wake();
+                Sent::Done
+            }
+            Err(TrySendError::Disconnected(message)) => Sent::Disconnected(message),
+            Err(TrySendError::Full(message)) => Sent::Queued(state.sending.enqueue_in(Some(message), worker)),
+        }
+    }
+
+    #[inline(always)]
     #[track_caller]
     pub(super) fn recv(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
-        let mut state = self.state.lock();
-        match state.try_recv() {
-            Ok((message, waker)) => {
-                drop(state);
-                if let Some(waker) = waker {
-                    wake(waker);
-                }
-                consume_budget();
+        let worker = worker();
+        let waiter = 'queued: {
+            // The run that owns the lock receives a message or queues the caller in one pass.
+            'other: {
+                let Some(own) = worker else { break 'other };
+                let Some(mut state) = self.state.lock_as_owner(own) else { break 'other };
+                let message = match state.buffer.pop_front() {
+                    Some(message) => {
+                        if state.sending.is_empty() {
+                            drop(state)
+                        } else {
+                            self.admit(own, state)
+                        }
+                        message
+                    }
+                    None if !state.sending.is_empty() => {
+                        let Some(place) = state.sending.grant_own(own) else { break 'other };
+                        let message = place.take().expect("a queued sender has its message");
+                        drop(state);
+                        message
+                    }
+                    None if state.is_closed_to_receivers() => break 'other,
+                    None => break 'queued state.receiving.enqueue_in(None, worker),
+                };
+                consume_budget_of(worker);
                 return Ok(message);
             }
-            Err(TryRecvError::Disconnected) => {
-                drop(state);
-                consume_budget();
-                return Err(RecvTimeoutError::Disconnected);
+            match self.recv_shared(worker) {
+                Received::Done(message) => {
+                    consume_budget_of(worker);
+                    return Ok(message);
+                }
+                Received::Disconnected => {
+                    consume_budget_of(worker);
+                    return Err(RecvTimeoutError::Disconnected);
+                }
+                Received::Queued(waiter) => waiter,
             }
-            Err(TryRecvError::Empty) => {}
-        }
-        let waiter = state.receiving.enqueue(None);
-        drop(state);
+        };
         let wait = WaitSpec { reason: "a message", external: true, ..WaitSpec::DEFAULT };
         match wait_in::<Receiving<T>>(&self.state, waiter, wait, deadline) {
             Ended::Granted(message) => Ok(message.expect("a granted receiver has a message")),
             Ended::Closed(_) => Err(RecvTimeoutError::Disconnected),
             Ended::TimedOut(_) => Err(RecvTimeoutError::Timeout),
             Ended::Cancelled(_) => Err(RecvTimeoutError::Cancelled),
+        }
+    }
+
+    /// Receives, or queues the caller, for any waiter and any owner of the lock. Not inlined: it returns before the wait.
+    #[inline(never)]
+    fn recv_shared(&self, worker: Option<&Worker>) -> Received<T> {
+        let mut state = self.state.lock_for(worker);
+        match state.try_recv(worker) {
+            Ok((message, wake)) => {
+                drop(state);
+                wake.wake();
+                Received::Done(message)
+            }
+            Err(TryRecvError::Disconnected) => Received::Disconnected,
+            Err(TryRecvError::Empty) => Received::Queued(state.receiving.enqueue_in(None, worker)),
+        }
+    }
+
+    /// Moves the message of the first waiting sender into the buffer, after a receive, and releases the lock.
+    #[inline(always)]
+    fn admit(&self, worker: &Worker, mut state: OwnerGuard<'_, State<T>>) {
+        let state_now = &mut *state;
+        if likely(state_now.buffer.len() < state_now.capacity)
+            && let Some(place) = state_now.sending.grant_own(worker)
+        {
+            state_now.buffer.push_back(place.take().expect("a queued sender has its message"));
+        } else {
+            admit_shared(worker, state);
         }
     }
 
