@@ -1,58 +1,41 @@
 //! The buffer of a body that runs ahead: a body puts values into it instead of suspending with each.
 //!
-//! Both halves share the slots. [`Writer`] is the body's half, a part of the handle. [`Reader`] is the owner's half.
+//! The owner has the buffer, a [`Reader`]. While the body runs ahead, its handle knows the [`Slots`] of the buffer.
 //!
 //! ```text
-//!   slots     next       end          filled        limit        slots + size
-//!   +---------+----------+------------+-------------+------------+
-//!   | moved   | initialised values    | uninitialised            |
-//!   +---------+----------+------------+-------------+------------+
-//!   Reader::take moves   | Reader::look sees        | the last slot is for Reader::push
-//!                                      Writer::put writes at `filled`
+//!   slots     next       end                      limit        slots + size
+//!   +---------+----------+----------+-------------+------------+
+//!   | moved   | values   | put      | uninitialised            |
+//!   +---------+----------+----------+-------------+------------+
+//!   Reader::take moves              limit - room               the last slot is for Reader::push
 //! ```
 //!
 //! Positions are pointers, because the index, the pointer and the length of a slice would be two loads more for each
-//! value. A value of size 0 counts as one byte here, and is never written or read at such a position.
+//! value. A value of size 0 counts as one byte here, and is never written or read at such a position. The body counts the room
+//! that is left where it counts its open sections, at which it looks anyway.
 //!
 //! # Invariants
 //!
-//! 1. `slots <= next <= end <= filled <= slots + size`, and all are whole values away from `slots`.
-//! 2. The slots `next..filled` are initialised and belong to the reader.
-//! 3. One reader and one writer share the slots, on one thread: neither half is `Clone`, `Send` or `Sync`.
+//! 1. `slots <= next <= end <= slots + size`, and all are whole values away from `slots`.
+//! 2. The slots `next..end` are initialised and belong to the reader.
+//! 3. A body puts values into the slots only inside of [`Reader::fill`], which begins with an empty buffer.
 
+use super::chain::Head;
 use std::cell::Cell;
 use std::mem::MaybeUninit;
-use std::ptr::{NonNull, slice_from_raw_parts_mut};
-use std::rc::Rc;
+use std::ptr::{NonNull, from_ref, null_mut, slice_from_raw_parts_mut};
 
-struct Shared<Y> {
-    filled: Cell<*mut Y>,
-    limit: *mut Y,
-    slots: *mut [MaybeUninit<Y>],
+/// The body's half: the place where it puts values.
+pub(crate) struct Slots<Y> {
+    /// The slot after the last one for the body.
+    limit: Cell<*mut Y>,
 }
-
-/// The body's half: puts values in.
-pub(crate) struct Writer<Y>(Rc<Shared<Y>>);
 
 /// The owner's half: takes the values out, in order. Dropping it drops the values that were not taken.
 pub(crate) struct Reader<Y> {
     next: *mut Y,
     end: *mut Y,
-    shared: Rc<Shared<Y>>,
-}
-
-/// Creates a buffer for `size` values, at least 1: the writer puts in one less, and the reader pushes the last.
-///
-/// # Panics
-///
-/// Panics if the values do not fit into the address space.
-pub(crate) fn buffer<Y>(size: usize) -> (Writer<Y>, Reader<Y>) {
-    // Positions of values without a size stay in the address space.
-    let size = if size_of::<Y>() == 0 { size.min(isize::MAX as usize) } else { size }.max(1);
-    let slots = Box::into_raw(Box::new_uninit_slice(size));
-    let first = slots.cast::<Y>();
-    let shared = Rc::new(Shared { filled: Cell::new(first), limit: after(first, size - 1), slots });
-    (Writer(Rc::clone(&shared)), Reader { next: first, end: first, shared })
+    slots: *mut [MaybeUninit<Y>],
 }
 
 /// Returns the number of bytes from one position to the next.
@@ -78,40 +61,38 @@ fn slot<Y>(position: *mut Y) -> *mut Y {
     if size_of::<Y>() == 0 { NonNull::dangling().as_ptr() } else { position }
 }
 
-impl<Y> Shared<Y> {
-    /// Writes a value. Returns it if `limit` is reached.
-    #[inline(always)]
-    fn put(&self, value: Y, limit: *mut Y) -> Result<(), Y> {
-        let filled = self.filled.get();
-        // After a push, the writer's limit is below.
-        if filled >= limit {
-            return Err(value);
-        }
-        // SAFETY: both callers pass a limit of at most `slots + size`, so the slot is in bounds. It is not initialised and
-        // no reference to it exists (invariants 1 and 2). `slots` lives as long as `self`.
-        unsafe { slot(filled).write(value) };
-        self.filled.set(after(filled, 1));
-        Ok(())
+impl<Y> Slots<Y> {
+    pub(crate) const fn new() -> Self {
+        Slots { limit: Cell::new(null_mut()) }
     }
-}
 
-impl<Y> Drop for Shared<Y> {
-    fn drop(&mut self) {
-        // SAFETY: the pointer is that of `Box::into_raw`, and only this drop uses it for a box. Both halves are dropped.
-        drop(unsafe { Box::from_raw(self.slots) });
-    }
-}
-
-impl<Y> Writer<Y> {
-    /// Puts a value in, or returns it if the buffer is full but for its last slot.
+    /// Puts a value into the slot that is `-room` slots before the limit.
+    ///
+    /// # Safety
+    /// [`Reader::fill`] runs the body, and there is room for `-room` values, at least 1.
     #[inline(always)]
-    pub(crate) fn put(&self, value: Y) -> Result<(), Y> {
-        self.0.put(value, self.0.limit)
+    pub(super) unsafe fn put(&self, room: isize, value: Y) {
+        let position = self.limit.get().wrapping_offset(room);
+        // SAFETY: the slot is in bounds and free (contract of this function, invariant 3). The buffer belongs to the reader, which
+        // `fill` borrows.
+        unsafe { slot(position).write(value) };
     }
 }
 
 impl<Y> Reader<Y> {
-    /// Takes the next value that [`look`](Self::look) has seen.
+    /// Creates a buffer for `size` values, at least 1: a body puts in one less, and [`push`](Self::push) the last.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the values do not fit into the address space.
+    pub(crate) fn new(size: usize) -> Self {
+        // Positions of values without a size stay in the address space.
+        let size = if size_of::<Y>() == 0 { size.min(isize::MAX as usize) } else { size }.max(1);
+        let slots = Box::into_raw(Box::new_uninit_slice(size));
+        Reader { next: slots.cast(), end: slots.cast(), slots }
+    }
+
+    /// Takes the next value.
     #[inline(always)]
     pub(crate) fn take(&mut self) -> Option<Y> {
         let next = self.next;
@@ -119,8 +100,8 @@ impl<Y> Reader<Y> {
             return None;
         }
         self.next = after(next, 1);
-        // SAFETY: the slot is initialised and in bounds (invariants 1 and 2). The line above gave it back to the writer,
-        // so the value is moved once.
+        // SAFETY: the slot is initialised and in bounds (invariants 1 and 2). After the line above it is not the reader's any
+        // more, so the value is moved once.
         Some(unsafe { slot(next).read() })
     }
 
@@ -129,79 +110,163 @@ impl<Y> Reader<Y> {
         between(self.next, self.end)
     }
 
-    /// Sees the values that the writer has put in since.
-    #[inline]
-    pub(crate) fn look(&mut self) {
-        self.end = self.shared.filled.get();
-    }
-
-    /// Appends a value, which [`take`](Self::take) returns after the values that are there. Returns the value if the buffer is full.
+    /// Appends a value. Returns it if the buffer is full.
     #[inline]
     pub(crate) fn push(&mut self, value: Y) -> Result<(), Y> {
-        let limit = after(self.shared.slots.cast(), self.shared.slots.len());
-        self.shared.put(value, limit)?;
-        self.look();
+        if between(self.slots.cast(), self.end) == self.slots.len() {
+            return Err(value);
+        }
+        // SAFETY: the slot is in bounds, because the end is not that of the slots, and it is free (invariant 2).
+        unsafe { slot(self.end).write(value) };
+        self.end = after(self.end, 1);
         Ok(())
     }
 
-    /// Makes all slots free again, if all values have been taken.
+    /// Drops all values, and calls `run`, in which the body puts values into the buffer while there is room. `yielder` returns the body's
+    /// side of `generator`.
+    ///
+    /// # Panics
+    ///
+    /// Propagates a panic of `run`, after which the reader has the values that the body has put in. Aborts the process if `yielder`
+    /// returns another body after `run` than before.
     #[inline]
-    pub(crate) fn rewind(&mut self) {
-        if self.next == self.shared.filled.get() {
-            let first = self.shared.slots.cast();
-            self.shared.filled.set(first);
-            (self.next, self.end) = (first, first);
-        }
+    pub(crate) fn fill<G, T>(
+        &mut self,
+        generator: &mut G,
+        yielder: impl Fn(&G) -> (&Head, &Slots<Y>),
+        run: impl FnOnce(&mut G) -> T,
+    ) -> T {
+        self.clear();
+        let room = self.slots.len() as isize - 1;
+        let (head, slots) = yielder(generator);
+        slots.limit.set(after(self.end, room as usize));
+        head.set_room(room);
+        let body = from_ref(head);
+        let filling = Filling { reader: self, room, body, yielder, generator };
+        run(filling.generator)
     }
 
     /// Drops all values, in order. If the destructor of one panics, the rest is dropped nevertheless.
     pub(crate) fn clear(&mut self) {
-        let (next, filled) = (self.next, self.shared.filled.get());
-        (self.next, self.end) = (filled, filled);
-        // SAFETY: the slots `next..filled` are initialised (invariant 2), and do not belong to the reader any more: its
-        // `next` is past them. The writer does not touch them: it writes from `filled` on, and only the reader rewinds.
-        unsafe { slice_from_raw_parts_mut(slot(next), between(next, filled)).drop_in_place() };
+        let (next, end) = (self.next, self.end);
+        (self.next, self.end) = (self.slots.cast(), self.slots.cast());
+        // SAFETY: the slots `next..end` are initialised (invariant 2), and do not belong to the reader any more: it begins anew.
+        unsafe { slice_from_raw_parts_mut(slot(next), between(next, end)).drop_in_place() };
+    }
+}
+
+/// Ends [`Reader::fill`] when it is dropped, on return and on unwinding. After that the body puts in nothing.
+struct Filling<'a, G, Y, F: Fn(&G) -> (&Head, &Slots<Y>)> {
+    reader: &'a mut Reader<Y>,
+    room: isize,
+    body: *const Head,
+    yielder: F,
+    generator: &'a mut G,
+}
+
+impl<G, Y, F: Fn(&G) -> (&Head, &Slots<Y>)> Drop for Filling<'_, G, Y, F> {
+    #[inline]
+    fn drop(&mut self) {
+        let (head, _) = (self.yielder)(self.generator);
+        if from_ref(head) != self.body {
+            // The first body could still put values in.
+            std::process::abort();
+        }
+        let left = head.set_room(0);
+        // The slots from the end on are as many as there was room for, and those with room left are not initialised (invariant 3).
+        self.reader.end = after(self.reader.end, (self.room - left) as usize);
     }
 }
 
 impl<Y> Drop for Reader<Y> {
     fn drop(&mut self) {
         self.clear();
+        // SAFETY: the pointer is that of `Box::into_raw`, and only this drop uses it for a box. No body puts values in (invariant 3).
+        drop(unsafe { Box::from_raw(self.slots) });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::rc::Rc;
+
+    /// A body's side without a body.
+    struct Body<Y>(Head, Slots<Y>);
+
+    impl<Y> Body<Y> {
+        fn new() -> Self {
+            Body(Head::new(), Slots::new())
+        }
+
+        fn sides(&self) -> (&Head, &Slots<Y>) {
+            (&self.0, &self.1)
+        }
+
+        /// Puts values in while there is room, as a body does. Returns the number.
+        fn put(&self, values: impl IntoIterator<Item = Y>) -> usize {
+            let put = |value| {
+                let left = self.0.set_room(0);
+                if left > 0 {
+                    // SAFETY: all callers are inside of `fill`, and there is room.
+                    unsafe { self.1.put(-left, value) };
+                    self.0.set_room(left - 1);
+                }
+                left > 0
+            };
+            values.into_iter().map(put).take_while(|put| *put).count()
+        }
+    }
+
+    /// Fills a buffer with as many of the values as there is room for. Returns their number.
+    fn fill<Y>(reader: &mut Reader<Y>, values: impl IntoIterator<Item = Y>) -> usize {
+        reader.fill(&mut Body::new(), Body::sides, |body| body.put(values))
+    }
 
     #[test]
-    fn full_buffer_returns_the_value() {
-        let (writer, mut reader) = buffer(3);
-        assert_eq!((writer.put(1), writer.put(2), writer.put(3)), (Ok(()), Ok(()), Err(3)));
-        assert_eq!((reader.take(), reader.len()), (None, 0));
-        reader.look();
-        assert_eq!((reader.len(), reader.push(3), reader.push(4)), (2, Ok(()), Err(4)));
-        assert_eq!((reader.take(), reader.take(), reader.len()), (Some(1), Some(2), 1));
-        reader.rewind();
-        assert_eq!((writer.put(4), reader.take(), reader.take()), (Err(4), Some(3), None));
-        reader.rewind();
-        assert_eq!((writer.put(5), reader.len()), (Ok(()), 0));
+    fn full_buffer_has_room_for_a_push() {
+        let mut reader = Reader::new(3);
+        assert_eq!((fill(&mut reader, 1..9), reader.len(), reader.push(3), reader.push(4)), (2, 2, Ok(()), Err(4)));
+        assert_eq!((reader.take(), reader.take(), reader.take(), reader.take()), (Some(1), Some(2), Some(3), None));
+        assert_eq!((fill(&mut reader, [5]), reader.push(6), reader.len()), (1, Ok(()), 2));
+        assert_eq!((reader.take(), reader.take(), reader.take()), (Some(5), Some(6), None));
+    }
+
+    /// After `fill` the body puts in nothing.
+    #[test]
+    fn body_has_no_room_outside_of_fill() {
+        let (mut reader, mut body) = (Reader::new(5), Body::new());
+        assert_eq!(body.put([1]), 0);
+        reader.fill(&mut body, Body::sides, |body| assert_eq!(body.put([1, 2]), 2));
+        assert_eq!((body.put([3]), reader.len()), (0, 2));
+    }
+
+    #[test]
+    #[cfg_attr(panic = "abort", ignore = "it unwinds")]
+    fn panic_in_fill_keeps_the_values() {
+        let (mut reader, mut body) = (Reader::new(5), Body::new());
+        let run = |body: &mut Body<_>| {
+            body.put([1, 2]);
+            std::panic::resume_unwind(Box::new(()));
+        };
+        let fill = || reader.fill(&mut body, Body::sides, run);
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(fill)).is_err());
+        assert_eq!((body.put([3]), reader.take(), reader.take(), reader.take()), (0, Some(1), Some(2), None));
     }
 
     #[test]
     fn values_are_dropped_once() {
         let value = Rc::new(());
-        let (writer, mut reader) = buffer(5);
-        (0..3).for_each(|_| assert!(writer.put(Rc::clone(&value)).is_ok()));
-        reader.look();
+        let copies = |n| std::iter::repeat_n(&value, n).cloned();
+        let mut reader = Reader::new(5);
+        assert_eq!(fill(&mut reader, copies(3)), 3);
         assert!(reader.take().is_some());
         assert_eq!(Rc::strong_count(&value), 3);
-        assert!(writer.put(Rc::clone(&value)).is_ok());
+        // What was not taken is dropped.
+        assert_eq!((fill(&mut reader, copies(4)), Rc::strong_count(&value)), (4, 5));
         reader.clear();
         assert_eq!((Rc::strong_count(&value), reader.len()), (1, 0));
-        reader.rewind();
-        assert!(writer.put(Rc::clone(&value)).is_ok());
-        // Not looked at.
+        assert_eq!(fill(&mut reader, copies(1)), 1);
         drop(reader);
         assert_eq!(Rc::strong_count(&value), 1);
     }
@@ -216,11 +281,11 @@ mod tests {
                 DROPS.set(DROPS.get() + 1);
             }
         }
-        let (writer, mut reader) = buffer(4);
-        assert!([writer.put(Unit), writer.put(Unit), writer.put(Unit)].iter().all(Result::is_ok));
-        assert!(writer.put(Unit).is_err());
-        reader.look();
-        assert_eq!((reader.len(), reader.take().is_some(), DROPS.get()), (3, true, 1));
+        let mut reader = Reader::new(4);
+        assert_eq!(fill(&mut reader, [Unit, Unit, Unit, Unit]), 3);
+        assert_eq!((DROPS.get(), reader.len()), (1, 3));
+        assert!(reader.take().is_some());
+        assert_eq!(DROPS.get(), 2);
         drop(reader);
         assert_eq!(DROPS.get(), 4);
     }
@@ -228,17 +293,17 @@ mod tests {
     #[test]
     #[cfg_attr(panic = "abort", ignore = "it unwinds")]
     fn no_size_is_too_large() {
-        let (writer, mut reader) = buffer(usize::MAX);
-        assert_eq!((writer.put(()), reader.push(())), (Ok(()), Ok(())));
+        let mut reader = Reader::new(usize::MAX);
+        assert_eq!((fill(&mut reader, [()]), reader.push(())), (1, Ok(())));
         assert_eq!((reader.take(), reader.take(), reader.take()), (Some(()), Some(()), None));
-        assert!(std::panic::catch_unwind(|| drop(buffer::<u64>(usize::MAX))).is_err());
+        assert!(std::panic::catch_unwind(|| drop(Reader::<u64>::new(usize::MAX))).is_err());
     }
 
     #[test]
     fn no_size_is_too_small() {
         for size in [0, 1] {
-            let (writer, mut reader) = buffer(size);
-            assert_eq!((writer.put(1), reader.push(2), reader.push(3)), (Err(1), Ok(()), Err(3)));
+            let mut reader = Reader::new(size);
+            assert_eq!((fill(&mut reader, [1]), reader.push(2), reader.push(3)), (0, Ok(()), Err(3)));
             assert_eq!((reader.take(), reader.take()), (Some(2), None));
         }
     }

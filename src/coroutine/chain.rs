@@ -67,17 +67,16 @@ pub(crate) struct Head {
     /// The kind of the section that was opened at `place`.
     kind: Cell<Kind>,
     /// The number of open sections on the body's stack and on the stacks of the bodies that it resumed. The body must
-    /// not suspend while this number is not zero. [`AHEAD`] is added while the body runs ahead.
-    pub(super) open: Cell<u32>,
+    /// not suspend while this number is positive. While a body runs ahead and no section is open, the number is negative: it
+    /// counts the values for which there is room in the body's buffer. So one look before a suspension answers both questions.
+    pub(super) open: Cell<isize>,
+    /// The negative number of `open`, while sections are open in a body that runs ahead.
+    room: Cell<isize>,
     /// The parent link, on targets where [`Head::link`] cannot compute its address. Null until the body starts.
     stored_link: Cell<*const Link>,
     /// The place where the innermost section on the body's own stack was opened.
     place: Cell<Option<&'static Location<'static>>>,
 }
-
-/// The bit of [`Head::open`] that sends the body's values into its buffer. A look at the sections then also finds
-/// out that a body runs ahead, so the bodies that do not run ahead pay nothing.
-pub(super) const AHEAD: u32 = 1 << 31;
 
 impl Head {
     pub(super) fn new() -> Head {
@@ -87,6 +86,7 @@ impl Head {
             unwinding: Cell::new(false),
             kind: Cell::new(Kind::Run),
             open: Cell::new(0),
+            room: Cell::new(0),
             stored_link: Cell::new(null()),
             place: Cell::new(None),
         }
@@ -171,6 +171,27 @@ impl Head {
     /// Returns the innermost section on the body's own stack.
     fn innermost(&self) -> Option<Opened> {
         self.place.get().map(|place| Opened { kind: self.kind.get(), place })
+    }
+
+    fn open_section(&self) {
+        let open = self.open.get();
+        if open < 0 {
+            self.room.set(open);
+        }
+        self.open.set(open.max(0) + 1);
+    }
+
+    fn close_section(&self) {
+        let open = self.open.get() - 1;
+        self.open.set(if open == 0 { self.room.take() } else { open });
+    }
+
+    /// Sets the number of values for which there is room in the body's buffer. Returns the number that was left.
+    pub(super) fn set_room(&self, room: isize) -> isize {
+        let open = self.open.get();
+        // Inside of a section the number is stored beside the open sections.
+        let place = if open > 0 { &self.room } else { &self.open };
+        -place.replace(-room)
     }
 
     fn set_innermost(&self, section: Option<Opened>) {
@@ -300,7 +321,7 @@ fn mark_all(innermost: &Head, around: impl Iterator<Item = Running>, section: Op
     let outer = innermost.innermost();
     innermost.set_innermost(Some(section));
     for head in std::iter::once(innermost).chain(around.map(|running| running.head)) {
-        head.open.set(head.open.get() + 1);
+        head.open_section();
     }
     outer
 }
@@ -320,7 +341,7 @@ fn unmark_all(outer: Option<Opened>) {
         if nth == 0 {
             head.set_innermost(outer);
         }
-        head.open.set(head.open.get() - 1);
+        head.close_section();
     }
 }
 

@@ -6,8 +6,10 @@
 
 pub(crate) mod ahead;
 pub(crate) mod chain;
+pub(crate) mod moved_out;
 pub(crate) mod raw;
 pub(crate) mod raw_yielder;
+pub(crate) mod returned;
 mod scoped;
 mod unwind_tables;
 

@@ -2,12 +2,12 @@
 //!
 //! The invariants are listed in [`raw`](super::raw).
 
-use super::ahead::Writer;
-use super::chain::{self, AHEAD, Control, Head, Link};
+use super::ahead::Slots;
+use super::chain::{self, Control, Head, Link};
 use super::unwind_tables::{In, Out, go_on_unwinding, stop_unwinding};
 use crate::stack::arena::Slot;
 use crate::stack::overflow;
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::panic::resume_unwind;
@@ -55,24 +55,19 @@ impl<I, Y> RawYielder<I, Y> {
     /// Puts the value into the buffer of a body that runs ahead, or suspends the body with it if there is no room.
     #[inline(always)]
     #[track_caller]
-    pub(crate) fn suspend_or_put(&self, value: Y, buffer: &OnceCell<Writer<Y>>) -> Result<I, Control> {
-        let mut value = value;
+    pub(crate) fn suspend_or_put(&self, value: Y, slots: &Slots<Y>) -> Result<I, Control> {
         let open = self.head.open.get();
         if open != 0 {
             off_the_path();
             // Whether the body unwinds is of no interest here: nothing is suspended.
-            if open == AHEAD
-                && let Some(buffer) = buffer.get()
-            {
-                value = match buffer.put(value) {
-                    // SAFETY: only `set_ahead` sets `AHEAD`, and it exists for an `I` of `()` only, of which no byte can be
-                    // uninitialised.
-                    Ok(()) => return Ok(unsafe { self.take_input() }),
-                    Err(value) => value,
-                };
-            } else {
-                self.check();
+            if open < 0 {
+                // SAFETY: only `Reader::fill` makes the number negative, which then counts the room. It has set the slots.
+                unsafe { slots.put(open, value) };
+                self.head.open.set(open + 1);
+                // SAFETY: `fill` gets the head of a body with an `I` of `()` only, of which no byte can be uninitialised.
+                return Ok(unsafe { self.take_input() });
             }
+            self.refuse();
         }
         self.leave(MaybeUninit::new(value))
     }
@@ -101,6 +96,7 @@ impl<I, Y> RawYielder<I, Y> {
     }
 
     #[cold]
+    #[inline(never)]
     fn take_control(&self) -> Control {
         match self.head.control.get() {
             Control::ThreadEnded => self.stay(),
@@ -145,7 +141,7 @@ impl<I, Y> RawYielder<I, Y> {
     #[inline(always)]
     #[track_caller]
     pub(crate) fn check(&self) {
-        if self.head.open.get() & !AHEAD != 0 {
+        if self.head.open.get() > 0 {
             self.refuse();
         }
     }
@@ -262,14 +258,12 @@ impl<I, Y> RawYielder<I, Y> {
 /// Marks a branch as the rarer one: the code of the other one then needs no jump.
 #[cold]
 #[inline(always)]
-fn off_the_path() {}
+pub(super) fn off_the_path() {}
 
 impl<Y> RawYielder<(), Y> {
-    /// Sets whether the body runs ahead: whether [`suspend_or_put`](RawYielder::suspend_or_put) puts values into the buffer. Called on the
-    /// resumer's side.
-    pub(crate) fn set_ahead(&self, ahead: bool) {
-        let sections = self.head.open.get() & !AHEAD;
-        self.head.open.set(if ahead { sections | AHEAD } else { sections });
+    /// Returns the head, for [`Reader::fill`](super::ahead::Reader::fill). Only a body that receives nothing can run ahead.
+    pub(crate) fn head(&self) -> &Head {
+        &self.head
     }
 }
 

@@ -1,34 +1,64 @@
-//! Delegation at a constant cost: the generators that yield from one another form a chain, and the owner of the
-//! outermost generator resumes the innermost one directly.
+//! Delegation at no cost: the generators that yield from one another form a list, and the owner of the outermost one resumes the
+//! innermost one, which is stored in its place.
 //!
 //! ```text
-//! consumer --- send --->  root ........ waits in yield_from
-//!      \                    frame 0 ... waits in yield_from
-//!       `------------------>frame 1     runs, yields to the consumer
+//! Generator { bodies }                           Bodies::outer is a list of the bodies that wait in yield_from
+//!      |
+//!      +-> raw: the innermost body, which runs
+//!      `-> outer: Bodies { raw: waits, outer: .. Bodies { raw: the generator's own body, outer: None } }
 //! ```
 //!
-//! A body that yields from a generator passes that generator out as a message, and the generator becomes a frame of the
-//! chain. When the innermost generator ends, the frame before it receives the outcome as a message: a return value, a
-//! panic, an unhandled error, or the request to close.
+//! A body that yields from a generator passes the bodies of that generator out as a message, and the innermost of them takes the place of
+//! the body. So the owner's path of a yield looks at one body, whatever yields from what. When the innermost body ends, the body that
+//! waits for it takes the place back, and receives the outcome as a message: a return value, a panic, an unhandled error, or the request
+//! to close.
+#![forbid(unsafe_code)]
 
-use super::protocol::{Frame, Message, Stop};
+use super::protocol::{Message, unit};
 use super::yielder::Yielder;
 use crate::coroutine::chain::Control;
-use crate::coroutine::raw::{Event, RawCoroutine, drop_catching};
-use std::any::Any;
+use crate::coroutine::raw::{Event, Payload, RawCoroutine, drop_catching, throw_from_drop};
+use crate::coroutine::returned::Returned;
+use crate::report::report;
+use std::error::Error;
+use std::mem::swap;
+
+/// A body of a generator. Its handle keeps its return value, so that bodies with different types of it can take each other's place.
+pub(super) type Body<Y, S> = RawCoroutine<Yielder<Y, S>, ()>;
+
+/// The reason why a body stopped running.
+pub(super) enum Stop<Y: 'static, S: 'static> {
+    Yielded(Y),
+    Delegate(Box<Bodies<Y, S>>),
+    Returned(Returned),
+    Raised(Box<dyn Error>),
+    Panicked(Payload),
+    Unwound,
+}
+
+/// The bodies of a generator: the body that runs, and the bodies that wait for it in `yield_from`.
+pub(super) struct Bodies<Y: 'static, S: 'static> {
+    /// The innermost body.
+    pub(super) raw: Body<Y, S>,
+    /// The body that yields from `raw`, with the bodies around it.
+    outer: Option<Box<Bodies<Y, S>>>,
+}
 
 /// Combines an event with the message that belongs to it.
-pub(super) fn stop_of<Y, S, R>(raw: &RawCoroutine<Yielder<Y, S>, R>, event: Event<Y, R>) -> Stop<Y, S, R> {
+fn stop_of<Y: 'static, S: 'static>(raw: &Body<Y, S>, event: Event<Y, ()>) -> Stop<Y, S> {
     match event {
         Event::Yielded(value) => Stop::Yielded(value),
         Event::Message => match raw.handle().take_message() {
-            Some(Message::Delegate(frame)) => Stop::Delegate(frame),
+            Some(Message::Delegate(bodies)) => match bodies.downcast() {
+                Ok(bodies) => Stop::Delegate(bodies),
+                Err(_) => unreachable!("a body delegates to bodies with its own types"),
+            },
             _ => unreachable!("a body sends nothing but delegates"),
         },
         Event::Unwound => raw.handle().take_raised().map_or(Stop::Unwound, Stop::Raised),
         // A body that caught the unwinding of a thrown error has handled the error.
-        Event::Complete(value) => match drop_catching(raw.handle().take_raised()) {
-            Ok(()) => Stop::Returned(value),
+        Event::Complete(()) => match drop_catching(raw.handle().take_raised()) {
+            Ok(()) => Stop::Returned(raw.handle().take_returned()),
             Err(payload) => Stop::Panicked(payload),
         },
         Event::Panicked(payload) => {
@@ -42,7 +72,7 @@ pub(super) fn stop_of<Y, S, R>(raw: &RawCoroutine<Yielder<Y, S>, R>, event: Even
 
 /// Delivers a message to a body, as a value or by unwinding, depending on where the body is suspended. Runs the body to
 /// its next stop.
-pub(super) fn deliver<Y, S, R>(raw: &mut RawCoroutine<Yielder<Y, S>, R>, message: Message<Y, S>) -> Stop<Y, S, R> {
+fn deliver<Y: 'static, S: 'static>(raw: &mut Body<Y, S>, message: Message) -> Stop<Y, S> {
     let paused = raw.is_started() && !raw.is_finished();
     // A body that has not started is dropped and never runs.
     if !raw.is_started()
@@ -85,108 +115,120 @@ pub(super) fn deliver<Y, S, R>(raw: &mut RawCoroutine<Yielder<Y, S>, R>, message
     error.map_or(Stop::Unwound, Stop::Raised)
 }
 
-/// The generators that a root delegates to, the innermost last.
-pub(super) struct Chain<Y, S> {
-    frames: Vec<Box<dyn Frame<Y, S>>>,
-}
-
-/// The last stop, with the side that ran: the root or the innermost generator.
-enum Ran<Y, S, R> {
-    Root(Stop<Y, S, R>),
-    Inner(Stop<Y, S, Box<dyn Any>>),
-}
-
-impl<Y, S> Chain<Y, S> {
-    pub(super) const fn new() -> Self {
-        Chain { frames: Vec::new() }
-    }
-
-    /// Returns the innermost generator, or `None` if the root itself runs.
-    #[inline(always)]
-    pub(super) fn innermost(&mut self) -> Option<&mut dyn Frame<Y, S>> {
-        match self.frames.last_mut() {
-            Some(innermost) => Some(&mut **innermost),
-            None => None,
+impl<Y: 'static, S: 'static> Stop<Y, S> {
+    /// Converts the end of an inner body into the message to the body that yields from it.
+    fn into_message(self, closing: bool) -> Message {
+        match self {
+            Stop::Returned(value) if !closing => Message::Returned(value),
+            Stop::Returned(value) => drop_catching(value).map_or_else(Message::Panicked, |()| Message::Close),
+            Stop::Raised(error) => Message::Throw(error),
+            Stop::Panicked(payload) => Message::Panicked(payload),
+            _ => Message::Close,
         }
     }
+}
 
-    /// Delivers a message to the innermost generator, then continues like [`follow`](Self::follow).
-    pub(super) fn deliver<R>(
-        &mut self,
-        root: &mut RawCoroutine<Yielder<Y, S>, R>,
-        message: Message<Y, S>,
-        closing: bool,
-    ) -> Stop<Y, S, R> {
-        let ran = self.deliver_to_innermost(root, message);
-        self.follow(root, ran, closing)
+impl<Y: 'static, S: 'static> Bodies<Y, S> {
+    #[inline]
+    pub(super) fn new(raw: Body<Y, S>) -> Self {
+        Bodies { raw, outer: None }
     }
 
-    /// Continues after a stop of the root.
-    pub(super) fn follow_root<R>(
-        &mut self,
-        root: &mut RawCoroutine<Yielder<Y, S>, R>,
-        stop: Stop<Y, S, R>,
-        closing: bool,
-    ) -> Stop<Y, S, R> {
-        self.follow(root, Ran::Root(stop), closing)
+    /// Returns the generator's own body, which is the outermost one.
+    pub(super) fn root(&self) -> &Body<Y, S> {
+        let mut bodies = self;
+        while let Some(outer) = &bodies.outer {
+            bodies = outer;
+        }
+        &bodies.raw
     }
 
-    /// Continues after a stop of the innermost generator, for which its `send` returned `None`.
-    pub(super) fn follow_inner<R>(&mut self, root: &mut RawCoroutine<Yielder<Y, S>, R>) -> Stop<Y, S, R> {
-        let stop = self.innermost().map_or(Stop::Unwound, |innermost| innermost.stopped());
-        self.follow(root, Ran::Inner(stop), false)
+    /// Returns whether the generator's own body waits in `yield_from`.
+    #[inline]
+    pub(super) fn delegates(&self) -> bool {
+        self.outer.is_some()
     }
 
-    /// Runs bodies until one of them yields or the root ends. Never returns `Stop::Delegate`.
-    fn follow<R>(
-        &mut self,
-        root: &mut RawCoroutine<Yielder<Y, S>, R>,
-        mut ran: Ran<Y, S, R>,
-        closing: bool,
-    ) -> Stop<Y, S, R> {
+    /// Delivers a message to the innermost body, then continues like [`follow`](Self::follow).
+    pub(super) fn deliver(&mut self, message: Message, closing: bool) -> Stop<Y, S> {
+        let stop = deliver(&mut self.raw, message);
+        self.follow(stop, closing)
+    }
+
+    /// Continues after an event of the innermost body.
+    pub(super) fn follow_event(&mut self, event: Event<Y, ()>) -> Stop<Y, S> {
+        let stop = stop_of(&self.raw, event);
+        self.follow(stop, false)
+    }
+
+    /// Runs bodies until one of them yields or the outermost one ends. Never returns `Stop::Delegate`.
+    fn follow(&mut self, mut stop: Stop<Y, S>, closing: bool) -> Stop<Y, S> {
         loop {
-            ran = match ran {
-                Ran::Root(Stop::Delegate(frame)) | Ran::Inner(Stop::Delegate(frame)) => Ran::Inner(self.enter(frame)),
-                Ran::Root(stop) => return stop,
-                Ran::Inner(Stop::Yielded(value)) => return Stop::Yielded(value),
-                Ran::Inner(stop) => {
-                    self.frames.pop();
-                    self.deliver_to_innermost(root, stop.into_message(closing))
+            stop = match stop {
+                Stop::Delegate(inner) => self.enter(inner),
+                Stop::Yielded(value) => return Stop::Yielded(value),
+                ended => {
+                    let Some(mut outer) = self.outer.take() else { return ended };
+                    swap(self, &mut outer);
+                    drop(outer);
+                    deliver(&mut self.raw, ended.into_message(closing))
                 }
             };
         }
     }
 
-    fn deliver_to_innermost<R>(
-        &mut self,
-        root: &mut RawCoroutine<Yielder<Y, S>, R>,
-        message: Message<Y, S>,
-    ) -> Ran<Y, S, R> {
-        match self.frames.last_mut() {
-            Some(innermost) => Ran::Inner(innermost.deliver(message)),
-            None => Ran::Root(deliver(root, message)),
+    /// Puts the bodies of a generator inside of the bodies that are here, and runs the innermost one.
+    fn enter(&mut self, mut inner: Box<Bodies<Y, S>>) -> Stop<Y, S> {
+        swap(self, &mut inner);
+        let mut end = &mut self.outer;
+        while let Some(outer) = end {
+            end = &mut outer.outer;
+        }
+        *end = Some(inner);
+        let event = match unit() {
+            Some(unit) if self.raw.is_started() => self.raw.resume(unit),
+            _ => self.raw.start(),
+        };
+        stop_of(&self.raw, event)
+    }
+
+    /// Closes the generator, for its drop.
+    #[cold]
+    fn close_for_good(&mut self) {
+        let outcome = match self.deliver(Message::Close, true) {
+            Stop::Yielded(value) => {
+                self.leak();
+                drop_catching(value)
+            }
+            Stop::Returned(value) => drop_catching(value),
+            Stop::Raised(error) => {
+                report!("{} raised while it was dropped: {error}", self.raw.label());
+                drop_catching(error)
+            }
+            Stop::Panicked(payload) => Err(payload),
+            Stop::Unwound | Stop::Delegate(_) => Ok(()),
+        };
+        if let Err(payload) = outcome {
+            throw_from_drop(payload, &self.raw.label());
         }
     }
 
-    /// Adds a new innermost generator, with the generators that it already delegates to, and runs the last of them.
-    fn enter(&mut self, mut frame: Box<dyn Frame<Y, S>>) -> Stop<Y, S, Box<dyn Any>> {
-        let mut inner = frame.take_chain();
-        self.frames.push(frame);
-        self.frames.append(&mut inner);
-        self.frames.last_mut().map_or(Stop::Unwound, |innermost| innermost.enter())
+    /// Leaks all bodies, the innermost first.
+    fn leak(&mut self) {
+        while let Some(mut outer) = self.outer.take() {
+            self.raw.leak("is yielded from by a generator that is leaked");
+            swap(self, &mut outer);
+        }
+        self.raw.leak("yielded again when it was dropped");
     }
+}
 
-    /// Takes the frames out, for the chain that this one becomes a part of.
+impl<Y: 'static, S: 'static> Drop for Bodies<Y, S> {
     #[inline]
-    pub(super) fn take(&mut self) -> Vec<Box<dyn Frame<Y, S>>> {
-        std::mem::take(&mut self.frames)
-    }
-
-    /// Leaks all frames, the innermost first.
-    pub(super) fn leak(&mut self) {
-        for frame in self.frames.iter_mut().rev() {
-            frame.leak();
+    fn drop(&mut self) {
+        // A body that has not started has nothing to clean up: the raw coroutine drops it.
+        if self.raw.is_started() && !self.raw.is_finished() {
+            self.close_for_good();
         }
-        self.frames.clear();
     }
 }

@@ -26,11 +26,11 @@ mod results;
 mod yield_from;
 mod yielder;
 
-use self::delegate::Chain;
-use self::protocol::{Message, Stop};
-use crate::coroutine::raw::{Event, RawCoroutine, StackOptions, drop_catching, throw_from_drop};
+use self::delegate::{Bodies, Stop};
+use self::protocol::Message;
+use crate::coroutine::moved_out::moved_out;
+use crate::coroutine::raw::{Event, Payload, RawCoroutine, StackOptions};
 use crate::coroutine::{self, Builder, CoroutineState, State, no_stack};
-use crate::report::report;
 use crate::stack::StackError;
 use crate::stack::arena::Kind;
 use std::error::Error;
@@ -66,9 +66,7 @@ pub use self::yielder::Yielder;
 /// ```
 #[must_use = "the body runs only when it is resumed"]
 pub struct Generator<Y: 'static, S: 'static = (), R: 'static = ()> {
-    raw: RawCoroutine<Yielder<Y, S>, R>,
-    /// The generators that this one delegates to, the innermost last. Empty unless the body waits in `yield_from`.
-    chain: Chain<Y, S>,
+    bodies: Bodies<Y, S>,
     /// The body's return value, if iteration reached the end.
     returned: Option<R>,
 }
@@ -115,11 +113,9 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         options: StackOptions,
         body: impl FnOnce(&Yielder<Y, S>) -> R + 'static,
     ) -> Result<Self, StackError> {
-        Ok(Generator {
-            raw: RawCoroutine::new_static(options, Kind::Generator, body)?,
-            chain: Chain::new(),
-            returned: None,
-        })
+        let body = move |yielder: &Yielder<Y, S>| yielder.returning.put(body(yielder));
+        let raw = RawCoroutine::new_static(options, Kind::Generator, body)?;
+        Ok(Generator { bodies: Bodies::new(raw), returned: None })
     }
 
     /// Runs the body to its first `yield` or to its end. Returns [`CoroutineState::Yielded`] with the yielded value, or
@@ -147,8 +143,12 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     /// ```
     #[track_caller]
     pub fn start(&mut self) -> CoroutineState<Y, R> {
-        let event = self.raw.start();
-        self.settle(event)
+        if self.bodies.delegates() {
+            panic!("cannot start {}: it has been started", self.bodies.root().label());
+        }
+        let event = self.bodies.raw.start();
+        let stop = self.bodies.follow_event(event);
+        step_or_panic(&mut self.bodies, stop)
     }
 
     /// Sends `value` to the body as the result of its current `yield`, and runs the body to the next `yield` or to its
@@ -167,23 +167,22 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     #[inline(always)]
     #[track_caller]
     pub fn send(&mut self, value: S) -> Result<CoroutineState<Y, R>, SendError<S>> {
-        if self.raw.is_finished() {
-            return Err(SendError::Finished(value));
-        }
-        if !self.raw.is_started() {
+        if !self.bodies.raw.is_started() {
             return Err(SendError::NotStarted(value));
         }
-        if let Some(innermost) = self.chain.innermost() {
-            return Ok(match innermost.send(value) {
-                Some(value) => CoroutineState::Yielded(value),
-                None => self.follow_inner(),
-            });
-        }
-        // One case, which makes the result at once, and cold calls for the rest: paths that join cost six instructions.
-        match self.raw.resume(value) {
-            Event::Yielded(value) => Ok(CoroutineState::Yielded(value)),
-            event => Ok(self.settle(event)),
-        }
+        // A yield makes the result at once, and one cold call does the rest: paths that join cost six instructions.
+        let rare = match self.bodies.raw.try_resume(value) {
+            Ok(Event::Yielded(value)) => return Ok(CoroutineState::Yielded(value)),
+            Ok(Event::Complete(())) if !self.bodies.delegates() => {
+                return Ok(CoroutineState::Complete(self.bodies.raw.handle().returned()));
+            }
+            Ok(Event::Complete(())) => Rare::Complete,
+            Ok(Event::Panicked(payload)) => Rare::Panicked(payload),
+            Ok(Event::Message) => Rare::Message,
+            Ok(Event::Unwound) => Rare::Unwound,
+            Err(value) => return Err(SendError::Finished(value)),
+        };
+        Ok(moved_out(&mut self.bodies, |bodies| settle(bodies, rare)))
     }
 
     /// Throws `error` at the body's current `yield`, and runs the body to the next `yield` or to its end. Returns
@@ -218,8 +217,8 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     /// ```
     #[track_caller]
     pub fn throw(&mut self, error: impl Into<Box<dyn Error>>) -> Result<CoroutineState<Y, R>, ThrowError> {
-        let stop = self.chain.deliver(&mut self.raw, Message::Throw(error.into()), false);
-        match self.step_of(stop) {
+        let stop = self.bodies.deliver(Message::Throw(error.into()), false);
+        match step_of(&mut self.bodies, stop) {
             Ok(step) => Ok(step),
             Err(error) => Err(ThrowError(error)),
         }
@@ -257,16 +256,16 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     /// ```
     #[track_caller]
     pub fn close(&mut self) -> Result<Option<R>, CloseError<Y>> {
-        if self.raw.is_finished() {
+        if self.is_finished() {
             return Ok(None);
         }
-        match self.chain.deliver(&mut self.raw, Message::Close, true) {
+        match self.bodies.deliver(Message::Close, true) {
             Stop::Yielded(value) => Err(CloseError::Ignored(value)),
-            Stop::Returned(value) => Ok(Some(value)),
+            Stop::Returned(value) => Ok(Some(value.take())),
             Stop::Unwound => Ok(None),
             Stop::Raised(error) => Err(CloseError::Raised(error)),
             Stop::Panicked(payload) => resume_unwind(payload),
-            Stop::Delegate(_) => unreachable!("the chain handles delegates"),
+            Stop::Delegate(_) => unreachable!("the bodies handle delegates"),
         }
     }
 
@@ -284,18 +283,18 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
 
     /// Returns the state of the body.
     pub fn state(&self) -> State {
-        self.raw.state()
+        self.bodies.root().state()
     }
 
     /// Returns true if the body will not run again: it returned, panicked, was unwound, was dropped before its start, or
     /// was leaked.
     pub fn is_finished(&self) -> bool {
-        self.raw.is_finished()
+        self.bodies.root().is_finished()
     }
 
     /// Returns the name that the builder set.
     pub fn name(&self) -> Option<&str> {
-        coroutine::name(&self.raw)
+        coroutine::name(self.bodies.root())
     }
 
     /// Returns the high-water mark of the stack in bytes: see
@@ -305,37 +304,20 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     ///
     /// Returns the error of `mincore(2)`.
     pub fn stack_high_water(&self) -> std::io::Result<usize> {
-        coroutine::stack_high_water(&self.raw)
-    }
-
-    /// Handles a stop of the innermost generator other than yielding.
-    #[cold]
-    #[inline(never)]
-    fn follow_inner(&mut self) -> CoroutineState<Y, R> {
-        let stop = self.chain.follow_inner(&mut self.raw);
-        self.step_or_panic(stop)
+        coroutine::stack_high_water(self.bodies.root())
     }
 
     /// Runs the body, or the innermost generator, until the consumer has to know of the stop.
     #[inline(always)]
-    fn run_to_stop(&mut self, value: S) -> Stop<Y, S, R> {
-        if let Some(innermost) = self.chain.innermost() {
-            return match innermost.send(value) {
-                Some(value) => Stop::Yielded(value),
-                None => self.chain.follow_inner(&mut self.raw),
-            };
-        }
-        match self.raw.resume(value) {
+    fn run_to_stop(&mut self, value: S) -> Stop<Y, S> {
+        match self.bodies.raw.resume(value) {
             Event::Yielded(value) => Stop::Yielded(value),
-            event => {
-                let stop = delegate::stop_of(&self.raw, event);
-                self.chain.follow_root(&mut self.raw, stop, false)
-            }
+            event => self.bodies.follow_event(event),
         }
     }
 
     /// Converts the outcome of a resume to that of `next`, and keeps a return value.
-    #[cold]
+    #[inline]
     fn keep_returned(&mut self, state: CoroutineState<Y, R>) -> Option<Y> {
         match state {
             CoroutineState::Yielded(value) => Some(value),
@@ -343,40 +325,6 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
                 self.returned = Some(value);
                 None
             }
-        }
-    }
-
-    /// Handles an event other than yielding.
-    #[cold]
-    fn settle(&mut self, event: Event<Y, R>) -> CoroutineState<Y, R> {
-        if let Event::Complete(value) = event {
-            return CoroutineState::Complete(value);
-        }
-        let stop = delegate::stop_of(&self.raw, event);
-        let stop = self.chain.follow_root(&mut self.raw, stop, false);
-        self.step_or_panic(stop)
-    }
-
-    #[cold]
-    fn step_or_panic(&mut self, stop: Stop<Y, S, R>) -> CoroutineState<Y, R> {
-        match self.step_of(stop) {
-            Ok(step) => step,
-            // An error is not a panic payload, so only its text goes into the panic.
-            Err(error) => panic!("{} raised: {error}", self.raw.label()),
-        }
-    }
-
-    fn step_of(&mut self, stop: Stop<Y, S, R>) -> Result<CoroutineState<Y, R>, Box<dyn Error>> {
-        match stop {
-            Stop::Yielded(value) => Ok(CoroutineState::Yielded(value)),
-            Stop::Returned(value) => Ok(CoroutineState::Complete(value)),
-            Stop::Raised(error) => Err(error),
-            Stop::Panicked(payload) => resume_unwind(payload),
-            Stop::Unwound => panic!(
-                "{} ended without a value: it rethrew Interrupt::Closed or was leaked, and was not being closed",
-                self.raw.label()
-            ),
-            Stop::Delegate(_) => unreachable!("the chain handles delegates"),
         }
     }
 }
@@ -393,23 +341,74 @@ impl<Y: 'static, R: 'static> Iterator for Generator<Y, (), R> {
     /// generator is then finished.
     #[inline(always)]
     fn next(&mut self) -> Option<Y> {
-        if self.raw.is_finished() {
-            return None;
-        }
-        if let Some(innermost) = self.chain.innermost() {
-            return innermost.send(()).or_else(|| {
-                let state = self.follow_inner();
-                self.keep_returned(state)
-            });
-        }
-        // One case, as in `send`.
-        match self.raw.resume(()) {
-            Event::Yielded(value) => Some(value),
-            event => {
-                let state = self.settle(event);
-                self.keep_returned(state)
+        // As in `send`.
+        let rare = match self.bodies.raw.try_resume(()) {
+            Ok(Event::Yielded(value)) => return Some(value),
+            Ok(Event::Complete(())) if !self.bodies.delegates() => {
+                self.returned = Some(self.bodies.raw.handle().returned());
+                return None;
             }
-        }
+            Ok(Event::Complete(())) => Rare::Complete,
+            Ok(Event::Panicked(payload)) => Rare::Panicked(payload),
+            Ok(Event::Message) => Rare::Message,
+            Ok(Event::Unwound) => Rare::Unwound,
+            Err(()) => return None,
+        };
+        let state = moved_out(&mut self.bodies, |bodies| settle(bodies, rare));
+        self.keep_returned(state)
+    }
+}
+
+/// An event other than yielding. It has no room for a yielded value: passed by address, an [`Event`] kept the value of each yield in memory.
+enum Rare {
+    Complete,
+    Panicked(Payload),
+    Message,
+    Unwound,
+}
+
+/// Handles an event other than yielding: continues until a body yields or the generator ends.
+#[cold]
+#[inline(never)]
+fn settle<Y: 'static, S: 'static, R: 'static>(bodies: &mut Bodies<Y, S>, rare: Rare) -> CoroutineState<Y, R> {
+    let event = match rare {
+        Rare::Complete => Event::Complete(()),
+        Rare::Panicked(value) => Event::Panicked(value),
+        Rare::Message => Event::Message,
+        Rare::Unwound => Event::Unwound,
+    };
+    let stop = bodies.follow_event(event);
+    step_or_panic(bodies, stop)
+}
+
+/// Like [`step_of`], for callers that return no error.
+#[cold]
+fn step_or_panic<Y: 'static, S: 'static, R: 'static>(
+    bodies: &mut Bodies<Y, S>,
+    stop: Stop<Y, S>,
+) -> CoroutineState<Y, R> {
+    match step_of(bodies, stop) {
+        Ok(step) => step,
+        // An error is not a panic payload, so only its text goes into the panic.
+        Err(error) => panic!("{} raised: {error}", bodies.root().label()),
+    }
+}
+
+/// Converts a stop to the outcome of a resume. Returns the error of a body that ended with one.
+fn step_of<Y: 'static, S: 'static, R: 'static>(
+    bodies: &mut Bodies<Y, S>,
+    stop: Stop<Y, S>,
+) -> Result<CoroutineState<Y, R>, Box<dyn Error>> {
+    match stop {
+        Stop::Yielded(value) => Ok(CoroutineState::Yielded(value)),
+        Stop::Returned(value) => Ok(CoroutineState::Complete(value.take())),
+        Stop::Raised(error) => Err(error),
+        Stop::Panicked(payload) => resume_unwind(payload),
+        Stop::Unwound => panic!(
+            "{} ended without a value: it rethrew Interrupt::Closed or was leaked, and was not being closed",
+            bodies.root().label()
+        ),
+        Stop::Delegate(_) => unreachable!("the bodies handle delegates"),
     }
 }
 
@@ -418,42 +417,9 @@ impl<Y: 'static, R: 'static> FusedIterator for Generator<Y, (), R> {}
 /// The body is on a stack of its own, and stays there when the generator moves.
 impl<Y: 'static, S: 'static, R: 'static> Unpin for Generator<Y, S, R> {}
 
-impl<Y: 'static, S: 'static, R: 'static> Drop for Generator<Y, S, R> {
-    #[inline]
-    fn drop(&mut self) {
-        // A body that has not started has nothing to clean up: the raw coroutine drops it.
-        if self.raw.is_started() && !self.raw.is_finished() {
-            self.close_for_good();
-        }
-    }
-}
-
-impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
-    #[cold]
-    fn close_for_good(&mut self) {
-        let outcome = match self.chain.deliver(&mut self.raw, Message::Close, true) {
-            Stop::Yielded(value) => {
-                self.chain.leak();
-                self.raw.leak("yielded again when it was dropped");
-                drop_catching(value)
-            }
-            Stop::Returned(value) => drop_catching(value),
-            Stop::Raised(error) => {
-                report!("{} raised while it was dropped: {error}", self.raw.label());
-                drop_catching(error)
-            }
-            Stop::Panicked(payload) => Err(payload),
-            Stop::Unwound | Stop::Delegate(_) => Ok(()),
-        };
-        if let Err(payload) = outcome {
-            throw_from_drop(payload, &self.raw.label());
-        }
-    }
-}
-
 impl<Y: 'static, S: 'static, R: 'static> fmt::Debug for Generator<Y, S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.raw.fmt(f)
+        self.bodies.root().fmt(f)
     }
 }
 

@@ -2,9 +2,10 @@
 #![forbid(unsafe_code)]
 
 use super::Generator;
+use super::delegate::Stop;
 use super::error::CloseError;
-use super::protocol::Stop;
-use crate::coroutine::ahead::{Reader, buffer};
+use crate::coroutine::ahead::{Reader, Slots};
+use crate::coroutine::chain::Head;
 use crate::coroutine::raw::is_forced_unwind;
 use crate::report::report;
 use std::fmt;
@@ -19,7 +20,7 @@ pub struct ReadAhead<Y: 'static, R: 'static = ()> {
     // Dropped in this order: items in the order in which they were produced, then the body.
     reader: Reader<Y>,
     /// The end of the body, if it came ahead: held back until the items in the buffer are consumed.
-    stop: Option<Stop<Y, (), R>>,
+    stop: Option<Stop<Y, ()>>,
     generator: Generator<Y, (), R>,
 }
 
@@ -68,11 +69,7 @@ impl<Y: 'static, R: 'static> Generator<Y, (), R> {
     #[doc(alias = "prefetch")]
     #[doc(alias = "batch")]
     pub fn read_ahead(self, n: usize) -> ReadAhead<Y, R> {
-        let (writer, reader) = buffer(n);
-        if n > 1 && self.raw.handle().buffer.set(writer).is_err() {
-            unreachable!("this call takes the generator, so there is no second one");
-        }
-        ReadAhead { reader, stop: None, generator: self }
+        ReadAhead { reader: Reader::new(n), stop: None, generator: self }
     }
 }
 
@@ -99,7 +96,7 @@ impl<Y: 'static, R: 'static> ReadAhead<Y, R> {
         self.reader.clear();
         match self.stop.take() {
             None => self.generator.close(),
-            Some(Stop::Returned(value)) => Ok(Some(value)),
+            Some(Stop::Returned(value)) => Ok(Some(value.take())),
             Some(Stop::Raised(error)) => Err(CloseError::Raised(error)),
             Some(Stop::Panicked(payload)) => resume_unwind(payload),
             Some(Stop::Unwound | Stop::Delegate(_) | Stop::Yielded(_)) => Ok(None),
@@ -124,11 +121,7 @@ impl<Y: 'static, R: 'static> ReadAhead<Y, R> {
         if self.stop.is_some() || self.generator.is_finished() {
             return self.finish();
         }
-        self.reader.rewind();
-        self.set_ahead(true);
-        let stop = self.generator.run_to_stop(());
-        self.set_ahead(false);
-        self.reader.look();
+        let stop = self.reader.fill(&mut self.generator, Self::yielder, |generator| generator.run_to_stop(()));
         match (self.reader.take(), stop) {
             (None, Stop::Yielded(item)) => Some(item),
             (Some(first), Stop::Yielded(item)) => {
@@ -141,9 +134,15 @@ impl<Y: 'static, R: 'static> ReadAhead<Y, R> {
         }
     }
 
+    /// Returns the body's side.
+    fn yielder(generator: &Generator<Y, (), R>) -> (&Head, &Slots<Y>) {
+        let yielder = generator.bodies.root().handle();
+        (yielder.raw_yielder.head(), &yielder.slots)
+    }
+
     /// Handles a stop other than a yield, after the items that the body has yielded before.
     #[cold]
-    fn stopped(&mut self, first: Option<Y>, stop: Stop<Y, (), R>) -> Option<Y> {
+    fn stopped(&mut self, first: Option<Y>, stop: Stop<Y, ()>) -> Option<Y> {
         self.stop = Some(stop);
         let forced = matches!(&self.stop, Some(Stop::Panicked(payload)) if is_forced_unwind(payload));
         if first.is_none() || forced { self.finish() } else { first }
@@ -152,14 +151,8 @@ impl<Y: 'static, R: 'static> ReadAhead<Y, R> {
     /// Reports the stop that was held back until all items were consumed, once.
     #[cold]
     fn finish(&mut self) -> Option<Y> {
-        let state = self.stop.take().map(|stop| self.generator.step_or_panic(stop))?;
+        let state = self.stop.take().map(|stop| super::step_or_panic(&mut self.generator.bodies, stop))?;
         self.generator.keep_returned(state)
-    }
-
-    /// Permits or forbids the body to run ahead. Outside of `run` it must not: a body that is closed does not.
-    fn set_ahead(&self, ahead: bool) {
-        let yielder = self.generator.raw.handle();
-        yielder.raw_yielder.set_ahead(ahead && yielder.buffer.get().is_some());
     }
 }
 
@@ -194,10 +187,11 @@ impl<Y: 'static, R: 'static> Unpin for ReadAhead<Y, R> {}
 
 impl<Y: 'static, R: 'static> Drop for ReadAhead<Y, R> {
     fn drop(&mut self) {
-        // A panic may have left `run` early.
-        self.set_ahead(false);
         if let Some(Stop::Raised(error)) = &self.stop {
-            report!("{} raised ahead of its consumer, which then dropped it: {error}", self.generator.raw.label());
+            report!(
+                "{} raised ahead of its consumer, which then dropped it: {error}",
+                self.generator.bodies.root().label()
+            );
         }
     }
 }

@@ -2,13 +2,11 @@
 #![forbid(unsafe_code)]
 
 use super::Generator;
-use super::delegate::{deliver, stop_of};
 use super::error::Interrupt;
-use super::protocol::{Frame, Message, Stop, boxed, unit};
+use super::protocol::{Message, unit};
 use super::yielder::{Trying, Yielder};
 use crate::coroutine::chain::Control;
-use crate::coroutine::raw::{Event, State};
-use std::any::Any;
+use crate::coroutine::raw::State;
 use std::panic::resume_unwind;
 
 impl<Y: 'static, S: 'static> Yielder<Y, S> {
@@ -73,7 +71,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     #[track_caller]
     fn delegate<R: 'static>(&self, mut inner: Generator<Y, S, R>) -> Result<R, Interrupt> {
         if inner.state() == State::Finished {
-            let label = inner.raw.label();
+            let label = inner.bodies.root().label();
             return Ok(inner.returned.take().unwrap_or_else(|| {
                 panic!("cannot yield from {label}: it has finished, and its return value is gone")
             }));
@@ -81,17 +79,14 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
         assert!(
             inner.state() == State::Created || unit::<S>().is_some(),
             "cannot yield from {} after its start: it waits for a value, and there is none to send",
-            inner.raw.label()
+            inner.bodies.root().label()
         );
         // Check first: after a refusal no delegate may stay in the handle.
         self.raw_yielder.check();
-        self.put_message(Message::Delegate(Box::new(Inner { generator: inner, stop: None }) as Box<dyn Frame<Y, S>>));
+        self.put_message(Message::Delegate(Box::new(inner.bodies)));
         match self.raw_yielder.call() {
             Err(Control::Message) => match self.take_message() {
-                Some(Message::Returned(value)) => match value.downcast::<R>() {
-                    Ok(value) => Ok(*value),
-                    Err(_) => unreachable!("the inner generator returns an R"),
-                },
+                Some(Message::Returned(value)) => Ok(value.take()),
                 Some(Message::Panicked(payload)) => resume_unwind(payload),
                 Some(Message::Throw(error)) => Err(Interrupt::Thrown(error)),
                 _ => Err(Interrupt::Closed),
@@ -99,48 +94,5 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
             Err(_) => self.raw_yielder.unwind(),
             Ok(_) => unreachable!("values go to the innermost generator"),
         }
-    }
-}
-
-/// A generator that another one yields from, and the stop that its owner has not taken yet.
-struct Inner<Y: 'static, S: 'static, R: 'static> {
-    generator: Generator<Y, S, R>,
-    stop: Option<Stop<Y, S, Box<dyn Any>>>,
-}
-
-impl<Y: 'static, S: 'static, R: 'static> Frame<Y, S> for Inner<Y, S, R> {
-    fn enter(&mut self) -> Stop<Y, S, Box<dyn Any>> {
-        let raw = &mut self.generator.raw;
-        let event = match unit() {
-            Some(unit) if raw.is_started() => raw.resume(unit),
-            _ => raw.start(),
-        };
-        boxed(stop_of(raw, event))
-    }
-
-    fn send(&mut self, value: S) -> Option<Y> {
-        match self.generator.raw.resume(value) {
-            Event::Yielded(value) => Some(value),
-            event => {
-                self.stop = Some(boxed(stop_of(&self.generator.raw, event)));
-                None
-            }
-        }
-    }
-
-    fn stopped(&mut self) -> Stop<Y, S, Box<dyn Any>> {
-        self.stop.take().unwrap_or(Stop::Unwound)
-    }
-
-    fn deliver(&mut self, message: Message<Y, S>) -> Stop<Y, S, Box<dyn Any>> {
-        boxed(deliver(&mut self.generator.raw, message))
-    }
-
-    fn take_chain(&mut self) -> Vec<Box<dyn Frame<Y, S>>> {
-        self.generator.chain.take()
-    }
-
-    fn leak(&mut self) {
-        self.generator.raw.leak("is yielded from by a generator that is leaked");
     }
 }

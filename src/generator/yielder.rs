@@ -2,10 +2,11 @@
 
 use super::error::Interrupt;
 use super::protocol::Message;
-use crate::coroutine::ahead::Writer;
+use crate::coroutine::ahead::Slots;
 use crate::coroutine::chain::Control;
 use crate::coroutine::raw_yielder::{Handle, RawYielder};
-use std::cell::{Cell, OnceCell};
+use crate::coroutine::returned::{Returned, Returning};
+use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 
@@ -27,10 +28,12 @@ use std::fmt;
 #[repr(C)]
 pub struct Yielder<Y, S = ()> {
     pub(super) raw_yielder: RawYielder<S, Y>,
-    /// The buffer of a generator that is read ahead.
-    pub(super) buffer: OnceCell<Writer<Y>>,
+    /// The slots for the values of a generator that is read ahead.
+    pub(super) slots: Slots<Y>,
     /// The message that goes with `Control::Message`, or the error that an unwinding carries out.
-    message: Cell<Option<Message<Y, S>>>,
+    message: Cell<Option<Message>>,
+    /// The return value of the body.
+    pub(super) returning: Returning,
     /// Set while the body is suspended in a call that returns an interrupt as a value.
     pub(super) trying: Cell<bool>,
 }
@@ -58,7 +61,13 @@ impl<Y, S> Handle for Yielder<Y, S> {
     type Out = Y;
 
     fn new(raw_yielder: RawYielder<S, Y>) -> Self {
-        Yielder { raw_yielder, buffer: OnceCell::new(), message: Cell::new(None), trying: Cell::new(false) }
+        Yielder {
+            raw_yielder,
+            slots: Slots::new(),
+            message: Cell::new(None),
+            returning: Returning::new(),
+            trying: Cell::new(false),
+        }
     }
 
     #[inline(always)]
@@ -87,7 +96,7 @@ impl<Y, S> Yielder<Y, S> {
     #[inline(always)]
     #[track_caller]
     pub fn yield_(&self, value: Y) -> S {
-        match self.raw_yielder.suspend_or_put(value, &self.buffer) {
+        match self.raw_yielder.suspend_or_put(value, &self.slots) {
             Ok(sent) => sent,
             Err(_) => self.raw_yielder.unwind(),
         }
@@ -115,7 +124,7 @@ impl<Y, S> Yielder<Y, S> {
             return Err(Interrupt::Closed);
         }
         let trying = Trying::new(&self.trying);
-        let answer = self.raw_yielder.suspend_or_put(value, &self.buffer);
+        let answer = self.raw_yielder.suspend_or_put(value, &self.slots);
         drop(trying);
         match answer {
             Ok(sent) => Ok(sent),
@@ -168,12 +177,27 @@ impl<Y, S> Yielder<Y, S> {
         }
     }
 
-    pub(super) fn put_message(&self, message: Message<Y, S>) {
+    pub(super) fn put_message(&self, message: Message) {
         self.message.set(Some(message));
     }
 
-    pub(super) fn take_message(&self) -> Option<Message<Y, S>> {
+    pub(super) fn take_message(&self) -> Option<Message> {
         self.message.take()
+    }
+
+    /// Takes the return value of the body, which has returned.
+    pub(super) fn take_returned(&self) -> Returned {
+        match self.returning.take_any() {
+            Some(value) => value,
+            None => unreachable!("the body has returned"),
+        }
+    }
+
+    /// Takes the return value of the body, which has returned an `R`.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn returned<R: 'static>(&self) -> R {
+        self.returning.take()
     }
 
     pub(super) fn is_trying(&self) -> bool {
