@@ -11,8 +11,9 @@ use super::select::Case;
 use super::select::sealed::{Granted, Internal, Operation, Plan, Registration};
 use crate::time::now;
 use crate::wait::lock::BiasedLock;
-use crate::wait::queue::{Line, WaitQueue, WaiterId, wait_in, wake_all};
+use crate::wait::queue::{Line, WaitQueue, WaiterId, wait_in};
 use crate::wait::wake_list::WakeList;
+use crate::wait::wake_list::wake_all;
 use crate::wait::{
     Cancelled, WaitSpec, WakeHandle, Worker, consume_budget, consume_budget_of, is_budget_spent, worker,
     yield_for_budget,
