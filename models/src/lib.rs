@@ -908,6 +908,6 @@ mod faults {
 
     #[test]
     fn an_owner_that_removes_its_mark_blindly() {
-        is_found("a_mark_is_removed_without_a_look", "Causality violation");
+        is_found("a_mark_is_removed_without_a_look", "deadlock");
     }
 }
