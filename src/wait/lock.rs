@@ -54,8 +54,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{sleep, yield_now};
 use std::time::Duration;
 
-/// The bias of a lock that no run has locked.
-const UNOWNED: u64 = 0;
+/// The bias of a lock that no run has locked. Not 0, which is the run of a plain thread: that may see a mark before it sees the bias that was
+/// set before the mark, and must not enter then.
+const UNOWNED: u64 = u64::MAX - 4;
 /// The bias of a lock after its revocation: all threads lock `shared`.
 const SHARED: u64 = u64::MAX;
 /// The owner word of a lock that no run owns, or whose owner has seen the revocation. No run has this number.
