@@ -189,3 +189,18 @@ fn thread_vs_coroutine_prints_both_costs_and_their_ratio() {
     let times = figure(lines[2], "In the time of one switch of threads, coroutines switch ", " times.");
     assert!((threads / tasks / times - 1.0).abs() < 0.5, "{text}");
 }
+
+/// The index has a line for each example.
+#[test]
+fn index_lists_every_example() {
+    let index = include_str!("../examples/README.md");
+    let folder = std::fs::read_dir(format!("{}/examples", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let mut count = 0;
+    for entry in folder.map(Result::unwrap).filter(|entry| entry.file_name() != "README.md") {
+        let file = entry.file_name().into_string().unwrap();
+        let link = if file.ends_with(".rs") { format!("]({file})") } else { format!("]({file}/main.rs)") };
+        assert!(index.contains(&link), "examples/README.md has no link to {file}");
+        count += 1;
+    }
+    assert!(count >= 40, "found {count} examples only");
+}
