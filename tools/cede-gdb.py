@@ -47,7 +47,7 @@ def text(address, length):
 
 # The lines of a backtrace that belong to the library, in every wait. Matched by file: with line tables only, function names
 # have no paths.
-OWN = re.compile(r"arch/(x86_64|aarch64|native)\.rs:|src/scheduler/\w+\.rs:|src/(wait/suspend|task/(park|handle))\.rs:|src/time\.rs:")
+OWN = re.compile(r"arch/(x86_64|aarch64|native)\.rs:|src/scheduler/\w+\.rs:|src/(wait/suspend|task/(park|handle))\.rs:|src/time/mod\.rs:")
 
 
 class InC:
