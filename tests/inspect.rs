@@ -191,15 +191,22 @@ fn the_counts_of_a_known_program_are_exact() {
             let start = metrics();
             assert_eq!((start.spawned, start.live, start.ended, start.switches, start.ready), (0, 0, 0, 0, 0));
             // 100 yields each, and one end each: 1,010 turns.
-            let tasks: Vec<_> = (0..10).map(|_| spawn(|| (0..100).for_each(|_| yield_now()))).collect();
+            let stacks = Rc::new(Cell::new(0));
+            let task = |_| {
+                let stacks = Rc::clone(&stacks);
+                spawn(move || {
+                    (0..100).for_each(|_| yield_now());
+                    stacks.set(metrics().stacks.live.max(stacks.get())); // the first task to end sees all
+                })
+            };
+            let tasks: Vec<_> = (0..10).map(task).collect();
             assert_eq!(metrics().ready, 10);
-            let stacks = metrics().stacks.live;
             tasks.into_iter().for_each(|mut task| task.join().unwrap());
             let after = metrics();
             // Main waited once: turns are round robin, so all tasks had ended when it was woken.
             assert_eq!((after.spawned, after.live, after.ended), (10, 0, 10));
             assert_eq!((after.parks, after.switches), (1, 1 + 1010));
-            assert!(stacks >= 10 && after.stacks.slabs > 0);
+            assert!(stacks.get() >= 10 && after.stacks.slabs > 0);
             let sleepers: Vec<_> = (1..=5).map(|n| spawn(move || cede::time::sleep(Duration::from_secs(n)))).collect();
             yield_now();
             assert_eq!((metrics().timers, metrics().parks, metrics().live), (5, 6, 5));
