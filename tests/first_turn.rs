@@ -346,6 +346,6 @@ fn scope_returns_a_missing_stack() {
         let waited = wait(&mut tasks, When::FirstError, None).unwrap();
         assert!(!waited.done.is_empty());
         // A failure that no code joins would be reported.
-        tasks.each_mut().map(|task| assert!(matches!(task.join(), Err(JoinError::Stack(_)))));
+        tasks.iter_mut().for_each(|task| assert!(matches!(task.join(), Err(JoinError::Stack(_)))));
     });
 }
