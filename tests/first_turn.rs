@@ -14,13 +14,8 @@ use std::cell::{Cell, RefCell};
 use std::hint::black_box;
 use std::rc::Rc;
 
-/// Runs `body` in a process of its own, and asserts that it returns there.
-fn in_child(name: &str, body: impl FnOnce()) {
-    let text = child::in_child(name, body);
-    assert!(text.ends_with("exit code Some(0)"), "{text}");
-}
-
-/// Spawns so many tasks that the thread keeps no unused stack: a task that is spawned next gets none.
+/// Spawns so many tasks that the thread keeps no unused stack: a task that is spawned next gets none. It counts the stacks of the
+/// process.
 fn use_up_the_kept_stacks() -> Vec<JoinHandle<()>> {
     let mut tasks = Vec::new();
     loop {
@@ -36,7 +31,7 @@ fn use_up_the_kept_stacks() -> Vec<JoinHandle<()>> {
 /// Spawns tasks without stacks, and then runs them.
 #[test]
 fn outstanding_tasks_use_few_stacks() {
-    in_child("outstanding_tasks_use_few_stacks", || {
+    child::passes("outstanding_tasks_use_few_stacks", || {
         run(|| {
             let places: Rc<RefCell<Vec<usize>>> = Rc::default();
             let tasks: Vec<_> = (0..10_000usize)
@@ -92,41 +87,43 @@ fn tasks_that_wait_keep_a_stack_each() {
 /// Closures of each size and alignment arrive unchanged: in the task control block up to 64 bytes, in a box above.
 #[test]
 fn closures_of_every_shape_arrive() {
-    #[repr(align(64))]
-    struct Aligned([u8; 64]);
-    fn shape<const N: usize>() {
-        let (mut bytes, drops) = ([0u8; N], Drops::default());
-        bytes.iter_mut().enumerate().for_each(|(at, byte)| *byte = at as u8);
-        let captured = drops.value();
-        let mut task = spawn(move || {
-            let _captured = captured;
-            bytes.iter().enumerate().all(|(at, byte)| *byte == at as u8)
-        });
-        let mut cancelled = {
+    child::passes("closures_of_every_shape_arrive", || {
+        #[repr(align(64))]
+        struct Aligned([u8; 64]);
+        fn shape<const N: usize>() {
+            let (mut bytes, drops) = ([0u8; N], Drops::default());
+            bytes.iter_mut().enumerate().for_each(|(at, byte)| *byte = at as u8);
             let captured = drops.value();
-            spawn(move || (captured, bytes).1.len())
-        };
-        cancelled.cancel();
-        assert!(task.join().unwrap());
-        assert!(matches!(cancelled.join(), Err(JoinError::Cancelled)));
-        assert_eq!(drops.count(), 2, "{N} bytes");
-    }
-    run(|| {
-        let _filler = use_up_the_kept_stacks();
-        shape::<0>();
-        shape::<1>();
-        shape::<31>();
-        shape::<56>();
-        shape::<57>();
-        shape::<200>();
-        shape::<5_000>();
-        shape::<100_000>();
-        let aligned = Aligned([7; 64]);
-        let mut task = spawn(move || (&raw const aligned).addr().is_multiple_of(64) && aligned.0 == [7; 64]);
-        assert!(task.join().unwrap());
-        // More than the stack of a task: the box keeps it off the stack.
-        let large = vec![1u8; 10].into_boxed_slice();
-        assert_eq!(spawn(move || large.len()).join().unwrap(), 10);
+            let mut task = spawn(move || {
+                let _captured = captured;
+                bytes.iter().enumerate().all(|(at, byte)| *byte == at as u8)
+            });
+            let mut cancelled = {
+                let captured = drops.value();
+                spawn(move || (captured, bytes).1.len())
+            };
+            cancelled.cancel();
+            assert!(task.join().unwrap());
+            assert!(matches!(cancelled.join(), Err(JoinError::Cancelled)));
+            assert_eq!(drops.count(), 2, "{N} bytes");
+        }
+        run(|| {
+            let _filler = use_up_the_kept_stacks();
+            shape::<0>();
+            shape::<1>();
+            shape::<31>();
+            shape::<56>();
+            shape::<57>();
+            shape::<200>();
+            shape::<5_000>();
+            shape::<100_000>();
+            let aligned = Aligned([7; 64]);
+            let mut task = spawn(move || (&raw const aligned).addr().is_multiple_of(64) && aligned.0 == [7; 64]);
+            assert!(task.join().unwrap());
+            // More than the stack of a task: the box keeps it off the stack.
+            let large = vec![1u8; 10].into_boxed_slice();
+            assert_eq!(spawn(move || large.len()).join().unwrap(), 10);
+        });
     });
 }
 
@@ -134,26 +131,28 @@ fn closures_of_every_shape_arrive() {
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn cancelled_closure_is_dropped_in_its_task() {
-    run(|| {
-        let _filler = use_up_the_kept_stacks();
-        let log = Log::default();
-        let waits = {
-            let log = log.clone();
-            AtEnd(move || {
-                log.add(format!("{:?}", task::current().unwrap().id()));
-                yield_now();
-                log.add("after the yield");
-            })
-        };
-        let mut waiting = spawn(move || drop(waits));
-        let panics = AtEnd(|| panic!("in the drop"));
-        let mut panicking = spawn(move || drop(panics));
-        waiting.cancel();
-        panicking.cancel();
-        assert!(matches!(waiting.join(), Err(JoinError::Cancelled)));
-        assert_eq!(log.take(), [format!("{}", waiting.task().id()), "after the yield".into()]);
-        let Err(JoinError::Panicked(payload)) = panicking.join() else { panic!("the panic is lost") };
-        assert_eq!(text_of(&*payload), "in the drop");
+    child::passes("cancelled_closure_is_dropped_in_its_task", || {
+        run(|| {
+            let _filler = use_up_the_kept_stacks();
+            let log = Log::default();
+            let waits = {
+                let log = log.clone();
+                AtEnd(move || {
+                    log.add(format!("{:?}", task::current().unwrap().id()));
+                    yield_now();
+                    log.add("after the yield");
+                })
+            };
+            let mut waiting = spawn(move || drop(waits));
+            let panics = AtEnd(|| panic!("in the drop"));
+            let mut panicking = spawn(move || drop(panics));
+            waiting.cancel();
+            panicking.cancel();
+            assert!(matches!(waiting.join(), Err(JoinError::Cancelled)));
+            assert_eq!(log.take(), [format!("{}", waiting.task().id()), "after the yield".into()]);
+            let Err(JoinError::Panicked(payload)) = panicking.join() else { panic!("the panic is lost") };
+            assert_eq!(text_of(&*payload), "in the drop");
+        });
     });
 }
 
@@ -191,18 +190,20 @@ fn tasks_of_a_scope_borrow_without_stacks() {
 /// A task without a stack can be named, seen and unwound like any other.
 #[test]
 fn task_without_a_stack_is_seen() {
-    run(|| {
-        let _filler = use_up_the_kept_stacks();
-        let live = stack::stats().live;
-        let mut task = spawn(|| 1);
-        assert_eq!(stack::stats().live, live, "it has no stack");
-        assert_eq!(task.state(), TaskState::Pending);
-        let _ = task.backtrace();
-        assert!(cede::dump().to_string().contains(&task.task().to_string()));
-        // A builder takes the stack at once, so that it can return the error.
-        let mut built = Builder::new().spawn(|| 2).unwrap();
-        assert_eq!(stack::stats().live, live + 1);
-        assert_eq!((task.join().unwrap(), built.join().unwrap()), (1, 2));
+    child::passes("task_without_a_stack_is_seen", || {
+        run(|| {
+            let _filler = use_up_the_kept_stacks();
+            let live = stack::stats().live;
+            let mut task = spawn(|| 1);
+            assert_eq!(stack::stats().live, live, "it has no stack");
+            assert_eq!(task.state(), TaskState::Pending);
+            let _ = task.backtrace();
+            assert!(cede::dump().to_string().contains(&task.task().to_string()));
+            // A builder takes the stack at once, so that it can return the error.
+            let mut built = Builder::new().spawn(|| 2).unwrap();
+            assert_eq!(stack::stats().live, live + 1);
+            assert_eq!((task.join().unwrap(), built.join().unwrap()), (1, 2));
+        });
     });
 }
 
@@ -230,7 +231,7 @@ fn without_stacks(name: &str, unhandled: impl Fn(&str, &(dyn Any + Send)) + 'sta
     if emulated() || cfg!(feature = "asan") {
         return; // qemu does not pass the limit on, and the memory of ASan counts
     }
-    in_child(name, || {
+    child::passes(name, || {
         let bytes = 1 << 30;
         // SAFETY: setrlimit reads the struct.
         unsafe { libc::setrlimit(libc::RLIMIT_AS, &libc::rlimit { rlim_cur: bytes, rlim_max: bytes }) };

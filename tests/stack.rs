@@ -4,24 +4,10 @@ mod common;
 
 use cede::stack::{self, GuardKind, Limit};
 use cede::{Builder, Coroutine, CoroutineState, StackError, Suspender};
-use common::{command, emulated};
+use common::{child, emulated};
 use std::cell::Cell;
 use std::hint::black_box;
 use std::rc::Rc;
-
-/// Runs `body` of this file's test `name` in its own process, in which `CEDE_CHILD` is set.
-///
-/// The test is its own child: in the parent this starts the process and checks its exit code.
-fn in_child(name: &str, body: impl FnOnce()) {
-    if std::env::var("CEDE_CHILD").as_deref() == Ok(name) {
-        return body();
-    }
-    let mut child = command(std::env::current_exe().unwrap());
-    let output = child.args(["--exact", name, "--nocapture"]).env("CEDE_CHILD", name).output().unwrap();
-    let out = String::from_utf8_lossy(&output.stdout);
-    let err = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && out.contains("1 passed"), "{name}: {:?}\n{out}\n{err}", output.status);
-}
 
 fn suspended() -> Result<Coroutine<u32, u32, u32>, StackError> {
     let mut c = Coroutine::try_new(|s: &Suspender<u32, u32>, n| n + s.suspend(n))?;
@@ -86,7 +72,7 @@ fn larger_stack_takes_deeper_calls_shown_by_the_high_water() {
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 #[cfg(not(feature = "asan"))] // ASan's own memory would be counted
 fn c12_the_pool_keeps_its_limit_and_trim_returns_the_rest() {
-    in_child("c12_the_pool_keeps_its_limit_and_trim_returns_the_rest", || {
+    child::passes("c12_the_pool_keeps_its_limit_and_trim_returns_the_rest", || {
         stack::set_pool_limit(100 * page_size());
         let all: Vec<_> = (0..3_000).map(|_| suspended().unwrap()).collect();
         assert_eq!(stack::stats().live, 3_000);
@@ -124,7 +110,7 @@ fn resident_kib() -> usize {
 
 #[test]
 fn stacks_of_ended_threads_are_used_again() {
-    in_child("stacks_of_ended_threads_are_used_again", || {
+    child::passes("stacks_of_ended_threads_are_used_again", || {
         for _ in 0..200 {
             std::thread::spawn(|| suspended().unwrap().resume(1)).join().unwrap();
         }
@@ -188,7 +174,7 @@ fn c6_c9_a_limit_on_address_space_is_named_and_nothing_is_lost() {
     if emulated() {
         return; // qemu does not pass this limit on
     }
-    in_child("c6_c9_a_limit_on_address_space_is_named_and_nothing_is_lost", || {
+    child::passes("c6_c9_a_limit_on_address_space_is_named_and_nothing_is_lost", || {
         let bytes = 1 << 30;
         // SAFETY: setrlimit reads the struct.
         unsafe { libc::setrlimit(libc::RLIMIT_AS, &libc::rlimit { rlim_cur: bytes, rlim_max: bytes }) };
@@ -279,7 +265,7 @@ fn c4_guard_call_without_effect_is_detected() {
     if emulated() {
         return; // qemu's call has no effect anyway: `c4_guard_page_is_in_place` covers it
     }
-    in_child("c4_guard_call_without_effect_is_detected", || {
+    child::passes("c4_guard_call_without_effect_is_detected", || {
         break_guard_install(0);
         assert!(guard_stands());
         assert_eq!(stack::stats().guard, GuardKind::Mprotect);
@@ -298,7 +284,7 @@ fn c4_guard_page_is_in_place() {
 #[test]
 #[cfg(not(feature = "asan"))] // ASan keeps locals elsewhere
 fn c4_locked_memory_falls_back_to_mprotect() {
-    in_child("c4_locked_memory_falls_back_to_mprotect", || {
+    child::passes("c4_locked_memory_falls_back_to_mprotect", || {
         // SAFETY: mlockall has no preconditions. If it is refused, or ignored as by qemu, this tests less.
         let locked = unsafe { libc::mlockall(libc::MCL_FUTURE) } == 0;
         assert!(guard_stands());
@@ -315,7 +301,7 @@ fn c3_mapping_limit_is_an_error_and_stacks_keep_working() {
     if emulated() {
         return; // the limit is that of the host's kernel
     }
-    in_child("c3_mapping_limit_is_an_error_and_stacks_keep_working", || {
+    child::passes("c3_mapping_limit_is_an_error_and_stacks_keep_working", || {
         let max: usize = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap().trim().parse().unwrap();
         if max > 200_000 {
             return println!("vm.max_map_count is {max}: the limit is too high to reach");
@@ -387,7 +373,7 @@ fn tops_of_neighbours_do_not_fall_into_the_same_cache_sets() {
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn c7_c14_ordinary_calls_fit_the_default_stack() {
-    in_child("c7_c14_ordinary_calls_fit_the_default_stack", || {
+    child::passes("c7_c14_ordinary_calls_fit_the_default_stack", || {
         let mut c = Coroutine::new(|_: &Suspender<(), ()>, ()| {
             let mut numbers: Vec<f64> = (0..10_000).map(|n| f64::from(n * 7919 % 10_007)).collect();
             numbers.sort_by(f64::total_cmp);
@@ -407,7 +393,7 @@ fn c7_c14_ordinary_calls_fit_the_default_stack() {
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn b3_bodies_dropped_late_in_thread_exit_are_leaked() {
     use std::cell::RefCell;
-    in_child("b3_bodies_dropped_late_in_thread_exit_are_leaked", || {
+    child::passes("b3_bodies_dropped_late_in_thread_exit_are_leaked", || {
         struct Value(Cell<u32>);
         impl Drop for Value {
             fn drop(&mut self) {
@@ -493,7 +479,7 @@ fn b3_bodies_dropped_late_in_thread_exit_are_leaked() {
 
 #[test]
 fn b11_threads_come_and_go_with_their_alternate_stacks() {
-    in_child("b11_threads_come_and_go_with_their_alternate_stacks", || {
+    child::passes("b11_threads_come_and_go_with_their_alternate_stacks", || {
         extern "C" fn run(_: *mut libc::c_void) -> *mut libc::c_void {
             suspended().unwrap().resume(1);
             std::ptr::null_mut()

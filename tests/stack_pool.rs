@@ -6,24 +6,10 @@ use cede::stack::{self, set_pool_idle_timeout, set_pool_limit};
 use cede::task::{gather, park};
 use cede::time::sleep;
 use cede::{Builder, Suspender, spawn, yield_now};
-use common::{command, emulated};
+use common::{child, emulated};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-
-/// Runs `body` of this file's test `name` in its own process, in which `CEDE_CHILD` is set.
-///
-/// The test is its own child: in the parent this starts the process and checks its exit code.
-fn in_child(name: &str, body: impl FnOnce()) {
-    if std::env::var("CEDE_CHILD").as_deref() == Ok(name) {
-        return body();
-    }
-    let mut child = command(std::env::current_exe().unwrap());
-    let output = child.args(["--exact", name, "--nocapture"]).env("CEDE_CHILD", name).output().unwrap();
-    let out = String::from_utf8_lossy(&output.stdout);
-    let err = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && out.contains("1 passed"), "{name}: {:?}\n{out}\n{err}", output.status);
-}
 
 /// The number of tasks of a burst: with their guards by `mprotect`, too.
 const BURST: usize = 4_000;
@@ -59,7 +45,7 @@ fn is_within_limit() -> bool {
 
 #[test]
 fn second_burst_of_a_run_causes_no_page_faults() {
-    in_child("second_burst_of_a_run_causes_no_page_faults", || {
+    child::passes("second_burst_of_a_run_causes_no_page_faults", || {
         set_pool_idle_timeout(Duration::MAX);
         cede::run(|| {
             let before = faults();
@@ -83,7 +69,7 @@ fn second_burst_of_a_run_causes_no_page_faults() {
 
 #[test]
 fn idle_event_loop_returns_the_memory_of_a_burst() {
-    in_child("idle_event_loop_returns_the_memory_of_a_burst", || {
+    child::passes("idle_event_loop_returns_the_memory_of_a_burst", || {
         set_pool_limit(100 * page_size());
         set_pool_idle_timeout(Duration::from_millis(20));
         cede::run(|| {
@@ -112,7 +98,7 @@ fn idle_event_loop_returns_the_memory_of_a_burst() {
 
 #[test]
 fn busy_run_returns_the_memory_of_a_burst() {
-    in_child("busy_run_returns_the_memory_of_a_burst", || {
+    child::passes("busy_run_returns_the_memory_of_a_burst", || {
         set_pool_idle_timeout(Duration::from_millis(5));
         cede::run(|| {
             let is_over = Rc::new(Cell::new(false));
@@ -138,7 +124,7 @@ fn busy_run_returns_the_memory_of_a_burst() {
 
 #[test]
 fn timeout_of_zero_keeps_nothing_over_the_limit() {
-    in_child("timeout_of_zero_keeps_nothing_over_the_limit", || {
+    child::passes("timeout_of_zero_keeps_nothing_over_the_limit", || {
         set_pool_idle_timeout(Duration::ZERO);
         set_pool_limit(100 * page_size());
         cede::run(|| {
@@ -150,7 +136,7 @@ fn timeout_of_zero_keeps_nothing_over_the_limit() {
 
 #[test]
 fn trim_in_a_run_returns_all_memory() {
-    in_child("trim_in_a_run_returns_all_memory", || {
+    child::passes("trim_in_a_run_returns_all_memory", || {
         set_pool_idle_timeout(Duration::MAX);
         cede::run(|| {
             burst();
@@ -166,7 +152,7 @@ fn trim_in_a_run_returns_all_memory() {
 
 #[test]
 fn each_size_has_its_own_limit() {
-    in_child("each_size_has_its_own_limit", || {
+    child::passes("each_size_has_its_own_limit", || {
         // Four pages for each stack of one size.
         set_pool_limit(150 * 4 * page_size());
         let sizes = (1..=8).map(|number| number * 64 * 1024);

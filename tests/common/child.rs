@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const RAN: i32 = 77;
 
 /// Runs the calling test, which must be `name`, again in its own process, which runs only `body`. Returns the child's stderr
-/// followed by "exit code" and the code. A child that hangs is killed after 30 seconds.
+/// followed by "exit code" and the code. A child that hangs is killed after 100 seconds.
 pub(crate) fn in_child(name: &str, body: impl FnOnce()) -> String {
     if std::env::var("CEDE_TASKS_CHILD").as_deref() == Ok(name) {
         body();
@@ -29,7 +29,7 @@ pub(crate) fn in_child(name: &str, body: impl FnOnce()) -> String {
         .unwrap();
     let began = Instant::now();
     while child.try_wait().unwrap().is_none() {
-        if began.elapsed() > Duration::from_secs(30) {
+        if began.elapsed() > Duration::from_secs(100) {
             child.kill().unwrap();
         }
         thread::sleep(Duration::from_millis(5));
@@ -41,4 +41,12 @@ pub(crate) fn in_child(name: &str, body: impl FnOnce()) -> String {
         code => code,
     };
     format!("{}exit code {code:?}", String::from_utf8_lossy(&output.stderr))
+}
+
+/// Runs the calling test, which must be `name`, again in its own process, which runs only `body`, and asserts that it returns there.
+///
+/// For tests that look at what belongs to the process, such as the number of stacks: other tests run in threads beside this one.
+pub(crate) fn passes(name: &str, body: impl FnOnce()) {
+    let text = in_child(name, body);
+    assert!(text.ends_with("exit code Some(0)"), "{name}: {text}");
 }
