@@ -9,6 +9,7 @@
 mod area;
 mod chart;
 mod child;
+mod earlier;
 mod echo;
 mod foreign;
 mod http;
