@@ -46,6 +46,7 @@ pub(crate) fn in_child(name: &str, body: impl FnOnce()) -> String {
 /// Runs the calling test, which must be `name`, again in its own process, which runs only `body`, and asserts that it returns there.
 ///
 /// For tests that look at what belongs to the process, such as the number of stacks: other tests run in threads beside this one.
+#[allow(dead_code, reason = "the tests inside of the library use the rest of this file")]
 pub(crate) fn passes(name: &str, body: impl FnOnce()) {
     let text = in_child(name, body);
     assert!(text.ends_with("exit code Some(0)"), "{name}: {text}");
