@@ -213,7 +213,7 @@ mod tests {
             ("coordinator h:1 r x", "FILE is missing"),
             ("coordinator h:1 r a\nb file", "line feeds"),
             ("coordinator --chunk 0 h:1 r x file", "from 1 to"),
-            ("coordinator --chunk many h:1 r x file", "chunk"),
+            ("coordinator --chunk many h:1 r x file", "many"),
             ("coordinator --nothing h:1 r x file", "nothing"),
         ];
         for (arguments, expected) in wrong {

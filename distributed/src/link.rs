@@ -24,6 +24,7 @@ pub struct Link {
     prepare: Box<Prepare>,
     patience: Duration,
     progress: Rc<Progress>,
+    is_quiet: bool,
     connection: Option<Box<dyn Broker>>,
     connections: u64,
 }
@@ -37,12 +38,26 @@ impl fmt::Debug for Link {
 impl Link {
     /// Creates a link, which connects at its first use. It gives up a call after `patience`.
     pub fn new(connect: Rc<Connect>, patience: Duration, progress: Rc<Progress>) -> Link {
-        Link { connect, prepare: Box::new(|_| Ok(())), patience, progress, connection: None, connections: 0 }
+        Link {
+            connect,
+            prepare: Box::new(|_| Ok(())),
+            patience,
+            progress,
+            is_quiet: false,
+            connection: None,
+            connections: 0,
+        }
     }
 
     /// Sets what is done with each new connection.
     pub fn prepare(mut self, prepare: impl Fn(&mut dyn Broker) -> io::Result<()> + 'static) -> Link {
         self.prepare = Box::new(prepare);
+        self
+    }
+
+    /// Sets that failures are not written to standard error.
+    pub fn quiet(mut self) -> Link {
+        self.is_quiet = true;
         self
     }
 
@@ -62,7 +77,7 @@ impl Link {
             };
             let is_final = matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::AlreadyExists);
             let since = *failed.get_or_insert_with(|| {
-                if !is_final && cede::task::check().is_ok() && self.patience > PAUSE {
+                if !is_final && !self.is_quiet && cede::task::check().is_ok() {
                     let patience = self.patience.as_secs();
                     self.progress.say(&format!("the broker: {error}; trying again for {patience} s"));
                 }

@@ -161,6 +161,8 @@ impl Worker<'_> {
     /// Tells the broker of long jobs, until the task is cancelled.
     fn send_heartbeats(&self, mut link: Link) {
         let interval = self.options.claim_after / 3;
+        // Connects before the first long job, so that a heartbeat is one message. An attempt that fails is repeated below.
+        let _ = link.once(Duration::ZERO, &mut |_| Ok(()));
         while cede::time::sleep(interval).is_ok() {
             let long = |(ticket, since): &(Ticket, Instant)| {
                 (now().duration_since(*since) > interval / 2).then(|| ticket.clone())

@@ -82,12 +82,12 @@ impl Faults {
     }
 }
 
-/// Computes for so long, in blocks of about a millisecond.
+/// Computes for so long, in blocks of about 0.1 ms.
 fn compute(duration: Duration) {
     let begun = Instant::now();
     while begun.elapsed() < duration {
         let block = Instant::now();
-        while block.elapsed() < Duration::from_millis(1).min(duration) {
+        while block.elapsed() < Duration::from_micros(100).min(duration) {
             std::hint::black_box((0..1000u64).fold(1, |x: u64, y| x.wrapping_mul(31).wrapping_add(y)));
         }
         cede::yield_now();

@@ -82,7 +82,8 @@ fn abort_after_the_answer_repeats_nothing() {
 fn heartbeat_keeps_a_long_job() {
     let mut run = Run::new("heartbeat");
     run.files.truncate(1);
-    let _workers = [run.faulty_worker(&["compute=3000"]), run.faulty_worker(&["compute=3000"])];
+    run.claim_after = "2000";
+    let _workers = [run.faulty_worker(&["compute=5000"]), run.faulty_worker(&["compute=5000"])];
     let ended = run.check(run.coordinator(&["--chunk", "1048576", "--deliveries", "1"]));
     assert_eq!((ended.count("jobs,"), ended.count("answered twice")), (1, 0), "{}", ended.stderr);
 }

@@ -9,9 +9,6 @@ use std::time::{Duration, Instant};
 
 /// The time in which a process must end.
 const LIMIT: Duration = Duration::from_secs(120);
-/// The time after which a job of a silent worker is given to another one, in milliseconds.
-const CLAIM_AFTER: &str = "1000";
-
 /// A process, with its output in files. The drop kills it.
 pub(crate) struct Process {
     child: Child,
@@ -102,6 +99,8 @@ pub(crate) struct Run {
     pub(crate) server: Server,
     pub(crate) pattern: String,
     pub(crate) files: Vec<PathBuf>,
+    /// The time after which a job of a silent worker is given to another one, in milliseconds.
+    pub(crate) claim_after: &'static str,
     started: AtomicU32,
 }
 
@@ -118,7 +117,14 @@ impl Run {
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(&directory).unwrap();
         let server = server(&directory);
-        let mut run = Run { directory, server, pattern: "needle".into(), files: vec![], started: AtomicU32::new(0) };
+        let mut run = Run {
+            directory,
+            server,
+            pattern: "needle".into(),
+            files: vec![],
+            claim_after: "1000",
+            started: AtomicU32::new(0),
+        };
         for (seed, name) in ["a", "empty", "b", "c"].into_iter().enumerate() {
             let mut text = if name == "empty" { String::new() } else { lines(seed as u64, 6000) };
             if name == "c" {
@@ -174,7 +180,7 @@ impl Run {
 
     fn worker_command(&self, options: &[&str]) -> (Command, PathBuf) {
         let (mut command, output) = self.command(env!("CARGO_BIN_EXE_dgrep"));
-        command.args(["worker", "--summary", "--claim-after", CLAIM_AFTER]).args(options);
+        command.args(["worker", "--summary", "--claim-after", self.claim_after]).args(options);
         command.args([&self.server.address(), "run", &self.pattern]);
         (command, output)
     }
@@ -191,13 +197,13 @@ impl Run {
     /// Starts a worker with faults.
     pub(crate) fn faulty_worker(&self, faults: &[&str]) -> Process {
         let (mut command, output) = self.command(env!("CARGO_BIN_EXE_faulty_worker"));
-        command.args([&self.server.address(), "run", &self.pattern, CLAIM_AFTER]).args(faults);
+        command.args([&self.server.address(), "run", &self.pattern, self.claim_after]).args(faults);
         Process::start(command, output)
     }
 
     fn coordinator_command(&self, options: &[&str]) -> (Command, PathBuf) {
         let (mut command, output) = self.command(env!("CARGO_BIN_EXE_dgrep"));
-        command.args(["coordinator", "--summary", "--claim-after", CLAIM_AFTER, "--chunk", "8192"]).args(options);
+        command.args(["coordinator", "--summary", "--claim-after", self.claim_after, "--chunk", "8192"]).args(options);
         command.args([&self.server.address(), "run", &self.pattern]).args(&self.files);
         (command, output)
     }
