@@ -36,6 +36,8 @@ struct Faults {
     tasks: usize,
     sleep: Duration,
     compute: Duration,
+    /// The steps of 0.1 ms.
+    block: u64,
     stall: Option<String>,
     die_of: Option<String>,
     panic_of: Option<String>,
@@ -44,7 +46,7 @@ struct Faults {
 
 impl Faults {
     fn parse(arguments: &[String]) -> Faults {
-        let mut faults = Faults { tasks: 1, ..Faults::default() };
+        let mut faults = Faults { tasks: 1, block: calibrate(), ..Faults::default() };
         for argument in arguments {
             let (name, value) = argument.split_once('=').expect("a fault is NAME=VALUE");
             let time = || Duration::from_millis(value.parse().expect("a number of milliseconds"));
@@ -71,25 +73,36 @@ impl Faults {
         assert!(!contains(&self.panic_of), "the text is poison");
         if let Some(file) = &self.stall {
             File::create(file).expect("the file can be made");
-            compute(Duration::MAX);
+            compute(Duration::MAX, self.block);
         }
         if !self.sleep.is_zero() {
             // The run is not cancelled.
             let _ = cede::time::sleep(self.sleep);
         }
-        compute(self.compute);
+        compute(self.compute, self.block);
         search(pattern, text)
     }
 }
 
-/// Computes for so long, in blocks of about 0.1 ms.
-fn compute(duration: Duration) {
-    let begun = Instant::now();
-    while begun.elapsed() < duration {
-        let block = Instant::now();
-        while block.elapsed() < Duration::from_micros(100).min(duration) {
-            std::hint::black_box((0..1000u64).fold(1, |x: u64, y| x.wrapping_mul(31).wrapping_add(y)));
-        }
+/// The processor's work of 0.1 ms, as a number of steps.
+fn calibrate() -> u64 {
+    let sample = |_| {
+        let begun = Instant::now();
+        steps(100_000);
+        begun.elapsed()
+    };
+    let least = (0..20).map(sample).min().unwrap_or(Duration::MAX);
+    (100_000.0 * 1e-4 / least.as_secs_f64().max(1e-9)) as u64
+}
+
+fn steps(count: u64) {
+    std::hint::black_box((0..count).fold(1, |x: u64, y| x.wrapping_mul(31).wrapping_add(std::hint::black_box(y))));
+}
+
+/// Does the work of so much time of the processor, in blocks of 0.1 ms of `block` steps each.
+fn compute(duration: Duration, block: u64) {
+    for _ in 0..duration.as_micros() / 100 {
+        steps(block);
         cede::yield_now();
     }
 }
