@@ -202,7 +202,9 @@ impl Run {
     }
 
     fn coordinator_command(&self, options: &[&str]) -> (Command, PathBuf) {
-        let (mut command, output) = self.command(env!("CARGO_BIN_EXE_dgrep"));
+        let (mut command, output) = self.command("env");
+        // A background job of a shell ignores the signal, and so would its children.
+        command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_dgrep")]);
         command.args(["coordinator", "--summary", "--claim-after", self.claim_after, "--chunk", "8192"]).args(options);
         command.args([&self.server.address(), "run", &self.pattern]).args(&self.files);
         (command, output)
