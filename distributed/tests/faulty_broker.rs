@@ -218,7 +218,7 @@ fn run(files: &[PathBuf], seed: u64, has_faults: bool, deliveries: u64) -> (io::
         let state = Rc::new(RefCell::new(state));
         let connect: Rc<Connect> = Rc::new(move || Ok(Box::new(Faulty(Rc::clone(&state))) as Box<dyn Broker>));
         let progress = Rc::new(Progress::hidden());
-        let link = || {
+        let link = &|| {
             let link = Link::new(Rc::clone(&connect), Duration::from_secs(60), Rc::clone(&progress));
             link.quiet()
         };
@@ -228,7 +228,15 @@ fn run(files: &[PathBuf], seed: u64, has_faults: bool, deliveries: u64) -> (io::
         let out = Shared::default();
         let summary = cede::scope(|s| {
             for _ in 0..3 {
-                s.spawn(|| work(&options, &link, &|_, text| search(&pattern, text)).unwrap());
+                let (options, pattern) = (&options, &pattern);
+                s.spawn(move || {
+                    let filter = |_: &_, text: &Rc<Vec<u8>>| {
+                        // Long enough for many looks of the coordinator at the broker.
+                        sleep(Duration::from_millis(170)).unwrap();
+                        search(pattern, text)
+                    };
+                    work(options, link, &filter).unwrap()
+                });
             }
             let files = files.iter().map(|file| file.clone().into()).collect();
             let input = Input { files, pattern: PATTERN.to_vec(), chunk: 40, by_value: seed % 2 == 1 };
