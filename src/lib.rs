@@ -7,6 +7,8 @@
 //! [C callbacks]: mod@guide::c_callbacks
 //! [async Rust]: mod@guide::async_rust
 //! [tokio]: mod@guide::tokio
+//! [cookbook]: mod@guide::cookbook
+//! [tables of names]: mod@guide::coming_from
 //!
 #![doc = include_str!("../README.md")]
 
