@@ -4,7 +4,7 @@
 //! cargo run --release --example sync_stress -- [--seconds 300] [--tasks 10000]
 
 use cede::sync::{Condvar, Event, Mutex, Queue, RwLock, Semaphore, WaitTimeoutError, channel};
-use cede::{JoinHandle, spawn, yield_now};
+use cede::{Config, JoinHandle, spawn, yield_now};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -175,7 +175,12 @@ fn pause(random: &mut Random) {
 /// replaced. Returns the number of operations on `near`.
 fn worker(number: u64, tasks: u64, far: &Arc<Things>, stop: &AtomicBool) -> u64 {
     let near = Things::new();
-    cede::run(|| {
+    // Each wait of the tasks can end, so a report of an endless one would be wrong.
+    let config = Config::new().report_endless_waits(Duration::from_millis(50)).on_endless_wait(|wait| {
+        eprintln!("reported without a reason: {wait}");
+        std::process::exit(1);
+    });
+    let outcome = config.run(|| {
         let mut random = Random(number + 1);
         let start = |seed: u64| {
             let (near, far) = (Arc::clone(&near), Arc::clone(far));
@@ -203,6 +208,7 @@ fn worker(number: u64, tasks: u64, far: &Arc<Things>, stop: &AtomicBool) -> u64 
         }
         tasks.iter_mut().for_each(|task| assert!(matches!(task.join(), Ok(()) | Err(cede::JoinError::Cancelled))));
     });
+    outcome.expect("the run ends");
     near.check();
     near.calls.load(Relaxed)
 }

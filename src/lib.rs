@@ -7,6 +7,8 @@
 //! [C callbacks]: mod@guide::c_callbacks
 //! [async Rust]: mod@guide::async_rust
 //! [tokio]: mod@guide::tokio
+//! [cookbook]: mod@guide::cookbook
+//! [tables of names]: mod@guide::coming_from
 //!
 #![doc = include_str!("../README.md")]
 
@@ -54,7 +56,7 @@ pub use generator::{CloseError, Generator, Interrupt, ReadAhead, SendError, Thro
 pub use observe::dump::dump;
 pub use observe::metrics::metrics;
 pub use pipeline::{Inbox, Sink};
-pub use runtime::{Canceller, Config, RunError, RunFuture, WorkersError, run};
+pub use runtime::{Canceller, Config, FailedSchedule, RunError, RunFailure, RunFuture, WorkersError, run};
 pub use stack::StackError;
 pub use task::{
     JoinError, JoinHandle, as_completed, gather, join_all, no_suspend, race, scope, shield, spawn, spawn_each, timeout,

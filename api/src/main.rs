@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 fn describe(root: &Path) -> PathBuf {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir)).join("api");
     let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["rustdoc", "--quiet", "--package", "cede", "--lib", "--features", "stream,tokio,futures-io"])
+        .args(["rustdoc", "--quiet", "--package", "cede", "--lib", "--features", "stream,tokio,futures-io,tracing"])
         .args(["--", "-Zunstable-options", "--output-format", "json"])
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_TARGET_DIR", &target)

@@ -20,6 +20,11 @@
 #[path = "../../src/guide/tokio.rs"]
 pub mod tokio;
 
+/// The same for a recipe of the cookbook.
+#[cfg(doctest)]
+#[path = "../../src/guide/cookbook/inside_tokio.rs"]
+pub mod inside_tokio;
+
 pub mod http;
 pub mod redis;
 

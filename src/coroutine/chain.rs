@@ -66,6 +66,9 @@ pub(crate) struct Head {
     pub(super) unwinding: Cell<bool>,
     /// The kind of the section that was opened at `place`.
     kind: Cell<Kind>,
+    /// The number of the body on its thread; 0 until it is asked for.
+    #[cfg(feature = "tracing")]
+    number: Cell<u32>,
     /// The number of open sections on the body's stack and on the stacks of the bodies that it resumed. The body must
     /// not suspend while this number is positive. While a body runs ahead and no section is open, the number is negative: it
     /// counts the values for which there is room in the body's buffer. So one look before a suspension answers both questions.
@@ -85,6 +88,8 @@ impl Head {
             resumed_in_panic: Cell::new(false),
             unwinding: Cell::new(false),
             kind: Cell::new(Kind::Run),
+            #[cfg(feature = "tracing")]
+            number: Cell::new(0),
             open: Cell::new(0),
             room: Cell::new(0),
             stored_link: Cell::new(null()),
@@ -377,4 +382,26 @@ pub(super) fn resumed_in_panic_here() -> bool {
 #[cold]
 pub(super) fn resumed_in_panic_around(head: &Head) -> bool {
     Walk::from_resumer(head).any(|running| running.head.resumed_in_panic.get())
+}
+
+/// Returns the numbers of the bodies around the caller, from the innermost outwards. No other body of this thread has or had the number, up to
+/// four thousand million bodies.
+#[cfg(feature = "tracing")]
+#[inline]
+pub(crate) fn body_numbers() -> impl Iterator<Item = u32> {
+    HAS_BODIES.get().then(Walk::from_here).into_iter().flatten().map(|running| running.head.number())
+}
+
+#[cfg(feature = "tracing")]
+impl Head {
+    fn number(&self) -> u32 {
+        thread_local! {
+            static LAST: Cell<u32> = const { Cell::new(0) };
+        }
+        if self.number.get() == 0 {
+            LAST.set(LAST.get().wrapping_add(1).max(1));
+            self.number.set(LAST.get());
+        }
+        self.number.get()
+    }
 }

@@ -21,6 +21,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::panic::resume_unwind;
 
+#[cfg(feature = "tracing")]
+pub(crate) use self::chain::body_numbers;
 pub use self::raw::State;
 pub use self::scoped::{Scoped, scoped};
 

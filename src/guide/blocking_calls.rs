@@ -72,7 +72,7 @@
 //! # #[cfg(feature = "io")] {
 //! cede::run(|| {
 //!     let mut readers = Vec::new();
-//!     for entry in cede::fs::read_dir("src/guide")? {
+//!     for entry in cede::fs::read_dir("src/guide/cookbook")? {
 //!         let path = entry?.path();
 //!         readers.push(cede::spawn(move || cede::fs::read_to_string(path)));
 //!     }

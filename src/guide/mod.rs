@@ -1,5 +1,8 @@
 //! Guide: pages on one subject each, with programs that run.
 //!
+//! * [`cookbook`]: short complete programs with when to use each and what to watch for: generators, pipelines, actors, caches, servers,
+//!   files, processes, callbacks of C, tests.
+//! * [`coming_from`]: the names of Python's generators, asyncio, gevent, Go, tokio, crossbeam and Kotlin, and the names here.
 //! * [`sockets`]: servers and clients, names, buffers, deadlines, cancels, half-closes, select, the types of std, plain threads, drivers,
 //!   limits.
 //! * [`blocking_calls`]: calls that stop the whole run, their replacements (files, standard streams, the pool), and how to find them.
@@ -13,6 +16,8 @@
 pub mod async_rust;
 pub mod blocking_calls;
 pub mod c_callbacks;
+pub mod coming_from;
+pub mod cookbook;
 #[cfg(feature = "io")]
 pub mod processes;
 #[cfg(feature = "io")]

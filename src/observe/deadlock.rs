@@ -35,28 +35,37 @@ impl fmt::Display for DeadlockReport {
         let count = self.tasks.len();
         let (tasks, them) = if count == 1 { ("task waits", "it") } else { ("tasks wait", "them") };
         write!(f, "{count} {tasks}, and no other task can wake {them}:")?;
-        for Stuck { task, reason, on, held_by } in &self.tasks {
-            write!(f, "\n  task {task} waits for {reason}")?;
-            if let Some(on) = on {
-                write!(f, ": {on}")?;
-            }
-            if let Some(holder) = held_by {
-                write!(f, ", held by {holder}")?;
-            }
-        }
-        if let Some(first) = self.cycle.first() {
-            write!(f, "\n  in a cycle: ")?;
-            for task in &self.cycle {
-                write!(f, "{task} -> ")?;
-            }
-            write!(f, "{first}")?;
-        }
-        Ok(())
+        self.tasks.iter().try_for_each(|stuck| write!(f, "\n  {stuck}"))?;
+        write_cycle(f, self.cycle.iter())
     }
 }
 
+impl fmt::Display for Stuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task {} waits for {}", self.task, self.reason)?;
+        if let Some(on) = &self.on {
+            write!(f, ": {on}")?;
+        }
+        match &self.held_by {
+            Some(holder) => write!(f, ", held by {holder}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Writes a line of the tasks of a cycle, if there are any.
+pub(super) fn write_cycle<'a>(
+    f: &mut fmt::Formatter<'_>,
+    tasks: impl Iterator<Item = &'a Task> + Clone,
+) -> fmt::Result {
+    let Some(first) = tasks.clone().next() else { return Ok(()) };
+    write!(f, "\n  in a cycle: ")?;
+    tasks.into_iter().try_for_each(|task| write!(f, "{task} -> "))?;
+    write!(f, "{first}")
+}
+
 /// A task of a run: the number of its worker's run, and its own.
-type Key = (u64, u64);
+pub(super) type Key = (u64, u64);
 
 /// The tasks of one worker: a part of a report.
 pub(crate) struct Part {

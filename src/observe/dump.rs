@@ -2,8 +2,9 @@
 #![forbid(unsafe_code)]
 
 use super::ask::ask;
-use super::deadlock::{holder, tasks_by_id};
+use super::deadlock::{holder, tasks_by_id, write_cycle};
 use super::descriptor::Descriptor;
+use super::endless::{Wait, cycles};
 use crate::scheduler::{backtrace, worker};
 use crate::task::info::state_of;
 use crate::task::{Handle, REMOTE_JOIN, Task, TaskState};
@@ -32,6 +33,9 @@ pub struct TaskDump {
     /// The stack of the suspended task, down to its first function. `None` for the task that made the dump, and on targets
     /// without a hand-written switch. Displaying it looks up the names of the functions, which is slow.
     pub backtrace: Option<Backtrace>,
+    /// Whether only a cancel can end the wait, because the task waits in a [`cycle`](Dump::cycles), or is in [`park`](crate::task::park)
+    /// and no [`Unparker`](crate::task::Unparker) of it exists.
+    pub endless: bool,
     /// The numbers of the tasks of other workers that `on` and `held_by` would name.
     elsewhere: [Option<u64>; 2],
 }
@@ -45,6 +49,10 @@ pub struct Dump {
     /// The driver of I/O: `io_uring`, `epoll` or `poll`. If io_uring was tried and is not available, also the reason. Empty before the
     /// first wait for I/O. The displayed dump has it in its first line: `3 tasks; I/O by io_uring`.
     pub io_driver: String,
+    /// The tasks that wait for each other in a cycle: each for the next, and the last for the first. Only a cancel can end these waits.
+    /// A dump of several workers has the cycles within each, because its parts are made at different moments:
+    /// [`Config::report_endless_waits`](crate::Config::report_endless_waits) also finds cycles across workers.
+    pub cycles: Vec<Vec<Task>>,
     /// The workers whose tasks are missing, by their numbers: a turn of theirs has lasted for more than 1 s.
     pub late_workers: Vec<usize>,
 }
@@ -71,7 +79,7 @@ pub struct Dump {
 /// ```
 #[inline(never)] // where gdb can stop: see .ci/gdb-tasks
 pub fn dump() -> Dump {
-    let mut tasks = Vec::new();
+    let (mut tasks, mut waits) = (Vec::new(), Vec::new());
     let mut io_driver = String::new();
     if let Some(worker) = worker() {
         io_driver = match worker.io_driver() {
@@ -91,6 +99,9 @@ pub fn dump() -> Dump {
             let (on, held_by) = if joins { (on.or(holder_here), None) } else { (on, holder_here) };
             let elsewhere = tcb.awaited_holder().filter(|(run, _)| *run != worker.run()).map(|(_, id)| id);
             let elsewhere = if joins { [elsewhere, None] } else { [None, elsewhere] };
+            let wait = Wait::of(worker, tcb);
+            let endless = wait.as_ref().is_some_and(Wait::is_forgotten);
+            waits.extend(wait);
             tasks.push(TaskDump {
                 task: Task::of(tcb),
                 state: state_of(Some(worker), tcb),
@@ -99,12 +110,20 @@ pub fn dump() -> Dump {
                 held_by,
                 descriptor: Descriptor::of(tcb),
                 backtrace: backtrace::of(worker, tcb),
+                endless,
                 elsewhere,
             });
         });
     }
     tasks.sort_by_key(|one| one.task.id());
-    Dump { tasks, io_driver, late_workers: Vec::new() }
+    let cycles: Vec<Vec<Task>> =
+        cycles(&waits).iter().map(|cycle| cycle.iter().map(|at| waits[*at].task()).collect()).collect();
+    for task in cycles.iter().flatten() {
+        if let Ok(at) = tasks.binary_search_by_key(&task.id(), |one: &TaskDump| one.task.id()) {
+            tasks[at].endless = true;
+        }
+    }
+    Dump { tasks, cycles, io_driver, late_workers: Vec::new() }
 }
 
 impl Handle {
@@ -129,12 +148,13 @@ impl Handle {
     pub fn dump(&self) -> Dump {
         let parts = ask(self, |_| dump());
         let late_workers = (0..).zip(&parts).filter(|(_, part)| part.is_none()).map(|(worker, _)| worker).collect();
-        let (mut io_driver, mut tasks) = (String::new(), Vec::new());
+        let (mut io_driver, mut tasks, mut cycles) = (String::new(), Vec::new(), Vec::new());
         for part in parts.into_iter().flatten() {
             if io_driver.is_empty() {
                 io_driver = part.io_driver;
             }
             tasks.extend(part.tasks);
+            cycles.extend(part.cycles);
         }
         let named: HashMap<u64, Task> = tasks.iter().map(|one| (one.task.id(), one.task.clone())).collect();
         for one in &mut tasks {
@@ -142,7 +162,7 @@ impl Handle {
             one.on = one.on.take().or(on);
             one.held_by = one.held_by.take().or(held_by);
         }
-        Dump { tasks, io_driver, late_workers }
+        Dump { tasks, cycles, io_driver, late_workers }
     }
 }
 
@@ -154,6 +174,7 @@ impl fmt::Display for Dump {
             write!(f, "; I/O by {}", self.io_driver)?;
         }
         self.tasks.iter().try_for_each(|one| write!(f, "\n{one}"))?;
+        self.cycles.iter().try_for_each(|cycle| write_cycle(f, cycle.iter()))?;
         for worker in &self.late_workers {
             write!(
                 f,
@@ -178,6 +199,9 @@ impl fmt::Display for TaskDump {
         }
         if let Some(waited) = self.waited {
             write!(f, ", for {waited:.1?}")?;
+        }
+        if self.endless {
+            f.write_str("; only a cancel can end this wait")?;
         }
         match &self.backtrace {
             Some(trace) => write_frames(f, trace),

@@ -1,9 +1,9 @@
 //! The watchdog of a run: a thread that reports slow turns and prints dumps on a signal, while the worker is busy.
 //!
-//! A run has a watchdog only if its `Config` asks for slow-turn reports, for a dump on a signal, or for the cancel of main by
-//! Ctrl-C. The watchdog never reads the
-//! memory of a task. It asks the worker for a dump, which the worker makes at its next poll, or it reads the copy of the
-//! running task's stack that a signal handler makes (`sampler`).
+//! A run has a watchdog only if its `Config` asks for reports of slow turns or endless waits, for a dump on a signal, or for the cancel
+//! of main by Ctrl-C. The watchdog never reads the memory of a task. It asks the worker for a dump or for a look at its waits
+//! (`endless_watch`), which the worker makes at its next poll, or it reads the copy of the running task's stack that a signal handler
+//! makes (`sampler`).
 //!
 //! This module also knows which threads of the process belong to the library (`is_only_thread`): a watchdog wakes no task,
 //! so it does not count when a stall is checked for a deadlock. It does count if it calls a hook of the user. The threads of the
@@ -12,8 +12,9 @@
 
 use crate::blocking;
 use crate::observe::dump::dump;
+use crate::observe::endless_watch::{Looks, OnEndlessWait};
 use crate::observe::sampler::{self, SampleResult, Sampler};
-use crate::observe::{Dump, SlowTurn};
+use crate::observe::{Dump, EndlessWait, SlowTurn};
 use crate::report::report;
 use crate::scheduler::event_loop::Held;
 use crate::scheduler::progress::{Moment, Progress};
@@ -49,13 +50,16 @@ pub(crate) struct WatchdogConfig {
     /// The longest turn that is not slow.
     pub(crate) watch: Option<Duration>,
     pub(crate) on_slow_turn: Option<Arc<OnSlowTurn>>,
+    /// The time within which an endless wait is reported.
+    pub(crate) endless: Option<Duration>,
+    pub(crate) on_endless_wait: Option<Arc<OnEndlessWait>>,
     /// The job that the first Ctrl-C releases. The second one ends the process.
     pub(crate) on_ctrl_c: Option<Held>,
 }
 
 impl WatchdogConfig {
     pub(crate) fn is_empty(&self) -> bool {
-        self.dump_on.is_none() && self.watch.is_none() && self.on_ctrl_c.is_none()
+        self.dump_on.is_none() && self.watch.is_none() && self.endless.is_none() && self.on_ctrl_c.is_none()
     }
 }
 
@@ -83,7 +87,10 @@ pub(crate) fn watched<R>(
     let watchdog = Watchdog::open(config)?;
     let (sampler, (sender, dumps)) = (Sampler::new(worker), mpsc::channel());
     let request = Cell::new(hold_dump(worker, sender, Arc::clone(&watchdog.pipe)));
-    let watched = Watched { progress: worker.progress(), sampler: &sampler, request, dumps };
+    // Worker 0 asks all workers.
+    let endless = watchdog.config.endless.filter(|_| !worker.is_helper());
+    let looks = endless.map(|allowed| Looks::new(worker, allowed, &watchdog.pipe));
+    let watched = Watched { progress: worker.progress(), sampler: &sampler, request, dumps, looks };
     std::thread::scope(|scope| {
         let (started, starts) = mpsc::channel();
         let serve = || watchdog.serve(watched, move || drop(started));
@@ -154,9 +161,10 @@ impl Watchdog {
     }
 
     /// Runs the watchdog until `close` is called. Calls `started` when the thread has registered as an internal thread.
-    fn serve(&self, worker: Watched<'_>, started: impl FnOnce()) {
+    fn serve(&self, mut worker: Watched<'_>, started: impl FnOnce()) {
         // The user's hook may wake a task, so a task that waits for it is not deadlocked: then this thread must count.
-        let tells = self.config.watch.is_some() && self.config.on_slow_turn.is_some();
+        let tells = self.config.watch.is_some() && self.config.on_slow_turn.is_some()
+            || worker.looks.is_some() && self.config.on_endless_wait.is_some();
         let _own = (!tells).then(InternalThread::register);
         started();
         let mut asked: Option<(Instant, Moment)> = None;
@@ -165,7 +173,9 @@ impl Watchdog {
         let mut watch = self.config.watch.map(Watch::new);
         loop {
             let rest = asked.map(|(asked, _)| PATIENCE.saturating_sub(asked.elapsed()));
-            self.pipe.wait([rest, watch.as_ref().map(|watch| watch.allowed / 4)].into_iter().flatten().min());
+            let next_look = worker.looks.as_ref().and_then(Looks::rest);
+            self.pipe
+                .wait([rest, next_look, watch.as_ref().map(|watch| watch.allowed / 4)].into_iter().flatten().min());
             // Dumps that have arrived are printed even if the run has ended.
             let stop = self.stop.load(Ordering::Acquire);
             for (dump, next) in worker.dumps.try_iter() {
@@ -199,6 +209,8 @@ impl Watchdog {
             {
                 self.tell(&slow);
             }
+            let endless = worker.looks.as_mut().map_or(Vec::new(), Looks::advance);
+            endless.iter().for_each(|wait| self.tell_endless(wait));
         }
     }
 
@@ -216,10 +228,19 @@ impl Watchdog {
     }
 
     fn tell(&self, slow: &SlowTurn) {
+        #[cfg(feature = "tracing")]
+        tracing::warn!(target: "cede::turn", lasted = ?slow.lasted, over = slow.over, "{slow}");
         match &self.config.on_slow_turn {
             // The panic hook has printed a panic of `f`. It must not end the watchdog.
             Some(f) => drop(catch_unwind(AssertUnwindSafe(|| f(slow)))),
             None => report!("{slow}"),
+        }
+    }
+
+    fn tell_endless(&self, wait: &EndlessWait) {
+        match &self.config.on_endless_wait {
+            Some(f) => drop(catch_unwind(AssertUnwindSafe(|| f(wait)))),
+            None => report!("{wait}"),
         }
     }
 }
@@ -231,6 +252,7 @@ struct Watched<'a> {
     /// The job to release to request a dump.
     request: Cell<Held>,
     dumps: Receiver<(Dump, Held)>,
+    looks: Option<Looks>,
 }
 
 /// Detects slow turns.

@@ -7,7 +7,7 @@ use super::shutdown::{self, shut_down};
 use super::stall::on_stall;
 use super::{RunError, WorkersError};
 use crate::observe::watchdog::{WatchdogConfig, watched};
-use crate::observe::{DeadlockReport, SlowTurn};
+use crate::observe::{DeadlockReport, EndlessWait, SlowTurn};
 use crate::report::report;
 use crate::scheduler::clock::Clock;
 use crate::scheduler::crew::{Crew, Member};
@@ -15,6 +15,7 @@ use crate::scheduler::{Unhandled, Worker, fiber};
 use crate::stack::{DEFAULT_SIZE, Shape};
 use crate::task::report_unhandled;
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -28,20 +29,25 @@ use std::time::Duration;
 /// assert_eq!(answer, 42);
 /// # Ok::<(), cede::RunError<i32>>(())
 /// ```
+#[derive(Clone)]
 #[must_use = "a `Config` does nothing until `run` is called"]
 pub struct Config {
     stack_size: usize,
     grace: Duration,
     stall: Duration,
     closed_world: bool,
-    unhandled: Rc<Unhandled>,
-    paused_clock: bool,
+    pub(super) unhandled: Rc<Unhandled>,
+    pub(super) paused_clock: bool,
     seed: Option<u64>,
+    /// The seed of a search, which picks the tasks instead of `seed`.
+    pub(super) search: Option<u64>,
+    /// The place in which the run stores the number of steps of its search.
+    pub(super) steps: Option<Rc<Cell<u64>>>,
     watchdog: WatchdogConfig,
     #[cfg(feature = "io")]
     driver: crate::reactor::Driver,
     cancel_on_ctrl_c: bool,
-    around_worker: Option<Box<AroundWorker>>,
+    around_worker: Option<Arc<AroundWorker>>,
     workers: usize,
 }
 
@@ -55,8 +61,10 @@ impl fmt::Debug for Config {
             .field("closed_world", &self.closed_world)
             .field("paused_clock", &self.paused_clock)
             .field("seed", &self.seed)
+            .field("replay", &self.search)
             .field("dump_on_signal", &self.watchdog.dump_on)
             .field("report_slow_turns", &self.watchdog.watch)
+            .field("report_endless_waits", &self.watchdog.endless)
             .field("cancel_on_ctrl_c", &self.cancel_on_ctrl_c)
             .finish_non_exhaustive()
     }
@@ -79,6 +87,8 @@ impl Config {
             unhandled: Rc::new(report_unhandled),
             paused_clock: false,
             seed: None,
+            search: None,
+            steps: None,
             watchdog: WatchdogConfig::default(),
             #[cfg(feature = "io")]
             driver: crate::reactor::Driver::Auto,
@@ -293,7 +303,7 @@ impl Config {
     /// The code of the closure is not a part of the run. A panic of it after the run replaces the output of the run. If it returns without
     /// the call, the run fails with [`RunError::NotStarted`]; a second call of the argument has no effect.
     pub fn around_worker(mut self, f: impl Fn(&mut dyn FnMut()) + Send + Sync + 'static) -> Self {
-        self.around_worker = Some(Box::new(f));
+        self.around_worker = Some(Arc::new(f));
         self
     }
 
@@ -341,6 +351,50 @@ impl Config {
         self
     }
 
+    /// Reports waits that only a cancel can end while other tasks of the run go on: tasks that wait for each other in a cycle, by joins and
+    /// by the locks of [`sync`](crate::sync), and tasks in [`park`](crate::task::park) of which no [`Unparker`](crate::task::Unparker)
+    /// exists. Each is reported once on stderr, within `allowed` from its begin. [`dump`](crate::dump()) marks such waits without this option,
+    /// and if no task goes on, the run is deadlocked and ends by itself.
+    ///
+    /// The watchdog, a thread beside the run, makes each worker look at its waiting tasks, twice in `allowed`. A look takes some
+    /// 5 ns for each task; if it takes more than a fiftieth of the time, the looks become rarer. A wait with a deadline is never reported,
+    /// nor is one for a [`Semaphore`](crate::sync::Semaphore), since any task may add permits. The report assumes that the task that
+    /// has locked a lock also unlocks it: a guard that was given to another task makes it wrong.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// cede::Config::new().report_endless_waits(Duration::from_millis(5)).run(|| {
+    ///     let forgotten = cede::spawn(|| cede::task::park("a friend")); // is reported on stderr
+    ///     cede::time::sleep(Duration::from_millis(20))?;
+    ///     forgotten.cancel();
+    ///     Ok::<(), cede::task::Cancelled>(())
+    /// })??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn report_endless_waits(mut self, allowed: Duration) -> Self {
+        self.watchdog.endless = Some(allowed);
+        self
+    }
+
+    /// Sets the hook for endless waits: `f` is called instead of each report on stderr. Without
+    /// [`report_endless_waits`](Self::report_endless_waits) it is never called.
+    ///
+    /// `f` runs on the thread of the watchdog, and may wake a task of the run. So with this hook, the absence of other
+    /// threads in the process is not taken as the proof of a deadlock.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// cede::Config::new()
+    ///     .report_endless_waits(Duration::from_millis(100))
+    ///     .on_endless_wait(|wait| eprintln!("stuck: {wait}"))
+    ///     .run(|| ())?;
+    /// # Ok::<(), cede::RunError<()>>(())
+    /// ```
+    pub fn on_endless_wait(mut self, f: impl Fn(&EndlessWait) + Send + Sync + 'static) -> Self {
+        self.watchdog.on_endless_wait = Some(Arc::new(f));
+        self
+    }
+
     /// Runs `main` and the tasks that it spawns on this thread, and returns the value of `main`. Like [`run`](crate::run()), but
     /// with these options, and with errors instead of panics.
     ///
@@ -368,7 +422,7 @@ impl Config {
         };
         match workers {
             1 => Ok(1),
-            _ if self.seed.is_some() => Err(WorkersError::Seed { workers }),
+            _ if self.seed.or(self.search).is_some() => Err(WorkersError::Seed { workers }),
             _ if self.paused_clock => Err(WorkersError::PausedClock { workers }),
             _ if fiber::current().is_some() => Err(WorkersError::Async { workers }),
             _ if workers > crew::MAX_WORKERS => Err(WorkersError::TooMany { workers }),
@@ -387,10 +441,10 @@ impl Config {
         let deadlock: Arc<Mutex<Option<DeadlockReport>>> = Arc::default();
         let on_stall = on_stall(self.closed_world, self.stall, self.grace, Arc::clone(&deadlock));
         let clock = if self.paused_clock { Clock::paused() } else { Clock::real() };
-        let tell_seed = move || {
-            if let Some(seed) = self.seed {
-                report!("this run was shuffled: Config::seed({seed}) repeats its order");
-            }
+        let tell_seed = move || match (self.search, self.seed) {
+            (Some(seed), _) => report!("this run was part of a search: Config::replay({seed}) repeats its order"),
+            (None, Some(seed)) => report!("this run was shuffled: Config::seed({seed}) repeats its order"),
+            (None, None) => {}
         };
         let hook = self.unhandled;
         let unhandled: Rc<Unhandled> = Rc::new(move |label, payload| {
@@ -402,8 +456,10 @@ impl Config {
         let on_fiber_dropped = fiber::current().map(|_| on_fiber_dropped);
         let worker =
             Worker::new(shape, on_stall, unhandled, clock, Box::new(shutdown::on_shutdown_overdue), on_fiber_dropped);
-        if let Some(seed) = self.seed {
-            worker.seed_rng(seed);
+        match (self.search, self.seed) {
+            (Some(seed), _) => worker.begin_search(seed),
+            (None, Some(seed)) => worker.seed_rng(seed),
+            (None, None) => {}
         }
         #[cfg(feature = "io")]
         worker.driver.set(self.driver);
@@ -444,6 +500,9 @@ impl Config {
             let (crew, mut deques) = Crew::new(workers);
             worker.join_crew(Member::new(Arc::clone(&crew), 0, deques.remove(0)));
             crew::with_workers(&crew, deques, &options, around)?;
+        }
+        if let Some(steps) = self.steps {
+            steps.set(worker.steps());
         }
         let Some(outcome) = outcome else { return Err(RunError::NotStarted) };
         let Some(outcome) = outcome? else { return Err(RunError::AlreadyRunning) };

@@ -37,7 +37,7 @@ pub(super) struct Options {
     pub(super) deadlock: Arc<Mutex<Option<DeadlockReport>>>,
     /// Without the cancel by Ctrl-C, which concerns main.
     pub(super) watchdog: WatchdogConfig,
-    pub(super) around: Option<Box<AroundWorker>>,
+    pub(super) around: Option<Arc<AroundWorker>>,
     pub(super) place: &'static Location<'static>,
     #[cfg(feature = "io")]
     pub(super) driver: crate::reactor::Driver,

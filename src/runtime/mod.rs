@@ -4,6 +4,7 @@
 mod cancel;
 mod config;
 mod crew;
+mod explore;
 mod run_async;
 mod shutdown;
 mod stall;
@@ -14,6 +15,7 @@ use crate::stack::StackError;
 use std::fmt;
 
 pub use self::config::Config;
+pub use self::explore::{FailedSchedule, RunFailure};
 pub use self::run_async::{Canceller, RunFuture};
 
 /// Runs `main` and the tasks that it spawns on this thread, and returns the value of `main`. [`Config::workers`] adds threads.

@@ -33,7 +33,7 @@ pub(super) unsafe extern "C" fn run(worker: usize) -> *const Context {
         worker.free_retired_stack();
         worker.run_jobs();
         if !worker.start_between_polls() {
-            worker.poll_events();
+            worker.poll_events(None);
             if worker.in_fiber {
                 worker.follow_fiber();
             }

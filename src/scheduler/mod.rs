@@ -60,6 +60,7 @@ mod spin;
 mod start;
 mod starts;
 pub(crate) mod run_queue;
+pub(crate) mod search;
 mod task_id;
 pub(crate) mod task_ref;
 pub(crate) mod tcb;
@@ -80,6 +81,7 @@ pub(crate) use self::holder::Holder;
 pub(crate) use self::phase::{Phase, flags};
 use self::progress::{Current, Sleep, Ticks};
 use self::run_queue::RunQueue;
+use self::search::Search;
 pub use self::task_id::Task;
 pub(crate) use self::tcb::WaitSpec;
 use self::tcb::{Tcb, Woken};
@@ -145,6 +147,10 @@ pub(crate) struct Worker {
     event_loop_queued: Cell<bool>,
     /// The rest of the cooperative budget: see `wait::budget`. At least 1 between two calls.
     pub(crate) budget: Cell<u32>,
+    /// The cooperative budget of a turn: `COOP_BUDGET`, or 1 in a search.
+    pub(crate) coop_budget: Cell<u32>,
+    /// The search for a schedule that fails, if the run is one.
+    search: RefCell<Option<Search>>,
     /// The state of the generator for select (`rng`). Begins with 1, so without a seed every run draws the same
     /// sequence.
     pub(crate) random: Cell<u64>,
@@ -256,6 +262,8 @@ impl Worker {
             main: Cell::new(null()),
             event_loop_queued: Cell::new(false),
             budget: Cell::new(COOP_BUDGET),
+            coop_budget: Cell::new(COOP_BUDGET),
+            search: RefCell::new(None),
             random: Cell::new(1),
             live: Cell::new(0),
             next_id: Cell::new(1),
@@ -335,7 +343,9 @@ impl Worker {
     #[inline(always)]
     #[track_caller]
     pub(crate) fn turn(&self) {
-        self.poll_if_due();
+        if self.poll_if_due() {
+            return;
+        }
         let me = self.current.get();
         if let Some(next) = self.run_queue.pop_front() {
             // SAFETY: the pop freed a slot for `me`, which runs and so is not in the run queue (invariant 2). `next` is
@@ -437,7 +447,7 @@ impl Worker {
     #[inline]
     fn next(&self) -> *const Context {
         if self.rng.get() != 0 {
-            self.shuffle_next();
+            self.shuffle_next(None);
         }
         // SAFETY: `enter` set `event_loop` to a TCB of `self.table`, which lives as long as the worker.
         self.run_queue.pop_front().unwrap_or_else(|| unsafe { (*self.event_loop.get()).context() })

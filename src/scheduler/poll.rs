@@ -3,7 +3,9 @@
 
 use super::progress::Progress;
 use super::remote::WakeKind;
+use super::search::{Pick, Search};
 use super::tcb::Tcb;
+use super::tcb_table::tcb_of;
 use super::{Mode, TaskUnwound, Worker, flags, handshake, rng};
 use crate::stack::depot::shrink_idle;
 use crate::suspend_check;
@@ -16,21 +18,19 @@ use std::time::{Duration, Instant};
 const EVENT_INTERVAL: (usize, usize) = (64, 1024);
 
 impl Worker {
-    /// Counts a turn, and polls for events if a poll is due.
+    /// Counts a turn, and polls for events if a poll is due. Returns whether the running task keeps its turn, which only a search decides.
     #[inline(always)]
     #[track_caller]
-    pub(super) fn poll_if_due(&self) {
-        if !self.ticks.count() {
-            self.poll_now();
-        }
+    pub(super) fn poll_if_due(&self) -> bool {
+        !self.ticks.count() && self.poll_now()
     }
 
     #[cold]
     #[inline(never)]
     #[track_caller]
-    fn poll_now(&self) {
+    fn poll_now(&self) -> bool {
         self.ticks.count_late();
-        self.poll_events();
+        self.poll_events(Some(self.current().id()))
     }
 
     /// Returns the time of the first wait since the last poll, as the approximate current time for `waits_since`:
@@ -60,10 +60,12 @@ impl Worker {
     }
 
     /// Polls for events: reads remote wakes, fires timers, and checks whether the grace period is over. Returns unused memory of the stack pool.
+    ///
+    /// `running` is the number of a task that gives up its turn. Returns whether it keeps the turn, in a search.
     #[cold]
     #[inline(never)]
     #[track_caller]
-    pub(super) fn poll_events(&self) {
+    pub(super) fn poll_events(&self, running: Option<u64>) -> bool {
         // A callback and a `no_suspend` section make the next turn poll, so only this path has to refuse their waits.
         if self.in_job.get() {
             panic!("cannot wait or yield in a callback: spawn a task from it instead");
@@ -94,8 +96,9 @@ impl Worker {
         if self.rng.get() != 0 {
             // Every turn polls in a run with a seed, so that every turn is shuffled.
             self.ticks.set(0);
-            self.shuffle_next();
+            return self.shuffle_next(running);
         }
+        false
     }
 
     /// Seeds the run: the order of turns and the choices of select become pseudo-random and depend on `seed` alone.
@@ -112,11 +115,42 @@ impl Worker {
         self.rng.get() != 0
     }
 
-    /// Moves a random ready task to the front of the run queue.
+    /// Makes the run a search: `search` picks the next task, and each call that completes without waiting gives up the turn.
+    pub(crate) fn begin_search(&self, seed: u64) {
+        self.seed_rng(seed);
+        self.search.replace(Some(Search::new(seed)));
+        self.coop_budget.set(1);
+        self.budget.set(1);
+    }
+
+    /// Returns the number of steps of the search; 0 if there is none.
+    pub(crate) fn steps(&self) -> u64 {
+        self.search.borrow().as_ref().map_or(0, Search::steps)
+    }
+
+    /// Moves a random ready task to the front of the run queue, or the task that the search picks. Returns whether the search picks the
+    /// running task instead.
     #[cold]
-    pub(super) fn shuffle_next(&self) {
-        let x = rng::xorshift64(&self.rng);
-        self.run_queue.swap_to_front(x >> 16);
+    pub(super) fn shuffle_next(&self, running: Option<u64>) -> bool {
+        let mut search = self.search.borrow_mut();
+        let Some(search) = &mut *search else {
+            let x = rng::xorshift64(&self.rng);
+            self.run_queue.swap_to_front(x >> 16);
+            return false;
+        };
+        // SAFETY: contexts in the run queue are in the worker's table (invariant 3), which lives as long as the worker.
+        let id = |context| unsafe { (*tcb_of(context)).id() };
+        let ready: Vec<u64> = self.run_queue.all().map(id).collect();
+        if ready.is_empty() {
+            return false;
+        }
+        match search.pick(running, &ready) {
+            Pick::Stay => true,
+            Pick::Switch(at) => {
+                self.run_queue.swap_to_front(at as u64);
+                false
+            }
+        }
     }
 
     /// Returns the counters for metrics: tasks spawned, tasks alive, turns, waits, remote wakes, armed timers, ready

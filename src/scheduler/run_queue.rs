@@ -199,6 +199,13 @@ impl RunQueue {
         Some(unsafe { self.slots.get().add(tail & self.mask.get()).read() })
     }
 
+    /// Returns the entries, the first one first.
+    pub(crate) fn all(&self) -> impl Iterator<Item = *const Context> {
+        let (head, mask) = (self.head.get(), self.mask.get());
+        // SAFETY: `mask` wraps the index to the array, and the entries from `head` to `tail` were written.
+        (0..self.len()).map(move |at| unsafe { self.slots.get().add(head.wrapping_add(at) & mask).read() })
+    }
+
     /// Swaps the first entry with the one at index `ahead`, modulo the number of entries.
     pub(crate) fn swap_to_front(&self, ahead: u64) {
         if self.len() < 2 {

@@ -28,6 +28,8 @@ pub(crate) struct WaitSpec {
     pub(crate) on_task: *const Tcb,
     /// The holder of the lock that the waiter wants, or null. The waiter borrows the lock.
     pub(crate) holder: *const Holder,
+    /// Another task than the holder may end the wait, too.
+    pub(crate) one_of_several: bool,
     /// Only tasks of this run can end the wait.
     pub(crate) only_this_run: bool,
     /// Another thread may end the wait without an `Unparker`: the awaited object can be shared between threads.
@@ -56,6 +58,7 @@ impl WaitSpec {
         reason: "",
         on_task: null(),
         holder: null(),
+        one_of_several: false,
         only_this_run: false,
         external: false,
         fd: -1,
@@ -391,6 +394,11 @@ impl Tcb {
     #[inline(always)]
     pub(super) fn end_wait(&self, wait_seq: u32) {
         self.wait_seq.set(wait_seq.wrapping_add(1));
+    }
+
+    /// Returns the sequence number of the current wait, or of the last one.
+    pub(crate) fn wait_seq(&self) -> u32 {
+        self.wait_seq.get()
     }
 
     /// Returns the deadline that the task is parked with.

@@ -193,8 +193,13 @@ impl Semaphore {
             }
             Attempt::Queued(waiter) => waiter,
         };
-        let wait =
-            WaitSpec { reason: "a semaphore", external: true, holder: &raw const self.holder, ..WaitSpec::DEFAULT };
+        let wait = WaitSpec {
+            reason: "a semaphore",
+            external: true,
+            holder: &raw const self.holder,
+            one_of_several: true,
+            ..WaitSpec::DEFAULT
+        };
         outcome(wait_in::<Takers>(&self.state, waiter, wait, deadline))?;
         Ok(self.sign(worker, &mut self.state.lock()))
     }

@@ -3,6 +3,7 @@
 
 use super::anywhere::Handle;
 use super::handle::JoinHandle;
+use super::trace;
 use crate::scheduler::Task;
 use crate::scheduler::wake::WakeHandle;
 use std::fmt;
@@ -25,6 +26,7 @@ impl CancelHandle {
     /// effect if the task has ended, or its run.
     #[doc(alias = "abort")]
     pub fn cancel(&self) {
+        trace::cancel_requested(self.task.id());
         self.waker.cancel();
     }
 

@@ -3,6 +3,7 @@
 use super::info::{TaskState, state_of};
 use super::join_error::JoinError;
 use super::result::{peek, release, take_result};
+use super::trace;
 use crate::scheduler::tcb::Tcb;
 use crate::scheduler::tcb_table::TcbTable;
 use crate::scheduler::{Task, WaitSpec, Worker, backtrace, flags, worker, worker_of};
@@ -225,6 +226,7 @@ impl<T> JoinHandle<T> {
             return false;
         }
         let tcb = self.tcb();
+        trace::cancel_requested(tcb.id());
         tcb.add_flags(flags::CANCELLED);
         if let Some(worker) = self.open_worker() {
             wait::wake_hidden_if_interrupted(worker, tcb);

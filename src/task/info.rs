@@ -43,6 +43,38 @@ pub fn current() -> Option<Task> {
     worker().map(|worker| Task::of(worker.current()))
 }
 
+/// The identity of a task among all tasks of the process: the number of its run, and its number in the run.
+///
+/// Other than a [`Task`], an `Id` has no name and is `Copy`, so [`current_id`] costs next to nothing. No two tasks of a process have the
+/// same.
+///
+/// ```
+/// let ids = [(); 2].map(|()| cede::run(|| cede::task::current_id().unwrap()));
+/// assert_ne!(ids[0], ids[1]);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Id {
+    run: u64,
+    task: u64,
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.run, self.task)
+    }
+}
+
+/// Returns the identity of the current task; `None` outside a run. Cheaper than [`current`], and unique in the process.
+///
+/// ```
+/// cede::run(|| assert!(cede::task::current_id().is_some()));
+/// assert!(cede::task::current_id().is_none());
+/// ```
+#[inline]
+pub fn current_id() -> Option<Id> {
+    worker().map(|worker| Id { run: worker.run(), task: worker.current().id() })
+}
+
 /// Returns all tasks of this worker that have not ended, main included, with their states, in no particular order. Outside a
 /// run there are none. [`Handle::dump`](super::Handle::dump) lists the tasks of several workers.
 ///

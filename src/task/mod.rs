@@ -45,6 +45,7 @@ mod scope;
 mod spawn;
 mod start;
 mod timeout;
+mod trace;
 
 pub(crate) use self::anywhere::REMOTE_JOIN;
 pub use self::anywhere::{
@@ -62,7 +63,7 @@ pub use self::combine::{
 };
 pub use self::group::Joinable;
 pub use self::handle::{CancelOnDrop, JoinHandle};
-pub use self::info::{TaskState, all, current};
+pub use self::info::{Id, TaskState, all, current, current_id};
 pub use self::join_error::JoinError;
 pub use self::join_macro::JoinTuple;
 pub use self::join_set::JoinSet;

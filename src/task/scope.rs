@@ -205,7 +205,8 @@ pub struct Scope<'scope, 'env: 'scope> {
 /// [`std::thread::scope`].
 ///
 /// * If a task of the scope panics, the remaining tasks are cancelled, and the waits of `f` return
-///   [`Cancelled`](crate::task::Cancelled). [`Scope::cancel`] has the same effect.
+///   [`Cancelled`](crate::task::Cancelled). [`Scope::cancel`] has the same effect. A join of the panicked task takes the panic from the
+///   error of the scope, and does not prevent the cancel. In a [`JoinSet`](crate::task::JoinSet), a panic ends no other task.
 /// * If `f` panics, the tasks are cancelled and awaited, and then the panic is propagated. In this case the hook of
 ///   [`Config::on_unhandled_panic`](crate::Config::on_unhandled_panic) receives the panics of the tasks.
 /// * If the calling task is cancelled, or a deadline around the scope passes, the waits of `f` return `Cancelled`. When `f`

@@ -3,6 +3,7 @@
 use super::callbacks;
 use super::join_error::{JoinError, text_in};
 use super::result::{drop_what_is_left, free, put_result, suppress_report};
+use super::trace;
 use crate::arch::Context;
 use crate::coroutine::raw::{Payload, drop_catching};
 use crate::scheduler::tcb::Tcb;
@@ -116,6 +117,7 @@ where
             None => worker.start_without_stack(tcb, first_turn::<F, T>),
         }
     }
+    trace::spawned(tcb);
     if at_once {
         worker.enter_last();
     }
@@ -154,6 +156,7 @@ where
         Ok(()) if tcb.has_flags(flags::CANCELLED) => JoinError::Cancelled,
         Ok(()) => JoinError::Stack(Box::new(error)),
     };
+    trace::ended(tcb, Some(&error));
     // SAFETY: the caller ensures that the task returns a `T`. It has no result yet, since it has not started.
     let (phase, failed) = unsafe { put_error::<T>(tcb, error) };
     finish(worker, tcb, phase, failed);
@@ -181,6 +184,7 @@ where
         tcb.begin();
         catch_unwind(AssertUnwindSafe(f)).map_err(failure)
     };
+    trace::ended(tcb, outcome.as_ref().err());
     // SAFETY: the TCB belongs to this task until `finish`. The task returns a `T`, and no result is stored yet.
     let (phase, failed) = unsafe {
         match outcome {

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::can_suspend;
-use crate::scheduler::{COOP_BUDGET, Worker, worker};
+use crate::scheduler::{Worker, worker};
 
 /// Counts a call that completed without waiting. After `COOP_BUDGET` (4,096) such calls yields once, so that a task
 /// draining a channel that another thread fills cannot starve timers, cancels, deadlines and other tasks.
@@ -37,7 +37,7 @@ pub(crate) fn is_budget_spent(worker: Option<&Worker>) -> bool {
 #[cfg(feature = "io")]
 #[inline(always)]
 pub(crate) fn refill_budget(worker: &Worker) {
-    worker.budget.set(COOP_BUDGET);
+    worker.budget.set(worker.coop_budget.get());
 }
 
 /// Yields and refills the budget. Where the task cannot yield, leaves a budget of one call.
@@ -50,7 +50,7 @@ pub(crate) fn yield_for_budget(worker: Option<&Worker>) {
         worker.budget.set(1);
         return;
     }
-    worker.budget.set(COOP_BUDGET);
+    worker.budget.set(worker.coop_budget.get());
     // A yield alone polls timers and remote wakes only every EVENT_INTERVAL turns.
     worker.poll_soon();
     worker.turn();

@@ -58,7 +58,7 @@ pub struct ScopeAnywhere<'scope, 'env: 'scope> {
 ///
 /// * If a task of the scope panics, the remaining tasks are cancelled, and the waits of `f` return [`Cancelled`](crate::task::Cancelled).
 ///   [`ScopeAnywhere::cancel`] has the same effect. Tasks on other workers are cancelled in their next wait. A task that has not started
-///   never runs.
+///   never runs. A join of the panicked task takes the panic from the error of the scope, and does not prevent the cancel.
 /// * If `f` panics, the tasks are cancelled and awaited, and then the panic is propagated. In this case the hook of
 ///   [`Config::on_unhandled_panic`](crate::Config::on_unhandled_panic) receives the panics of the tasks.
 /// * If the calling task is cancelled, or a deadline around the scope passes, the waits of `f` return `Cancelled`. When `f` has returned, the
