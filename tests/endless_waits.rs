@@ -47,20 +47,22 @@ fn named<T: 'static>(name: &'static str, f: impl FnOnce() -> T + 'static) -> ced
     Builder::new().name(name).spawn(f).unwrap()
 }
 
+/// Returns a body that locks `first`, and a turn later `second`. It returns whether it got both.
+fn locks(first: &Rc<Mutex<()>>, second: &Rc<Mutex<()>>) -> impl FnOnce() -> bool + use<> {
+    let (first, second) = (Rc::clone(first), Rc::clone(second));
+    move || {
+        let _first = first.lock().unwrap();
+        yield_now();
+        second.lock().is_ok()
+    }
+}
+
 /// Two tasks that have each locked what the other wants. Cancels end their waits.
 #[test]
 fn two_tasks_that_lock_each_other_out_are_named() {
     let reports = Reports::default();
     let outcome = reports.config().run(|| {
         let (left, right) = (Rc::new(Mutex::new(())), Rc::new(Mutex::new(())));
-        let locks = |first: &Rc<Mutex<()>>, second: &Rc<Mutex<()>>| {
-            let (first, second) = (Rc::clone(first), Rc::clone(second));
-            move || {
-                let _first = first.lock().unwrap();
-                yield_now();
-                second.lock().is_ok()
-            }
-        };
         let mut one = named("one", locks(&left, &right));
         let mut two = named("two", locks(&right, &left));
         let texts = reports.wait_for(1);
@@ -274,14 +276,6 @@ fn report_is_on_stderr_without_a_hook() {
 fn dump_marks_endless_waits() {
     cede::run(|| {
         let (left, right) = (Rc::new(Mutex::new(())), Rc::new(Mutex::new(())));
-        let locks = |first: &Rc<Mutex<()>>, second: &Rc<Mutex<()>>| {
-            let (first, second) = (Rc::clone(first), Rc::clone(second));
-            move || {
-                let _first = first.lock().unwrap();
-                yield_now();
-                second.lock().is_ok()
-            }
-        };
         let mut one = named("one", locks(&left, &right));
         let mut two = named("two", locks(&right, &left));
         let forgotten = named("forgotten", || park("a friend").is_err());
