@@ -163,7 +163,7 @@ fn waits_that_can_end_are_not_told() {
         let permits = Rc::new(Semaphore::new(0));
         let own = Rc::clone(&permits);
         let mut starved = named("starved", move || own.acquire().is_ok());
-        let limited = named("limited", move || cede::task::deadline(far, |_| park("nobody").is_err()));
+        let limited = named("limited", move || cede::task::deadline(far, |_| park("an event").is_err()));
         let sleeper = named("sleeper", || sleep(LONG).is_err());
         // A cycle in which one wait has a deadline.
         let (left, right) = (Rc::new(Mutex::new(())), Rc::new(Mutex::new(())));

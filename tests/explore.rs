@@ -190,7 +190,7 @@ fn deadlock_is_found() {
         };
         yield_now();
         ready.set(true);
-        notify.notify_waiters(); // nobody waits yet, and no permit is kept
+        notify.notify_waiters(); // no task waits yet, and no permit is kept
         let _ = waiter.join();
     };
     let found = Config::new().closed_world(true).explore(0..RUNS, program).unwrap_err();
@@ -199,7 +199,7 @@ fn deadlock_is_found() {
     assert!(matches!(Config::new().closed_world(true).replay(found.seed).run(program), Err(RunError::Deadlock { .. })));
 }
 
-/// The panic of a task that nobody joins fails the run, and the hook of the user is called too.
+/// The panic of a task that is not joined fails the run, and the hook of the user is called too.
 #[test]
 #[cfg_attr(panic = "abort", ignore = "it unwinds")]
 fn unjoined_panic_is_found() {

@@ -3,7 +3,7 @@
 
 use crate::promise::{Verdict, verdicts};
 use crate::record::Record;
-use crate::table::{digits, title};
+use crate::table::{cell, digits, title};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -28,10 +28,10 @@ pub(crate) fn read(directory: &Path) -> Result<Vec<Earlier>, String> {
     Ok(earlier)
 }
 
-fn cell(verdict: Option<&Verdict>) -> String {
+fn outcome(verdict: Option<&Verdict>) -> String {
     let Some(verdict) = verdict else { return String::new() };
     let missed = if verdict.met == Some(false) { ", **missed**" } else { "" };
-    format!("{}{missed}", verdict.measured.replace('|', "\\|").replace('\n', " "))
+    cell(&verdict.measured) + missed
 }
 
 /// Returns the promises and the ratios to cede of the last record and of earlier ones, one column for each.
@@ -54,9 +54,9 @@ pub(crate) fn side_by_side(last: &Record, earlier: &[Earlier]) -> String {
     let old: Vec<_> = earlier.iter().map(|Earlier { record, .. }| verdicts(record)).collect();
     let _ = write!(text, "\nPromises:\n\n| promise | this record |{heads}\n|---|---|{lines}\n");
     for verdict in verdicts(last) {
-        let same = |verdicts: &Vec<Verdict>| cell(verdicts.iter().find(|old| old.promise == verdict.promise));
+        let same = |verdicts: &Vec<Verdict>| outcome(verdicts.iter().find(|old| old.promise == verdict.promise));
         let old: String = old.iter().map(|verdicts| format!(" {} |", same(verdicts))).collect();
-        let _ = writeln!(text, "| {} | {} |{old}", verdict.promise, cell(Some(&verdict)));
+        let _ = writeln!(text, "| {} | {} |{old}", verdict.promise, outcome(Some(&verdict)));
     }
     let _ = write!(
         text,
@@ -69,7 +69,7 @@ pub(crate) fn side_by_side(last: &Record, earlier: &[Earlier]) -> String {
                 let ratio_of = |record: &Record| record.find(area, &line.case, n, body).and_then(|line| line.ratio);
                 let old = earlier.iter().map(|Earlier { record, .. }| ratio_of(record).map_or(String::new(), digits));
                 let old: String = old.map(|ratio| format!(" {ratio} |")).collect();
-                let case = format!("{}: {}", title(area, n, body), line.case).replace('|', "\\|");
+                let case = cell(&format!("{}: {}", title(area, n, body), line.case));
                 let _ = writeln!(text, "| {case} | {} |{old}", digits(ratio));
             }
         }

@@ -85,6 +85,7 @@ fn order(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Order, St
         }
         ["load", kind, port, connections, size] => Ok(Order::Load(Load::parse([kind, port, connections, size])?)),
         ["turns", n] => Ok(Order::Turns(n.parse().map_err(|_| format!("{n:?} is no number"))?)),
+        ["record"] if json.is_some() || svg.is_some() => Err("record writes into docs/benchmarks only".into()),
         ["record"] => {
             let (json, svg, page) = (Some(kept("last.json")), Some(kept("")), Some(kept("README.md")));
             Ok(Order::Measure { areas: Area::ALL.into(), scale, json, svg, page })
@@ -202,5 +203,6 @@ mod tests {
         assert!(ordered("yeild").unwrap_err().contains("\"yeild\""));
         assert!(ordered("--slow").unwrap_err().contains("--slow"));
         assert!(ordered("child may yield two").unwrap_err().contains("\"two\""));
+        assert!(ordered("record --json a.json").unwrap_err().contains("docs/benchmarks"));
     }
 }

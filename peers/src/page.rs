@@ -4,7 +4,7 @@ use crate::area::{Area, Body};
 use crate::earlier::{self, Earlier};
 use crate::promise::verdicts;
 use crate::record::{Line, Record};
-use crate::table::{amount, digits, thousands, title};
+use crate::table::{amount, cell, digits, thousands, title};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -76,11 +76,6 @@ fn machine(record: &Record) -> String {
         machine.load,
         versions.join("; ")
     )
-}
-
-/// Escapes characters that would end the cell of a table.
-fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace('\n', " ")
 }
 
 fn sorted(record: &Record, area: Area, n: u64, body: Body) -> (Vec<&Line>, Vec<&Line>) {

@@ -44,6 +44,11 @@ pub(crate) fn title(area: Area, n: u64, body: Body) -> String {
     }
 }
 
+/// Escapes characters that would end the cell of a table in Markdown.
+pub(crate) fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
+}
+
 /// Formats a number with separators: `1,000,000`.
 pub(crate) fn thousands(n: u64) -> String {
     let digits = n.to_string();

@@ -50,6 +50,7 @@ pub struct Dump {
     /// first wait for I/O. The displayed dump has it in its first line: `3 tasks; I/O by io_uring`.
     pub io_driver: String,
     /// The tasks that wait for each other in a cycle: each for the next, and the last for the first. Only a cancel can end these waits.
+    /// It is the view of one moment: a lock that a cancelled task has passed on counts as held by that task until the next holder runs.
     /// A dump of several workers has the cycles within each, because its parts are made at different moments:
     /// [`Config::report_endless_waits`](crate::Config::report_endless_waits) also finds cycles across workers.
     pub cycles: Vec<Vec<Task>>,

@@ -162,7 +162,9 @@ impl Finder {
         let named: HashMap<Key, &Task> = waits.iter().map(|wait| (wait.key, &wait.task)).collect();
         let stuck = |at: &usize| waits[*at].stuck(|key| named.get(&key).map(|task| (*task).clone()));
         let parks = (0..waits.len()).filter(|at| waits[*at].to.is_none()).map(|at| vec![at]);
-        let has_run = |((turns, ready), look): (&(u64, u64), &Look)| look.turns - turns >= ready * TURNS;
+        // A look comes after the turns of tasks that were ready before it. So if none is ready now, each has had a turn.
+        let has_run =
+            |((turns, ready), look): (&(u64, u64), &Look)| look.ready == 0 || look.turns - turns >= ready * TURNS;
         let (mut told, mut found) = (Vec::new(), HashMap::new());
         for group in parks.chain(cycles(&waits)) {
             let mut own: Vec<(Key, u32)> = group.iter().map(|at| (waits[*at].key, waits[*at].seq)).collect();
@@ -213,10 +215,14 @@ mod tests {
         let pair = || vec![wait(1, 5, Some(2)), wait(2, 7, Some(1))];
         let mut finder = Finder::default();
         assert!(finder.compare(&at(10, 3, pair())).is_empty());
-        assert!(finder.compare(&at(12, 0, pair())).is_empty());
-        let told = finder.compare(&at(10 + 3 * TURNS, 0, pair()));
+        assert!(finder.compare(&at(12, 2, pair())).is_empty());
+        let told = finder.compare(&at(10 + 3 * TURNS, 2, pair()));
         assert!(matches!(&told[..], [EndlessWait::Cycle(tasks)] if tasks.len() == 2), "{told:?}");
         assert!(finder.compare(&at(900, 0, pair())).is_empty(), "told once");
+        // All tasks wait at the second look, so the number of turns stays as it is.
+        let mut finder = Finder::default();
+        assert!(finder.compare(&at(10, 3, pair())).is_empty());
+        assert_eq!(finder.compare(&at(12, 0, pair())).len(), 1);
     }
 
     #[test]

@@ -27,8 +27,9 @@ use tracing_core::span::Current;
 /// of another task, or of the consumer of a generator, are not inside of that span. The spans of a generator's body are inside of those of
 /// the code that resumes it.
 ///
-/// Costs nothing at a switch. An event takes some nanoseconds more. Layers that log each enter and exit of a span see the exchanges,
-/// which come with the next event, not with the switch. So the busy time of a span contains other tasks' turns without events.
+/// A switch does nothing for it; each call of tracing compares the calling task and body with those of the last call. Layers that log each
+/// enter and exit of a span see the exchanges, which come with the next event, not with the switch. So the busy time of a span contains
+/// other tasks' turns without events.
 ///
 /// ```
 /// use cede::observe::PerTask;

@@ -228,8 +228,11 @@ impl Watchdog {
     }
 
     fn tell(&self, slow: &SlowTurn) {
+        // Like the hook below, a subscriber may panic.
         #[cfg(feature = "tracing")]
-        tracing::warn!(target: "cede::turn", lasted = ?slow.lasted, over = slow.over, "{slow}");
+        drop(catch_unwind(AssertUnwindSafe(|| {
+            tracing::warn!(target: "cede::turn", lasted = ?slow.lasted, over = slow.over, "{slow}");
+        })));
         match &self.config.on_slow_turn {
             // The panic hook has printed a panic of `f`. It must not end the watchdog.
             Some(f) => drop(catch_unwind(AssertUnwindSafe(|| f(slow)))),

@@ -353,11 +353,12 @@ impl Config {
 
     /// Reports waits that only a cancel can end while other tasks of the run go on: tasks that wait for each other in a cycle, by joins and
     /// by the locks of [`sync`](crate::sync), and tasks in [`park`](crate::task::park) of which no [`Unparker`](crate::task::Unparker)
-    /// exists. Each is reported once on stderr, within `allowed` from its begin. [`dump`](crate::dump()) marks such waits without this option,
+    /// exists. Each is reported once on stderr, within `allowed` from its begin, or as soon as each task that was ready then has had a turn.
+    /// [`dump`](crate::dump()) marks such waits without this option,
     /// and if no task goes on, the run is deadlocked and ends by itself.
     ///
-    /// The watchdog, a thread beside the run, makes each worker look at its waiting tasks, twice in `allowed`. A look takes some
-    /// 5 ns for each task; if it takes more than a fiftieth of the time, the looks become rarer. A wait with a deadline is never reported,
+    /// The watchdog, a thread beside the run, makes each worker look at the states of its tasks, twice in `allowed`. If the looks take more
+    /// than a fiftieth of the time, they become rarer. A wait with a deadline is never reported,
     /// nor is one for a [`Semaphore`](crate::sync::Semaphore), since any task may add permits. The report assumes that the task that
     /// has locked a lock also unlocks it: a guard that was given to another task makes it wrong.
     ///

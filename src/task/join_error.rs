@@ -37,7 +37,7 @@ impl From<Cancelled> for JoinError {
 }
 
 /// Returns the text of a payload, if it is a string, as the payload of `panic!` is.
-pub(super) fn text_in(payload: &(dyn Any + Send)) -> Option<&str> {
+pub(crate) fn text_in(payload: &(dyn Any + Send)) -> Option<&str> {
     payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str))
 }
 

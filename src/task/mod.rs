@@ -65,6 +65,7 @@ pub use self::group::Joinable;
 pub use self::handle::{CancelOnDrop, JoinHandle};
 pub use self::info::{Id, TaskState, all, current, current_id};
 pub use self::join_error::JoinError;
+pub(crate) use self::join_error::text_in;
 pub use self::join_macro::JoinTuple;
 pub use self::join_set::JoinSet;
 pub use self::local::LocalKey;
