@@ -606,7 +606,7 @@ fn combinators_take_remote_handles() {
         };
         let all = join_all([on(2, 5), on(1, 1), on(0, 3)]);
         assert_eq!(all.into_iter().map(|one| one.unwrap().unwrap()).collect::<Vec<_>>(), [2, 1, 0]);
-        let mut order = as_completed([on(2, 60), on(1, 30), on(0, 1)]).map(|done| done.place).collect::<Vec<_>>();
+        let mut order = as_completed([on(2, 400), on(1, 200), on(0, 1)]).map(|done| done.place).collect::<Vec<_>>();
         assert_eq!(order, [2, 1, 0]);
         // One that has ended before the call.
         let mut first = [on(1, 0), on(2, 10_000)];
@@ -618,7 +618,8 @@ fn combinators_take_remote_handles() {
         assert_eq!(waited.pending, [1]);
         let race = race([on(1, 10_000), on(2, 1)]);
         assert_eq!((race.winner, race.result.unwrap().unwrap()), (1, 2));
-        assert!(race.losers[0].1.as_ref().unwrap().is_err(), "the loser was cancelled");
+        // The loser was cancelled in its sleep, or before its first turn.
+        assert!(matches!(race.losers[0].1, Ok(Err(_)) | Err(task::JoinError::Cancelled)), "{:?}", race.losers);
         let fails =
             |n: usize| Builder::new().on(n).spawn_anywhere(move || if n == 2 { Err(n) } else { Ok(n) }).unwrap();
         let error = try_join_all([fails(1), fails(2)]).unwrap_err();
